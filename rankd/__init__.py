@@ -1,0 +1,1 @@
+"""rankd: a rank daemon for LLM serving."""
