@@ -1,0 +1,54 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POLICY_UNSPECIFIED: _ClassVar[Policy]
+    POLICY_FCFS: _ClassVar[Policy]
+    POLICY_SCORE: _ClassVar[Policy]
+    POLICY_DUE: _ClassVar[Policy]
+
+class FallbackReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FALLBACK_REASON_UNSPECIFIED: _ClassVar[FallbackReason]
+    FALLBACK_REASON_DEADLINE: _ClassVar[FallbackReason]
+    FALLBACK_REASON_OVERLOADED: _ClassVar[FallbackReason]
+    FALLBACK_REASON_RANKER_UNAVAILABLE: _ClassVar[FallbackReason]
+    FALLBACK_REASON_GUARD: _ClassVar[FallbackReason]
+    FALLBACK_REASON_REQUESTED: _ClassVar[FallbackReason]
+    FALLBACK_REASON_NEEDS_PROMPT: _ClassVar[FallbackReason]
+POLICY_UNSPECIFIED: Policy
+POLICY_FCFS: Policy
+POLICY_SCORE: Policy
+POLICY_DUE: Policy
+FALLBACK_REASON_UNSPECIFIED: FallbackReason
+FALLBACK_REASON_DEADLINE: FallbackReason
+FALLBACK_REASON_OVERLOADED: FallbackReason
+FALLBACK_REASON_RANKER_UNAVAILABLE: FallbackReason
+FALLBACK_REASON_GUARD: FallbackReason
+FALLBACK_REASON_REQUESTED: FallbackReason
+FALLBACK_REASON_NEEDS_PROMPT: FallbackReason
+
+class Prediction(_message.Message):
+    __slots__ = ("score", "ranker_version", "scored_at", "expected_token_count", "p50_token_count", "p90_token_count")
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SCORED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    P50_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    P90_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    score: float
+    ranker_version: str
+    scored_at: _timestamp_pb2.Timestamp
+    expected_token_count: float
+    p50_token_count: float
+    p90_token_count: float
+    def __init__(self, score: _Optional[float] = ..., ranker_version: _Optional[str] = ..., scored_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ...) -> None: ...

@@ -1,0 +1,180 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from rankd_client.v1 import prediction_pb2 as _prediction_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GuardMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GUARD_MODE_UNSPECIFIED: _ClassVar[GuardMode]
+    GUARD_MODE_WARMING_UP: _ClassVar[GuardMode]
+    GUARD_MODE_RANKED: _ClassVar[GuardMode]
+    GUARD_MODE_FALLBACK: _ClassVar[GuardMode]
+GUARD_MODE_UNSPECIFIED: GuardMode
+GUARD_MODE_WARMING_UP: GuardMode
+GUARD_MODE_RANKED: GuardMode
+GUARD_MODE_FALLBACK: GuardMode
+
+class Estimate(_message.Message):
+    __slots__ = ("value", "low", "high")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    low: float
+    high: float
+    def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+
+class GuardStatus(_message.Message):
+    __slots__ = ("mode", "ranking", "reason", "since", "pinned_until", "transition_count")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    RANKING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    PINNED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    TRANSITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    mode: GuardMode
+    ranking: bool
+    reason: str
+    since: _timestamp_pb2.Timestamp
+    pinned_until: _timestamp_pb2.Timestamp
+    transition_count: int
+    def __init__(self, mode: _Optional[_Union[GuardMode, str]] = ..., ranking: bool = ..., reason: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pinned_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., transition_count: _Optional[int] = ...) -> None: ...
+
+class Quality(_message.Message):
+    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TAU_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_TAU_FIELD_NUMBER: _ClassVar[int]
+    REALISED_GAIN_FIELD_NUMBER: _ClassVar[int]
+    HEAD_TAU_FIELD_NUMBER: _ClassVar[int]
+    TAIL_TAU_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_PAIR_SHARE_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COHORT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_SIZE_FIELD_NUMBER: _ClassVar[int]
+    COMPARABLE_PAIR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_SEEN_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OPEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    GUARD_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    tau: Estimate
+    finished_tau: Estimate
+    realised_gain: Estimate
+    head_tau: float
+    tail_tau: float
+    decided_pair_share: float
+    horizon_token_count: int
+    cohort_size: int
+    window_size: int
+    comparable_pair_count: int
+    progress_seen: bool
+    completion_count: int
+    open_count: int
+    guard: GuardStatus
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ...) -> None: ...
+
+class CalibrationKnot(_message.Message):
+    __slots__ = ("score", "expected_token_count", "p50_token_count", "p90_token_count")
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    P50_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    P90_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    score: float
+    expected_token_count: float
+    p50_token_count: float
+    p90_token_count: float
+    def __init__(self, score: _Optional[float] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ...) -> None: ...
+
+class PolicyInForce(_message.Message):
+    __slots__ = ("model", "ranker_version", "policy", "reason", "patience_per_token", "calibration")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    policy: _prediction_pb2.Policy
+    reason: _prediction_pb2.FallbackReason
+    patience_per_token: _duration_pb2.Duration
+    calibration: _containers.RepeatedCompositeFieldContainer[CalibrationKnot]
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ...) -> None: ...
+
+class ServiceStatus(_message.Message):
+    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining")
+    RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    RANK_CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNSCORED_ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SCORED_PROMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_PROMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_PROMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_BATCH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    rankd_version: str
+    ranker_version: str
+    provider: str
+    started_at: _timestamp_pb2.Timestamp
+    rank_call_count: int
+    item_count: int
+    unscored_item_count: int
+    scored_prompt_count: int
+    cached_prompt_count: int
+    queued_prompt_count: int
+    failed_batch_count: int
+    draining: bool
+    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ...) -> None: ...
+
+class GetQualityRequest(_message.Message):
+    __slots__ = ("model", "ranker_version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ...) -> None: ...
+
+class GetQualityResponse(_message.Message):
+    __slots__ = ("qualities", "policies", "service")
+    QUALITIES_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    qualities: _containers.RepeatedCompositeFieldContainer[Quality]
+    policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
+    service: ServiceStatus
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
+
+class WatchQualityRequest(_message.Message):
+    __slots__ = ("model", "ranker_version", "interval")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    interval: _duration_pb2.Duration
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class WatchQualityResponse(_message.Message):
+    __slots__ = ("qualities", "policies", "service")
+    QUALITIES_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    qualities: _containers.RepeatedCompositeFieldContainer[Quality]
+    policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
+    service: ServiceStatus
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
