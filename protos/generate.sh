@@ -12,6 +12,7 @@ trap 'rm -rf "$tmp"' EXIT
 mkdir -p "$out"
 rm -f "$out"/*_pb2*.py "$out"/*_pb2*.pyi
 for file in "$tmp"/rankd/v1/*; do
+  case $file in *_grpc.py) grep -q '^class' "$file" || continue ;; esac  # no service in it
   sed -e 's/^from rankd\.v1 import/from rankd_client.v1 import/' "$file" > "$out/$(basename "$file")"
 done
 echo '"""Generated from protos/rankd/v1 by `make protos`; do not edit."""' > "$out/__init__.py"
