@@ -9,6 +9,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+from rankd_client.ordering import Policy
+
 
 class FinishReason(enum.Enum):
     """Why a request ended, or that it has not."""
@@ -60,3 +64,51 @@ class Reason(enum.Enum):
     RANKER_UNAVAILABLE = "ranker_unavailable"
     GUARD = "guard"
     REQUESTED = "requested"
+    NEEDS_PROMPT = "needs_prompt"
+
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Queue:
+    """A queue as a caller sends it, by column; every column has one entry per item.
+
+    ``now`` and ``arrival`` are seconds by the caller's clock, arrival never later than now. NaN means
+    absent in ``score`` and ``expected``, 0 means unknown in ``max_tokens``.
+    """
+
+    model: str
+    now: float
+    policy: Policy | None
+    ranker_version: str
+    request_ids: list[str]
+    prompts: list[str | None]
+    arrival: FloatArray
+    max_tokens: FloatArray
+    generated: FloatArray
+    score: FloatArray
+    score_versions: list[str | None]
+    expected: FloatArray
+
+
+@dataclass(slots=True)
+class Answer:
+    """The order of a queue, by column in the order of the *input*.
+
+    ``fresh`` marks items whose prediction was made by this call; theirs are in ``score``, ``expected``,
+    ``p50`` and ``p90`` (NaN where unknown). Other items keep the prediction they came with, unless
+    ``missing`` says why they have none.
+    """
+
+    order: NDArray[np.intp]
+    serving_key: NDArray[np.int64]
+    policy: Policy
+    reason: Reason
+    ranker_version: str
+    score: FloatArray
+    expected: FloatArray
+    p50: FloatArray
+    p90: FloatArray
+    fresh: NDArray[np.bool_]
+    missing: dict[int, Reason]

@@ -1,0 +1,77 @@
+# Two commands do all: `make run` serves the bundled ranker, `make test` checks everything.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUF_VERSION := 1.75.0
+PROTOC_PYTHON := $(VENV)-protos/bin/python
+STUBS := clients/python/rankd_client/v1
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint types imports protos protos-check unit test-lowest bench soak format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(VENV)/.installed ## prepare .venv
+
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankd needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12 setup" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo 'installing rankd and its tools (onnxruntime-gpu alone is about 250 MB) ...'
+	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e '.[dev]'
+	@touch $@
+
+run: setup ## serve the bundled ranker on 127.0.0.1:50051
+	$(BIN)/rankd serve
+
+test: check unit ## everything that CI checks
+
+check: lint types imports protos-check
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	MYPYPATH=clients/python $(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+protos: $(PROTOC_PYTHON) ## write the Python stubs anew
+	protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(STUBS))
+
+# The generator is old on purpose (protos/generate.sh) and would hold back protobuf in .venv.
+$(PROTOC_PYTHON):
+	$(PYTHON) -m venv $(VENV)-protos
+	$(PROTOC_PYTHON) -m pip install --quiet 'grpcio-tools==1.74.0' 'setuptools<81'
+
+protos-check: $(PROTOC_PYTHON) $(VENV)/buf/node_modules/.bin/buf
+	cd protos && ../$(VENV)/buf/node_modules/.bin/buf lint && ../$(VENV)/buf/node_modules/.bin/buf format --diff --exit-code
+	rm -rf $(VENV)/stubs && protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(VENV))/stubs
+	diff -r -x __pycache__ $(VENV)/stubs $(STUBS)
+
+$(VENV)/buf/node_modules/.bin/buf: $(VENV)/.installed
+	@command -v npm >/dev/null || { echo 'buf comes from npm: install Node.js, or run `make unit lint types imports` instead' >&2; exit 1; }
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/buf @bufbuild/buf@$(BUF_VERSION)
+
+test-lowest: ## the tests with the oldest dependencies that pyproject.toml allows
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet uv
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
+
+bench: setup ## measure, and write out/bench.json
+	$(BIN)/rankd bench --json out/bench.json
+
+format: setup ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) $(VENV)-protos $(VENV)-lowest out

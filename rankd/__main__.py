@@ -1,0 +1,7 @@
+"""``python -m rankd``."""
+
+import sys
+
+from rankd.cli import main
+
+sys.exit(main())

@@ -1,0 +1,143 @@
+"""One command with verbs. Each verb has a module; this one knows their flags."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rankd.config import Settings, settings_reference
+from rankd.errors import RankdError
+from rankd.version import VERSION
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit status: 0 well, 1 failed, 2 wrong usage or settings, 130 interrupted."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except RankdError as error:
+        print(f"rankd: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has had enough, as `| head` has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and flags."""
+    parser = argparse.ArgumentParser(
+        prog="rankd", description="A rank daemon for LLM serving: prompts in, a serving order out."
+    )
+    parser.add_argument("--version", action="version", version=f"rankd {VERSION}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _serve(verbs)
+    _rank(verbs)
+    _status(verbs)
+    _bench(verbs)
+    return parser
+
+
+def _serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fields = Settings.model_fields
+    verb = verbs.add_parser(
+        "serve",
+        help="run the daemon",
+        description="Run the daemon. Every setting can be given as an environment variable (RANKD_LISTEN, "
+        "RANKD_SCORING__THREADS, ...) or in a TOML file; flags win over variables over the file.",
+    )
+    verb.add_argument("--listen", metavar="HOST:PORT", help=_help(fields, "listen"))
+    verb.add_argument("--metrics", metavar="HOST:PORT", help=_help(fields, "metrics"))
+    verb.add_argument("--admin", metavar="HOST:PORT", help=_help(fields, "admin"))
+    verb.add_argument("--ranker", metavar="DIR", type=Path, help=fields["ranker"].description)
+    verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], help=_help(fields, "provider"))
+    verb.add_argument("--config", metavar="FILE", help="TOML file with settings (RANKD_CONFIG)")
+    verb.add_argument("--help-settings", action="store_true", help="list all settings with their defaults, and exit")
+    verb.set_defaults(run=_run_serve)
+
+
+def _help(fields: dict, name: str) -> str:  # type: ignore[type-arg]
+    return f"{fields[name].description} Default: {fields[name].default or 'off'}"
+
+
+def _run_serve(arguments: argparse.Namespace) -> int:
+    if arguments.help_settings:
+        for name, default, description in settings_reference():
+            variable = "RANKD_" + name.upper().replace(".", "__")
+            print(f"{name} = {default or '(none)'}\n    {description} [{variable}]")
+        return 0
+    from rankd.cli.serve import serve  # noqa: PLC0415 - a verb loads what it needs, not what others need
+
+    return serve(arguments)
+
+
+def _rank(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = verbs.add_parser("rank", help="order a file of prompts", description="Order a file of prompts.")
+    verb.add_argument("file", metavar="FILE", help="a prompt per line, or JSONL with `prompt` and optional `request_id`; - reads stdin")
+    _target(verb)
+    verb.add_argument("--model", default="", help="the served language model whose calibration and guard apply")
+    verb.add_argument("--policy", choices=["due", "score", "fcfs"], help="default: the daemon's")
+    verb.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS", help="deadline of the call; default: 60")
+    verb.add_argument("--json", action="store_true", help="print JSON lines and nothing else")
+    verb.set_defaults(run=_run_rank)
+
+
+def _run_rank(arguments: argparse.Namespace) -> int:
+    from rankd.cli.rank import rank  # noqa: PLC0415
+
+    return rank(arguments)
+
+
+def _status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = verbs.add_parser("status", help="show ranker, guard, quality and traffic", description="Show how a daemon does.")
+    _target(verb)
+    verb.add_argument("--watch", action="store_true", help="follow it live, until interrupted")
+    verb.add_argument("--interval", type=_positive, default=1.0, metavar="SECONDS", help="between two updates of --watch; default: 1")
+    verb.add_argument("--json", action="store_true", help="print JSON and nothing else (a line per update with --watch)")
+    verb.set_defaults(run=_run_status)
+
+
+def _run_status(arguments: argparse.Namespace) -> int:
+    from rankd.cli.status import status  # noqa: PLC0415
+
+    return status(arguments)
+
+
+def _bench(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.bench.flags import add_flags  # noqa: PLC0415
+
+    verb = verbs.add_parser("bench", help="measure a daemon against its floors")
+    add_flags(verb)
+    verb.set_defaults(run=_run_bench)
+
+
+def _run_bench(arguments: argparse.Namespace) -> int:
+    from rankd.bench.run import bench  # noqa: PLC0415
+
+    return bench(arguments)
+
+
+def _target(verb: argparse.ArgumentParser) -> None:
+    default = os.environ.get("RANKD_TARGET", DEFAULT_TARGET)
+    verb.add_argument("--target", metavar="HOST:PORT", default=default, help=f"the daemon; default: RANKD_TARGET or {DEFAULT_TARGET}")
+    verb.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and trust the roots in this PEM file")
+    verb.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate of the client, for mutual TLS")
+    verb.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the client, for mutual TLS")
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value

@@ -1,0 +1,132 @@
+"""``rankd rank``: order a file of prompts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+from rankd_client import Item, RankClient, RankedQueue
+from rankd_client.ordering import Policy
+from rich.console import Console
+from rich.table import Table
+
+from rankd.cli.connection import tls_of
+from rankd.errors import ConfigError
+
+_SHOWN = 60
+"""Characters of a prompt in the table."""
+
+
+def rank(arguments: argparse.Namespace) -> int:
+    """Order the prompts of a file and print the order."""
+    items = read_items(arguments.file)
+    console = Console(stderr=True)
+    policy = Policy(arguments.policy) if arguments.policy else None
+    with RankClient(
+        arguments.target, model=arguments.model, timeout=arguments.timeout, policy=policy, tls=tls_of(arguments)
+    ) as client:
+        with console.status(f"ranking {len(items)} prompts at {arguments.target} ..."):
+            queue = client.rank(items)
+        if queue.failed:
+            detail = client.stats.last_error or "no answer"
+            print(
+                f"rankd: {arguments.target} did not rank the prompts ({queue.reason}): {detail}. "
+                "Is the daemon running? Start it with `rankd serve`.",
+                file=sys.stderr,
+            )
+            return 1
+    if arguments.json:
+        _print_json(queue)
+    else:
+        _print_table(queue, items)
+    return 0
+
+
+def _print_json(queue: RankedQueue) -> None:
+    for ranked in queue:
+        row = {
+            "position": ranked.position,
+            "request_id": ranked.request_id,
+            "score": ranked.score,
+            "policy": queue.policy.value,
+            "reason": ranked.reason,
+            "ranker_version": queue.ranker_version,
+        }
+        print(json.dumps(row, ensure_ascii=False))
+
+
+def _print_table(queue: RankedQueue, items: list[Item]) -> None:
+    table = Table(title=f"{len(queue)} prompts, {queue.policy.value} order by {queue.ranker_version}")
+    for name, justify in (("#", "right"), ("request", "left"), ("score", "right"), ("tokens", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("policy", no_wrap=True)
+    table.add_column("prompt", no_wrap=True, overflow="ellipsis")
+    for ranked in queue:
+        prompt = (items[ranked.index].prompt or "").replace("\n", " ")
+        table.add_row(
+            str(ranked.position),
+            ranked.request_id,
+            "-" if ranked.score is None else f"{ranked.score:.3f}",
+            "-" if ranked.expected_tokens is None else f"{ranked.expected_tokens:.0f}",
+            f"{queue.policy.value} ({ranked.reason})" if ranked.reason else queue.policy.value,
+            prompt[:_SHOWN],
+        )
+    console = Console()
+    # Piped into a file, a table keeps its width rather than being cut at 80 columns.
+    console.print(table, width=None if console.is_terminal else 160)
+
+
+def read_items(name: str) -> list[Item]:
+    """Read prompts, one per line, or JSONL objects.
+
+    Raises:
+        ConfigError: naming the line at fault and the remedy.
+    """
+    try:
+        if name == "-":
+            return list(_parse(sys.stdin, "stdin"))
+        with open(name, encoding="utf-8-sig") as file:
+            return list(_parse(file, name))
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not UTF-8 text: save it as UTF-8, a prompt per line or JSONL") from None
+
+
+def _parse(lines: IO[str] | Iterable[str], name: str) -> Iterator[Item]:
+    now = time.time()
+    seen: set[str] = set()
+    position = 0
+    for number, line in enumerate(lines, 1):
+        text = line.rstrip("\r\n")
+        if not text.strip():
+            continue
+        position += 1
+        row = _row(text, f"{name}, line {number}")
+        request_id = row.get("request_id", str(position))
+        if request_id in seen:
+            raise ConfigError(f"{name}, line {number}: request_id stands twice in the file; make them unique")
+        seen.add(request_id)
+        yield Item(row["prompt"], request_id=request_id, arrival=now)
+
+
+def _row(text: str, where: str) -> dict[str, Any]:
+    """One line: a JSON object with a prompt, or else a prompt as it stands."""
+    if not text.lstrip().startswith("{"):
+        return {"prompt": text}
+    try:
+        row = json.loads(text)
+    except ValueError:
+        return {"prompt": text}  # prose and code may begin with a brace
+    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
+        raise ConfigError(f"{where}: a JSON line needs a string `prompt`")
+    request_id = row.get("request_id")
+    if request_id is None:
+        return {"prompt": row["prompt"]}
+    if not isinstance(request_id, str | int) or isinstance(request_id, bool) or request_id == "":
+        raise ConfigError(f"{where}: request_id must be a string that is not empty, or be left out")
+    return {"prompt": row["prompt"], "request_id": str(request_id)}

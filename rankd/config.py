@@ -1,0 +1,223 @@
+"""Every setting once: typed, validated, documented.
+
+Precedence: command-line flag, then environment (``RANKD_LISTEN``, ``RANKD_SCORING__THREADS``), then the TOML file
+named by ``RANKD_CONFIG`` or ``--config``, then the default here.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings.exceptions import SettingsError
+
+from rankd.errors import ConfigError
+
+Provider = Literal["auto", "cuda", "cpu"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Section):
+    """What one caller may send."""
+
+    max_message_bytes: int = Field(16 * 2**20, ge=4096, le=2**31 - 1, description="Largest request message, bytes.")
+    max_items: int = Field(16384, ge=1, description="Most items in one queue or one report.")
+    max_prompt_bytes: int = Field(2**20, ge=1, description="Longest prompt, UTF-8 bytes.")
+    max_request_id_bytes: int = Field(256, ge=1, description="Longest request id, UTF-8 bytes.")
+    max_name_bytes: int = Field(256, ge=1, description="Longest model or ranker name, UTF-8 bytes.")
+    max_token_count: int = Field(10_000_000, ge=1, description="Largest believable output length, tokens.")
+    max_stream_wait: float = Field(10.0, ge=0, description="Longest max_wait of a stream message, seconds.")
+    max_streams: int = Field(256, ge=1, description="Most open RankStream and WatchQuality calls.")
+    calls_per_second: float = Field(0.0, ge=0, description="Calls per second and caller; 0 is no limit.")
+    call_burst: int = Field(100, ge=1, description="Calls a caller may save up under calls_per_second.")
+    keepalive_min_interval: float = Field(5.0, ge=0.1, description="Clients may ping this often, seconds.")
+    max_connection_age: float = Field(600.0, ge=1, description="Connections are renewed after this, seconds.")
+
+
+class Scoring(_Section):
+    """How prompts become scores."""
+
+    threads: int = Field(1, ge=1, le=256, description="Threads of the model (onnxruntime intra-op).")
+    tokeniser_threads: int = Field(1, ge=1, le=64, description="Threads that tokenise.")
+    max_batch_tokens: int = Field(
+        0, ge=0, description="Padded tokens in one batch; 0 chooses by provider: cpu 512, cuda 16384."
+    )
+    max_batch_prompts: int = Field(512, ge=1, description="Most prompts in one batch.")
+    max_padding_share: float = Field(0.2, ge=0, le=1, description="Most padding in a batch, as a share of its tokens.")
+    max_queued_prompts: int = Field(16384, ge=1, description="Prompts that may wait for the model.")
+    max_queued_tokens: int = Field(2**21, ge=1, description="Tokens that may wait for the model.")
+    cache_entries: int = Field(65536, ge=0, description="Scores kept; prompts themselves are not.")
+    deadline_margin: float = Field(0.01, ge=0, description="Answer this long before a call's deadline, seconds.")
+    default_deadline: float = Field(60.0, gt=0, description="Deadline of calls that set none, seconds.")
+    cuda_memory_limit: int = Field(4 * 2**30, ge=2**26, description="Most GPU memory of the model, bytes.")
+    cuda_device: int = Field(0, ge=0, description="Which GPU.")
+    nice: int = Field(
+        5, ge=0, le=19, description="Lower priority of the model's threads on CPU (Linux), so that calls are answered."
+    )
+
+
+class Order(_Section):
+    """How scores become an order."""
+
+    policy: Literal["due", "score", "fcfs"] = Field("due", description="Policy of calls that name none.")
+    patience_per_token: float = Field(
+        0.2, ge=0, le=1e6, description="Seconds a request is willing to wait per expected token (theta of `due`)."
+    )
+    recalibrate_every: int = Field(256, ge=1, description="Completions between refits of score to length.")
+    calibration_prior_weight: float = Field(
+        200.0, ge=0, description="Completions that the manifest's calibration counts for."
+    )
+
+
+class Quality(_Section):
+    """How live quality is measured."""
+
+    window: int = Field(4096, ge=32, le=65536, description="Finished requests in a window.")
+    max_windows: int = Field(64, ge=1, description="Pairs of served model and ranker version that are followed.")
+    horizon_tokens: int = Field(4096, ge=1, description="Lengths are compared up to this many tokens.")
+    progress_ttl: float = Field(120.0, gt=0, description="Progress that is not renewed is forgotten, seconds.")
+    max_open: int = Field(16384, ge=1, description="Unfinished requests followed per window.")
+    models: tuple[str, ...] = Field((), description="Served models that are accepted; empty accepts any.")
+
+
+class GuardSection(_Section):
+    """When the ranker is not trusted."""
+
+    enabled: bool = Field(True, description="False ranks whatever the quality.")
+    window: int = Field(512, ge=32, le=4096, description="Recent requests the guard looks at.")
+    floor: float = Field(0.10, ge=-1, le=1, description="Fall back when tau's lower bound is below.")
+    margin: float = Field(0.05, ge=0, le=1, description="Return when tau's lower bound is above floor + margin.")
+    min_completions: int = Field(128, ge=8, description="Completions before the guard decides.")
+    min_dwell: float = Field(60.0, ge=0, description="Seconds between two changes.")
+
+
+class Tls(_Section):
+    """TLS by files; all empty is plaintext."""
+
+    certificate: Path | None = Field(None, description="PEM certificate chain of the server.")
+    private_key: Path | None = Field(None, description="PEM key of the server.")
+    client_ca: Path | None = Field(None, description="PEM roots that client certificates must chain to (mutual TLS).")
+
+    @model_validator(mode="after")
+    def _together(self) -> Tls:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("tls.certificate and tls.private_key go together: set both or neither")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("tls.client_ca needs tls.certificate and tls.private_key")
+        return self
+
+
+class Settings(BaseSettings):
+    """The daemon's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RANKD_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    listen: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC services.")
+    metrics: str = Field("127.0.0.1:9464", description="HOST:PORT of metrics and the health page; empty is off.")
+    admin: str = Field("127.0.0.1:50052", description="HOST:PORT of the admin service; empty is off.")
+    ranker: Path | None = Field(None, description="Directory of the ranker to serve. Default: the bundled one.")
+    registry: Path | None = Field(None, description="Directory below which the admin service may load rankers.")
+    provider: Provider = Field("auto", description="Where the model runs; cuda is an error where there is none.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log event.")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
+    drain_delay: float = Field(0.0, ge=0, description="Seconds between failing health and refusing calls on SIGTERM.")
+    drain_timeout: float = Field(20.0, gt=0, description="Seconds that calls under way may take on SIGTERM.")
+    limits: Limits = Limits()
+    scoring: Scoring = Scoring()
+    order: Order = Order()
+    quality: Quality = Quality()
+    guard: GuardSection = GuardSection()
+    tls: Tls = Tls()
+
+    @field_validator("listen", "metrics", "admin")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _needed(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty: give HOST:PORT, such as 127.0.0.1:50051")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before environment before file."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if path := os.environ.get("RANKD_CONFIG"):
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+        return tuple(sources)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split ``HOST:PORT``; IPv6 hosts in brackets.
+
+    Raises:
+        ValueError: where it is neither.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
+    return host.strip("[]"), int(port)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the settings; ``flags`` that are None do not count.
+
+    Raises:
+        ConfigError: naming every wrong setting and what is wrong with it.
+    """
+    path = os.environ.get("RANKD_CONFIG")
+    if path and not Path(path).is_file():
+        raise ConfigError(f"RANKD_CONFIG: no such file: {path}")
+    try:
+        return Settings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as error:
+        lines = [_explain(e) for e in error.errors(include_url=False)]
+        raise ConfigError("wrong settings:\n  " + "\n  ".join(lines)) from None
+    except (SettingsError, tomllib.TOMLDecodeError, OSError) as error:
+        raise ConfigError(f"settings cannot be read: {error}") from None
+
+
+def _explain(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "no such setting; `rankd serve --help-settings` lists them"
+    variable = "RANKD_" + name.upper().replace(".", "__") if name else "RANKD_*"
+    return f"{name or 'settings'} ({variable}): {message}"
+
+
+def settings_reference() -> list[tuple[str, str, str]]:
+    """All settings as (name, default, description), for help texts and the reference."""
+    return list(_walk(Settings, ""))
+
+
+def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += _walk(kind, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, str(field.default), field.description or ""))
+    return rows

@@ -1,0 +1,243 @@
+"""The model itself: the only module that imports onnxruntime.
+
+A session that was asked to run on CUDA and does not is an error; onnxruntime alone would fall back silently.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from rankd.errors import ArtifactError, InferenceError, ProviderError
+
+Ids = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What the manifest promises about ``model.onnx``."""
+
+    path: str
+    input_names: tuple[str, ...]
+    output_name: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Where and how the model runs. ``cuda_memory_limit`` in bytes."""
+
+    provider: Literal["auto", "cuda", "cpu"] = "auto"
+    threads: int = 1
+    cuda_memory_limit: int = 4 * 2**30
+    cuda_device: int = 0
+
+
+class OnnxModel:
+    """A ranker in onnxruntime. ``run`` is called from one worker thread at a time."""
+
+    def __init__(self, spec: ModelSpec, options: SessionOptions) -> None:
+        """Create the session.
+
+        Raises:
+            ProviderError: CUDA was asked for and is not to be had.
+            ArtifactError: BAD_MODEL, BAD_INPUTS or BAD_OUTPUT.
+        """
+        self._spec = spec
+        self._session = _create_session(spec, options)
+        self.provider: Literal["cuda", "cpu"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
+        self._device = options.cuda_device
+        self._check_signature()
+
+    def _check_signature(self) -> None:
+        names = [i.name for i in self._session.get_inputs()]
+        if sorted(names) != sorted(self._spec.input_names):
+            raise ArtifactError(
+                "BAD_INPUTS",
+                f"{self._spec.path} takes inputs {names}, its manifest says {list(self._spec.input_names)}: "
+                "export it again or correct the manifest's inputs",
+            )
+        for node in self._session.get_inputs():
+            if node.type != "tensor(int64)" or len(node.shape) != 2:
+                raise ArtifactError(
+                    "BAD_INPUTS",
+                    f"input {node.name} of {self._spec.path} is {node.type}{node.shape}; rankd feeds int64[batch, tokens]",
+                )
+        outputs = {o.name: o for o in self._session.get_outputs()}
+        if self._spec.output_name not in outputs:
+            raise ArtifactError(
+                "BAD_OUTPUT",
+                f"{self._spec.path} has outputs {sorted(outputs)}, its manifest says {self._spec.output_name!r}",
+            )
+
+    def run(self, ids: Ids, mask: Ids) -> Scores:
+        """Score a batch.
+
+        Args:
+            ids: token ids, int64[batch, tokens], padded with anything.
+            mask: 1 where ``ids`` counts, int64[batch, tokens].
+
+        Returns:
+            Scores, float64[batch]; NaN is possible and the caller's to judge.
+
+        Raises:
+            InferenceError: the model failed; the text carries no input.
+        """
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": None}
+        inputs = {
+            name: np.zeros_like(ids) if feeds.get(name) is None else feeds[name] for name in self._spec.input_names
+        }
+        try:
+            out = self._run_cuda(inputs) if self.provider == "cuda" else self._run_cpu(inputs)
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise InferenceError(f"onnxruntime failed: {type(error).__name__}") from None
+        if out.shape != (ids.shape[0],):
+            raise InferenceError(f"the model answered with shape {out.shape} to a batch of {ids.shape[0]}")
+        return out.astype(np.float64)
+
+    def _run_cpu(self, inputs: dict[str, Any]) -> NDArray[Any]:
+        result: NDArray[Any] = self._session.run([self._spec.output_name], inputs)[0]
+        return result
+
+    def _run_cuda(self, inputs: dict[str, Any]) -> NDArray[Any]:
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", self._device))
+        binding.bind_output(self._spec.output_name, "cpu")
+        self._session.run_with_iobinding(binding)
+        result: NDArray[Any] = binding.get_outputs()[0].numpy()
+        return result
+
+
+def _create_session(spec: ModelSpec, options: SessionOptions) -> Any:
+    providers, wanted = _providers(options)
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = options.threads
+    session_options.inter_op_num_threads = 1
+    session_options.log_severity_level = 4  # its warnings go to stderr unstructured; failures raise
+    # A spinning thread takes the core on which calls are answered.
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(spec.path, session_options, providers=providers)
+    except Exception as error:
+        if wanted == "cuda":
+            raise ProviderError(f"provider cuda: onnxruntime could not start it: {_first_line(error)}") from None
+        raise ArtifactError("BAD_MODEL", f"{spec.path} cannot be loaded: {_first_line(error)}") from None
+    if wanted == "cuda" and session.get_providers()[0] != _CUDA:
+        raise ProviderError(
+            "provider cuda: onnxruntime fell back to the CPU: check the driver, CUDA 13 and cuDNN 9, "
+            "or start with --provider cpu"
+        )
+    return session
+
+
+def _providers(options: SessionOptions) -> tuple[list[Any], Literal["cuda", "cpu"]]:
+    cuda = (
+        _CUDA,
+        {
+            "device_id": options.cuda_device,
+            "gpu_mem_limit": options.cuda_memory_limit,
+            "arena_extend_strategy": "kSameAsRequested",
+        },
+    )
+    if options.provider == "cpu":
+        return [_CPU], "cpu"
+    usable = cuda_device_present() and _CUDA in ort.get_available_providers()
+    if usable:
+        return [cuda, _CPU], "cuda"
+    if options.provider == "cuda":
+        raise ProviderError(
+            "provider cuda: no CUDA device or no CUDA build of onnxruntime on this machine; "
+            "install onnxruntime-gpu and a driver, or start with --provider auto or cpu"
+        )
+    return [_CPU], "cpu"
+
+
+def cuda_device_present() -> bool:
+    """Say whether onnxruntime can use a CUDA device here; ``auto`` must not pay for a failing session."""
+    if _CUDA not in ort.get_available_providers():
+        return False
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is not None and _has_nvidia_driver():
+        preload()
+    return _has_nvidia_driver()
+
+
+def _has_nvidia_driver() -> bool:
+    import ctypes  # noqa: PLC0415 - only needed here
+
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+        count = ctypes.c_int()
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except OSError:
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
+def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> None:
+    """Run known prompts, and the largest batch, before serving.
+
+    Args:
+        model: the model.
+        encoded: distinct prompts, int64[tokens] each.
+        max_batch_tokens: padded tokens of the largest batch; running it once takes the memory it needs.
+
+    Raises:
+        ArtifactError: BAD_OUTPUT, NAN_SCORES or CONSTANT_SCORES.
+        InferenceError: the model fails.
+    """
+    try:
+        scores = np.concatenate([model.run(*pad([ids])) for ids in encoded])
+    except InferenceError as error:
+        raise ArtifactError("BAD_OUTPUT", f"the model failed at warm-up: {error}") from None
+    if not np.isfinite(scores).all():
+        raise ArtifactError("NAN_SCORES", "the model gives NaN or infinite scores at warm-up: export it again")
+    if np.ptp(scores) == 0:
+        raise ArtifactError(
+            "CONSTANT_SCORES", f"the model gives {len(encoded)} different prompts the same score: it ranks nothing"
+        )
+    longest = max(encoded, key=len)
+    rows = max(1, max_batch_tokens // len(longest))
+    model.run(*pad([longest] * rows))
+
+
+def pad(rows: list[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
+    """Pad token ids to one rectangle whose width is a multiple of ``multiple``.
+
+    Returns:
+        ``(ids, mask)``, both int64[len(rows), width].
+    """
+    width = max(len(r) for r in rows)
+    width += -width % multiple
+    ids = np.zeros((len(rows), width), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def lower_priority(nice: int) -> None:
+    """Make the calling thread, and threads it creates later, yield to others (Linux; elsewhere nothing happens)."""
+    import os  # noqa: PLC0415 - only needed here
+
+    if nice and sys.platform == "linux":
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+        except OSError:
+            return  # a sandbox may forbid it; scoring works all the same

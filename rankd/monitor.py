@@ -1,0 +1,308 @@
+"""From reports to trust: one tracker, guard and calibration per served model and ranker version, bounded in number."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from rankd_client.calibration import Calibration, fit_monotone
+
+from rankd.config import Settings
+from rankd.errors import NotFoundError
+from rankd.quality import (
+    Guard,
+    GuardReason,
+    HealthEvidence,
+    QualityEstimate,
+    QualityTracker,
+    Report,
+    Transition,
+    Verdict,
+)
+from rankd.telemetry import Telemetry
+from rankd.types import Completion, GuardMode
+
+_RECENT_BATCHES = 64
+_ESTIMATE_EVERY = 1.0
+"""Seconds between two estimates of one view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What an order needs to know of a ranker on a model."""
+
+    ranks: bool
+    worth_waiting: bool
+    """False while batches fail or take too long."""
+    calibration: Calibration | None
+
+
+@dataclass(slots=True)
+class View:
+    """All that is known of one served model and ranker version."""
+
+    model: str
+    ranker_version: str
+    tracker: QualityTracker
+    guard: Guard
+    measured: bool
+    """The manifest carries a measured tau."""
+    prior: Calibration | None
+    """The manifest's."""
+    calibration: Calibration | None
+    """The prior refined by completions."""
+    reason: str = "no_evidence"
+    transitions: int = 0
+    refit_at: int = 0
+    busy: bool = False
+    """A refit or an estimate is being computed in the worker thread."""
+    estimate: QualityEstimate | None = None
+    estimated_at: int = -1
+    """Completions at the time of the estimate."""
+
+
+@dataclass(slots=True)
+class Health:
+    """How the batches of one ranker version went of late."""
+
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_RECENT_BATCHES))
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=5))
+    consecutive_failures: int = 0
+    consecutive_successes: int = 0
+
+    def add(self, *, ok: bool, seconds: float) -> HealthEvidence:
+        """Take one batch and how long the model ran; say how things stand."""
+        self.recent.append(ok)
+        self.seconds.append(seconds)
+        self.consecutive_failures = 0 if ok else self.consecutive_failures + 1
+        self.consecutive_successes = self.consecutive_successes + 1 if ok else 0
+        return self.evidence(sorted(self.seconds)[len(self.seconds) // 2])
+
+    def evidence(self, latency: float) -> HealthEvidence:
+        """How things stand, with a latency in seconds."""
+        return HealthEvidence(
+            batches=len(self.recent),
+            failures=self.recent.count(False),
+            consecutive_failures=self.consecutive_failures,
+            consecutive_successes=self.consecutive_successes,
+            latency=latency,
+        )
+
+
+class Monitor:
+    """Takes reports, watches quality and health, and says how far a ranker is to be trusted."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        """Start without evidence."""
+        self._settings = settings
+        self._quality = settings.quality.to_settings(settings.guard)
+        self._telemetry = telemetry
+        self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
+        self._bases: dict[str, View] = {}
+        self._health: dict[str, Health] = {}
+        self._salt = secrets.token_bytes(16)
+        self._thread = ThreadPoolExecutor(1, "rankd-quality")
+        self._changed = asyncio.Event()
+        self.evicted = 0
+        """Windows forgotten because there were too many."""
+
+    # -- what orders need ----------------------------------------------------------------------------------------------
+
+    def register(self, ranker_version: str, *, measured: bool, calibration: Calibration | None) -> None:
+        """Make a ranker version known; reports of versions never registered are refused."""
+        if ranker_version not in self._bases:
+            self._bases[ranker_version] = self._new_view("", ranker_version, measured=measured, prior=calibration)
+            self._health[ranker_version] = Health()
+
+    def knows(self, ranker_version: str) -> bool:
+        """Whether this version was ever loaded here."""
+        return ranker_version in self._bases
+
+    def trust(self, model: str, ranker_version: str) -> Trust:
+        """How far to trust a registered ranker on a model."""
+        view = self._views.get((model, ranker_version)) or self._bases[ranker_version]
+        guard = view.guard
+        ill = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
+        return Trust(
+            ranks=guard.ranks or not self._settings.guard.enabled,
+            worth_waiting=not ill,
+            calibration=view.calibration,
+        )
+
+    # -- evidence ------------------------------------------------------------------------------------------------------
+
+    def report(self, completion: Completion, now: float) -> Verdict:
+        """Take one validated report of a registered ranker version. ``now`` by the daemon's clock."""
+        view = self._open(completion.model, completion.ranker_version)
+        verdict = view.tracker.add(
+            Report(
+                key=self._key(completion.request_id),
+                score=completion.score,
+                tokens=completion.tokens,
+                final=completion.final,
+                complete=completion.complete,
+                arrival=completion.arrival,
+            ),
+            now,
+        )
+        if view.tracker.guard_due:
+            self._transit(view, view.guard.observe_quality(view.tracker.guard_evidence(now), now))
+        if view.tracker.completions - view.refit_at >= self._settings.order.recalibrate_every:
+            self._refit(view)
+        return verdict
+
+    def batch_done(self, ranker_version: str, *, ok: bool, seconds: float, now: float) -> None:
+        """Take the outcome of one batch of a ranker."""
+        self._observe_health(ranker_version, self._health[ranker_version].add(ok=ok, seconds=seconds), now)
+
+    def still_running(self, ranker_version: str, seconds: float, now: float) -> None:
+        """Take word of a batch that has been running for so long without end."""
+        self._observe_health(ranker_version, self._health[ranker_version].evidence(seconds), now)
+
+    def _observe_health(self, ranker_version: str, evidence: HealthEvidence, now: float) -> None:
+        for view in self._of_version(ranker_version):
+            self._transit(view, view.guard.observe_health(evidence, now))
+
+    def tick(self, now: float) -> None:
+        """Let pins end and figures age; call about once a second."""
+        for view in self.all_views():
+            self._transit(view, view.guard.tick(now))
+            self._refresh(view, now)
+
+    async def refresh(self, views: list[View], now: float) -> None:
+        """Bring the estimates of some views up to date before they are shown, at most once a second each."""
+        pending = [f for v in views if (f := self._refresh(v, now)) is not None]
+        if pending:
+            await asyncio.wait(pending)
+
+    def _refresh(self, view: View, now: float) -> asyncio.Future[QualityEstimate] | None:
+        """Estimate anew in the worker thread where reports have come since the last time."""
+        recent = view.estimate is not None and now - view.estimate.at < _ESTIMATE_EVERY
+        if view.busy or recent or view.tracker.completions == view.estimated_at:
+            return None
+        view.busy, completions = True, view.tracker.completions
+        future = asyncio.get_running_loop().run_in_executor(self._thread, view.tracker.snapshot(now).evaluate)
+
+        def done(result: asyncio.Future[QualityEstimate]) -> None:
+            view.busy = False
+            if not result.cancelled() and result.exception() is None:
+                view.estimate, view.estimated_at = result.result(), completions
+
+        future.add_done_callback(done)
+        return future
+
+    def _refit(self, view: View) -> None:
+        """Learn the map from score to length anew in the worker thread."""
+        view.refit_at = view.tracker.completions
+        known = view.tracker.lengths()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._thread,
+            lambda: fit_monotone(
+                known.score,
+                known.tokens,
+                known.complete,
+                prior=view.prior,
+                prior_weight=self._settings.order.calibration_prior_weight,
+            ),
+        )
+
+        def done(result: asyncio.Future[Calibration]) -> None:
+            if not result.cancelled() and result.exception() is None:
+                view.calibration = result.result()
+
+        future.add_done_callback(done)
+
+    # -- administration ------------------------------------------------------------------------------------------------
+
+    def pin(self, model: str, ranker_version: str, mode: GuardMode, until: float, now: float) -> View:
+        """Hold a guard in a mode.
+
+        Raises:
+            NotFoundError: the ranker version was never loaded.
+        """
+        view = self._open(model, ranker_version)
+        self._transit(view, view.guard.pin(mode, until, now))
+        return view
+
+    def unpin(self, model: str, ranker_version: str, now: float) -> View:
+        """Let a guard decide again.
+
+        Raises:
+            NotFoundError: the ranker version was never loaded.
+        """
+        view = self._open(model, ranker_version)
+        self._transit(view, view.guard.unpin(now))
+        return view
+
+    # -- views ---------------------------------------------------------------------------------------------------------
+
+    def all_views(self) -> Iterator[View]:
+        """Every view: those with reports of their own, then the bases that stand for all other models."""
+        yield from list(self._views.values())
+        yield from list(self._bases.values())
+
+    def reported_views(self) -> list[View]:
+        """Views of models that sent reports."""
+        return list(self._views.values())
+
+    def base(self, ranker_version: str) -> View:
+        """The view that stands for models without reports."""
+        return self._bases[ranker_version]
+
+    async def changed(self, timeout: float) -> bool:
+        """Wait for a guard to change, or for ``timeout`` seconds; say which."""
+        event = self._changed
+        try:
+            await asyncio.wait_for(event.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the worker thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _of_version(self, ranker_version: str) -> Iterator[View]:
+        return (v for v in self.all_views() if v.ranker_version == ranker_version)
+
+    def _open(self, model: str, ranker_version: str) -> View:
+        base = self._bases.get(ranker_version)
+        if base is None:
+            raise NotFoundError("this ranker version was never loaded here: see `rankd status` for those that are")
+        view = self._views.get((model, ranker_version))
+        if view is None:
+            view = self._new_view(model, ranker_version, measured=base.measured, prior=base.prior)
+            self._views[model, ranker_version] = view
+            if len(self._views) > self._settings.quality.max_windows:
+                self._views.popitem(last=False)
+                self.evicted += 1
+        self._views.move_to_end((model, ranker_version))
+        return view
+
+    def _new_view(self, model: str, ranker_version: str, *, measured: bool, prior: Calibration | None) -> View:
+        guard = Guard(self._settings.guard.to_settings(), measured=measured)
+        return View(model, ranker_version, QualityTracker(self._quality), guard, measured, prior, prior)
+
+    def _transit(self, view: View, transition: Transition | None) -> None:
+        if transition is None:
+            return
+        view.transitions += 1
+        view.reason = transition.reason.value
+        self._telemetry.guard_transition(
+            model=view.model,
+            ranker_version=view.ranker_version,
+            origin=transition.origin.value,
+            to=transition.to.value,
+            reason=transition.reason.value,
+        )
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _key(self, request_id: str) -> int:
+        digest = hashlib.blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).digest()
+        return int.from_bytes(digest)

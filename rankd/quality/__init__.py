@@ -1,0 +1,26 @@
+"""Live quality of a ranker, and the guard that decides whether to trust it: pure, no I/O, no clock."""
+
+from rankd.quality.arrivals import Cohort
+from rankd.quality.book import QualityBook
+from rankd.quality.guard import Guard, GuardReason, GuardSettings, HealthEvidence, Transition
+from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
+from rankd.quality.tracker import GuardEvidence, QualityTracker, Snapshot
+
+__all__ = [
+    "Bounded",
+    "Cohort",
+    "CohortTau",
+    "Guard",
+    "GuardEvidence",
+    "GuardReason",
+    "GuardSettings",
+    "HealthEvidence",
+    "QualityBook",
+    "QualityEstimate",
+    "QualitySettings",
+    "QualityTracker",
+    "Report",
+    "Snapshot",
+    "Transition",
+    "Verdict",
+]

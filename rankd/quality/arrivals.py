@@ -1,0 +1,176 @@
+"""Who arrived: a bounded table of requests by arrival, waiting and running ones included."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd.quality.report import Report
+
+_FREE, _OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
+_MIX = 0x9E3779B97F4A7C15
+_WORD = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Requests that arrived in a window: ``tokens`` is the length where ``complete``, else a lower bound."""
+
+    score: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    complete: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """How many requests are in the table, by what is known of them."""
+
+    finished: int
+    censored: int
+    open: int
+    expired: int
+
+
+class ArrivalTable:
+    """The last arrivals and the latest word on each, in bounded memory.
+
+    Too many waiting requests would crowd out the finished ones, and dropping any by what became of them
+    would bias the cohort. So when waiting ones fill half of the table, arrivals are *sampled by the
+    hash of their key*: each doubling of the backlog keeps every second key, which says nothing about
+    a request's length.
+    """
+
+    def __init__(self, capacity: int, progress_ttl: float) -> None:
+        """Reserve room for ``capacity`` requests."""
+        self._capacity = capacity
+        self._ttl = progress_ttl
+        self._slots: dict[int, int] = {}
+        self._free = list(range(capacity - 1, -1, -1))
+        self._key = np.zeros(capacity, dtype=np.uint64)
+        self._score = np.zeros(capacity, dtype=np.float64)
+        self._tokens = np.zeros(capacity, dtype=np.int64)
+        self._arrival = np.full(capacity, np.inf)
+        self._seen = np.zeros(capacity, dtype=np.float64)
+        self._sojourn = np.zeros(capacity, dtype=np.float64)
+        self._state = np.zeros(capacity, dtype=np.int8)
+        self._open = 0
+        self._level = 0
+        self._thinned: list[tuple[float, int]] = []
+        self._progress_at = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def level(self) -> int:
+        """Arrivals are sampled at one in 2**level."""
+        return self._level
+
+    def progress_seen(self, now: float) -> bool:
+        """Whether anybody reported progress of late."""
+        return now - self._progress_at <= 10 * self._ttl
+
+    def update(self, report: Report, now: float) -> bool:
+        """Take the latest word on a request; false where it is older than what is known."""
+        slot = self._slots.get(report.key)
+        if slot is None:
+            slot = self._insert(report, now)
+            if slot is None:
+                return True
+        elif not report.final and report.tokens < self._tokens[slot]:
+            return False
+        if report.final:
+            self._open -= 1
+            self._state[slot] = _COMPLETE if report.complete else _CENSORED
+            self._sojourn[slot] = max(0.0, now - self._arrival[slot])
+        else:
+            self._progress_at = now
+        self._tokens[slot] = report.tokens
+        self._seen[slot] = now
+        self._adapt(now)
+        return True
+
+    def _insert(self, report: Report, now: float) -> int | None:
+        """Find room for a new request, as open; None where it is not sampled or older than all the rest."""
+        arrival = report.arrival if math.isfinite(report.arrival) and 0 < report.arrival <= now else now
+        if not self._sampled(report.key, arrival):
+            return None
+        if not self._free:
+            oldest = int(np.argmin(self._arrival))
+            if arrival < self._arrival[oldest]:
+                return None
+            self._drop(oldest)
+        slot = self._free.pop()
+        self._slots[report.key] = slot
+        self._key[slot] = report.key & _WORD
+        self._score[slot] = report.score
+        self._arrival[slot] = arrival
+        self._state[slot] = _OPEN
+        self._open += 1
+        return slot
+
+    def _drop(self, slot: int) -> None:
+        if self._state[slot] == _OPEN:
+            self._open -= 1
+        key = int(self._key[slot])
+        self._slots.pop(key, None)
+        self._state[slot] = _FREE
+        self._arrival[slot] = np.inf
+        self._free.append(slot)
+
+    def _sampled(self, key: int, arrival: float) -> bool:
+        level = max([self._level, *(then for until, then in self._thinned if arrival <= until)])
+        # The top bits of a multiplicative hash: the caller's keys need not be well mixed.
+        return level == 0 or (((key * _MIX) & _WORD) >> (64 - level)) == 0
+
+    def _adapt(self, now: float) -> None:
+        """Sample more thinly when waiting requests fill half of the table, less when they fill little."""
+        if self._open > self._capacity // 2:
+            self._level += 1
+            self._thinned = [(until, level) for until, level in self._thinned if level > self._level]
+            for key, slot in list(self._slots.items()):
+                if not self._sampled(key, float(self._arrival[slot])):
+                    self._drop(slot)
+        elif self._level and self._open < self._capacity // 16:
+            # Those that arrived before now stay thinned: whoever is still waiting of them is a selection.
+            self._thinned.append((now, self._level))
+            self._level -= 1
+
+    def occupancy(self, now: float) -> Occupancy:
+        """Count the table by state."""
+        waiting = self._state == _OPEN
+        expired = int(np.count_nonzero(waiting & (now - self._seen > self._ttl)))
+        return Occupancy(
+            finished=int(np.count_nonzero(self._state == _COMPLETE)),
+            censored=int(np.count_nonzero(self._state == _CENSORED)),
+            open=int(np.count_nonzero(waiting)) - expired,
+            expired=expired,
+        )
+
+    def cohort(self, size: int, now: float, settle: float) -> Cohort:
+        """The last ``size`` arrivals old enough for a share ``settle`` of requests to have ended by their age.
+
+        An open request whose progress expired stays, as the lower bound last heard: to drop it would
+        select on the score, since under load it is the high scores that starve.
+        """
+        used = np.flatnonzero(self._state != _FREE)
+        ended = used[self._state[used] != _OPEN]
+        if len(ended):
+            if not self.progress_seen(now):
+                # Nothing is known of those still running: wait until hardly any can be missing.
+                settle = max(settle, 0.99)
+            age = float(np.quantile(self._sojourn[ended], settle))
+            used = used[self._arrival[used] <= now - age]
+        if len(used) > size:
+            used = used[np.argpartition(self._arrival[used], len(used) - size)[-size:]]
+        used = used[np.argsort(self._arrival[used], kind="stable")]
+        return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE)
+
+    def known(self) -> Cohort:
+        """Every request in the table that has ended, oldest arrival first."""
+        used = np.flatnonzero(self._state >= _COMPLETE)
+        used = used[np.argsort(self._arrival[used], kind="stable")]
+        return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE)

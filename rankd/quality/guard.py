@@ -1,0 +1,261 @@
+"""When to trust a ranker: a pure state machine over evidence, with no clock of its own."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+from rankd.quality.tracker import GuardEvidence
+from rankd.types import GuardMode
+
+
+class GuardReason(enum.Enum):
+    """Why the guard changed its mode."""
+
+    WARMED_UP = "warmed_up"
+    """Enough has been observed, and it is good."""
+    QUALITY = "quality"
+    """The upper confidence bound of tau fell below the floor."""
+    ERRORS = "errors"
+    """Batches fail."""
+    LATENCY = "latency"
+    """Scoring takes too long."""
+    RECOVERED = "recovered"
+    """What was wrong is well again, seen in the shadow."""
+    PINNED = "pinned"
+    """An admin fixed the mode for a while."""
+    UNPINNED = "unpinned"
+    """The pin ended, by hand or by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """Thresholds; the defaults' behaviour is measured in docs/quality.md."""
+
+    floor: float = 0.12
+    """Fall back when tau's upper confidence bound is below this: surely not worth reordering for."""
+    margin: float = 0.05
+    """Rank again when tau's lower confidence bound is above floor + margin."""
+    min_known: int = 200
+    """Requests of known length in the guard's cohort below which quality decides nothing."""
+    confirm: int = 2
+    """Evaluations in a row that must agree before quality changes the mode."""
+    dwell: float = 60.0
+    """Seconds a mode is kept before quality, latency or a recovery may change it."""
+    dwell_max: float = 14400.0
+    """Longest time in fallback that relapses can escalate to."""
+    relapse_window: float = 86400.0
+    """A fallback within this time of the last recovery doubles the next stay in fallback."""
+    max_consecutive_failures: int = 5
+    """Failing batches in a row that end ranking at once."""
+    max_failure_share: float = 0.5
+    """Share of failing batches among the recent ones that ends ranking."""
+    min_batches: int = 20
+    """Recent batches below which the share says nothing."""
+    max_latency: float = 1.0
+    """Scoring latency in seconds that is too long (which quantile is the caller's choice)."""
+    latency_confirm: int = 3
+    """Health reports in a row with too long a latency before it ends ranking."""
+    recover_successes: int = 20
+    """Shadow batches in a row that must succeed before ranking resumes after errors or latency."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that cannot work."""
+        if not (-1 <= self.floor <= 1 and self.margin >= 0 and self.floor + self.margin < 1):
+            raise ValueError("floor must be in -1..1, margin at least 0, and their sum below 1")
+        if not (0 <= self.dwell <= self.dwell_max):
+            raise ValueError("dwell must be in 0..dwell_max")
+        if not 0 < self.max_failure_share <= 1:
+            raise ValueError("max_failure_share must be in 0..1")
+        for name in ("min_known", "confirm", "max_consecutive_failures", "min_batches", "latency_confirm"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class HealthEvidence:
+    """How scoring went of late; in fallback it comes from scoring in the shadow."""
+
+    batches: int = 0
+    failures: int = 0
+    consecutive_failures: int = 0
+    consecutive_successes: int = 0
+    latency: float | None = None
+    """Seconds; None where nothing was scored."""
+
+
+Evidence = GuardEvidence | HealthEvidence | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of mode, with what it was decided on."""
+
+    at: float
+    origin: GuardMode
+    to: GuardMode
+    reason: GuardReason
+    evidence: Evidence
+
+
+class Guard:
+    """WARMING_UP → RANKED ⇄ FALLBACK, deciding on confidence bounds and never on point estimates.
+
+    A pin is laid over the machine: underneath it goes on, and when the pin ends its mode shows again.
+    Times may come out of order; the latest one seen counts.
+    """
+
+    def __init__(self, settings: GuardSettings | None = None, *, measured: bool = False, now: float = 0.0) -> None:
+        """Start warming up; ``measured`` says that the manifest carries a measured tau."""
+        self.settings = settings or GuardSettings()
+        self._measured = measured
+        self._now = now
+        self._mode = GuardMode.WARMING_UP
+        self._since = -math.inf
+        self._cause: GuardReason | None = None
+        self._stay = self.settings.dwell
+        self._recovered_at = -math.inf
+        self._relapses = 0
+        self._below = 0
+        self._above = 0
+        self._slow = 0
+        self._healthy = True
+        self._pin: tuple[GuardMode, float] | None = None
+
+    @property
+    def mode(self) -> GuardMode:
+        """The mode in force: the pin's where there is one."""
+        return self._pin[0] if self._pin else self._mode
+
+    @property
+    def ranks(self) -> bool:
+        """Whether scores order the queue now."""
+        mode = self.mode
+        return mode is GuardMode.RANKED or (mode is GuardMode.WARMING_UP and self._measured)
+
+    @property
+    def pinned_until(self) -> float | None:
+        """When the pin ends by itself; None without a pin."""
+        return self._pin[1] if self._pin else None
+
+    @property
+    def cause(self) -> GuardReason | None:
+        """Why it is in fallback; None in other modes."""
+        return self._cause
+
+    @property
+    def since(self) -> float | None:
+        """When the mode under any pin was entered; None before the first change."""
+        return self._since if math.isfinite(self._since) else None
+
+    def pin(self, mode: GuardMode, until: float, now: float) -> Transition | None:
+        """Fix the mode until a time; None where that changes nothing that shows."""
+        if mode is GuardMode.WARMING_UP:
+            raise ValueError("a guard can be pinned to ranked or fallback only")
+        if not math.isfinite(until):
+            raise ValueError("a pin must end: until must be finite")
+        self._advance(now)
+        origin = self.mode
+        if until <= self._now:
+            return self.tick(now)
+        self._pin = (mode, until)
+        return self._shown(origin, GuardReason.PINNED, None)
+
+    def unpin(self, now: float) -> Transition | None:
+        """End the pin by hand."""
+        self._advance(now)
+        origin = self.mode
+        self._pin = None
+        return self._shown(origin, GuardReason.UNPINNED, None)
+
+    def tick(self, now: float) -> Transition | None:
+        """End a pin whose time has come; the only thing that happens by itself."""
+        self._advance(now)
+        if self._pin is None or self._now < self._pin[1]:
+            return None
+        return self.unpin(now)
+
+    def observe_quality(self, evidence: GuardEvidence, now: float) -> Transition | None:
+        """Decide on a new look at the guard's cohort."""
+        ended = self.tick(now)
+        tau, settings = evidence.tau.tau, self.settings
+        if tau is None or evidence.tau.known < settings.min_known or not math.isfinite(tau.low + tau.high):
+            # No evidence is no reason: keep the mode, and start confirming anew.
+            self._below = self._above = 0
+            return ended
+        self._below = self._below + 1 if tau.high < settings.floor else 0
+        self._above = self._above + 1 if tau.low > settings.floor + settings.margin else 0
+        return self._decide_quality(evidence) or ended
+
+    def _decide_quality(self, evidence: GuardEvidence) -> Transition | None:
+        settings = self.settings
+        bad, good = self._below >= settings.confirm, self._above >= settings.confirm
+        if self._mode is GuardMode.FALLBACK:
+            if self._cause is GuardReason.QUALITY and good and self._healthy and self._rested(self._stay):
+                return self._go(GuardMode.RANKED, GuardReason.RECOVERED, evidence)
+            return None
+        if bad and self._rested(settings.dwell):
+            return self._go(GuardMode.FALLBACK, GuardReason.QUALITY, evidence)
+        # A measured ranker is trusted unless found bad; an unmeasured one once it is found good.
+        if self._mode is GuardMode.WARMING_UP and (good or (self._measured and not self._below)):
+            return self._go(GuardMode.RANKED, GuardReason.WARMED_UP, evidence)
+        return None
+
+    def observe_health(self, evidence: HealthEvidence, now: float) -> Transition | None:
+        """Decide on how scoring went."""
+        ended = self.tick(now)
+        settings = self.settings
+        slow = evidence.latency is not None and not evidence.latency <= settings.max_latency
+        self._slow = self._slow + 1 if slow else 0
+        failing = evidence.consecutive_failures >= settings.max_consecutive_failures or (
+            evidence.batches >= settings.min_batches
+            and evidence.failures >= settings.max_failure_share * evidence.batches
+        )
+        self._healthy = not failing and not slow
+        return self._decide_health(evidence, failing=failing) or ended
+
+    def _decide_health(self, evidence: HealthEvidence, *, failing: bool) -> Transition | None:
+        settings = self.settings
+        if self._mode is not GuardMode.FALLBACK:
+            if failing:
+                # At once: ranking with a ranker that answers nothing has no upside to wait for.
+                return self._go(GuardMode.FALLBACK, GuardReason.ERRORS, evidence)
+            if self._slow >= settings.latency_confirm and self._rested(settings.dwell):
+                return self._go(GuardMode.FALLBACK, GuardReason.LATENCY, evidence)
+            return None
+        well = self._healthy and evidence.consecutive_successes >= settings.recover_successes
+        if self._cause is not GuardReason.QUALITY and well and self._rested(self._stay):
+            if self._below >= settings.confirm:
+                # Well again, but meanwhile found to be bad: quality keeps it out.
+                self._cause = GuardReason.QUALITY
+                return None
+            return self._go(GuardMode.RANKED, GuardReason.RECOVERED, evidence)
+        return None
+
+    def _advance(self, now: float) -> None:
+        if math.isfinite(now):
+            self._now = max(self._now, now)
+
+    def _rested(self, dwell: float) -> bool:
+        return self._now - self._since >= dwell
+
+    def _go(self, to: GuardMode, reason: GuardReason, evidence: Evidence) -> Transition | None:
+        """Change the machine's mode; under a pin nothing shows."""
+        origin = self.mode
+        if to is GuardMode.FALLBACK:
+            relapse = self._now - self._recovered_at <= self.settings.relapse_window
+            self._relapses = self._relapses + 1 if relapse else 0
+            # 2**60 dwells are beyond any dwell_max: the exponent need not grow without bound.
+            self._stay = min(self.settings.dwell * 2.0 ** min(self._relapses, 60), self.settings.dwell_max)
+        elif reason is GuardReason.RECOVERED:
+            self._recovered_at = self._now
+        self._cause = reason if to is GuardMode.FALLBACK else None
+        self._mode, self._since = to, self._now
+        self._below = self._above = self._slow = 0
+        return self._shown(origin, reason, evidence)
+
+    def _shown(self, origin: GuardMode, reason: GuardReason, evidence: Evidence) -> Transition | None:
+        if origin is self.mode:
+            return None
+        return Transition(at=self._now, origin=origin, to=self.mode, reason=reason, evidence=evidence)

@@ -1,0 +1,161 @@
+"""Live quality of one ranker on one model: reports in, estimates with intervals out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rankd.quality.arrivals import ArrivalTable, Cohort, Occupancy
+from rankd.quality.censored import cohort_tau
+from rankd.quality.pairs import PairSums, PairWindow
+from rankd.quality.report import (
+    MAX_TOKENS,
+    CohortTau,
+    QualityEstimate,
+    QualitySettings,
+    Report,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardEvidence:
+    """What the guard decides on: the censoring-aware tau of a short recent cohort."""
+
+    at: float
+    completions: int
+    """Final reports accepted so far."""
+    tau: CohortTau
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of everything that an estimate needs: taken in microseconds, evaluated in any thread."""
+
+    at: float
+    settings: QualitySettings
+    plain: PairSums
+    cohort: Cohort
+    occupancy: Occupancy
+    progress_seen: bool
+    duplicates: int
+    stale: int
+    invalid: int
+
+    def evaluate(self) -> QualityEstimate:
+        """Compute the estimate: some milliseconds at the default sizes."""
+        settings = self.settings
+        head, tail = self.plain.head_and_tail()
+        cohort = cohort_tau(self.cohort, settings.horizon, settings.z, settings.min_cohort)
+        return QualityEstimate(
+            at=self.at,
+            tau_b=self.plain.tau_b(settings.z),
+            realised_gain=self.plain.realised_gain(settings.z),
+            head_tau=head,
+            tail_tau=tail,
+            window_size=len(self.plain.score),
+            tau=cohort.tau,
+            cohort_size=cohort.size,
+            comparable_pairs=cohort.decided_pairs,
+            decided_pair_share=cohort.decided_pair_share,
+            horizon_tokens=cohort.horizon_tokens,
+            progress_seen=self.progress_seen,
+            finished=self.occupancy.finished,
+            censored=self.occupancy.censored,
+            open=self.occupancy.open,
+            expired=self.occupancy.expired,
+            duplicates=self.duplicates,
+            stale=self.stale,
+            invalid=self.invalid,
+        )
+
+
+class QualityTracker:
+    """Everything that reports say about one (model, ranker version), in bounded memory.
+
+    Not thread-safe: ``add`` and ``snapshot`` belong to one thread; a snapshot's ``evaluate`` to any.
+    Successive readings of the plain window share most of their requests; see ``PairWindow``.
+    """
+
+    def __init__(self, settings: QualitySettings | None = None) -> None:
+        """Start empty."""
+        self.settings = settings or QualitySettings()
+        self._plain = PairWindow(self.settings.window)
+        self._arrivals = ArrivalTable(self.settings.arrivals, self.settings.progress_ttl)
+        # A dict keeps the order of insertion: the oldest key is the first to be forgotten.
+        self._ended: dict[int, None] = {}
+        self._verdicts = dict.fromkeys(Verdict, 0)
+        self._completions = 0
+        self._version = 0
+        self._guard_at = 0
+        self._cached: tuple[int, QualityEstimate] | None = None
+
+    @property
+    def completions(self) -> int:
+        """Final reports accepted so far."""
+        return self._completions
+
+    @property
+    def guard_due(self) -> bool:
+        """Whether enough has ended since the last ``guard_evidence`` for another look."""
+        return self._completions - self._guard_at >= self.settings.guard_every
+
+    def count(self, verdict: Verdict) -> int:
+        """How many reports met this verdict."""
+        return self._verdicts[verdict]
+
+    def add(self, report: Report, now: float) -> Verdict:
+        """Take one report; whatever it says, nothing grows without bound and nothing is raised."""
+        verdict = self._judge(report, now)
+        self._verdicts[verdict] += 1
+        if verdict is Verdict.ACCEPTED:
+            self._version += 1
+        return verdict
+
+    def _judge(self, report: Report, now: float) -> Verdict:
+        if not (math.isfinite(report.score) and math.isfinite(now) and 0 <= report.tokens <= MAX_TOKENS):
+            return Verdict.INVALID
+        if report.key in self._ended:
+            return Verdict.DUPLICATE if report.final else Verdict.STALE
+        if not self._arrivals.update(report, now):
+            return Verdict.STALE
+        if report.final:
+            self._ended[report.key] = None
+            if len(self._ended) > self.settings.dedupe:
+                del self._ended[next(iter(self._ended))]
+            self._completions += 1
+            if report.complete:
+                self._plain.add(report.score, report.tokens)
+        return Verdict.ACCEPTED
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Copy what an estimate needs."""
+        return Snapshot(
+            at=now,
+            settings=self.settings,
+            plain=self._plain.sums(),
+            cohort=self._arrivals.cohort(self.settings.cohort, now, self.settings.settle),
+            occupancy=self._arrivals.occupancy(now),
+            progress_seen=self._arrivals.progress_seen(now),
+            duplicates=self._verdicts[Verdict.DUPLICATE],
+            stale=self._verdicts[Verdict.STALE],
+            invalid=self._verdicts[Verdict.INVALID],
+        )
+
+    def estimate(self, now: float) -> QualityEstimate:
+        """Estimate everything; the last answer is kept until another report is accepted."""
+        if self._cached is None or self._cached[0] != self._version:
+            self._cached = (self._version, self.snapshot(now).evaluate())
+        return self._cached[1]
+
+    def guard_evidence(self, now: float) -> GuardEvidence:
+        """Evaluate the short recent cohort that the guard decides on."""
+        self._guard_at = self._completions
+        settings = self.settings
+        cohort = self._arrivals.cohort(settings.guard_cohort, now, settings.settle)
+        tau = cohort_tau(cohort, settings.horizon, settings.guard_z, settings.min_cohort)
+        return GuardEvidence(at=now, completions=self._completions, tau=tau)
+
+    def lengths(self) -> Cohort:
+        """Scores, lengths and whether each is complete, of the requests that ended: for calibration."""
+        return self._arrivals.known()

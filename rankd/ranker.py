@@ -1,0 +1,178 @@
+"""The use case itself: a queue in, its order out.
+
+Read it beside the paper (arXiv 2408.15792, algorithm 1): a request is scored once, the queue is ordered by what the
+scores say. What the paper leaves out is here too: what happens without a score, without trust and without time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+from rankd_client.ordering import Ordering, Policy, order_queue
+
+from rankd.config import Order
+from rankd.errors import NotFoundError
+from rankd.monitor import Monitor, Trust
+from rankd.registry import LoadedRanker, Registry
+from rankd.telemetry import Telemetry
+from rankd.types import Answer, FloatArray, Queue, Reason
+
+
+@dataclass(slots=True)
+class RankCounts:
+    """Traffic since the start."""
+
+    calls: int = 0
+    items: int = 0
+    unscored: int = 0
+
+
+class Ranker:
+    """Orders queues with the ranker in service, as far as it is trusted."""
+
+    def __init__(self, registry: Registry, monitor: Monitor, order: Order, telemetry: Telemetry) -> None:
+        """Take the rooms that an order needs."""
+        self._registry = registry
+        self._monitor = monitor
+        self._settings = order
+        self._telemetry = telemetry
+        self._loop = asyncio.get_running_loop()
+        self.counts = RankCounts()
+
+    async def rank(self, queue: Queue, deadline: float) -> Answer:
+        """Order a queue. The answer holds every item exactly once, whatever happens.
+
+        Args:
+            queue: the queue; validated.
+            deadline: on the event loop's clock; what has no score by then is placed without one.
+
+        Raises:
+            NotFoundError: the queue asks for a ranker that is not loaded.
+        """
+        ranker = self._registry.resolve(queue.ranker_version)
+        trust = self._monitor.trust(queue.model, ranker.version)
+        usable = _usable_predictions(queue, ranker.version)
+        scores, missing = await self._score(queue, ranker, trust, usable, deadline)
+        with self._telemetry.stage("order"):
+            answer = self._order(queue, ranker, trust, scores, missing)
+        self._count(queue, answer)
+        return answer
+
+    async def _score(
+        self, queue: Queue, ranker: LoadedRanker, trust: Trust, usable: np.ndarray, deadline: float
+    ) -> tuple[FloatArray, dict[int, Reason]]:
+        """Score what brings no usable prediction: scores by item (NaN elsewhere), and why some have none."""
+        scores = np.full(len(queue.request_ids), np.nan)
+        missing: dict[int, Reason] = {}
+        wanted: list[int] = []
+        texts: list[str] = []
+        for i in np.flatnonzero(~usable).tolist():
+            text = queue.prompts[i]
+            if text is None:
+                missing[i] = Reason.NEEDS_PROMPT
+            else:
+                wanted.append(i)
+                texts.append(text)
+        if not wanted:
+            return scores, missing
+        # A ranker that is too slow or failing is not waited for; its prompts are still read, which is how it recovers.
+        results = await ranker.scorer.score(texts, deadline if trust.worth_waiting else self._loop.time())
+        for i, result in zip(wanted, results, strict=True):
+            if isinstance(result, Reason):
+                missing[i] = result
+            else:
+                scores[i] = result
+        return scores, missing
+
+    def _order(
+        self, queue: Queue, ranker: LoadedRanker, trust: Trust, scores: FloatArray, missing: dict[int, Reason]
+    ) -> Answer:
+        fresh = ~np.isnan(scores)
+        calibration = trust.calibration
+        nothing = np.full(len(scores), np.nan)
+        expected, p50, p90 = queue.expected.copy(), nothing, nothing
+        score = np.where(fresh, scores, queue.score)
+        expected[fresh] = np.nan
+        if calibration is not None:
+            p50, p90 = nothing.copy(), nothing.copy()
+            # An echoed expectation is kept as it came: the key of a request is static.
+            blank = np.isnan(expected) & ~np.isnan(score) & _of_version(queue, ranker.version, fresh)
+            expected[blank] = calibration.expected(score[blank])
+            if (middle := calibration.p50(scores[fresh])) is not None:
+                p50[fresh] = middle
+            if (high := calibration.p90(scores[fresh])) is not None:
+                p90[fresh] = high
+        for i in missing:
+            score[i] = expected[i] = np.nan
+        policy, reason = self._policy(queue, trust)
+        ordering = order_queue(
+            policy,
+            queue.request_ids,
+            queue.arrival,
+            score=score,
+            expected=expected,
+            generated=queue.generated,
+            max_tokens=queue.max_tokens,
+            patience=self._settings.patience_per_token,
+            prior_expected=calibration.mean_expected if calibration is not None else None,
+            scores_comparable=all(v is None or v == ranker.version for v in queue.score_versions),
+        )
+        return Answer(
+            order=ordering.order,
+            serving_key=ordering.serving_key,
+            policy=ordering.policy,
+            reason=_reason(policy, reason, ordering, missing),
+            ranker_version=ranker.version,
+            score=scores,
+            expected=expected,
+            p50=p50,
+            p90=p90,
+            fresh=fresh,
+            missing=missing,
+        )
+
+    def _policy(self, queue: Queue, trust: Trust) -> tuple[Policy, Reason]:
+        """The policy for this call, and why it is not the one that was wanted."""
+        wanted = queue.policy or Policy(self._settings.policy)
+        if wanted is Policy.FCFS:
+            return Policy.FCFS, Reason.REQUESTED
+        if not trust.ranks:
+            return Policy.FCFS, Reason.GUARD if trust.worth_waiting else Reason.RANKER_UNAVAILABLE
+        return wanted, Reason.NONE
+
+    def _count(self, queue: Queue, answer: Answer) -> None:
+        self.counts.calls += 1
+        self.counts.items += len(queue.request_ids)
+        self.counts.unscored += len(answer.missing)
+        self._telemetry.answer(answer.policy.value, answer.reason.value)
+        fresh = int(answer.fresh.sum())
+        echoed = len(queue.request_ids) - fresh - len(answer.missing)
+        self._telemetry.items(scored=fresh, echoed=echoed, unscored=answer.missing.values())
+
+
+def _usable_predictions(queue: Queue, version: str) -> np.ndarray:
+    """Which items need no scoring: scored by this ranker, or by another that said how many tokens to expect."""
+    same = np.fromiter((v == version for v in queue.score_versions), dtype=np.bool_, count=len(queue.request_ids))
+    usable: np.ndarray = ~np.isnan(queue.score) & (same | ~np.isnan(queue.expected))
+    return usable
+
+
+def _of_version(queue: Queue, version: str, fresh: np.ndarray) -> np.ndarray:
+    same = np.fromiter((v == version for v in queue.score_versions), dtype=np.bool_, count=len(queue.request_ids))
+    of_version: np.ndarray = fresh | same
+    return of_version
+
+
+def _reason(policy: Policy, reason: Reason, ordering: Ordering, missing: dict[int, Reason]) -> Reason:
+    """One reason for the whole answer: the policy's own, else the commonest among items without a score."""
+    if reason is not Reason.NONE:
+        return reason
+    causes = [r for r in missing.values() if r is not Reason.NEEDS_PROMPT]
+    if causes:
+        return max(set(causes), key=lambda r: (causes.count(r), r.value))
+    if missing:
+        return Reason.NEEDS_PROMPT
+    # Scored, yet in arrival order: there is no calibration to tell how many tokens a score stands for.
+    return Reason.RANKER_UNAVAILABLE if ordering.policy is not policy else Reason.NONE

@@ -1,0 +1,168 @@
+"""The loaded rankers: which one is in service, which one was before, and how one takes the other's place.
+
+A call resolves its ranker once, at its beginning, and finishes with it: a swap mixes no answers and drops no call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankd_client.calibration import Calibration
+
+from rankd.artifact import Artifact, load_artifact
+from rankd.config import Provider, Scoring
+from rankd.errors import ArtifactError, NotFoundError
+from rankd.infer import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
+from rankd.monitor import Monitor
+from rankd.scorer import DEFAULT_BATCH_TOKENS, Scorer
+from rankd.telemetry import Telemetry
+from rankd.tokenise import Tokeniser, Truncation
+
+WARM_UP_PROMPTS = (
+    "Hi",
+    "What is the capital of France? Answer in one word.",
+    "Write a detailed, long essay about the causes and the consequences of the industrial revolution.",
+    "Write a python program that parses a log file, groups errors by hour and draws a chart. Explain each step. " * 20,
+)
+"""Plain prompts of very different answers: a ranker that scores them all alike ranks nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRanker:
+    """A ranker that is ready to score."""
+
+    version: str
+    """``name@version``"""
+    path: Path
+    scorer: Scorer
+    calibration: Calibration | None
+    measured_tau: float | None
+
+
+class Registry:
+    """Holds the loaded rankers of one daemon."""
+
+    def __init__(self, provider: Provider, scoring: Scoring, monitor: Monitor, telemetry: Telemetry) -> None:
+        """Start empty."""
+        self._provider = provider
+        self._scoring = scoring
+        self._monitor = monitor
+        self._telemetry = telemetry
+        self._rankers: dict[str, LoadedRanker] = {}
+        self._in_service: str | None = None
+        self._previous: str | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def in_service(self) -> LoadedRanker:
+        """The ranker that answers calls that name none."""
+        if self._in_service is None:
+            raise NotFoundError("no ranker is in service")
+        return self._rankers[self._in_service]
+
+    @property
+    def previous(self) -> LoadedRanker | None:
+        """The ranker a rollback would return to."""
+        return self._rankers.get(self._previous) if self._previous else None
+
+    def resolve(self, ranker_version: str) -> LoadedRanker:
+        """The ranker of that version; the one in service for "".
+
+        Raises:
+            NotFoundError: it is not loaded.
+        """
+        if not ranker_version:
+            return self.in_service
+        ranker = self._rankers.get(ranker_version)
+        if ranker is None:
+            raise NotFoundError("ranker_version: not loaded here; leave it empty for the one in service")
+        return ranker
+
+    def all(self) -> list[LoadedRanker]:
+        """Every loaded ranker, the one in service first."""
+        return sorted(self._rankers.values(), key=lambda r: r.version != self._in_service)
+
+    async def load(self, path: Path) -> LoadedRanker:
+        """Read, check and warm up a ranker, without putting it into service; one already loaded is left as it is.
+
+        Raises:
+            ArtifactError: the directory cannot be served.
+            ProviderError: the provider asked for is not there.
+        """
+        async with self._lock:
+            loop = asyncio.get_running_loop()
+            artifact = await loop.run_in_executor(None, load_artifact, path)
+            version = artifact.ranker_version
+            loaded = self._rankers.get(version)
+            if loaded is not None:
+                if loaded.path != artifact.path:
+                    raise ArtifactError("VERSION_TAKEN", f"{version} is loaded already, from {loaded.path}")
+                return loaded
+            # Threads that onnxruntime creates inherit the priority of the one that creates the session.
+            nice = 0 if self._provider == "cuda" else self._scoring.nice
+            thread = ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
+            try:
+                tokeniser, model = await loop.run_in_executor(thread, self._prepare, artifact)
+            except BaseException:
+                thread.shutdown(wait=False)
+                raise
+            scorer = Scorer(version, tokeniser, model, thread, self._scoring, self._telemetry)
+            calibration = artifact.calibration()
+            self._monitor.register(version, measured=artifact.manifest.measured_tau is not None, calibration=calibration)
+            scorer.on_batch = lambda ok, seconds: self._monitor.batch_done(
+                version, ok=ok, seconds=seconds, now=time.time()
+            )
+            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest.measured_tau)
+            self._rankers[version] = ranker
+            self._telemetry.ranker_loaded(version, model.provider)
+            return ranker
+
+    def _prepare(self, artifact: Artifact) -> tuple[Tokeniser, OnnxModel]:
+        """Build the tokeniser and the model; runs in the model's own thread."""
+        manifest = artifact.manifest
+        cut = manifest.truncation
+        tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
+        model = OnnxModel(
+            ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens),
+            SessionOptions(
+                self._provider, self._scoring.threads, self._scoring.cuda_memory_limit, self._scoring.cuda_device
+            ),
+        )
+        encoded: list[Ids] = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
+        warm_up(
+            model, encoded, max_batch_tokens=self._scoring.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider]
+        )
+        return tokeniser, model
+
+    def promote(self, ranker_version: str) -> LoadedRanker:
+        """Put a loaded ranker into service.
+
+        Raises:
+            NotFoundError: it is not loaded.
+        """
+        ranker = self.resolve(ranker_version) if ranker_version else None
+        if ranker is None:
+            raise NotFoundError("ranker_version: say which; `ListRankers` has them")
+        if ranker.version != self._in_service:
+            self._previous, self._in_service = self._in_service, ranker.version
+            self._telemetry.ranker_promoted(ranker.version, self._previous or "")
+        return ranker
+
+    def roll_back(self) -> LoadedRanker:
+        """Put the previous ranker back into service.
+
+        Raises:
+            NotFoundError: there was none before.
+        """
+        if self._previous is None:
+            raise NotFoundError("there is no ranker to roll back to: none was in service before this one")
+        return self.promote(self._previous)
+
+    def close(self) -> None:
+        """Stop all rankers; calls under way have ended."""
+        for ranker in self._rankers.values():
+            ranker.scorer.close()

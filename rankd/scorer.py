@@ -1,0 +1,332 @@
+"""One ranker's way from prompts to scores: cache, admission, tokenise, batch, infer.
+
+Everything here runs on the event loop's thread except encoding and the model, which have threads of their own.
+A caller gets one result per prompt by its deadline: a score, or the reason why there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+from rankd.admission import Admission
+from rankd.batch import BatchQueue, Entry, Waiter
+from rankd.cache import ScoreCache
+from rankd.config import Scoring
+from rankd.infer import Ids, OnnxModel, Scores, lower_priority, pad
+from rankd.telemetry import Telemetry
+from rankd.tokenise import Tokeniser
+from rankd.types import Reason
+
+ENCODE_AT_ONCE = 32
+"""Prompts encoded in one go: small enough that a long queue does not hold up a short one."""
+
+DEFAULT_BATCH_TOKENS = {"cpu": 512, "cuda": 16384}
+WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
+"""Widths on CUDA are bucketed, or its arena grows with every new shape (protocol.md, trap 8)."""
+
+_BATCHES_AHEAD = 2
+"""One runs, one is ready for when it ends."""
+
+Result = float | Reason
+
+
+@dataclass(slots=True)
+class ScorerCounts:
+    """What happened since the start."""
+
+    scored: int = 0
+    cached: int = 0
+    batches: int = 0
+    failed_batches: int = 0
+
+
+class Scorer:
+    """Scores prompts with one loaded model. Create and use it on the event loop's thread."""
+
+    def __init__(  # noqa: PLR0913 - a constructor is where a room gets its parts
+        self,
+        ranker_version: str,
+        tokeniser: Tokeniser,
+        model: OnnxModel,
+        model_thread: ThreadPoolExecutor,
+        settings: Scoring,
+        telemetry: Telemetry,
+    ) -> None:
+        """Take a warmed-up model and the one thread that runs it."""
+        self.ranker_version = ranker_version
+        self.provider = model.provider
+        self.counts = ScorerCounts()
+        self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
+        """Told after every batch whether it succeeded and how long the model ran, seconds."""
+        self._loop = asyncio.get_running_loop()
+        self._tokeniser = tokeniser
+        self._model = model
+        self._model_thread = model_thread
+        self._telemetry = telemetry
+        self._cache = ScoreCache(settings.cache_entries, ranker_version)
+        self._admission = Admission(settings.max_queued_prompts, settings.max_queued_tokens)
+        self._pending: dict[bytes, Entry] = {}
+        self._late: dict[Entry, None] = {}
+        self._multiple = WIDTH_MULTIPLE[model.provider]
+        self._queue = BatchQueue(
+            tokeniser.max_tokens,
+            max_tokens=settings.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider],
+            max_prompts=settings.max_batch_prompts,
+            max_padding_share=settings.max_padding_share,
+            multiple=self._multiple,
+        )
+        self._encoder = ThreadPoolExecutor(
+            settings.tokeniser_threads, "rankd-tokenise", initializer=lower_priority, initargs=(settings.nice,)
+        )
+        self._encoders_free = settings.tokeniser_threads
+        self._to_encode: list[tuple[float, int, Entry]] = []
+        self._sequence = count()
+        self._batches_ahead = 0
+        self._seconds_per_token = 0.0
+        self._model_free_at = 0.0
+        self._batch_began = 0.0
+
+    @property
+    def running_for(self) -> float:
+        """Seconds since the batch that runs now began; 0 where none runs."""
+        return self._loop.time() - self._batch_began if self._batches_ahead else 0.0
+
+    @property
+    def queued_prompts(self) -> int:
+        """Prompts admitted and not yet decided."""
+        return self._admission.prompts
+
+    @property
+    def queued_tokens(self) -> int:
+        """Their tokens; estimates for those not yet encoded."""
+        return self._admission.tokens
+
+    @property
+    def cached_scores(self) -> int:
+        """Scores in the cache."""
+        return len(self._cache)
+
+    def known(self, prompts: Sequence[str]) -> list[float | None]:
+        """Look scores up without waiting or queueing."""
+        return [self._cache.get(self._cache.digest(p)) for p in prompts]
+
+    async def score(self, prompts: Sequence[str], deadline: float) -> list[Result]:
+        """Score prompts.
+
+        A prompt that is not scored by the deadline stays queued and fills the cache, so that the next call over the
+        same queue finds it; if the call is cancelled instead, prompts that nobody else waits for are dropped.
+
+        Args:
+            prompts: texts, any number; equal ones are scored once.
+            deadline: on the event loop's clock, seconds.
+
+        Returns:
+            Per prompt its score, or why there is none: DEADLINE, OVERLOADED or RANKER_UNAVAILABLE.
+        """
+        waiter = Waiter(deadline, self._loop.create_future(), span=self._telemetry.current_span())
+        results: list[Result] = [Reason.DEADLINE] * len(prompts)
+        waiting: list[tuple[int, Entry]] = []
+        for i, prompt in enumerate(prompts):
+            digest = self._cache.digest(prompt)
+            score = self._cache.get(digest)
+            if score is not None:
+                self.counts.cached += 1
+                results[i] = score
+            elif (entry := self._join(digest, prompt, waiter)) is not None:
+                waiting.append((i, entry))
+            else:
+                results[i] = Reason.OVERLOADED
+        if waiting:
+            self._encode_next()
+            self._pump()
+            await self._wait(waiter, [entry for _, entry in waiting])
+            for i, entry in waiting:
+                if entry.result is not None:
+                    results[i] = entry.result
+        return results
+
+    def _join(self, digest: bytes, prompt: str, waiter: Waiter) -> Entry | None:
+        """Attach ``waiter`` to the entry of a prompt, a new one where there is none; None where there is no room."""
+        entry = self._pending.get(digest)
+        if entry is None:
+            cut = self._tokeniser.cut(prompt)
+            tokens = self._tokeniser.estimate(cut)
+            if not self._make_room(tokens):
+                return None
+            entry = Entry(digest, cut, tokens, since=self._loop.time())
+            self._admission.take(tokens)
+            self._pending[digest] = entry
+        elif waiter in entry.waiters:
+            return entry  # the same prompt twice in one call
+        else:
+            self.counts.cached += 1
+        self._late.pop(entry, None)
+        entry.waiters.append(waiter)
+        waiter.left += 1
+        if entry.text is not None:
+            heapq.heappush(self._to_encode, (waiter.deadline, next(self._sequence), entry))
+        else:
+            self._queue.moved(entry)
+        return entry
+
+    def _make_room(self, tokens: int) -> bool:
+        """Drop late entries, the oldest first, until one of ``tokens`` fits; live ones are never dropped."""
+        while not self._admission.fits(tokens):
+            if not self._late:
+                return False
+            self._decide(next(iter(self._late)), Reason.OVERLOADED)
+        return True
+
+    async def _wait(self, waiter: Waiter, entries: list[Entry]) -> None:
+        """Wait until all entries are decided or the deadline has come; then take the caller off what is left."""
+        timer = self._loop.call_at(waiter.deadline, _set_done, waiter.finished)
+        late = True
+        try:
+            await waiter.finished
+        except asyncio.CancelledError:
+            # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
+            late = self._loop.time() >= waiter.deadline
+            raise
+        finally:
+            timer.cancel()
+            if waiter.left:
+                for entry in entries:
+                    self._leave(entry, waiter, keep=late)
+
+    def _leave(self, entry: Entry, waiter: Waiter, *, keep: bool) -> None:
+        """Take a caller off an entry; without callers it is kept as late, or dropped."""
+        if entry.result is not None or waiter not in entry.waiters:
+            return
+        entry.waiters.remove(waiter)
+        waiter.left -= 1
+        entry.outlives = entry.outlives or keep
+        if not entry.waiters:
+            if not entry.outlives:
+                self._decide(entry, Reason.DEADLINE)
+                return
+            self._late[entry] = None
+        if entry.text is None:
+            self._queue.moved(entry)
+
+    def _decide(self, entry: Entry, result: Result) -> None:
+        """Give an entry its result, tell its callers and forget it."""
+        if entry.result is not None:
+            return
+        entry.result = result
+        entry.text = None
+        del self._pending[entry.digest]
+        self._late.pop(entry, None)
+        self._admission.give_back(entry.tokens)
+        if entry.ids is not None:
+            self._queue.remove(entry)
+            entry.ids = None
+        for waiter in entry.waiters:
+            waiter.one_less()
+        entry.waiters.clear()
+
+    # -- encoding ----------------------------------------------------------------------------------------------------
+
+    def _encode_next(self) -> None:
+        while self._encoders_free and self._to_encode:
+            chunk: list[Entry] = []
+            while self._to_encode and len(chunk) < ENCODE_AT_ONCE:
+                entry = heapq.heappop(self._to_encode)[2]
+                if entry.result is None and entry.text is not None and not entry.encoding:
+                    entry.encoding = True
+                    chunk.append(entry)
+            if not chunk:
+                return
+            self._encoders_free -= 1
+            texts = [e.text or "" for e in chunk]
+            future = self._loop.run_in_executor(self._encoder, self._encode, texts)
+            future.add_done_callback(lambda f, chunk=chunk: self._encoded(chunk, f))  # type: ignore[misc]
+
+    def _encode(self, texts: list[str]) -> tuple[list[Ids], float]:
+        began = time.perf_counter()
+        return self._tokeniser.encode(texts), time.perf_counter() - began
+
+    def _encoded(self, chunk: list[Entry], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
+        self._encoders_free += 1
+        if future.cancelled() or future.exception() is not None:
+            for entry in chunk:
+                self._decide(entry, Reason.RANKER_UNAVAILABLE)
+        else:
+            encoded, seconds = future.result()
+            self._telemetry.stage_seconds("tokenise", seconds)
+            for entry, ids in zip(chunk, encoded, strict=True):
+                if entry.result is None:
+                    self._admission.resize(entry.tokens, len(ids))
+                    entry.text, entry.ids, entry.tokens = None, ids, len(ids)
+                    self._queue.add(entry)
+        self._encode_next()
+        self._pump()
+
+    # -- the model ---------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Hand batches to the model's thread: one runs, one is prepared meanwhile."""
+        while self._batches_ahead < _BATCHES_AHEAD:
+            start = max(self._loop.time(), self._model_free_at)
+            batch = self._queue.form(start, self._seconds_per_token)
+            if not batch:
+                return
+            rows = [e.ids for e in batch if e.ids is not None]
+            ids, mask = pad(rows, self._multiple)
+            if self._batches_ahead == 0:
+                self._batch_began = self._loop.time()
+            self._batches_ahead += 1
+            self._model_free_at = start + self._seconds_per_token * ids.size
+            spans = [w.span for e in batch for w in e.waiters if w.span is not None]
+            future = self._loop.run_in_executor(self._model_thread, self._infer, ids, mask, spans)
+            future.add_done_callback(lambda f, batch=batch, size=ids.size: self._inferred(batch, size, f))  # type: ignore[misc]
+
+    def _infer(self, ids: Ids, mask: Ids, spans: list[object]) -> tuple[Scores, float]:
+        with self._telemetry.batch(len(ids), int(mask.sum()), ids.size, spans):
+            began = time.perf_counter()
+            scores = self._model.run(ids, mask)
+            return scores, time.perf_counter() - began
+
+    def _inferred(self, batch: list[Entry], size: int, future: asyncio.Future[tuple[Scores, float]]) -> None:
+        """Hand results out. A failing batch fails its own entries and nothing else."""
+        self._batches_ahead -= 1
+        seconds = self._loop.time() - self._batch_began
+        failed = future.cancelled() or future.exception() is not None
+        if failed:
+            self.counts.failed_batches += 1
+            for entry in batch:
+                self._decide(entry, Reason.RANKER_UNAVAILABLE)
+        else:
+            scores, seconds = future.result()
+            self.counts.batches += 1
+            self.counts.scored += len(batch)
+            pace = seconds / size
+            self._seconds_per_token += (pace - self._seconds_per_token) * (0.1 if self._seconds_per_token else 1.0)
+            for entry, score in zip(batch, scores.tolist(), strict=True):
+                if math.isfinite(score):
+                    self._cache.put(entry.digest, score)  # also for those whose callers went away meanwhile
+                    self._decide(entry, score)
+                else:
+                    self._decide(entry, Reason.RANKER_UNAVAILABLE)
+        self._model_free_at = min(self._model_free_at, self._loop.time() + self._seconds_per_token * size)
+        self._batch_began = self._loop.time()
+        self.on_batch(not failed, seconds)
+        self._pump()
+
+    def close(self) -> None:
+        """Decide everything that is left and let the threads end; the caller has waited for its calls."""
+        for entry in list(self._pending.values()):
+            self._decide(entry, Reason.RANKER_UNAVAILABLE)
+        self._encoder.shutdown(wait=False, cancel_futures=True)
+        self._model_thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,146 @@
+"""CompletionService: every report is judged on its own; a bad one costs the good ones nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import grpc
+from rankd_client.v1 import completion_pb2, completion_pb2_grpc
+
+from rankd.config import Settings
+from rankd.monitor import Monitor
+from rankd.quality import Verdict
+from rankd.telemetry import Telemetry
+from rankd.transport.convert import Violations, check_count, duration_of, name_of, now_of, seconds_of, too_long
+from rankd.transport.models import check_model
+from rankd.types import Completion, FinishReason
+
+_FINISH_REASONS = {
+    completion_pb2.FINISH_REASON_STOP: FinishReason.STOP,
+    completion_pb2.FINISH_REASON_LENGTH: FinishReason.LENGTH,
+    completion_pb2.FINISH_REASON_ABORTED: FinishReason.ABORTED,
+    completion_pb2.FINISH_REASON_CANCELLED: FinishReason.CANCELLED,
+    completion_pb2.FINISH_REASON_IN_PROGRESS: FinishReason.IN_PROGRESS,
+}
+
+
+class RejectedError(Exception):
+    """One report is not taken."""
+
+    def __init__(self, reason: completion_pb2.RejectionReason, description: str) -> None:
+        """Keep why."""
+        super().__init__(description)
+        self.reason = reason
+        self.description = description
+
+
+class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
+    """Takes reports."""
+
+    def __init__(self, monitor: Monitor, settings: Settings, telemetry: Telemetry) -> None:
+        """Take the room that learns from them."""
+        self._monitor = monitor
+        self._settings = settings
+        self._telemetry = telemetry
+
+    async def ReportCompletions(  # noqa: N802
+        self, request: completion_pb2.ReportCompletionsRequest, context: grpc.aio.ServicerContext
+    ) -> completion_pb2.ReportCompletionsResponse:
+        """Take a batch of outcomes."""
+        del context
+        limits = self._settings.limits
+        bad = Violations()
+        caller_now = now_of(request, bad)
+        model = name_of(request.model, "model", limits, bad)
+        check_count(request.completions, "completions", limits, bad)
+        bad.check()
+        check_model(model, self._settings.quality.models)
+        response = completion_pb2.ReportCompletionsResponse()
+        now = time.time()
+        for index, message in enumerate(request.completions):
+            try:
+                completion = self._completion(message, model, caller_now, now)
+                verdict = self._monitor.report(completion, now)
+                if verdict is Verdict.DUPLICATE:
+                    response.duplicate_count += 1
+                    self._telemetry.completion("duplicate")
+                    continue
+                _check_verdict(verdict)
+                response.accepted_count += 1
+                self._telemetry.completion("accepted")
+            except RejectedError as error:
+                response.rejected.add(index=index, reason=error.reason, description=error.description)
+                name = completion_pb2.RejectionReason.Name(error.reason)
+                self._telemetry.completion("rejected", name.removeprefix("REJECTION_REASON_").lower())
+        return response
+
+    def _completion(
+        self, message: completion_pb2.Completion, model: str, caller_now: float, now: float
+    ) -> Completion:
+        """Judge one report.
+
+        Raises:
+            RejectedError: with the field at fault.
+        """
+        limits = self._settings.limits
+        if not message.request_id or too_long(message.request_id, limits.max_request_id_bytes):
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_INVALID_REQUEST_ID,
+                f"request_id must have 1 to {limits.max_request_id_bytes} bytes",
+            )
+        if not message.HasField("prediction") or not math.isfinite(message.prediction.score):
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
+                "prediction must be the one of the Rank answer, unchanged, with a finite score",
+            )
+        if not self._monitor.knows(message.prediction.ranker_version):
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_UNKNOWN_RANKER_VERSION,
+                "prediction.ranker_version was never loaded on this daemon",
+            )
+        if message.output_token_count > limits.max_token_count:
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT,
+                f"output_token_count is over limits.max_token_count = {limits.max_token_count}",
+            )
+        finish = _FINISH_REASONS.get(message.finish_reason)
+        if finish is None:
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_UNKNOWN_FINISH_REASON,
+                "finish_reason must be STOP, LENGTH, ABORTED, CANCELLED or IN_PROGRESS",
+            )
+        return Completion(
+            request_id=message.request_id,
+            model=model,
+            ranker_version=message.prediction.ranker_version,
+            score=message.prediction.score,
+            tokens=message.output_token_count,
+            final=finish is not FinishReason.IN_PROGRESS,
+            complete=finish is FinishReason.STOP or (finish is FinishReason.LENGTH and message.length_is_complete),
+            # Clocks differ: an age by the caller's clock becomes a time by ours.
+            arrival=now - max(0.0, caller_now - _arrival(message, caller_now)),
+        )
+
+
+def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:
+    bad = Violations()
+    total = duration_of(message.total_duration, "total_duration", bad)
+    duration_of(message.queue_duration, "queue_duration", bad)
+    arrival = caller_now - total
+    if message.HasField("arrival_time"):
+        arrival = seconds_of(message.arrival_time, "arrival_time", bad)
+    if bad.found:
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_INVALID_TIME, f"{bad.found[0].field} {bad.found[0].description}"
+        )
+    return arrival
+
+
+def _check_verdict(verdict: Verdict) -> None:
+    if verdict is Verdict.STALE:
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_OUT_OF_ORDER, "older than what is known of this request already"
+        )
+    if verdict is Verdict.INVALID:
+        raise RejectedError(completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT, "cannot be true")

@@ -1,0 +1,298 @@
+"""proto ⇄ types for queues and answers; validation that names the field. No behaviour of its own."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from rankd_client.ordering import Policy
+from rankd_client.v1 import prediction_pb2, rank_pb2
+
+from rankd.config import Limits
+from rankd.errors import FieldViolation, InvalidRequestError
+from rankd.types import Answer, Queue, Reason
+
+_POLICIES = {
+    prediction_pb2.POLICY_FCFS: Policy.FCFS,
+    prediction_pb2.POLICY_SCORE: Policy.SCORE,
+    prediction_pb2.POLICY_DUE: Policy.DUE,
+}
+POLICY_TO_PROTO = {v: k for k, v in _POLICIES.items()}
+REASON_TO_PROTO = {
+    Reason.NONE: prediction_pb2.FALLBACK_REASON_UNSPECIFIED,
+    Reason.DEADLINE: prediction_pb2.FALLBACK_REASON_DEADLINE,
+    Reason.OVERLOADED: prediction_pb2.FALLBACK_REASON_OVERLOADED,
+    Reason.RANKER_UNAVAILABLE: prediction_pb2.FALLBACK_REASON_RANKER_UNAVAILABLE,
+    Reason.GUARD: prediction_pb2.FALLBACK_REASON_GUARD,
+    Reason.REQUESTED: prediction_pb2.FALLBACK_REASON_REQUESTED,
+    Reason.NEEDS_PROMPT: prediction_pb2.FALLBACK_REASON_NEEDS_PROMPT,
+}
+
+_MOST_VIOLATIONS = 10
+"""Violations listed in one error; a hostile message must not make a large answer."""
+_LATEST_SECOND = 253402300799  # 9999-12-31, the end of google.protobuf.Timestamp's range
+_EARLIEST_SECOND = -62135596800  # 0001-01-01
+_LONGEST_SECOND = 315576000000  # the end of google.protobuf.Duration's range
+_NAN = math.nan
+
+
+class Violations:
+    """Collects wrong fields, a bounded number of them."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.found: list[FieldViolation] = []
+
+    def add(self, field: str, description: str) -> None:
+        """Note one."""
+        if len(self.found) < _MOST_VIOLATIONS:
+            self.found.append(FieldViolation(field, description))
+
+    def check(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            InvalidRequestError: where anything was.
+        """
+        if self.found:
+            raise InvalidRequestError(self.found)
+
+
+def too_long(text: str, limit: int) -> bool:
+    """Whether ``text`` takes more than ``limit`` bytes of UTF-8, without encoding it where that is plain to see."""
+    if len(text) > limit:
+        return True
+    return 4 * len(text) > limit and not text.isascii() and len(text.encode("utf-8", "surrogatepass")) > limit
+
+
+def seconds_of(stamp: Timestamp, field: str, bad: Violations) -> float:
+    """Seconds since the epoch."""
+    if not (_EARLIEST_SECOND <= stamp.seconds <= _LATEST_SECOND and 0 <= stamp.nanos < 1_000_000_000):
+        bad.add(field, "is outside of years 1 to 9999, or its nanos outside of 0 to 999999999")
+        return 0.0
+    return stamp.seconds + stamp.nanos * 1e-9
+
+
+def duration_of(duration: Duration, field: str, bad: Violations) -> float:
+    """A duration in seconds, at least 0."""
+    if not (0 <= duration.seconds <= _LONGEST_SECOND and 0 <= duration.nanos < 1_000_000_000):
+        bad.add(field, "must be at least 0, its nanos in 0 to 999999999")
+        return 0.0
+    return duration.seconds + duration.nanos * 1e-9
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """A Timestamp of seconds since the epoch."""
+    whole = math.floor(seconds)
+    return Timestamp(seconds=whole, nanos=min(999_999_999, int((seconds - whole) * 1e9)))
+
+
+def to_duration(seconds: float) -> Duration:
+    """A Duration of seconds, at least 0."""
+    whole = math.floor(seconds)
+    return Duration(seconds=whole, nanos=min(999_999_999, round((seconds - whole) * 1e9)))
+
+
+def now_of(message: Any, bad: Violations) -> float:
+    """The caller's present time; the daemon's where it is not given."""
+    return seconds_of(message.now, "now", bad) if message.HasField("now") else time.time()
+
+
+def policy_of(value: int, field: str, bad: Violations) -> Policy | None:
+    """A policy by its number; None for the daemon's own."""
+    if value == prediction_pb2.POLICY_UNSPECIFIED:
+        return None
+    policy = _POLICIES.get(value)
+    if policy is None:
+        bad.add(field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3)")
+    return policy
+
+
+def name_of(value: str, field: str, limits: Limits, bad: Violations) -> str:
+    """A model's or ranker's name."""
+    if too_long(value, limits.max_name_bytes):
+        bad.add(field, f"is longer than limits.max_name_bytes = {limits.max_name_bytes}")
+    return value
+
+
+class Columns:
+    """Items of a queue, taken apart into columns. Filled item by item; ``index`` is for messages."""
+
+    def __init__(self, limits: Limits, bad: Violations, now: float) -> None:
+        """Start empty."""
+        self._limits = limits
+        self._bad = bad
+        self._now = now
+        self.request_ids: list[str] = []
+        self.prompts: list[str | None] = []
+        self.arrival: list[float] = []
+        self.max_tokens: list[int] = []
+        self.generated: list[int] = []
+        self.score: list[float] = []
+        self.versions: list[str | None] = []
+        self.expected: list[float] = []
+
+    def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
+        """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
+        request_id = item.request_id
+        if not request_id or too_long(request_id, self._limits.max_request_id_bytes):
+            self._bad.add(
+                f"{field}[{index}].request_id",
+                f"must have 1 to {self._limits.max_request_id_bytes} bytes (limits.max_request_id_bytes)",
+            )
+        self.request_ids.append(request_id)
+        if item.HasField("prompt"):
+            prompt = item.prompt
+            if too_long(prompt, self._limits.max_prompt_bytes):
+                self._bad.add(
+                    f"{field}[{index}].prompt",
+                    f"is longer than limits.max_prompt_bytes = {self._limits.max_prompt_bytes}",
+                )
+            self.prompts.append(prompt)
+        else:
+            self.prompts.append(None)
+        arrival = self._now
+        if item.HasField("arrival_time"):
+            stamp = item.arrival_time
+            seconds, nanos = stamp.seconds, stamp.nanos
+            if _EARLIEST_SECOND <= seconds <= _LATEST_SECOND and 0 <= nanos < 1_000_000_000:
+                arrival = min(seconds + nanos * 1e-9, arrival)
+            else:
+                seconds_of(stamp, f"{field}[{index}].arrival_time", self._bad)
+        self.arrival.append(arrival)
+        self.max_tokens.append(item.max_token_count)
+        self.generated.append(item.generated_token_count)
+        if item.HasField("prediction"):
+            self._add_prediction(item.prediction, field, index)
+        else:
+            self.score.append(_NAN)
+            self.versions.append(None)
+            self.expected.append(_NAN)
+
+    def _add_prediction(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> None:
+        score = prediction.score
+        if not math.isfinite(score):
+            self._bad.add(f"{field}[{index}].prediction.score", "must be finite: echo the prediction unchanged")
+        expected = _NAN
+        if prediction.HasField("expected_token_count"):
+            expected = prediction.expected_token_count
+            if not 0 <= expected <= self._limits.max_token_count:
+                self._bad.add(
+                    f"{field}[{index}].prediction.expected_token_count",
+                    f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
+                )
+        self.score.append(score)
+        self.versions.append(prediction.ranker_version)
+        self.expected.append(expected)
+
+    def queue(self, model: str, policy: Policy | None, ranker_version: str) -> Queue:
+        """The queue; the caller has checked the violations."""
+        return Queue(
+            model=model,
+            now=self._now,
+            policy=policy,
+            ranker_version=ranker_version,
+            request_ids=self.request_ids,
+            prompts=self.prompts,
+            arrival=np.array(self.arrival, dtype=np.float64),
+            max_tokens=np.array(self.max_tokens, dtype=np.float64),
+            generated=np.array(self.generated, dtype=np.float64),
+            score=np.array(self.score, dtype=np.float64),
+            score_versions=self.versions,
+            expected=np.array(self.expected, dtype=np.float64),
+        )
+
+
+def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
+    """Take a Rank request apart.
+
+    Raises:
+        InvalidRequestError: naming every field at fault, up to ten.
+    """
+    bad = Violations()
+    now = now_of(request, bad)
+    model = name_of(request.model, "model", limits, bad)
+    version = name_of(request.ranker_version, "ranker_version", limits, bad)
+    policy = policy_of(request.policy, "policy", bad)
+    check_count(request.items, "items", limits, bad)
+    bad.check()
+    columns = Columns(limits, bad, now)
+    for index, item in enumerate(request.items):
+        columns.add(item, "items", index)
+    check_unique(columns.request_ids, "items", bad)
+    bad.check()
+    return columns.queue(model, policy, version)
+
+
+def check_count(items: Sequence[object], field: str, limits: Limits, bad: Violations) -> None:
+    """Refuse more items than one message may have."""
+    if len(items) > limits.max_items:
+        bad.add(field, f"has {len(items)} entries, over limits.max_items = {limits.max_items}: split the queue")
+
+
+def check_unique(request_ids: Sequence[str], field: str, bad: Violations) -> None:
+    """Refuse an id that stands twice; the message names positions, not the id."""
+    if len(set(request_ids)) == len(request_ids):
+        return
+    first: dict[str, int] = {}
+    for index, request_id in enumerate(request_ids):
+        earlier = first.setdefault(request_id, index)
+        if earlier != index:
+            bad.add(f"{field}[{index}].request_id", f"is the same as that of {field}[{earlier}]: ids must be unique")
+
+
+def fill_items(
+    out: Any, answer: Answer, items: Sequence[rank_pb2.RankItem], order: Iterable[int], scored_at: Timestamp
+) -> None:
+    """Write ranked items into a repeated field, in the order given (indices of the input)."""
+    keys = answer.serving_key.tolist()
+    fresh = answer.fresh.tolist()
+    missing = answer.missing
+    add = out.add
+    for position in order:
+        item = items[position]
+        if fresh[position]:
+            add(request_id=item.request_id, index=position, serving_key=keys[position]).prediction.CopyFrom(
+                _prediction(answer, position, scored_at)
+            )
+        elif position in missing:
+            reason = missing[position]
+            add(
+                request_id=item.request_id,
+                index=position,
+                serving_key=keys[position],
+                reason=REASON_TO_PROTO[reason],
+                needs_prompt=reason is Reason.NEEDS_PROMPT,
+            )
+        else:
+            add(request_id=item.request_id, index=position, serving_key=keys[position], prediction=item.prediction)
+
+
+def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_pb2.Prediction:
+    prediction = prediction_pb2.Prediction(
+        score=answer.score[index], ranker_version=answer.ranker_version, scored_at=scored_at
+    )
+    if not math.isnan(expected := answer.expected[index]):
+        prediction.expected_token_count = expected
+    if not math.isnan(p50 := answer.p50[index]):
+        prediction.p50_token_count = p50
+    if not math.isnan(p90 := answer.p90[index]):
+        prediction.p90_token_count = p90
+    return prediction
+
+
+def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.RankResponse:
+    """Put an answer together."""
+    response = rank_pb2.RankResponse(
+        policy=POLICY_TO_PROTO[answer.policy],
+        reason=REASON_TO_PROTO[answer.reason],
+        ranker_version=answer.ranker_version,
+        unscored_count=len(answer.missing),
+    )
+    fill_items(response.items, answer, items, answer.order.tolist(), timestamp(time.time()))
+    return response
