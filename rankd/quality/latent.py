@@ -75,6 +75,16 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """What is fitted to: request i's length lies in the bins low[i] .. high[i], both included."""
+
+    design: Design
+    low: Ints
+    high: Ints
+    bins: int
+
+
+@dataclass(frozen=True, slots=True)
 class LatentFit:
     """Thresholds, slopes and the scale's tilt, and what their uncertainty is made of."""
 
@@ -86,27 +96,25 @@ class LatentFit:
     """Row i: request i's gradient in (inner thresholds, slopes, gamma)."""
     information: Floats
 
-    def standardised(self, design: Design) -> tuple[Floats, Floats]:
-        """Every threshold as each request sees it (a row each), and each request's precision."""
-        precision = np.exp(-self.gamma * design.tilt)
-        return (self.cuts[None, :] - (design.shape @ self.slopes)[:, None]) * precision[:, None], precision
-
     def influence(self, gradient: Floats) -> Floats:
         """Every request's influence, through the fit, on a statistic with this gradient in the parameters."""
         return np.asarray(len(self.scores) * (self.scores @ np.linalg.solve(self.information, gradient)))
 
 
-def fit(design: Design, low: Ints, high: Ints, bins: int, ridge: Floats) -> LatentFit | None:
-    """Fit by Newton's method: request i lies in the bins low[i] .. high[i] inclusive.
+def standardise(cuts: Floats, model: LatentFit, design: Design) -> tuple[Floats, Floats]:
+    """Every threshold as each request sees it (a row each), and each request's precision."""
+    precision = np.exp(-model.gamma * design.tilt)
+    return (cuts[None, :] - (design.shape @ model.slopes)[:, None]) * precision[:, None], precision
 
-    ``ridge`` is the prior precision of (slopes, gamma). None where it does not settle.
-    """
-    inner = bins - 1
-    theta = np.concatenate((_start(low, high, bins), np.zeros(len(ridge))))
+
+def fit(sample: Sample, ridge: Floats) -> LatentFit | None:
+    """Fit by Newton's method; ``ridge`` is the prior precision of (slopes, gamma). None where it does not settle."""
+    inner = sample.bins - 1
+    theta = np.concatenate((_start(sample), np.zeros(len(ridge))))
     # Halfway to where rankers are found: the latent variance is then 1.25, which widens the thresholds.
     theta[:inner] *= math.sqrt(1.25)
     theta[inner] = 0.5
-    step = _Likelihood.at(theta, design, low, high, bins, ridge)
+    step = _Likelihood.at(theta, sample, ridge)
     for _ in range(40):
         direction = _uphill(step.information, step.gradient)
         if direction is None:
@@ -115,7 +123,7 @@ def fit(design: Design, low: Ints, high: Ints, bins: int, ridge: Floats) -> Late
             break
         scale, trial = 1.0, step
         while scale > 1e-4:
-            trial = _Likelihood.at(theta + scale * direction, design, low, high, bins, ridge)
+            trial = _Likelihood.at(theta + scale * direction, sample, ridge)
             if trial.value >= step.value:
                 break
             scale *= 0.5
@@ -125,7 +133,9 @@ def fit(design: Design, low: Ints, high: Ints, bins: int, ridge: Floats) -> Late
     else:
         return None
     ends = np.concatenate(([-_FAR], theta[:inner], [_FAR]))
-    return LatentFit(cuts=ends, slopes=theta[inner:-1], gamma=float(theta[-1]), scores=step.scores(), information=step.information)
+    return LatentFit(
+        cuts=ends, slopes=theta[inner:-1], gamma=float(theta[-1]), scores=step.scores, information=step.information
+    )
 
 
 def _uphill(information: Floats, gradient: Floats) -> Floats | None:
@@ -142,8 +152,9 @@ def _uphill(information: Floats, gradient: Floats) -> Floats | None:
     return None
 
 
-def _start(low: Ints, high: Ints, bins: int) -> Floats:
+def _start(sample: Sample) -> Floats:
     """Thresholds that would fit if the score said nothing: a discrete Kaplan-Meier on the normal scale."""
+    low, high, bins = sample.low, sample.high, sample.bins
     exact = low == high
     ends = np.bincount(low[exact], minlength=bins).astype(float)
     at_risk = np.cumsum(np.bincount(low, minlength=bins)[::-1])[::-1]
@@ -155,52 +166,62 @@ def _start(low: Ints, high: Ints, bins: int) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class _End:
+    """One end of every request's interval on the standardised latent axis."""
+
+    cut: Ints
+    """Which threshold it is."""
+    x: Floats
+    f: Floats
+    """Density there, relative to the mass of the interval."""
+    jacobian: Floats
+    """How it moves with (slopes, gamma); with its own threshold it moves by the precision."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Likelihood:
     """Penalised log-likelihood and its derivatives at one point."""
 
     value: float
     gradient: Floats
     information: Floats
-    parts: tuple[Floats, Floats, Floats, Ints, Ints]
+    scores: Floats
 
     @classmethod
-    def at(cls, theta: Floats, design: Design, low: Ints, high: Ints, bins: int, ridge: Floats) -> _Likelihood:
+    def at(cls, theta: Floats, sample: Sample, ridge: Floats) -> _Likelihood:
         """Evaluate at ``theta`` = (inner thresholds, slopes, gamma)."""
-        inner = bins - 1
+        inner = sample.bins - 1
         small = theta[inner:]
         if np.any(np.diff(theta[:inner]) <= 0) or not np.isfinite(theta).all() or abs(theta[-1]) > 2:
             nothing = np.zeros(0)
-            return cls(-math.inf, nothing, nothing, (nothing, nothing, nothing, low, high))
-        ends = np.concatenate(([-_FAR], theta[:inner], [_FAR]))
+            return cls(-math.inf, nothing, nothing, nothing)
+        design, cuts = sample.design, np.concatenate(([-_FAR], theta[:inner], [_FAR]))
         precision = np.exp(-small[-1] * design.tilt)
         where = design.shape @ small[:-1]
-        bottom, top = (ends[low] - where) * precision, (ends[high + 1] - where) * precision
-        bottom[low == 0], top[high == bins - 1] = -INFINITE, INFINITE
+        low, high = sample.low, sample.high + 1
+        bottom, top = (cuts[low] - where) * precision, (cuts[high] - where) * precision
+        bottom[low == 0], top[high == sample.bins] = -INFINITE, INFINITE
         mass = _between(bottom, top)
-        f_bottom, f_top = density(bottom) / mass, density(top) / mass
-        # How either end moves with (slopes, gamma); with its own threshold it moves by the precision.
         by_slope = -design.shape * precision[:, None]
-        j_bottom = np.column_stack((by_slope, -design.tilt * bottom))
-        j_top = np.column_stack((by_slope, -design.tilt * top))
-        small_scores = f_top[:, None] * j_top - f_bottom[:, None] * j_bottom
-        by_cut = np.bincount(high + 1, f_top * precision, bins + 1) - np.bincount(low, f_bottom * precision, bins + 1)
-        gradient = np.concatenate((by_cut[1:bins], small_scores.sum(axis=0) - ridge * small))
-        information = _information(
-            bottom, top, f_bottom, f_top, j_bottom, j_top, precision, design, low, high, bins
-        )
+        below = _End(low, bottom, density(bottom) / mass, np.column_stack((by_slope, -design.tilt * bottom)))
+        above = _End(high, top, density(top) / mass, np.column_stack((by_slope, -design.tilt * top)))
+        scores = _scores(below, above, precision, sample.bins)
+        gradient = scores.sum(axis=0)
+        gradient[inner:] -= ridge * small
+        information = _information(below, above, precision, sample)
         information[range(inner, len(theta)), range(inner, len(theta))] += ridge
         value = float(np.log(mass).sum()) - 0.5 * float(ridge @ small**2)
-        return cls(value, gradient, information, (f_bottom * precision, f_top * precision, small_scores, low, high))
+        return cls(value, gradient, information, scores)
 
-    def scores(self) -> Floats:
-        """Every request's own gradient, a row each."""
-        f_bottom, f_top, small, low, high = self.parts
-        bins = len(self.gradient) - small.shape[1] + 1
-        rows = np.arange(len(low))
-        by_cut = np.zeros((len(low), bins + 1))
-        by_cut[rows, low] -= f_bottom
-        by_cut[rows, high + 1] += f_top
-        return np.concatenate((by_cut[:, 1:bins], small), axis=1)
+
+def _scores(below: _End, above: _End, precision: Floats, bins: int) -> Floats:
+    """Every request's own gradient, a row each."""
+    rows = np.arange(len(precision))
+    by_cut = np.zeros((len(precision), bins + 1))
+    by_cut[rows, below.cut] -= below.f * precision
+    by_cut[rows, above.cut] += above.f * precision
+    small = above.f[:, None] * above.jacobian - below.f[:, None] * below.jacobian
+    return np.concatenate((by_cut[:, 1:bins], small), axis=1)
 
 
 def _between(bottom: Floats, top: Floats) -> Floats:
@@ -210,34 +231,32 @@ def _between(bottom: Floats, top: Floats) -> Floats:
     return np.maximum(upper_tail(lower) - upper_tail(upper), 1e-300)
 
 
-def _information(
-    xb: Floats, xt: Floats, fb: Floats, ft: Floats, jb: Floats, jt: Floats, precision: Floats, design: Design,
-    low: Ints, high: Ints, bins: int,
-) -> Floats:
+def _information(below: _End, above: _End, precision: Floats, sample: Sample) -> Floats:
     """Negative Hessian of the log-likelihood in (inner thresholds, slopes, gamma)."""
-    inner, wide = bins - 1, jb.shape[1]
+    tilt, bins, width = sample.design.tilt, sample.bins, sample.bins + 1
+    inner, wide = bins - 1, below.jacobian.shape[1]
     # Second derivatives of log(F(top) - F(bottom)) by its two arguments, with the sign turned.
-    d_bb, d_tt, d_bt = fb * fb - xb * fb, ft * ft + xt * ft, -fb * ft
+    d_bb, d_tt, d_bt = below.f * (below.f - below.x), above.f * (above.f + above.x), -below.f * above.f
     square = precision * precision
-    width = bins + 1
-    full = np.bincount(low * (width + 1), d_bb * square, width * width)
-    full += np.bincount((high + 1) * (width + 1), d_tt * square, width * width)
-    full += np.bincount(low * width + high + 1, d_bt * square, width * width)
-    full += np.bincount((high + 1) * width + low, d_bt * square, width * width)
-    at_low = (d_bb[:, None] * jb + d_bt[:, None] * jt) * precision[:, None]
-    at_high = (d_tt[:, None] * jt + d_bt[:, None] * jb) * precision[:, None]
+    full = np.bincount(below.cut * (width + 1), d_bb * square, width * width)
+    full += np.bincount(above.cut * (width + 1), d_tt * square, width * width)
+    full += np.bincount(below.cut * width + above.cut, d_bt * square, width * width)
+    full += np.bincount(above.cut * width + below.cut, d_bt * square, width * width)
+    by_below = d_bb[:, None] * below.jacobian + d_bt[:, None] * above.jacobian
+    by_above = d_tt[:, None] * above.jacobian + d_bt[:, None] * below.jacobian
+    small = below.jacobian.T @ by_below + above.jacobian.T @ by_above
     # The ends are bilinear in gamma and the rest, which adds first derivatives to the second ones.
-    turn = design.tilt * precision
-    at_low[:, -1] -= fb * turn
-    at_high[:, -1] += ft * turn
-    small = jb.T @ (d_bb[:, None] * jb + d_bt[:, None] * jt) + jt.T @ (d_tt[:, None] * jt + d_bt[:, None] * jb)
-    mixed = ((fb - ft) * turn) @ design.shape
+    turn = tilt * precision
+    mixed = ((below.f - above.f) * turn) @ sample.design.shape
     small[:-1, -1] += mixed
     small[-1, :-1] += mixed
-    small[-1, -1] += float((design.tilt**2) @ (fb * xb - ft * xt))
+    small[-1, -1] += float((tilt * tilt) @ (below.f * below.x - above.f * above.x))
+    at_below, at_above = by_below * precision[:, None], by_above * precision[:, None]
+    at_below[:, -1] -= below.f * turn
+    at_above[:, -1] += above.f * turn
     cross = np.empty((width, wide))
     for k in range(wide):
-        cross[:, k] = np.bincount(low, at_low[:, k], width) + np.bincount(high + 1, at_high[:, k], width)
+        cross[:, k] = np.bincount(below.cut, at_below[:, k], width) + np.bincount(above.cut, at_above[:, k], width)
     out = np.empty((inner + wide, inner + wide))
     out[:inner, :inner] = full.reshape(width, width)[1:bins, 1:bins]
     out[:inner, inner:] = cross[1:bins]

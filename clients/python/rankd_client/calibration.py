@@ -1,0 +1,188 @@
+"""From score to length: a monotone map, learned from requests whose length became known.
+
+A score has no unit and is comparable within one ranker only; an expected length in tokens is comparable everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Knot:
+    """One point of the map: lengths in output tokens; None where unknown."""
+
+    score: float
+    expected: float
+    p50: float | None = None
+    p90: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A piecewise linear, never decreasing map from score to length; constant outside of its knots.
+
+    ``mean_expected`` is the expected length of a request of which nothing is known.
+    """
+
+    knots: tuple[Knot, ...]
+    mean_expected: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is not such a map.
+
+        Raises:
+            ValueError: naming the knot at fault.
+        """
+        if not self.knots:
+            raise ValueError("a calibration needs at least one knot")
+        for name in ("expected", "p50", "p90"):
+            values = [getattr(k, name) for k in self.knots]
+            if any(v is None for v in values):
+                if name == "expected" or any(v is not None for v in values):
+                    raise ValueError(f"{name} must be given for every knot" + ("" if name == "expected" else ", or for none"))
+                continue
+            if not np.isfinite(values).all() or min(values) < 0 or (np.diff(values) < 0).any():
+                raise ValueError(f"{name} must be finite, at least 0 and never decrease from knot to knot")
+        scores = [k.score for k in self.knots]
+        if not np.isfinite(scores).all() or (np.diff(scores) <= 0).any():
+            raise ValueError("score must be finite and increase strictly from knot to knot")
+        if not (np.isfinite(self.mean_expected) and self.mean_expected >= 0):
+            raise ValueError("mean_expected must be finite and at least 0")
+
+    def expected(self, scores: FloatArray) -> FloatArray:
+        """Expected lengths in tokens, same shape as ``scores``."""
+        return self._map([k.expected for k in self.knots], scores)
+
+    def p50(self, scores: FloatArray) -> FloatArray | None:
+        """Median lengths in tokens; None where unknown."""
+        values = [k.p50 for k in self.knots if k.p50 is not None]
+        return self._map(values, scores) if values else None
+
+    def p90(self, scores: FloatArray) -> FloatArray | None:
+        """90th percentiles of length in tokens; None where unknown."""
+        values = [k.p90 for k in self.knots if k.p90 is not None]
+        return self._map(values, scores) if values else None
+
+    def to_knots(self) -> tuple[Knot, ...]:
+        """The points of the map."""
+        return self.knots
+
+    def _map(self, values: Sequence[float], scores: FloatArray) -> FloatArray:
+        return np.interp(scores, [k.score for k in self.knots], values)
+
+
+def fit_monotone(
+    scores: FloatArray,
+    tokens: NDArray[np.int64],
+    complete: NDArray[np.bool_],
+    *,
+    prior: Calibration | None = None,
+    prior_weight: float = 200.0,
+    knots: int = 32,
+) -> Calibration:
+    """Learn the map from completions.
+
+    Quantile bins of the score; in each the mean and quantiles of length by Kaplan and Meier's estimate, so that
+    requests cut short count as "at least"; blended with the prior, which counts for ``prior_weight`` completions over
+    all bins; made monotone by pooling adjacent violators (Ayer et al. 1955), weighted by completions.
+
+    Args:
+        scores: finite scores, [n].
+        tokens: lengths, or lower bounds of them where not ``complete``, [n].
+        complete: whether the length is known, [n].
+        prior: what was believed before; None where nothing was.
+        prior_weight: completions that the prior counts for.
+        knots: most points of the result.
+
+    Returns:
+        The map; the prior where there is nothing to learn from.
+
+    Raises:
+        ValueError: there is neither a completion nor a prior.
+    """
+    order = np.argsort(scores, kind="stable")
+    scores, tokens, complete = scores[order], tokens[order].astype(np.float64), complete[order]
+    bins = _bins(scores, knots)
+    if not bins:
+        if prior is None:
+            raise ValueError("there is neither a completion nor a prior to learn from")
+        return prior
+    centres = np.array([scores[a:b].mean() for a, b in bins])
+    counts = np.array([b - a for a, b in bins], dtype=np.float64)
+    rows = np.array([_restricted(tokens[a:b], complete[a:b]) for a, b in bins])
+    if prior is not None:
+        own = prior_weight / len(bins)
+        believed = [prior.expected(centres), prior.p50(centres), prior.p90(centres)]
+        for column, values in enumerate(believed):
+            if values is not None:
+                rows[:, column] = (counts * rows[:, column] + own * values) / (counts + own)
+    mean = float((rows[:, 0] * counts).sum() / counts.sum())
+    fitted = np.column_stack([pool_adjacent_violators(rows[:, c], counts) for c in range(3)])
+    points = tuple(
+        Knot(float(s), float(e), float(p50), float(max(p50, p90)))
+        for s, (e, p50, p90) in zip(centres, fitted, strict=True)
+    )
+    return Calibration(points, mean)
+
+
+def pool_adjacent_violators(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Isotonic regression: the never decreasing sequence nearest to ``values`` in weighted squares.
+
+    Args:
+        values: [n].
+        weights: above 0, [n].
+
+    Returns:
+        The fit, [n]; linear time.
+    """
+    blocks: list[tuple[float, float, int]] = []  # mean, weight, length
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        mean, total, length = value, weight, 1
+        while blocks and blocks[-1][0] >= mean:
+            before, before_weight, before_length = blocks.pop()
+            mean = (before * before_weight + mean * total) / (before_weight + total)
+            total, length = total + before_weight, length + before_length
+        blocks.append((mean, total, length))
+    # Rounding may leave two blocks a hair out of order.
+    fitted = np.repeat([b[0] for b in blocks], [b[2] for b in blocks])
+    result: FloatArray = np.maximum.accumulate(fitted)
+    return result
+
+
+def _bins(scores: FloatArray, most: int) -> list[tuple[int, int]]:
+    """Ranges of about equal count over sorted scores, of at least 8 where possible, never splitting equal scores."""
+    n = len(scores)
+    if n == 0:
+        return []
+    count = max(1, min(most, n // 8))
+    edges = np.linspace(0, n, count + 1).round().astype(int)
+    inner = np.unique(np.searchsorted(scores, scores[edges[1:-1]], side="left")) if count > 1 else np.array([], dtype=int)
+    cuts = [0, *[int(c) for c in inner if 0 < c < n], n]
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def _restricted(tokens: FloatArray, complete: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Mean, median and 90th percentile of a bin by Kaplan and Meier, restricted to the longest length seen."""
+    if complete.all():
+        return float(tokens.mean()), float(np.quantile(tokens, 0.5)), float(np.quantile(tokens, 0.9))
+    times, index = np.unique(tokens, return_inverse=True)
+    ended = np.bincount(index, weights=complete.astype(np.float64))
+    leaving = np.bincount(index).astype(np.float64)
+    at_risk = leaving[::-1].cumsum()[::-1]
+    survival = np.cumprod(1.0 - ended / at_risk)
+    widths = np.diff(np.concatenate(([0.0], times)))
+    mean = float((np.concatenate(([1.0], survival[:-1])) * widths).sum())
+    return mean, _quantile(times, survival, 0.5), _quantile(times, survival, 0.1)
+
+
+def _quantile(times: FloatArray, survival: FloatArray, left: float) -> float:
+    """The first length that at most a share ``left`` outlives; the longest seen where more do."""
+    reached = np.flatnonzero(survival <= left)
+    return float(times[reached[0]] if len(reached) else times[-1])
