@@ -4,42 +4,220 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
-from contextlib import AsyncExitStack
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
 
 from rankd.artifact import default_ranker_path
-from rankd.config import Settings, split_address
-from rankd.errors import ConfigError
-from rankd.monitor import Monitor
+from rankd.config import Settings
+from rankd.logs import configure_logs
+from rankd.monitor import Monitor, View
 from rankd.ranker import Ranker
 from rankd.registry import Registry
-from rankd.telemetry import Telemetry
+from rankd.telemetry import Telemetry, one_hot
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
-from rankd.transport.http import MetricsServer
-from rankd.transport.interceptors import ServerInterceptor
+from rankd.transport.http import HttpServer
+from rankd.transport.interceptors import CallInterceptor
 from rankd.transport.quality_service import QualityService
 from rankd.transport.rank_service import RankService
-from rankd.transport.server import GrpcServer
+from rankd.transport.ratelimit import RateLimit
+from rankd.transport.server import Listener, add_admin, add_public
 from rankd.transport.streams import Streams
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
 _TICK = 1.0
+_STUCK = 5.0
+"""Seconds after which a batch that still runs counts as evidence against the ranker."""
 
 
 class App:
-    """One running daemon. ``start`` once, ``stop`` once."""
+    """One running daemon. ``start`` once, ``stop`` once, both on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Keep the settings; nothing happens yet."""
+        """Build the rooms; nothing listens yet."""
         self.settings = settings
-        self._stack = AsyncExitStack()
-        self.grpc_port = 0
-        self.admin_port = 0
-        self.metrics_port = 0
+        self.telemetry = Telemetry(VERSION)
+        self.monitor = Monitor(settings, self.telemetry)
+        self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
+        self.ranker = Ranker(self.registry, self.monitor, settings.order, self.telemetry)
+        self.streams = Streams(settings.limits.max_streams)
+        rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
+        self.interceptor = CallInterceptor(self.telemetry, rate)
+        self.public = Listener(settings, "listen", self.interceptor)
+        self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
+        self.http: HttpServer | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._started = time.time()
+
+    async def start(self) -> None:
+        """Load the ranker, then listen.
+
+        Raises:
+            RankdError: naming what is wrong and the remedy; the daemon is stopped then.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(drain=False)
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        ranker = await self.registry.load(settings.ranker or default_ranker_path())
+        self.registry.promote(ranker.version)
+        self._observe()
+        names = add_public(
+            self.public,
+            RankService(self.ranker, settings, self.streams),
+            CompletionService(self.monitor, settings, self.telemetry),
+            QualityService(self.monitor, self.registry, self.ranker, settings, self.streams),
+        )
+        if settings.metrics:
+            self.http = HttpServer(settings.metrics, self.telemetry.registry, self._snapshot)
+        if self.admin is not None:
+            await self.admin.start(add_admin(self.admin, AdminService(self.registry, self.monitor, settings)))
+        await self.public.start(names)
+        self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
+        _log.info(
+            "started",
+            version=VERSION,
+            ranker_version=ranker.version,
+            provider=ranker.scorer.provider,
+            listen=f"{settings.listen.rpartition(':')[0]}:{self.public.port}",
+            admin=f"{settings.admin.rpartition(':')[0]}:{self.admin.port}" if self.admin else "off",
+            metrics=f"http://{settings.metrics.rpartition(':')[0]}:{self.http.port}/" if self.http else "off",
+        )
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Shut down: fail health, wait, end streams, let calls end, close the model, flush telemetry."""
+        if drain:
+            _log.info("draining", calls=self.interceptor.in_flight)
+            for listener in self._listeners():
+                await listener.set_ready(False)
+            await asyncio.sleep(self.settings.drain_delay)
+        self.streams.drain()
+        self.interceptor.drain()
+        grace = self.settings.drain_timeout if drain else 0.0
+        await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self.registry.close()
+        self.monitor.close()
+        if self.http is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.http.close)
+        await asyncio.get_running_loop().run_in_executor(None, self.telemetry.shutdown)
+        if drain:
+            _log.info("stopped")
+
+    def _listeners(self) -> list[Listener]:
+        return [self.public] if self.admin is None else [self.public, self.admin]
+
+    async def _tick(self) -> None:
+        """What happens by itself: pins end, figures age, a model that hangs is noticed."""
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.time()
+            for ranker in self.registry.all():
+                if (seconds := ranker.scorer.running_for) > _STUCK:
+                    self.monitor.still_running(ranker.version, seconds, now)
+            self.monitor.tick(now)
+
+    # -- what metrics and the page show --------------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        observe = self.telemetry.observe
+        observe("rankd.queue.prompts", lambda: [(float(sum(s.queued_prompts for s in self._scorers())), {})])
+        observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
+        observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
+        observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
+        observe("rankd.quality.tau", lambda: self._bounds("tau"))
+        observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
+        observe("rankd.quality.decided_pair_share", self._decided)
+
+    def _scorers(self) -> list[Any]:
+        return [r.scorer for r in self.registry.all()]
+
+    def _views(self) -> list[View]:
+        return self.monitor.reported_views() or [self.monitor.base(self.registry.in_service.version)]
+
+    def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
+        ranker = self.registry.in_service
+        return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            if view.estimate is not None and (bounded := getattr(view.estimate, name)) is not None:
+                for bound in ("value", "low", "high"):
+                    yield getattr(bounded, bound), {**_labels(view), "bound": bound}
+
+    def _decided(self) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            if view.estimate is not None and view.estimate.decided_pair_share is not None:
+                yield view.estimate.decided_pair_share, _labels(view)
+
+    def _snapshot(self) -> dict[str, Any]:
+        """The state for probes and the page."""
+        ranker = self.registry.in_service
+        counts = self.ranker.counts
+        facts: dict[str, str] = {
+            "rankd": VERSION,
+            "ranker": f"{ranker.version} on {ranker.scorer.provider}",
+            "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._started)),
+            "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
+            "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",
+        }
+        for view in self._views():
+            facts[f"guard {view.model}".strip()] = f"{view.guard.mode.value} ({view.reason})"
+            estimate = view.estimate
+            if estimate is not None and estimate.tau is not None:
+                facts[f"tau {view.model}".strip()] = (
+                    f"{estimate.tau.value:.3f} ({estimate.tau.low:.3f} to {estimate.tau.high:.3f}), "
+                    f"{estimate.cohort_size:,} requests"
+                )
+            if estimate is not None and estimate.realised_gain is not None:
+                gain = estimate.realised_gain
+                facts[f"realised gain {view.model}".strip()] = f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
+        draining = self.streams.draining
+        return {"ready": not draining, "reason": "draining" if draining else "serving", "facts": facts}
+
+
+def _labels(view: View) -> dict[str, str]:
+    return {"model": view.model, "ranker_version": view.ranker_version}
+
+
+async def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
+    configure_logs(settings.log_level, settings.log_format)
+    app = App(settings)
+    await app.start()
+    if sys.stderr.isatty():
+        _say_what_next(app)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    await stopped.wait()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(name)
+    await app.stop()
+    return 0
+
+
+def _say_what_next(app: App) -> None:
+    target = "" if app.public.port == 50051 else f" --target 127.0.0.1:{app.public.port}"
+    print(
+        f"\nrankd is ready. In a second terminal:\n"
+        f"  .venv/bin/rankd rank prompts.txt{target}     order a file of prompts, one per line\n"
+        f"  .venv/bin/rankd status --watch{target}       follow ranker, guard and quality\n"
+        + (f"  http://127.0.0.1:{app.http.port}/              metrics and health\n" if app.http else "")
+        + "Ctrl-C stops it.\n",
+        file=sys.stderr,
+    )
+
+

@@ -77,25 +77,46 @@ class Order(_Section):
 
 
 class Quality(_Section):
-    """How live quality is measured."""
+    """How live quality is measured (docs/quality.md)."""
 
-    window: int = Field(4096, ge=32, le=65536, description="Finished requests in a window.")
+    window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
+    cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
+    arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
+    dedupe: int = Field(16384, ge=1, le=2**20, description="Final reports remembered to tell duplicates.")
     max_windows: int = Field(64, ge=1, description="Pairs of served model and ranker version that are followed.")
-    horizon_tokens: int = Field(4096, ge=1, description="Lengths are compared up to this many tokens.")
-    progress_ttl: float = Field(120.0, gt=0, description="Progress that is not renewed is forgotten, seconds.")
-    max_open: int = Field(16384, ge=1, description="Unfinished requests followed per window.")
+    horizon_tokens: int = Field(16384, ge=1, le=2**31 - 1, description="Lengths are compared up to this many tokens.")
+    progress_ttl: float = Field(60.0, gt=0, description="Progress that is not renewed is forgotten, seconds.")
     models: tuple[str, ...] = Field((), description="Served models that are accepted; empty accepts any.")
+
+    @model_validator(mode="after")
+    def _room(self) -> Quality:
+        if self.arrivals < self.cohort:
+            raise ValueError(f"arrivals {self.arrivals} must be at least cohort {self.cohort}")
+        return self
 
 
 class GuardSection(_Section):
-    """When the ranker is not trusted."""
+    """When the ranker is not trusted (docs/quality.md)."""
 
     enabled: bool = Field(True, description="False ranks whatever the quality.")
-    window: int = Field(512, ge=32, le=4096, description="Recent requests the guard looks at.")
-    floor: float = Field(0.10, ge=-1, le=1, description="Fall back when tau's lower bound is below.")
+    cohort: int = Field(512, ge=64, le=8192, description="Recent arrivals that the guard looks at.")
+    every: int = Field(25, ge=1, description="Completions between two looks.")
+    floor: float = Field(0.12, ge=-1, le=1, description="Fall back when tau's upper bound is below.")
     margin: float = Field(0.05, ge=0, le=1, description="Return when tau's lower bound is above floor + margin.")
-    min_completions: int = Field(128, ge=8, description="Completions before the guard decides.")
-    min_dwell: float = Field(60.0, ge=0, description="Seconds between two changes.")
+    min_known: int = Field(200, ge=8, description="Known lengths without which quality decides nothing.")
+    dwell: float = Field(60.0, ge=0, description="Least seconds between two changes.")
+    dwell_max: float = Field(14400.0, ge=0, description="Longest stay in fallback that relapses lead to, seconds.")
+    max_latency: float = Field(1.0, gt=0, description="Seconds a batch may take.")
+    max_consecutive_failures: int = Field(5, ge=1, description="Failing batches in a row that end ranking.")
+    recover_successes: int = Field(20, ge=1, description="Batches in a row that must succeed to rank again.")
+
+    @model_validator(mode="after")
+    def _order(self) -> GuardSection:
+        if self.floor + self.margin >= 1:
+            raise ValueError("floor + margin must be below 1, or nothing ever recovers")
+        if self.dwell_max < self.dwell:
+            raise ValueError("dwell_max must be at least dwell")
+        return self
 
 
 class Tls(_Section):

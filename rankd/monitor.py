@@ -17,8 +17,10 @@ from rankd.errors import NotFoundError
 from rankd.quality import (
     Guard,
     GuardReason,
+    GuardSettings,
     HealthEvidence,
     QualityEstimate,
+    QualitySettings,
     QualityTracker,
     Report,
     Transition,
@@ -30,6 +32,36 @@ from rankd.types import Completion, GuardMode
 _RECENT_BATCHES = 64
 _ESTIMATE_EVERY = 1.0
 """Seconds between two estimates of one view."""
+
+
+def quality_settings(settings: Settings) -> QualitySettings:
+    """The trackers' settings."""
+    quality, guard = settings.quality, settings.guard
+    return QualitySettings(
+        window=quality.window,
+        cohort=quality.cohort,
+        guard_cohort=guard.cohort,
+        arrivals=max(quality.arrivals, guard.cohort),
+        dedupe=quality.dedupe,
+        progress_ttl=quality.progress_ttl,
+        horizon=quality.horizon_tokens,
+        guard_every=guard.every,
+    )
+
+
+def guard_settings(settings: Settings) -> GuardSettings:
+    """The guards' settings."""
+    guard = settings.guard
+    return GuardSettings(
+        floor=guard.floor,
+        margin=guard.margin,
+        min_known=guard.min_known,
+        dwell=guard.dwell,
+        dwell_max=guard.dwell_max,
+        max_latency=guard.max_latency,
+        max_consecutive_failures=guard.max_consecutive_failures,
+        recover_successes=guard.recover_successes,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +132,7 @@ class Monitor:
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         """Start without evidence."""
         self._settings = settings
-        self._quality = settings.quality.to_settings(settings.guard)
+        self._quality = quality_settings(settings)
         self._telemetry = telemetry
         self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
         self._bases: dict[str, View] = {}
@@ -285,7 +317,7 @@ class Monitor:
         return view
 
     def _new_view(self, model: str, ranker_version: str, *, measured: bool, prior: Calibration | None) -> View:
-        guard = Guard(self._settings.guard.to_settings(), measured=measured)
+        guard = Guard(guard_settings(self._settings), measured=measured)
         return View(model, ranker_version, QualityTracker(self._quality), guard, measured, prior, prior)
 
     def _transit(self, view: View, transition: Transition | None) -> None:
@@ -293,7 +325,7 @@ class Monitor:
             return
         view.transitions += 1
         view.reason = transition.reason.value
-        self._telemetry.guard_transition(
+        self._telemetry.guard_changed(
             model=view.model,
             ranker_version=view.ranker_version,
             origin=transition.origin.value,

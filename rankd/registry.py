@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from rankd_client.calibration import Calibration
 
 from rankd.artifact import Artifact, load_artifact
@@ -21,6 +22,8 @@ from rankd.monitor import Monitor
 from rankd.scorer import DEFAULT_BATCH_TOKENS, Scorer
 from rankd.telemetry import Telemetry
 from rankd.tokenise import Tokeniser, Truncation
+
+_log = structlog.get_logger("rankd")
 
 WARM_UP_PROMPTS = (
     "Hi",
@@ -118,7 +121,7 @@ class Registry:
             )
             ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest.measured_tau)
             self._rankers[version] = ranker
-            self._telemetry.ranker_loaded(version, model.provider)
+            _log.info("ranker_loaded", ranker_version=version, provider=model.provider)
             return ranker
 
     def _prepare(self, artifact: Artifact) -> tuple[Tokeniser, OnnxModel]:
@@ -149,7 +152,8 @@ class Registry:
             raise NotFoundError("ranker_version: say which; `ListRankers` has them")
         if ranker.version != self._in_service:
             self._previous, self._in_service = self._in_service, ranker.version
-            self._telemetry.ranker_promoted(ranker.version, self._previous or "")
+            if self._previous is not None:
+                _log.info("ranker_promoted", ranker_version=ranker.version, previous=self._previous)
         return ranker
 
     def roll_back(self) -> LoadedRanker:

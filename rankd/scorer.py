@@ -146,7 +146,8 @@ class Scorer:
         if waiting:
             self._encode_next()
             self._pump()
-            await self._wait(waiter, [entry for _, entry in waiting])
+            with self._telemetry.stage("score"):
+                await self._wait(waiter, [entry for _, entry in waiting])
             for i, entry in waiting:
                 if entry.result is not None:
                     results[i] = entry.result
@@ -245,12 +246,13 @@ class Scorer:
                 return
             self._encoders_free -= 1
             texts = [e.text or "" for e in chunk]
-            future = self._loop.run_in_executor(self._encoder, self._encode, texts)
+            future = self._loop.run_in_executor(self._encoder, self._encode, texts, _spans(chunk))
             future.add_done_callback(lambda f, chunk=chunk: self._encoded(chunk, f))  # type: ignore[misc]
 
-    def _encode(self, texts: list[str]) -> tuple[list[Ids], float]:
-        began = time.perf_counter()
-        return self._tokeniser.encode(texts), time.perf_counter() - began
+    def _encode(self, texts: list[str], spans: list[object]) -> tuple[list[Ids], float]:
+        with self._telemetry.linked("tokenise", spans, prompts=len(texts)):
+            began = time.perf_counter()
+            return self._tokeniser.encode(texts), time.perf_counter() - began
 
     def _encoded(self, chunk: list[Entry], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
         self._encoders_free += 1
@@ -283,12 +285,11 @@ class Scorer:
                 self._batch_began = self._loop.time()
             self._batches_ahead += 1
             self._model_free_at = start + self._seconds_per_token * ids.size
-            spans = [w.span for e in batch for w in e.waiters if w.span is not None]
-            future = self._loop.run_in_executor(self._model_thread, self._infer, ids, mask, spans)
+            future = self._loop.run_in_executor(self._model_thread, self._infer, ids, mask, _spans(batch))
             future.add_done_callback(lambda f, batch=batch, size=ids.size: self._inferred(batch, size, f))  # type: ignore[misc]
 
     def _infer(self, ids: Ids, mask: Ids, spans: list[object]) -> tuple[Scores, float]:
-        with self._telemetry.batch(len(ids), int(mask.sum()), ids.size, spans):
+        with self._telemetry.linked("infer", spans, prompts=len(ids), padded_tokens=ids.size):
             began = time.perf_counter()
             scores = self._model.run(ids, mask)
             return scores, time.perf_counter() - began
@@ -300,13 +301,16 @@ class Scorer:
         failed = future.cancelled() or future.exception() is not None
         if failed:
             self.counts.failed_batches += 1
+            error = None if future.cancelled() else future.exception()
+            self._telemetry.batch_failed(type(error).__name__)
             for entry in batch:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
         else:
-            scores, seconds = future.result()
+            scores, ran = future.result()
             self.counts.batches += 1
             self.counts.scored += len(batch)
-            pace = seconds / size
+            self._telemetry.batch_done(len(batch), sum(e.tokens for e in batch), size, ran)
+            pace = ran / size
             self._seconds_per_token += (pace - self._seconds_per_token) * (0.1 if self._seconds_per_token else 1.0)
             for entry, score in zip(batch, scores.tolist(), strict=True):
                 if math.isfinite(score):
@@ -330,3 +334,8 @@ class Scorer:
 def _set_done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _spans(entries: list[Entry]) -> list[object]:
+    """The spans of the calls that wait for some entries."""
+    return [w.span for e in entries for w in e.waiters if w.span is not None]

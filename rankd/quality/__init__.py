@@ -4,7 +4,7 @@ from rankd.quality.arrivals import Cohort
 from rankd.quality.book import QualityBook
 from rankd.quality.guard import Guard, GuardReason, GuardSettings, HealthEvidence, Transition
 from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
-from rankd.quality.tracker import GuardEvidence, QualityTracker, Snapshot
+from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot
 
 __all__ = [
     "Bounded",
@@ -14,6 +14,7 @@ __all__ = [
     "GuardEvidence",
     "GuardReason",
     "GuardSettings",
+    "GuardSnapshot",
     "HealthEvidence",
     "QualityBook",
     "QualityEstimate",

@@ -75,12 +75,12 @@ class ArrivalTable:
 
     def update(self, report: Report, now: float) -> bool:
         """Take the latest word on a request; false where it is older than what is known."""
-        slot = self._slots.get(report.key)
+        slot = self._slots.get(report.key & _WORD)
         if slot is None:
             slot = self._insert(report, now)
             if slot is None:
                 return True
-        elif not report.final and report.tokens < self._tokens[slot]:
+        elif self._state[slot] != _OPEN or (not report.final and report.tokens < self._tokens[slot]):
             return False
         if report.final:
             self._open -= 1
@@ -96,7 +96,8 @@ class ArrivalTable:
     def _insert(self, report: Report, now: float) -> int | None:
         """Find room for a new request, as open; None where it is not sampled or older than all the rest."""
         arrival = report.arrival if math.isfinite(report.arrival) and 0 < report.arrival <= now else now
-        if not self._sampled(report.key, arrival):
+        key = report.key & _WORD
+        if not self._sampled(key, arrival):
             return None
         if not self._free:
             oldest = int(np.argmin(self._arrival))
@@ -104,8 +105,8 @@ class ArrivalTable:
                 return None
             self._drop(oldest)
         slot = self._free.pop()
-        self._slots[report.key] = slot
-        self._key[slot] = report.key & _WORD
+        self._slots[key] = slot
+        self._key[slot] = key
         self._score[slot] = report.score
         self._arrival[slot] = arrival
         self._state[slot] = _OPEN

@@ -47,7 +47,7 @@ class QualitySettings:
     """Complete requests in the plain window (tau-b, realised gain, head and tail tau)."""
     cohort: int = 2048
     """Arrivals in the censoring-aware estimate that is reported."""
-    guard_cohort: int = 512
+    guard_cohort: int = 384
     """Arrivals in the short recent cohort that the guard decides on."""
     arrivals: int = 8192
     """Arrivals remembered, waiting ones included; beyond it arrivals are sampled by their hash."""
@@ -96,8 +96,8 @@ class Bounded:
 class CohortTau:
     """Kendall's tau-b of the requests that arrived in a window, lengths restricted to a horizon.
 
-    ``tau`` is None where too little has been observed. ``imputed_share`` is the share of pairs
-    whose order is an expectation of the model; ``decided_pair_share`` is the rest.
+    ``tau`` is None where too little has been observed. Pairs beyond ``decided_pair_share`` count the
+    order that is to be expected of them.
     """
 
     tau: Bounded | None

@@ -29,6 +29,22 @@ class GuardEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSnapshot:
+    """A copy of the guard's cohort, to be evaluated in any thread."""
+
+    at: float
+    settings: QualitySettings
+    completions: int
+    cohort: Cohort
+
+    def evaluate(self) -> GuardEvidence:
+        """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided."""
+        settings = self.settings
+        tau = cohort_tau(self.cohort, settings.horizon, settings.guard_z, settings.min_cohort)
+        return GuardEvidence(at=self.at, completions=self.completions, tau=tau)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A copy of everything that an estimate needs: taken in microseconds, evaluated in any thread."""
 
@@ -118,7 +134,8 @@ class QualityTracker:
         if report.key in self._ended:
             return Verdict.DUPLICATE if report.final else Verdict.STALE
         if not self._arrivals.update(report, now):
-            return Verdict.STALE
+            # A final report may outlive its entry among those ended: the table of arrivals remembers too.
+            return Verdict.DUPLICATE if report.final else Verdict.STALE
         if report.final:
             self._ended[report.key] = None
             if len(self._ended) > self.settings.dedupe:
@@ -148,13 +165,16 @@ class QualityTracker:
             self._cached = (self._version, self.snapshot(now).evaluate())
         return self._cached[1]
 
-    def guard_evidence(self, now: float) -> GuardEvidence:
-        """Evaluate the short recent cohort that the guard decides on."""
+    def guard_snapshot(self, now: float) -> GuardSnapshot:
+        """Copy the short recent cohort that the guard decides on; ``guard_due`` starts anew."""
         self._guard_at = self._completions
         settings = self.settings
         cohort = self._arrivals.cohort(settings.guard_cohort, now, settings.settle)
-        tau = cohort_tau(cohort, settings.horizon, settings.guard_z, settings.min_cohort)
-        return GuardEvidence(at=now, completions=self._completions, tau=tau)
+        return GuardSnapshot(at=now, settings=settings, completions=self._completions, cohort=cohort)
+
+    def guard_evidence(self, now: float) -> GuardEvidence:
+        """Evaluate the guard's cohort here and now."""
+        return self.guard_snapshot(now).evaluate()
 
     def lengths(self) -> Cohort:
         """Scores, lengths and whether each is complete, of the requests that ended: for calibration."""

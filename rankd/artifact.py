@@ -1,0 +1,264 @@
+"""A ranker as a directory: ``model.onnx``, ``tokenizer.json`` and a ``manifest.json`` that vouches for both.
+
+Everything that can be wrong with a directory has its own reason, and a message that names the file or field and the
+remedy. What only the model itself can show (its inputs, its scores) is checked by ``infer``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from rankd_client.calibration import Calibration, Knot
+
+from rankd.errors import ArtifactError
+
+MANIFEST_VERSION = 1
+MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
+DEFAULT_RANKER = "minilm-l6-seed"
+_LARGEST_MANIFEST = 4 * 2**20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+Name = Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TruncationSpec(_Part):
+    """What the model reads of a long prompt, in tokens; special tokens count towards ``max_tokens``."""
+
+    max_tokens: int = Field(ge=4, le=65536)
+    head_tokens: int = Field(ge=1)
+    tail_tokens: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _sums(self) -> TruncationSpec:
+        if self.head_tokens + self.tail_tokens != self.max_tokens:
+            raise ValueError(
+                f"head_tokens {self.head_tokens} + tail_tokens {self.tail_tokens} must be max_tokens {self.max_tokens}"
+            )
+        return self
+
+
+class KnotSpec(_Part):
+    """One point of the calibration, lengths in output tokens."""
+
+    score: Finite
+    expected: Finite
+    p50: Finite | None = None
+    p90: Finite | None = None
+
+
+class CalibrationSpec(_Part):
+    """From score to length, as learned when the ranker was made."""
+
+    knots: tuple[KnotSpec, ...] = Field(min_length=1, max_length=1024)
+    mean_expected: Finite
+    """Expected length of a request of which nothing is known."""
+    source: str = ""
+    """What it was learned on."""
+
+
+class DataSource(_Part):
+    """Data that the weights were trained on."""
+
+    name: str
+    licence: str
+    rows: int | None = None
+
+
+class Measurement(_Part):
+    """One measured figure."""
+
+    dataset: str
+    model: str
+    rows: int = Field(ge=1)
+    kendall_tau: float = Field(ge=-1, le=1)
+    realised_gain: float | None = Field(None, ge=-1, le=1)
+    trained_on: bool = False
+    """The ranker saw this data in training: the figure says little."""
+
+
+class Manifest(_Part):
+    """``manifest.json``, version 1. Unknown fields are refused: they would be promises that nobody keeps."""
+
+    manifest_version: Literal[1]
+    name: Name
+    version: Name
+    sha256: dict[str, Sha256]
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+    output: str = "score"
+    direction: Literal["higher_is_longer"]
+    truncation: TruncationSpec
+    calibration: CalibrationSpec | None = None
+    data: tuple[DataSource, ...] = ()
+    licence: str
+    measured_tau: float | None = Field(None, ge=-1, le=1)
+    """tau-b on prompts that it never saw; the guard ranks on it until there is live evidence. None: never measured."""
+    measurements: tuple[Measurement, ...] = ()
+    description: str = ""
+
+    @field_validator("sha256")
+    @classmethod
+    def _both(cls, value: dict[str, str]) -> dict[str, str]:
+        if set(value) != {MODEL, TOKENIZER}:
+            raise ValueError(f"must have exactly {MODEL} and {TOKENIZER}")
+        return value
+
+    @field_validator("inputs")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        allowed = {"input_ids", "attention_mask", "token_type_ids"}
+        if "input_ids" not in value or not set(value) <= allowed or len(set(value)) != len(value):
+            raise ValueError(f"must have input_ids and may have {sorted(allowed - {'input_ids'})}")
+        return value
+
+    @model_validator(mode="after")
+    def _monotone(self) -> Manifest:
+        calibration_of(self)  # raises ValueError where it is no such map
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A ranker directory that was checked."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def ranker_version(self) -> str:
+        """``name@version``."""
+        return f"{self.manifest.name}@{self.manifest.version}"
+
+    @property
+    def model_path(self) -> Path:
+        """The model."""
+        return self.path / MODEL
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The tokenizer."""
+        return self.path / TOKENIZER
+
+    def calibration(self) -> Calibration | None:
+        """The manifest's calibration; None where it has none."""
+        return calibration_of(self.manifest)
+
+
+def calibration_of(manifest: Manifest) -> Calibration | None:
+    """A manifest's calibration as a map.
+
+    Raises:
+        ValueError: naming what is wrong with it.
+    """
+    spec = manifest.calibration
+    if spec is None:
+        return None
+    return Calibration(tuple(Knot(k.score, k.expected, k.p50, k.p90) for k in spec.knots), spec.mean_expected)
+
+
+def default_ranker_path() -> Path:
+    """The bundled ranker's directory."""
+    return Path(str(files("rankd") / "rankers" / DEFAULT_RANKER))
+
+
+def load_artifact(path: Path) -> Artifact:
+    """Read and check a ranker directory.
+
+    Raises:
+        ArtifactError: NOT_A_DIRECTORY, MISSING_FILE, EMPTY_FILE, UNREADABLE_FILE, BAD_MANIFEST,
+            UNKNOWN_MANIFEST_VERSION or BAD_HASH.
+    """
+    if not path.is_dir():
+        raise ArtifactError("NOT_A_DIRECTORY", f"ranker {path}: no such directory; give one that holds {MANIFEST}")
+    path = path.resolve()
+    for name in (MANIFEST, MODEL, TOKENIZER):
+        _check_file(path / name)
+    manifest = _read_manifest(path / MANIFEST)
+    for name, expected in sorted(manifest.sha256.items()):
+        actual = sha256_of(path / name)
+        if actual != expected:
+            raise ArtifactError(
+                "BAD_HASH",
+                f"{path / name} has sha256 {actual}, {MANIFEST} says {expected}: "
+                "the file is damaged or was replaced; copy the directory again",
+            )
+    return Artifact(path, manifest)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex.
+
+    Raises:
+        ArtifactError: UNREADABLE_FILE.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError("UNREADABLE_FILE", f"{path} cannot be read: {error.strerror}") from None
+
+
+def write_manifest(path: Path, fields: dict[str, Any]) -> Manifest:
+    """Write ``manifest.json`` for a directory that holds the other two files; hashes are taken here.
+
+    Raises:
+        ArtifactError: BAD_MANIFEST, where ``fields`` do not make one; nothing is written then.
+    """
+    hashes = {name: sha256_of(path / name) for name in (MODEL, TOKENIZER)}
+    manifest = _validated({"manifest_version": MANIFEST_VERSION, "sha256": hashes, **fields}, path / MANIFEST)
+    text = json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False)
+    temporary = path / (MANIFEST + ".new")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path / MANIFEST)
+    return manifest
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "is missing"
+        raise ArtifactError("MISSING_FILE", f"{path} {what}: a ranker needs {MODEL}, {TOKENIZER} and {MANIFEST}")
+    if path.stat().st_size == 0:
+        raise ArtifactError("EMPTY_FILE", f"{path} is empty: copy the directory again")
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise ArtifactError("BAD_MANIFEST", f"{path} is larger than {_LARGEST_MANIFEST} bytes: not a manifest")
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError("UNREADABLE_FILE", f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError("BAD_MANIFEST", f"{path} is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ArtifactError("BAD_MANIFEST", f"{path} must hold a JSON object")
+    version = fields.get("manifest_version")
+    if version != MANIFEST_VERSION or isinstance(version, bool):
+        raise ArtifactError(
+            "UNKNOWN_MANIFEST_VERSION",
+            f"{path} has manifest_version {version!r}, this rankd reads {MANIFEST_VERSION}: use a matching rankd",
+        )
+    return _validated(fields, path)
+
+
+def _validated(fields: dict[str, Any], path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as error:
+        shown = [
+            f"{'.'.join(str(p) for p in e['loc']) or 'manifest'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_url=False)
+        ]
+        raise ArtifactError("BAD_MANIFEST", f"{path}: " + "; ".join(shown[:5])) from None

@@ -1,0 +1,272 @@
+"""Every metric, span and log event of the daemon, declared once, with the calls that rooms make.
+
+Rooms pass plain values and import nothing of OpenTelemetry. Providers belong to one daemon, not to the process, so
+that two daemons in one process (as in tests) do not mix.
+
+Export follows the standard variables: OTLP is on where ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or the one for traces or
+metrics) is set, or ``OTEL_TRACES_EXPORTER``/``OTEL_METRICS_EXPORTER`` is ``otlp``; ``none`` switches it off.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client.registry import CollectorRegistry
+
+from rankd.types import GuardMode, Reason
+
+_log = structlog.get_logger("rankd")
+
+SECONDS = "s"
+SECOND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
+
+METRICS: dict[str, tuple[str, str, str]] = {
+    # name: (kind, unit, description)
+    "rpc.server.call.duration": ("histogram", SECONDS, "Duration of calls, by method and status."),
+    "rankd.stage.duration": ("histogram", SECONDS, "Time per stage: queue, tokenise, infer, order."),
+    "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason."),
+    "rankd.items": ("counter", "{item}", "Items in Rank answers, by outcome: scored, echoed, or why unscored."),
+    "rankd.batch.prompts": ("histogram", "{prompt}", "Prompts in a batch."),
+    "rankd.batch.tokens": ("histogram", "{token}", "Tokens in a batch, padding included."),
+    "rankd.batch.padding": ("counter", "{token}", "Padding tokens that the model read."),
+    "rankd.batch.failures": ("counter", "{batch}", "Batches that failed."),
+    "rankd.completions": ("counter", "{report}", "Reports, by outcome: accepted, duplicate, or why rejected."),
+    "rankd.guard.transitions": ("counter", "{transition}", "Changes of a guard, by from, to and reason."),
+    "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate."),
+    "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model."),
+    "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model."),
+    "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache."),
+    "rankd.ranker.info": ("gauge", "1", "1 for the ranker in service, by version and provider."),
+    "rankd.guard.mode": ("gauge", "1", "1 for the mode a guard is in, by served model, ranker and mode."),
+    "rankd.quality.tau": ("gauge", "1", "Censoring-aware Kendall's tau-b, by bound: value, low, high."),
+    "rankd.quality.realised_gain": ("gauge", "1", "Share of the oracle's gain that is realised, by bound."),
+    "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known."),
+}
+"""All metrics. Labels that a caller can choose (the served model) are bounded by ``quality.max_windows``."""
+
+SPANS: dict[str, str] = {
+    "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
+    "score": "Waiting for scores within a call.",
+    "tokenise": "Encoding a chunk of prompts, linked to its calls.",
+    "infer": "One batch in the model, linked to its calls.",
+    "order": "Ordering within a call.",
+}
+
+EVENTS: dict[str, str] = {
+    "started": "The daemon serves.",
+    "draining": "A shutdown began.",
+    "stopped": "The shutdown is complete.",
+    "ranker_loaded": "A ranker was read, checked and warmed up.",
+    "ranker_promoted": "A ranker took the place of another.",
+    "guard_changed": "A guard changed its mode.",
+    "scoring_failed": "Scores could not be had because of a bug or a failing model.",
+    "internal_error": "A call failed because of a bug; the trace has no values in it.",
+    "unknown_settings": "Environment variables that look like settings and are none.",
+}
+LOG_KEYS = frozenset(
+    {"model", "ranker_version", "provider", "origin", "to", "reason", "listen", "metrics", "admin", "seconds", "method",
+     "error_type", "frames", "names", "previous", "signal", "calls", "version"}
+)  # fmt: skip
+"""Keys that a log event may carry. None of them ever holds a prompt, token ids or a request id."""
+
+
+class Telemetry:
+    """What rooms call. Cheap where nothing is exported: spans are then not even recorded."""
+
+    def __init__(self, version: str, *, registry: CollectorRegistry | None = None) -> None:
+        """Build the providers of one daemon from the OTEL_* variables.
+
+        Args:
+            version: of the service.
+            registry: where Prometheus metrics are collected; default: one of its own.
+        """
+        resource = Resource.create(
+            {"service.name": os.environ.get("OTEL_SERVICE_NAME", "rankd"), "service.version": version}
+        )
+        self.registry = registry or CollectorRegistry()
+        self._spans = _tracer_provider(resource)
+        self.recording = self._spans is not None
+        self.tracer = (self._spans or trace.NoOpTracerProvider()).get_tracer("rankd", version)
+        self._meters = MeterProvider(
+            metric_readers=_metric_readers(self.registry),
+            resource=resource,
+            views=[
+                View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries))
+                for name, boundaries in (
+                    ("*.duration", SECOND_BUCKETS),
+                    ("rankd.batch.prompts", SIZE_BUCKETS),
+                    ("rankd.batch.tokens", SIZE_BUCKETS),
+                )
+            ],
+        )
+        self._meter = self._meters.get_meter("rankd", version)
+        self._metrics: dict[str, Any] = {}
+        for name, (kind, unit, description) in METRICS.items():
+            if kind == "counter":
+                self._metrics[name] = self._meter.create_counter(name, unit, description)
+            elif kind == "histogram":
+                self._metrics[name] = self._meter.create_histogram(name, unit, description)
+
+    # -- spans and stages ----------------------------------------------------------------------------------------------
+
+    def current_span(self) -> object | None:
+        """The current span's context, to link to later; None where nothing is recorded."""
+        if not self.recording:
+            return None
+        context = trace.get_current_span().get_span_context()
+        return context if context.is_valid else None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage of the current call, and give it a span."""
+        began = time.perf_counter()
+        with self.tracer.start_as_current_span(name) if self.recording else _nothing():
+            try:
+                yield
+            finally:
+                self.stage_seconds(name, time.perf_counter() - began)
+
+    def stage_seconds(self, name: str, seconds: float) -> None:
+        """Note how long a stage took."""
+        self._metrics["rankd.stage.duration"].record(seconds, {"stage": name})
+
+    @contextmanager
+    def linked(self, name: str, spans: Sequence[object], **attributes: int) -> Iterator[None]:
+        """A span of work done for several calls at once, linked to theirs; for worker threads."""
+        if not self.recording:
+            yield
+            return
+        links = [trace.Link(s) for s in dict.fromkeys(spans) if isinstance(s, trace.SpanContext)]
+        # A child of the first call, so that a sampled trace shows it; the links name the others.
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(links[0].context)) if links else None
+        with self.tracer.start_as_current_span(
+            name, context=parent, links=links, attributes={f"rankd.{k}": v for k, v in attributes.items()}
+        ):
+            yield
+
+    def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None:
+        """Count a batch that succeeded."""
+        self._metrics["rankd.batch.prompts"].record(prompts)
+        self._metrics["rankd.batch.tokens"].record(padded)
+        self._metrics["rankd.batch.padding"].add(padded - tokens)
+        self.stage_seconds("infer", seconds)
+
+    def batch_failed(self, error_type: str) -> None:
+        """Count a batch that failed, and say so."""
+        self._metrics["rankd.batch.failures"].add(1)
+        _log.error("scoring_failed", error_type=error_type)
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def call(self, method: str, status: str, seconds: float, error_type: str | None) -> None:
+        """Count a call that ended."""
+        attributes = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": status}
+        if error_type is not None:
+            attributes["error.type"] = error_type
+        self._metrics["rpc.server.call.duration"].record(seconds, attributes)
+
+    def rate_limited(self) -> None:
+        """Count a call that was refused for its rate."""
+        self._metrics["rankd.rate_limited"].add(1)
+
+    def answer(self, policy: str, reason: str) -> None:
+        """Count a Rank answer."""
+        self._metrics["rankd.answers"].add(1, {"policy": policy, "reason": reason})
+
+    def items(self, *, scored: int, echoed: int, unscored: Iterable[Reason]) -> None:
+        """Count the items of an answer."""
+        items = self._metrics["rankd.items"]
+        if scored:
+            items.add(scored, {"outcome": "scored"})
+        if echoed:
+            items.add(echoed, {"outcome": "echoed"})
+        reasons = list(unscored)
+        for reason in set(reasons):
+            items.add(reasons.count(reason), {"outcome": reason.value})
+
+    def completion(self, outcome: str, count: int = 1) -> None:
+        """Count reports."""
+        self._metrics["rankd.completions"].add(count, {"outcome": outcome})
+
+    # -- changes of state ----------------------------------------------------------------------------------------------
+
+    def guard_changed(self, *, model: str, ranker_version: str, origin: str, to: str, reason: str) -> None:
+        """Tell of a guard's change: log event, metric and, within a call, span event."""
+        what = {"from": origin, "to": to, "reason": reason}
+        self._metrics["rankd.guard.transitions"].add(1, what)
+        _log.warning(
+            "guard_changed", model=model, ranker_version=ranker_version, origin=origin, to=to, reason=reason
+        )
+        trace.get_current_span().add_event("guard_changed", {"model": model, "ranker_version": ranker_version, **what})
+
+    # -- gauges --------------------------------------------------------------------------------------------------------
+
+    def observe(self, name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]]) -> None:
+        """Let a gauge be read when metrics are collected. ``read`` may be called in any thread."""
+        kind, unit, description = METRICS[name]
+        assert kind == "gauge"
+
+        def callback(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(value, labels) for value, labels in read()]
+
+        self._meter.create_observable_gauge(name, [callback], unit, description)
+
+    def shutdown(self) -> None:
+        """Flush what is left, within seconds even where the collector is gone."""
+        if self._spans is not None:
+            self._spans.force_flush(3000)
+            self._spans.shutdown()
+        self._meters.shutdown(3000)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def one_hot(mode: GuardMode, labels: dict[str, str]) -> list[tuple[float, dict[str, str]]]:
+    """A state as one gauge per possible value."""
+    return [(float(m is mode), {**labels, "mode": m.value}) for m in GuardMode]
+
+
+def _wanted(signal: str) -> bool:
+    exporter = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower()
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
+        return False
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return "otlp" in exporter or any(os.environ.get(name) for name in endpoints)
+
+
+def _tracer_provider(resource: Resource) -> TracerProvider | None:
+    if not _wanted("TRACES"):
+        return None
+    # Loaded only where it is used: it takes a tenth of a second.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+def _metric_readers(registry: CollectorRegistry) -> list[MetricReader]:
+    readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
+    if _wanted("METRICS"):
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+
+        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+    return readers

@@ -1,0 +1,125 @@
+"""The gRPC listeners: options, services, health, reflection."""
+
+from __future__ import annotations
+
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from rankd_client.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    completion_pb2,
+    completion_pb2_grpc,
+    quality_pb2,
+    quality_pb2_grpc,
+    rank_pb2,
+    rank_pb2_grpc,
+)
+
+from rankd.config import Limits, Settings
+from rankd.errors import ConfigError
+from rankd.transport.admin_service import AdminService
+from rankd.transport.completion_service import CompletionService
+from rankd.transport.interceptors import CallInterceptor
+from rankd.transport.quality_service import QualityService
+from rankd.transport.rank_service import RankService
+from rankd.transport.tls import server_credentials
+
+LIVENESS = "liveness"
+"""Health service name that is SERVING while the process lives, draining included; "" and the services' own names
+say whether calls are answered."""
+
+
+def options(limits: Limits) -> list[tuple[str, int]]:
+    """Channel options of a listener."""
+    ping = int(limits.keepalive_min_interval * 1000)
+    return [
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Its default lets a second server take the same port silently.
+        ("grpc.so_reuseport", 0),
+        # Go clients ping idle connections; the default answer is to cut them off.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", ping),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", ping),
+        # Connections are renewed, so that new replicas get traffic.
+        ("grpc.max_connection_age_ms", int(limits.max_connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", 60_000),
+    ]
+
+
+class Listener:
+    """One gRPC server on one address."""
+
+    def __init__(self, settings: Settings, setting: str, interceptor: CallInterceptor) -> None:
+        """Prepare to listen on the address in ``setting``."""
+        self._settings = settings
+        self._setting = setting
+        self._server = grpc.aio.server(interceptors=[interceptor], options=options(settings.limits))
+        self._health = health.aio.HealthServicer()
+        self._names: list[str] = []
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.port = 0
+
+    @property
+    def server(self) -> grpc.aio.Server:
+        """For the generated ``add_*_to_server`` functions."""
+        return self._server
+
+    async def start(self, names: list[str]) -> None:
+        """Bind, and serve the named services.
+
+        Raises:
+            ConfigError: the address cannot be bound, naming the setting.
+        """
+        address = getattr(self._settings, self._setting)
+        self._names = ["", *names]
+        reflection.enable_server_reflection(
+            (*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
+            self._server,
+        )
+        credentials = server_credentials(self._settings.tls)
+        try:
+            if credentials is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            self.port = 0
+        if self.port == 0:
+            raise ConfigError(
+                f"{self._setting} (RANKD_{self._setting.upper()}): cannot listen on {address}: "
+                "is another process there, or is the address not of this machine?"
+            )
+        await self._server.start()
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+        await self.set_ready(True)
+
+    async def set_ready(self, ready: bool) -> None:
+        """Say whether calls are answered."""
+        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            await self._health.set(name, status)
+
+    async def stop(self, grace: float) -> None:
+        """Let calls under way end, for at most ``grace`` seconds."""
+        await self._server.stop(grace)
+
+
+def add_public(listener: Listener, rank: RankService, completions: CompletionService, quality: QualityService) -> list[str]:
+    """Put the engines' services on a listener; returns their names."""
+    rank_pb2_grpc.add_RankServiceServicer_to_server(rank, listener.server)
+    completion_pb2_grpc.add_CompletionServiceServicer_to_server(completions, listener.server)
+    quality_pb2_grpc.add_QualityServiceServicer_to_server(quality, listener.server)
+    return [
+        rank_pb2.DESCRIPTOR.services_by_name["RankService"].full_name,
+        completion_pb2.DESCRIPTOR.services_by_name["CompletionService"].full_name,
+        quality_pb2.DESCRIPTOR.services_by_name["QualityService"].full_name,
+    ]
+
+
+def add_admin(listener: Listener, admin: AdminService) -> list[str]:
+    """Put the operators' service on a listener; returns its name."""
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, listener.server)
+    return [admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name]

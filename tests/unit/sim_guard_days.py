@@ -1,0 +1,111 @@
+"""Days of traffic through a tracker and a guard: how often a healthy ranker is dropped, how fast a broken one.
+
+Run as a script for the figures of docs/quality.md: ``python tests/unit/sim_guard_days.py [DAYS]``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rankd.quality import Guard, GuardSettings, QualitySettings, QualityTracker, Report
+from rankd.types import GuardMode
+
+SPEED = 25.0
+
+
+@dataclass
+class Story:
+    """A guard's changes, each with the number of completions before it."""
+
+    changes: list = field(default_factory=list)
+    completions: int = 0
+    evaluations: int = 0
+
+    def falls(self) -> list[int]:
+        """Completions before each fallback."""
+        return [count for count, change in self.changes if change.to is GuardMode.FALLBACK]
+
+    def recoveries(self) -> list[int]:
+        """Completions before each return to ranking."""
+        return [
+            count
+            for count, change in self.changes
+            if change.to is GuardMode.RANKED and change.origin is GuardMode.FALLBACK
+        ]
+
+
+def live(phases, seed: int, guard: Guard | None = None, sweep: float = 30.0) -> Story:
+    """Send phases of (arrivals, rho) at one a second, each served at once, progress swept now and then.
+
+    A ranker breaks or heals for *arrivals*: those that run at the change still carry the scores that they have.
+    """
+    rng = np.random.default_rng(seed)
+    # The guard reads neither the plain window nor many arrivals: small ones keep days affordable.
+    tracker = QualityTracker(QualitySettings(window=16, cohort=384, arrivals=1024, dedupe=256))
+    guard = guard or Guard(GuardSettings(), measured=True)
+    story, running, ends = Story(), {}, []
+    now, key, swept = 1.0e6, 0, 0.0
+    for arrivals, rho in phases:
+        z, e = rng.standard_normal(arrivals), rng.standard_normal(arrivals)
+        lengths = np.maximum(1, np.exp(5.0 + rho * z + np.sqrt(1 - rho * rho) * e)).astype(int)
+        gaps = rng.exponential(1.0, arrivals)
+        for score, length, gap in zip(z.tolist(), lengths.tolist(), gaps.tolist(), strict=True):
+            now += gap
+            while ends and ends[0][0] <= now:
+                at, done = heapq.heappop(ends)
+                tracker.add(running.pop(done), at)
+                story.completions += 1
+                if tracker.guard_due:
+                    story.evaluations += 1
+                    change = guard.observe_quality(tracker.guard_evidence(at), at)
+                    if change:
+                        story.changes.append((story.completions, change))
+            key += 1
+            running[key] = Report(key, score, length, final=True, complete=True, arrival=now)
+            heapq.heappush(ends, (now + length / SPEED, key))
+            tracker.add(Report(key, score, 0, final=False, complete=False, arrival=now), now)
+            if now - swept > sweep:
+                swept = now
+                for last in running.values():
+                    tokens = min(last.tokens, int((now - last.arrival) * SPEED))
+                    tracker.add(Report(last.key, last.score, tokens, False, False, last.arrival), now)
+    return story
+
+
+def rho_of(tau: float) -> float:
+    """The Gaussian copula's correlation with this tau."""
+    return float(np.sin(np.pi * tau / 2))
+
+
+def main() -> None:
+    """Print the figures."""
+    days = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+    caught, back = [], []
+    for seed in range(40):
+        for tau in (0.3, 0.5):
+            story = live([(1500, rho_of(tau)), (2500, 0.0), (2500, rho_of(tau))], seed)
+            falls, recoveries = story.falls(), story.recoveries()
+            caught.append(falls[0] - 1500 if falls else np.inf)
+            back.append(recoveries[0] - 4000 if recoveries else np.inf)
+    print(f"tau .3/.5 -> 0: caught after median {np.median(caught):.0f}, worst {max(caught):.0f} completions (80 runs)")
+    print(f"0 -> tau .3/.5: back after median {np.median(back):.0f}, worst {max(back):.0f} completions", flush=True)
+    for tau in (0.05, 0.13, 0.155, 0.18, 0.2):
+        story = live([(int(2 * 86400), rho_of(tau))], 1)
+        print(f"tau {tau} for 2 days: {len(story.falls())} falls, {len(story.recoveries())} recoveries", flush=True)
+    for tau in (0.3, 0.5):
+        begun = time.perf_counter()
+        story = live([(int(days * 86400), rho_of(tau))], 2)
+        print(
+            f"tau {tau} for {days:g} days: {len(story.falls())} false falls in {story.completions} completions, "
+            f"{story.evaluations} evaluations, {time.perf_counter() - begun:.0f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
