@@ -70,7 +70,7 @@ class Order(_Section):
     patience_per_token: float = Field(
         0.2, ge=0, le=1e6, description="Seconds a request is willing to wait per expected token (theta of `due`)."
     )
-    recalibrate_every: int = Field(256, ge=1, description="Completions between refits of score to length.")
+    recalibrate_every: int = Field(206, ge=1, description="Completions between refits of score to length.")
     calibration_prior_weight: float = Field(
         200.0, ge=0, description="Completions that the manifest's calibration counts for."
     )
@@ -99,8 +99,8 @@ class GuardSection(_Section):
     """When the ranker is not trusted (docs/quality.md)."""
 
     enabled: bool = Field(True, description="False ranks whatever the quality.")
-    cohort: int = Field(512, ge=64, le=8192, description="Recent arrivals that the guard looks at.")
-    every: int = Field(25, ge=1, description="Completions between two looks.")
+    cohort: int = Field(320, ge=64, le=8192, description="Recent arrivals that the guard looks at.")
+    every: int = Field(20, ge=1, description="Completions between two looks.")
     floor: float = Field(0.12, ge=-1, le=1, description="Fall back when tau's upper bound is below.")
     margin: float = Field(0.05, ge=0, le=1, description="Return when tau's lower bound is above floor + margin.")
     min_known: int = Field(200, ge=8, description="Known lengths without which quality decides nothing.")

@@ -199,9 +199,9 @@ class Telemetry:
         for reason in set(reasons):
             items.add(reasons.count(reason), {"outcome": reason.value})
 
-    def completion(self, outcome: str, count: int = 1) -> None:
-        """Count reports."""
-        self._metrics["rankd.completions"].add(count, {"outcome": outcome})
+    def completion(self, outcome: str) -> None:
+        """Count a report: accepted, duplicate, or why it was rejected."""
+        self._metrics["rankd.completions"].add(1, {"outcome": outcome})
 
     # -- changes of state ----------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class GuardReason(enum.Enum):
 class GuardSettings:
     """Thresholds; the defaults' behaviour is measured in docs/quality.md."""
 
-    floor: float = 0.13
+    floor: float = 0.14
     """Fall back when tau's upper confidence bound is below this: surely not worth reordering for."""
     margin: float = 0.05
     """Rank again when tau's lower confidence bound is above floor + margin."""

@@ -47,7 +47,7 @@ class QualitySettings:
     """Complete requests in the plain window (tau-b, realised gain, head and tail tau)."""
     cohort: int = 2048
     """Arrivals in the censoring-aware estimate that is reported."""
-    guard_cohort: int = 384
+    guard_cohort: int = 320
     """Arrivals in the short recent cohort that the guard decides on."""
     arrivals: int = 8192
     """Arrivals remembered, waiting ones included; beyond it arrivals are sampled by their hash."""
@@ -65,7 +65,7 @@ class QualitySettings:
     """Normal quantile of the reported intervals (two-sided 95 %)."""
     guard_z: float = 1.644854
     """Normal quantile of the guard's bounds (each one-sided 95 %)."""
-    guard_every: int = 25
+    guard_every: int = 20
     """Final reports between two evaluations of the guard's evidence."""
 
     def __post_init__(self) -> None:

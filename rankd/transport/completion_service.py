@@ -72,7 +72,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             except RejectedError as error:
                 response.rejected.add(index=index, reason=error.reason, description=error.description)
                 name = completion_pb2.RejectionReason.Name(error.reason)
-                self._telemetry.completion("rejected", name.removeprefix("REJECTION_REASON_").lower())
+                self._telemetry.completion(name.removeprefix("REJECTION_REASON_").lower())
         return response
 
     def _completion(

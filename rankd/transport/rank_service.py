@@ -29,6 +29,7 @@ from rankd.transport.convert import (
     response_of,
     timestamp,
 )
+from rankd.transport.models import check_model
 from rankd.transport.streams import Streams
 from rankd.types import Answer, Queue
 
@@ -41,6 +42,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self._ranker = ranker
         self._limits = settings.limits
         self._scoring = settings.scoring
+        self._models = settings.quality.models
         self._streams = streams
         self._loop = asyncio.get_running_loop()
 
@@ -48,6 +50,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         """Order one queue."""
         deadline = self._deadline(context)
         queue = queue_of(request, self._limits)
+        check_model(queue.model, self._models)
         answer = await self._ranker.rank(queue, deadline)
         return response_of(answer, request.items)
 
@@ -80,6 +83,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
             state.ranker_version = name_of(options.ranker_version, "options.ranker_version", self._limits, bad)
             state.policy = policy_of(options.policy, "options.policy", bad)
             state.opened = True
+            check_model(state.model, self._models)
         check_unique([i.request_id for i in request.arrived], "arrived", bad)
         bad.check()
         # What arrived is judged before it joins; a stream with a bad item ends, its queue is the caller's to resend.

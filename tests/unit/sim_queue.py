@@ -50,7 +50,7 @@ def draw(kind: str, n: int, rng: np.random.Generator, rho: float = 0.75):
 KINDS = ("gauss", "hetero", "hetero-", "saturating", "convex", "heavy", "mixture")
 
 
-def serve(score, length, load: float, rng: np.random.Generator, slots: int = 16, policy: str = "score") -> Run:
+def serve(score, length, load: float, rng: np.random.Generator, *, slots: int = 16, policy: str = "score") -> Run:
     """Serve Poisson arrivals, non-preemptively, lowest key first."""
     n = len(score)
     rate = load * slots * SPEED / float(np.mean(length))
@@ -78,7 +78,7 @@ def serve(score, length, load: float, rng: np.random.Generator, slots: int = 16,
     return Run(score, length, arrival, start, end)
 
 
-def feed(tracker, run: Run, report, now: float | None = None, cap=None, every: float = 30.0) -> float:
+def feed(tracker, run: Run, report, *, now: float | None = None, cap=None, every: float = 30.0) -> float:
     """Report every arrival, progress in sweeps, and every end up to ``now`` (the last arrival by default)."""
     now = float(run.arrival[-1]) if now is None else now
     cap = np.full(len(run.score), 2**31 - 1) if cap is None else cap

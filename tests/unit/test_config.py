@@ -76,3 +76,12 @@ def test_every_setting_is_documented():
     rows = settings_reference()
     assert all(description for _, _, description in rows)
     assert len({name for name, _, _ in rows}) == len(rows)
+
+
+def test_defaults_are_those_that_were_measured():
+    """The settings' defaults are those of the quality room, whose behaviour docs/quality.md reports."""
+    from rankd.monitor import guard_settings, quality_settings
+    from rankd.quality import GuardSettings, QualitySettings
+
+    assert quality_settings(load_settings()) == QualitySettings()
+    assert guard_settings(load_settings()) == GuardSettings()

@@ -16,6 +16,7 @@ FAR = 16384
 
 
 def truth(score, length, horizon: int) -> float:
+    """Tau-b of lengths cut at a horizon."""
     return float(kendalltau(score, np.minimum(length, horizon)).statistic)
 
 

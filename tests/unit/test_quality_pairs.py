@@ -13,6 +13,7 @@ from rankd.quality.pairs import PairSums, PairWindow
 
 
 def fill(window: PairWindow, score, tokens) -> PairSums:
+    """Send requests through a window."""
     for x, y in zip(score, tokens, strict=True):
         window.add(float(x), int(y))
     return window.sums()
@@ -26,6 +27,7 @@ def brute(score, tokens) -> PairSums:
 
 
 def lognormal(n: int, rho: float, sigma: float, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and lengths of a Gaussian copula."""
     z, e = rng.standard_normal(n), rng.standard_normal(n)
     return z, np.ceil(np.exp(5 + sigma * (rho * z + np.sqrt(1 - rho**2) * e))).astype(np.int64)
 

@@ -17,10 +17,12 @@ SMALL = QualitySettings(window=32, cohort=32, guard_cohort=16, arrivals=64, dedu
 
 
 def final(key: int, score: float = 0.5, tokens: int = 10, *, complete: bool = True, arrival: float = 1.0) -> Report:
+    """Build a final report."""
     return Report(key, score, tokens, final=True, complete=complete, arrival=arrival)
 
 
 def progress(key: int, tokens: int = 0, score: float = 0.5, arrival: float = 1.0) -> Report:
+    """Build a progress report."""
     return Report(key, score, tokens, final=False, complete=False, arrival=arrival)
 
 
