@@ -47,7 +47,7 @@ class Scoring(_Section):
     threads: int = Field(1, ge=1, le=256, description="Threads of the model (onnxruntime intra-op).")
     tokeniser_threads: int = Field(1, ge=1, le=64, description="Threads that tokenise.")
     max_batch_tokens: int = Field(
-        0, ge=0, description="Padded tokens in one batch; 0 chooses by provider: cpu 512, cuda 16384."
+        0, ge=0, description="Padded tokens in one batch; 0 chooses by provider: cpu 128, cuda 16384."
     )
     max_batch_prompts: int = Field(512, ge=1, description="Most prompts in one batch.")
     max_padding_share: float = Field(0.2, ge=0, le=1, description="Most padding in a batch, as a share of its tokens.")

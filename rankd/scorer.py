@@ -27,7 +27,7 @@ from rankd.types import Reason
 ENCODE_AT_ONCE = 32
 """Prompts encoded in one go: small enough that a long queue does not hold up a short one."""
 
-DEFAULT_BATCH_TOKENS = {"cpu": 512, "cuda": 16384}
+DEFAULT_BATCH_TOKENS = {"cpu": 128, "cuda": 16384}
 WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
 """Widths on CUDA are bucketed, or its arena grows with every new shape (protocol.md, trap 8)."""
 

@@ -25,6 +25,8 @@ LEVELS = np.concatenate((np.arange(1, 20) / 20, [0.97, 0.985, 0.995]))
 TILT_ENDS = (0.02, 0.98)
 PRIOR = np.array([1.0, 10.0])
 """Prior precision of slope and tilt: keeps them finite where the scores order perfectly, and small in small samples."""
+DOUBT = 0.1
+"""How far the model errs on real lengths, per unit of undecided share (docs/quality.md): widens the interval."""
 LEAST_FOLLOWED = 0.2
 """The horizon ends where fewer than this share of the started requests are still being followed."""
 LEAST_STARTED = 0.15
@@ -48,8 +50,11 @@ def effective_horizon(tokens: Ints, complete: Bools, horizon: int) -> int:
     return min(horizon, max(1, int(length[beyond[0]])))
 
 
-def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int) -> CohortTau:
-    """Estimate the tau-b of the whole cohort at the largest horizon that the data support."""
+def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int, doubt: float = DOUBT) -> CohortTau:
+    """Estimate the tau-b of the whole cohort at the largest horizon that the data support.
+
+    ``doubt`` is the standard deviation of the model's own error per unit of undecided share.
+    """
     size = len(cohort.score)
     known = cohort.complete
     started = int(np.count_nonzero(known | (cohort.tokens > 0)))
@@ -66,7 +71,9 @@ def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int) -> CohortTau:
         if exact.decided == pairs and n_known == size:
             tau = interval.tau_interval(exact.agree, exact.score_untied, exact.length_untied, z)
         else:
-            tau = _imputed_tau(impute.Restricted(cohort.score, length, known, horizon), exact, z)
+            tau = _imputed_tau(
+                impute.Restricted(cohort.score, length, known, horizon), exact, z, doubt * (1.0 - exact.decided / pairs)
+            )
     return CohortTau(tau, size, n_known, exact.decided, exact.decided / pairs, horizon)
 
 
@@ -115,7 +122,7 @@ def _edges(cohort: impute.Restricted) -> Ints:
     return np.array(keep, dtype=np.int64)
 
 
-def _imputed_tau(cohort: impute.Restricted, exact: _Exact, z: float) -> Bounded | None:
+def _imputed_tau(cohort: impute.Restricted, exact: _Exact, z: float, doubt: float) -> Bounded | None:
     length, known = cohort.length, cohort.known
     edges = _edges(cohort)
     bins = len(edges) + 1
@@ -139,7 +146,7 @@ def _imputed_tau(cohort: impute.Restricted, exact: _Exact, z: float) -> Bounded 
     # What one unit of expected agreement, and of an untied length, is worth to tau in a pair.
     worth = (2.0 / math.sqrt(total_score * total_length), -tau / total_length)
     learned = model.influence(grid.gradient(model, design, worth))
-    return interval.bounded(tau, own + learned, z)
+    return interval.bounded(tau, own + learned, z, doubt)
 
 
 def _design(normal: Floats, started: Bools) -> latent.Design:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rankd.quality.tracker import GuardEvidence
 from rankd.types import GuardMode
@@ -186,7 +186,7 @@ class Guard:
             return ended
         self._below = self._below + 1 if tau.high < settings.floor else 0
         self._above = self._above + 1 if tau.low > settings.floor + settings.margin else 0
-        return self._decide_quality(evidence) or ended
+        return _joined(ended, self._decide_quality(evidence))
 
     def _decide_quality(self, evidence: GuardEvidence) -> Transition | None:
         settings = self.settings
@@ -213,7 +213,7 @@ class Guard:
             and evidence.failures >= settings.max_failure_share * evidence.batches
         )
         self._healthy = not failing and not slow
-        return self._decide_health(evidence, failing=failing) or ended
+        return _joined(ended, self._decide_health(evidence, failing=failing))
 
     def _decide_health(self, evidence: HealthEvidence, *, failing: bool) -> Transition | None:
         settings = self.settings
@@ -259,3 +259,10 @@ class Guard:
         if origin is self.mode:
             return None
         return Transition(at=self._now, origin=origin, to=self.mode, reason=reason, evidence=evidence)
+
+
+def _joined(first: Transition | None, second: Transition | None) -> Transition | None:
+    """One change for two at the same time, as seen from outside: a pin that ends and a decision right after."""
+    if first is None or second is None:
+        return first or second
+    return None if first.origin is second.to else replace(second, origin=first.origin)

@@ -20,11 +20,12 @@ LEAST = 8
 """Items below which no interval is attempted."""
 
 
-def bounded(value: float, influence: Floats, z: float) -> Bounded | None:
+def bounded(value: float, influence: Floats, z: float, doubt: float = 0.0) -> Bounded | None:
     """Put an interval around ``value``, a statistic in [-1, 1], given each item's influence on it.
 
     The interval is symmetric in Fisher's atanh(value), which keeps it inside [-1, 1] and brings its
-    coverage near the nominal in small samples and near the ends.
+    coverage near the nominal in small samples and near the ends. ``doubt`` is a standard deviation of what
+    is no sampling error, added to it.
     """
     n = len(influence)
     if n < LEAST:
@@ -32,7 +33,7 @@ def bounded(value: float, influence: Floats, z: float) -> Bounded | None:
     centred = influence - influence.mean()
     # The jackknife's factor for a statistic of pairs, rather than the plain 1 / n**2.
     variance = float(centred @ centred) * (n - 1) / (n * (n - 2) ** 2)
-    spread = math.sqrt(max(variance, 0.0))
+    spread = math.sqrt(max(variance, 0.0) + doubt * doubt)
     if not math.isfinite(spread) or not math.isfinite(value):
         return None
     inside = min(max(value, -1.0), 1.0)

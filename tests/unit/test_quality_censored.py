@@ -160,7 +160,7 @@ def test_the_interval_covers_where_a_quarter_starves() -> None:
     for seed in range(250):
         score, length = queue.draw("gauss", 400, np.random.default_rng(1000 + seed))
         waiting = score > np.quantile(score, 0.75)
-        got = cohort_tau(Cohort(score, np.where(waiting, 0, length), ~waiting), 1500, 1.959964, 50)
+        got = cohort_tau(Cohort(score, np.where(waiting, 0, length), ~waiting), 1500, 1.959964, 50, doubt=0.0)
         held.append(got.tau.low <= tau <= got.tau.high)
     assert 0.91 <= np.mean(held) <= 0.985
 

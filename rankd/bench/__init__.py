@@ -1,0 +1,1 @@
+"""``rankd bench``: a daemon against its floors, side by side in one run."""

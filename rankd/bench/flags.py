@@ -1,0 +1,25 @@
+"""Flags of ``rankd bench``; apart, so that other verbs do not load the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SCENARIOS = ("latency", "throughput", "echo", "queue", "overload", "memory")
+
+
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """Declare them."""
+    verb.description = (
+        "Start a daemon of its own and measure it against two floors in the same run: tokenising and session.run in a "
+        "loop, and an empty gRPC method. " + "Scenarios: " + ", ".join(SCENARIOS) + "."
+    )
+    verb.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all but memory, which takes long")
+    verb.add_argument("--ranker", type=Path, metavar="DIR", help="default: the bundled one")
+    verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], default="auto")
+    verb.add_argument("--threads", type=int, default=1, metavar="N", help="of the model, daemon and floor; default: 1")
+    verb.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt per line; default: made-up ones")
+    verb.add_argument("--rounds", type=int, default=5, metavar="N", help="of alternating floor and daemon; default: 5")
+    verb.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of overload; default: 60")
+    verb.add_argument("--requests", type=int, default=200_000, metavar="N", help="of the memory scenario")
+    verb.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")

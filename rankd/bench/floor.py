@@ -1,0 +1,85 @@
+"""The two floors: what the model alone takes, and what gRPC alone takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+import grpc
+import numpy as np
+
+from rankd.artifact import Artifact
+from rankd.infer import Ids, ModelSpec, OnnxModel, SessionOptions, pad
+from rankd.tokenise import Tokeniser, Truncation
+
+EMPTY_METHOD = "/floor.Floor/Empty"
+BUDGETS = {"cpu": (64, 128, 256, 512, 1024), "cuda": (4096, 8192, 16384, 32768)}
+
+
+class Offline:
+    """Tokenise and ``session.run`` in a loop: no daemon can be faster with this model and these threads."""
+
+    def __init__(self, artifact: Artifact, options: SessionOptions) -> None:
+        """Load what the daemon loads."""
+        manifest = artifact.manifest
+        cut = manifest.truncation
+        self._tokeniser = Tokeniser(
+            artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens)
+        )
+        spec = ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens)
+        self._model = OnnxModel(spec, options)
+        self.provider = self._model.provider
+
+    def one(self, prompt: str) -> float:
+        """Seconds for one prompt alone."""
+        began = time.perf_counter()
+        self._model.run(*pad(self._encode([prompt])))
+        return time.perf_counter() - began
+
+    def rate(self, prompts: Sequence[str], budget: int) -> float:
+        """Prompts per second over all prompts, sorted by length and cut into batches of ``budget`` padded tokens."""
+        began = time.perf_counter()
+        rows = sorted(self._encode(prompts), key=len)
+        start = 0
+        while start < len(rows):
+            end = start + 1
+            while end < len(rows) and len(rows[end]) * (end + 1 - start) <= budget:
+                end += 1
+            self._model.run(*pad(rows[start:end]))
+            start = end
+        return len(rows) / (time.perf_counter() - began)
+
+    def best_rate(self, prompts: Sequence[str]) -> tuple[float, int]:
+        """The best rate over token budgets, and its budget."""
+        rates = {budget: self.rate(prompts, budget) for budget in BUDGETS[self.provider]}
+        best = max(rates, key=lambda b: rates[b])
+        return rates[best], best
+
+    def mean_tokens(self, prompts: Sequence[str]) -> float:
+        """Mean tokens of a prompt, as the model reads it."""
+        return float(np.mean([len(r) for r in self._encode(prompts)]))
+
+    def _encode(self, prompts: Sequence[str]) -> list[Ids]:
+        return self._tokeniser.encode([self._tokeniser.cut(p) for p in prompts])
+
+
+async def _serve_empty() -> None:
+    """Serve a method that does nothing, as plainly as grpc.aio can."""
+
+    async def empty(_: bytes, __: grpc.aio.ServicerContext) -> bytes:
+        return b""
+
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    handlers = {"Empty": grpc.unary_unary_rpc_method_handler(empty)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("floor.Floor", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(json.dumps({"listen": f"127.0.0.1:{port}"}), file=sys.stderr, flush=True)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_empty())

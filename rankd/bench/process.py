@@ -1,0 +1,93 @@
+"""Processes that are measured, each pinned to the cores it may use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import IO, Self
+
+from rankd.errors import RankdError
+
+_START = 120.0
+
+
+class Measured:
+    """A child process that prints a JSON line once it listens: a daemon, or the floor of gRPC."""
+
+    def __init__(self, arguments: Sequence[str], *, environment: dict[str, str], cores: set[int] | None) -> None:
+        """Start it on ``cores`` (None: any) and wait until it listens.
+
+        Raises:
+            RankdError: it did not come up; its own words are in the message.
+        """
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-m", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith("RANKD_")} | environment,
+            preexec_fn=_pin(cores),  # noqa: PLW1509 - no threads exist in the child yet
+        )
+        self._said: list[str] = []
+        self._ready = threading.Event()
+        self.target = ""
+        self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+        self._reader.start()
+        if not self._ready.wait(_START) or not self.target:
+            self.stop()
+            raise RankdError("the measured process did not start:\n" + "".join(self._said[-20:]))
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._said = [*self._said[-100:], line]
+            if line.startswith("{") and '"listen"' in line:
+                self.target = json.loads(line)["listen"]
+                self._ready.set()
+        self._ready.set()
+
+    @property
+    def memory(self) -> int:
+        """Resident memory in bytes (Linux; elsewhere 0)."""
+        try:
+            with open(f"/proc/{self._process.pid}/statm", encoding="ascii") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            return 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+
+def _pin(cores: set[int] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    if cores is None or not hasattr(os, "sched_setaffinity"):
+        return None
+    return lambda: os.sched_setaffinity(0, cores)
+
+
+def two_cores() -> tuple[set[int] | None, set[int] | None]:
+    """A core for the daemon and another for the generator; (None, None) where there are not two to pin to."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None, None
+    cores = sorted(os.sched_getaffinity(0))
+    return ({cores[0]}, {cores[1]}) if len(cores) > 1 else (None, None)

@@ -1,0 +1,142 @@
+"""``rankd bench``: starts what is measured, runs the scenarios, shows the figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rankd.artifact import default_ranker_path, load_artifact
+from rankd.bench import scenarios
+from rankd.bench.flags import SCENARIOS
+from rankd.bench.floor import Offline
+from rankd.bench.process import Measured, two_cores
+from rankd.bench.prompts import Prompts
+from rankd.errors import ConfigError
+from rankd.infer import SessionOptions
+from rankd.version import VERSION
+
+Figures = dict[str, Any]
+
+# What issue 2 asks for: (scenario, path of the figure, what it should be).
+BARS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
+    ("latency", ("added_ms", "median"), "at most 1.5 ms over the floors", lambda v: v <= 1.5),
+    ("throughput", ("ratio", "median"), "at least 0.90 of the floor", lambda v: v >= 0.90),
+    ("echo", ("ms_256", "median"), "under 3 ms", lambda v: v < 3),
+    ("echo", ("ms_10000", "median"), "under 80 ms", lambda v: v < 80),
+    ("overload", ("answered_share",), "at least 0.999", lambda v: v >= 0.999),
+    ("overload", ("ranked_of_100_after_5_s",), "100", lambda v: v == 100),
+    ("queue", ("ratio",), "about 1: as soon as the model can have read it", lambda v: v <= 1.25),
+    ("memory", ("ratio",), "at most 1.10", lambda v: v <= 1.10),
+]
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Run the scenarios that were asked for."""
+    chosen = arguments.scenarios or [s for s in SCENARIOS if s != "memory"]
+    if unknown := set(chosen) - set(SCENARIOS):
+        raise ConfigError(f"no scenario {sorted(unknown)[0]!r}: choose from {', '.join(SCENARIOS)}")
+    results: Figures = {"machine": _machine(), "settings": _settings(arguments), "figures": {}}
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:12}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        for name in chosen:
+            task = progress.add_task(name, total=1.0)
+            results["figures"][name] = _run(name, arguments, lambda share, t=task: progress.update(t, completed=share))
+            progress.update(task, completed=1.0)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    _show(results)
+    return 0
+
+
+def _run(name: str, arguments: argparse.Namespace, tell: Callable[[float], None]) -> Figures:
+    """One scenario, with a fresh daemon."""
+    prompts = Prompts(arguments.prompts, seed=SCENARIOS.index(name))
+    daemon_cores, generator_cores = two_cores() if name == "overload" else (None, None)
+    before = os.sched_getaffinity(0) if generator_cores else None
+    with ExitStack() as stack:
+        daemon = stack.enter_context(_daemon(arguments, daemon_cores))
+        if generator_cores and before:
+            os.sched_setaffinity(0, generator_cores)
+            stack.callback(os.sched_setaffinity, 0, before)
+        if name == "latency":
+            empty = stack.enter_context(Measured(["rankd.bench.floor"], environment={}, cores=None))
+            return scenarios.latency(daemon, empty, _offline(arguments), prompts, arguments.rounds, tell)
+        if name == "throughput":
+            return scenarios.throughput(daemon, _offline(arguments), prompts, arguments.rounds, tell)
+        if name == "echo":
+            return scenarios.echo(daemon, prompts, arguments.rounds, tell)
+        if name == "queue":
+            return scenarios.long_queue(daemon, _offline(arguments), prompts, tell)
+        if name == "overload":
+            return scenarios.overload(daemon, prompts, arguments.seconds, tell)
+        return scenarios.soak(daemon, prompts, arguments.requests, tell)
+
+
+def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> Measured:
+    command = ["rankd", "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    command += ["--provider", arguments.provider]
+    if arguments.ranker:
+        command += ["--ranker", str(arguments.ranker)]
+    # Made-up completions say nothing about the ranker, and the guard would be right to say so.
+    environment = {"RANKD_SCORING__THREADS": str(arguments.threads), "RANKD_LOG_FORMAT": "json", "RANKD_GUARD__ENABLED": "false"}
+    return Measured(command, environment=environment, cores=cores)
+
+
+def _offline(arguments: argparse.Namespace) -> Offline:
+    artifact = load_artifact(arguments.ranker or default_ranker_path())
+    return Offline(artifact, SessionOptions(arguments.provider, threads=arguments.threads))
+
+
+def _machine() -> Figures:
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            model = next((x.split(":", 1)[1].strip() for x in file if x.startswith("model name")), model)
+    except OSError:
+        pass
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "when": time.strftime("%Y-%m-%d"),
+        "rankd": VERSION,
+    }
+
+
+def _settings(arguments: argparse.Namespace) -> Figures:
+    return {
+        "ranker": str(arguments.ranker or "bundled"),
+        "provider": arguments.provider,
+        "threads": arguments.threads,
+        "prompts": str(arguments.prompts or "made up"),
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
+    }
+
+
+def _show(results: Figures) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title=f"rankd {VERSION} on {results['machine']['cpu']}, {results['machine']['cores']} cores")
+    for column in ("scenario", "figure", "measured", "aim", ""):
+        table.add_column(column)
+    for name, path, aim, met in BARS:
+        value = results["figures"].get(name)
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            table.add_row(name, " ".join(path), f"{value:.4g}", aim, "met" if met(value) else "MISSED")
+    console.print(table)

@@ -1,0 +1,280 @@
+"""What is measured. Each scenario gives plain figures; floors are measured in the same run, in turn with the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import grpc
+from rankd_client.v1 import completion_pb2, completion_pb2_grpc, rank_pb2, rank_pb2_grpc
+
+from rankd.bench.floor import EMPTY_METHOD, Offline
+from rankd.bench.process import Measured
+from rankd.bench.prompts import Prompts
+
+Progress = Callable[[float], None]
+"""Told the share that is done, 0 to 1."""
+Figures = dict[str, Any]
+
+_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_SINGLE_CALLS = 60
+_BULK, _CALLS_AT_ONCE = 50, 8
+DEADLINE = 0.05
+"""Seconds an engine waits for an order by default."""
+
+
+def queue(prompts: Iterable[str], prefix: str = "r") -> rank_pb2.RankRequest:
+    """A queue of prompts that arrive now."""
+    request = rank_pb2.RankRequest()
+    request.now.GetCurrentTime()
+    for n, prompt in enumerate(prompts):
+        request.items.add(request_id=f"{prefix}{n}", prompt=prompt, arrival_time=request.now)
+    return request
+
+
+def latency(daemon: Measured, empty: Measured, offline: Offline, prompts: Prompts, rounds: int, tell: Progress) -> Figures:
+    """One new prompt at a time on an idle daemon, against the sum of the two floors; paired prompt by prompt."""
+    model, wire, rank = [], [], []
+    with grpc.insecure_channel(daemon.target) as channel, grpc.insecure_channel(empty.target) as bare:
+        stub = rank_pb2_grpc.RankServiceStub(channel)
+        nothing = bare.unary_unary(EMPTY_METHOD)
+        for n in range(-10, rounds * _SINGLE_CALLS):
+            prompt = next(prompts)
+            times = [offline.one(prompt), _timed(lambda: nothing(b"")), _timed(lambda p=prompt: _scored(stub, [p]))]
+            if n >= 0:  # the first ones warm up connections and caches
+                for values, seconds in zip((model, wire, rank), times, strict=True):
+                    values.append(seconds * 1000)
+                tell(n / (rounds * _SINGLE_CALLS))
+            time.sleep(0.002)
+    added = [r - m - w for r, m, w in zip(rank, model, wire, strict=True)]
+    return {
+        "model_ms": spread(model),
+        "empty_call_ms": spread(wire),
+        "rank_ms": spread(rank),
+        "added_ms": spread(added),
+        "calls": len(rank),
+    }
+
+
+def throughput(daemon: Measured, offline: Offline, prompts: Prompts, rounds: int, tell: Progress) -> Figures:
+    """Prompts per second of a saturated daemon, against the best offline loop over prompts of the same kind."""
+    count = 1000 if offline.provider == "cpu" else 100_000
+    floors, rates, ratios, budgets = [], [], [], []
+    for n in range(rounds):
+        batch = prompts.take(count)
+        floor, budget = offline.best_rate(batch)
+        tell((n + 0.5) / rounds)
+        rate = asyncio.run(_saturate(daemon.target, batch))
+        tell((n + 1) / rounds)
+        floors.append(floor)
+        rates.append(rate)
+        ratios.append(rate / floor)
+        budgets.append(budget)
+    return {
+        "offline_prompts_per_second": spread(floors),
+        "offline_best_budget_tokens": Counter(budgets).most_common(1)[0][0],
+        "daemon_prompts_per_second": spread(rates),
+        "ratio": spread(ratios),
+        "mean_prompt_tokens": offline.mean_tokens(batch),
+        "prompts_per_round": count,
+    }
+
+
+async def _saturate(target: str, prompts: Sequence[str]) -> float:
+    """Prompts per second through calls of 50 prompts, eight at a time."""
+    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+        stub = rank_pb2_grpc.RankServiceStub(channel)
+        calls = iter([prompts[i : i + _BULK] for i in range(0, len(prompts), _BULK)])
+
+        async def worker() -> None:
+            for bulk in calls:
+                answer = await stub.Rank(queue(bulk), timeout=120)
+                _all_scored(answer)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(_CALLS_AT_ONCE)))
+        return len(prompts) / (time.perf_counter() - began)
+
+
+def echo(daemon: Measured, prompts: Prompts, rounds: int, tell: Progress) -> Figures:
+    """Queues whose predictions are echoed: what parsing, ordering and answering take."""
+    figures: Figures = {}
+    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
+        stub = rank_pb2_grpc.RankServiceStub(channel)
+        scored = _scored(stub, prompts.take(64)).items
+        for done, size in enumerate((256, 10_000)):
+            request = rank_pb2.RankRequest()
+            request.now.GetCurrentTime()
+            for n in range(size):
+                item = request.items.add(request_id=f"request-{n}", prediction=scored[n % 64].prediction)
+                item.prediction.score += n * 1e-6
+                item.arrival_time.seconds = request.now.seconds - n % 60
+            for _ in range(3):
+                stub.Rank(request, timeout=60)
+            times = [_timed(lambda r=request: _all_scored(stub.Rank(r, timeout=60))) * 1000 for _ in range(6 * rounds)]
+            figures[f"ms_{size}"] = spread(times)
+            tell((done + 1) / 2)
+    return figures
+
+
+def long_queue(daemon: Measured, offline: Offline, prompts: Prompts, tell: Progress) -> Figures:
+    """A queue of 2,000 new prompts, asked again every 100 ms with an engine's deadline, until all of it is ranked."""
+    size = 2000
+    batch = prompts.take(size)
+    request = queue(batch)
+    asked, shares, failed = 0, [], 0
+    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
+        stub = rank_pb2_grpc.RankServiceStub(channel)
+        began = time.perf_counter()
+        while True:
+            asked += 1
+            try:
+                unscored = stub.Rank(request, timeout=DEADLINE).unscored_count
+            except grpc.RpcError:
+                unscored, failed = size, failed + 1
+            shares.append(1 - unscored / size)
+            tell(shares[-1])
+            if unscored == 0 or time.perf_counter() - began > 300:
+                break
+            time.sleep(max(0.0, asked * 0.1 - (time.perf_counter() - began)))
+        took = time.perf_counter() - began
+    floor = size / offline.best_rate(batch)[0]
+    return {
+        "prompts": size,
+        "calls": asked,
+        "calls_failed": failed,
+        "seconds_until_ranked": took,
+        "offline_seconds": floor,
+        "ratio": took / floor,
+        "complete": shares[-1] == 1,
+    }
+
+
+def overload(daemon: Measured, prompts: Prompts, seconds: float, tell: Progress) -> Figures:
+    """Single prompts at four times the capacity, open loop, each with an engine's deadline; then a pause, then again."""
+    capacity = asyncio.run(_saturate(daemon.target, prompts.take(600)))
+    supply = [queue([p]) for p in prompts.take(int(4 * capacity * seconds * 1.1) + 100)]
+    figures = asyncio.run(_open_loop(daemon, supply, 4 * capacity, seconds, tell))
+    time.sleep(5)
+    with grpc.insecure_channel(daemon.target) as channel:
+        stub = rank_pb2_grpc.RankServiceStub(channel)
+        ranked = 0
+        for _ in range(100):
+            ranked += stub.Rank(queue([next(prompts)]), timeout=DEADLINE).unscored_count == 0
+            time.sleep(0.02)
+    return {"capacity_prompts_per_second": capacity, **figures, "ranked_of_100_after_5_s": ranked}
+
+
+async def _open_loop(
+    daemon: Measured, supply: list[rank_pb2.RankRequest], rate: float, seconds: float, tell: Progress
+) -> Figures:
+    """Send at Poisson times whatever comes back; waiting counts from the time a call was due."""
+    draw = random.Random(1)  # noqa: S311 - nothing secret
+    outcomes: Counter[str] = Counter()
+    times: list[float] = []
+    memory: list[int] = []
+    async with grpc.aio.insecure_channel(daemon.target) as channel:
+        stub = rank_pb2_grpc.RankServiceStub(channel)
+
+        async def one(request: rank_pb2.RankRequest) -> None:
+            began = time.perf_counter()
+            try:
+                answer = await stub.Rank(request, timeout=DEADLINE)
+                outcomes["ranked" if answer.unscored_count == 0 and not answer.reason else f"reason_{answer.reason}"] += 1
+            except grpc.aio.AioRpcError as error:
+                outcomes[f"failed_{error.code().name}"] += 1
+            times.append((time.perf_counter() - began) * 1000)
+
+        tasks: set[asyncio.Task[None]] = set()
+        began = due = time.perf_counter()
+        for request in supply:
+            due += draw.expovariate(rate)
+            if due - began > seconds:
+                break
+            if (ahead := due - time.perf_counter()) > 0:
+                await asyncio.sleep(ahead)
+            task = asyncio.create_task(one(request))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            if len(memory) <= due - began:
+                memory.append(daemon.memory)
+                tell((due - began) / seconds)
+        late = time.perf_counter() - due
+        await asyncio.gather(*tasks)
+    calls = sum(outcomes.values())
+    answered = sum(n for k, n in outcomes.items() if not k.startswith("failed"))
+    return {
+        "calls": calls,
+        "calls_per_second": calls / seconds,
+        "generator_behind_seconds": late,
+        "answered_share": answered / calls,
+        "outcomes": dict(outcomes),
+        "call_ms": spread(times),
+        "memory_mb_after_10_s": memory[min(10, len(memory) - 1)] / 2**20,
+        "memory_mb_at_end": memory[-1] / 2**20,
+    }
+
+
+def soak(daemon: Measured, prompts: Prompts, requests: int, tell: Progress) -> Figures:
+    """Memory after many requests, each ranked once and reported once, against that after 10,000."""
+    early, first = 0, min(10_000, requests // 2)
+    done = 0
+    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
+        stub = rank_pb2_grpc.RankServiceStub(channel)
+        reports = completion_pb2_grpc.CompletionServiceStub(channel)
+        while done < requests:
+            answer = _scored(stub, prompts.take(100), prefix=f"{done}-")
+            report = completion_pb2.ReportCompletionsRequest()
+            for item in answer.items:
+                report.completions.add(
+                    request_id=item.request_id,
+                    prediction=item.prediction,
+                    output_token_count=int(50 + 40 * abs(item.prediction.score)),
+                    finish_reason=completion_pb2.FINISH_REASON_STOP,
+                )
+            reports.ReportCompletions(report, timeout=60)
+            done += 100
+            if not early and done >= first:
+                early = daemon.memory
+            tell(done / requests)
+    return {
+        "requests": done,
+        f"memory_mb_after_{first}": early / 2**20,
+        "memory_mb_at_end": daemon.memory / 2**20,
+        "ratio": daemon.memory / early,
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, quartiles and 99th percentile."""
+    ordered = sorted(values)
+    quartiles = statistics.quantiles(ordered, n=4) if len(ordered) > 1 else [ordered[0]] * 3
+    return {
+        "median": statistics.median(ordered),
+        "p25": quartiles[0],
+        "p75": quartiles[2],
+        "p99": ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))],
+    }
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _scored(stub: rank_pb2_grpc.RankServiceStub, prompts: Sequence[str], prefix: str = "r") -> rank_pb2.RankResponse:
+    answer = stub.Rank(queue(prompts, prefix), timeout=120)
+    _all_scored(answer)
+    return answer
+
+
+def _all_scored(answer: rank_pb2.RankResponse) -> None:
+    # A benchmark that counted answers without scores would measure nothing.
+    if answer.unscored_count:
+        raise RuntimeError(f"{answer.unscored_count} items came back without a score")
