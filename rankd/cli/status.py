@@ -1,1 +1,117 @@
-"""placeholder"""
+"""``rankd status``: how a daemon does, once or live."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from typing import Any
+
+from rankd_client import QualityReport, RankClient, RankdUnavailableError
+from rankd_client.types import Estimate, ModelQuality
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rankd.cli.connection import tls_of
+
+_BAR = 20
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Show the state; 1 where the daemon does not answer."""
+    with RankClient(arguments.target, tls=tls_of(arguments)) as client:
+        try:
+            if arguments.watch:
+                _watch(client, arguments)
+            else:
+                report = client.quality()
+                if arguments.json:
+                    print(json.dumps(as_json(report)))
+                else:
+                    Console(width=None if sys.stdout.isatty() else 100).print(view(report))
+        except RankdUnavailableError as error:
+            print(
+                f"rankd: {arguments.target} does not answer ({error}). Is the daemon running? "
+                "Start it with `rankd serve`, or name another with --target.",
+                file=sys.stderr,
+            )
+            return 1
+    return 0
+
+
+def _watch(client: RankClient, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        for report in client.watch_quality(arguments.interval):
+            print(json.dumps(as_json(report)), flush=True)
+        return
+    with Live(console=Console(), auto_refresh=False) as live:
+        before: QualityReport | None = None
+        for report in client.watch_quality(arguments.interval):
+            live.update(view(report, before, arguments.interval), refresh=True)
+            before = report
+
+
+def as_json(report: QualityReport) -> dict[str, Any]:
+    """The report as plain JSON values."""
+
+    def plain(value: Any) -> Any:
+        if hasattr(value, "value") and not dataclasses.is_dataclass(value):
+            return value.value
+        raise TypeError(type(value).__name__)
+
+    out: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(report), default=plain))
+    return out
+
+
+def view(report: QualityReport, before: QualityReport | None = None, interval: float = 1.0) -> RenderableType:
+    """The report for people. ``before`` is that of an ``interval`` (seconds) ago, for rates."""
+    service = report.service
+    head = Table.grid(padding=(0, 2))
+    head.add_row("ranker", Text(f"{service.ranker_version} on {service.provider}", style="bold"))
+    up = time.strftime("%H:%M:%S", time.gmtime(max(0.0, time.time() - service.started_at)))
+    head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
+    for policy in report.policies:
+        why = f" ({policy.reason})" if policy.reason else ""
+        head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}, {policy.patience:g} s per token")
+    rate = ""
+    if before is not None:
+        rate = f", {(service.rank_calls - before.service.rank_calls) / interval:.0f} calls/s"
+    head.add_row("traffic", f"{service.rank_calls:,} calls, {service.items:,} items, {service.unscored_items:,} unscored{rate}")
+    head.add_row(
+        "scoring",
+        f"{service.scored_prompts:,} prompts read, {service.cached_prompts:,} known already, "
+        f"{service.queued_prompts:,} waiting, {service.failed_batches:,} batches failed",
+    )
+    return Group(head, *(_quality(q) for q in report.qualities))
+
+
+def _quality(q: ModelQuality) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    style = {"ranked": "green", "fallback": "red"}.get(q.guard.mode, "yellow")
+    ranking = "ranks" if q.guard.ranking else "arrival order"
+    pinned = f", pinned until {time.strftime('%H:%M:%S', time.gmtime(q.guard.pinned_until))} UTC" if q.guard.pinned_until else ""
+    table.add_row("")
+    table.add_row(_named("guard", q.model), Text(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})", style=style))
+    table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))
+    table.add_row("tau, finished", _bounded(q.finished_tau, f"{q.window_size:,} requests"))
+    table.add_row("realised gain", _bounded(q.realised_gain, "1 is a perfect order, 0 is chance"))
+    if q.head_tau is not None and q.tail_tau is not None:
+        table.add_row("tau of head, tail", f"{q.head_tau:.3f} below the median length, {q.tail_tau:.3f} above")
+    missing = "" if q.progress_seen else ", no progress reported: long requests are undercounted"
+    table.add_row("completions", f"{q.completions:,}, {q.open:,} under way{missing}")
+    return table
+
+
+def _bounded(estimate: Estimate | None, note: str) -> str:
+    if estimate is None:
+        return "not enough completions yet"
+    bar = "█" * round(max(0.0, min(1.0, estimate.value)) * _BAR)
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}) {bar:░<{_BAR}} {note}"
+
+
+def _named(label: str, model: str) -> str:
+    return f"{label} {model}".strip()

@@ -102,7 +102,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             reason=reason,
             patience_per_token=to_duration(self._settings.order.patience_per_token),
         )
-        for knot in trust.calibration.to_knots() if trust.calibration is not None else ():
+        if trust.calibration is None:
+            return out
+        out.mean_expected_token_count = trust.calibration.mean_expected
+        for knot in trust.calibration.to_knots():
             added = out.calibration.add(score=knot.score, expected_token_count=knot.expected)
             if knot.p50 is not None:
                 added.p50_token_count = knot.p50

@@ -1,1 +1,29 @@
-"""Client of rankd."""
+"""Client of rankd: ask for a serving order, report completions, read quality. Fails open."""
+
+from rankd_client.aio import AsyncRankClient
+from rankd_client.client import RankClient
+from rankd_client.ordering import Policy
+from rankd_client.types import (
+    Completed,
+    Item,
+    QualityReport,
+    RankdUnavailableError,
+    Ranked,
+    RankedQueue,
+    ReportResult,
+    TlsConfig,
+)
+
+__all__ = [
+    "AsyncRankClient",
+    "Completed",
+    "Item",
+    "Policy",
+    "QualityReport",
+    "RankClient",
+    "RankdUnavailableError",
+    "Ranked",
+    "RankedQueue",
+    "ReportResult",
+    "TlsConfig",
+]

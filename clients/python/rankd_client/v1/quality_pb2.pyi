@@ -98,20 +98,22 @@ class CalibrationKnot(_message.Message):
     def __init__(self, score: _Optional[float] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ...) -> None: ...
 
 class PolicyInForce(_message.Message):
-    __slots__ = ("model", "ranker_version", "policy", "reason", "patience_per_token", "calibration")
+    __slots__ = ("model", "ranker_version", "policy", "reason", "patience_per_token", "calibration", "mean_expected_token_count")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    MEAN_EXPECTED_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     policy: _prediction_pb2.Policy
     reason: _prediction_pb2.FallbackReason
     patience_per_token: _duration_pb2.Duration
     calibration: _containers.RepeatedCompositeFieldContainer[CalibrationKnot]
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ...) -> None: ...
+    mean_expected_token_count: float
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ..., mean_expected_token_count: _Optional[float] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
     __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining")

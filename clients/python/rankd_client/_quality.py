@@ -1,0 +1,99 @@
+"""Quality answers as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rankd_client._core import FROM_PROTO, reason_name
+from rankd_client.calibration import Calibration, Knot
+from rankd_client.ordering import Policy
+from rankd_client.types import Estimate, GuardState, ModelQuality, PolicyInForce, QualityReport, ServiceStatus
+from rankd_client.v1 import quality_pb2
+
+
+def report_of(answer: Any) -> QualityReport:
+    """A GetQuality or WatchQuality answer."""
+    service = answer.service
+    return QualityReport(
+        service=ServiceStatus(
+            rankd_version=service.rankd_version,
+            ranker_version=service.ranker_version,
+            provider=service.provider,
+            started_at=_seconds(service.started_at),
+            rank_calls=service.rank_call_count,
+            items=service.item_count,
+            unscored_items=service.unscored_item_count,
+            scored_prompts=service.scored_prompt_count,
+            cached_prompts=service.cached_prompt_count,
+            queued_prompts=service.queued_prompt_count,
+            failed_batches=service.failed_batch_count,
+            draining=service.draining,
+        ),
+        qualities=tuple(_quality(q) for q in answer.qualities),
+        policies=tuple(_policy(p) for p in answer.policies),
+    )
+
+
+def _quality(q: quality_pb2.Quality) -> ModelQuality:
+    return ModelQuality(
+        model=q.model,
+        ranker_version=q.ranker_version,
+        tau=_estimate(q, "tau"),
+        finished_tau=_estimate(q, "finished_tau"),
+        realised_gain=_estimate(q, "realised_gain"),
+        head_tau=q.head_tau if q.HasField("head_tau") else None,
+        tail_tau=q.tail_tau if q.HasField("tail_tau") else None,
+        decided_pair_share=q.decided_pair_share,
+        horizon_tokens=q.horizon_token_count,
+        cohort_size=q.cohort_size,
+        window_size=q.window_size,
+        progress_seen=q.progress_seen,
+        completions=q.completion_count,
+        open=q.open_count,
+        guard=_guard(q.guard),
+    )
+
+
+def _estimate(q: quality_pb2.Quality, name: str) -> Estimate | None:
+    if not q.HasField(name):  # type: ignore[arg-type]
+        return None
+    estimate = getattr(q, name)
+    return Estimate(estimate.value, estimate.low, estimate.high)
+
+
+def _guard(guard: quality_pb2.GuardStatus) -> GuardState:
+    known = guard.mode in quality_pb2.GuardMode.values()
+    name = quality_pb2.GuardMode.Name(guard.mode).removeprefix("GUARD_MODE_").lower() if known else f"mode_{guard.mode}"
+    return GuardState(
+        mode=name,
+        ranking=guard.ranking,
+        reason=guard.reason,
+        since=_seconds(guard.since) if guard.HasField("since") else None,
+        pinned_until=_seconds(guard.pinned_until) if guard.HasField("pinned_until") else None,
+        transitions=guard.transition_count,
+    )
+
+
+def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
+    knots = tuple(
+        Knot(
+            k.score,
+            k.expected_token_count,
+            k.p50_token_count if k.HasField("p50_token_count") else None,
+            k.p90_token_count if k.HasField("p90_token_count") else None,
+        )
+        for k in policy.calibration
+    )
+    return PolicyInForce(
+        model=policy.model,
+        ranker_version=policy.ranker_version,
+        # A policy that this client does not know cannot be followed by it: arrival order.
+        policy=FROM_PROTO.get(policy.policy, Policy.FCFS),
+        reason=reason_name(policy.reason),
+        patience=policy.patience_per_token.seconds + policy.patience_per_token.nanos * 1e-9,
+        calibration=Calibration(knots, policy.mean_expected_token_count) if knots else None,
+    )
+
+
+def _seconds(stamp: Any) -> float:
+    return float(stamp.seconds + stamp.nanos * 1e-9)

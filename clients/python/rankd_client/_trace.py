@@ -1,0 +1,28 @@
+"""A client span around a call, where OpenTelemetry is installed; nothing, at no cost, where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+try:
+    from opentelemetry import propagate, trace
+except ImportError:
+    trace = None  # type: ignore[assignment]
+
+Metadata = tuple[tuple[str, str], ...] | None
+
+
+@contextmanager
+def client_span(method: str) -> Iterator[Metadata]:
+    """Give the metadata that carries the trace to the daemon. No id and no prompt is recorded."""
+    if trace is None:
+        yield None
+        return
+    tracer = trace.get_tracer("rankd_client")
+    attributes = {"rpc.system.name": "grpc", "rpc.method": method}
+    with tracer.start_as_current_span(method, kind=trace.SpanKind.CLIENT, attributes=attributes):
+        carrier: dict[str, Any] = {}
+        propagate.inject(carrier)
+        yield tuple((k.lower(), str(v)) for k, v in carrier.items()) or None

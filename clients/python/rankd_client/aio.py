@@ -1,0 +1,129 @@
+"""The asyncio client: the surface of :class:`rankd_client.RankClient`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Self
+
+import grpc
+
+from rankd_client._core import OPTIONS, Queue, count, credentials, explain, report_result, reports
+from rankd_client._quality import report_of
+from rankd_client._trace import client_span
+from rankd_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from rankd_client.ordering import Policy
+from rankd_client.types import (
+    ClientStats,
+    Completed,
+    Item,
+    QualityReport,
+    RankdUnavailableError,
+    RankedQueue,
+    ReportResult,
+    TlsConfig,
+)
+from rankd_client.v1 import completion_pb2_grpc, quality_pb2, quality_pb2_grpc, rank_pb2_grpc
+
+
+class AsyncRankClient:
+    """Asks a rank daemon for orders; belongs to the event loop it is first used on. Arguments as for ``RankClient``."""
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        model: str = "",
+        timeout: float = DEFAULT_TIMEOUT,
+        policy: Policy | None = None,
+        tls: TlsConfig | None = None,
+    ) -> None:
+        """Open a channel; nothing is sent before the first call."""
+        self.stats = ClientStats()
+        self._model, self._timeout, self._policy = model, timeout, policy
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(target, credentials(tls), options=OPTIONS)
+        self._rank = rank_pb2_grpc.RankServiceStub(self._channel).Rank
+        self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
+        self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
+
+    async def rank(self, items: Iterable[str | Item], *, timeout: float | None = None) -> RankedQueue:  # noqa: ASYNC109
+        """Order a queue; fails open as :meth:`rankd_client.RankClient.rank` does.
+
+        Raises:
+            ValueError: two items have the same id, or a field is impossible; nothing was sent.
+        """
+        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        queue = Queue(items)
+        try:
+            requests = queue.requests(self._model, self._policy)
+            with client_span("rankd.v1.RankService/Rank") as metadata:
+                left = max(0.001, end - time.monotonic())
+                calls = [self._rank(r, timeout=left, metadata=metadata) for r in requests]
+                try:
+                    return count(self.stats, queue.answer(await asyncio.gather(*calls)))
+                finally:
+                    for call in calls:
+                        call.cancel()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
+            reason, text = explain(error)
+            return count(self.stats, queue.fallback(reason), text)
+
+    async def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:  # noqa: ASYNC109
+        """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
+
+        Raises:
+            ValueError: a finish reason or a count that there is none of; nothing was sent.
+        """
+        requests, skipped = reports(self._model, completions)
+        end = time.monotonic() + timeout
+        parts: list[tuple[list[int], Any]] = []
+        try:
+            with client_span("rankd.v1.CompletionService/ReportCompletions") as metadata:
+                for indices, request in requests:
+                    left = max(0.001, end - time.monotonic())
+                    parts.append((indices, await self._report(request, timeout=left, metadata=metadata)))
+        except Exception as error:  # noqa: BLE001 - a lost report must not cost the engine anything
+            return report_result(parts, skipped, ": ".join(explain(error)))
+        return report_result(parts, skipped, "")
+
+    async def quality(self, *, timeout: float = 5.0) -> QualityReport:  # noqa: ASYNC109
+        """Read live quality, the guard and the policies in force.
+
+        Raises:
+            RankdUnavailableError: the daemon did not answer.
+        """
+        try:
+            return report_of(await self._quality.GetQuality(quality_pb2.GetQualityRequest(), timeout=timeout))
+        except grpc.RpcError as error:
+            raise RankdUnavailableError(": ".join(explain(error))) from None
+
+    async def watch_quality(self, interval: float = 1.0) -> AsyncIterator[QualityReport]:
+        """Follow :meth:`quality`: now, every ``interval`` seconds, and whenever a guard changes.
+
+        Raises:
+            RankdUnavailableError: the daemon went away.
+        """
+        request = quality_pb2.WatchQualityRequest()
+        request.interval.FromNanoseconds(round(interval * 1e9))
+        call = self._quality.WatchQuality(request)
+        try:
+            async for answer in call:
+                yield report_of(answer)
+        except grpc.RpcError as error:
+            raise RankdUnavailableError(": ".join(explain(error))) from None
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

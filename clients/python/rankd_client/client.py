@@ -1,0 +1,142 @@
+"""The synchronous client. It fails open: whatever happens to the daemon, a queue comes back within its deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import grpc
+
+from rankd_client._core import OPTIONS, Queue, count, credentials, explain, report_result, reports
+from rankd_client._quality import report_of
+from rankd_client._trace import client_span
+from rankd_client.ordering import Policy
+from rankd_client.types import (
+    ClientStats,
+    Completed,
+    Item,
+    QualityReport,
+    RankdUnavailableError,
+    RankedQueue,
+    ReportResult,
+    TlsConfig,
+)
+from rankd_client.v1 import completion_pb2_grpc, quality_pb2, quality_pb2_grpc, rank_pb2_grpc
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+DEFAULT_TIMEOUT = 0.05
+
+
+class RankClient:
+    """Asks a rank daemon for orders. Safe to share between threads; not across a fork.
+
+    Args:
+        target: ``HOST:PORT`` of the daemon.
+        model: the served language model, for calibration and the guard.
+        timeout: seconds that :meth:`rank` may take, answer or not.
+        policy: the policy asked for; default: the daemon's.
+        tls: files' contents for TLS; default: plaintext.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        model: str = "",
+        timeout: float = DEFAULT_TIMEOUT,
+        policy: Policy | None = None,
+        tls: TlsConfig | None = None,
+    ) -> None:
+        """Open a channel; nothing is sent before the first call."""
+        self.stats = ClientStats()
+        self._model, self._timeout, self._policy = model, timeout, policy
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, options=OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, credentials(tls), options=OPTIONS)
+        self._rank = rank_pb2_grpc.RankServiceStub(self._channel).Rank
+        self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
+        self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
+
+    def rank(self, items: Iterable[str | Item], *, timeout: float | None = None) -> RankedQueue:
+        """Order a queue of prompts or items.
+
+        Never raises for the daemon's sake: when it is down, slow or sick, the queue comes back in arrival order with
+        ``failed`` set and the reason, within ``timeout`` seconds.
+
+        Raises:
+            ValueError: two items have the same id, or a field is impossible; nothing was sent.
+        """
+        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        queue = Queue(items)
+        try:
+            requests = queue.requests(self._model, self._policy)
+            with client_span("rankd.v1.RankService/Rank") as metadata:
+                calls = [
+                    self._rank.future(r, timeout=max(0.001, end - time.monotonic()), metadata=metadata) for r in requests
+                ]
+                try:
+                    return count(self.stats, queue.answer([c.result() for c in calls]))
+                finally:
+                    for call in calls:
+                        call.cancel()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
+            reason, text = explain(error)
+            return count(self.stats, queue.fallback(reason), text)
+
+    def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
+        """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
+
+        Raises:
+            ValueError: a finish reason or a count that there is none of; nothing was sent.
+        """
+        requests, skipped = reports(self._model, completions)
+        end = time.monotonic() + timeout
+        parts: list[tuple[list[int], Any]] = []
+        try:
+            with client_span("rankd.v1.CompletionService/ReportCompletions") as metadata:
+                for indices, request in requests:
+                    left = max(0.001, end - time.monotonic())
+                    parts.append((indices, self._report(request, timeout=left, metadata=metadata)))
+        except Exception as error:  # noqa: BLE001 - a lost report must not cost the engine anything
+            return report_result(parts, skipped, ": ".join(explain(error)))
+        return report_result(parts, skipped, "")
+
+    def quality(self, *, timeout: float = 5.0) -> QualityReport:
+        """Read live quality, the guard and the policies in force.
+
+        Raises:
+            RankdUnavailableError: the daemon did not answer.
+        """
+        try:
+            return report_of(self._quality.GetQuality(quality_pb2.GetQualityRequest(), timeout=timeout))
+        except grpc.RpcError as error:
+            raise RankdUnavailableError(": ".join(explain(error))) from None
+
+    def watch_quality(self, interval: float = 1.0) -> Iterator[QualityReport]:
+        """Follow :meth:`quality`: now, every ``interval`` seconds, and whenever a guard changes.
+
+        Raises:
+            RankdUnavailableError: the daemon went away.
+        """
+        request = quality_pb2.WatchQualityRequest()
+        request.interval.FromNanoseconds(round(interval * 1e9))
+        call = self._quality.WatchQuality(request)
+        try:
+            for answer in call:
+                yield report_of(answer)
+        except grpc.RpcError as error:
+            raise RankdUnavailableError(": ".join(explain(error))) from None
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
