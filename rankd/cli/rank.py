@@ -61,10 +61,9 @@ def _print_json(queue: RankedQueue) -> None:
 
 def _print_table(queue: RankedQueue, items: list[Item]) -> None:
     table = Table(title=f"{len(queue)} prompts, {queue.policy.value} order by {queue.ranker_version}")
-    for name, justify in (("#", "right"), ("request", "left"), ("score", "right"), ("tokens", "right")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("policy", no_wrap=True)
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis")
+    for name in ("#", "request", "score", "tokens", "policy"):
+        table.add_column(name, justify="left" if name in ("request", "policy") else "right", no_wrap=True)
+    table.add_column("prompt")
     for ranked in queue:
         prompt = (items[ranked.index].prompt or "").replace("\n", " ")
         table.add_row(
@@ -75,9 +74,9 @@ def _print_table(queue: RankedQueue, items: list[Item]) -> None:
             f"{queue.policy.value} ({ranked.reason})" if ranked.reason else queue.policy.value,
             prompt[:_SHOWN],
         )
-    console = Console()
-    # Piped into a file, a table keeps its width rather than being cut at 80 columns.
-    console.print(table, width=None if console.is_terminal else 160)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    # Where nobody reads along, nothing is cut; on a terminal prompts wrap within its width.
+    console.print(table)
 
 
 def read_items(name: str) -> list[Item]:

@@ -27,6 +27,8 @@ PRIOR = np.array([1.0, 10.0])
 """Prior precision of slope and tilt: keeps them finite where the scores order perfectly, and small in small samples."""
 DOUBT = 0.1
 """How far the model errs on real lengths, per unit of undecided share (docs/quality.md): widens the interval."""
+LEVEL_PRIOR = np.array([1.0, 1e6])
+"""The same without a tilt."""
 LEAST_FOLLOWED = 0.2
 """The horizon ends where fewer than this share of the started requests are still being followed."""
 LEAST_STARTED = 0.15
@@ -132,7 +134,9 @@ def _imputed_tau(cohort: impute.Restricted, exact: _Exact, z: float, doubt: floa
     high = np.where(known, low, bins - 1)
     normal = latent.normal_scores(exact.score_less, exact.score_most)
     design = _design(normal, known | (length > 0))
-    model = latent.fit(latent.Sample(design, low, high, bins), PRIOR)
+    sample = latent.Sample(design, low, high, bins)
+    # Without a tilt the likelihood is concave: the fit that always settles, where the richer one does not.
+    model = latent.fit(sample, PRIOR) or latent.fit(sample, LEVEL_PRIOR)
     if model is None:
         return None
     spans = (exact.score_less, exact.score_most)

@@ -103,7 +103,8 @@ def coverage() -> None:
                     waits = (score > np.quantile(score, 0.75)) & (mode != "capped")
                     tokens = np.where(waits, 0, np.where(cap, int(np.median(length)), length))
                     part = cohort_tau(Cohort(score, tokens, ~cap & ~waits), 1500, 1.959964, 50, 0.0).tau
-                    got.append((part.value - true, part.low <= true <= part.high))
+                    # Undefined counts as a miss.
+                    got.append((part.value - true, part.low <= true <= part.high) if part else (0.0, False))
                 bias, held = np.mean(got, axis=0)
                 say(f"| {kind} | {true:.3f} | {mode} | {bias:+.4f} | {held:.3f} |")
 

@@ -36,6 +36,7 @@ _TO_PROTO = {
     Policy.DUE: prediction_pb2.POLICY_DUE,
 }
 FROM_PROTO = {v: k for k, v in _TO_PROTO.items()}
+_FCFS = prediction_pb2.POLICY_FCFS
 _FINISH = {
     "stop": completion_pb2.FINISH_REASON_STOP,
     "length": completion_pb2.FINISH_REASON_LENGTH,
@@ -134,7 +135,7 @@ class Queue:
                 index=place[item.request_id],
                 serving_key=item.serving_key,
                 prediction=item.prediction if item.HasField("prediction") else None,
-                reason=reason_name(item.reason or response.reason * (not response.unscored_count)),
+                reason=reason_name(item.reason or (response.reason if response.policy == _FCFS else 0)),
                 needs_prompt=item.needs_prompt,
             )
             for position, (item, response) in enumerate(rows, 1)

@@ -1,0 +1,1 @@
+"""Making rankers. Offline: the daemon never imports it."""

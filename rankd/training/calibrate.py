@@ -1,0 +1,127 @@
+"""``python -m rankd.training.calibrate``: write calibration and measured figures into a ranker's manifest.
+
+The map from score to length is a prior, refined in service; it is learned on sources that may be shipped. What the
+ranker is worth is measured on sources that it never saw, and those figures are measurements, not weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rankd_client.calibration import fit_monotone
+
+from rankd.artifact import MANIFEST, Artifact, load_artifact, write_manifest
+from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad
+from rankd.quality.pairs import PairWindow
+from rankd.tokenise import Tokeniser, Truncation
+from rankd.training.rows import Row, read_rows
+
+# (file, rows, cap): chat of many kinds that may be shipped, balanced so that no source drowns the others.
+CALIBRATION = [
+    ("arena_bench_v1__vicuna-13b-v1.5", 300, 1024),
+    ("arena_hard_1k__gpt-4", 400, 1024),
+    ("arena_hard_1k__vicuna-7b-v1.5", 400, 1024),
+    ("oasst_eval__gpt-3.5-turbo", 250, 512),
+    ("oasst_eval__vicuna", 250, 512),
+    ("gpteacher_codegen__gpt-4", 400, None),
+    ("gpteacher_roleplay__gpt-4", 400, None),
+    ("hh_rlhf_harmless_test__anthropic-52b-rlhf", 400, None),
+    ("mmlu_pro_cot__Meta-Llama-3_1-8B-Instruct", 400, 2048),
+]
+# (file, cap, trained on): what the ranker never saw, but for the last one.
+MEASUREMENTS = [
+    ("alpaca20k-seqsched__vicuna-7b", 512, False),
+    ("instructwild_v2__Llama-3.2-3B-Instruct", None, False),
+    ("flask__gpt4", 1024, False),
+    ("flask__vicuna_13b", 1024, False),
+    ("so_chatgpt__gpt-3.5-turbo", None, False),
+    ("complexbench_zh__llama3_8b", None, True),
+]
+ROWS = 1500
+
+
+class Scored:
+    """A ranker that scores texts as the daemon does, one prompt at a time."""
+
+    def __init__(self, artifact: Artifact, truncation: Truncation | None = None) -> None:
+        """Load it; ``truncation`` overrides the manifest's."""
+        manifest = artifact.manifest
+        cut = truncation or Truncation(
+            manifest.truncation.max_tokens, manifest.truncation.head_tokens, manifest.truncation.tail_tokens
+        )
+        self._tokeniser = Tokeniser(artifact.tokenizer_path, cut)
+        spec = ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens)
+        self._model = OnnxModel(spec, SessionOptions("cpu"))
+
+    def scores(self, rows: list[Row]) -> NDArray[np.float64]:
+        """Scores, [rows]."""
+        encoded = self._tokeniser.encode([self._tokeniser.cut(r.prompt) for r in rows])
+        return np.array([self._model.run(*pad([ids]))[0] for ids in encoded])
+
+
+def tau_of(scores: NDArray[np.float64], rows: list[Row]) -> tuple[float, float | None]:
+    """tau-b and realised gain of scores against lengths."""
+    window = PairWindow(max(2, len(rows)))
+    for score, row in zip(scores.tolist(), rows, strict=True):
+        window.add(score, row.tokens)
+    tau, gain = window.sums().tau_b(1.96), window.sums().realised_gain(1.96)
+    assert tau is not None
+    return tau.value, gain.value if gain is not None else None
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--ranker", type=Path, required=True, help="directory with model, tokenizer and manifest")
+    parser.add_argument("--data", type=Path, required=True, help="directory with the .jsonl.gz files")
+    arguments = parser.parse_args()
+    artifact = load_artifact(arguments.ranker)
+    ranker = Scored(artifact)
+    fields: dict[str, Any] = json.loads((arguments.ranker / MANIFEST).read_text(encoding="utf-8"))
+    fields["calibration"] = _calibration(ranker, arguments.data)
+    fields["measurements"] = measured = _measurements(ranker, arguments.data)
+    unseen = [m["kendall_tau"] for m in measured if not m["trained_on"]]
+    fields["measured_tau"] = round(float(np.median(unseen)), 4)
+    write_manifest(arguments.ranker, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
+    print(json.dumps({"measured_tau": fields["measured_tau"], "measurements": measured}, indent=1))
+    return 0
+
+
+def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
+    rows: list[Row] = []
+    for name, most, cap in CALIBRATION:
+        rows += read_rows(data / f"{name}.jsonl.gz", most, cap=cap)
+        print(f"calibration: {name}", file=sys.stderr)
+    fitted = fit_monotone(
+        ranker.scores(rows), np.array([r.tokens for r in rows]), np.array([r.complete for r in rows]), knots=24
+    )
+    return {
+        "knots": [
+            {"score": round(k.score, 4), "expected": round(k.expected, 1), "p50": round(k.p50 or 0, 1), "p90": round(k.p90 or 0, 1)}
+            for k in fitted.knots
+        ],
+        "mean_expected": round(fitted.mean_expected, 1),
+        "source": ", ".join(name for name, _, _ in CALIBRATION),
+    }
+
+
+def _measurements(ranker: Scored, data: Path) -> list[dict[str, Any]]:
+    out = []
+    for name, cap, trained_on in MEASUREMENTS:
+        rows = read_rows(data / f"{name}.jsonl.gz", ROWS, cap=cap, seed=1)
+        tau, gain = tau_of(ranker.scores(rows), rows)
+        dataset, model = name.split("__")
+        row = {"dataset": dataset, "model": model, "rows": len(rows), "kendall_tau": round(tau, 4), "trained_on": trained_on}
+        out.append(row if gain is None else {**row, "realised_gain": round(gain, 4)})
+        print(f"measured: {name} tau {tau:.3f}", file=sys.stderr)
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The pure ordering code, against a reference that sorts one item at a time."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rankd_client.ordering import Policy, order_queue
+
+NAN = math.nan
+VECTORS = sorted((Path(__file__).parents[1] / "contract" / "ordering").glob("*.json"))
+
+
+def run(policy, rows, *, patience=0.2, prior=None, comparable=True):
+    """Order rows of (id, arrival, score, expected, generated, max_tokens)."""
+    columns = [np.array(c, dtype=float) for c in list(zip(*rows, strict=True))[1:]] if rows else [np.empty(0)] * 5
+    arrival, score, expected, generated, max_tokens = columns
+    return order_queue(
+        policy,
+        [r[0] for r in rows],
+        arrival,
+        score=score,
+        expected=expected,
+        generated=generated,
+        max_tokens=max_tokens,
+        patience=patience,
+        prior_expected=prior,
+        scores_comparable=comparable,
+    )
+
+
+number = st.one_of(st.floats(0, 1e5), st.just(NAN))
+rows_of = st.lists(
+    st.tuples(
+        st.integers(0, 30).map(float), st.one_of(st.floats(-9, 9), st.just(NAN)), number,
+        st.sampled_from([0.0, 0.0, 7.0, 900.0]), st.sampled_from([0.0, 0.0, 16.0, 512.0]),
+    ),
+    max_size=30,
+).map(lambda rows: [(f"r{n:02}", *r) for n, r in enumerate(rows)])  # fmt: skip
+
+
+def reference_due(rows, patience, prior):
+    """DUE by its definition, one item at a time, with Python's own sort."""
+    def bounded(length, generated, cap):
+        return max(generated, min(length, cap) if cap > 0 else length)
+
+    known = sorted(bounded(e, g, m) for _, _, _, e, g, m in rows if not math.isnan(e))
+    if not known:
+        return Policy.FCFS, [r[0] for r in sorted(rows, key=lambda r: (r[1], r[0]))]
+    typical = prior if prior is not None else float(np.median(known))
+
+    def key(row):
+        name, arrival, _, expected, generated, cap = row
+        length = bounded(typical if math.isnan(expected) else expected, generated, cap)
+        return math.floor((arrival + patience * length) * 1000), arrival, name
+
+    return Policy.DUE, [r[0] for r in sorted(rows, key=key)]
+
+
+@given(rows_of, st.floats(0, 50), st.one_of(st.none(), st.floats(0, 1000)))
+def test_due_is_its_definition(rows, patience, prior):
+    """Equal to the reference, partly scored queues, caps and progress included."""
+    got = run(Policy.DUE, rows, patience=patience, prior=prior)
+    assert (got.policy, [rows[i][0] for i in got.order]) == reference_due(rows, patience, prior)
+
+
+@given(rows_of, st.sampled_from(list(Policy)), st.booleans(), st.randoms(use_true_random=False))
+def test_every_request_once_and_any_input_order_will_do(rows, policy, comparable, random):
+    """The order is a permutation that rises by key, and shuffling the input changes nothing."""
+    got = run(policy, rows, comparable=comparable)
+    assert sorted(got.order.tolist()) == list(range(len(rows)))
+    keys = got.serving_key[got.order]
+    assert (np.diff(keys) >= 0).all()
+    shuffled = rows[:]
+    random.shuffle(shuffled)
+    again = run(policy, shuffled, comparable=comparable)
+    assert [shuffled[i][0] for i in again.order] == [rows[i][0] for i in got.order]
+
+
+@given(rows_of, st.floats(0, 50))
+def test_overtaking_is_bounded_by_construction(rows, patience):
+    """Under DUE, j goes before i though it came later only if it came within patience * (E_i - E_j)."""
+    rows = [(n, a, s, e, 0.0, 0.0) for n, a, s, e, _, _ in rows if not math.isnan(e)]
+    order = run(Policy.DUE, rows, patience=patience).order.tolist()
+    for place, j in enumerate(order):
+        for i in order[place + 1 :]:
+            late = rows[j][1] - rows[i][1]
+            assert late <= patience * (rows[i][3] - rows[j][3]) + 0.0011
+
+
+@given(
+    st.sampled_from(list(Policy)),
+    st.lists(st.tuples(st.floats(), st.floats(), st.floats(), st.floats(), st.floats()), max_size=12),
+    st.floats(),
+    st.one_of(st.none(), st.floats()),
+)
+def test_no_number_breaks_it(policy, numbers, patience, prior):
+    """NaN, infinite and huge values anywhere give a whole order with int64 keys."""
+    rows = [(str(n), *r) for n, r in enumerate(numbers)]
+    with np.errstate(all="ignore"):
+        got = run(policy, rows, patience=patience, prior=prior)
+    assert sorted(got.order.tolist()) == list(range(len(rows)))
+    assert got.serving_key.dtype == np.int64
+
+
+def test_score_order_of_mixed_rankers_compares_lengths():
+    """Scores of two rankers are not compared; their expected lengths are."""
+    rows = [("a", 0, 100.0, 5.0, 0, 0), ("b", 0, -100.0, 50.0, 0, 0)]
+    assert run(Policy.SCORE, rows, comparable=False).order.tolist() == [0, 1]
+    bare = [("a", 1, 100.0, NAN, 0, 0), ("b", 0, -100.0, NAN, 0, 0)]
+    assert run(Policy.SCORE, bare, comparable=True).order.tolist() == [1, 0]
+    assert run(Policy.SCORE, bare, comparable=False).policy is Policy.FCFS
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda p: p.stem)
+def test_conformance_vectors(path):
+    """The rules as data, for clients in any language."""
+    vector = json.loads(path.read_text())
+    rows = [
+        (
+            i["request_id"],
+            i["arrival"],
+            NAN if i.get("score") is None else i["score"],
+            NAN if i.get("expected") is None else i["expected"],
+            i.get("generated", 0),
+            i.get("max_tokens", 0),
+        )
+        for i in vector["items"]
+    ]
+    got = run(Policy(vector["policy"]), rows, patience=vector["patience"], prior=vector.get("prior_expected"))
+    assert [rows[i][0] for i in got.order] == vector["order"]
+    assert [int(got.serving_key[i]) for i in got.order] == vector["serving_keys"]
+    assert got.policy.value == vector["policy_in_force"]
+
+
+def test_there_are_vectors():
+    """An empty folder would pass everything."""
+    assert len(VECTORS) >= 8
