@@ -101,7 +101,7 @@ class GuardSection(_Section):
     enabled: bool = Field(True, description="False ranks whatever the quality.")
     cohort: int = Field(320, ge=64, le=8192, description="Recent arrivals that the guard looks at.")
     every: int = Field(20, ge=1, description="Completions between two looks.")
-    floor: float = Field(0.12, ge=-1, le=1, description="Fall back when tau's upper bound is below.")
+    floor: float = Field(0.14, ge=-1, le=1, description="Fall back when tau's upper bound is below.")
     margin: float = Field(0.05, ge=0, le=1, description="Return when tau's lower bound is above floor + margin.")
     min_known: int = Field(200, ge=8, description="Known lengths without which quality decides nothing.")
     dwell: float = Field(60.0, ge=0, description="Least seconds between two changes.")
