@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
 from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
 from opentelemetry import trace
 
-from rankd.telemetry import LOG_KEYS
+from rankd.privacy import LOG_KEYS
 
 _OURS = frozenset({"event", "level", "timestamp", "trace_id", "span_id", "logger"})
 EventDict = MutableMapping[str, Any]
@@ -69,9 +68,3 @@ def only_declared_keys(_: object, __: str, event: EventDict) -> EventDict:
     for key in [k for k in event if k not in LOG_KEYS and k not in _OURS and not k.startswith("_")]:
         del event[key]
     return event
-
-
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """An exception as log keys: its type and the places it passed, without its text, which may hold what was sent."""
-    frames = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
-    return {"error_type": type(error).__name__, "frames": frames[-12:]}

@@ -257,6 +257,7 @@ class Scorer:
     def _encoded(self, chunk: list[Entry], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
         self._encoders_free += 1
         if future.cancelled() or future.exception() is not None:
+            self._telemetry.batch_failed(None if future.cancelled() else future.exception())
             for entry in chunk:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
         else:
@@ -301,8 +302,7 @@ class Scorer:
         failed = future.cancelled() or future.exception() is not None
         if failed:
             self.counts.failed_batches += 1
-            error = None if future.cancelled() else future.exception()
-            self._telemetry.batch_failed(type(error).__name__)
+            self._telemetry.batch_failed(None if future.cancelled() else future.exception())
             for entry in batch:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
         else:

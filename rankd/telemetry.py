@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client.registry import CollectorRegistry
 
+from rankd.privacy import describe_error
 from rankd.types import GuardMode, Reason
 
 _log = structlog.get_logger("rankd")
@@ -78,13 +79,6 @@ EVENTS: dict[str, str] = {
     "internal_error": "A call failed because of a bug; the trace has no values in it.",
     "unknown_settings": "Environment variables that look like settings and are none.",
 }
-LOG_KEYS = frozenset(
-    {"model", "ranker_version", "provider", "origin", "to", "reason", "listen", "metrics", "admin", "seconds", "method",
-     "error_type", "frames", "names", "previous", "signal", "calls", "version"}
-)  # fmt: skip
-"""Keys that a log event may carry. None of them ever holds a prompt, token ids or a request id."""
-
-
 class Telemetry:
     """What rooms call. Cheap where nothing is exported: spans are then not even recorded."""
 
@@ -151,7 +145,8 @@ class Telemetry:
         if not self.recording:
             yield
             return
-        links = [trace.Link(s) for s in dict.fromkeys(spans) if isinstance(s, trace.SpanContext)]
+        # By id: a span context itself cannot be hashed.
+        links = [trace.Link(s) for s in {s.span_id: s for s in spans if isinstance(s, trace.SpanContext)}.values()]
         # A child of the first call, so that a sampled trace shows it; the links name the others.
         parent = trace.set_span_in_context(trace.NonRecordingSpan(links[0].context)) if links else None
         with self.tracer.start_as_current_span(
@@ -166,10 +161,10 @@ class Telemetry:
         self._metrics["rankd.batch.padding"].add(padded - tokens)
         self.stage_seconds("infer", seconds)
 
-    def batch_failed(self, error_type: str) -> None:
-        """Count a batch that failed, and say so."""
+    def batch_failed(self, error: BaseException | None) -> None:
+        """Count a batch, or a chunk to encode, that failed, and say so; None where it was cancelled."""
         self._metrics["rankd.batch.failures"].add(1)
-        _log.error("scoring_failed", error_type=error_type)
+        _log.error("scoring_failed", **(describe_error(error) if error is not None else {}))
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 

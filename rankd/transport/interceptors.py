@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, UnavailableError
-from rankd.logs import describe_error
+from rankd.privacy import describe_error
 from rankd.telemetry import Telemetry
 from rankd.transport.codec import MALFORMED, tolerant
 from rankd.transport.errors import Failure, bug, failure_of

@@ -1,0 +1,141 @@
+"""A connected trace from client to model, found in a real OTLP receiver; and nothing private in it."""
+
+import json
+from concurrent import futures
+from urllib.request import urlopen
+
+import grpc
+import pytest
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from rankd_client import Completed, Item, RankClient
+from wire import item, rank_stub, request
+
+SECRETS = ("sesame-prompt", "sesame-id")
+
+
+class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
+    """A collector that keeps what it gets."""
+
+    def __init__(self):
+        self.requests = []
+        self._server = grpc.server(futures.ThreadPoolExecutor(2))
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+
+    def Export(self, request, context):  # noqa: N802
+        del context
+        self.requests.append(request)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    def spans(self, service):
+        return [
+            span
+            for export in list(self.requests)
+            for resource in export.resource_spans
+            if any(a.key == "service.name" and a.value.string_value == service for a in resource.resource.attributes)
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def stop(self):
+        self._server.stop(0)
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def client_tracing(receiver):
+    """Spans of this process go to the same receiver, as an engine's would."""
+    provider = TracerProvider(resource=Resource.create({"service.name": "engine"}))
+    exporter = OTLPSpanExporter(endpoint=f"127.0.0.1:{receiver.port}", insecure=True)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    yield provider
+    provider.shutdown()
+
+
+def attributes(span):
+    return {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
+
+
+def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, start_process, wait_until):
+    """One trace: client span → server span → waiting and ordering; the batch links to it; nothing private anywhere."""
+    process = start_process(
+        environment={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+    )
+    with RankClient(process.target, timeout=5) as client:
+        queue = client.rank([Item(f"{SECRETS[0]} long", request_id=SECRETS[1]), "short"])
+        assert not queue.failed
+        client.report([Completed(r.request_id, r.prediction, 5) for r in queue])
+    with grpc.insecure_channel(process.target) as channel, pytest.raises(grpc.RpcError):
+        rank_stub(channel).Rank(request(item(SECRETS[1]), item(SECRETS[1], SECRETS[0])), timeout=5)
+    metrics = urlopen(process.http + "metrics").read().decode()
+    client_tracing.force_flush()
+    assert process.terminate() == 0
+    wait_until(lambda: any(s.name == "infer" for s in receiver.spans("rankd")))
+
+    rank = "rankd.v1.RankService/Rank"
+    (sent,) = [s for s in receiver.spans("engine") if s.name == rank]
+    ours = receiver.spans("rankd")
+    (served,) = [s for s in ours if s.name == rank and s.parent_span_id == sent.span_id]
+    assert served.trace_id == sent.trace_id
+    assert served.kind == trace.SpanKind.SERVER.value + 1
+    assert attributes(served) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": rank,
+        "rpc.response.status_code": "OK",
+    }
+    stages = {s.name for s in ours if s.parent_span_id == served.span_id}
+    assert {"score", "order"} <= stages
+    for name in ("tokenise", "infer"):
+        span = next(s for s in ours if s.name == name and s.links)
+        assert span.links[0].trace_id == served.trace_id
+        assert span.links[0].span_id == served.span_id
+    refused = next(s for s in ours if s.name == rank and attributes(s)["rpc.response.status_code"] != "OK")
+    assert attributes(refused)["error.type"] == "INVALID_ARGUMENT"
+    said = "".join(process.lines) + metrics + "".join(str(s) for s in ours)
+    for secret in SECRETS:
+        assert secret not in said
+
+
+def test_logs_carry_the_callers_trace(start_daemon, capfd):
+    """A log event within a call has the caller's trace id, though nothing is sampled or exported here."""
+    from rankd.logs import configure_logs
+
+    daemon = start_daemon()
+    configure_logs("info", "json")
+    broken = daemon.app.ranker._registry
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    try:
+        daemon.app.ranker._registry = None  # a bug, injected
+        with daemon.channel() as channel, pytest.raises(grpc.RpcError) as raised:
+            rank_stub(channel).Rank(
+                request(item(SECRETS[1], SECRETS[0])),
+                timeout=5,
+                metadata=(("traceparent", f"00-{trace_id}-b7ad6b7169203331-00"),),
+            )
+    finally:
+        daemon.app.ranker._registry = broken
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert raised.value.details() == "internal error in rankd; its log has the trace"
+    events = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    (event,) = [e for e in events if e["event"] == "internal_error"]
+    assert event["trace_id"] == trace_id
+    assert event["error_type"] == "AttributeError"
+    assert any("ranker.py" in f for f in event["frames"])
+    assert not any(secret in json.dumps(events) for secret in SECRETS)
