@@ -211,13 +211,10 @@ async def run(settings: Settings) -> int:
 
 def _say_what_next(app: App) -> None:
     target = "" if app.public.port == 50051 else f" --target 127.0.0.1:{app.public.port}"
-    print(
-        f"\nrankd is ready. In a second terminal:\n"
+    sys.stderr.write(
+        "\nrankd is ready. In a second terminal:\n"
         f"  .venv/bin/rankd rank prompts.txt{target}     order a file of prompts, one per line\n"
         f"  .venv/bin/rankd status --watch{target}       follow ranker, guard and quality\n"
         + (f"  http://127.0.0.1:{app.http.port}/              metrics and health\n" if app.http else "")
-        + "Ctrl-C stops it.\n",
-        file=sys.stderr,
+        + "Ctrl-C stops it.\n\n"
     )
-
-

@@ -2,6 +2,9 @@
 
 Everything that can be wrong with a directory has its own reason, and a message that names the file or field and the
 remedy. What only the model itself can show (its inputs, its scores) is checked by ``infer``.
+
+The three files may be symbolic links, also to outside the directory: model stores and Kubernetes mounts are made of
+them. File names are fixed, never taken from the manifest, and the hashes vouch for what a link leads to.
 """
 
 from __future__ import annotations
@@ -57,6 +60,12 @@ class KnotSpec(_Part):
     expected: Finite
     p50: Finite | None = None
     p90: Finite | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> KnotSpec:
+        if self.p50 is not None and self.p90 is not None and self.p50 > self.p90:
+            raise ValueError(f"p50 {self.p50} must not be above p90 {self.p90}")
+        return self
 
 
 class CalibrationSpec(_Part):
@@ -180,6 +189,15 @@ def load_artifact(path: Path) -> Artifact:
         ArtifactError: NOT_A_DIRECTORY, MISSING_FILE, EMPTY_FILE, UNREADABLE_FILE, BAD_MANIFEST,
             UNKNOWN_MANIFEST_VERSION or BAD_HASH.
     """
+    try:
+        return _load(path)
+    except OSError as error:  # a directory that may not be entered, a path that is too long
+        raise ArtifactError(
+            "UNREADABLE_FILE", f"ranker {_short(path)} cannot be read: {error.strerror}; check its permissions"
+        ) from None
+
+
+def _load(path: Path) -> Artifact:
     if not path.is_dir():
         raise ArtifactError("NOT_A_DIRECTORY", f"ranker {path}: no such directory; give one that holds {MANIFEST}")
     path = path.resolve()
@@ -237,20 +255,34 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise ArtifactError("BAD_MANIFEST", f"{path} is larger than {_LARGEST_MANIFEST} bytes: not a manifest")
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except OSError as error:
         raise ArtifactError("UNREADABLE_FILE", f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ArtifactError("BAD_MANIFEST", f"{path} is not JSON: {error}") from None
+        raise ArtifactError("BAD_MANIFEST", f"{path} is not proper JSON: {error}") from None
     if not isinstance(fields, dict):
         raise ArtifactError("BAD_MANIFEST", f"{path} must hold a JSON object")
     version = fields.get("manifest_version")
     if version != MANIFEST_VERSION or isinstance(version, bool):
         raise ArtifactError(
             "UNKNOWN_MANIFEST_VERSION",
-            f"{path} has manifest_version {version!r}, this rankd reads {MANIFEST_VERSION}: use a matching rankd",
+            f"{path} has manifest_version {_short(repr(version))}, this rankd reads {MANIFEST_VERSION}: use a matching rankd",
         )
     return _validated(fields, path)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON whose names differ: of two hashes or figures nobody could say which one is meant."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+        raise ValueError(f"{_short(twice)} is given twice")
+    return fields
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _validated(fields: dict[str, Any], path: Path) -> Manifest:

@@ -71,7 +71,8 @@ class OnnxModel:
             if node.type != "tensor(int64)" or len(node.shape) != 2:
                 raise ArtifactError(
                     "BAD_INPUTS",
-                    f"input {node.name} of {self._spec.path} is {node.type}{node.shape}; rankd feeds int64[batch, tokens]",
+                    f"input {node.name} of {self._spec.path} is {node.type}{node.shape}; "
+                    "rankd feeds int64[batch, tokens]",
                 )
         outputs = {o.name: o for o in self._session.get_outputs()}
         if self._spec.output_name not in outputs:
@@ -99,7 +100,7 @@ class OnnxModel:
         }
         try:
             out = self._run_cuda(inputs) if self.provider == "cuda" else self._run_cpu(inputs)
-        except Exception as error:  # onnxruntime's exceptions have no common base
+        except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
             raise InferenceError(f"onnxruntime failed: {type(error).__name__}") from None
         if out.shape != (ids.shape[0],):
             raise InferenceError(f"the model answered with shape {out.shape} to a batch of {ids.shape[0]}")
@@ -129,7 +130,7 @@ def _create_session(spec: ModelSpec, options: SessionOptions) -> Any:
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(spec.path, session_options, providers=providers)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the same
         if wanted == "cuda":
             raise ProviderError(f"provider cuda: onnxruntime could not start it: {_first_line(error)}") from None
         raise ArtifactError("BAD_MODEL", f"{spec.path} cannot be loaded: {_first_line(error)}") from None

@@ -13,7 +13,6 @@ import numpy as np
 from rankd_client.ordering import Ordering, Policy, order_queue
 
 from rankd.config import Order
-from rankd.errors import NotFoundError
 from rankd.monitor import Monitor, Trust
 from rankd.registry import LoadedRanker, Registry
 from rankd.telemetry import Telemetry

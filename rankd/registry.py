@@ -115,7 +115,9 @@ class Registry:
                 raise
             scorer = Scorer(version, tokeniser, model, thread, self._scoring, self._telemetry)
             calibration = artifact.calibration()
-            self._monitor.register(version, measured=artifact.manifest.measured_tau is not None, calibration=calibration)
+            self._monitor.register(
+                version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
+            )
             scorer.on_batch = lambda ok, seconds: self._monitor.batch_done(
                 version, ok=ok, seconds=seconds, now=time.time()
             )
@@ -136,9 +138,7 @@ class Registry:
             ),
         )
         encoded: list[Ids] = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
-        warm_up(
-            model, encoded, max_batch_tokens=self._scoring.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider]
-        )
+        warm_up(model, encoded, max_batch_tokens=self._scoring.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider])
         return tokeniser, model
 
     def promote(self, ranker_version: str) -> LoadedRanker:

@@ -50,7 +50,7 @@ class ScorerCounts:
 class Scorer:
     """Scores prompts with one loaded model. Create and use it on the event loop's thread."""
 
-    def __init__(  # noqa: PLR0913 - a constructor is where a room gets its parts
+    def __init__(
         self,
         ranker_version: str,
         tokeniser: Tokeniser,

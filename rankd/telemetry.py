@@ -37,7 +37,6 @@ SECOND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 
 METRICS: dict[str, tuple[str, str, str]] = {
-    # name: (kind, unit, description)
     "rpc.server.call.duration": ("histogram", SECONDS, "Duration of calls, by method and status."),
     "rankd.stage.duration": ("histogram", SECONDS, "Time per stage: queue, tokenise, infer, order."),
     "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason."),
@@ -58,7 +57,8 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "rankd.quality.realised_gain": ("gauge", "1", "Share of the oracle's gain that is realised, by bound."),
     "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known."),
 }
-"""All metrics. Labels that a caller can choose (the served model) are bounded by ``quality.max_windows``."""
+"""All metrics by name: kind, unit, description. Labels that a caller can choose (the served model) are bounded in
+number by ``quality.max_windows``."""
 
 SPANS: dict[str, str] = {
     "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
@@ -79,6 +79,8 @@ EVENTS: dict[str, str] = {
     "internal_error": "A call failed because of a bug; the trace has no values in it.",
     "unknown_settings": "Environment variables that look like settings and are none.",
 }
+
+
 class Telemetry:
     """What rooms call. Cheap where nothing is exported: spans are then not even recorded."""
 
@@ -204,9 +206,7 @@ class Telemetry:
         """Tell of a guard's change: log event, metric and, within a call, span event."""
         what = {"from": origin, "to": to, "reason": reason}
         self._metrics["rankd.guard.transitions"].add(1, what)
-        _log.warning(
-            "guard_changed", model=model, ranker_version=ranker_version, origin=origin, to=to, reason=reason
-        )
+        _log.warning("guard_changed", model=model, ranker_version=ranker_version, origin=origin, to=to, reason=reason)
         trace.get_current_span().add_event("guard_changed", {"model": model, "ranker_version": ranker_version, **what})
 
     # -- gauges --------------------------------------------------------------------------------------------------------

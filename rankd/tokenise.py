@@ -40,7 +40,7 @@ class Tokeniser:
         """
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
+        except Exception as error:  # noqa: BLE001 - tokenizers raises no narrower one
             raise ArtifactError("BAD_TOKENIZER", f"{path} cannot be read as a tokenizer: {error}") from None
         # Its own settings are not to be relied on.
         self._tokenizer.no_truncation()

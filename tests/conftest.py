@@ -76,7 +76,8 @@ class Daemon:
     @contextmanager
     def channel(self, target=None):
         with grpc.insecure_channel(
-            target or self.target, options=[("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+            target or self.target,
+            options=[("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)],
         ) as channel:
             yield channel
 

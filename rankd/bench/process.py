@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from types import TracebackType
+from pathlib import Path
 from typing import IO, Self
 
 from rankd.errors import RankdError
@@ -53,8 +53,8 @@ class Measured:
     def memory(self) -> int:
         """Resident memory in bytes (Linux; elsewhere 0)."""
         try:
-            with open(f"/proc/{self._process.pid}/statm", encoding="ascii") as file:
-                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE")
         except OSError:
             return 0
 
@@ -75,7 +75,7 @@ class Measured:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

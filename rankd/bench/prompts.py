@@ -8,13 +8,30 @@ from pathlib import Path
 
 from rankd.errors import ConfigError
 
-_TASKS = ("Explain", "Summarise", "Translate into French:", "Write an essay about", "List ten facts about", "What is", "Fix this code:", "Compare")
+_TASKS = (
+    "Explain",
+    "Summarise",
+    "Translate into French:",
+    "Write an essay about",
+    "List ten facts about",
+    "What is",
+    "Fix this code:",
+    "Compare",
+)
 _THINGS = (
     "the water cycle", "photosynthesis", "a binary search tree", "the French revolution", "supply and demand",
     "how a bicycle stays upright", "the plot of Hamlet", "an email that declines a meeting politely", "HTTP caching",
     "the rules of chess", "black holes", "sourdough bread",
 )  # fmt: skip
-_WISHES = ("Be brief.", "Use simple words.", "Give three examples.", "Answer with one word.", "Explain each step in detail.", "Cite sources.", "Write for a child.")
+_WISHES = (
+    "Be brief.",
+    "Use simple words.",
+    "Give three examples.",
+    "Answer with one word.",
+    "Explain each step in detail.",
+    "Cite sources.",
+    "Write for a child.",
+)
 
 
 class Prompts:

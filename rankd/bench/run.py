@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rankd.artifact import default_ranker_path, load_artifact
@@ -45,20 +47,29 @@ def bench(arguments: argparse.Namespace) -> int:
     """Run the scenarios that were asked for."""
     chosen = arguments.scenarios or [s for s in SCENARIOS if s != "memory"]
     if unknown := set(chosen) - set(SCENARIOS):
-        raise ConfigError(f"no scenario {sorted(unknown)[0]!r}: choose from {', '.join(SCENARIOS)}")
+        raise ConfigError(f"no scenario {min(unknown)!r}: choose from {', '.join(SCENARIOS)}")
     results: Figures = {"machine": _machine(), "settings": _settings(arguments), "figures": {}}
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:12}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         for name in chosen:
             task = progress.add_task(name, total=1.0)
-            results["figures"][name] = _run(name, arguments, lambda share, t=task: progress.update(t, completed=share))
+            results["figures"][name] = _run(name, arguments, partial(_tell, progress, task))
             progress.update(task, completed=1.0)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     _show(results)
     return 0
+
+
+def _tell(progress: Progress, task: TaskID, share: float) -> None:
+    progress.update(task, completed=share)
 
 
 def _run(name: str, arguments: argparse.Namespace, tell: Callable[[float], None]) -> Figures:
@@ -91,7 +102,11 @@ def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> Measured:
     if arguments.ranker:
         command += ["--ranker", str(arguments.ranker)]
     # Made-up completions say nothing about the ranker, and the guard would be right to say so.
-    environment = {"RANKD_SCORING__THREADS": str(arguments.threads), "RANKD_LOG_FORMAT": "json", "RANKD_GUARD__ENABLED": "false"}
+    environment = {
+        "RANKD_SCORING__THREADS": str(arguments.threads),
+        "RANKD_LOG_FORMAT": "json",
+        "RANKD_GUARD__ENABLED": "false",
+    }
     return Measured(command, environment=environment, cores=cores)
 
 
@@ -103,8 +118,8 @@ def _offline(arguments: argparse.Namespace) -> Offline:
 def _machine() -> Figures:
     model = platform.processor() or platform.machine()
     try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            model = next((x.split(":", 1)[1].strip() for x in file if x.startswith("model name")), model)
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+        model = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), model)
     except OSError:
         pass
     return {

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -37,15 +38,19 @@ def queue(prompts: Iterable[str], prefix: str = "r") -> rank_pb2.RankRequest:
     return request
 
 
-def latency(daemon: Measured, empty: Measured, offline: Offline, prompts: Prompts, rounds: int, tell: Progress) -> Figures:
+def latency(
+    daemon: Measured, empty: Measured, offline: Offline, prompts: Prompts, rounds: int, tell: Progress
+) -> Figures:
     """One new prompt at a time on an idle daemon, against the sum of the two floors; paired prompt by prompt."""
-    model, wire, rank = [], [], []
+    model: list[float] = []
+    wire: list[float] = []
+    rank: list[float] = []
     with grpc.insecure_channel(daemon.target) as channel, grpc.insecure_channel(empty.target) as bare:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         nothing = bare.unary_unary(EMPTY_METHOD)
         for n in range(-10, rounds * _SINGLE_CALLS):
             prompt = next(prompts)
-            times = [offline.one(prompt), _timed(lambda: nothing(b"")), _timed(lambda p=prompt: _scored(stub, [p]))]
+            times = [offline.one(prompt), _timed(lambda: nothing(b"")), _timed(partial(_scored, stub, [prompt]))]
             if n >= 0:  # the first ones warm up connections and caches
                 for values, seconds in zip((model, wire, rank), times, strict=True):
                     values.append(seconds * 1000)
@@ -116,7 +121,7 @@ def echo(daemon: Measured, prompts: Prompts, rounds: int, tell: Progress) -> Fig
                 item.arrival_time.seconds = request.now.seconds - n % 60
             for _ in range(3):
                 stub.Rank(request, timeout=60)
-            times = [_timed(lambda r=request: _all_scored(stub.Rank(r, timeout=60))) * 1000 for _ in range(6 * rounds)]
+            times = [_timed(partial(_call, stub, request)) * 1000 for _ in range(6 * rounds)]
             figures[f"ms_{size}"] = spread(times)
             tell((done + 1) / 2)
     return figures
@@ -156,7 +161,7 @@ def long_queue(daemon: Measured, offline: Offline, prompts: Prompts, tell: Progr
 
 
 def overload(daemon: Measured, prompts: Prompts, seconds: float, tell: Progress) -> Figures:
-    """Single prompts at four times the capacity, open loop, each with an engine's deadline; then a pause, then again."""
+    """Single prompts at four times the capacity, open loop, each with an engine's deadline; then after a pause."""
     capacity = asyncio.run(_saturate(daemon.target, prompts.take(600)))
     supply = [queue([p]) for p in prompts.take(int(4 * capacity * seconds * 1.1) + 100)]
     figures = asyncio.run(_open_loop(daemon, supply, 4 * capacity, seconds, tell))
@@ -185,7 +190,8 @@ async def _open_loop(
             began = time.perf_counter()
             try:
                 answer = await stub.Rank(request, timeout=DEADLINE)
-                outcomes["ranked" if answer.unscored_count == 0 and not answer.reason else f"reason_{answer.reason}"] += 1
+                ranked = answer.unscored_count == 0 and not answer.reason
+                outcomes["ranked" if ranked else f"reason_{answer.reason}"] += 1
             except grpc.aio.AioRpcError as error:
                 outcomes[f"failed_{error.code().name}"] += 1
             times.append((time.perf_counter() - began) * 1000)
@@ -269,7 +275,11 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def _scored(stub: rank_pb2_grpc.RankServiceStub, prompts: Sequence[str], prefix: str = "r") -> rank_pb2.RankResponse:
-    answer = stub.Rank(queue(prompts, prefix), timeout=120)
+    return _call(stub, queue(prompts, prefix))
+
+
+def _call(stub: rank_pb2_grpc.RankServiceStub, request: rank_pb2.RankRequest) -> rank_pb2.RankResponse:
+    answer: rank_pb2.RankResponse = stub.Rank(request, timeout=120)
     _all_scored(answer)
     return answer
 

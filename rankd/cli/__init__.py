@@ -74,45 +74,57 @@ def _run_serve(arguments: argparse.Namespace) -> int:
             variable = "RANKD_" + name.upper().replace(".", "__")
             print(f"{name} = {default or '(none)'}\n    {description} [{variable}]")
         return 0
-    from rankd.cli.serve import serve  # noqa: PLC0415 - a verb loads what it needs, not what others need
+    from rankd.cli.serve import serve
 
     return serve(arguments)
 
 
 def _rank(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser("rank", help="order a file of prompts", description="Order a file of prompts.")
-    verb.add_argument("file", metavar="FILE", help="a prompt per line, or JSONL with `prompt` and optional `request_id`; - reads stdin")
+    verb.add_argument(
+        "file",
+        metavar="FILE",
+        help="a prompt per line, or JSONL with `prompt` and optional `request_id`; - reads stdin",
+    )
     _target(verb)
     verb.add_argument("--model", default="", help="the served language model whose calibration and guard apply")
     verb.add_argument("--policy", choices=["due", "score", "fcfs"], help="default: the daemon's")
-    verb.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS", help="deadline of the call; default: 60")
+    verb.add_argument(
+        "--timeout", type=_positive, default=60.0, metavar="SECONDS", help="deadline of the call; default: 60"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON lines and nothing else")
     verb.set_defaults(run=_run_rank)
 
 
 def _run_rank(arguments: argparse.Namespace) -> int:
-    from rankd.cli.rank import rank  # noqa: PLC0415
+    from rankd.cli.rank import rank
 
     return rank(arguments)
 
 
 def _status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = verbs.add_parser("status", help="show ranker, guard, quality and traffic", description="Show how a daemon does.")
+    verb = verbs.add_parser(
+        "status", help="show ranker, guard, quality and traffic", description="Show how a daemon does."
+    )
     _target(verb)
     verb.add_argument("--watch", action="store_true", help="follow it live, until interrupted")
-    verb.add_argument("--interval", type=_positive, default=1.0, metavar="SECONDS", help="between two updates of --watch; default: 1")
-    verb.add_argument("--json", action="store_true", help="print JSON and nothing else (a line per update with --watch)")
+    verb.add_argument(
+        "--interval", type=_positive, default=1.0, metavar="SECONDS", help="between two updates of --watch; default: 1"
+    )
+    verb.add_argument(
+        "--json", action="store_true", help="print JSON and nothing else (a line per update with --watch)"
+    )
     verb.set_defaults(run=_run_status)
 
 
 def _run_status(arguments: argparse.Namespace) -> int:
-    from rankd.cli.status import status  # noqa: PLC0415
+    from rankd.cli.status import status
 
     return status(arguments)
 
 
 def _bench(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from rankd.bench.flags import add_flags  # noqa: PLC0415
+    from rankd.bench.flags import add_flags
 
     verb = verbs.add_parser("bench", help="measure a daemon against its floors")
     add_flags(verb)
@@ -120,14 +132,16 @@ def _bench(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run_bench(arguments: argparse.Namespace) -> int:
-    from rankd.bench.run import bench  # noqa: PLC0415
+    from rankd.bench.run import bench
 
     return bench(arguments)
 
 
 def _target(verb: argparse.ArgumentParser) -> None:
     default = os.environ.get("RANKD_TARGET", DEFAULT_TARGET)
-    verb.add_argument("--target", metavar="HOST:PORT", default=default, help=f"the daemon; default: RANKD_TARGET or {DEFAULT_TARGET}")
+    verb.add_argument(
+        "--target", metavar="HOST:PORT", default=default, help=f"the daemon; default: RANKD_TARGET or {DEFAULT_TARGET}"
+    )
     verb.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and trust the roots in this PEM file")
     verb.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate of the client, for mutual TLS")
     verb.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the client, for mutual TLS")

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 from rankd_client import Item, RankClient, RankedQueue
@@ -88,7 +89,7 @@ def read_items(name: str) -> list[Item]:
     try:
         if name == "-":
             return list(_parse(sys.stdin, "stdin"))
-        with open(name, encoding="utf-8-sig") as file:
+        with Path(name).open(encoding="utf-8-sig") as file:
             return list(_parse(file, name))
     except OSError as error:
         raise ConfigError(f"{name} cannot be read: {error.strerror}") from None

@@ -80,7 +80,9 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     rate = ""
     if before is not None:
         rate = f", {(service.rank_calls - before.service.rank_calls) / interval:.0f} calls/s"
-    head.add_row("traffic", f"{service.rank_calls:,} calls, {service.items:,} items, {service.unscored_items:,} unscored{rate}")
+    head.add_row(
+        "traffic", f"{service.rank_calls:,} calls, {service.items:,} items, {service.unscored_items:,} unscored{rate}"
+    )
     head.add_row(
         "scoring",
         f"{service.scored_prompts:,} prompts read, {service.cached_prompts:,} known already, "
@@ -93,7 +95,11 @@ def _quality(q: ModelQuality) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     style = {"ranked": "green", "fallback": "red"}.get(q.guard.mode, "yellow")
     ranking = "ranks" if q.guard.ranking else "arrival order"
-    pinned = f", pinned until {time.strftime('%H:%M:%S', time.gmtime(q.guard.pinned_until))} UTC" if q.guard.pinned_until else ""
+    pinned = (
+        f", pinned until {time.strftime('%H:%M:%S', time.gmtime(q.guard.pinned_until))} UTC"
+        if q.guard.pinned_until
+        else ""
+    )
     table.add_row("")
     table.add_row(_named("guard", q.model), Text(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})", style=style))
     table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))

@@ -103,7 +103,12 @@ def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
     )
     return {
         "knots": [
-            {"score": round(k.score, 4), "expected": round(k.expected, 1), "p50": round(k.p50 or 0, 1), "p90": round(k.p90 or 0, 1)}
+            {
+                "score": round(k.score, 4),
+                "expected": round(k.expected, 1),
+                "p50": round(k.p50 or 0, 1),
+                "p90": round(k.p90 or 0, 1),
+            }
             for k in fitted.knots
         ],
         "mean_expected": round(fitted.mean_expected, 1),
@@ -117,7 +122,13 @@ def _measurements(ranker: Scored, data: Path) -> list[dict[str, Any]]:
         rows = read_rows(data / f"{name}.jsonl.gz", ROWS, cap=cap, seed=1)
         tau, gain = tau_of(ranker.scores(rows), rows)
         dataset, model = name.split("__")
-        row = {"dataset": dataset, "model": model, "rows": len(rows), "kendall_tau": round(tau, 4), "trained_on": trained_on}
+        row = {
+            "dataset": dataset,
+            "model": model,
+            "rows": len(rows),
+            "kendall_tau": round(tau, 4),
+            "trained_on": trained_on,
+        }
         out.append(row if gain is None else {**row, "realised_gain": round(gain, 4)})
         print(f"measured: {name} tau {tau:.3f}", file=sys.stderr)
     return out

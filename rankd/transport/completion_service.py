@@ -75,9 +75,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                 self._telemetry.completion(name.removeprefix("REJECTION_REASON_").lower())
         return response
 
-    def _completion(
-        self, message: completion_pb2.Completion, model: str, caller_now: float, now: float
-    ) -> Completion:
+    def _completion(self, message: completion_pb2.Completion, model: str, caller_now: float, now: float) -> Completion:
         """Judge one report.
 
         Raises:

@@ -17,12 +17,12 @@ from rankd.config import Limits
 from rankd.errors import FieldViolation, InvalidRequestError
 from rankd.types import Answer, Queue, Reason
 
-_POLICIES = {
-    prediction_pb2.POLICY_FCFS: Policy.FCFS,
-    prediction_pb2.POLICY_SCORE: Policy.SCORE,
-    prediction_pb2.POLICY_DUE: Policy.DUE,
+POLICY_TO_PROTO = {
+    Policy.FCFS: prediction_pb2.POLICY_FCFS,
+    Policy.SCORE: prediction_pb2.POLICY_SCORE,
+    Policy.DUE: prediction_pb2.POLICY_DUE,
 }
-POLICY_TO_PROTO = {v: k for k, v in _POLICIES.items()}
+_POLICIES: dict[int, Policy] = {v: k for k, v in POLICY_TO_PROTO.items()}
 REASON_TO_PROTO = {
     Reason.NONE: prediction_pb2.FALLBACK_REASON_UNSPECIFIED,
     Reason.DEADLINE: prediction_pb2.FALLBACK_REASON_DEADLINE,

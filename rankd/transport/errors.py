@@ -36,9 +36,7 @@ class Failure:
 def failure_of(error: Exception) -> Failure | None:
     """The status of a domain error; None for anything else, which is a bug."""
     if isinstance(error, InvalidRequestError):
-        violations = [
-            BadRequest.FieldViolation(field=v.field, description=v.description) for v in error.violations
-        ]
+        violations = [BadRequest.FieldViolation(field=v.field, description=v.description) for v in error.violations]
         return _failure(
             grpc.StatusCode.INVALID_ARGUMENT, str(error), "INVALID_FIELD", BadRequest(field_violations=violations)
         )

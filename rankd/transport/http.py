@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "rankd"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_GET(self) -> None:
         path = self.path.split("?", 1)[0]
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import structlog
@@ -26,6 +26,7 @@ from rankd.transport.ratelimit import RateLimit
 
 _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
+_TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _OURS = "/rankd."
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
@@ -36,15 +37,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, telemetry: Telemetry, rate: RateLimit) -> None:
         """Take what is shared by all calls."""
-        self._telemetry = telemetry
-        self._rate = rate
-        self._draining = False
+        self.telemetry = telemetry
+        self.rate = rate
+        self.draining = False
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self.in_flight = 0
 
     def drain(self) -> None:
         """Refuse calls from now on; those under way go on."""
-        self._draining = True
+        self.draining = True
 
     async def intercept_service(
         self,
@@ -62,41 +63,40 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, handler: grpc.RpcMethodHandler, method: str) -> grpc.RpcMethodHandler:
-        name = method.removeprefix("/")
-        refusable = method.startswith(_OURS)
+        name, ours = method.removeprefix("/"), method.startswith(_OURS)
         if handler.unary_unary is not None:
-            inner = handler.unary_unary
-
-            async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-                async with _Call(self, name, context, refusable=refusable) as call:
-                    call.check(request)
-                    return await _maybe_await(inner(request, context))
-
-            return handler._replace(unary_unary=unary)
-        if handler.unary_stream is not None:
-            produce = handler.unary_stream
-
-            async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-                async with _Call(self, name, context, refusable=refusable) as call:
-                    call.check(request)
-                    async for response in produce(request, context):
-                        yield response
-
-            # health's Watch writes to its context instead of yielding.
-            if refusable:
-                return handler._replace(unary_stream=unary_stream)
-            return handler
-        if handler.stream_stream is not None:
-            converse = handler.stream_stream
-
-            async def stream_stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-                async with _Call(self, name, context, refusable=refusable) as call:
-                    async for response in converse(call.checked(requests), context):
-                        yield response
-
-            if refusable:
-                return handler._replace(stream_stream=stream_stream)
+            return handler._replace(unary_unary=self._unary(handler.unary_unary, name, refusable=ours))
+        # Streams of health and reflection are left alone: they write to their context instead of yielding.
+        if ours and handler.unary_stream is not None:
+            return handler._replace(unary_stream=self._answering(handler.unary_stream, name))
+        if ours and handler.stream_stream is not None:
+            return handler._replace(stream_stream=self._conversing(handler.stream_stream, name))
         return handler
+
+    def _unary(self, inner: Any, name: str, *, refusable: bool) -> Any:
+        async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            async with _Call(self, name, context, refusable=refusable) as call:
+                call.check(request)
+                return await _maybe_await(inner(request, context))
+
+        return unary
+
+    def _answering(self, inner: Any, name: str) -> Any:
+        async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async with _Call(self, name, context, refusable=True) as call:
+                call.check(request)
+                async for response in inner(request, context):
+                    yield response
+
+        return unary_stream
+
+    def _conversing(self, inner: Any, name: str) -> Any:
+        async def stream_stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async with _Call(self, name, context, refusable=True) as call:
+                async for response in inner(call.checked(requests), context):
+                    yield response
+
+        return stream_stream
 
 
 async def _maybe_await(result: Any) -> Any:
@@ -116,12 +116,14 @@ class _Call:
         self._context = context
         self._refusable = refusable
 
-    async def __aenter__(self) -> _Call:
+    async def __aenter__(self) -> Self:
         owner = self._owner
         self._began = time.perf_counter()
-        parent = _propagator.extract({k: v for k, v in self._context.invocation_metadata() or () if k == "traceparent" or k == "tracestate"})
-        if owner._telemetry.recording:
-            self._span = owner._telemetry.tracer.start_span(
+        parent = _propagator.extract(
+            {k: v for k, v in self._context.invocation_metadata() or () if k in _TRACE_HEADERS}
+        )
+        if owner.telemetry.recording:
+            self._span = owner.telemetry.tracer.start_span(
                 self._name,
                 parent,
                 kind=trace.SpanKind.SERVER,
@@ -142,18 +144,22 @@ class _Call:
         return self
 
     def _admit(self) -> None:
-        if self._owner._draining:
+        if self._owner.draining:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        wait = self._owner._rate.take(_caller(self._context), time.monotonic())
+        wait = self._owner.rate.take(_caller(self._context), time.monotonic())
         if wait > 0:
-            self._owner._telemetry.rate_limited()
+            self._owner.telemetry.rate_limited()
             raise QuotaError("the caller is beyond limits.calls_per_second", retry_after=wait)
 
     def check(self, request: Any) -> None:
         """Refuse a request that could not be decoded."""
         if request is MALFORMED:
             raise InvalidRequestError(
-                [FieldViolation("request", "is no valid protobuf message of this method's type (strings must be UTF-8)")]
+                [
+                    FieldViolation(
+                        "request", "is no valid protobuf message of this method's type (strings must be UTF-8)"
+                    )
+                ]
             )
 
     async def checked(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -162,7 +168,7 @@ class _Call:
             self.check(request)
             yield request
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> bool:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         status, failure = "OK", None
         if error is not None:
             status, failure = self._judge(error)
@@ -194,8 +200,8 @@ class _Call:
         error_type = None
         if status != "OK":
             error_type = type(error).__name__ if status == "INTERNAL" else status
-        owner._telemetry.call(self._name, status, time.perf_counter() - self._began, error_type)
-        if owner._telemetry.recording:
+        owner.telemetry.call(self._name, status, time.perf_counter() - self._began, error_type)
+        if owner.telemetry.recording:
             self._span.set_attribute("rpc.response.status_code", status)
             if error_type is not None:
                 self._span.set_attribute("error.type", error_type)

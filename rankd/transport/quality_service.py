@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from rankd_client.ordering import Policy
 from rankd_client.v1 import prediction_pb2, quality_pb2, quality_pb2_grpc
 
 from rankd.config import Settings
@@ -18,7 +19,7 @@ from rankd.ranker import Ranker
 from rankd.registry import Registry
 from rankd.transport.convert import POLICY_TO_PROTO, Violations, duration_of, timestamp, to_duration
 from rankd.transport.streams import Streams
-from rankd.types import GuardMode, Policy
+from rankd.types import GuardMode
 from rankd.version import VERSION
 
 MODE_TO_PROTO = {
@@ -182,5 +183,3 @@ def guard_of(view: View, enabled: bool) -> quality_pb2.GuardStatus:
 
 def _estimate(bounded: Bounded) -> quality_pb2.Estimate:
     return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
-
-

@@ -56,7 +56,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
 
     def _deadline(self, context: grpc.aio.ServicerContext) -> float:
         """When to answer, on the loop's clock: a margin before the caller gives up."""
-        remaining = context.time_remaining()
+        remaining: float | None = context.time_remaining()
         if remaining is None or remaining > self._scoring.default_deadline:
             remaining = self._scoring.default_deadline
         return self._loop.time() + remaining - min(self._scoring.deadline_margin, remaining / 2)
@@ -137,9 +137,7 @@ class StreamQueue:
         order = answer.order.tolist()
         keys = answer.serving_key.tolist()
         place = {position: rank for rank, position in enumerate(order)}
-        changed = [
-            p for p in order if self.told.get(items[p].request_id) != (keys[p], p not in answer.missing)
-        ]
+        changed = [p for p in order if self.told.get(items[p].request_id) != (keys[p], p not in answer.missing)]
         response = rank_pb2.RankStreamResponse(
             sequence=sequence,
             request_ids=[items[p].request_id for p in order],
@@ -158,5 +156,3 @@ class StreamQueue:
                 items[position].prediction.CopyFrom(ranked.prediction)
                 items[position].ClearField("prompt")
         return response
-
-

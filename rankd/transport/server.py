@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -107,7 +106,9 @@ class Listener:
         await self._server.stop(grace)
 
 
-def add_public(listener: Listener, rank: RankService, completions: CompletionService, quality: QualityService) -> list[str]:
+def add_public(
+    listener: Listener, rank: RankService, completions: CompletionService, quality: QualityService
+) -> list[str]:
     """Put the engines' services on a listener; returns their names."""
     rank_pb2_grpc.add_RankServiceServicer_to_server(rank, listener.server)
     completion_pb2_grpc.add_CompletionServiceServicer_to_server(completions, listener.server)

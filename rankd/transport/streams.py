@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rankd.errors import QuotaError, UnavailableError
 
@@ -53,12 +53,13 @@ class Streams:
         Raises:
             UnavailableError: the daemon began to drain meanwhile.
         """
-        message = asyncio.ensure_future(_next(messages))
-        drain = asyncio.ensure_future(self._draining.wait())
+        message: asyncio.Future[Any] = asyncio.ensure_future(_next(messages))
+        drain: asyncio.Future[Any] = asyncio.ensure_future(self._draining.wait())
         try:
-            await asyncio.wait({message, drain}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([message, drain], return_when=asyncio.FIRST_COMPLETED)
             if message.done():
-                return message.result()
+                received: T | None = message.result()
+                return received
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
         finally:
             drain.cancel()
@@ -70,7 +71,7 @@ class Streams:
         Raises:
             UnavailableError: the daemon began to drain meanwhile.
         """
-        drain = asyncio.ensure_future(self._draining.wait())
+        drain: asyncio.Future[Any] = asyncio.ensure_future(self._draining.wait())
         try:
             await asyncio.wait({waiting, drain}, return_when=asyncio.FIRST_COMPLETED)
             if self._draining.is_set():

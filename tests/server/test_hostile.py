@@ -18,7 +18,9 @@ METHODS = {
 NAMED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 
 weird_float = st.sampled_from([0.0, -0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324])
-weird_text = st.sampled_from(["", " ", "long", "short", "\0", "💥" * 50, "w1 " * 500, "\u202e", "a" * 3000, "[SEP]", "ä" * 200])
+weird_text = st.sampled_from(
+    ["", " ", "long", "short", "\0", "💥" * 50, "w1 " * 500, "\u202e", "a" * 3000, "[SEP]", "ä" * 200]
+)
 weird_id = st.one_of(st.integers(0, 5).map(str), st.sampled_from(["", "x" * 256, "x" * 257, "💥"]))
 seconds = st.sampled_from([0, 1, -1, 1_700_000_000, 2**33, -(2**40), 2**62, 253402300799, -62135596800])
 stamp = st.fixed_dictionaries({"seconds": seconds, "nanos": st.sampled_from([0, 1, -1, 999_999_999, 2**31 - 1])})
@@ -42,7 +44,12 @@ an_item = st.fixed_dictionaries(
 enum = st.sampled_from([0, 1, 2, 3, 4, 99, -1, 2**31 - 1])
 rank_message = st.fixed_dictionaries(
     {"items": st.lists(an_item, max_size=6)},
-    optional={"model": weird_text, "now": stamp, "policy": enum, "ranker_version": st.sampled_from(["", "tiny@1.0.0", "x"])},
+    optional={
+        "model": weird_text,
+        "now": stamp,
+        "policy": enum,
+        "ranker_version": st.sampled_from(["", "tiny@1.0.0", "x"]),
+    },
 ).map(lambda f: rank_pb2.RankRequest(**f))
 completion_message = st.fixed_dictionaries(
     {
@@ -72,7 +79,8 @@ def target(request):
     yield daemon, channel
     # After all of it the daemon still ranks.
     answer = rank_stub(channel).Rank(
-        rank_pb2.RankRequest(items=[{"request_id": "a", "prompt": "long"}, {"request_id": "b", "prompt": "short"}]), timeout=5
+        rank_pb2.RankRequest(items=[{"request_id": "a", "prompt": "long"}, {"request_id": "b", "prompt": "short"}]),
+        timeout=5,
     )
     assert [i.request_id for i in answer.items] == ["b", "a"]
     channel.close()
@@ -145,9 +153,13 @@ def test_damaged_messages(target, message, seed, cut):
             optional={
                 "arrived": st.lists(an_item, max_size=4),
                 "gone_request_ids": st.lists(weird_id, max_size=3),
-                "progressed": st.lists(st.fixed_dictionaries({"request_id": weird_id, "generated_token_count": count}), max_size=3),
+                "progressed": st.lists(
+                    st.fixed_dictionaries({"request_id": weird_id, "generated_token_count": count}), max_size=3
+                ),
                 "now": stamp,
-                "max_wait": st.fixed_dictionaries({"seconds": st.sampled_from([0, -1, 2**40]), "nanos": st.sampled_from([0, 1000, -5])}),
+                "max_wait": st.fixed_dictionaries(
+                    {"seconds": st.sampled_from([0, -1, 2**40]), "nanos": st.sampled_from([0, 1000, -5])}
+                ),
                 "sequence": st.integers(0, 2**64 - 1),
             },
         ),

@@ -33,7 +33,12 @@ def test_health_and_reflection(daemon):
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         ask = reflection_pb2.ServerReflectionRequest(list_services="")
         names = {s.name for s in next(stub.ServerReflectionInfo(iter([ask]))).list_services_response.service}
-    assert {"rankd.v1.RankService", "rankd.v1.CompletionService", "rankd.v1.QualityService", "grpc.health.v1.Health"} <= names
+    assert {
+        "rankd.v1.RankService",
+        "rankd.v1.CompletionService",
+        "rankd.v1.QualityService",
+        "grpc.health.v1.Health",
+    } <= names
     assert "rankd.v1.AdminService" not in names
 
 
@@ -82,7 +87,9 @@ def test_sigterm_drains_and_loses_nothing(start_process, tmp_path):
         next(watch)
         stream = stub.RankStream(iter_then_wait(rank_pb2.RankStreamRequest(arrived=[item("s", "w1")])))
         next(stream)
-        slow = stub.Rank.future(request(*(item(str(n), f"w{n % 58} " * 60 + f"w{n // 58}") for n in range(150))), timeout=60)
+        slow = stub.Rank.future(
+            request(*(item(str(n), f"w{n % 58} " * 60 + f"w{n // 58}") for n in range(150))), timeout=60
+        )
         time.sleep(0.2)
         assert not slow.done()
         process.process.send_signal(signal.SIGTERM)

@@ -72,7 +72,9 @@ def test_every_bad_report_is_named_and_costs_the_good_ones_nothing(start_daemon)
             cpb.ReportCompletionsRequest(completions=reports), timeout=5
         )
         assert (answer.accepted_count, answer.duplicate_count) == (1, 1)
-        assert [(r.index, cpb.RejectionReason.Name(r.reason).removeprefix("REJECTION_REASON_")) for r in answer.rejected] == [
+        assert [
+            (r.index, cpb.RejectionReason.Name(r.reason).removeprefix("REJECTION_REASON_")) for r in answer.rejected
+        ] == [
             (1, "INVALID_REQUEST_ID"),
             (2, "INVALID_PREDICTION"),
             (3, "INVALID_PREDICTION"),
@@ -133,7 +135,9 @@ def test_guard_falls_back_and_returns_with_the_ranker(start_daemon):
         assert policy(channel)[0] == pb.POLICY_DUE
         guard = quality(channel, "llm").guard
         assert (guard.reason, guard.transition_count) == ("recovered", 3)
-    line = next(x for x in _metrics(daemon).splitlines() if x.startswith("rankd_guard_transitions") and 'from="ranked"' in x)
+    line = next(
+        x for x in _metrics(daemon).splitlines() if x.startswith("rankd_guard_transitions") and 'from="ranked"' in x
+    )
     assert 'to="fallback"' in line
     assert 'reason="quality"' in line
 
@@ -166,7 +170,9 @@ def test_watch_tells_of_a_pin_at_once(start_daemon):
     """WatchQuality sends the state now, and again when an administrator pins the guard, long before its interval."""
     daemon = start_daemon()
     with daemon.channel() as channel, daemon.channel(daemon.admin_target) as admin:
-        watch = quality_stub(channel).WatchQuality(quality_pb2.WatchQualityRequest(interval={"seconds": 60}), timeout=20)
+        watch = quality_stub(channel).WatchQuality(
+            quality_pb2.WatchQualityRequest(interval={"seconds": 60}), timeout=20
+        )
         first = next(watch)
         assert first.qualities[0].guard.mode == quality_pb2.GUARD_MODE_WARMING_UP
         assert first.policies[0].policy == pb.POLICY_DUE

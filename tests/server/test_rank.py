@@ -24,7 +24,9 @@ def test_shortest_expected_first(stub):
     assert [i.index for i in answer.items] == [1, 2, 0]
     keys = [i.serving_key for i in answer.items]
     assert keys == sorted(keys)
-    assert all(i.prediction.ranker_version == VERSION and i.prediction.HasField("p90_token_count") for i in answer.items)
+    assert all(
+        i.prediction.ranker_version == VERSION and i.prediction.HasField("p90_token_count") for i in answer.items
+    )
     assert (answer.policy, answer.reason, answer.unscored_count) == (pb.POLICY_DUE, 0, 0)
 
 
@@ -41,7 +43,8 @@ def test_old_requests_are_not_overtaken_for_ever(stub):
     answer = stub.Rank(request(item("long", "long " * 5, at=T0), item("short", "short", at=T0 + 100)), timeout=5)
     assert ids(answer) == ["long", "short"]
     by_score = stub.Rank(
-        request(item("long", "long " * 5, at=T0), item("short", "short", at=T0 + 100), policy=pb.POLICY_SCORE), timeout=5
+        request(item("long", "long " * 5, at=T0), item("short", "short", at=T0 + 100), policy=pb.POLICY_SCORE),
+        timeout=5,
     )
     assert ids(by_score) == ["short", "long"]
 
@@ -146,7 +149,7 @@ def test_arrivals_in_the_future_count_as_now(stub):
     ],
 )
 def test_bad_input_names_the_field(stub, message, field):
-    """INVALID_ARGUMENT with BadRequest, the field's path and the machine-readable reason; nothing of the input in it."""
+    """INVALID_ARGUMENT with BadRequest, the field's path and a reason, and nothing of the input."""
     with pytest.raises(grpc.RpcError) as raised:
         stub.Rank(message, timeout=5)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -125,7 +125,7 @@ def test_a_full_queue_says_overloaded_and_late_work_yields(start_daemon, wait_un
     assert daemon.scorer.queued_tokens == 0
 
 
-def test_a_failing_batch_fails_its_own(gated, wait_until):
+def test_a_failing_batch_fails_its_own(gated):
     """Its items come back unscored with the reason; the next call is served as if nothing had been."""
     daemon, gate = gated
     gate.fail = True

@@ -56,7 +56,10 @@ def make_artifact(
         fields["measured_tau"] = measured_tau
     if calibration:
         fields["calibration"] = {
-            "knots": [{"score": float(s), "expected": 100.0 + 10 * s, "p50": 80.0 + 8 * s, "p90": 200.0 + 20 * s} for s in range(-10, 11)],
+            "knots": [
+                {"score": float(s), "expected": 100.0 + 10 * s, "p50": 80.0 + 8 * s, "p90": 200.0 + 20 * s}
+                for s in range(-10, 11)
+            ],
             "mean_expected": 100.0,
         }
     write_manifest(path, fields)
@@ -87,8 +90,7 @@ def _model(weights, input_names, work):
         ]
         nodes.append(helper.make_node("Unsqueeze", ["masked", "end"], ["wide0"]))
         nodes.append(helper.make_node("MatMul", ["wide0", "spread"], ["work0"]))
-        for i in range(work):
-            nodes.append(helper.make_node("MatMul", [f"work{i}", "eye"], [f"work{i + 1}"]))
+        nodes.extend(helper.make_node("MatMul", [f"work{i}", "eye"], [f"work{i + 1}"]) for i in range(work))
         nodes.append(helper.make_node("ReduceSum", [f"work{work}", "last_axis"], ["back"], keepdims=0))
         last = "back"
     nodes.append(helper.make_node("ReduceSum", [last, "axis"], ["score"], keepdims=0))

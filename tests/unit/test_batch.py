@@ -98,9 +98,7 @@ def test_every_entry_comes_out_once_within_the_limits(lengths, share, max_tokens
     """Whatever the lengths, each entry is in exactly one batch, and a batch of several obeys every limit."""
     loop = asyncio.new_event_loop()
     try:
-        q = BatchQueue(
-            128, max_tokens=max_tokens, max_prompts=max_prompts, max_padding_share=share, multiple=multiple
-        )
+        q = BatchQueue(128, max_tokens=max_tokens, max_prompts=max_prompts, max_padding_share=share, multiple=multiple)
         entries = [entry(loop, n, deadline=None if i in late else i * 0.01) for i, n in enumerate(lengths)]
         for e in entries:
             q.add(e)

@@ -68,7 +68,11 @@ def test_nothing_to_learn_from():
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 0.5, 2.0, 7.0]), st.integers(0, 10**6), st.booleans()), min_size=1, max_size=300)
+    st.lists(
+        st.tuples(st.sampled_from([-1.0, 0.0, 0.5, 2.0, 7.0]), st.integers(0, 10**6), st.booleans()),
+        min_size=1,
+        max_size=300,
+    )
 )
 def test_any_completions_give_a_map(rows):
     """Ties, constants, all censored: the map never decreases and stays within what was seen."""

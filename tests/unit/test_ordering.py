@@ -44,6 +44,7 @@ rows_of = st.lists(
 
 def reference_due(rows, patience, prior):
     """DUE by its definition, one item at a time, with Python's own sort."""
+
     def bounded(length, generated, cap):
         return max(generated, min(length, cap) if cap > 0 else length)
 

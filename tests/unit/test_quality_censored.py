@@ -9,7 +9,7 @@ import pytest
 import sim_queue as queue
 from scipy.stats import kendalltau
 
-from rankd.quality import Cohort, QualityTracker, Report
+from rankd.quality import Cohort, QualityTracker, Report, censored, impute, latent
 from rankd.quality.censored import cohort_tau, effective_horizon
 
 FAR = 16384
@@ -115,8 +115,6 @@ def test_outliving_decides() -> None:
 
 def test_the_slow_way_agrees() -> None:
     """The grid's sums equal a sum over pairs of the same model's expectations."""
-    from rankd.quality import censored, impute, latent  # noqa: PLC0415
-
     rng = np.random.default_rng(11)
     score, length = queue.draw("gauss", 260, rng)
     score = np.round(score, 1)

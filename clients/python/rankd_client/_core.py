@@ -146,7 +146,12 @@ class Queue:
         """The queue in arrival order."""
         nothing = np.full(len(self.ids), np.nan)
         ordering = order_queue(
-            Policy.FCFS, self.ids, np.array(self.arrival, dtype=np.float64), score=nothing, expected=nothing, patience=0.0
+            Policy.FCFS,
+            self.ids,
+            np.array(self.arrival, dtype=np.float64),
+            score=nothing,
+            expected=nothing,
+            patience=0.0,
         )
         ranked = tuple(
             Ranked(position, self.ids[i], i, int(ordering.serving_key[i]), self.items[i].prediction, reason)

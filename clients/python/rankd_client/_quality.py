@@ -55,7 +55,7 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
 
 
 def _estimate(q: quality_pb2.Quality, name: str) -> Estimate | None:
-    if not q.HasField(name):  # type: ignore[arg-type]
+    if not q.HasField(name):
         return None
     estimate = getattr(q, name)
     return Estimate(estimate.value, estimate.low, estimate.high)

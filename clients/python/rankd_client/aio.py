@@ -50,7 +50,7 @@ class AsyncRankClient:
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
         self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
 
-    async def rank(self, items: Iterable[str | Item], *, timeout: float | None = None) -> RankedQueue:  # noqa: ASYNC109
+    async def rank(self, items: Iterable[str | Item], *, timeout: float | None = None) -> RankedQueue:
         """Order a queue; fails open as :meth:`rankd_client.RankClient.rank` does.
 
         Raises:
@@ -72,7 +72,7 @@ class AsyncRankClient:
             reason, text = explain(error)
             return count(self.stats, queue.fallback(reason), text)
 
-    async def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:  # noqa: ASYNC109
+    async def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
 
         Raises:
@@ -90,7 +90,7 @@ class AsyncRankClient:
             return report_result(parts, skipped, ": ".join(explain(error)))
         return report_result(parts, skipped, "")
 
-    async def quality(self, *, timeout: float = 5.0) -> QualityReport:  # noqa: ASYNC109
+    async def quality(self, *, timeout: float = 5.0) -> QualityReport:
         """Read live quality, the guard and the policies in force.
 
         Raises:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,9 @@ class Calibration:
             values = [getattr(k, name) for k in self.knots]
             if any(v is None for v in values):
                 if name == "expected" or any(v is not None for v in values):
-                    raise ValueError(f"{name} must be given for every knot" + ("" if name == "expected" else ", or for none"))
+                    raise ValueError(
+                        f"{name} must be given for every knot" + ("" if name == "expected" else ", or for none")
+                    )
                 continue
             if not np.isfinite(values).all() or min(values) < 0 or (np.diff(values) < 0).any():
                 raise ValueError(f"{name} must be finite, at least 0 and never decrease from knot to knot")
@@ -108,7 +111,7 @@ def fit_monotone(
         ValueError: there is neither a completion nor a prior.
     """
     order = np.argsort(scores, kind="stable")
-    scores, tokens, complete = scores[order], tokens[order].astype(np.float64), complete[order]
+    scores, lengths, known = scores[order], tokens[order].astype(np.float64), complete[order]
     bins = _bins(scores, knots)
     if not bins:
         if prior is None:
@@ -116,7 +119,7 @@ def fit_monotone(
         return prior
     centres = np.array([scores[a:b].mean() for a, b in bins])
     counts = np.array([b - a for a, b in bins], dtype=np.float64)
-    rows = np.array([_restricted(tokens[a:b], complete[a:b]) for a, b in bins])
+    rows = np.array([_restricted(lengths[a:b], known[a:b]) for a, b in bins])
     if prior is not None:
         own = prior_weight / len(bins)
         believed = [prior.expected(centres), prior.p50(centres), prior.p90(centres)]
@@ -163,9 +166,11 @@ def _bins(scores: FloatArray, most: int) -> list[tuple[int, int]]:
         return []
     count = max(1, min(most, n // 8))
     edges = np.linspace(0, n, count + 1).round().astype(int)
-    inner = np.unique(np.searchsorted(scores, scores[edges[1:-1]], side="left")) if count > 1 else np.array([], dtype=int)
+    inner = (
+        np.unique(np.searchsorted(scores, scores[edges[1:-1]], side="left")) if count > 1 else np.array([], dtype=int)
+    )
     cuts = [0, *[int(c) for c in inner if 0 < c < n], n]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(pairwise(cuts))
 
 
 def _restricted(tokens: FloatArray, complete: NDArray[np.bool_]) -> tuple[float, float, float]:

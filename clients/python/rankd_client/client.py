@@ -74,7 +74,8 @@ class RankClient:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:
                 calls = [
-                    self._rank.future(r, timeout=max(0.001, end - time.monotonic()), metadata=metadata) for r in requests
+                    self._rank.future(r, timeout=max(0.001, end - time.monotonic()), metadata=metadata)
+                    for r in requests
                 ]
                 try:
                     return count(self.stats, queue.answer([c.result() for c in calls]))

@@ -50,7 +50,7 @@ class Ordering:
     policy: Policy
 
 
-def order_queue(  # noqa: PLR0913 - the columns of a queue
+def order_queue(
     policy: Policy,
     request_ids: Sequence[str],
     arrival: FloatArray,
@@ -89,7 +89,10 @@ def order_queue(  # noqa: PLR0913 - the columns of a queue
         prior = _prior(prior_expected, lengths[known])
         filled = np.where(known, lengths, _bounded(np.full(len(lengths), prior), generated, max_tokens))
         key = _to_key((arrival + max(patience, 0.0) * filled) * _MS)
-    elif policy is Policy.SCORE and (by_score := _score_key(score, lengths, prior_expected, scores_comparable)) is not None:
+    elif (
+        policy is Policy.SCORE
+        and (by_score := _score_key(score, lengths, prior_expected, scores_comparable)) is not None
+    ):
         key = by_score
     else:
         policy, key = Policy.FCFS, fcfs_key

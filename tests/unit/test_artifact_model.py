@@ -1,0 +1,91 @@
+"""What only the model can show: each fault has its own reason at start. And what the tiny ranker promises to tests."""
+
+import numpy as np
+import pytest
+from make_artifact import make_artifact
+
+from rankd.artifact import load_artifact
+from rankd.errors import ArtifactError
+from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
+from rankd.registry import WARM_UP_PROMPTS
+from rankd.tokenise import Tokeniser, Truncation
+
+
+def start(path):
+    """Everything a daemon does with a directory before it serves."""
+    artifact = load_artifact(path)
+    manifest = artifact.manifest
+    cut = manifest.truncation
+    tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
+    spec = ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, cut.max_tokens)
+    model = OnnxModel(spec, SessionOptions("cpu"))
+    warm_up(model, tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS]), max_batch_tokens=128)
+    return tokeniser, model
+
+
+def rehash(path, **fields):
+    import json
+
+    from rankd.artifact import write_manifest
+
+    old = json.loads((path / "manifest.json").read_text())
+    write_manifest(path, {**{k: v for k, v in old.items() if k not in ("manifest_version", "sha256")}, **fields})
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        ({"constant": True}, "CONSTANT_SCORES"),
+        ({"nan": True}, "NAN_SCORES"),
+        ({"declared_inputs": ("input_ids",)}, "BAD_INPUTS"),
+        ({"declared_inputs": ("input_ids", "attention_mask", "token_type_ids")}, "BAD_INPUTS"),
+    ],
+)
+def test_model_at_fault(tmp_path, knobs, reason):
+    """Wrong input names, NaN and constant scores stop the start, each under its own reason."""
+    path = make_artifact(tmp_path / "r", **knobs)
+    with pytest.raises(ArtifactError) as caught:
+        start(path)
+    assert caught.value.reason == reason
+    assert "\n" not in str(caught.value)
+
+
+def test_other_output_name(tmp_path):
+    """An output that the model does not have is BAD_OUTPUT, naming both sides."""
+    path = make_artifact(tmp_path / "r")
+    rehash(path, output="length")
+    with pytest.raises(ArtifactError, match=r"score.*length") as caught:
+        start(path)
+    assert caught.value.reason == "BAD_OUTPUT"
+
+
+def test_not_a_model(tmp_path):
+    """A file with the right hash that is no ONNX model is BAD_MODEL."""
+    path = make_artifact(tmp_path / "r")
+    (path / "model.onnx").write_bytes(b"not a model")
+    rehash(path)
+    with pytest.raises(ArtifactError) as caught:
+        start(path)
+    assert caught.value.reason == "BAD_MODEL"
+
+
+def test_not_a_tokenizer(tmp_path):
+    """A file with the right hash that is no tokenizer is BAD_TOKENIZER."""
+    path = make_artifact(tmp_path / "r")
+    (path / "tokenizer.json").write_text("{}")
+    rehash(path)
+    with pytest.raises(ArtifactError) as caught:
+        start(path)
+    assert caught.value.reason == "BAD_TOKENIZER"
+
+
+@pytest.mark.parametrize("work", [0, 3])
+def test_tiny_ranker_scores_as_foretold(tmp_path, work):
+    """Other tests rely on it: score = scale * (long - short + 0.01 * tokens), alone or padded, whatever the work."""
+    tokeniser, model = start(make_artifact(tmp_path / "r", scale=2.0, work=work))
+    prompts = ["long long w1", "short w1 w2 w3", "w1", "long short long long"]
+    encoded = tokeniser.encode(prompts)
+    expected = [2.0 * (p.split().count("long") - p.split().count("short") + 0.01 * len(e)) for p, e in zip(prompts, encoded, strict=True)]  # fmt: skip
+    assert np.allclose(model.run(*pad(encoded)), expected, atol=1e-4)
+    assert np.allclose([model.run(*pad([e]))[0] for e in encoded], expected, atol=1e-4)
+    assert [len(e) for e in encoded] == [5, 6, 3, 6]
