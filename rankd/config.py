@@ -83,7 +83,9 @@ class Quality(_Section):
     cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
     arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
     dedupe: int = Field(16384, ge=1, le=2**20, description="Final reports remembered to tell duplicates.")
-    max_windows: int = Field(64, ge=1, description="Pairs of served model and ranker version that are followed.")
+    max_windows: int = Field(
+        32, ge=1, description="Pairs of served model and ranker version that are followed; 3.6 MB each."
+    )
     horizon_tokens: int = Field(16384, ge=1, le=2**31 - 1, description="Lengths are compared up to this many tokens.")
     progress_ttl: float = Field(60.0, gt=0, description="Progress that is not renewed is forgotten, seconds.")
     models: tuple[str, ...] = Field((), description="Served models that are accepted; empty accepts any.")

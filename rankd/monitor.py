@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from rankd_client.calibration import Calibration, fit_monotone
 
@@ -16,6 +17,7 @@ from rankd.config import Settings
 from rankd.errors import NotFoundError
 from rankd.quality import (
     Guard,
+    GuardEvidence,
     GuardReason,
     GuardSettings,
     HealthEvidence,
@@ -91,8 +93,10 @@ class View:
     reason: str = "no_evidence"
     transitions: int = 0
     refit_at: int = 0
+    judging: asyncio.Future[GuardEvidence] | None = None
+    """The guard's evidence, while it is being computed in the worker thread."""
     busy: bool = False
-    """A refit or an estimate is being computed in the worker thread."""
+    """An estimate is being computed there."""
     estimate: QualityEstimate | None = None
     estimated_at: int = -1
     """Completions at the time of the estimate."""
@@ -182,8 +186,8 @@ class Monitor:
             ),
             now,
         )
-        if view.tracker.guard_due:
-            self._transit(view, view.guard.observe_quality(view.tracker.guard_evidence(now), now))
+        if view.tracker.guard_due and view.judging is None:
+            self._judge(view, now)
         if view.tracker.completions - view.refit_at >= self._settings.order.recalibrate_every:
             self._refit(view)
         return verdict
@@ -208,7 +212,8 @@ class Monitor:
 
     async def refresh(self, views: list[View], now: float) -> None:
         """Bring the estimates of some views up to date before they are shown, at most once a second each."""
-        pending = [f for v in views if (f := self._refresh(v, now)) is not None]
+        pending: list[asyncio.Future[Any]] = [f for v in views if (f := self._refresh(v, now)) is not None]
+        pending += [v.judging for v in views if v.judging is not None]
         if pending:
             await asyncio.wait(pending)
 
@@ -227,6 +232,20 @@ class Monitor:
 
         future.add_done_callback(done)
         return future
+
+    def _judge(self, view: View, now: float) -> None:
+        """Evaluate the guard's evidence in the worker thread, and let the guard decide on it."""
+        loop = asyncio.get_running_loop()
+        view.judging = loop.run_in_executor(self._thread, view.tracker.guard_snapshot(now).evaluate)
+
+        def done(result: asyncio.Future[GuardEvidence]) -> None:
+            view.judging = None
+            if not result.cancelled() and result.exception() is None:
+                self._transit(view, view.guard.observe_quality(result.result(), now))
+                if view.tracker.guard_due:  # more came in the meantime
+                    self._judge(view, now)
+
+        view.judging.add_done_callback(done)
 
     def _refit(self, view: View) -> None:
         """Learn the map from score to length anew in the worker thread."""

@@ -1,7 +1,6 @@
 """Live quality of a ranker, and the guard that decides whether to trust it: pure, no I/O, no clock."""
 
 from rankd.quality.arrivals import Cohort
-from rankd.quality.book import QualityBook
 from rankd.quality.guard import Guard, GuardReason, GuardSettings, HealthEvidence, Transition
 from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
 from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot
@@ -16,7 +15,6 @@ __all__ = [
     "GuardSettings",
     "GuardSnapshot",
     "HealthEvidence",
-    "QualityBook",
     "QualityEstimate",
     "QualitySettings",
     "QualityTracker",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankd.quality import QualityBook, QualitySettings, QualityTracker, Report, Verdict
+from rankd.quality import QualitySettings, QualityTracker, Report, Verdict
 from rankd.quality.arrivals import ArrivalTable
 
 SMALL = QualitySettings(window=32, cohort=32, guard_cohort=16, arrivals=64, dedupe=16, min_cohort=10, guard_every=3)
@@ -189,18 +189,3 @@ def test_settings_refuse_what_cannot_work() -> None:
     for wrong in ({"window": 1}, {"arrivals": 10}, {"horizon": 0}, {"settle": 1.0}, {"progress_ttl": 0.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             QualitySettings(**wrong)
-
-
-def test_the_book_forgets_the_one_unused_for_longest() -> None:
-    """Windows are bounded in number; looking does not refresh, opening does."""
-    book = QualityBook(SMALL, max_windows=2)
-    first = book.open("m", "1")
-    book.open("m", "2")
-    assert book.open("m", "1") is first
-    book.get("m", "2")
-    book.open("m", "3")
-    assert book.get("m", "2") is None
-    assert [key for key, _ in book] == [("m", "1"), ("m", "3")]
-    assert (len(book), book.evicted) == (2, 1)
-    with pytest.raises(ValueError, match="max_windows"):
-        QualityBook(max_windows=0)
