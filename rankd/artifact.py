@@ -266,7 +266,8 @@ def _read_manifest(path: Path) -> Manifest:
     if version != MANIFEST_VERSION or isinstance(version, bool):
         raise ArtifactError(
             "UNKNOWN_MANIFEST_VERSION",
-            f"{path} has manifest_version {_short(repr(version))}, this rankd reads {MANIFEST_VERSION}: use a matching rankd",
+            f"{path} has manifest_version {_short(repr(version))}, this rankd reads {MANIFEST_VERSION}: "
+            "use a matching rankd",
         )
     return _validated(fields, path)
 

@@ -73,13 +73,24 @@ class BatchQueue:
     """Encoded entries by length; all operations on the event loop's thread."""
 
     def __init__(
-        self, max_length: int, *, max_tokens: int, max_prompts: int, max_padding_share: float, multiple: int = 1
+        self,
+        max_length: int,
+        *,
+        max_tokens: int,
+        max_prompts: int,
+        max_padding_share: float,
+        multiple: int = 1,
+        efficient_tokens: int = 1,
     ) -> None:
-        """Prepare buckets for lengths 1 to ``max_length``; limits of a batch in padded tokens and prompts."""
+        """Prepare buckets for lengths 1 to ``max_length``; limits of a batch in padded tokens and prompts.
+
+        ``efficient_tokens`` is the size below which a batch is not made smaller for the sake of a deadline.
+        """
         self._max_tokens = max_tokens
         self._max_prompts = max_prompts
         self._max_padding_share = max_padding_share
         self._multiple = multiple
+        self._efficient_tokens = min(efficient_tokens, max_tokens)
         self._live: list[dict[Entry, None]] = [{} for _ in range(max_length + 1)]
         self._late: list[dict[Entry, None]] = [{} for _ in range(max_length + 1)]
         self._late_order: dict[Entry, None] = {}
@@ -128,6 +139,7 @@ class BatchQueue:
         if anchor is None:
             return []
         buckets = self._live if anchor.live else self._late
+        budget = self._budget(anchor, start, seconds_per_token)
         batch = [anchor]
         self.remove(anchor)
         longest, real = anchor.tokens, anchor.tokens
@@ -137,7 +149,7 @@ class BatchQueue:
             padding = width * (len(batch) + 1) - real - entry.tokens
             if (
                 len(batch) >= self._max_prompts
-                or padded > self._max_tokens
+                or padded > budget
                 or padding > self._max_padding_share * width * (len(batch) + 1)
             ):
                 break
@@ -157,6 +169,13 @@ class BatchQueue:
             # Its caller will be answered without it: let those go first whose deadline can be met.
             self._hopeless[entry] = None
         return next(iter(self._hopeless), None) or next(iter(self._late_order), None)
+
+    def _budget(self, anchor: Entry, start: float, seconds_per_token: float) -> int:
+        """Padded tokens that the anchor's deadline leaves time for; all of them where it cannot be met anyway."""
+        if not anchor.live or seconds_per_token <= 0 or anchor in self._hopeless:
+            return self._max_tokens
+        in_time = (anchor.deadline - start) / seconds_per_token
+        return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
 
     def _neighbours(self, buckets: list[dict[Entry, None]], length: int) -> Iterator[Entry]:
         """Entries by distance in length from ``length``, oldest first within a length."""

@@ -59,7 +59,7 @@ class Scoring(_Section):
     cuda_memory_limit: int = Field(4 * 2**30, ge=2**26, description="Most GPU memory of the model, bytes.")
     cuda_device: int = Field(0, ge=0, description="Which GPU.")
     nice: int = Field(
-        5, ge=0, le=19, description="Lower priority of the model's threads on CPU (Linux), so that calls are answered."
+        10, ge=0, le=19, description="Lower priority of the model's threads on CPU (Linux), so that calls are answered."
     )
 
 

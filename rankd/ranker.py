@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from rankd_client.ordering import Ordering, Policy, order_queue
 
 from rankd.config import Order
@@ -60,7 +61,7 @@ class Ranker:
         return answer
 
     async def _score(
-        self, queue: Queue, ranker: LoadedRanker, trust: Trust, usable: np.ndarray, deadline: float
+        self, queue: Queue, ranker: LoadedRanker, trust: Trust, usable: NDArray[np.bool_], deadline: float
     ) -> tuple[FloatArray, dict[int, Reason]]:
         """Score what brings no usable prediction: scores by item (NaN elsewhere), and why some have none."""
         scores = np.full(len(queue.request_ids), np.nan)
@@ -89,20 +90,17 @@ class Ranker:
         self, queue: Queue, ranker: LoadedRanker, trust: Trust, scores: FloatArray, missing: dict[int, Reason]
     ) -> Answer:
         fresh = ~np.isnan(scores)
-        calibration = trust.calibration
-        nothing = np.full(len(scores), np.nan)
-        expected, p50, p90 = queue.expected.copy(), nothing, nothing
-        score = np.where(fresh, scores, queue.score)
-        expected[fresh] = np.nan
-        if calibration is not None:
-            p50, p90 = nothing.copy(), nothing.copy()
+        score, expected, p50, p90 = scores, np.full(len(scores), np.nan), None, None
+        if queue.echoes:
+            score = np.where(fresh, scores, queue.score)
             # An echoed expectation is kept as it came: the key of a request is static.
-            blank = np.isnan(expected) & ~np.isnan(score) & _of_version(queue, ranker.version, fresh)
+            expected = np.where(fresh, np.nan, queue.expected)
+        calibration = trust.calibration
+        if calibration is not None:
+            blank = np.isnan(expected) & (fresh | _scored_by(queue, ranker.version))
             expected[blank] = calibration.expected(score[blank])
-            if (middle := calibration.p50(scores[fresh])) is not None:
-                p50[fresh] = middle
-            if (high := calibration.p90(scores[fresh])) is not None:
-                p90[fresh] = high
+            if fresh.any():
+                p50, p90 = calibration.p50(scores), calibration.p90(scores)
         for i in missing:
             score[i] = expected[i] = np.nan
         policy, reason = self._policy(queue, trust)
@@ -116,7 +114,7 @@ class Ranker:
             max_tokens=queue.max_tokens,
             patience=self._settings.patience_per_token,
             prior_expected=calibration.mean_expected if calibration is not None else None,
-            scores_comparable=all(v is None or v == ranker.version for v in queue.score_versions),
+            scores_comparable=not queue.echoes or all(v in (None, ranker.version) for v in queue.score_versions),
         )
         return Answer(
             order=ordering.order,
@@ -151,17 +149,19 @@ class Ranker:
         self._telemetry.items(scored=fresh, echoed=echoed, unscored=answer.missing.values())
 
 
-def _usable_predictions(queue: Queue, version: str) -> np.ndarray:
+def _usable_predictions(queue: Queue, version: str) -> NDArray[np.bool_]:
     """Which items need no scoring: scored by this ranker, or by another that said how many tokens to expect."""
-    same = np.fromiter((v == version for v in queue.score_versions), dtype=np.bool_, count=len(queue.request_ids))
-    usable: np.ndarray = ~np.isnan(queue.score) & (same | ~np.isnan(queue.expected))
+    if not queue.echoes:
+        return np.zeros(len(queue.request_ids), dtype=np.bool_)
+    usable: NDArray[np.bool_] = ~np.isnan(queue.score) & (_scored_by(queue, version) | ~np.isnan(queue.expected))
     return usable
 
 
-def _of_version(queue: Queue, version: str, fresh: np.ndarray) -> np.ndarray:
-    same = np.fromiter((v == version for v in queue.score_versions), dtype=np.bool_, count=len(queue.request_ids))
-    of_version: np.ndarray = fresh | same
-    return of_version
+def _scored_by(queue: Queue, version: str) -> NDArray[np.bool_]:
+    """Which items bring a prediction of this ranker."""
+    if not queue.echoes:
+        return np.zeros(len(queue.request_ids), dtype=np.bool_)
+    return np.array([v == version for v in queue.score_versions], dtype=np.bool_)
 
 
 def _reason(policy: Policy, reason: Reason, ordering: Ordering, missing: dict[int, Reason]) -> Reason:

@@ -19,7 +19,7 @@ from rankd.admission import Admission
 from rankd.batch import BatchQueue, Entry, Waiter
 from rankd.cache import ScoreCache
 from rankd.config import Scoring
-from rankd.infer import Ids, OnnxModel, Scores, lower_priority, pad
+from rankd.infer import Ids, OnnxModel, Scores, pad
 from rankd.telemetry import Telemetry
 from rankd.tokenise import Tokeniser
 from rankd.types import Reason
@@ -28,8 +28,17 @@ ENCODE_AT_ONCE = 32
 """Prompts encoded in one go: small enough that a long queue does not hold up a short one."""
 
 DEFAULT_BATCH_TOKENS = {"cpu": 128, "cuda": 16384}
+EFFICIENT_BATCH_TOKENS = {"cpu": 1, "cuda": 4096}
+"""Batches are not made smaller than this to meet a deadline; a CPU reads one prompt about as fast as many."""
+
 WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
 """Widths on CUDA are bucketed, or its arena grows with every new shape (protocol.md, trap 8)."""
+
+_JOIN_AT_ONCE = 256
+"""Prompts of one call that are looked up before others get their turn: a millisecond or two."""
+
+_LEAVE_AFTER = 0.01
+"""Seconds after its deadline at which a call is taken off what it waited for."""
 
 _BATCHES_AHEAD = 2
 """One runs, one is ready for when it ends."""
@@ -81,10 +90,9 @@ class Scorer:
             max_prompts=settings.max_batch_prompts,
             max_padding_share=settings.max_padding_share,
             multiple=self._multiple,
+            efficient_tokens=EFFICIENT_BATCH_TOKENS[model.provider],
         )
-        self._encoder = ThreadPoolExecutor(
-            settings.tokeniser_threads, "rankd-tokenise", initializer=lower_priority, initargs=(settings.nice,)
-        )
+        self._encoder = ThreadPoolExecutor(settings.tokeniser_threads, "rankd-tokenise")
         self._encoders_free = settings.tokeniser_threads
         self._to_encode: list[tuple[float, int, Entry]] = []
         self._sequence = count()
@@ -130,28 +138,57 @@ class Scorer:
         Returns:
             Per prompt its score, or why there is none: DEADLINE, OVERLOADED or RANKER_UNAVAILABLE.
         """
-        waiter = Waiter(deadline, self._loop.create_future(), span=self._telemetry.current_span())
+        # One too many until all prompts have joined, so that early results do not end the wait.
+        waiter = Waiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())
         results: list[Result] = [Reason.DEADLINE] * len(prompts)
         waiting: list[tuple[int, Entry]] = []
-        for i, prompt in enumerate(prompts):
-            digest = self._cache.digest(prompt)
+        try:
+            for start in range(0, len(prompts), _JOIN_AT_ONCE):
+                if start:
+                    # A long queue must not keep results of others, and the model, waiting.
+                    await asyncio.sleep(0)
+                    if self._loop.time() >= deadline:
+                        break  # the next call over this queue finds these known, and gets further
+                self._join_some(
+                    prompts, range(start, min(start + _JOIN_AT_ONCE, len(prompts))), waiter, results, waiting
+                )
+            waiter.one_less()
+            if waiting:
+                with self._telemetry.stage("score"):
+                    await self._wait(waiter)
+        except asyncio.CancelledError:
+            # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
+            self._leave_some(waiter, [e for _, e in waiting], keep=self._loop.time() >= deadline)
+            raise
+        if waiter.left:
+            # The answer is due now, and leaving a long queue takes a while: answer first.
+            self._loop.call_later(_LEAVE_AFTER, self._leave_some, waiter, [e for _, e in waiting])
+        for i, entry in waiting:
+            if entry.result is not None:
+                results[i] = entry.result
+        return results
+
+    def _join_some(
+        self,
+        prompts: Sequence[str],
+        indices: range,
+        waiter: Waiter,
+        results: list[Result],
+        waiting: list[tuple[int, Entry]],
+    ) -> None:
+        """Look some prompts up, and let ``waiter`` wait for those that have no score yet."""
+        for i in indices:
+            digest = self._cache.digest(prompts[i])
             score = self._cache.get(digest)
             if score is not None:
                 self.counts.cached += 1
                 results[i] = score
-            elif (entry := self._join(digest, prompt, waiter)) is not None:
+            elif (entry := self._join(digest, prompts[i], waiter)) is not None:
                 waiting.append((i, entry))
             else:
                 results[i] = Reason.OVERLOADED
-        if waiting:
-            self._encode_next()
-            self._pump()
-            with self._telemetry.stage("score"):
-                await self._wait(waiter, [entry for _, entry in waiting])
-            for i, entry in waiting:
-                if entry.result is not None:
-                    results[i] = entry.result
-        return results
+        self._encode_next()
+        self._pump()
 
     def _join(self, digest: bytes, prompt: str, waiter: Waiter) -> Entry | None:
         """Attach ``waiter`` to the entry of a prompt, a new one where there is none; None where there is no room."""
@@ -185,21 +222,21 @@ class Scorer:
             self._decide(next(iter(self._late)), Reason.OVERLOADED)
         return True
 
-    async def _wait(self, waiter: Waiter, entries: list[Entry]) -> None:
-        """Wait until all entries are decided or the deadline has come; then take the caller off what is left."""
+    async def _wait(self, waiter: Waiter) -> None:
+        """Wait until all entries are decided or the deadline has come."""
         timer = self._loop.call_at(waiter.deadline, _set_done, waiter.finished)
-        late = True
         try:
             await waiter.finished
-        except asyncio.CancelledError:
-            # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
-            late = self._loop.time() >= waiter.deadline
-            raise
         finally:
             timer.cancel()
-            if waiter.left:
-                for entry in entries:
-                    self._leave(entry, waiter, keep=late)
+
+    def _leave_some(self, waiter: Waiter, entries: list[Entry], *, keep: bool = True) -> None:
+        """Take a caller off what it waited for, a part at a time."""
+        for entry in entries[:_JOIN_AT_ONCE]:
+            self._leave(entry, waiter, keep=keep)
+        if len(entries) > _JOIN_AT_ONCE:
+            rest = entries[_JOIN_AT_ONCE:]
+            self._loop.call_soon(lambda: self._leave_some(waiter, rest, keep=keep))
 
     def _leave(self, entry: Entry, waiter: Waiter, *, keep: bool) -> None:
         """Take a caller off an entry; without callers it is kept as late, or dropped."""

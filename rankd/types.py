@@ -90,6 +90,8 @@ class Queue:
     score: FloatArray
     score_versions: list[str | None]
     expected: FloatArray
+    echoes: bool
+    """Whether any item brings a prediction."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ class Answer:
     """The order of a queue, by column in the order of the *input*.
 
     ``fresh`` marks items whose prediction was made by this call; theirs are in ``score``, ``expected``,
-    ``p50`` and ``p90`` (NaN where unknown). Other items keep the prediction they came with, unless
+    ``p50`` and ``p90`` (NaN, or None altogether, where unknown). Other items keep the prediction they came with, unless
     ``missing`` says why they have none.
     """
 
@@ -108,7 +110,7 @@ class Answer:
     ranker_version: str
     score: FloatArray
     expected: FloatArray
-    p50: FloatArray
-    p90: FloatArray
+    p50: FloatArray | None
+    p90: FloatArray | None
     fresh: NDArray[np.bool_]
     missing: dict[int, Reason]

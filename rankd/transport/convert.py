@@ -136,6 +136,7 @@ class Columns:
         self.score: list[float] = []
         self.versions: list[str | None] = []
         self.expected: list[float] = []
+        self.echoes = False
 
     def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
         """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
@@ -186,6 +187,7 @@ class Columns:
                     f"{field}[{index}].prediction.expected_token_count",
                     f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
                 )
+        self.echoes = True
         self.score.append(score)
         self.versions.append(prediction.ranker_version)
         self.expected.append(expected)
@@ -205,6 +207,7 @@ class Columns:
             score=np.array(self.score, dtype=np.float64),
             score_versions=self.versions,
             expected=np.array(self.expected, dtype=np.float64),
+            echoes=self.echoes,
         )
 
 
@@ -279,10 +282,10 @@ def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_
     )
     if not math.isnan(expected := answer.expected[index]):
         prediction.expected_token_count = expected
-    if not math.isnan(p50 := answer.p50[index]):
-        prediction.p50_token_count = p50
-    if not math.isnan(p90 := answer.p90[index]):
-        prediction.p90_token_count = p90
+    if answer.p50 is not None:
+        prediction.p50_token_count = answer.p50[index]
+    if answer.p90 is not None:
+        prediction.p90_token_count = answer.p90[index]
     return prediction
 
 

@@ -117,7 +117,7 @@ def test_empty_file(ranker, name):
 
 
 @pytest.mark.parametrize("name", [*FILES, ""])
-def test_unreadable(ranker, name, tmp_path):
+def test_unreadable(ranker, name):
     """A file without read permission, or a directory that may not be entered, is UNREADABLE_FILE."""
     (ranker / name).chmod(0)
     try:
@@ -168,9 +168,17 @@ def test_links_are_followed_and_hashed(ranker, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"\xff\xfe\x00", b"[]", b"null", b"[" * 100_000, b'{"manifest_version": ' + b"9" * 5000 + b"}", b" " * 5 * 2**20],
+    [
+        b"{",
+        b"\xff\xfe\x00",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b'{"manifest_version": ' + b"9" * 5000 + b"}",
+        b" " * 5 * 2**20,
+    ],
     ids=["cut", "binary", "list", "null", "deep", "digits", "huge"],
-)  # fmt: skip
+)
 def test_manifest_is_no_json_object(ranker, content):
     """Whatever bytes stand in for a manifest, the answer is BAD_MANIFEST and names the file."""
     (ranker / MANIFEST).write_bytes(content)

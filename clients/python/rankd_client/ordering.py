@@ -81,21 +81,20 @@ def order_queue(
         The order. A request without score or expectation is placed as one of ``prior_expected`` tokens. Where no
         request has any, or ``DUE`` knows no expected length at all, the whole queue is FCFS.
     """
-    arrival = np.nan_to_num(np.asarray(arrival, dtype=np.float64), nan=0.0)
-    fcfs_key = _to_key(arrival * _MS)
-    lengths = _lengths(expected, generated, max_tokens)
+    arrival = _finite(np.asarray(arrival, dtype=np.float64))
+    lengths = _lengths(np.asarray(expected, dtype=np.float64), generated, max_tokens)
     known = ~np.isnan(lengths)
     if policy is Policy.DUE and known.any():
-        prior = _prior(prior_expected, lengths[known])
-        filled = np.where(known, lengths, _bounded(np.full(len(lengths), prior), generated, max_tokens))
-        key = _to_key((arrival + max(patience, 0.0) * filled) * _MS)
+        if not known.all():
+            prior = _prior(prior_expected, lengths[known])
+            lengths = np.where(known, lengths, _bounded(np.full(len(lengths), prior), generated, max_tokens))
+        key = _to_key((arrival + max(patience, 0.0) * lengths) * _MS)
     elif (
-        policy is Policy.SCORE
-        and (by_score := _score_key(score, lengths, prior_expected, scores_comparable)) is not None
+        policy is Policy.SCORE and (scored := _score_key(score, lengths, prior_expected, scores_comparable)) is not None
     ):
-        key = by_score
+        key = scored
     else:
-        policy, key = Policy.FCFS, fcfs_key
+        policy, key = Policy.FCFS, _to_key(arrival * _MS)
     return Ordering(_sorted(key, arrival, request_ids), key, policy)
 
 
@@ -114,15 +113,20 @@ def _score_key(
 
 def _lengths(expected: FloatArray, generated: FloatArray | None, max_tokens: FloatArray | None) -> FloatArray:
     """Expected lengths within what is certain of each request; NaN where there is none."""
-    expected = np.asarray(expected, dtype=np.float64)
-    return _bounded(np.where(np.isfinite(expected) & (expected >= 0), expected, np.nan), generated, max_tokens)
+    # NaN compares false: what is absent, negative or infinite is left out in one go.
+    return _bounded(np.where((expected >= 0) & (expected < np.inf), expected, np.nan), generated, max_tokens)
 
 
 def _bounded(lengths: FloatArray, generated: FloatArray | None, max_tokens: FloatArray | None) -> FloatArray:
     if max_tokens is not None:
         lengths = np.where(max_tokens > 0, np.minimum(lengths, max_tokens), lengths)
     # What was produced already is certain; it wins over a cap that it contradicts.
-    return lengths if generated is None else np.maximum(lengths, np.nan_to_num(generated))
+    return lengths if generated is None else np.maximum(lengths, _finite(generated))
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """Values with 0 for NaN and bounds for infinities; the same array where nothing is to do."""
+    return values if np.isfinite(values).all() else np.nan_to_num(values)
 
 
 def _prior(prior: float | None, lengths: FloatArray) -> float:
@@ -130,19 +134,21 @@ def _prior(prior: float | None, lengths: FloatArray) -> float:
 
 
 def _to_key(values: FloatArray) -> NDArray[np.int64]:
-    clipped = np.clip(np.nan_to_num(values, nan=0.0), -_LARGEST_KEY, _LARGEST_KEY)
-    return np.floor(clipped).astype(np.int64)
+    # minimum and maximum rather than clip, which takes longer than the rest for short queues.
+    bounded = np.minimum(np.maximum(_finite(values), -_LARGEST_KEY), _LARGEST_KEY)
+    return np.floor(bounded).astype(np.int64)
 
 
 def _sorted(key: NDArray[np.int64], arrival: FloatArray, request_ids: Sequence[str]) -> NDArray[np.intp]:
     """Indices by (key, arrival, id). Ids are compared only within ties: comparing text is what costs."""
     order = np.lexsort((arrival, key))
+    if len(order) < 2:
+        return order
     tied = (np.diff(key[order]) == 0) & (np.diff(arrival[order]) == 0)
     if not tied.any():
         return order
-    starts = np.flatnonzero(np.diff(np.concatenate(([False], tied, [False])).astype(np.int8)) == 1)
-    ends = np.flatnonzero(np.diff(np.concatenate(([False], tied, [False])).astype(np.int8)) == -1)
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+    edges = np.diff(np.concatenate(([False], tied, [False])).astype(np.int8))
+    for start, end in zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True):
         run = order[start : end + 1]
         # UTF-8 sorts as code points do, so that clients in any language agree.
         order[start : end + 1] = sorted(run.tolist(), key=lambda i: request_ids[i].encode("utf-8", "surrogatepass"))
