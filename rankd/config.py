@@ -6,7 +6,9 @@ named by ``RANKD_CONFIG`` or ``--config``, then the default here.
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.exceptions import SettingsError
 
 from rankd.errors import ConfigError
+
+_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 
 Provider = Literal["auto", "cuda", "cpu"]
 
@@ -212,6 +216,7 @@ def load_settings(**flags: Any) -> Settings:
     path = os.environ.get("RANKD_CONFIG")
     if path and not Path(path).is_file():
         raise ConfigError(f"RANKD_CONFIG: no such file: {path}")
+    _refuse_unknown_variables()
     try:
         return Settings(**{k: v for k, v in flags.items() if v is not None})
     except ValidationError as error:
@@ -221,12 +226,29 @@ def load_settings(**flags: Any) -> Settings:
         raise ConfigError(f"settings cannot be read: {error}") from None
 
 
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable would be ignored in silence; Kubernetes' own (RANKD_SERVICE_HOST, ...) are none of ours."""
+    known = {_variable(name) for name, _, _ in settings_reference()} | {"RANKD_CONFIG", "RANKD_TARGET"}
+    for name in sorted(os.environ):
+        if not name.startswith("RANKD_") or name in known or _KUBERNETES.search(name):
+            continue
+        if name in {_variable(section) for section in Settings.model_fields}:
+            continue  # a whole section as JSON
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        hint = f"did you mean {near[0]}?" if near else "`rankd serve --help-settings` lists them"
+        raise ConfigError(f"{name}: no such setting; {hint}")
+
+
+def _variable(name: str) -> str:
+    return "RANKD_" + name.upper().replace(".", "__")
+
+
 def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"])
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "no such setting; `rankd serve --help-settings` lists them"
-    variable = "RANKD_" + name.upper().replace(".", "__") if name else "RANKD_*"
+    variable = _variable(name) if name else "RANKD_*"
     return f"{name or 'settings'} ({variable}): {message}"
 
 

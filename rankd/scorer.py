@@ -37,8 +37,9 @@ WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
 _JOIN_AT_ONCE = 256
 """Prompts of one call that are looked up before others get their turn: a millisecond or two."""
 
+_LEAVE_AT_ONCE = 64
 _LEAVE_AFTER = 0.01
-"""Seconds after its deadline at which a call is taken off what it waited for."""
+"""Seconds after its deadline at which a call with more prompts than that is taken off what it waited for."""
 
 _BATCHES_AHEAD = 2
 """One runs, one is ready for when it ends."""
@@ -162,7 +163,11 @@ class Scorer:
             raise
         if waiter.left:
             # The answer is due now, and leaving a long queue takes a while: answer first.
-            self._loop.call_later(_LEAVE_AFTER, self._leave_some, waiter, [e for _, e in waiting])
+            entries = [e for _, e in waiting]
+            if len(entries) > _LEAVE_AT_ONCE:
+                self._loop.call_later(_LEAVE_AFTER, self._leave_some, waiter, entries)
+            else:
+                self._leave_some(waiter, entries)
         for i, entry in waiting:
             if entry.result is not None:
                 results[i] = entry.result
@@ -294,7 +299,8 @@ class Scorer:
     def _encoded(self, chunk: list[Entry], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
         self._encoders_free += 1
         if future.cancelled() or future.exception() is not None:
-            self._telemetry.batch_failed(None if future.cancelled() else future.exception())
+            if not future.cancelled():  # as when the daemon stops
+                self._telemetry.batch_failed(future.exception())
             for entry in chunk:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
         else:
@@ -339,7 +345,8 @@ class Scorer:
         failed = future.cancelled() or future.exception() is not None
         if failed:
             self.counts.failed_batches += 1
-            self._telemetry.batch_failed(None if future.cancelled() else future.exception())
+            if not future.cancelled():  # as when the daemon stops
+                self._telemetry.batch_failed(future.exception())
             for entry in batch:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
         else:

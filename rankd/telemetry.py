@@ -3,17 +3,20 @@
 Rooms pass plain values and import nothing of OpenTelemetry. Providers belong to one daemon, not to the process, so
 that two daemons in one process (as in tests) do not mix.
 
-Export follows the standard variables: OTLP is on where ``OTEL_EXPORTER_OTLP_ENDPOINT`` (or the one for traces or
-metrics) is set, or ``OTEL_TRACES_EXPORTER``/``OTEL_METRICS_EXPORTER`` is ``otlp``; ``none`` switches it off.
+Export follows the standard variables: ``OTEL_TRACES_EXPORTER``/``OTEL_METRICS_EXPORTER`` say ``otlp`` or ``none``;
+where they are not set, OTLP (over gRPC) is on where ``OTEL_EXPORTER_OTLP_ENDPOINT``, or the one for traces or metrics,
+is set. docs/telemetry.md is written from the tables here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -21,7 +24,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
@@ -35,31 +38,73 @@ from rankd.types import GuardMode, Reason
 _log = structlog.get_logger("rankd")
 
 SECONDS = "s"
+FLUSH_SECONDS = 3.0
+"""What a shutdown spends on telemetry, whatever the collector does."""
 SECOND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 
-METRICS: dict[str, tuple[str, str, str]] = {
-    "rpc.server.call.duration": ("histogram", SECONDS, "Duration of calls, by method and status."),
-    "rankd.stage.duration": ("histogram", SECONDS, "Time per stage: queue, tokenise, infer, order."),
-    "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason."),
-    "rankd.items": ("counter", "{item}", "Items in Rank answers, by outcome: scored, echoed, or why unscored."),
-    "rankd.batch.prompts": ("histogram", "{prompt}", "Prompts in a batch."),
-    "rankd.batch.tokens": ("histogram", "{token}", "Tokens in a batch, padding included."),
-    "rankd.batch.padding": ("counter", "{token}", "Padding tokens that the model read."),
-    "rankd.batch.failures": ("counter", "{batch}", "Batches that failed."),
-    "rankd.completions": ("counter", "{report}", "Reports, by outcome: accepted, duplicate, or why rejected."),
-    "rankd.guard.transitions": ("counter", "{transition}", "Changes of a guard, by from, to and reason."),
-    "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate."),
-    "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model."),
-    "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model."),
-    "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache."),
-    "rankd.ranker.info": ("gauge", "1", "1 for the ranker in service, by version and provider."),
-    "rankd.guard.mode": ("gauge", "1", "1 for the mode a guard is in, by served model, ranker and mode."),
-    "rankd.quality.tau": ("gauge", "1", "Censoring-aware Kendall's tau-b, by bound: value, low, high."),
-    "rankd.quality.realised_gain": ("gauge", "1", "Share of the oracle's gain that is realised, by bound."),
-    "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known."),
+METRICS: dict[str, tuple[str, str, str, str]] = {
+    "rpc.server.call.duration": (
+        "histogram",
+        SECONDS,
+        "Duration of calls, by method and status.",
+        "rpc.system.name, rpc.method, rpc.response.status_code, error.type",
+    ),
+    "rankd.stage.duration": ("histogram", SECONDS, "Time per stage: queue, tokenise, infer, order.", "stage"),
+    "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason.", "policy, reason"),
+    "rankd.items": (
+        "counter",
+        "{item}",
+        "Items in Rank answers, by outcome: scored, echoed, or why unscored.",
+        "outcome",
+    ),
+    "rankd.batch.prompts": ("histogram", "{prompt}", "Prompts in a batch.", ""),
+    "rankd.batch.tokens": ("histogram", "{token}", "Tokens in a batch, padding included.", ""),
+    "rankd.batch.padding": ("counter", "{token}", "Padding tokens that the model read.", ""),
+    "rankd.batch.failures": ("counter", "{batch}", "Batches that failed.", ""),
+    "rankd.completions": (
+        "counter",
+        "{report}",
+        "Reports, by outcome: accepted, duplicate, or why rejected.",
+        "outcome",
+    ),
+    "rankd.guard.transitions": (
+        "counter",
+        "{transition}",
+        "Changes of a guard, by from, to and reason.",
+        "from, to, reason",
+    ),
+    "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate.", ""),
+    "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model.", ""),
+    "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model.", ""),
+    "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache.", ""),
+    "rankd.ranker.info": (
+        "gauge",
+        "1",
+        "1 for the ranker in service, by version and provider.",
+        "ranker_version, provider",
+    ),
+    "rankd.guard.mode": (
+        "gauge",
+        "1",
+        "1 for the mode a guard is in, by served model, ranker and mode.",
+        "model, ranker_version, mode",
+    ),
+    "rankd.quality.tau": (
+        "gauge",
+        "1",
+        "Censoring-aware Kendall's tau-b, by bound: value, low, high.",
+        "model, ranker_version, bound",
+    ),
+    "rankd.quality.realised_gain": (
+        "gauge",
+        "1",
+        "Share of the oracle's gain that is realised, by bound.",
+        "model, ranker_version, bound",
+    ),
+    "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known.", "model, ranker_version"),
 }
-"""All metrics by name: kind, unit, description. Labels that a caller can choose (the served model) are bounded in
+"""All metrics by name: kind, unit, description, labels. Labels that a caller can choose (the served model) are bounded in
 number by ``quality.max_windows``."""
 
 SPANS: dict[str, str] = {
@@ -78,8 +123,9 @@ EVENTS: dict[str, str] = {
     "ranker_promoted": "A ranker took the place of another.",
     "guard_changed": "A guard changed its mode.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
-    "internal_error": "A call failed because of a bug; the trace has no values in it.",
-    "unknown_settings": "Environment variables that look like settings and are none.",
+    "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
+    "certificate_renewed": "New connections get the certificate that is in the files now.",
+    "certificate_unusable": "The certificate files changed and are wrong; the certificate before is kept.",
 }
 
 
@@ -96,15 +142,18 @@ class Telemetry:
             version: of the service.
             registry: where Prometheus metrics are collected; default: one of its own.
         """
-        resource = Resource.create(
-            {"service.name": os.environ.get("OTEL_SERVICE_NAME", "rankd"), "service.version": version}
-        )
+        resource = _resource(version)
         self.registry = registry or CollectorRegistry()
-        self._spans = _tracer_provider(resource)
+        self._exporters: list[Any] = []
+        self._spans = _tracer_provider(resource, self._exporters)
         self.recording = self._spans is not None
         self.tracer = (self._spans or trace.NoOpTracerProvider()).get_tracer("rankd", version)
         self._meters = MeterProvider(
-            metric_readers=_metric_readers(self.registry),
+            metric_readers=_metric_readers(self.registry, self._exporters),
+            # Ours to shut down, in bounded time.
+            shutdown_on_exit=False,
+            # Without traces there is nothing for an exemplar to point to, and looking costs on every step.
+            exemplar_filter=None if self.recording else AlwaysOffExemplarFilter(),
             resource=resource,
             views=[
                 View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries))
@@ -121,7 +170,7 @@ class Telemetry:
         self._counts: dict[str, Counter[tuple[tuple[str, str], ...]]] = {
             n: Counter() for n, m in METRICS.items() if m[0] == "counter"
         }
-        for name, (kind, unit, description) in METRICS.items():
+        for name, (kind, unit, description, _) in METRICS.items():
             if kind == "counter":
                 self._meter.create_observable_counter(name, [partial(self._counted, name)], unit, description)
             elif kind == "histogram":
@@ -143,11 +192,29 @@ class Telemetry:
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage of the current call, and give it a span."""
         began = time.perf_counter()
-        with self.tracer.start_as_current_span(name) if self.recording else _nothing():
+        try:
+            if self.recording:
+                with self._span(name):
+                    yield
+            else:
+                yield
+        finally:
+            self.stage_seconds(name, time.perf_counter() - began)
+
+    @contextmanager
+    def _span(self, name: str, **options: Any) -> Iterator[None]:
+        """A span that tells an exception's type only: OpenTelemetry would add its text, which may hold a prompt."""
+        with self.tracer.start_as_current_span(
+            name, record_exception=False, set_status_on_exception=False, **options
+        ) as span:
             try:
                 yield
-            finally:
-                self.stage_seconds(name, time.perf_counter() - began)
+            except (asyncio.CancelledError, GeneratorExit):
+                raise  # the caller went away
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(trace.StatusCode.ERROR)
+                raise
 
     def stage_seconds(self, name: str, seconds: float) -> None:
         """Note how long a stage took."""
@@ -163,9 +230,8 @@ class Telemetry:
         links = [trace.Link(s) for s in {s.span_id: s for s in spans if isinstance(s, trace.SpanContext)}.values()]
         # A child of the first call, so that a sampled trace shows it; the links name the others.
         parent = trace.set_span_in_context(trace.NonRecordingSpan(links[0].context)) if links else None
-        with self.tracer.start_as_current_span(
-            name, context=parent, links=links, attributes={f"rankd.{k}": v for k, v in attributes.items()}
-        ):
+        named = {f"rankd.{k}": v for k, v in attributes.items()}
+        with self._span(name, context=parent, links=links, attributes=named):
             yield
 
     def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None:
@@ -176,7 +242,7 @@ class Telemetry:
         self.stage_seconds("infer", seconds)
 
     def batch_failed(self, error: BaseException | None) -> None:
-        """Count a batch, or a chunk to encode, that failed, and say so; None where it was cancelled."""
+        """Count a batch, or a chunk to encode, that failed, and say so."""
         self._counts["rankd.batch.failures"][()] += 1
         _log.error("scoring_failed", **(describe_error(error) if error is not None else {}))
 
@@ -224,7 +290,7 @@ class Telemetry:
 
     def observe(self, name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]]) -> None:
         """Let a gauge be read when metrics are collected. ``read`` may be called in any thread."""
-        kind, unit, description = METRICS[name]
+        kind, unit, description, _ = METRICS[name]
         assert kind == "gauge"
 
         def callback(_: CallbackOptions) -> Iterable[Observation]:
@@ -233,16 +299,23 @@ class Telemetry:
         self._meter.create_observable_gauge(name, [callback], unit, description)
 
     def shutdown(self) -> None:
-        """Flush what is left, within seconds even where the collector is gone."""
-        if self._spans is not None:
-            self._spans.force_flush(3000)
-            self._spans.shutdown()
-        self._meters.shutdown(3000)
+        """Flush what is left, within ``FLUSH_SECONDS`` even where the collector is gone."""
+        ends = [self._meters.shutdown] if self._spans is None else [self._meters.shutdown, self._spans.shutdown]
+        flushing = [threading.Thread(target=_quietly, args=(end,), daemon=True) for end in ends]
+        for thread in flushing:
+            thread.start()
+        last = time.monotonic() + FLUSH_SECONDS
+        for thread in flushing:
+            thread.join(max(0.0, last - time.monotonic()))
+        if any(thread.is_alive() for thread in flushing):
+            # OpenTelemetry's own time limits are not kept while an export retries. This ends the export.
+            for exporter in self._exporters:
+                _quietly(exporter.shutdown)
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _quietly(end: Callable[[], None]) -> None:
+    with suppress(Exception):  # what could not be sent is lost either way, and a shutdown goes on
+        end()
 
 
 def one_hot(mode: GuardMode, labels: dict[str, str]) -> list[tuple[float, dict[str, str]]]:
@@ -250,29 +323,39 @@ def one_hot(mode: GuardMode, labels: dict[str, str]) -> list[tuple[float, dict[s
     return [(float(m is mode), {**labels, "mode": m.value}) for m in GuardMode]
 
 
+def _resource(version: str) -> Resource:
+    found = Resource.create({"service.version": version})
+    named = not str(found.attributes.get("service.name", "unknown_service")).startswith("unknown_service")
+    return found if named else found.merge(Resource({"service.name": "rankd"}))
+
+
 def _wanted(signal: str) -> bool:
-    exporter = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower()
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
+    exporters = [e.strip().lower() for e in os.environ.get(f"OTEL_{signal}_EXPORTER", "").split(",") if e.strip()]
+    if exporters:
+        return "otlp" in exporters
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    return "otlp" in exporter or any(os.environ.get(name) for name in endpoints)
+    return any(os.environ.get(name) for name in endpoints)
 
 
-def _tracer_provider(resource: Resource) -> TracerProvider | None:
+def _tracer_provider(resource: Resource, exporters: list[Any]) -> TracerProvider | None:
     if not _wanted("TRACES"):
         return None
     # Loaded only where it is used: it takes a tenth of a second.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporters.append(OTLPSpanExporter())
+    provider.add_span_processor(BatchSpanProcessor(exporters[-1]))
     return provider
 
 
-def _metric_readers(registry: CollectorRegistry) -> list[MetricReader]:
+def _metric_readers(registry: CollectorRegistry, exporters: list[Any]) -> list[MetricReader]:
     readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
     if _wanted("METRICS"):
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
 
-        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+        exporters.append(OTLPMetricExporter())
+        readers.append(PeriodicExportingMetricReader(exporters[-1]))
     return readers

@@ -59,6 +59,10 @@ class Scored:
         spec = ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens)
         self._model = OnnxModel(spec, SessionOptions("cpu"))
 
+    def length(self, prompt: str) -> int:
+        """Tokens of a prompt, no more than the limit."""
+        return len(self._tokeniser.encode([self._tokeniser.cut(prompt)])[0])
+
     def scores(self, rows: list[Row]) -> NDArray[np.float64]:
         """Scores, [rows]."""
         encoded = self._tokeniser.encode([self._tokeniser.cut(r.prompt) for r in rows])

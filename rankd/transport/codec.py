@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 
 class Malformed:
@@ -32,7 +31,7 @@ def _never_raising(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     def deserialise(data: bytes) -> Any:
         try:
             return decode(data)
-        except (DecodeError, ValueError, RuntimeError):
+        except Exception:  # noqa: BLE001 - protobuf's own choice of exceptions differs by implementation
             return MALFORMED
 
     return deserialise

@@ -7,6 +7,7 @@ trap 6); this one knows how each call really ended.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
@@ -28,8 +29,12 @@ _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
 _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _OURS = "/rankd."
+_END = object()
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
+_STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+_UNKNOWN_METHOD = "_OTHER"
+"""What the conventions call methods that are not here; their names are the caller's and without bound."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -39,43 +44,53 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Take what is shared by all calls."""
         self.telemetry = telemetry
         self.rate = rate
-        self.draining = False
-        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
+        self._drained = asyncio.Event()
         self.in_flight = 0
+        """Calls of our own services under way; health and reflection are no work to wait for."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether new calls are refused."""
+        return self._drained.is_set()
 
     def drain(self) -> None:
-        """Refuse calls from now on; those under way go on."""
-        self.draining = True
+        """Refuse calls from now on; those under way go on, but streams of health and reflection end."""
+        self._drained.set()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """Find the method's handler and wrap it, once per method."""
-        method: str = handler_call_details.method
-        wrapped = self._handlers.get(method)
-        if wrapped is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return handler
-            wrapped = self._handlers[method] = self._wrap(tolerant(handler), method)
-        return wrapped
+        """Find the method's handler and wrap it, once per handler."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            self.telemetry.call(_UNKNOWN_METHOD, "UNIMPLEMENTED", 0.0, "UNIMPLEMENTED")
+            return None
+        # By handler and not by name: listeners share this interceptor, and what one of them serves (administration)
+        # must not be found on another. A server keeps its handlers as long as it lives, so their ids are theirs.
+        known = self._wrapped.get(id(handler))
+        if known is None or known[0] is not handler:
+            known = self._wrapped[id(handler)] = handler, self._wrap(handler, handler_call_details.method)
+        return known[1]
 
     def _wrap(self, handler: grpc.RpcMethodHandler, method: str) -> grpc.RpcMethodHandler:
         name, ours = method.removeprefix("/"), method.startswith(_OURS)
+        lenient = tolerant(handler)
         if handler.unary_unary is not None:
-            return handler._replace(unary_unary=self._unary(handler.unary_unary, name, refusable=ours))
-        # Streams of health and reflection are left alone: they write to their context instead of yielding.
-        if ours and handler.unary_stream is not None:
-            return handler._replace(unary_stream=self._answering(handler.unary_stream, name))
-        if ours and handler.stream_stream is not None:
-            return handler._replace(stream_stream=self._conversing(handler.stream_stream, name))
+            return lenient._replace(unary_unary=self._unary(handler.unary_unary, name, ours=ours))
+        if handler.unary_stream is not None:
+            if not inspect.isasyncgenfunction(handler.unary_stream):
+                return lenient._replace(unary_stream=self._watching(handler.unary_stream, name))
+            return lenient._replace(unary_stream=self._answering(handler.unary_stream, name))
+        if handler.stream_stream is not None:
+            return lenient._replace(stream_stream=self._conversing(handler.stream_stream, name, ours=ours))
         return handler
 
-    def _unary(self, inner: Any, name: str, *, refusable: bool) -> Any:
+    def _unary(self, inner: Any, name: str, *, ours: bool) -> Any:
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            async with _Call(self, name, context, refusable=refusable) as call:
+            async with _Call(self, name, context, ours=ours) as call:
                 call.check(request)
                 return await _maybe_await(inner(request, context))
 
@@ -83,20 +98,52 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _answering(self, inner: Any, name: str) -> Any:
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with _Call(self, name, context, refusable=True) as call:
+            async with _Call(self, name, context, ours=True) as call:
                 call.check(request)
                 async for response in inner(request, context):
                     yield response
 
         return unary_stream
 
-    def _conversing(self, inner: Any, name: str) -> Any:
+    def _watching(self, inner: Any, name: str) -> Any:
+        """Health's Watch, which writes to its context instead of yielding, and never ends by itself."""
+
+        async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> None:
+            async with _Call(self, name, context, ours=False) as call:
+                call.check(request)
+                await self._until_drained(inner(request, context))
+
+        return unary_stream
+
+    def _conversing(self, inner: Any, name: str, *, ours: bool) -> Any:
         async def stream_stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with _Call(self, name, context, refusable=True) as call:
-                async for response in inner(call.checked(requests), context):
+            async with _Call(self, name, context, ours=ours) as call:
+                # Our own streams end themselves when we drain (streams.py).
+                messages = requests if ours else self._messages_until_drained(requests)
+                async for response in inner(call.checked(messages), context):
                     yield response
 
         return stream_stream
+
+    async def _messages_until_drained(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        while (message := await self._until_drained(anext(requests, _END))) is not _END:
+            yield message
+
+    async def _until_drained(self, work: Awaitable[Any]) -> Any:
+        """Wait for ``work``, unless a drain begins: an open stream would hold up ``stop`` for all of its grace."""
+        doing, drained = asyncio.ensure_future(_awaited(work)), asyncio.ensure_future(self._drained.wait())
+        try:
+            await asyncio.wait([doing, drained], return_when=asyncio.FIRST_COMPLETED)
+            if doing.done():
+                return doing.result()
+            raise UnavailableError("the daemon is shutting down", retry_after=1.0)
+        finally:
+            doing.cancel()
+            drained.cancel()
+
+
+async def _awaited(work: Awaitable[Any]) -> Any:
+    return await work
 
 
 async def _maybe_await(result: Any) -> Any:
@@ -106,15 +153,13 @@ async def _maybe_await(result: Any) -> Any:
 class _Call:
     """One call from its first byte to its status; an asynchronous context manager around the handler."""
 
-    __slots__ = ("_began", "_context", "_name", "_owner", "_refusable", "_span", "_token")
+    __slots__ = ("_began", "_context", "_name", "_ours", "_owner", "_span")
 
-    def __init__(
-        self, owner: CallInterceptor, name: str, context: grpc.aio.ServicerContext, *, refusable: bool
-    ) -> None:
+    def __init__(self, owner: CallInterceptor, name: str, context: grpc.aio.ServicerContext, *, ours: bool) -> None:
         self._owner = owner
         self._name = name
         self._context = context
-        self._refusable = refusable
+        self._ours = ours
 
     async def __aenter__(self) -> Self:
         owner = self._owner
@@ -129,14 +174,16 @@ class _Call:
                 kind=trace.SpanKind.SERVER,
                 attributes={"rpc.system.name": "grpc", "rpc.method": self._name},
             )
-            self._token = otel_context.attach(trace.set_span_in_context(self._span, parent))
+            otel_context.attach(trace.set_span_in_context(self._span, parent))
         else:
             # Nothing is recorded, but logs carry the caller's trace id.
             self._span = trace.get_current_span(parent)
-            self._token = otel_context.attach(parent)
-        owner.in_flight += 1
+            otel_context.attach(parent)
+        # Never detached: a call has a task, and so a context, of its own, and a stream that its caller cancelled is
+        # closed in another one, where OpenTelemetry would log a failure.
+        owner.in_flight += self._ours
         try:
-            if self._refusable:
+            if self._ours:
                 self._admit()
         except Exception as error:
             await self.__aexit__(type(error), error, None)
@@ -146,7 +193,10 @@ class _Call:
     def _admit(self) -> None:
         if self._owner.draining:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        wait = self._owner.rate.take(_caller(self._context), time.monotonic())
+        rate = self._owner.rate
+        if not rate.enabled:
+            return
+        wait = rate.take(_caller(self._context), time.monotonic())
         if wait > 0:
             self._owner.telemetry.rate_limited()
             raise QuotaError("the caller is beyond limits.calls_per_second", retry_after=wait)
@@ -169,8 +219,9 @@ class _Call:
             yield request
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        status, failure = "OK", None
-        if error is not None:
+        if error is None:
+            status, failure = _name_of(self._context.code()) or "OK", None
+        else:
             status, failure = self._judge(error)
         self._end(status, error)
         if failure is not None:
@@ -181,10 +232,12 @@ class _Call:
         """The status that a call ends with, and what to tell the caller."""
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             remaining = self._context.time_remaining()
-            return ("DEADLINE_EXCEEDED" if remaining is not None and remaining <= 0 else "CANCELLED"), None
+            # The caller's own clock may end the call a little before ours would: its deadline travels rounded up, by
+            # up to a hundredth.
+            late = remaining is not None and remaining <= 0.005 + 0.01 * (time.perf_counter() - self._began)
+            return ("DEADLINE_EXCEEDED" if late else "CANCELLED"), None
         if isinstance(error, grpc.aio.AbortError):
-            code = self._context.code()
-            return (code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"), None
+            return _name_of(self._context.code()) or "UNKNOWN", None
         if not isinstance(error, Exception):
             return "INTERNAL", None
         failure = failure_of(error)
@@ -195,11 +248,12 @@ class _Call:
 
     def _end(self, status: str, error: BaseException | None) -> None:
         owner = self._owner
-        owner.in_flight -= 1
+        owner.in_flight -= self._ours
+        # What the caller did wrong, or chose, is no error of a server.
         failed = status in _SERVER_FAULTS
         error_type = None
-        if status != "OK":
-            error_type = type(error).__name__ if status == "INTERNAL" else status
+        if failed:
+            error_type = type(error).__name__ if status == "INTERNAL" and error is not None else status
         owner.telemetry.call(self._name, status, time.perf_counter() - self._began, error_type)
         if owner.telemetry.recording:
             self._span.set_attribute("rpc.response.status_code", status)
@@ -208,10 +262,13 @@ class _Call:
             if failed:
                 self._span.set_status(trace.StatusCode.ERROR)
             self._span.end()
-        try:
-            otel_context.detach(self._token)
-        except ValueError:
-            return  # a generator that is closed late is closed in another context; there is nothing to restore
+
+
+def _name_of(code: Any) -> str | None:
+    """A status by its name; None where none was set. Servicers may set numbers."""
+    if isinstance(code, grpc.StatusCode):
+        return str(code.name)
+    return _STATUS_NAMES.get(code)
 
 
 def _caller(context: grpc.aio.ServicerContext) -> str:

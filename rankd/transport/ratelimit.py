@@ -16,9 +16,14 @@ class RateLimit:
         self._burst = burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a limit at all."""
+        return self._per_second > 0
+
     def take(self, caller: str, now: float) -> float:
         """Take one call; 0 where it is allowed, else the seconds after which one will be."""
-        if self._per_second <= 0:
+        if not self.enabled:
             return 0.0
         left, at = self._buckets.pop(caller, (float(self._burst), now))
         left = min(float(self._burst), left + max(0.0, now - at) * self._per_second)

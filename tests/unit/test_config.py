@@ -48,6 +48,19 @@ def test_a_wrong_value_names_its_setting(monkeypatch, name, value, setting):
         load_settings()
 
 
+def test_a_misspelt_variable_is_an_error(monkeypatch):
+    """It is named, with the nearest that exists; variables that Kubernetes injects for a service are let be."""
+    monkeypatch.setenv("RANKD_PORT", "tcp://10.0.0.1:50051")
+    monkeypatch.setenv("RANKD_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("RANKD_PORT_50051_TCP_ADDR", "10.0.0.1")
+    load_settings()
+    monkeypatch.setenv("RANKD_SCORING__THRAEDS", "2")
+    with pytest.raises(
+        ConfigError, match="RANKD_SCORING__THRAEDS: no such setting; did you mean RANKD_SCORING__THREADS"
+    ):
+        load_settings()
+
+
 def test_a_wrong_file_is_named(monkeypatch, tmp_path):
     """A config file that is missing, malformed or has an unknown setting is an error that says so."""
     monkeypatch.setenv("RANKD_CONFIG", str(tmp_path / "none.toml"))

@@ -1,0 +1,76 @@
+"""What the README promises, executed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rankd.artifact import default_ranker_path, load_artifact
+from rankd.config import settings_reference
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"<!-- tested: python -->\n```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    """A daemon as `make run` starts it, with the bundled ranker."""
+    from conftest import DaemonProcess
+
+    process = DaemonProcess(None)
+    yield process
+    process.kill()
+
+
+@pytest.mark.parametrize("code", SNIPPETS, ids=["sync", "asyncio"])
+def test_python_examples_run(bundled, code):
+    """Each example runs as it stands, but for the port, and ranks: the short answer goes first."""
+    code = code.replace("127.0.0.1:50051", bundled.target).replace("timeout=0.05", "timeout=5")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "due" in done.stdout
+    if "queue.order" in code:
+        assert done.stdout.startswith("[1, 0] due")
+    else:
+        assert "\n2\n" in done.stdout
+
+
+def test_shell_examples_run(bundled, tmp_path):
+    """The commands of the first minutes do what the text says."""
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "prompts.txt" in b]
+    block = block.replace(".venv/bin/rankd", f"{sys.executable} -m rankd").replace("status --watch", "status")
+    done = subprocess.run(
+        ["bash", "-euc", block], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False,
+        env=os.environ | {"RANKD_TARGET": bundled.target},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"position"')]
+    assert len(lines) == 3
+    assert '"request_id": "2"' in lines[-1], "the essay is expected to be the longest"
+
+
+def test_figures_of_the_bundled_ranker_are_those_of_its_manifest():
+    """The tau named in the README is the one that was measured."""
+    measured = {m.dataset: m.kendall_tau for m in load_artifact(default_ranker_path()).manifest.measurements}
+    assert f"tau {measured['alpaca20k-seqsched']:.2f}".replace("0.", ".") in README
+    assert f"{measured['instructwild_v2']:.2f}".replace("0.", ".") in README
+
+
+def test_settings_and_files_named_in_the_docs_exist():
+    """No variable and no link in the README leads nowhere."""
+    known = {"RANKD_" + name.upper().replace(".", "__") for name, _, _ in settings_reference()} | {"RANKD_CONFIG"}
+    assert set(re.findall(r"RANKD_[A-Z_]+", README)) <= known
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
+
+
+def test_make_targets_named_in_the_readme_exist():
+    """The two commands, and `make` alone."""
+    targets = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in re.findall(r"make ([a-z-]+)", README):
+        assert re.search(rf"^{name}\b", targets, flags=re.MULTILINE), name
