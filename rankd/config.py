@@ -74,7 +74,7 @@ class Order(_Section):
     patience_per_token: float = Field(
         0.2, ge=0, le=1e6, description="Seconds a request is willing to wait per expected token (theta of `due`)."
     )
-    recalibrate_every: int = Field(206, ge=1, description="Completions between refits of score to length.")
+    recalibrate_every: int = Field(256, ge=1, description="Completions between refits of score to length.")
     calibration_prior_weight: float = Field(
         200.0, ge=0, description="Completions that the manifest's calibration counts for."
     )

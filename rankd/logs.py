@@ -10,9 +10,10 @@ from typing import Any, Literal, TextIO
 import structlog
 from opentelemetry import trace
 
-from rankd.privacy import LOG_KEYS
+from rankd.privacy import LOG_KEYS, describe_error
 
 _OURS = frozenset({"event", "level", "timestamp", "trace_id", "span_id", "logger"})
+_LONGEST_MESSAGE = 400
 EventDict = MutableMapping[str, Any]
 
 
@@ -30,6 +31,7 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_trace_ids,
+        describe_exception,
         only_declared_keys,
     ]
     structlog.configure(
@@ -38,20 +40,21 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderers: list[Any] = (
+        [printable, structlog.dev.ConsoleRenderer()] if console else [structlog.processors.JSONRenderer()]
+    )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, only_own_words, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # grpc logs tracebacks with the values of exceptions in them; ours are logged by describe_error.
+    # grpc logs an error for every stream that its caller cancelled; what matters of calls, the interceptor logs.
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def add_trace_ids(_: object, __: str, event: EventDict) -> EventDict:
@@ -60,6 +63,40 @@ def add_trace_ids(_: object, __: str, event: EventDict) -> EventDict:
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
         event["span_id"] = trace.format_span_id(context.span_id)
+    return event
+
+
+def describe_exception(_: object, __: str, event: EventDict) -> EventDict:
+    """Put type and frames in the place of an exception: its text, and local variables, may hold a prompt."""
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event.update(describe_error(error))
+    return event
+
+
+def only_own_words(_: object, __: str, event: EventDict) -> EventDict:
+    """Keep of other libraries' messages what is written in their code; values could be anything.
+
+    OpenTelemetry's values are kept, as they say which collector fails and how. Only first lines are: asyncio puts
+    the text of exceptions into the second.
+    """
+    record = event.get("_record")
+    if record is not None and not record.name.startswith("opentelemetry"):
+        event["event"] = str(record.msg)
+    lines = str(event["event"]).splitlines()
+    event["event"] = lines[0][:_LONGEST_MESSAGE] if lines else ""
+    return event
+
+
+def printable(_: object, __: str, event: EventDict) -> EventDict:
+    """Escape what would steer a terminal: a served model's name is the caller's. Only newer structlog does."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = value.encode("unicode_escape").decode()
     return event
 
 

@@ -50,7 +50,12 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "Duration of calls, by method and status.",
         "rpc.system.name, rpc.method, rpc.response.status_code, error.type",
     ),
-    "rankd.stage.duration": ("histogram", SECONDS, "Time per stage: queue, tokenise, infer, order.", "stage"),
+    "rankd.stage.duration": (
+        "histogram",
+        SECONDS,
+        "Time per stage: score (waiting for scores), tokenise, infer, order.",
+        "stage",
+    ),
     "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason.", "policy, reason"),
     "rankd.items": (
         "counter",
@@ -104,8 +109,8 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     ),
     "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known.", "model, ranker_version"),
 }
-"""All metrics by name: kind, unit, description, labels. Labels that a caller can choose (the served model) are bounded in
-number by ``quality.max_windows``."""
+"""All metrics by name: kind, unit, description, labels. Labels that a caller can choose (the served model) are bounded
+in number by ``quality.max_windows``."""
 
 SPANS: dict[str, str] = {
     "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
@@ -130,6 +135,8 @@ EVENTS: dict[str, str] = {
 
 
 _SCORED, _ECHOED = (("outcome", "scored"),), (("outcome", "echoed"),)
+# By identity: there may be ten thousand to count, and hashing a member of an enum is a call into Python.
+_UNSCORED = {id(reason): (("outcome", reason.value),) for reason in Reason}
 
 
 class Telemetry:
@@ -270,8 +277,8 @@ class Telemetry:
             items[_SCORED] += scored
         if echoed:
             items[_ECHOED] += echoed
-        for reason in unscored:
-            items[(("outcome", reason.value),)] += 1
+        for identity, number in Counter(map(id, unscored)).items():
+            items[_UNSCORED[identity]] += number
 
     def completion(self, outcome: str) -> None:
         """Count a report: accepted, duplicate, or why it was rejected."""

@@ -22,18 +22,19 @@ from rankd.quality.pairs import PairWindow
 from rankd.tokenise import Tokeniser, Truncation
 from rankd.training.rows import Row, read_rows
 
-# (file, rows, cap): chat of many kinds that may be shipped, balanced so that no source drowns the others.
-CALIBRATION = [
-    ("arena_bench_v1__vicuna-13b-v1.5", 300, 1024),
-    ("arena_hard_1k__gpt-4", 400, 1024),
-    ("arena_hard_1k__vicuna-7b-v1.5", 400, 1024),
-    ("oasst_eval__gpt-3.5-turbo", 250, 512),
-    ("oasst_eval__vicuna", 250, 512),
-    ("gpteacher_codegen__gpt-4", 400, None),
-    ("gpteacher_roleplay__gpt-4", 400, None),
-    ("hh_rlhf_harmless_test__anthropic-52b-rlhf", 400, None),
-    ("mmlu_pro_cot__Meta-Llama-3_1-8B-Instruct", 400, 2048),
-]
+# Source: (models, cap). Chat in English that may be shipped, of strong and weak models; each source counts the same.
+CALIBRATION: dict[str, tuple[tuple[str, ...], int | None]] = {
+    "arena_bench_v1": (("vicuna-13b-v1.5", "gpt-4-0314", "Mixtral-8x7B-Instruct-v0.1", "claude-2.1"), 1024),
+    "arena_hard_1k": (("gpt-4", "vicuna-7b-v1.5", "Llama-2-70b-chat", "gpt-3.5-turbo"), 1024),
+    "arena_hard_v01": (("gpt-3.5-turbo-0125", "gpt-4-0314"), None),
+    "oasst_eval": (("gpt-3.5-turbo", "vicuna"), 512),
+    "gpteacher_codegen": (("gpt-4",), None),
+    "gpteacher_roleplay": (("gpt-4",), None),
+    "hh_rlhf_harmless_test": (("anthropic-52b-rlhf",), None),
+    "mmlu_pro_cot": (("Meta-Llama-3_1-8B-Instruct",), 2048),
+}
+ROWS_PER_SOURCE = 400
+KNOTS = 32
 # (file, cap, trained on): what the ranker never saw, but for the last one.
 MEASUREMENTS = [
     ("alpaca20k-seqsched__vicuna-7b", 512, False),
@@ -44,6 +45,10 @@ MEASUREMENTS = [
     ("complexbench_zh__llama3_8b", None, True),
 ]
 ROWS = 1500
+MEASURED_TAU_IS = (
+    "measured_tau is the median over the measured data sets in English that the ranker was not trained on, "
+    "each counting once (models of one set are averaged)."
+)
 
 
 class Scored:
@@ -79,6 +84,15 @@ def tau_of(scores: NDArray[np.float64], rows: list[Row]) -> tuple[float, float |
     return tau.value, gain.value if gain is not None else None
 
 
+def measured_tau(measured: list[dict[str, Any]]) -> float:
+    """The median tau over unseen data sets, each counting once."""
+    by_set: dict[str, list[float]] = {}
+    for row in measured:
+        if not row["trained_on"]:
+            by_set.setdefault(row["dataset"], []).append(row["kendall_tau"])
+    return round(float(np.median([np.mean(taus) for taus in by_set.values()])), 4)
+
+
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -90,8 +104,9 @@ def main() -> int:
     fields: dict[str, Any] = json.loads((arguments.ranker / MANIFEST).read_text(encoding="utf-8"))
     fields["calibration"] = _calibration(ranker, arguments.data)
     fields["measurements"] = measured = _measurements(ranker, arguments.data)
-    unseen = [m["kendall_tau"] for m in measured if not m["trained_on"]]
-    fields["measured_tau"] = round(float(np.median(unseen)), 4)
+    fields["measured_tau"] = measured_tau(measured)
+    if MEASURED_TAU_IS not in fields.get("description", ""):
+        fields["description"] = f"{fields.get('description', '')} {MEASURED_TAU_IS}".strip()
     write_manifest(arguments.ranker, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
     print(json.dumps({"measured_tau": fields["measured_tau"], "measurements": measured}, indent=1))
     return 0
@@ -99,12 +114,13 @@ def main() -> int:
 
 def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
     rows: list[Row] = []
-    for name, most, cap in CALIBRATION:
-        rows += read_rows(data / f"{name}.jsonl.gz", most, cap=cap)
-        print(f"calibration: {name}", file=sys.stderr)
-    fitted = fit_monotone(
-        ranker.scores(rows), np.array([r.tokens for r in rows]), np.array([r.complete for r in rows]), knots=24
-    )
+    for source, (models, cap) in CALIBRATION.items():
+        for model in models:
+            rows += read_rows(data / f"{source}__{model}.jsonl.gz", ROWS_PER_SOURCE // len(models), cap=cap)
+        print(f"calibration: {source}", file=sys.stderr)
+    complete = np.array([r.complete for r in rows])
+    print(f"calibration: {len(rows)} rows, {int((~complete).sum())} cut short", file=sys.stderr)
+    fitted = fit_monotone(ranker.scores(rows), np.array([r.tokens for r in rows]), complete, knots=KNOTS)
     return {
         "knots": [
             {
@@ -116,7 +132,7 @@ def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
             for k in fitted.knots
         ],
         "mean_expected": round(fitted.mean_expected, 1),
-        "source": ", ".join(name for name, _, _ in CALIBRATION),
+        "source": ", ".join(f"{source}__{model}" for source, (models, _) in CALIBRATION.items() for model in models),
     }
 
 

@@ -10,7 +10,11 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rankd.artifact import default_ranker_path, load_artifact
+from rankd.quality.counts import tau_b
 from rankd.tokenise import Truncation
 from rankd.training.calibrate import Scored, tau_of
 from rankd.training.rows import Row, read_rows
@@ -48,8 +52,27 @@ def long_rows(ranker: Scored, rows: list[Row], most: int, limit: int) -> list[Ro
     return found
 
 
+def gains(scores: NDArray[np.float64], tokens: NDArray[np.float64], draws: int = 300) -> NDArray[np.float64]:
+    """How much more tau each choice has than the first: row 0 on all prompts, the others on resamples of them.
+
+    Args:
+        scores: [choices, prompts].
+        tokens: lengths, [prompts].
+        draws: resamples; the same ones for all choices, so that what they share cancels out.
+    """
+    random = np.random.default_rng(0)
+    n = len(tokens)
+    samples = [np.arange(n), *(random.integers(0, n, n) for _ in range(draws))]
+    taus = np.array([[tau_b(row[i], tokens[i]) or 0.0 for row in scores] for i in samples])
+    gained: NDArray[np.float64] = taus - taus[:, :1]
+    return gained
+
+
 def main() -> int:
-    """Print tau on long prompts, a row per file and a column per choice (tokens in all: head + tail)."""
+    """Print tau on long prompts, a row per file and a column per choice (tokens in all: head + tail).
+
+    Last the gain over the first choice, averaged over the files that the ranker was not trained on.
+    """
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="directory with the .jsonl.gz files")
     parser.add_argument("--ranker", type=Path, default=default_ranker_path(), help="default: the bundled one")
@@ -61,16 +84,24 @@ def main() -> int:
     limit = min(m for m, _, _ in CHOICES)
     print("| file | seen in training | long prompts | " + " | ".join(f"{m}: {h}+{t}" for m, h, t in CHOICES) + " | ± |")
     print("|---|---|---|" + "---|" * (len(CHOICES) + 1))
+    unseen: list[NDArray[np.float64]] = []
     for name, seen in FILES:
         rows = long_rows(whole, read_rows(arguments.data / f"{name}.jsonl.gz", 20_000), arguments.rows, limit)
         start = f"| {name} | {'yes' if seen else 'no'} | {len(rows)} | "
         if len(rows) < _FEWEST:
             print(start + " | ".join("too few" for _ in CHOICES) + " | |", flush=True)
             continue
-        taus = " | ".join(f"{tau_of(r.scores(rows), rows)[0]:.3f}" for r in rankers)
+        scores = np.array([r.scores(rows) for r in rankers])
+        taus = " | ".join(f"{tau_of(s, rows)[0]:.3f}" for s in scores)
+        if not seen:
+            unseen.append(gains(scores, np.array([float(r.tokens) for r in rows])))
         # The spread of tau where there is no association; near enough for taus this small.
         error = math.sqrt(2 * (2 * len(rows) + 5) / (9 * len(rows) * (len(rows) - 1)))
         print(start + taus + f" | {error:.3f} |", flush=True)
+    if unseen:
+        mean = np.mean(unseen, axis=0)
+        cells = " | ".join(f"{m:+.3f} ± {e:.3f}" for m, e in zip(mean[0], mean[1:].std(axis=0), strict=True))
+        print(f"| gain over the first, unseen files | no | | {cells} | |")
     return 0
 
 

@@ -6,19 +6,29 @@ import html
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
+import structlog
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from rankd.config import split_address
 from rankd.errors import ConfigError
+from rankd.privacy import describe_error
 
+_log = structlog.get_logger("rankd")
 _MOST_CONNECTIONS = 32
 _SLOWEST_REQUEST = 5.0
-"""Seconds a client may take to send its request."""
+"""Seconds a client may be silent."""
+_LONGEST_CONNECTION = 10.0
+"""Seconds for all of a request and its answer: a client that sends a byte now and then is never silent."""
+
+_TEXT = "text/plain; charset=utf-8"
 
 Snapshot = Callable[[], dict[str, Any]]
 """Gives ``ready`` (bool), ``reason`` (str) and ``facts`` (label to text); called in a server thread."""
@@ -46,7 +56,7 @@ class HttpServer:
         except OSError as error:
             raise ConfigError(f"metrics (RANKD_METRICS): cannot listen on {address}: {error.strerror}") from None
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="rankd-http", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="rankd-http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -58,25 +68,43 @@ class HttpServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64
     block_on_close = False
     # A second daemon must not share the port.
     allow_reuse_port = False
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._places = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        self._open: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
         super().__init__(address, handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
+    def server_bind(self) -> None:
+        # HTTPServer's own looks the host name up, which takes seconds where there is no DNS.
+        TCPServer.server_bind(self)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            room = len(self._open) < _MOST_CONNECTIONS
+            if room:
+                self._open[request] = time.monotonic() + _LONGEST_CONNECTION
+        if room:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        now = time.monotonic()
+        # Under the lock, so that the handler's thread cannot close a socket, and another open with its number, first.
+        with self._lock:
+            for request in [r for r, end in self._open.items() if end < now]:
+                del self._open[request]
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event."""
@@ -91,24 +119,48 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("?", 1)[0]
+        try:
+            answer = self._answer(path)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a page, a probe must get an answer
+            _log.error("internal_error", method=f"GET {path}", **describe_error(error))
+            answer = 500, b"internal error in rankd; its log has the trace\n", _TEXT
+        self._send(*answer)
+
+    def _answer(self, path: str) -> tuple[int, bytes, str]:
+        """Status, body and content type."""
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            self._send(200, encode(self.registry), content_type)
-        elif path == "/livez":
-            self._send(200, b'{"live": true}\n', "application/json")
-        elif path == "/readyz":
+            return 200, encode(self.registry), content_type
+        if path == "/livez":
+            return 200, b'{"live": true}\n', "application/json"
+        if path == "/readyz":
             state = self.snapshot()
             body = json.dumps({"ready": state["ready"], "reason": state["reason"]}) + "\n"
-            self._send(200 if state["ready"] else 503, body.encode(), "application/json")
-        elif path == "/":
-            self._send(200, page(self.snapshot()).encode(), "text/html; charset=utf-8")
-        else:
-            self._send(404, b"rankd serves /, /metrics, /livez and /readyz\n", "text/plain; charset=utf-8")
+            return 200 if state["ready"] else 503, body.encode(), "application/json"
+        if path == "/":
+            return 200, page(self.snapshot()).encode(), "text/html; charset=utf-8"
+        return 404, b"rankd serves /, /metrics, /livez and /readyz\n", _TEXT
 
     do_HEAD = do_GET  # noqa: N815 - the name is http.server's
 
-    def _send(self, status: int, body: bytes, content_type: str) -> None:
+    def _refuse(self) -> None:
+        self._send(405, b"GET and HEAD only\n", _TEXT, Allow="GET, HEAD")
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815 - as above
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no HTTP. http.server's own page would show what was sent."""
+        del message, explain
+        # What it could not parse, it did not set.
+        self.command = getattr(self, "command", None) or "GET"
+        self.close_connection = True
+        self._send(code, b"bad request\n", _TEXT)
+
+    def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
 from pathlib import Path
 
 import grpc
+import structlog
 
 from rankd.config import Tls
 from rankd.errors import ConfigError
+
+_log = structlog.get_logger("rankd")
 
 
 def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
@@ -16,35 +21,100 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
     The files are read again for new connections after they changed, so that certificates can be renewed in place.
 
     Raises:
-        ConfigError: a file is missing, empty or no PEM.
+        ConfigError: a file is missing, unreadable, empty or no PEM, or certificate and key do not belong together.
     """
     if tls.certificate is None or tls.private_key is None:
         return None
-    # Both are read once here, so that a wrong file is an error at start.
-    first = _configuration(tls)
+    renewal = _Renewal(tls)
+    return grpc.dynamic_ssl_server_credentials(
+        renewal.first, renewal.fetch, require_client_authentication=tls.client_ca is not None
+    )
 
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
-        try:
-            return _configuration(tls)
-        except ConfigError:
-            return None  # a renewal under way; keep what there is
 
-    return grpc.dynamic_ssl_server_credentials(first, fetch, require_client_authentication=tls.client_ca is not None)
+class _Renewal:
+    """Follows the files. grpc asks before every handshake, in threads of its own."""
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        self._paths = [path for path in (tls.certificate, tls.private_key, tls.client_ca) if path is not None]
+        self._lock = threading.Lock()
+        # Before the files are read: a change meanwhile is then seen as one.
+        self._seen = self._stamp()
+        self.first = _configuration(tls)
+
+    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """What the files hold now; None where they are as before, or cannot be used."""
+        with self._lock:
+            stamp = self._stamp()
+            if stamp == self._seen:
+                return None
+            self._seen = stamp
+            try:
+                configuration = _configuration(self._tls)
+            except ConfigError as error:
+                # Perhaps only one of two files is in place yet. The next change is looked at again.
+                _log.warning("certificate_unusable", reason=str(error))
+                return None
+        _log.info("certificate_renewed")
+        return configuration
+
+    def _stamp(self) -> list[tuple[int, int, int] | None]:
+        stamps: list[tuple[int, int, int] | None] = []
+        for path in self._paths:
+            try:
+                status = path.stat()
+                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
+            except OSError:
+                stamps.append(None)
+        return stamps
 
 
 def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+    assert tls.certificate is not None
+    assert tls.private_key is not None
     certificate = _read(tls.certificate, "tls.certificate", b"CERTIFICATE")
     key = _read(tls.private_key, "tls.private_key", b"PRIVATE KEY")
-    roots = _read(tls.client_ca, "tls.client_ca", b"CERTIFICATE") if tls.client_ca is not None else None
+    # grpc would say no more than that it cannot bind.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _check_roots(context, tls.certificate, "tls.certificate")
+    try:
+        context.load_cert_chain(tls.certificate, tls.private_key, password=_no_password)
+    except _EncryptedError:
+        raise ConfigError(f"tls.private_key: {tls.private_key} is encrypted; give a key without a password") from None
+    except (ssl.SSLError, OSError):
+        raise ConfigError(
+            f"tls.private_key: {tls.private_key} is no readable key, or not the one of {tls.certificate} "
+            "(tls.certificate)"
+        ) from None
+    roots = None
+    if tls.client_ca is not None:
+        roots = _read(tls.client_ca, "tls.client_ca", b"CERTIFICATE")
+        _check_roots(context, tls.client_ca, "tls.client_ca")
     return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
 
 
-def _read(path: Path | None, setting: str, kind: bytes) -> bytes:
-    assert path is not None
+class _EncryptedError(Exception):
+    """The key needs a password; OpenSSL would ask for it on the terminal."""
+
+
+def _no_password() -> bytes:
+    raise _EncryptedError
+
+
+def _check_roots(context: ssl.SSLContext, path: Path, setting: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except (ssl.SSLError, OSError):
+        raise ConfigError(f"{setting}: {path} holds a PEM certificate that cannot be decoded") from None
+
+
+def _read(path: Path, setting: str, kind: bytes) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{setting}: {path} cannot be read: {error.strerror}") from None
+    if not data.strip():
+        raise ConfigError(f"{setting}: {path} is empty")
     if b"-----BEGIN" not in data or kind not in data:
         raise ConfigError(f"{setting}: {path} holds no PEM {kind.decode().lower()}")
     return data

@@ -1,13 +1,17 @@
 """A connected trace from client to model, found in a real OTLP receiver; and nothing private in it."""
 
 import json
+import logging
+import time
 from concurrent import futures
 from urllib.request import urlopen
 
 import grpc
 import pytest
+import structlog
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -15,7 +19,30 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from rankd_client import Completed, Item, RankClient
 from wire import item, rank_stub, request
 
+from rankd.telemetry import METRICS
+
 SECRETS = ("sesame-prompt", "sesame-id")
+
+
+class MetricsReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):
+    """Keeps the metrics it gets."""
+
+    def __init__(self):
+        self.requests = []
+
+    def Export(self, request, context):  # noqa: N802
+        del context
+        self.requests.append(request)
+        return metrics_service_pb2.ExportMetricsServiceResponse()
+
+    def metrics(self):
+        return [
+            metric
+            for export in list(self.requests)
+            for resource in export.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
 
 
 class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
@@ -23,8 +50,10 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
 
     def __init__(self):
         self.requests = []
+        self.measured = MetricsReceiver()
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
+        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(self.measured, self._server)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
 
@@ -74,7 +103,6 @@ def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, st
     process = start_process(
         environment={
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
-            "OTEL_METRICS_EXPORTER": "none",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
     )
@@ -107,12 +135,63 @@ def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, st
         assert span.links[0].trace_id == served.trace_id
         assert span.links[0].span_id == served.span_id
     refused = next(s for s in ours if s.name == rank and attributes(s)["rpc.response.status_code"] != "OK")
-    assert attributes(refused)["error.type"] == "INVALID_ARGUMENT"
-    said = "".join(process.lines) + metrics + "".join(str(s) for s in ours)
+    # By the conventions, what a caller did wrong is no error of the server.
+    assert attributes(refused) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": rank,
+        "rpc.response.status_code": "INVALID_ARGUMENT",
+    }
+    assert refused.status.code == refused.status.STATUS_CODE_UNSET
+    sent_metrics = {m.name for m in receiver.measured.metrics()}
+    assert {"rpc.server.call.duration", "rankd.items", "rankd.stage.duration", "rankd.guard.mode"} <= sent_metrics
+    assert sent_metrics <= set(METRICS)
+    said = "".join(process.lines) + metrics + "".join(str(s) for s in ours) + str(receiver.measured.requests)
     for secret in SECRETS:
         assert secret not in said
 
 
+def test_the_standard_sampler_is_obeyed(receiver, start_process):
+    """With parents deciding, an unsampled call is not sent, and a sampled one is."""
+    process = start_process(
+        environment={
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
+            "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+            "OTEL_SERVICE_NAME": "rank-test",
+        }
+    )
+    with grpc.insecure_channel(process.target) as channel:
+        for trace_id, flags in (("a" * 32, "00"), ("b" * 32, "01")):
+            header = ("traceparent", f"00-{trace_id}-b7ad6b7169203331-{flags}")
+            rank_stub(channel).Rank(request(item("a", f"long {flags}")), timeout=5, metadata=(header,))
+        rank_stub(channel).Rank(request(item("a", "long")), timeout=5)
+    assert process.terminate() == 0
+    spans = receiver.spans("rank-test")
+    assert {s.trace_id.hex() for s in spans} == {"b" * 32}
+    assert {"rankd.v1.RankService/Rank", "order"} <= {s.name for s in spans}
+
+
+def test_a_dead_collector_does_not_hold_up_the_shutdown(start_process):
+    """With nobody at the endpoint a daemon that drains is gone within seconds, with status 0."""
+    process = start_process(environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
+    with grpc.insecure_channel(process.target) as channel:
+        rank_stub(channel).Rank(request(item("a", "long")), timeout=5)
+    began = time.monotonic()
+    assert process.terminate() == 0
+    assert time.monotonic() - began < 8
+
+
+@pytest.fixture
+def _logging_as_before():
+    """Later tests do not log into this one's captured stderr."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("_logging_as_before")
 def test_logs_carry_the_callers_trace(start_daemon, capfd):
     """A log event within a call has the caller's trace id, though nothing is sampled or exported here."""
     from rankd.logs import configure_logs

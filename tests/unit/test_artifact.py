@@ -9,6 +9,9 @@ from make_artifact import make_artifact
 
 from rankd.artifact import MANIFEST, MODEL, TOKENIZER, default_ranker_path, load_artifact, sha256_of, write_manifest
 from rankd.errors import ArtifactError
+from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
+from rankd.registry import WARM_UP_PROMPTS
+from rankd.tokenise import Tokeniser, Truncation
 
 FILES = [MANIFEST, MODEL, TOKENIZER]
 
@@ -81,7 +84,10 @@ def test_bundled_ranker_is_whole():
 @pytest.mark.parametrize("where", ["nowhere", MODEL, "a\0b"])
 def test_not_a_directory(ranker, where):
     """A path that is missing, a file, or no path at all is NOT_A_DIRECTORY."""
-    assert refused(ranker / where).reason == "NOT_A_DIRECTORY"
+    error = refused(ranker / where)
+    assert error.reason == "NOT_A_DIRECTORY"
+    assert str(ranker / where) in str(error)
+    assert f"give one that holds {MANIFEST}" in str(error)
 
 
 def test_path_too_long(ranker):
@@ -105,6 +111,7 @@ def test_missing_file(ranker, name, how):
     error = refused(ranker)
     assert error.reason == "MISSING_FILE"
     assert str(ranker / name) in str(error)
+    assert all(needed in str(error) for needed in FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -113,7 +120,8 @@ def test_empty_file(ranker, name):
     (ranker / name).write_bytes(b"")
     error = refused(ranker)
     assert error.reason == "EMPTY_FILE"
-    assert name in str(error)
+    assert str(ranker / name) in str(error)
+    assert "copy the directory again" in str(error)
 
 
 @pytest.mark.parametrize("name", [*FILES, ""])
@@ -154,6 +162,7 @@ def test_bad_hash(ranker, name):
     assert name in str(error)
     assert expected in str(error)
     assert sha256_of(ranker / name) in str(error)
+    assert "copy the directory again" in str(error)
 
 
 def test_links_are_followed_and_hashed(ranker, tmp_path):
@@ -272,3 +281,115 @@ def test_nothing_is_written_where_fields_are_wrong(ranker):
         write_manifest(ranker, {"version": "2"})
     assert (ranker / MANIFEST).read_bytes() == before
     assert sorted(p.name for p in ranker.iterdir()) == sorted(FILES)
+
+
+def start(path):
+    """What a daemon does with a directory before it serves: read, tokenise, create the session, warm up."""
+    artifact = load_artifact(path)
+    manifest = artifact.manifest
+    cut = manifest.truncation
+    tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
+    spec = ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, cut.max_tokens)
+    model = OnnxModel(spec, SessionOptions("cpu", threads=1))
+    warm_up(model, tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS]), max_batch_tokens=128)
+    return tokeniser, model
+
+
+def fails_to_start(path):
+    with pytest.raises(ArtifactError) as caught:
+        start(path)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def rehash(ranker):
+    """Vouch for the files as they are now, so that only what reads them can object."""
+    write_manifest(ranker, {k: v for k, v in fields_of(ranker).items() if k not in ("manifest_version", "sha256")})
+
+
+@pytest.mark.parametrize(("knob", "reason"), [("nan", "NAN_SCORES"), ("constant", "CONSTANT_SCORES")])
+def test_useless_scores_are_found_at_warm_up(tmp_path, knob, reason):
+    """A model of the right shape that ranks nothing does not come into service."""
+    path = make_artifact(tmp_path / "r", **{knob: True})
+    load_artifact(path)  # the directory itself is in order
+    error = fails_to_start(path)
+    assert error.reason == reason
+    assert "score" in str(error)
+
+
+@pytest.mark.parametrize("declared", [("input_ids",), ("input_ids", "attention_mask", "token_type_ids")])
+def test_inputs_declared_are_not_the_real_ones(tmp_path, declared):
+    """The message names the file, both sides and the remedy."""
+    path = make_artifact(tmp_path / "r", declared_inputs=declared)
+    error = fails_to_start(path)
+    assert error.reason == "BAD_INPUTS"
+    assert str(path / MODEL) in str(error)
+    assert str(list(declared)) in str(error)
+    assert "attention_mask" in str(error)
+    assert "correct the manifest's inputs" in str(error)
+
+
+@pytest.mark.parametrize("spoil", [lambda _: b"not a model", lambda data: data[: len(data) // 2]], ids=["junk", "cut"])
+def test_corrupt_model_with_the_right_hash(ranker, spoil):
+    """A hash vouches for bytes, not for a model: onnxruntime's refusal is BAD_MODEL and names the file."""
+    (ranker / MODEL).write_bytes(spoil((ranker / MODEL).read_bytes()))
+    rehash(ranker)
+    error = fails_to_start(ranker)
+    assert error.reason == "BAD_MODEL"
+    assert str(ranker / MODEL) in str(error)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"version": "1.0", "model": {"type": "Nonsense"}}', "{"])
+def test_bad_tokenizer_with_the_right_hash(ranker, text):
+    """A tokenizer that ``tokenizers`` cannot read is BAD_TOKENIZER and names the file."""
+    (ranker / TOKENIZER).write_text(text)
+    rehash(ranker)
+    error = fails_to_start(ranker)
+    assert error.reason == "BAD_TOKENIZER"
+    assert str(ranker / TOKENIZER) in str(error)
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    """Scores of the bundled ranker, each prompt alone: a batch would change them a little."""
+    tokeniser, model = start(default_ranker_path())
+    return lambda prompt: float(model.run(*pad(tokeniser.encode([tokeniser.cut(prompt)])))[0])
+
+
+LONG = "Write a detailed essay of 2000 words about the causes of the First World War, with examples."
+SHORT = "What is the capital of France? Answer in one word."
+
+
+def test_bundled_ranker_tells_long_from_short(bundled):
+    """By far more than batch mates can change (.4), and its calibration says so in tokens."""
+    assert bundled(LONG) > bundled(SHORT) + 1.0
+    calibration = load_artifact(default_ranker_path()).calibration()
+    assert calibration.expected(bundled(LONG)) > 2 * calibration.expected(bundled(SHORT))
+
+
+@pytest.mark.parametrize("end", ["head", "tail"])
+def test_bundled_ranker_reads_head_and_tail(bundled, end):
+    """What stands at either end of a long prompt moves its score; what stands in the middle is not read."""
+    context = "The committee met on Tuesday and noted the report. " * 200
+
+    def score(request, where):
+        parts = {"head": [request, context], "tail": [context, request], "middle": [context, request, context]}
+        return bundled(" ".join(parts[where]))
+
+    assert score(LONG, end) > score(SHORT, end) + 0.3
+    assert score(LONG, "middle") == score(SHORT, "middle")
+
+
+def test_bundled_figures_are_what_they_are_said_to_be():
+    """``measured_tau`` is the median over unseen data sets, each counting once, and the description says so."""
+    from statistics import fmean, median
+
+    manifest = load_artifact(default_ranker_path()).manifest
+    unseen = [m for m in manifest.measurements if not m.trained_on]
+    sets = {m.dataset for m in unseen}
+    taus = [fmean(m.kendall_tau for m in unseen if m.dataset == name) for name in sets]
+    assert manifest.measured_tau == pytest.approx(median(taus), abs=1e-4)
+    assert "median" in manifest.description
+    assert not sets & {d.name for d in manifest.data}
+    assert all(m.dataset in {d.name for d in manifest.data} for m in manifest.measurements if m.trained_on)
+    assert len(manifest.calibration.knots) == 32

@@ -84,6 +84,29 @@ def test_any_completions_give_a_map(rows):
     assert expected.max() <= tokens.max() + 1e-6
 
 
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.tuples(st.one_of(finite, st.floats()), st.integers(0, 1000)), min_size=1, max_size=80))
+def test_no_score_stops_the_learning(rows):
+    """Scores come from strangers: huge, tiny, adjacent or NaN, they give a map of numbers, or leave the prior."""
+    prior = Calibration((Knot(0, 10.0, 8.0, 20.0),), 10.0)
+    scores, tokens = (np.array(c) for c in zip(*rows, strict=True))
+    fitted = fit_monotone(scores.astype(float), tokens, np.ones(len(tokens), dtype=bool), prior=prior, knots=4)
+    expected = fitted.expected(np.array([-1e308, -1.0, 0.0, 1.0, 1e308]))
+    assert np.isfinite(expected).all()
+    assert (np.diff(expected) >= 0).all()
+    assert 0 <= expected.min() <= expected.max() <= max(1000.0, tokens.max())
+
+
+def test_one_hostile_report_does_not_stop_the_learning():
+    """A score near the largest float made the mean of its bin infinite, and every fit after it fail."""
+    scores, tokens = curve(4000)
+    scores[:16] = 1.7e308
+    fitted = fit_monotone(scores, tokens, np.ones(len(tokens), dtype=bool))
+    np.testing.assert_allclose(fitted.expected(np.array([0.0])), np.exp(4.08), rtol=0.1)
+
+
 @pytest.mark.parametrize(
     ("knots", "words"),
     [

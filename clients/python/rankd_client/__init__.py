@@ -3,6 +3,7 @@
 from rankd_client.aio import AsyncRankClient
 from rankd_client.client import RankClient
 from rankd_client.ordering import Policy
+from rankd_client.stream import AsyncRankStream, RankStream
 from rankd_client.types import (
     Completed,
     Item,
@@ -16,11 +17,13 @@ from rankd_client.types import (
 
 __all__ = [
     "AsyncRankClient",
+    "AsyncRankStream",
     "Completed",
     "Item",
     "Policy",
     "QualityReport",
     "RankClient",
+    "RankStream",
     "RankdUnavailableError",
     "Ranked",
     "RankedQueue",

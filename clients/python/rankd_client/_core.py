@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
 import time
-import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 
-from rankd_client.ordering import Policy, order_queue
+from rankd_client.ordering import Ordering, Policy, order_queue
 from rankd_client.types import ClientStats, Completed, Item, Ranked, RankedQueue, ReportResult, TlsConfig
 from rankd_client.v1 import completion_pb2, prediction_pb2, rank_pb2
 
@@ -30,12 +31,12 @@ MAX_BYTES = 3_500_000
 """Bytes of one request; grpc's default limit is 4 MiB, and what goes over it looks like overload."""
 MAX_ITEMS = 16_384
 
-_TO_PROTO = {
+TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
     Policy.SCORE: prediction_pb2.POLICY_SCORE,
     Policy.DUE: prediction_pb2.POLICY_DUE,
 }
-FROM_PROTO = {v: k for k, v in _TO_PROTO.items()}
+FROM_PROTO = {v: k for k, v in TO_PROTO.items()}
 _FCFS = prediction_pb2.POLICY_FCFS
 _FINISH = {
     "stop": completion_pb2.FINISH_REASON_STOP,
@@ -45,10 +46,46 @@ _FINISH = {
     "in_progress": completion_pb2.FINISH_REASON_IN_PROGRESS,
 }
 _LATEST = 253402300799.0
+_LONGEST_DURATION = 315_576_000_000.0
+_MAX_ID_BYTES = 256
+_SECONDS_PER_ITEM = 5e-6
+"""What reading an answer takes on this side."""
+_MOST_CHARACTERS = 250_000
+"""Of a prompt: at most 1 MB of UTF-8, within the daemon's default limit of 1 MiB."""
+_LONGEST_TEXT = 300
+_TELLING = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+"""Codes whose text is kept. Under others a server may repeat an exception's text, and with it a prompt."""
 
 
 class BadAnswerError(Exception):
-    """An answer that does not hold every request exactly once."""
+    """An answer that cannot be read, or does not hold every request exactly once."""
+
+
+class StreamEndedError(Exception):
+    """The daemon ended a stream without an error."""
+
+
+NO_ANSWER = (grpc.RpcError, grpc.aio.UsageError, BadAnswerError, ValueError)
+"""What a question without fallback fails with: the call, a closed channel, an answer that makes no sense."""
+
+
+def readable(answer: Any) -> Any:
+    """An answer as it is; grpc's asyncio side gives None for bytes that are no message.
+
+    Raises:
+        BadAnswerError: it is none.
+    """
+    if answer is None:
+        raise BadAnswerError("the daemon's answer is no message of this protocol")
+    return answer
 
 
 def credentials(tls: TlsConfig) -> grpc.ChannelCredentials:
@@ -74,16 +111,23 @@ class Queue:
 
         Raises:
             ValueError: naming the item and field that the caller must correct.
+            TypeError: an item is none, or its prompt is no text.
         """
         self.now = time.time() if now is None else now
         self.items = [Item(i) if isinstance(i, str) else i for i in items]
-        self.ids = [i.request_id if i.request_id is not None else uuid.uuid4().hex for i in self.items]
+        for index, item in enumerate(self.items):
+            if not isinstance(item, Item) or not (item.prompt is None or isinstance(item.prompt, str)):
+                raise TypeError(f"items[{index}]: must be a string or an Item whose prompt is a string or None")
+        made_up = iter(_made_up_ids(sum(i.request_id is None for i in self.items)))
+        self.ids = [next(made_up) if i.request_id is None else i.request_id for i in self.items]
         self.arrival = [self.now if i.arrival is None else i.arrival for i in self.items]
         if len(set(self.ids)) != len(self.ids):
             raise ValueError("request_id: two items have the same; ids must be unique within a queue")
         for index, (item, request_id, arrival) in enumerate(zip(self.items, self.ids, self.arrival, strict=True)):
             if not request_id:
                 raise ValueError(f"items[{index}].request_id: must not be empty; leave it out to get one made up")
+            if len(_utf8(request_id, f"items[{index}].request_id")) > _MAX_ID_BYTES:
+                raise ValueError(f"items[{index}].request_id: is over {_MAX_ID_BYTES} bytes")
             if not (math.isfinite(arrival) and 0 <= arrival <= _LATEST):
                 raise ValueError(f"items[{index}].arrival: must be seconds since the epoch, not {arrival!r}")
             if not (0 <= item.max_tokens < 2**32 and 0 <= item.generated_tokens < 2**32):
@@ -94,7 +138,7 @@ class Queue:
         requests = [self._empty(model, policy)]
         size = 0
         for item, request_id, arrival in zip(self.items, self.ids, self.arrival, strict=True):
-            message = _message(item, request_id, arrival)
+            message = message_of(item, request_id, arrival)
             length = message.ByteSize() + 8
             if requests[-1].items and (size + length > MAX_BYTES or len(requests[-1].items) >= MAX_ITEMS):
                 requests.append(self._empty(model, policy))
@@ -105,86 +149,136 @@ class Queue:
 
     def _empty(self, model: str, policy: Policy | None) -> rank_pb2.RankRequest:
         request = rank_pb2.RankRequest(model=model)
-        _set_time(request.now, self.now)
+        set_time(request.now, self.now)
         if policy is not None:
-            request.policy = _TO_PROTO[policy]
+            request.policy = TO_PROTO[policy]
         return request
 
     def answer(self, responses: Sequence[rank_pb2.RankResponse]) -> RankedQueue:
         """Read the daemon's answers; several are merged by serving key, then arrival, then id.
 
         Raises:
-            BadAnswerError: they do not hold every request exactly once.
+            BadAnswerError: they do not hold every request exactly once, or what they hold makes no order.
         """
         place = {request_id: index for index, request_id in enumerate(self.ids)}
         rows = [(item, response) for response in responses for item in response.items]
         if len(rows) != len(self.ids) or {item.request_id for item, _ in rows} != place.keys():
             raise BadAnswerError("the daemon's answer does not hold every request exactly once")
+        policy, first = _common_policy(responses)
+        keys = None
+        if any(FROM_PROTO.get(r.policy) is not policy for r in responses):
+            # Due times and arrival times do not mix into one order: all of it goes by arrival.
+            keys = dict(zip(self.ids, self._by_arrival().serving_key.tolist(), strict=True))
         if len(responses) > 1:
-            rows.sort(key=lambda r: (r[0].serving_key, self.arrival[place[r[0].request_id]], r[0].request_id.encode()))
-        # Parts can differ in policy, as when a deadline came between them: the weakest word is the whole's.
-        first = next((r for r in responses if r.reason), responses[0])
-        fell_back = any(FROM_PROTO.get(r.policy) is Policy.FCFS for r in responses)
-        policy = Policy.FCFS if fell_back else FROM_PROTO.get(first.policy)
-        if policy is None:
-            raise BadAnswerError("the daemon answered with a policy that this client does not know")
+            rows.sort(key=lambda r: self._rank_of(r[0], place, keys))
+        why = {id(r): reason_name(r.reason) if r.policy == _FCFS else "" for r in responses}
         ranked = tuple(
             Ranked(
-                position=position,
-                request_id=item.request_id,
-                index=place[item.request_id],
-                serving_key=item.serving_key,
-                prediction=item.prediction if item.HasField("prediction") else None,
-                reason=reason_name(item.reason or (response.reason if response.policy == _FCFS else 0)),
-                needs_prompt=item.needs_prompt,
+                position,
+                item.request_id,
+                place[item.request_id],
+                keys[item.request_id] if keys else item.serving_key,
+                checked(item.prediction) if item.HasField("prediction") else None,
+                reason_name(item.reason) if item.reason else why[id(response)],
+                item.needs_prompt,
             )
             for position, (item, response) in enumerate(rows, 1)
         )
         return RankedQueue(ranked, policy, reason_name(first.reason), first.ranker_version)
 
+    def _rank_of(
+        self, item: rank_pb2.RankedItem, place: dict[str, int], keys: dict[str, int] | None
+    ) -> tuple[int, float, bytes]:
+        request_id = item.request_id
+        key = keys[request_id] if keys else item.serving_key
+        return key, self.arrival[place[request_id]], request_id.encode()
+
+    def wait(self, left: float) -> float:
+        """How long to wait for an answer where ``left`` seconds remain: in time to read it, or to do without."""
+        return max(0.001, left - min(_SECONDS_PER_ITEM * len(self.ids), left / 4))
+
     def fallback(self, reason: str) -> RankedQueue:
         """The queue in arrival order."""
-        nothing = np.full(len(self.ids), np.nan)
-        ordering = order_queue(
-            Policy.FCFS,
-            self.ids,
-            np.array(self.arrival, dtype=np.float64),
-            score=nothing,
-            expected=nothing,
-            patience=0.0,
-        )
+        ordering = self._by_arrival()
         ranked = tuple(
             Ranked(position, self.ids[i], i, int(ordering.serving_key[i]), self.items[i].prediction, reason)
             for position, i in enumerate(ordering.order.tolist(), 1)
         )
         return RankedQueue(ranked, Policy.FCFS, reason, "", failed=True)
 
+    def _by_arrival(self) -> Ordering:
+        return by_arrival(self.ids, self.arrival)
 
-def explain(error: Exception) -> tuple[str, str]:
+
+def by_arrival(ids: Sequence[str], arrival: Sequence[float]) -> Ordering:
+    """First come, first served."""
+    nothing = np.full(len(ids), np.nan)
+    times = np.array(arrival, dtype=np.float64)
+    return order_queue(Policy.FCFS, ids, times, score=nothing, expected=nothing, patience=0.0)
+
+
+def checked(prediction: prediction_pb2.Prediction) -> prediction_pb2.Prediction:
+    """A prediction as the daemon gave it.
+
+    Raises:
+        BadAnswerError: it says something that is no number.
+    """
+    if not (math.isfinite(prediction.score) and math.isfinite(prediction.expected_token_count)):
+        raise BadAnswerError("the daemon's answer holds a prediction that is not finite")
+    return prediction
+
+
+def _common_policy(responses: Sequence[rank_pb2.RankResponse]) -> tuple[Policy, rank_pb2.RankResponse]:
+    """The policy that the parts of an answer follow together, and the part that speaks for all.
+
+    Parts can differ, as when a deadline came between them: where one is in arrival order, all are.
+    """
+    first = next((r for r in responses if r.reason), responses[0])
+    policies = {FROM_PROTO.get(r.policy) for r in responses}
+    policy = Policy.FCFS if Policy.FCFS in policies else FROM_PROTO.get(first.policy)
+    if policy is None or None in policies:
+        raise BadAnswerError("the daemon answered with a policy that this client does not know")
+    if policy is not Policy.FCFS and len({(r.policy, r.ranker_version) for r in responses}) > 1:
+        # A new ranker or policy came into service between the parts; their keys are not comparable.
+        raise BadAnswerError("the daemon answered the parts of one queue by different rankers or policies")
+    return policy, first
+
+
+def explain(error: BaseException) -> tuple[str, str]:
     """A failure as (reason, text)."""
     if isinstance(error, BadAnswerError):
         return "bad_answer", str(error)
+    if isinstance(error, StreamEndedError):
+        return "unavailable", "the daemon ended the stream"
     code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else None
+    if isinstance(error, asyncio.CancelledError | grpc.FutureCancelledError):
+        return "error:CANCELLED", "the client was closed"
     if isinstance(error, TimeoutError | grpc.FutureTimeoutError) or code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "timeout", "no answer within the deadline"
     if isinstance(code, grpc.StatusCode):
-        text = (error.details() or "").splitlines()[:1] if hasattr(error, "details") else []
+        details = getattr(error, "details", None) if code in _TELLING else None
+        text = (details() or "").splitlines()[:1] if details is not None else []
         reason = "unavailable" if code is grpc.StatusCode.UNAVAILABLE else f"error:{code.name}"
-        return reason, text[0] if text else code.name
+        return reason, text[0][:_LONGEST_TEXT] if text else code.name
     return f"error:{type(error).__name__}", type(error).__name__
 
 
 def count(stats: ClientStats, queue: RankedQueue, error: str = "") -> RankedQueue:
     """Note how a call went; gives the queue back."""
+    note(stats, queue.reason, error)
+    return queue
+
+
+def note(stats: ClientStats, reason: str, error: str = "") -> None:
+    """Note how a call went."""
     with stats.lock:
         stats.calls += 1
-        if queue.reason:
-            stats.fallbacks[queue.reason] += 1
+        if reason:
+            stats.fallbacks[reason] += 1
         else:
             stats.ranked += 1
         if error:
             stats.last_error = error
-    return queue
 
 
 def reports(model: str, completions: Iterable[Completed]) -> tuple[list[tuple[list[int], Any]], int]:
@@ -204,7 +298,7 @@ def reports(model: str, completions: Iterable[Completed]) -> tuple[list[tuple[li
         length = message.ByteSize() + 8
         if size + length > MAX_BYTES or len(out[-1][0]) >= MAX_ITEMS:
             request = completion_pb2.ReportCompletionsRequest(model=model)
-            _set_time(request.now, now)
+            set_time(request.now, now)
             out.append(([], request))
             size = 0
         out[-1][0].append(index)
@@ -235,15 +329,15 @@ def report_result(parts: Sequence[tuple[list[int], Any]], skipped: int, error: s
     )
 
 
-def _message(item: Item, request_id: str, arrival: float) -> rank_pb2.RankItem:
+def message_of(item: Item, request_id: str, arrival: float) -> rank_pb2.RankItem:
     message = rank_pb2.RankItem(
-        request_id=_utf8(request_id), max_token_count=item.max_tokens, generated_token_count=item.generated_tokens
+        request_id=request_id, max_token_count=item.max_tokens, generated_token_count=item.generated_tokens
     )
     if item.prompt is not None:
-        message.prompt = _utf8(item.prompt)
+        message.prompt = _text(_shortened(item.prompt))
     if item.prediction is not None:
         message.prediction.CopyFrom(item.prediction)
-    _set_time(message.arrival_time, arrival)
+    set_time(message.arrival_time, arrival)
     return message
 
 
@@ -254,21 +348,32 @@ def _completion(done: Completed, index: int) -> completion_pb2.Completion:
     if not 0 <= done.output_tokens < 2**32:
         raise ValueError(f"completions[{index}].output_tokens: must be in 0 to 2**32 - 1")
     message = completion_pb2.Completion(
-        request_id=_utf8(done.request_id),
+        request_id=_text(done.request_id),
         prediction=done.prediction,
         output_token_count=done.output_tokens,
         finish_reason=finish,
         length_is_complete=done.length_is_complete,
     )
     if done.arrival is not None:
-        _set_time(message.arrival_time, done.arrival)
+        if not 0 <= done.arrival <= _LATEST:
+            raise ValueError(f"completions[{index}].arrival: must be seconds since the epoch, not {done.arrival!r}")
+        set_time(message.arrival_time, done.arrival)
     for name, seconds in (("queue_duration", done.queue_seconds), ("total_duration", done.total_seconds)):
         if seconds is not None and math.isfinite(seconds):
-            _set_time(getattr(message, name), max(0.0, seconds))
+            set_time(getattr(message, name), min(max(0.0, seconds), _LONGEST_DURATION))
     return message
 
 
-def _utf8(text: str) -> str:
+def _shortened(prompt: str) -> str:
+    """Beginning and end of a prompt that is over the daemon's limit: refused, it would cost the whole queue its rank.
+
+    A ranker reads far less of it.
+    """
+    half = _MOST_CHARACTERS // 2
+    return prompt if len(prompt) <= _MOST_CHARACTERS else prompt[:half] + prompt[-half:]
+
+
+def _text(text: str) -> str:
     """Text that protobuf takes: lone surrogates, which are no Unicode text, are replaced."""
     try:
         text.encode()
@@ -277,7 +382,22 @@ def _utf8(text: str) -> str:
     return text
 
 
-def _set_time(message: Any, seconds: float) -> None:
+def _utf8(text: str, field: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Replaced, it would not be the id that comes back.
+        raise ValueError(f"{field}: must be Unicode text, without lone surrogates") from None
+
+
+def _made_up_ids(count: int) -> list[str]:
+    """Random ids that rise: of requests that arrived together, the one passed in first goes first."""
+    noise = os.urandom(16 * count).hex()
+    return sorted(noise[at : at + 32] for at in range(0, len(noise), 32))
+
+
+def set_time(message: Any, seconds: float) -> None:
+    """Set a Timestamp or a Duration."""
     whole = math.floor(seconds)
     message.seconds = whole
     message.nanos = min(999_999_999, int((seconds - whole) * 1e9))

@@ -9,11 +9,12 @@ from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import OPTIONS, Queue, count, credentials, explain, report_result, reports
+from rankd_client._core import NO_ANSWER, OPTIONS, Queue, count, credentials, explain, readable, report_result, reports
 from rankd_client._quality import report_of
 from rankd_client._trace import client_span
 from rankd_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from rankd_client.ordering import Policy
+from rankd_client.stream import AsyncRankStream, StreamCore
 from rankd_client.types import (
     ClientStats,
     Completed,
@@ -46,7 +47,8 @@ class AsyncRankClient:
             self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         else:
             self._channel = grpc.aio.secure_channel(target, credentials(tls), options=OPTIONS)
-        self._rank = rank_pb2_grpc.RankServiceStub(self._channel).Rank
+        ranks = rank_pb2_grpc.RankServiceStub(self._channel)
+        self._rank, self._stream = ranks.Rank, ranks.RankStream
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
         self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
 
@@ -55,22 +57,29 @@ class AsyncRankClient:
 
         Raises:
             ValueError: two items have the same id, or a field is impossible; nothing was sent.
+            TypeError: an item is none, or its prompt is no text.
         """
         end = time.monotonic() + (self._timeout if timeout is None else timeout)
         queue = Queue(items)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:
-                left = max(0.001, end - time.monotonic())
+                left = queue.wait(end - time.monotonic())
                 calls = [self._rank(r, timeout=left, metadata=metadata) for r in requests]
                 try:
-                    return count(self.stats, queue.answer(await asyncio.gather(*calls)))
+                    return count(self.stats, queue.answer([readable(a) for a in await asyncio.gather(*calls)]))
                 finally:
                     for call in calls:
                         call.cancel()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, it must not cost a request
+            raise_if_cancelled(error)
             reason, text = explain(error)
             return count(self.stats, queue.fallback(reason), text)
+
+    def stream(self) -> AsyncRankStream:
+        """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
+        core = StreamCore(self.stats, self._model, self._policy)
+        return AsyncRankStream(self._stream, core, self._timeout)
 
     async def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
@@ -85,8 +94,10 @@ class AsyncRankClient:
             with client_span("rankd.v1.CompletionService/ReportCompletions") as metadata:
                 for indices, request in requests:
                     left = max(0.001, end - time.monotonic())
-                    parts.append((indices, await self._report(request, timeout=left, metadata=metadata)))
-        except Exception as error:  # noqa: BLE001 - a lost report must not cost the engine anything
+                    answer = await self._report(request, timeout=left, metadata=metadata)
+                    parts.append((indices, readable(answer)))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a lost report must cost nothing
+            raise_if_cancelled(error)
             return report_result(parts, skipped, ": ".join(explain(error)))
         return report_result(parts, skipped, "")
 
@@ -97,8 +108,12 @@ class AsyncRankClient:
             RankdUnavailableError: the daemon did not answer.
         """
         try:
-            return report_of(await self._quality.GetQuality(quality_pb2.GetQualityRequest(), timeout=timeout))
-        except grpc.RpcError as error:
+            with client_span("rankd.v1.QualityService/GetQuality") as metadata:
+                request = quality_pb2.GetQualityRequest()
+                answer = await self._quality.GetQuality(request, timeout=timeout, metadata=metadata)
+                return report_of(readable(answer))
+        except (*NO_ANSWER, asyncio.CancelledError) as error:
+            raise_if_cancelled(error)
             raise RankdUnavailableError(": ".join(explain(error))) from None
 
     async def watch_quality(self, interval: float = 1.0) -> AsyncIterator[QualityReport]:
@@ -109,14 +124,17 @@ class AsyncRankClient:
         """
         request = quality_pb2.WatchQualityRequest()
         request.interval.FromNanoseconds(round(interval * 1e9))
-        call = self._quality.WatchQuality(request)
+        call = None
         try:
+            call = self._quality.WatchQuality(request)
             async for answer in call:
-                yield report_of(answer)
-        except grpc.RpcError as error:
+                yield report_of(readable(answer))
+        except (*NO_ANSWER, asyncio.CancelledError) as error:
+            raise_if_cancelled(error)
             raise RankdUnavailableError(": ".join(explain(error))) from None
         finally:
-            call.cancel()
+            if call is not None:
+                call.cancel()
 
     async def close(self) -> None:
         """Close the channel."""
@@ -127,3 +145,10 @@ class AsyncRankClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def raise_if_cancelled(error: BaseException) -> None:
+    """Raise a cancellation of the running task on; a closed channel ends its calls by an error of the same type."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+        raise error

@@ -54,7 +54,7 @@ class Calibration:
             if not np.isfinite(values).all() or min(values) < 0 or (np.diff(values) < 0).any():
                 raise ValueError(f"{name} must be finite, at least 0 and never decrease from knot to knot")
         scores = [k.score for k in self.knots]
-        if not np.isfinite(scores).all() or (np.diff(scores) <= 0).any():
+        if not np.isfinite(scores).all() or any(a >= b for a, b in pairwise(scores)):
             raise ValueError("score must be finite and increase strictly from knot to knot")
         if not (np.isfinite(self.mean_expected) and self.mean_expected >= 0):
             raise ValueError("mean_expected must be finite and at least 0")
@@ -97,7 +97,7 @@ def fit_monotone(
     all bins; made monotone by pooling adjacent violators (Ayer et al. 1955), weighted by completions.
 
     Args:
-        scores: finite scores, [n].
+        scores: scores, [n]; rows without a finite one are left out.
         tokens: lengths, or lower bounds of them where not ``complete``, [n].
         complete: whether the length is known, [n].
         prior: what was believed before; None where nothing was.
@@ -110,14 +110,15 @@ def fit_monotone(
     Raises:
         ValueError: there is neither a completion nor a prior.
     """
-    order = np.argsort(scores, kind="stable")
+    # NaN and infinities sort last; with them gone, any scores give a map: reports come from strangers.
+    order = np.argsort(np.where(np.isfinite(scores), scores, np.nan), kind="stable")[: np.isfinite(scores).sum()]
     scores, lengths, known = scores[order], tokens[order].astype(np.float64), complete[order]
     bins = _bins(scores, knots)
     if not bins:
         if prior is None:
             raise ValueError("there is neither a completion nor a prior to learn from")
         return prior
-    centres = np.array([scores[a:b].mean() for a, b in bins])
+    centres = np.array([_centre(scores[a:b]) for a, b in bins])
     counts = np.array([b - a for a, b in bins], dtype=np.float64)
     rows = np.array([_restricted(lengths[a:b], known[a:b]) for a, b in bins])
     if prior is not None:
@@ -127,7 +128,8 @@ def fit_monotone(
             if values is not None:
                 rows[:, column] = (counts * rows[:, column] + own * values) / (counts + own)
     mean = float((rows[:, 0] * counts).sum() / counts.sum())
-    fitted = np.column_stack([pool_adjacent_violators(rows[:, c], counts) for c in range(3)])
+    weights = counts if prior is None else counts + prior_weight / len(bins)
+    fitted = np.column_stack([pool_adjacent_violators(rows[:, c], weights) for c in range(3)])
     points = tuple(
         Knot(float(s), float(e), float(p50), float(max(p50, p90)))
         for s, (e, p50, p90) in zip(centres, fitted, strict=True)
@@ -171,6 +173,16 @@ def _bins(scores: FloatArray, most: int) -> list[tuple[int, int]]:
     )
     cuts = [0, *[int(c) for c in inner if 0 < c < n], n]
     return list(pairwise(cuts))
+
+
+def _centre(scores: FloatArray) -> float:
+    """The mean of a bin's sorted scores, kept within them against rounding; the middle one where sums overflow.
+
+    Within them, the centres of bins that share no score increase strictly.
+    """
+    if max(-scores[0], scores[-1]) > np.finfo(np.float64).max / len(scores):
+        return float(scores[len(scores) // 2])
+    return float(min(max(scores.mean(), scores[0]), scores[-1]))
 
 
 def _restricted(tokens: FloatArray, complete: NDArray[np.bool_]) -> tuple[float, float, float]:

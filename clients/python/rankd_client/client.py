@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import OPTIONS, Queue, count, credentials, explain, report_result, reports
+from rankd_client._core import NO_ANSWER, OPTIONS, Queue, count, credentials, explain, report_result, reports
 from rankd_client._quality import report_of
 from rankd_client._trace import client_span
 from rankd_client.ordering import Policy
+from rankd_client.stream import RankStream, StreamCore
 from rankd_client.types import (
     ClientStats,
     Completed,
@@ -55,7 +56,8 @@ class RankClient:
             self._channel = grpc.insecure_channel(target, options=OPTIONS)
         else:
             self._channel = grpc.secure_channel(target, credentials(tls), options=OPTIONS)
-        self._rank = rank_pb2_grpc.RankServiceStub(self._channel).Rank
+        ranks = rank_pb2_grpc.RankServiceStub(self._channel)
+        self._rank, self._stream = ranks.Rank, ranks.RankStream
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
         self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
 
@@ -67,6 +69,7 @@ class RankClient:
 
         Raises:
             ValueError: two items have the same id, or a field is impossible; nothing was sent.
+            TypeError: an item is none, or its prompt is no text.
         """
         end = time.monotonic() + (self._timeout if timeout is None else timeout)
         queue = Queue(items)
@@ -74,7 +77,7 @@ class RankClient:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:
                 calls = [
-                    self._rank.future(r, timeout=max(0.001, end - time.monotonic()), metadata=metadata)
+                    self._rank.future(r, timeout=queue.wait(end - time.monotonic()), metadata=metadata)
                     for r in requests
                 ]
                 try:
@@ -85,6 +88,11 @@ class RankClient:
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             reason, text = explain(error)
             return count(self.stats, queue.fallback(reason), text)
+
+    def stream(self) -> RankStream:
+        """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
+        core = StreamCore(self.stats, self._model, self._policy)
+        return RankStream(self._stream, core, self._timeout)
 
     def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
@@ -111,8 +119,10 @@ class RankClient:
             RankdUnavailableError: the daemon did not answer.
         """
         try:
-            return report_of(self._quality.GetQuality(quality_pb2.GetQualityRequest(), timeout=timeout))
-        except grpc.RpcError as error:
+            with client_span("rankd.v1.QualityService/GetQuality") as metadata:
+                request = quality_pb2.GetQualityRequest()
+                return report_of(self._quality.GetQuality(request, timeout=timeout, metadata=metadata))
+        except NO_ANSWER as error:
             raise RankdUnavailableError(": ".join(explain(error))) from None
 
     def watch_quality(self, interval: float = 1.0) -> Iterator[QualityReport]:
@@ -123,14 +133,16 @@ class RankClient:
         """
         request = quality_pb2.WatchQualityRequest()
         request.interval.FromNanoseconds(round(interval * 1e9))
-        call = self._quality.WatchQuality(request)
+        call = None
         try:
+            call = self._quality.WatchQuality(request)
             for answer in call:
                 yield report_of(answer)
-        except grpc.RpcError as error:
+        except NO_ANSWER as error:
             raise RankdUnavailableError(": ".join(explain(error))) from None
         finally:
-            call.cancel()
+            if call is not None:
+                call.cancel()
 
     def close(self) -> None:
         """Close the channel."""

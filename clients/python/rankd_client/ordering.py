@@ -24,6 +24,8 @@ _MILLI_TOKENS = 1000.0
 _MICRO_SCORES = 1e6
 _LARGEST_KEY = float(2**62)
 """Keys are clamped well inside of int64, where float64 still converts without overflow."""
+_LARGEST_PATIENCE = 1e12
+"""Seconds per token; finite, so that a length of 0 stays due on arrival under any patience."""
 
 
 class Policy(enum.Enum):
@@ -73,8 +75,9 @@ def order_queue(
         expected: expected lengths in tokens, NaN where there is none, [n].
         generated: tokens produced so far, a lower bound of the length, [n].
         max_tokens: most tokens allowed, 0 for unknown, [n].
-        patience: seconds of waiting per expected token (theta).
-        prior_expected: length in tokens of a request of which nothing is known; default: the median of the queue.
+        patience: seconds of waiting per expected token (theta); 0 where it is negative or NaN.
+        prior_expected: length in tokens of a request of which nothing is known; default, and where it is negative or
+            not finite: the median of the queue.
         scores_comparable: False where scores come from different rankers; then only ``expected`` is compared.
 
     Returns:
@@ -88,13 +91,13 @@ def order_queue(
         if not known.all():
             prior = _prior(prior_expected, lengths[known])
             lengths = np.where(known, lengths, _bounded(np.full(len(lengths), prior), generated, max_tokens))
-        key = _to_key((arrival + max(patience, 0.0) * lengths) * _MS)
+        key = _to_key(arrival + _patience(patience) * lengths, _MS)
     elif (
         policy is Policy.SCORE and (scored := _score_key(score, lengths, prior_expected, scores_comparable)) is not None
     ):
         key = scored
     else:
-        policy, key = Policy.FCFS, _to_key(arrival * _MS)
+        policy, key = Policy.FCFS, _to_key(arrival, _MS)
     return Ordering(_sorted(key, arrival, request_ids), key, policy)
 
 
@@ -105,23 +108,24 @@ def _score_key(
     scored = np.isfinite(score)
     known = ~np.isnan(lengths)
     if known.any() and (not comparable or not (scored & ~known).any()):
-        return _to_key(np.where(known, lengths, _prior(prior, lengths[known])) * _MILLI_TOKENS)
+        return _to_key(np.where(known, lengths, _prior(prior, lengths[known])), _MILLI_TOKENS)
     if comparable and scored.any():
-        return _to_key(np.where(scored, score, np.median(score[scored])) * _MICRO_SCORES)
+        score = np.minimum(np.maximum(score, -_LARGEST_KEY), _LARGEST_KEY)
+        return _to_key(np.where(scored, score, np.median(score[scored])), _MICRO_SCORES)
     return None
 
 
 def _lengths(expected: FloatArray, generated: FloatArray | None, max_tokens: FloatArray | None) -> FloatArray:
     """Expected lengths within what is certain of each request; NaN where there is none."""
-    # NaN compares false: what is absent, negative or infinite is left out in one go.
-    return _bounded(np.where((expected >= 0) & (expected < np.inf), expected, np.nan), generated, max_tokens)
+    # NaN compares false: what is absent, negative or beyond any key is left out in one go.
+    return _bounded(np.where((expected >= 0) & (expected < _LARGEST_KEY), expected, np.nan), generated, max_tokens)
 
 
 def _bounded(lengths: FloatArray, generated: FloatArray | None, max_tokens: FloatArray | None) -> FloatArray:
     if max_tokens is not None:
         lengths = np.where(max_tokens > 0, np.minimum(lengths, max_tokens), lengths)
     # What was produced already is certain; it wins over a cap that it contradicts.
-    return lengths if generated is None else np.maximum(lengths, _finite(generated))
+    return lengths if generated is None else np.maximum(lengths, np.minimum(_finite(generated), _LARGEST_KEY))
 
 
 def _finite(values: FloatArray) -> FloatArray:
@@ -130,13 +134,18 @@ def _finite(values: FloatArray) -> FloatArray:
 
 
 def _prior(prior: float | None, lengths: FloatArray) -> float:
-    return float(np.median(lengths)) if prior is None or not np.isfinite(prior) else prior
+    return float(np.median(lengths)) if prior is None or not 0 <= prior < _LARGEST_KEY else prior
 
 
-def _to_key(values: FloatArray) -> NDArray[np.int64]:
-    # minimum and maximum rather than clip, which takes longer than the rest for short queues.
-    bounded = np.minimum(np.maximum(_finite(values), -_LARGEST_KEY), _LARGEST_KEY)
-    return np.floor(bounded).astype(np.int64)
+def _patience(patience: float) -> float:
+    return min(patience, _LARGEST_PATIENCE) if patience > 0 else 0.0
+
+
+def _to_key(values: FloatArray, scale: float) -> NDArray[np.int64]:
+    # minimum and maximum rather than clip, which takes longer than the rest for short queues; before scaling, so that
+    # nothing overflows.
+    largest = _LARGEST_KEY / scale
+    return np.floor(np.minimum(np.maximum(_finite(values), -largest), largest) * scale).astype(np.int64)
 
 
 def _sorted(key: NDArray[np.int64], arrival: FloatArray, request_ids: Sequence[str]) -> NDArray[np.intp]:
@@ -148,8 +157,9 @@ def _sorted(key: NDArray[np.int64], arrival: FloatArray, request_ids: Sequence[s
     if not tied.any():
         return order
     edges = np.diff(np.concatenate(([False], tied, [False])).astype(np.int8))
+    # Plain lists from here on: thousands of short runs cost a numpy call each otherwise.
+    places = order.tolist()
     for start, end in zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True):
-        run = order[start : end + 1]
-        # UTF-8 sorts as code points do, so that clients in any language agree.
-        order[start : end + 1] = sorted(run.tolist(), key=lambda i: request_ids[i].encode("utf-8", "surrogatepass"))
-    return order
+        # Python compares text by code point, which is how its UTF-8 sorts: clients in any language agree.
+        places[start : end + 1] = sorted(places[start : end + 1], key=request_ids.__getitem__)
+    return np.array(places, dtype=np.intp)

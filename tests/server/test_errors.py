@@ -1,0 +1,290 @@
+"""How calls end: statuses and details, what metrics say of them, refusals, and what is served where."""
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from urllib.request import urlopen
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
+from rankd_client.v1 import admin_pb2, rank_pb2
+from wire import admin_stub, details, ids, item, rank_stub, request
+
+from rankd.errors import (
+    ArtifactError,
+    FieldViolation,
+    InferenceError,
+    InvalidRequestError,
+    NotFoundError,
+    ProviderError,
+    QuotaError,
+    UnavailableError,
+)
+from rankd.telemetry import Telemetry
+from rankd.transport.errors import BUG_TEXT, DOMAIN
+from rankd.transport.interceptors import CallInterceptor
+from rankd.transport.ratelimit import RateLimit
+
+SECRET = "sesame-prompt"
+GARBAGE = b"\xff\xff\xff"
+BAD_TEXT = b"\x0a\x02\xff\xfe"  # field 1, a string that is no UTF-8
+
+
+class Seen(Telemetry):
+    """Keeps what is said of calls: method, status, error type."""
+
+    def __init__(self):
+        super().__init__("0")
+        self.calls = []
+
+    def call(self, method, status, seconds, error_type):
+        self.calls.append((method.rpartition("/")[2], status, error_type))
+        super().call(method, status, seconds, error_type)
+
+
+@asynccontextmanager
+async def serving(service="rankd.test.T", rate=None, **methods):
+    """A server with our interceptor; gives a channel, the interceptor and what telemetry saw."""
+    seen = Seen()
+    interceptor = CallInterceptor(seen, rate or RateLimit(0, 1))
+    server = grpc.aio.server(interceptors=[interceptor])
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, methods)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel, interceptor, seen
+    await server.stop(0)
+
+
+async def eventually(condition):
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+async def failing(channel, method="Call", **options):
+    with pytest.raises(grpc.RpcError) as raised:
+        await channel.unary_unary(f"/rankd.test.T/{method}")(b"", **({"timeout": 5} | options))
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason", "detail"),
+    [
+        (InvalidRequestError([FieldViolation("items[0]", "x")]), "INVALID_ARGUMENT", "INVALID_FIELD", "BadRequest"),
+        (NotFoundError("no such ranker"), "NOT_FOUND", "NOT_FOUND", None),
+        (QuotaError("too fast", 0.25), "RESOURCE_EXHAUSTED", "RATE_LIMITED", "RetryInfo"),
+        (UnavailableError("draining", 2.0), "UNAVAILABLE", "NOT_SERVING", "RetryInfo"),
+        (ArtifactError("HASH", "wrong hash"), "FAILED_PRECONDITION", "RANKER_UNUSABLE", None),
+        (ProviderError("no cuda"), "FAILED_PRECONDITION", "RANKER_UNUSABLE", None),
+        (InferenceError("failed"), "INTERNAL", "BUG", None),
+        (ValueError(SECRET), "INTERNAL", "BUG", None),
+    ],
+)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_domain_errors_become_statuses(error, code, reason, detail, streaming):
+    """Each error has its status, ErrorInfo and details, in unary calls and streams; bugs have a fixed text."""
+
+    async def unary(_request, _context):
+        raise error
+
+    async def stream(requests, _context):
+        async for _ in requests:
+            raise error
+            yield
+
+    async def run():
+        methods = {
+            "Call": grpc.unary_unary_rpc_method_handler(unary),
+            "Stream": grpc.stream_stream_rpc_method_handler(stream),
+        }
+        async with serving(**methods) as (channel, _, seen):
+            if streaming:
+                with pytest.raises(grpc.RpcError) as raised:
+                    await channel.stream_stream("/rankd.test.T/Stream")(iter([b""]), timeout=5).read()
+                failed = raised.value
+            else:
+                failed = await failing(channel)
+            await eventually(lambda: seen.calls)
+            return failed, seen.calls
+
+    failed, calls = asyncio.run(run())
+    assert failed.code().name == code
+    found = details(failed)
+    assert (found["ErrorInfo"].reason, found["ErrorInfo"].domain) == (reason, DOMAIN)
+    assert set(found) == {"ErrorInfo"} | ({detail} if detail else set())
+    if detail == "RetryInfo":
+        assert found["RetryInfo"].retry_delay.ToTimedelta().total_seconds() == error.retry_after
+    if reason == "BUG":
+        assert failed.details() == BUG_TEXT
+    error_type = {"INTERNAL": type(error).__name__, "UNAVAILABLE": "UNAVAILABLE"}.get(code)
+    assert calls == [("Stream" if streaming else "Call", code, error_type)]
+
+
+def test_metrics_tell_how_a_call_really_ended():
+    """Aborts, statuses set by hand, expired deadlines, cancellations and unknown methods (protocol.md, trap 6)."""
+
+    async def aborts(_request, context):
+        await context.abort(grpc.StatusCode.ABORTED, "no")
+
+    async def sets(_request, context):
+        context.set_code(grpc.StatusCode.OUT_OF_RANGE)
+        return b""
+
+    async def sleeps(_request, _context):
+        await asyncio.sleep(30)
+
+    async def run():
+        methods = {"Aborts": aborts, "Sets": sets, "Sleeps": sleeps}
+        handlers = {name: grpc.unary_unary_rpc_method_handler(m) for name, m in methods.items()}
+        async with serving(**handlers) as (channel, interceptor, seen):
+            assert (await failing(channel, "Aborts")).code() is grpc.StatusCode.ABORTED
+            assert (await failing(channel, "Sets")).code() is grpc.StatusCode.OUT_OF_RANGE
+            for _ in range(20):  # now and then the caller's clock is first
+                await failing(channel, "Sleeps", timeout=0.02)
+            await failing(channel, "Nothing")
+            await eventually(lambda: len(seen.calls) == 23)
+            given_up = channel.unary_unary("/rankd.test.T/Sleeps")(b"")
+            await eventually(lambda: interceptor.in_flight == 1)
+            given_up.cancel()
+            await eventually(lambda: len(seen.calls) == 24)
+            assert interceptor.in_flight == 0
+            return seen.calls
+
+    calls = asyncio.run(run())
+    assert set(calls) == {
+        ("Aborts", "ABORTED", None),
+        ("Sets", "OUT_OF_RANGE", None),
+        ("Sleeps", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
+        ("_OTHER", "UNIMPLEMENTED", "UNIMPLEMENTED"),
+        ("Sleeps", "CANCELLED", None),
+    }
+    assert calls.count(("Sleeps", "CANCELLED", None)) == 1
+
+
+def test_a_cancelled_stream_leaves_nothing_behind(caplog):
+    """A stream that its caller cancels is counted once, is no longer in flight, and OpenTelemetry logs no failure."""
+
+    async def floods(_request, _context):
+        while True:
+            yield b"x" * 1_000_000
+
+    async def run():
+        async with serving(Floods=grpc.unary_stream_rpc_method_handler(floods)) as (channel, interceptor, seen):
+            for n in range(3):
+                call = channel.unary_stream("/rankd.test.T/Floods")(b"")
+                await call.read()
+                call.cancel()
+                await eventually(lambda n=n: len(seen.calls) == n + 1)
+            assert interceptor.in_flight == 0
+            return seen.calls
+
+    with caplog.at_level(logging.WARNING, "opentelemetry"):
+        assert asyncio.run(run()) == [("Floods", "CANCELLED", None)] * 3
+    assert not [r for r in caplog.records if r.name.startswith("opentelemetry")]
+
+
+@pytest.mark.parametrize("garbage", [GARBAGE, BAD_TEXT])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "rankd.v1.RankService/Rank",
+        "rankd.v1.RankService/RankStream",
+        "rankd.v1.QualityService/WatchQuality",
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_undecodable_requests_are_the_callers_fault(daemon, method, garbage):
+    """Bytes that are no message get INVALID_ARGUMENT with ErrorInfo from every method, of every arity."""
+
+    def call(channel):
+        if "Stream" in method or "Reflection" in method:
+            return list(channel.stream_stream(f"/{method}")(iter([garbage]), timeout=5))
+        if "Watch" in method:
+            return list(channel.unary_stream(f"/{method}")(garbage, timeout=5))
+        return channel.unary_unary(f"/{method}")(garbage, timeout=5)
+
+    with daemon.channel() as channel, pytest.raises(grpc.RpcError) as raised:
+        call(channel)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT, raised.value.details()
+    assert details(raised.value)["ErrorInfo"].reason == "INVALID_FIELD"
+
+
+def test_administration_stays_on_its_own_listener(start_daemon):
+    """What the admin listener served before is not to be found on the public one (they share an interceptor)."""
+    daemon = start_daemon()
+    for _ in range(2):
+        with daemon.channel(daemon.admin_target) as channel:
+            assert admin_stub(channel).ListRankers(admin_pb2.ListRankersRequest(), timeout=5).rankers
+        with daemon.channel() as channel, pytest.raises(grpc.RpcError) as raised:
+            admin_stub(channel).ListRankers(admin_pb2.ListRankersRequest(), timeout=5)
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_open_health_watches_do_not_hold_a_drain(start_daemon):
+    """Clients that watch health, as Go's do by default, hear of the drain and do not make it last for its grace."""
+    daemon = start_daemon(drain_delay=0.3, drain_timeout=20.0)
+    with daemon.channel() as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        began = time.monotonic()
+        daemon.stop()
+        assert time.monotonic() - began < 5
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.RpcError) as raised:
+            next(watch)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_draining_daemon_refuses_new_calls_but_not_health(start_daemon):
+    """New calls are told when to come back; a health check is still answered."""
+    daemon = start_daemon()
+    daemon.call(daemon.app.interceptor.drain)
+    with daemon.channel() as channel:
+        with pytest.raises(grpc.RpcError) as raised:
+            rank_stub(channel).Rank(request(item("a", "w1")), timeout=5)
+        assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    found = details(raised.value)
+    assert found["ErrorInfo"].reason == "NOT_SERVING"
+    assert found["RetryInfo"].retry_delay.ToMilliseconds() > 0
+
+
+def test_callers_beyond_their_rate_are_told_when_to_come_back(start_daemon):
+    """The burst is served, the next call gets RESOURCE_EXHAUSTED and RetryInfo, and is counted; health is exempt."""
+    daemon = start_daemon(limits={"calls_per_second": 0.5, "call_burst": 3})
+    with daemon.channel() as channel:
+        for _ in range(3):
+            assert ids(rank_stub(channel).Rank(request(item("a", "w1")), timeout=5)) == ["a"]
+        with pytest.raises(grpc.RpcError) as raised:
+            rank_stub(channel).Rank(rank_pb2.RankRequest(), timeout=5)
+        for _ in range(5):
+            assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    found = details(raised.value)
+    assert found["ErrorInfo"].reason == "RATE_LIMITED"
+    assert 0 < found["RetryInfo"].retry_delay.ToMilliseconds() <= 2000
+    families = text_string_to_metric_families(urlopen(daemon.http + "/metrics").read().decode())
+    assert [f.samples[0].value for f in families if f.name == "rankd_rate_limited"] == [1]
+
+
+def test_rates_are_each_callers_own_and_bounded_in_number():
+    """A bucket refills with time, one caller's does not empty another's, and there is a most of them."""
+    rate = RateLimit(per_second=2.0, burst=2)
+    assert [rate.take("a", 0.0) for _ in range(3)] == [0.0, 0.0, 0.5]
+    assert rate.take("b", 0.0) == 0.0
+    assert rate.take("a", 0.25) == 0.25
+    assert rate.take("a", 0.5) == 0.0
+    assert rate.take("a", 0.4) > 0  # a clock that goes back gives nothing
+    for n in range(10_000):
+        rate.take(str(n), 1.0)
+    assert len(rate._buckets) <= 4096
+    off = RateLimit(per_second=0.0, burst=1)
+    assert not off.enabled
+    assert [off.take("a", 0.0) for _ in range(5)] == [0.0] * 5
