@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from rankd_client.v1 import quality_pb2 as rankd_dot_v1_dot_quality__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14rankd/v1/admin.proto\x12\x08rankd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16rankd/v1/quality.proto\"\x92\x01\n\x06Ranker\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\x12\x12\n\nin_service\x18\x02 \x01(\x08\x12\x10\n\x08previous\x18\x03 \x01(\x08\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x19\n\x0cmeasured_tau\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_measured_tau\"\x14\n\x12ListRankersRequest\"8\n\x13ListRankersResponse\x12!\n\x07rankers\x18\x01 \x03(\x0b\x32\x10.rankd.v1.Ranker\"!\n\x11LoadRankerRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"6\n\x12LoadRankerResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\".\n\x14PromoteRankerRequest\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\"9\n\x15PromoteRankerResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\"\x17\n\x15RollbackRankerRequest\":\n\x16RollbackRankerResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\"\x88\x01\n\x0fPinGuardRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eranker_version\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.rankd.v1.GuardMode\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\x10PinGuardResponse\x12$\n\x05guard\x18\x01 \x01(\x0b\x32\x15.rankd.v1.GuardStatus\":\n\x11UnpinGuardRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eranker_version\x18\x02 \x01(\t\":\n\x12UnpinGuardResponse\x12$\n\x05guard\x18\x01 \x01(\x0b\x32\x15.rankd.v1.GuardStatus2\xd6\x03\n\x0c\x41\x64minService\x12J\n\x0bListRankers\x12\x1c.rankd.v1.ListRankersRequest\x1a\x1d.rankd.v1.ListRankersResponse\x12G\n\nLoadRanker\x12\x1b.rankd.v1.LoadRankerRequest\x1a\x1c.rankd.v1.LoadRankerResponse\x12P\n\rPromoteRanker\x12\x1e.rankd.v1.PromoteRankerRequest\x1a\x1f.rankd.v1.PromoteRankerResponse\x12S\n\x0eRollbackRanker\x12\x1f.rankd.v1.RollbackRankerRequest\x1a .rankd.v1.RollbackRankerResponse\x12\x41\n\x08PinGuard\x12\x19.rankd.v1.PinGuardRequest\x1a\x1a.rankd.v1.PinGuardResponse\x12G\n\nUnpinGuard\x12\x1b.rankd.v1.UnpinGuardRequest\x1a\x1c.rankd.v1.UnpinGuardResponseB[\n\x0c\x64\x65v.rankd.v1B\nAdminProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14rankd/v1/admin.proto\x12\x08rankd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16rankd/v1/quality.proto\"\xbc\x01\n\x06Ranker\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\x12\x12\n\nin_service\x18\x02 \x01(\x08\x12\x10\n\x08previous\x18\x03 \x01(\x08\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x19\n\x0cmeasured_tau\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12(\n\x06shadow\x18\x07 \x01(\x0b\x32\x18.rankd.v1.ShadowProgressB\x0f\n\r_measured_tau\"\x82\x01\n\x0eShadowProgress\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cscored_count\x18\x02 \x01(\x04\x12\x18\n\x10\x63ompletion_count\x18\x03 \x01(\r\x12\x15\n\rdropped_count\x18\x04 \x01(\x04\"\x90\x01\n\x0cJudgeOptions\x12\x12\n\x05model\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06margin\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1c\n\x14min_completion_count\x18\x03 \x01(\r\x12$\n\x08\x65vidence\x18\x04 \x01(\x0e\x32\x12.rankd.v1.EvidenceB\x08\n\x06_modelB\t\n\x07_margin\"s\n\rRankerFigures\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\x12\x1f\n\x03tau\x18\x02 \x01(\x0b\x32\x12.rankd.v1.Estimate\x12)\n\rrealised_gain\x18\x03 \x01(\x0b\x32\x12.rankd.v1.Estimate\"\xeb\x03\n\tJudgement\x12\"\n\x07verdict\x18\x01 \x01(\x0e\x32\x11.rankd.v1.Verdict\x12$\n\x08\x65vidence\x18\x02 \x01(\x0e\x32\x12.rankd.v1.Evidence\x12*\n\tcandidate\x18\x03 \x01(\x0b\x32\x17.rankd.v1.RankerFigures\x12+\n\nin_service\x18\x04 \x01(\x0b\x32\x17.rankd.v1.RankerFigures\x12*\n\x0etau_difference\x18\x05 \x01(\x0b\x32\x12.rankd.v1.Estimate\x12\x34\n\x18realised_gain_difference\x18\x06 \x01(\x0b\x32\x12.rankd.v1.Estimate\x12\x18\n\x10\x63ompletion_count\x18\x07 \x01(\r\x12\x16\n\x0e\x63\x65nsored_count\x18\x08 \x01(\r\x12\x1a\n\x12\x64\x65\x63ided_pair_share\x18\t \x01(\x01\x12\x0e\n\x06margin\x18\n \x01(\x01\x12\x1c\n\x14min_completion_count\x18\x0b \x01(\r\x12\x1c\n\x14log_completion_count\x18\x0c \x01(\r\x12\x1f\n\x17shadow_completion_count\x18\r \x01(\r\x12\x1e\n\x16older_completion_count\x18\x0e \x01(\r\"\x14\n\x12ListRankersRequest\"O\n\x13ListRankersResponse\x12!\n\x07rankers\x18\x01 \x03(\x0b\x32\x10.rankd.v1.Ranker\x12\x15\n\rregistry_path\x18\x02 \x01(\t\"!\n\x11LoadRankerRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"6\n\x12LoadRankerResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\"-\n\x13UnloadRankerRequest\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\"\x16\n\x14UnloadRankerResponse\",\n\x12StartShadowRequest\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\"7\n\x13StartShadowResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\"+\n\x11StopShadowRequest\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\"6\n\x12StopShadowResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\"U\n\x12JudgeRankerRequest\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.rankd.v1.JudgeOptions\"h\n\x13JudgeRankerResponse\x12\x14\n\x0cscored_count\x18\x01 \x01(\r\x12\x13\n\x0btotal_count\x18\x02 \x01(\r\x12&\n\tjudgement\x18\x03 \x01(\x0b\x32\x13.rankd.v1.Judgement\"^\n\x14PromoteRankerRequest\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\x12.\n\x0eonly_if_better\x18\x02 \x01(\x0b\x32\x16.rankd.v1.JudgeOptions\"s\n\x15PromoteRankerResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\x12\x10\n\x08promoted\x18\x02 \x01(\x08\x12&\n\tjudgement\x18\x03 \x01(\x0b\x32\x13.rankd.v1.Judgement\"\x17\n\x15RollbackRankerRequest\":\n\x16RollbackRankerResponse\x12 \n\x06ranker\x18\x01 \x01(\x0b\x32\x10.rankd.v1.Ranker\"\x88\x01\n\x0fPinGuardRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eranker_version\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.rankd.v1.GuardMode\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\x10PinGuardResponse\x12$\n\x05guard\x18\x01 \x01(\x0b\x32\x15.rankd.v1.GuardStatus\":\n\x11UnpinGuardRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eranker_version\x18\x02 \x01(\t\":\n\x12UnpinGuardResponse\x12$\n\x05guard\x18\x01 \x01(\x0b\x32\x15.rankd.v1.GuardStatus*]\n\x08\x45vidence\x12\x18\n\x14\x45VIDENCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VIDENCE_COMPLETION_LOG\x10\x01\x12\x1a\n\x16\x45VIDENCE_SHADOW_SCORES\x10\x02*\x92\x01\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_BETTER\x10\x01\x12\x16\n\x12VERDICT_NOT_BETTER\x10\x02\x12\x1f\n\x1bVERDICT_TOO_FEW_COMPLETIONS\x10\x03\x12!\n\x1dVERDICT_TOO_FEW_DECIDED_PAIRS\x10\x04\x32\x88\x06\n\x0c\x41\x64minService\x12J\n\x0bListRankers\x12\x1c.rankd.v1.ListRankersRequest\x1a\x1d.rankd.v1.ListRankersResponse\x12G\n\nLoadRanker\x12\x1b.rankd.v1.LoadRankerRequest\x1a\x1c.rankd.v1.LoadRankerResponse\x12M\n\x0cUnloadRanker\x12\x1d.rankd.v1.UnloadRankerRequest\x1a\x1e.rankd.v1.UnloadRankerResponse\x12J\n\x0bStartShadow\x12\x1c.rankd.v1.StartShadowRequest\x1a\x1d.rankd.v1.StartShadowResponse\x12G\n\nStopShadow\x12\x1b.rankd.v1.StopShadowRequest\x1a\x1c.rankd.v1.StopShadowResponse\x12L\n\x0bJudgeRanker\x12\x1c.rankd.v1.JudgeRankerRequest\x1a\x1d.rankd.v1.JudgeRankerResponse0\x01\x12P\n\rPromoteRanker\x12\x1e.rankd.v1.PromoteRankerRequest\x1a\x1f.rankd.v1.PromoteRankerResponse\x12S\n\x0eRollbackRanker\x12\x1f.rankd.v1.RollbackRankerRequest\x1a .rankd.v1.RollbackRankerResponse\x12\x41\n\x08PinGuard\x12\x19.rankd.v1.PinGuardRequest\x1a\x1a.rankd.v1.PinGuardResponse\x12G\n\nUnpinGuard\x12\x1b.rankd.v1.UnpinGuardRequest\x1a\x1c.rankd.v1.UnpinGuardResponseB[\n\x0c\x64\x65v.rankd.v1B\nAdminProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,32 +35,60 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rankd.v1.admin_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.rankd.v1B\nAdminProtoP\001Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\252\002\010Rankd.V1'
-  _globals['_RANKER']._serialized_start=91
-  _globals['_RANKER']._serialized_end=237
-  _globals['_LISTRANKERSREQUEST']._serialized_start=239
-  _globals['_LISTRANKERSREQUEST']._serialized_end=259
-  _globals['_LISTRANKERSRESPONSE']._serialized_start=261
-  _globals['_LISTRANKERSRESPONSE']._serialized_end=317
-  _globals['_LOADRANKERREQUEST']._serialized_start=319
-  _globals['_LOADRANKERREQUEST']._serialized_end=352
-  _globals['_LOADRANKERRESPONSE']._serialized_start=354
-  _globals['_LOADRANKERRESPONSE']._serialized_end=408
-  _globals['_PROMOTERANKERREQUEST']._serialized_start=410
-  _globals['_PROMOTERANKERREQUEST']._serialized_end=456
-  _globals['_PROMOTERANKERRESPONSE']._serialized_start=458
-  _globals['_PROMOTERANKERRESPONSE']._serialized_end=515
-  _globals['_ROLLBACKRANKERREQUEST']._serialized_start=517
-  _globals['_ROLLBACKRANKERREQUEST']._serialized_end=540
-  _globals['_ROLLBACKRANKERRESPONSE']._serialized_start=542
-  _globals['_ROLLBACKRANKERRESPONSE']._serialized_end=600
-  _globals['_PINGUARDREQUEST']._serialized_start=603
-  _globals['_PINGUARDREQUEST']._serialized_end=739
-  _globals['_PINGUARDRESPONSE']._serialized_start=741
-  _globals['_PINGUARDRESPONSE']._serialized_end=797
-  _globals['_UNPINGUARDREQUEST']._serialized_start=799
-  _globals['_UNPINGUARDREQUEST']._serialized_end=857
-  _globals['_UNPINGUARDRESPONSE']._serialized_start=859
-  _globals['_UNPINGUARDRESPONSE']._serialized_end=917
-  _globals['_ADMINSERVICE']._serialized_start=920
-  _globals['_ADMINSERVICE']._serialized_end=1390
+  _globals['_EVIDENCE']._serialized_start=2482
+  _globals['_EVIDENCE']._serialized_end=2575
+  _globals['_VERDICT']._serialized_start=2578
+  _globals['_VERDICT']._serialized_end=2724
+  _globals['_RANKER']._serialized_start=124
+  _globals['_RANKER']._serialized_end=312
+  _globals['_SHADOWPROGRESS']._serialized_start=315
+  _globals['_SHADOWPROGRESS']._serialized_end=445
+  _globals['_JUDGEOPTIONS']._serialized_start=448
+  _globals['_JUDGEOPTIONS']._serialized_end=592
+  _globals['_RANKERFIGURES']._serialized_start=594
+  _globals['_RANKERFIGURES']._serialized_end=709
+  _globals['_JUDGEMENT']._serialized_start=712
+  _globals['_JUDGEMENT']._serialized_end=1203
+  _globals['_LISTRANKERSREQUEST']._serialized_start=1205
+  _globals['_LISTRANKERSREQUEST']._serialized_end=1225
+  _globals['_LISTRANKERSRESPONSE']._serialized_start=1227
+  _globals['_LISTRANKERSRESPONSE']._serialized_end=1306
+  _globals['_LOADRANKERREQUEST']._serialized_start=1308
+  _globals['_LOADRANKERREQUEST']._serialized_end=1341
+  _globals['_LOADRANKERRESPONSE']._serialized_start=1343
+  _globals['_LOADRANKERRESPONSE']._serialized_end=1397
+  _globals['_UNLOADRANKERREQUEST']._serialized_start=1399
+  _globals['_UNLOADRANKERREQUEST']._serialized_end=1444
+  _globals['_UNLOADRANKERRESPONSE']._serialized_start=1446
+  _globals['_UNLOADRANKERRESPONSE']._serialized_end=1468
+  _globals['_STARTSHADOWREQUEST']._serialized_start=1470
+  _globals['_STARTSHADOWREQUEST']._serialized_end=1514
+  _globals['_STARTSHADOWRESPONSE']._serialized_start=1516
+  _globals['_STARTSHADOWRESPONSE']._serialized_end=1571
+  _globals['_STOPSHADOWREQUEST']._serialized_start=1573
+  _globals['_STOPSHADOWREQUEST']._serialized_end=1616
+  _globals['_STOPSHADOWRESPONSE']._serialized_start=1618
+  _globals['_STOPSHADOWRESPONSE']._serialized_end=1672
+  _globals['_JUDGERANKERREQUEST']._serialized_start=1674
+  _globals['_JUDGERANKERREQUEST']._serialized_end=1759
+  _globals['_JUDGERANKERRESPONSE']._serialized_start=1761
+  _globals['_JUDGERANKERRESPONSE']._serialized_end=1865
+  _globals['_PROMOTERANKERREQUEST']._serialized_start=1867
+  _globals['_PROMOTERANKERREQUEST']._serialized_end=1961
+  _globals['_PROMOTERANKERRESPONSE']._serialized_start=1963
+  _globals['_PROMOTERANKERRESPONSE']._serialized_end=2078
+  _globals['_ROLLBACKRANKERREQUEST']._serialized_start=2080
+  _globals['_ROLLBACKRANKERREQUEST']._serialized_end=2103
+  _globals['_ROLLBACKRANKERRESPONSE']._serialized_start=2105
+  _globals['_ROLLBACKRANKERRESPONSE']._serialized_end=2163
+  _globals['_PINGUARDREQUEST']._serialized_start=2166
+  _globals['_PINGUARDREQUEST']._serialized_end=2302
+  _globals['_PINGUARDRESPONSE']._serialized_start=2304
+  _globals['_PINGUARDRESPONSE']._serialized_end=2360
+  _globals['_UNPINGUARDREQUEST']._serialized_start=2362
+  _globals['_UNPINGUARDREQUEST']._serialized_end=2420
+  _globals['_UNPINGUARDRESPONSE']._serialized_start=2422
+  _globals['_UNPINGUARDRESPONSE']._serialized_end=2480
+  _globals['_ADMINSERVICE']._serialized_start=2727
+  _globals['_ADMINSERVICE']._serialized_end=3503
 # @@protoc_insertion_point(module_scope)

@@ -1,8 +1,10 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from rankd_client.v1 import quality_pb2 as _quality_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -10,31 +12,123 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Evidence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EVIDENCE_UNSPECIFIED: _ClassVar[Evidence]
+    EVIDENCE_COMPLETION_LOG: _ClassVar[Evidence]
+    EVIDENCE_SHADOW_SCORES: _ClassVar[Evidence]
+
+class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERDICT_UNSPECIFIED: _ClassVar[Verdict]
+    VERDICT_BETTER: _ClassVar[Verdict]
+    VERDICT_NOT_BETTER: _ClassVar[Verdict]
+    VERDICT_TOO_FEW_COMPLETIONS: _ClassVar[Verdict]
+    VERDICT_TOO_FEW_DECIDED_PAIRS: _ClassVar[Verdict]
+EVIDENCE_UNSPECIFIED: Evidence
+EVIDENCE_COMPLETION_LOG: Evidence
+EVIDENCE_SHADOW_SCORES: Evidence
+VERDICT_UNSPECIFIED: Verdict
+VERDICT_BETTER: Verdict
+VERDICT_NOT_BETTER: Verdict
+VERDICT_TOO_FEW_COMPLETIONS: Verdict
+VERDICT_TOO_FEW_DECIDED_PAIRS: Verdict
+
 class Ranker(_message.Message):
-    __slots__ = ("ranker_version", "in_service", "previous", "provider", "path", "measured_tau")
+    __slots__ = ("ranker_version", "in_service", "previous", "provider", "path", "measured_tau", "shadow")
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     IN_SERVICE_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     MEASURED_TAU_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     ranker_version: str
     in_service: bool
     previous: bool
     provider: str
     path: str
     measured_tau: float
-    def __init__(self, ranker_version: _Optional[str] = ..., in_service: bool = ..., previous: bool = ..., provider: _Optional[str] = ..., path: _Optional[str] = ..., measured_tau: _Optional[float] = ...) -> None: ...
+    shadow: ShadowProgress
+    def __init__(self, ranker_version: _Optional[str] = ..., in_service: bool = ..., previous: bool = ..., provider: _Optional[str] = ..., path: _Optional[str] = ..., measured_tau: _Optional[float] = ..., shadow: _Optional[_Union[ShadowProgress, _Mapping]] = ...) -> None: ...
+
+class ShadowProgress(_message.Message):
+    __slots__ = ("since", "scored_count", "completion_count", "dropped_count")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    SCORED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    scored_count: int
+    completion_count: int
+    dropped_count: int
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., scored_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., dropped_count: _Optional[int] = ...) -> None: ...
+
+class JudgeOptions(_message.Message):
+    __slots__ = ("model", "margin", "min_completion_count", "evidence")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    MIN_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    margin: float
+    min_completion_count: int
+    evidence: Evidence
+    def __init__(self, model: _Optional[str] = ..., margin: _Optional[float] = ..., min_completion_count: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ...) -> None: ...
+
+class RankerFigures(_message.Message):
+    __slots__ = ("ranker_version", "tau", "realised_gain")
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TAU_FIELD_NUMBER: _ClassVar[int]
+    REALISED_GAIN_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    tau: _quality_pb2.Estimate
+    realised_gain: _quality_pb2.Estimate
+    def __init__(self, ranker_version: _Optional[str] = ..., tau: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ...) -> None: ...
+
+class Judgement(_message.Message):
+    __slots__ = ("verdict", "evidence", "candidate", "in_service", "tau_difference", "realised_gain_difference", "completion_count", "censored_count", "decided_pair_share", "margin", "min_completion_count", "log_completion_count", "shadow_completion_count", "older_completion_count")
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    IN_SERVICE_FIELD_NUMBER: _ClassVar[int]
+    TAU_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    REALISED_GAIN_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CENSORED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_PAIR_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    MIN_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOG_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OLDER_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    verdict: Verdict
+    evidence: Evidence
+    candidate: RankerFigures
+    in_service: RankerFigures
+    tau_difference: _quality_pb2.Estimate
+    realised_gain_difference: _quality_pb2.Estimate
+    completion_count: int
+    censored_count: int
+    decided_pair_share: float
+    margin: float
+    min_completion_count: int
+    log_completion_count: int
+    shadow_completion_count: int
+    older_completion_count: int
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., evidence: _Optional[_Union[Evidence, str]] = ..., candidate: _Optional[_Union[RankerFigures, _Mapping]] = ..., in_service: _Optional[_Union[RankerFigures, _Mapping]] = ..., tau_difference: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., realised_gain_difference: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., completion_count: _Optional[int] = ..., censored_count: _Optional[int] = ..., decided_pair_share: _Optional[float] = ..., margin: _Optional[float] = ..., min_completion_count: _Optional[int] = ..., log_completion_count: _Optional[int] = ..., shadow_completion_count: _Optional[int] = ..., older_completion_count: _Optional[int] = ...) -> None: ...
 
 class ListRankersRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class ListRankersResponse(_message.Message):
-    __slots__ = ("rankers",)
+    __slots__ = ("rankers", "registry_path")
     RANKERS_FIELD_NUMBER: _ClassVar[int]
+    REGISTRY_PATH_FIELD_NUMBER: _ClassVar[int]
     rankers: _containers.RepeatedCompositeFieldContainer[Ranker]
-    def __init__(self, rankers: _Optional[_Iterable[_Union[Ranker, _Mapping]]] = ...) -> None: ...
+    registry_path: str
+    def __init__(self, rankers: _Optional[_Iterable[_Union[Ranker, _Mapping]]] = ..., registry_path: _Optional[str] = ...) -> None: ...
 
 class LoadRankerRequest(_message.Message):
     __slots__ = ("path",)
@@ -48,17 +142,75 @@ class LoadRankerResponse(_message.Message):
     ranker: Ranker
     def __init__(self, ranker: _Optional[_Union[Ranker, _Mapping]] = ...) -> None: ...
 
-class PromoteRankerRequest(_message.Message):
+class UnloadRankerRequest(_message.Message):
     __slots__ = ("ranker_version",)
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     ranker_version: str
     def __init__(self, ranker_version: _Optional[str] = ...) -> None: ...
 
-class PromoteRankerResponse(_message.Message):
+class UnloadRankerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StartShadowRequest(_message.Message):
+    __slots__ = ("ranker_version",)
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    def __init__(self, ranker_version: _Optional[str] = ...) -> None: ...
+
+class StartShadowResponse(_message.Message):
     __slots__ = ("ranker",)
     RANKER_FIELD_NUMBER: _ClassVar[int]
     ranker: Ranker
     def __init__(self, ranker: _Optional[_Union[Ranker, _Mapping]] = ...) -> None: ...
+
+class StopShadowRequest(_message.Message):
+    __slots__ = ("ranker_version",)
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    def __init__(self, ranker_version: _Optional[str] = ...) -> None: ...
+
+class StopShadowResponse(_message.Message):
+    __slots__ = ("ranker",)
+    RANKER_FIELD_NUMBER: _ClassVar[int]
+    ranker: Ranker
+    def __init__(self, ranker: _Optional[_Union[Ranker, _Mapping]] = ...) -> None: ...
+
+class JudgeRankerRequest(_message.Message):
+    __slots__ = ("ranker_version", "options")
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    options: JudgeOptions
+    def __init__(self, ranker_version: _Optional[str] = ..., options: _Optional[_Union[JudgeOptions, _Mapping]] = ...) -> None: ...
+
+class JudgeRankerResponse(_message.Message):
+    __slots__ = ("scored_count", "total_count", "judgement")
+    SCORED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    JUDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    scored_count: int
+    total_count: int
+    judgement: Judgement
+    def __init__(self, scored_count: _Optional[int] = ..., total_count: _Optional[int] = ..., judgement: _Optional[_Union[Judgement, _Mapping]] = ...) -> None: ...
+
+class PromoteRankerRequest(_message.Message):
+    __slots__ = ("ranker_version", "only_if_better")
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ONLY_IF_BETTER_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    only_if_better: JudgeOptions
+    def __init__(self, ranker_version: _Optional[str] = ..., only_if_better: _Optional[_Union[JudgeOptions, _Mapping]] = ...) -> None: ...
+
+class PromoteRankerResponse(_message.Message):
+    __slots__ = ("ranker", "promoted", "judgement")
+    RANKER_FIELD_NUMBER: _ClassVar[int]
+    PROMOTED_FIELD_NUMBER: _ClassVar[int]
+    JUDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    ranker: Ranker
+    promoted: bool
+    judgement: Judgement
+    def __init__(self, ranker: _Optional[_Union[Ranker, _Mapping]] = ..., promoted: bool = ..., judgement: _Optional[_Union[Judgement, _Mapping]] = ...) -> None: ...
 
 class RollbackRankerRequest(_message.Message):
     __slots__ = ()

@@ -45,6 +45,26 @@ class AdminServiceStub(object):
                 request_serializer=rankd_dot_v1_dot_admin__pb2.LoadRankerRequest.SerializeToString,
                 response_deserializer=rankd_dot_v1_dot_admin__pb2.LoadRankerResponse.FromString,
                 _registered_method=True)
+        self.UnloadRanker = channel.unary_unary(
+                '/rankd.v1.AdminService/UnloadRanker',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.UnloadRankerRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.UnloadRankerResponse.FromString,
+                _registered_method=True)
+        self.StartShadow = channel.unary_unary(
+                '/rankd.v1.AdminService/StartShadow',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.StartShadowRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.StartShadowResponse.FromString,
+                _registered_method=True)
+        self.StopShadow = channel.unary_unary(
+                '/rankd.v1.AdminService/StopShadow',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.StopShadowRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.StopShadowResponse.FromString,
+                _registered_method=True)
+        self.JudgeRanker = channel.unary_stream(
+                '/rankd.v1.AdminService/JudgeRanker',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.JudgeRankerRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.JudgeRankerResponse.FromString,
+                _registered_method=True)
         self.PromoteRanker = channel.unary_unary(
                 '/rankd.v1.AdminService/PromoteRanker',
                 request_serializer=rankd_dot_v1_dot_admin__pb2.PromoteRankerRequest.SerializeToString,
@@ -85,8 +105,37 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UnloadRanker(self, request, context):
+        """Frees a loaded ranker's memory. FAILED_PRECONDITION for the one in service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartShadow(self, request, context):
+        """Lets a loaded ranker score, in the background, what the one in service scores. It orders nothing and delays nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopShadow(self, request, context):
+        """Ends that; what was learned is forgotten, and the ranker stays loaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JudgeRanker(self, request, context):
+        """Compares a loaded ranker with the one in service on recent completions: progress, then, last, the judgement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PromoteRanker(self, request, context):
-        """Puts a loaded ranker into service. Calls under way finish with the ranker they began with.
+        """Puts a loaded ranker into service, if asked only where it is judged better. Calls under way finish with the ranker
+        they began with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +174,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.LoadRanker,
                     request_deserializer=rankd_dot_v1_dot_admin__pb2.LoadRankerRequest.FromString,
                     response_serializer=rankd_dot_v1_dot_admin__pb2.LoadRankerResponse.SerializeToString,
+            ),
+            'UnloadRanker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadRanker,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.UnloadRankerRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.UnloadRankerResponse.SerializeToString,
+            ),
+            'StartShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartShadow,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.StartShadowRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.StartShadowResponse.SerializeToString,
+            ),
+            'StopShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopShadow,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.StopShadowRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.StopShadowResponse.SerializeToString,
+            ),
+            'JudgeRanker': grpc.unary_stream_rpc_method_handler(
+                    servicer.JudgeRanker,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.JudgeRankerRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.JudgeRankerResponse.SerializeToString,
             ),
             'PromoteRanker': grpc.unary_unary_rpc_method_handler(
                     servicer.PromoteRanker,
@@ -202,6 +271,114 @@ class AdminService(object):
             '/rankd.v1.AdminService/LoadRanker',
             rankd_dot_v1_dot_admin__pb2.LoadRankerRequest.SerializeToString,
             rankd_dot_v1_dot_admin__pb2.LoadRankerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadRanker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/UnloadRanker',
+            rankd_dot_v1_dot_admin__pb2.UnloadRankerRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.UnloadRankerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/StartShadow',
+            rankd_dot_v1_dot_admin__pb2.StartShadowRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.StartShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/StopShadow',
+            rankd_dot_v1_dot_admin__pb2.StopShadowRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.StopShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JudgeRanker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rankd.v1.AdminService/JudgeRanker',
+            rankd_dot_v1_dot_admin__pb2.JudgeRankerRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.JudgeRankerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,10 +1,11 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -37,18 +38,28 @@ FALLBACK_REASON_GUARD: FallbackReason
 FALLBACK_REASON_REQUESTED: FallbackReason
 FALLBACK_REASON_NEEDS_PROMPT: FallbackReason
 
+class ShadowScore(_message.Message):
+    __slots__ = ("ranker_version", "score")
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    score: float
+    def __init__(self, ranker_version: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+
 class Prediction(_message.Message):
-    __slots__ = ("score", "ranker_version", "scored_at", "expected_token_count", "p50_token_count", "p90_token_count")
+    __slots__ = ("score", "ranker_version", "scored_at", "expected_token_count", "p50_token_count", "p90_token_count", "shadow_scores")
     SCORE_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCORED_AT_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     P50_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     P90_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORES_FIELD_NUMBER: _ClassVar[int]
     score: float
     ranker_version: str
     scored_at: _timestamp_pb2.Timestamp
     expected_token_count: float
     p50_token_count: float
     p90_token_count: float
-    def __init__(self, score: _Optional[float] = ..., ranker_version: _Optional[str] = ..., scored_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ...) -> None: ...
+    shadow_scores: _containers.RepeatedCompositeFieldContainer[ShadowScore]
+    def __init__(self, score: _Optional[float] = ..., ranker_version: _Optional[str] = ..., scored_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ..., shadow_scores: _Optional[_Iterable[_Union[ShadowScore, _Mapping]]] = ...) -> None: ...
