@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 
 from rankd.types import Reason
 
+LATE_SECONDS = 0.01
+"""A batch of late entries is not made longer than this: whoever comes meanwhile has to wait for it. It matters where
+the model is slow, as on a core that calls take most of."""
+
 
 @dataclass(slots=True, eq=False)
 class Entry:
@@ -58,12 +62,15 @@ class Waiter:
     deadline: float
     finished: asyncio.Future[None]
     left: int = 0
+    tokens: int = 0
+    """Of the entries that are left."""
     span: object = None
     """The caller's span, to link the batch to; opaque here."""
 
-    def one_less(self) -> None:
-        """One entry is decided."""
+    def one_less(self, tokens: int = 0) -> None:
+        """One entry, of so many tokens, is decided."""
         self.left -= 1
+        self.tokens -= tokens
         # A cancelled or timed-out call has cancelled its future (protocol.md, trap 9).
         if self.left == 0 and not self.finished.done():
             self.finished.set_result(None)
@@ -101,6 +108,11 @@ class BatchQueue:
 
     def __len__(self) -> int:
         return self._live_count + len(self._late_order)
+
+    @property
+    def live(self) -> int:
+        """Entries that somebody waits for."""
+        return self._live_count
 
     def add(self, entry: Entry) -> None:
         """Put an encoded entry in, live or late by its waiters."""
@@ -171,10 +183,11 @@ class BatchQueue:
         return next(iter(self._hopeless), None) or next(iter(self._late_order), None)
 
     def _budget(self, anchor: Entry, start: float, seconds_per_token: float) -> int:
-        """Padded tokens that the anchor's deadline leaves time for; all of them where it cannot be met anyway."""
-        if not anchor.live or seconds_per_token <= 0 or anchor in self._hopeless:
+        """Padded tokens that the anchor's deadline leaves time for; what late work may take where there is none."""
+        if seconds_per_token <= 0:
             return self._max_tokens
-        in_time = (anchor.deadline - start) / seconds_per_token
+        seconds = anchor.deadline - start if anchor.live and anchor not in self._hopeless else LATE_SECONDS
+        in_time = seconds / seconds_per_token
         return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
 
     def _neighbours(self, buckets: list[dict[Entry, None]], length: int) -> Iterator[Entry]:

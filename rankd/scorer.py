@@ -10,13 +10,14 @@ import asyncio
 import heapq
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 
 from rankd.admission import Admission
-from rankd.batch import BatchQueue, Entry, Waiter
+from rankd.batch import LATE_SECONDS, BatchQueue, Entry, Waiter
 from rankd.cache import ScoreCache
 from rankd.config import Scoring
 from rankd.infer import Ids, OnnxModel, Scores, pad
@@ -84,6 +85,7 @@ class Scorer:
         self._admission = Admission(settings.max_queued_prompts, settings.max_queued_tokens)
         self._pending: dict[bytes, Entry] = {}
         self._late: dict[Entry, None] = {}
+        self._callers: dict[Waiter, None] = {}
         self._multiple = WIDTH_MULTIPLE[model.provider]
         self._queue = BatchQueue(
             tokeniser.max_tokens,
@@ -97,15 +99,15 @@ class Scorer:
         self._encoders_free = settings.tokeniser_threads
         self._to_encode: list[tuple[float, int, Entry]] = []
         self._sequence = count()
-        self._batches_ahead = 0
+        self._ahead: deque[int] = deque()
+        """Padded tokens of the batches handed to the model; the first one runs."""
         self._seconds_per_token = 0.0
-        self._model_free_at = 0.0
         self._batch_began = 0.0
 
     @property
     def running_for(self) -> float:
         """Seconds since the batch that runs now began; 0 where none runs."""
-        return self._loop.time() - self._batch_began if self._batches_ahead else 0.0
+        return self._loop.time() - self._batch_began if self._ahead else 0.0
 
     @property
     def queued_prompts(self) -> int:
@@ -129,8 +131,9 @@ class Scorer:
     async def score(self, prompts: Sequence[str], deadline: float) -> list[Result]:
         """Score prompts.
 
-        A prompt that is not scored by the deadline stays queued and fills the cache, so that the next call over the
-        same queue finds it; if the call is cancelled instead, prompts that nobody else waits for are dropped.
+        A prompt that is not scored by the deadline, or plainly cannot be, stays queued and fills the cache, so that the
+        next call over the same queue finds it; if the call is cancelled instead, prompts that nobody else waits for are
+        dropped. Nobody waits for what the model cannot have read by then: under overload answers come at once.
 
         Args:
             prompts: texts, any number; equal ones are scored once.
@@ -143,6 +146,7 @@ class Scorer:
         waiter = Waiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())
         results: list[Result] = [Reason.DEADLINE] * len(prompts)
         waiting: list[tuple[int, Entry]] = []
+        self._callers[waiter] = None
         try:
             for start in range(0, len(prompts), _JOIN_AT_ONCE):
                 if start:
@@ -161,6 +165,8 @@ class Scorer:
             # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
             self._leave_some(waiter, [e for _, e in waiting], keep=self._loop.time() >= deadline)
             raise
+        finally:
+            del self._callers[waiter]
         if waiter.left:
             # The answer is due now, and leaving a long queue takes a while: answer first.
             entries = [e for _, e in waiting]
@@ -181,43 +187,70 @@ class Scorer:
         results: list[Result],
         waiting: list[tuple[int, Entry]],
     ) -> None:
-        """Look some prompts up, and let ``waiter`` wait for those that have no score yet."""
+        """Look some prompts up, and let ``waiter`` wait for those that can have a score in time."""
+        room = self._room(waiter)
         for i in indices:
             digest = self._cache.digest(prompts[i])
             score = self._cache.get(digest)
             if score is not None:
                 self.counts.cached += 1
                 results[i] = score
-            elif (entry := self._join(digest, prompts[i], waiter)) is not None:
-                waiting.append((i, entry))
-            else:
+            elif (entry := self._entry(digest, prompts[i])) is None:
                 results[i] = Reason.OVERLOADED
+            elif waiter in entry.waiters:
+                waiting.append((i, entry))  # the same prompt twice in one call
+            elif entry.tokens <= room or entry.waiters:
+                room -= 0 if entry.waiters else entry.tokens
+                self._await(entry, waiter)
+                waiting.append((i, entry))
+            elif not entry.outlives:
+                self._set_late(entry)
         self._encode_next()
         self._pump()
 
-    def _join(self, digest: bytes, prompt: str, waiter: Waiter) -> Entry | None:
-        """Attach ``waiter`` to the entry of a prompt, a new one where there is none; None where there is no room."""
+    def _room(self, waiter: Waiter) -> float:
+        """Tokens that the model can still read before a caller's deadline, after those that are due sooner."""
+        pace = self._seconds_per_token
+        if pace <= 0:
+            return math.inf  # nothing is known before the first batch
+        start = self._model_free_at(self._loop.time())
+        sooner = sum(w.tokens for w in self._callers if w.deadline <= waiter.deadline)
+        return (waiter.deadline - start) / pace - sooner
+
+    def _entry(self, digest: bytes, prompt: str) -> Entry | None:
+        """The entry of a prompt, a new one where there is none; None where there is no room."""
         entry = self._pending.get(digest)
-        if entry is None:
-            cut = self._tokeniser.cut(prompt)
-            tokens = self._tokeniser.estimate(cut)
-            if not self._make_room(tokens):
-                return None
-            entry = Entry(digest, cut, tokens, since=self._loop.time())
-            self._admission.take(tokens)
-            self._pending[digest] = entry
-        elif waiter in entry.waiters:
-            return entry  # the same prompt twice in one call
-        else:
+        if entry is not None:
             self.counts.cached += 1
+            return entry
+        cut = self._tokeniser.cut(prompt)
+        tokens = self._tokeniser.estimate(cut)
+        if not self._make_room(tokens):
+            return None
+        entry = Entry(digest, cut, tokens, since=self._loop.time())
+        self._admission.take(tokens)
+        self._pending[digest] = entry
+        return entry
+
+    def _await(self, entry: Entry, waiter: Waiter) -> None:
+        """Let a caller wait for an entry."""
         self._late.pop(entry, None)
         entry.waiters.append(waiter)
         waiter.left += 1
+        waiter.tokens += entry.tokens
+        self._line_up(entry, waiter.deadline)
+
+    def _set_late(self, entry: Entry) -> None:
+        """Read an entry when there is time, for the cache; its caller is answered without it."""
+        entry.outlives = True
+        self._late[entry] = None
+        self._line_up(entry, math.inf)
+
+    def _line_up(self, entry: Entry, deadline: float) -> None:
         if entry.text is not None:
-            heapq.heappush(self._to_encode, (waiter.deadline, next(self._sequence), entry))
+            heapq.heappush(self._to_encode, (deadline, next(self._sequence), entry))
         else:
             self._queue.moved(entry)
-        return entry
 
     def _make_room(self, tokens: int) -> bool:
         """Drop late entries, the oldest first, until one of ``tokens`` fits; live ones are never dropped."""
@@ -249,6 +282,7 @@ class Scorer:
             return
         entry.waiters.remove(waiter)
         waiter.left -= 1
+        waiter.tokens -= entry.tokens
         entry.outlives = entry.outlives or keep
         if not entry.waiters:
             if not entry.outlives:
@@ -271,7 +305,7 @@ class Scorer:
             self._queue.remove(entry)
             entry.ids = None
         for waiter in entry.waiters:
-            waiter.one_less()
+            waiter.one_less(entry.tokens)
         entry.waiters.clear()
 
     # -- encoding ----------------------------------------------------------------------------------------------------
@@ -309,6 +343,8 @@ class Scorer:
             for entry, ids in zip(chunk, encoded, strict=True):
                 if entry.result is None:
                     self._admission.resize(entry.tokens, len(ids))
+                    for waiter in entry.waiters:
+                        waiter.tokens += len(ids) - entry.tokens
                     entry.text, entry.ids, entry.tokens = None, ids, len(ids)
                     self._queue.add(entry)
         self._encode_next()
@@ -318,19 +354,28 @@ class Scorer:
 
     def _pump(self) -> None:
         """Hand batches to the model's thread: one runs, one is prepared meanwhile."""
-        while self._batches_ahead < _BATCHES_AHEAD:
-            start = max(self._loop.time(), self._model_free_at)
+        while len(self._ahead) < _BATCHES_AHEAD:
+            now = self._loop.time()
+            start = self._model_free_at(now)
+            if self._ahead and not self._queue.live and start - now > LATE_SECONDS:
+                return  # late work is not lined up far ahead, so that live work never waits for much of it
             batch = self._queue.form(start, self._seconds_per_token)
             if not batch:
                 return
             rows = [e.ids for e in batch if e.ids is not None]
             ids, mask = pad(rows, self._multiple)
-            if self._batches_ahead == 0:
-                self._batch_began = self._loop.time()
-            self._batches_ahead += 1
-            self._model_free_at = start + self._seconds_per_token * ids.size
+            if not self._ahead:
+                self._batch_began = now
+            self._ahead.append(ids.size)
             future = self._loop.run_in_executor(self._model_thread, self._infer, ids, mask, _spans(batch))
-            future.add_done_callback(lambda f, batch=batch, size=ids.size: self._inferred(batch, size, f))  # type: ignore[misc]
+            future.add_done_callback(lambda f, batch=batch: self._inferred(batch, f))  # type: ignore[misc]
+
+    def _model_free_at(self, now: float) -> float:
+        """When the model will have done what it was handed."""
+        if not self._ahead:
+            return now
+        running, pace = self._ahead[0], self._seconds_per_token
+        return max(now, self._batch_began + pace * running) + pace * (sum(self._ahead) - running)
 
     def _infer(self, ids: Ids, mask: Ids, spans: list[object]) -> tuple[Scores, float]:
         with self._telemetry.linked("infer", spans, prompts=len(ids), padded_tokens=ids.size):
@@ -338,9 +383,9 @@ class Scorer:
             scores = self._model.run(ids, mask)
             return scores, time.perf_counter() - began
 
-    def _inferred(self, batch: list[Entry], size: int, future: asyncio.Future[tuple[Scores, float]]) -> None:
+    def _inferred(self, batch: list[Entry], future: asyncio.Future[tuple[Scores, float]]) -> None:
         """Hand results out. A failing batch fails its own entries and nothing else."""
-        self._batches_ahead -= 1
+        size = self._ahead.popleft()
         seconds = self._loop.time() - self._batch_began
         failed = future.cancelled() or future.exception() is not None
         if failed:
@@ -362,7 +407,6 @@ class Scorer:
                     self._decide(entry, score)
                 else:
                     self._decide(entry, Reason.RANKER_UNAVAILABLE)
-        self._model_free_at = min(self._model_free_at, self._loop.time() + self._seconds_per_token * size)
         self._batch_began = self._loop.time()
         self.on_batch(not failed, seconds)
         self._pump()

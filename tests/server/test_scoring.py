@@ -20,6 +20,7 @@ class Gate:
         self.open = threading.Event()
         self.open.set()
         self.fail = False
+        self.seconds_per_token = 0.0
         self.batches = []
         self._model = daemon.scorer._model
         daemon.scorer._model = self
@@ -27,6 +28,7 @@ class Gate:
     def run(self, ids, mask):
         self.batches.append(len(ids))
         assert self.open.wait(30)
+        time.sleep(self.seconds_per_token * ids.size)
         if self.fail:
             raise InferenceError("injected")
         return self._model.run(ids, mask)
@@ -61,6 +63,27 @@ def test_too_late_is_fcfs_and_then_ranked(gated, wait_until):
         ranked = rank_stub(channel).Rank(queue, timeout=5)
     assert ids(ranked) == ["b", "a"]
     assert gate.prompts_read == read == 2
+
+
+def test_what_cannot_be_read_in_time_is_not_waited_for(gated, wait_until):
+    """With more asked than the model can read, an answer comes at once; the prompts are read later, for the cache."""
+    daemon, gate = gated
+    gate.seconds_per_token = 0.01
+    crowd = request(*(item(f"c{n}", f"crowd {n}") for n in range(60)))
+    one = request(item("x", "one more"))
+    with daemon.channel() as channel, ThreadPoolExecutor(1) as pool:
+        rank_stub(channel).Rank(request(item("p", "pace")), timeout=5)
+        busy = pool.submit(rank_stub(channel).Rank, crowd, timeout=0.6)
+        wait_until(lambda: daemon.scorer.queued_prompts > 50)
+        began = time.monotonic()
+        answer = rank_stub(channel).Rank(one, timeout=0.6)
+        assert time.monotonic() - began < 0.3
+        assert (ids(answer), answer.reason) == (["x"], pb.FALLBACK_REASON_DEADLINE)
+        scored = [i.HasField("prediction") for i in busy.result().items]
+        assert 0 < sum(scored) < len(scored)  # as many as there was time for
+        gate.seconds_per_token = 0.0
+        wait_until(lambda: daemon.scorer.queued_prompts == 0)
+        assert rank_stub(channel).Rank(one, timeout=5).unscored_count == 0
 
 
 def test_a_prompt_is_scored_once(gated):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.batch import BatchQueue, Entry, Waiter
+from rankd.batch import LATE_SECONDS, BatchQueue, Entry, Waiter
 
 SPT = 1e-4
 
@@ -62,6 +62,15 @@ def test_live_before_late(loop):
     q.add(live)
     assert q.form(0.0, SPT) == [live]
     assert q.form(0.0, SPT) == late
+
+
+def test_late_work_comes_in_small_batches_where_the_model_is_slow(loop):
+    """Whoever comes while a late batch runs has to wait for it: it may take LATE_SECONDS, not more."""
+    q = queue()
+    for _ in range(10):
+        q.add(entry(loop, 20))
+    assert len(q.form(0.0, LATE_SECONDS / 60)) == 3
+    assert len(q.form(0.0, SPT / 100)) == 7
 
 
 def test_a_late_entry_that_is_asked_for_again_is_live(loop):
