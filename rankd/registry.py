@@ -6,6 +6,7 @@ A call resolves its ranker once, at its beginning, and finishes with it: a swap 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from rankd.tokenise import Tokeniser, Truncation
 
 _log = structlog.get_logger("rankd")
 
+_LOOK_AGAIN = 0.1
+"""Seconds between two looks at what tells of no change."""
+
 WARM_UP_PROMPTS = (
     "Hi",
     "What is the capital of France? Answer in one word.",
@@ -34,7 +38,7 @@ WARM_UP_PROMPTS = (
 """Plain prompts of very different answers: a ranker that scores them all alike ranks nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LoadedRanker:
     """A ranker that is ready to score."""
 
@@ -59,6 +63,8 @@ class Registry:
         self._in_service: str | None = None
         self._previous: str | None = None
         self._lock = asyncio.Lock()
+        self._leaving: dict[LoadedRanker, asyncio.Task[None]] = {}
+        self._idle: list[asyncio.Future[None]] = []
 
     @property
     def in_service(self) -> LoadedRanker:
@@ -118,13 +124,28 @@ class Registry:
             self._monitor.register(
                 version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
             )
-            scorer.on_batch = lambda ok, seconds: self._monitor.batch_done(
-                version, ok=ok, seconds=seconds, now=time.time()
-            )
+            scorer.feed.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
             ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest.measured_tau)
             self._rankers[version] = ranker
             _log.info("ranker_loaded", ranker_version=version, provider=model.provider)
             return ranker
+
+    def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
+        self._monitor.batch_done(version, ok=ok, seconds=seconds, now=time.time())
+        waiting, self._idle = self._idle, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def idle(self, most: float = math.inf) -> None:
+        """Wait until the ranker in service has nothing to read, or for ``most`` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + most
+        while self.in_service.scorer.queued_prompts and (left := end - loop.time()) > 0:
+            ended = loop.create_future()
+            self._idle.append(ended)
+            # What waited may also go away without a batch: look again after a while.
+            await asyncio.wait([ended], timeout=min(left, _LOOK_AGAIN))
 
     def _prepare(self, artifact: Artifact) -> tuple[Tokeniser, OnnxModel]:
         """Build the tokeniser and the model; runs in the model's own thread."""
@@ -141,15 +162,23 @@ class Registry:
         warm_up(model, encoded, max_batch_tokens=self._scoring.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider])
         return tokeniser, model
 
+    def named(self, ranker_version: str) -> LoadedRanker:
+        """The ranker of that version, which must be given.
+
+        Raises:
+            NotFoundError: it is not loaded.
+        """
+        if not ranker_version:
+            raise NotFoundError("ranker_version: say which; `ListRankers` has them")
+        return self.resolve(ranker_version)
+
     def promote(self, ranker_version: str) -> LoadedRanker:
         """Put a loaded ranker into service.
 
         Raises:
             NotFoundError: it is not loaded.
         """
-        ranker = self.resolve(ranker_version) if ranker_version else None
-        if ranker is None:
-            raise NotFoundError("ranker_version: say which; `ListRankers` has them")
+        ranker = self.named(ranker_version)
         if ranker.version != self._in_service:
             self._previous, self._in_service = self._in_service, ranker.version
             if self._previous is not None:
@@ -166,7 +195,32 @@ class Registry:
             raise NotFoundError("there is no ranker to roll back to: none was in service before this one")
         return self.promote(self._previous)
 
+    def unload(self, ranker_version: str) -> None:
+        """Free a ranker's memory once the calls that began with it have ended.
+
+        Raises:
+            NotFoundError: it is not loaded.
+            ArtifactError: IN_SERVICE.
+        """
+        ranker = self.named(ranker_version)
+        if ranker_version == self._in_service:
+            raise ArtifactError("IN_SERVICE", f"{ranker_version} is in service: promote another one first")
+        if ranker_version == self._previous:
+            self._previous = None
+        del self._rankers[ranker_version]
+        self._monitor.unloaded(ranker_version)
+        self._leaving[ranker] = asyncio.create_task(self._let_go(ranker), name="rankd-unload")
+
+    async def _let_go(self, ranker: LoadedRanker) -> None:
+        while ranker.scorer.callers:
+            await asyncio.sleep(_LOOK_AGAIN)
+        ranker.scorer.close()
+        del self._leaving[ranker]
+        _log.info("ranker_unloaded", ranker_version=ranker.version)
+
     def close(self) -> None:
         """Stop all rankers; calls under way have ended."""
-        for ranker in self._rankers.values():
+        for leaving in self._leaving.values():
+            leaving.cancel()
+        for ranker in (*self._rankers.values(), *self._leaving):
             ranker.scorer.close()

@@ -10,17 +10,16 @@ import asyncio
 import heapq
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
 
 from rankd.admission import Admission
-from rankd.batch import LATE_SECONDS, BatchQueue, Entry, Waiter
+from rankd.batch import BatchQueue, Entry, Waiter
 from rankd.cache import ScoreCache
 from rankd.config import Scoring
-from rankd.infer import Ids, OnnxModel, Scores, pad
+from rankd.feed import WIDTH_MULTIPLE, ModelFeed, callers_of
+from rankd.infer import Ids, OnnxModel
 from rankd.telemetry import Telemetry
 from rankd.tokenise import Tokeniser
 from rankd.types import Reason
@@ -32,9 +31,6 @@ DEFAULT_BATCH_TOKENS = {"cpu": 128, "cuda": 16384}
 EFFICIENT_BATCH_TOKENS = {"cpu": 1, "cuda": 4096}
 """Batches are not made smaller than this to meet a deadline; a CPU reads one prompt about as fast as many."""
 
-WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
-"""Widths on CUDA are bucketed, or its arena grows with every new shape (protocol.md, trap 8)."""
-
 _JOIN_AT_ONCE = 256
 """Prompts of one call that are looked up before others get their turn: a millisecond or two."""
 
@@ -42,20 +38,7 @@ _LEAVE_AT_ONCE = 64
 _LEAVE_AFTER = 0.01
 """Seconds after its deadline at which a call with more prompts than that is taken off what it waited for."""
 
-_BATCHES_AHEAD = 2
-"""One runs, one is ready for when it ends."""
-
 Result = float | Reason
-
-
-@dataclass(slots=True)
-class ScorerCounts:
-    """What happened since the start."""
-
-    scored: int = 0
-    cached: int = 0
-    batches: int = 0
-    failed_batches: int = 0
 
 
 class Scorer:
@@ -73,41 +56,29 @@ class Scorer:
         """Take a warmed-up model and the one thread that runs it."""
         self.ranker_version = ranker_version
         self.provider = model.provider
-        self.counts = ScorerCounts()
-        self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
-        """Told after every batch whether it succeeded and how long the model ran, seconds."""
+        self.cached = 0
+        """Prompts that were known already, or on their way."""
         self._loop = asyncio.get_running_loop()
         self._tokeniser = tokeniser
-        self._model = model
-        self._model_thread = model_thread
         self._telemetry = telemetry
         self._cache = ScoreCache(settings.cache_entries, ranker_version)
         self._admission = Admission(settings.max_queued_prompts, settings.max_queued_tokens)
         self._pending: dict[bytes, Entry] = {}
         self._late: dict[Entry, None] = {}
         self._callers: dict[Waiter, None] = {}
-        self._multiple = WIDTH_MULTIPLE[model.provider]
         self._queue = BatchQueue(
             tokeniser.max_tokens,
             max_tokens=settings.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider],
             max_prompts=settings.max_batch_prompts,
             max_padding_share=settings.max_padding_share,
-            multiple=self._multiple,
+            multiple=WIDTH_MULTIPLE[model.provider],
             efficient_tokens=EFFICIENT_BATCH_TOKENS[model.provider],
         )
         self._encoder = ThreadPoolExecutor(settings.tokeniser_threads, "rankd-tokenise")
         self._encoders_free = settings.tokeniser_threads
         self._to_encode: list[tuple[float, int, Entry]] = []
         self._sequence = count()
-        self._ahead: deque[int] = deque()
-        """Padded tokens of the batches handed to the model; the first one runs."""
-        self._seconds_per_token = 0.0
-        self._batch_began = 0.0
-
-    @property
-    def running_for(self) -> float:
-        """Seconds since the batch that runs now began; 0 where none runs."""
-        return self._loop.time() - self._batch_began if self._ahead else 0.0
+        self.feed = ModelFeed(self._queue, model, model_thread, telemetry, self._take)
 
     @property
     def queued_prompts(self) -> int:
@@ -120,9 +91,18 @@ class Scorer:
         return self._admission.tokens
 
     @property
+    def callers(self) -> int:
+        """Calls that wait for scores."""
+        return len(self._callers)
+
+    @property
     def cached_scores(self) -> int:
         """Scores in the cache."""
         return len(self._cache)
+
+    def cut(self, prompt: str) -> str:
+        """Shorten a prompt to what can matter to this ranker; scoring the result gives the prompt's score."""
+        return self._tokeniser.cut(prompt)
 
     def known(self, prompts: Sequence[str]) -> list[float | None]:
         """Look scores up without waiting or queueing."""
@@ -193,7 +173,7 @@ class Scorer:
             digest = self._cache.digest(prompts[i])
             score = self._cache.get(digest)
             if score is not None:
-                self.counts.cached += 1
+                self.cached += 1
                 results[i] = score
             elif (entry := self._entry(digest, prompts[i])) is None:
                 results[i] = Reason.OVERLOADED
@@ -206,22 +186,18 @@ class Scorer:
             elif not entry.outlives:
                 self._set_late(entry)
         self._encode_next()
-        self._pump()
+        self.feed.pump()
 
     def _room(self, waiter: Waiter) -> float:
         """Tokens that the model can still read before a caller's deadline, after those that are due sooner."""
-        pace = self._seconds_per_token
-        if pace <= 0:
-            return math.inf  # nothing is known before the first batch
-        start = self._model_free_at(self._loop.time())
         sooner = sum(w.tokens for w in self._callers if w.deadline <= waiter.deadline)
-        return (waiter.deadline - start) / pace - sooner
+        return self.feed.tokens_until(waiter.deadline) - sooner
 
     def _entry(self, digest: bytes, prompt: str) -> Entry | None:
         """The entry of a prompt, a new one where there is none; None where there is no room."""
         entry = self._pending.get(digest)
         if entry is not None:
-            self.counts.cached += 1
+            self.cached += 1
             return entry
         cut = self._tokeniser.cut(prompt)
         tokens = self._tokeniser.estimate(cut)
@@ -322,7 +298,7 @@ class Scorer:
                 return
             self._encoders_free -= 1
             texts = [e.text or "" for e in chunk]
-            future = self._loop.run_in_executor(self._encoder, self._encode, texts, _spans(chunk))
+            future = self._loop.run_in_executor(self._encoder, self._encode, texts, callers_of(chunk))
             future.add_done_callback(lambda f, chunk=chunk: self._encoded(chunk, f))  # type: ignore[misc]
 
     def _encode(self, texts: list[str], spans: list[object]) -> tuple[list[Ids], float]:
@@ -348,82 +324,31 @@ class Scorer:
                     entry.text, entry.ids, entry.tokens = None, ids, len(ids)
                     self._queue.add(entry)
         self._encode_next()
-        self._pump()
+        self.feed.pump()
 
-    # -- the model ---------------------------------------------------------------------------------------------------
+    # -- what the model says -------------------------------------------------------------------------------------------
 
-    def _pump(self) -> None:
-        """Hand batches to the model's thread: one runs, one is prepared meanwhile."""
-        while len(self._ahead) < _BATCHES_AHEAD:
-            now = self._loop.time()
-            start = self._model_free_at(now)
-            if self._ahead and not self._queue.live and start - now > LATE_SECONDS:
-                return  # late work is not lined up far ahead, so that live work never waits for much of it
-            batch = self._queue.form(start, self._seconds_per_token)
-            if not batch:
-                return
-            rows = [e.ids for e in batch if e.ids is not None]
-            ids, mask = pad(rows, self._multiple)
-            if not self._ahead:
-                self._batch_began = now
-            self._ahead.append(ids.size)
-            future = self._loop.run_in_executor(self._model_thread, self._infer, ids, mask, _spans(batch))
-            future.add_done_callback(lambda f, batch=batch: self._inferred(batch, f))  # type: ignore[misc]
-
-    def _model_free_at(self, now: float) -> float:
-        """When the model will have done what it was handed."""
-        if not self._ahead:
-            return now
-        running, pace = self._ahead[0], self._seconds_per_token
-        return max(now, self._batch_began + pace * running) + pace * (sum(self._ahead) - running)
-
-    def _infer(self, ids: Ids, mask: Ids, spans: list[object]) -> tuple[Scores, float]:
-        with self._telemetry.linked("infer", spans, prompts=len(ids), padded_tokens=ids.size):
-            began = time.perf_counter()
-            scores = self._model.run(ids, mask)
-            return scores, time.perf_counter() - began
-
-    def _inferred(self, batch: list[Entry], future: asyncio.Future[tuple[Scores, float]]) -> None:
-        """Hand results out. A failing batch fails its own entries and nothing else."""
-        size = self._ahead.popleft()
-        seconds = self._loop.time() - self._batch_began
-        failed = future.cancelled() or future.exception() is not None
-        if failed:
-            self.counts.failed_batches += 1
-            if not future.cancelled():  # as when the daemon stops
-                self._telemetry.batch_failed(future.exception())
+    def _take(self, batch: list[Entry], scores: list[float] | None) -> None:
+        """Hand the scores of a batch out; None where it failed, which fails its own entries and nothing else."""
+        if scores is None:
             for entry in batch:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
-        else:
-            scores, ran = future.result()
-            self.counts.batches += 1
-            self.counts.scored += len(batch)
-            self._telemetry.batch_done(len(batch), sum(e.tokens for e in batch), size, ran)
-            pace = ran / size
-            self._seconds_per_token += (pace - self._seconds_per_token) * (0.1 if self._seconds_per_token else 1.0)
-            for entry, score in zip(batch, scores.tolist(), strict=True):
-                if math.isfinite(score):
-                    self._cache.put(entry.digest, score)  # also for those whose callers went away meanwhile
-                    self._decide(entry, score)
-                else:
-                    self._decide(entry, Reason.RANKER_UNAVAILABLE)
-        self._batch_began = self._loop.time()
-        self.on_batch(not failed, seconds)
-        self._pump()
+            return
+        for entry, score in zip(batch, scores, strict=True):
+            if math.isfinite(score):
+                self._cache.put(entry.digest, score)  # also for those whose callers went away meanwhile
+                self._decide(entry, score)
+            else:
+                self._decide(entry, Reason.RANKER_UNAVAILABLE)
 
     def close(self) -> None:
         """Decide everything that is left and let the threads end; the caller has waited for its calls."""
         for entry in list(self._pending.values()):
             self._decide(entry, Reason.RANKER_UNAVAILABLE)
         self._encoder.shutdown(wait=False, cancel_futures=True)
-        self._model_thread.shutdown(wait=False, cancel_futures=True)
+        self.feed.close()
 
 
 def _set_done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _spans(entries: list[Entry]) -> list[object]:
-    """The spans of the calls that wait for some entries."""
-    return [w.span for e in entries for w in e.waiters if w.span is not None]
