@@ -6,9 +6,12 @@ BUF_VERSION := 1.75.0
 PROTOC_PYTHON := $(VENV)-protos/bin/python
 STUBS := clients/python/rankd_client/v1
 PYTEST_ARGS ?=
+# PyPI's torch brings gigabytes of CUDA. Where pip finds a CPU build of this version, as in CI, it takes that.
+TORCH ?= torch==2.13.0
+DATA ?= ../shared/data/lengths
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports protos protos-check unit test-lowest bench soak format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check unit test-lowest bench soak format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -23,6 +26,13 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml
 	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e '.[dev]'
 	@touch $@
 
+setup-train: $(VENV)/.trainable ## prepare .venv for training too
+
+$(VENV)/.trainable: $(VENV)/.installed
+	@echo 'installing what training needs (torch alone is about 200 MB) ...'
+	$(BIN)/python -m pip install --progress-bar on -q '$(TORCH)' -e '.[train,log]'
+	@touch $@
+
 run: setup ## serve the bundled ranker on 127.0.0.1:50051
 	$(BIN)/rankd serve
 
@@ -34,13 +44,13 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: setup-train
 	MYPYPATH=clients/python $(BIN)/mypy
 
 imports: setup
 	$(BIN)/lint-imports
 
-unit: setup
+unit: setup-train
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 protos: $(PROTOC_PYTHON) ## write the Python stubs anew
