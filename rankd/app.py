@@ -14,10 +14,13 @@ import structlog
 
 from rankd.artifact import default_ranker_path
 from rankd.config import Settings
+from rankd.judge import Judge
 from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
+from rankd.promotion import Promotion
 from rankd.ranker import Ranker
 from rankd.registry import Registry
+from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry, one_hot
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
@@ -45,7 +48,9 @@ class App:
         self.telemetry = Telemetry(VERSION)
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
-        self.ranker = Ranker(self.registry, self.monitor, settings.order, self.telemetry)
+        self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
+        self.judge = Judge(self.registry, self.shadows, None, settings, self.telemetry)
+        self.ranker = Ranker(self.registry, self.monitor, self.shadows, settings.order, self.telemetry)
         self.streams = Streams(settings.limits.max_streams)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate)
@@ -75,13 +80,15 @@ class App:
         names = add_public(
             self.public,
             RankService(self.ranker, settings, self.streams),
-            CompletionService(self.monitor, settings, self.telemetry),
+            CompletionService(self.monitor, self.shadows, settings, self.telemetry),
             QualityService(self.monitor, self.registry, self.ranker, settings, self.streams),
         )
         if settings.metrics:
             self.http = HttpServer(settings.metrics, self.telemetry.registry, self._snapshot)
         if self.admin is not None:
-            await self.admin.start(add_admin(self.admin, AdminService(self.registry, self.monitor, settings)))
+            promotion = Promotion(self.registry, self.monitor, self.shadows, self.judge, settings)
+            service = AdminService(self.registry, promotion, self.monitor, settings, self.streams)
+            await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
         _log.info(
@@ -107,6 +114,8 @@ class App:
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
         if self._ticker is not None:
             self._ticker.cancel()
+        self.shadows.close()
+        self.judge.close()
         self.registry.close()
         self.monitor.close()
         if self.http is not None:

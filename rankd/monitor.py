@@ -32,6 +32,10 @@ from rankd.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 
 _RECENT_BATCHES = 64
+_GONE_VERSIONS = 64
+"""Versions no longer loaded of which late reports are still taken."""
+_NOTHING = QualitySettings(window=2, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
+"""For the views that stand for models without reports: theirs stay empty."""
 _ESTIMATE_EVERY = 1.0
 """Seconds between two estimates of one view."""
 
@@ -141,6 +145,7 @@ class Monitor:
         self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
         self._bases: dict[str, View] = {}
         self._health: dict[str, Health] = {}
+        self._gone: dict[str, None] = {}
         self._salt = secrets.token_bytes(16)
         self._thread = ThreadPoolExecutor(1, "rankd-quality")
         self._changed = asyncio.Event()
@@ -152,8 +157,9 @@ class Monitor:
     def register(self, ranker_version: str, *, measured: bool, calibration: Calibration | None) -> None:
         """Make a ranker version known; reports of versions never registered are refused."""
         if ranker_version not in self._bases:
-            self._bases[ranker_version] = self._new_view("", ranker_version, measured=measured, prior=calibration)
+            self._bases[ranker_version] = self._new_base(ranker_version, measured=measured, prior=calibration)
             self._health[ranker_version] = Health()
+        self._gone.pop(ranker_version, None)
 
     def knows(self, ranker_version: str) -> bool:
         """Whether this version was ever loaded here."""
@@ -290,6 +296,37 @@ class Monitor:
         self._transit(view, view.guard.unpin(now))
         return view
 
+    def judged(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
+        """Begin anew with a ranker that was just measured on recent completions.
+
+        Its windows and guards start empty. What was measured is reason to rank while they fill up.
+
+        Args:
+            ranker_version: a registered one.
+            trusted: whether what was measured is good enough to rank; None leaves it to the manifest.
+            calibrations: from score to length, by served model, learned from what was judged.
+        """
+        before = self._bases[ranker_version]
+        measured = before.measured if trusted is None else trusted
+        for key in [k for k in self._views if k[1] == ranker_version]:
+            del self._views[key]
+        base = self._new_base(ranker_version, measured=measured, prior=before.prior)
+        base.reason = "judged"
+        self._bases[ranker_version] = base
+        self._health[ranker_version] = Health()
+        for model, calibration in calibrations.items():
+            view = self._open(model, ranker_version)
+            view.prior = view.calibration = calibration
+
+    def unloaded(self, ranker_version: str) -> None:
+        """Note that a ranker left memory; late reports of it are still taken, unless many others left since."""
+        self._gone[ranker_version] = None
+        if len(self._gone) > _GONE_VERSIONS:
+            oldest = next(iter(self._gone))
+            del self._gone[oldest], self._bases[oldest], self._health[oldest]
+            for key in [k for k in self._views if k[1] == oldest]:
+                del self._views[key]
+
     # -- views ---------------------------------------------------------------------------------------------------------
 
     def all_views(self) -> Iterator[View]:
@@ -328,6 +365,7 @@ class Monitor:
         view = self._views.get((model, ranker_version))
         if view is None:
             view = self._new_view(model, ranker_version, measured=base.measured, prior=base.prior)
+            view.reason = base.reason if base.reason == "judged" else view.reason
             self._views[model, ranker_version] = view
             if len(self._views) > self._settings.quality.max_windows:
                 self._views.popitem(last=False)
@@ -335,9 +373,20 @@ class Monitor:
         self._views.move_to_end((model, ranker_version))
         return view
 
-    def _new_view(self, model: str, ranker_version: str, *, measured: bool, prior: Calibration | None) -> View:
+    def _new_base(self, ranker_version: str, *, measured: bool, prior: Calibration | None) -> View:
+        return self._new_view("", ranker_version, measured=measured, prior=prior, quality=_NOTHING)
+
+    def _new_view(
+        self,
+        model: str,
+        ranker_version: str,
+        *,
+        measured: bool,
+        prior: Calibration | None,
+        quality: QualitySettings | None = None,
+    ) -> View:
         guard = Guard(guard_settings(self._settings), measured=measured)
-        return View(model, ranker_version, QualityTracker(self._quality), guard, measured, prior, prior)
+        return View(model, ranker_version, QualityTracker(quality or self._quality), guard, measured, prior, prior)
 
     def _transit(self, view: View, transition: Transition | None) -> None:
         if transition is None:

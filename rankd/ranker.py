@@ -16,6 +16,7 @@ from rankd_client.ordering import Ordering, Policy, order_queue
 from rankd.config import Order
 from rankd.monitor import Monitor, Trust
 from rankd.registry import LoadedRanker, Registry
+from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry
 from rankd.types import Answer, FloatArray, Queue, Reason
 
@@ -32,9 +33,12 @@ class RankCounts:
 class Ranker:
     """Orders queues with the ranker in service, as far as it is trusted."""
 
-    def __init__(self, registry: Registry, monitor: Monitor, order: Order, telemetry: Telemetry) -> None:
+    def __init__(
+        self, registry: Registry, monitor: Monitor, shadows: Shadows, order: Order, telemetry: Telemetry
+    ) -> None:
         """Take the rooms that an order needs."""
         self._registry = registry
+        self._shadows = shadows
         self._monitor = monitor
         self._settings = order
         self._telemetry = telemetry
@@ -57,6 +61,7 @@ class Ranker:
         scores, missing = await self._score(queue, ranker, trust, usable, deadline)
         with self._telemetry.stage("order"):
             answer = self._order(queue, ranker, trust, scores, missing)
+        answer.shadow_scores = self._shadows.see(queue, ranker, scores)
         self._count(queue, answer)
         return answer
 
@@ -128,6 +133,7 @@ class Ranker:
             p90=p90,
             fresh=fresh,
             missing=missing,
+            shadow_scores={},
         )
 
     def _policy(self, queue: Queue, trust: Trust) -> tuple[Policy, Reason]:

@@ -212,7 +212,7 @@ class Registry:
         self._leaving[ranker] = asyncio.create_task(self._let_go(ranker), name="rankd-unload")
 
     async def _let_go(self, ranker: LoadedRanker) -> None:
-        while ranker.scorer.callers:
+        while ranker.scorer.callers:  # noqa: ASYNC110 - rare, and soon over
             await asyncio.sleep(_LOOK_AGAIN)
         ranker.scorer.close()
         del self._leaving[ranker]

@@ -79,6 +79,13 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "Changes of a guard, by from, to and reason.",
         "from, to, reason",
     ),
+    "rankd.shadow.prompts": (
+        "counter",
+        "{prompt}",
+        "Prompts offered to shadows, by outcome: scored, failed, dropped.",
+        "outcome",
+    ),
+    "rankd.judgements": ("counter", "{judgement}", "Candidates judged, by verdict and evidence.", "verdict, evidence"),
     "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate.", ""),
     "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model.", ""),
     "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model.", ""),
@@ -126,6 +133,10 @@ EVENTS: dict[str, str] = {
     "stopped": "The shutdown is complete.",
     "ranker_loaded": "A ranker was read, checked and warmed up.",
     "ranker_promoted": "A ranker took the place of another.",
+    "ranker_unloaded": "A ranker left memory.",
+    "ranker_judged": "A candidate was compared with the ranker in service (`previous`): difference in tau, bounds.",
+    "shadow_started": "A candidate scores in the shadow.",
+    "shadow_stopped": "A candidate scores no more; so many prompts scored, so many completions of them reported.",
     "guard_changed": "A guard changed its mode.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
@@ -284,6 +295,10 @@ class Telemetry:
         """Count a report: accepted, duplicate, or why it was rejected."""
         self._counts["rankd.completions"][(("outcome", outcome),)] += 1
 
+    def shadow(self, outcome: str) -> None:
+        """Count a prompt offered to a shadow."""
+        self._counts["rankd.shadow.prompts"][(("outcome", outcome),)] += 1
+
     # -- changes of state ----------------------------------------------------------------------------------------------
 
     def guard_changed(self, *, model: str, ranker_version: str, origin: str, to: str, reason: str) -> None:
@@ -292,6 +307,39 @@ class Telemetry:
         self._counts["rankd.guard.transitions"][tuple(what.items())] += 1
         _log.warning("guard_changed", model=model, ranker_version=ranker_version, origin=origin, to=to, reason=reason)
         trace.get_current_span().add_event("guard_changed", {"model": model, "ranker_version": ranker_version, **what})
+
+    def shadow_started(self, ranker_version: str) -> None:
+        """Tell of a shadow's beginning."""
+        _log.info("shadow_started", ranker_version=ranker_version)
+
+    def shadow_stopped(self, ranker_version: str, prompts: int, completions: int) -> None:
+        """Tell of a shadow's end."""
+        _log.info("shadow_stopped", ranker_version=ranker_version, prompts=prompts, completions=completions)
+
+    def judged(
+        self,
+        *,
+        ranker_version: str,
+        previous: str,
+        verdict: str,
+        evidence: str,
+        completions: int,
+        bounds: tuple[float, float, float] | None,
+    ) -> None:
+        """Tell of a judgement; ``bounds`` are the difference in tau, and its interval."""
+        self._counts["rankd.judgements"][("verdict", verdict), ("evidence", evidence)] += 1
+        difference, low, high = bounds or (None, None, None)
+        _log.info(
+            "ranker_judged",
+            ranker_version=ranker_version,
+            previous=previous,
+            verdict=verdict,
+            evidence=evidence,
+            completions=completions,
+            difference=difference,
+            low=low,
+            high=high,
+        )
 
     # -- gauges --------------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ class Completion:
     final: bool
     complete: bool
     arrival: float
+    shadow_scores: tuple[tuple[str, float], ...] = ()
+    """Candidates' scores that the prediction carried, by ranker version."""
 
 
 class GuardMode(enum.Enum):
@@ -68,6 +70,9 @@ class Reason(enum.Enum):
 
 
 FloatArray = NDArray[np.float64]
+
+ShadowScores = dict[int, list[tuple[str, float]]]
+"""By item: what candidates said of it, (ranker version, score)."""
 
 
 @dataclass(slots=True)
@@ -114,3 +119,4 @@ class Answer:
     p90: FloatArray | None
     fresh: NDArray[np.bool_]
     missing: dict[int, Reason]
+    shadow_scores: ShadowScores

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc, quality_pb2
 
 from rankd.config import Settings
-from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError
+from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, UnavailableError
+from rankd.judge import JudgeOptions
 from rankd.monitor import Monitor
+from rankd.promotion import Promotion
 from rankd.registry import LoadedRanker, Registry
-from rankd.transport.convert import Violations, duration_of, name_of
+from rankd.transport.convert import Violations, duration_of, name_of, timestamp
+from rankd.transport.judging import judgement_of, options_of
 from rankd.transport.models import check_model
 from rankd.transport.quality_service import guard_of
+from rankd.transport.streams import Streams
 from rankd.types import GuardMode
 
 _PINNABLE = {
@@ -22,14 +28,20 @@ _PINNABLE = {
     quality_pb2.GUARD_MODE_FALLBACK: GuardMode.FALLBACK,
 }
 _LONGEST_PIN = 7 * 86400.0
+_PROGRESS_EVERY = 0.25
+"""Seconds between two messages of progress."""
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """Loads, promotes and rolls back rankers; pins guards."""
+    """Loads, shadows, judges, promotes, rolls back and unloads rankers; pins guards."""
 
-    def __init__(self, registry: Registry, monitor: Monitor, settings: Settings) -> None:
+    def __init__(
+        self, registry: Registry, promotion: Promotion, monitor: Monitor, settings: Settings, streams: Streams
+    ) -> None:
         """Take the rooms that are administered."""
         self._registry = registry
+        self._promotion = promotion
+        self._streams = streams
         self._monitor = monitor
         self._settings = settings
 
@@ -38,29 +50,86 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListRankersResponse:
         """List the loaded rankers."""
         del request, context
-        return admin_pb2.ListRankersResponse(rankers=[self._ranker(r) for r in self._registry.all()])
+        registry = self._settings.registry
+        return admin_pb2.ListRankersResponse(
+            rankers=[self._ranker(r) for r in self._registry.all()],
+            registry_path="" if registry is None else str(registry.resolve()),
+        )
 
     async def LoadRanker(  # noqa: N802
         self, request: admin_pb2.LoadRankerRequest, context: grpc.aio.ServicerContext
     ) -> admin_pb2.LoadRankerResponse:
         """Load a ranker from below the registry directory."""
         del context
-        loaded = await self._registry.load(self._below_registry(request.path))
+        loaded = await self._promotion.load(self._below_registry(request.path))
         return admin_pb2.LoadRankerResponse(ranker=self._ranker(loaded))
 
     async def PromoteRanker(  # noqa: N802
         self, request: admin_pb2.PromoteRankerRequest, context: grpc.aio.ServicerContext
     ) -> admin_pb2.PromoteRankerResponse:
-        """Put a loaded ranker into service."""
+        """Put a loaded ranker into service, if asked only where it is better."""
         del context
-        return admin_pb2.PromoteRankerResponse(ranker=self._ranker(self._registry.promote(request.ranker_version)))
+        only_if = None
+        if request.HasField("only_if_better"):
+            only_if = self._options(request.only_if_better, "only_if_better")
+        ranker, promoted, judgement = await self._promotion.promote(request.ranker_version, only_if)
+        return admin_pb2.PromoteRankerResponse(
+            ranker=self._ranker(ranker),
+            promoted=promoted,
+            judgement=None if judgement is None else judgement_of(judgement),
+        )
+
+    async def UnloadRanker(  # noqa: N802
+        self, request: admin_pb2.UnloadRankerRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.UnloadRankerResponse:
+        """Free a ranker's memory."""
+        del context
+        self._promotion.unload(request.ranker_version)
+        return admin_pb2.UnloadRankerResponse()
+
+    async def StartShadow(  # noqa: N802
+        self, request: admin_pb2.StartShadowRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StartShadowResponse:
+        """Let a ranker score in the shadow."""
+        del context
+        return admin_pb2.StartShadowResponse(ranker=self._ranker(self._promotion.start_shadow(request.ranker_version)))
+
+    async def StopShadow(  # noqa: N802
+        self, request: admin_pb2.StopShadowRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StopShadowResponse:
+        """Take a ranker out of the shadow."""
+        del context
+        return admin_pb2.StopShadowResponse(ranker=self._ranker(self._promotion.stop_shadow(request.ranker_version)))
+
+    async def JudgeRanker(  # noqa: N802
+        self, request: admin_pb2.JudgeRankerRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[admin_pb2.JudgeRankerResponse]:
+        """Compare a ranker with the one in service: progress, then the judgement."""
+        del context
+        options = self._options(request.options, "options")
+        state = [0, 0]
+
+        def progress(done: int, total: int) -> None:
+            state[:] = done, total
+
+        with self._streams.opened():
+            judging = asyncio.ensure_future(self._promotion.judge(request.ranker_version, options, progress))
+            try:
+                while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:
+                    if self._streams.draining:
+                        raise UnavailableError("the daemon is shutting down", retry_after=1.0)
+                    yield admin_pb2.JudgeRankerResponse(scored_count=state[0], total_count=state[1])
+                judgement = judgement_of(judging.result())
+                yield admin_pb2.JudgeRankerResponse(scored_count=state[0], total_count=state[1], judgement=judgement)
+            finally:
+                judging.cancel()
 
     async def RollbackRanker(  # noqa: N802
         self, request: admin_pb2.RollbackRankerRequest, context: grpc.aio.ServicerContext
     ) -> admin_pb2.RollbackRankerResponse:
         """Put the previous ranker back."""
         del request, context
-        return admin_pb2.RollbackRankerResponse(ranker=self._ranker(self._registry.roll_back()))
+        return admin_pb2.RollbackRankerResponse(ranker=self._ranker(self._promotion.roll_back()))
 
     async def PinGuard(  # noqa: N802
         self, request: admin_pb2.PinGuardRequest, context: grpc.aio.ServicerContext
@@ -93,6 +162,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         view = self._monitor.unpin(request.model, version, time.time())
         return admin_pb2.UnpinGuardResponse(guard=guard_of(view, enabled=self._settings.guard.enabled))
 
+    def _options(self, message: admin_pb2.JudgeOptions, field: str) -> JudgeOptions:
+        bad = Violations()
+        options = options_of(message, field, self._settings.promotion, self._settings.limits, bad)
+        bad.check()
+        if options.model is not None:
+            check_model(options.model, self._settings.quality.models)
+        return options
+
     def _below_registry(self, path: str) -> Path:
         registry = self._settings.registry
         if registry is None:
@@ -116,4 +193,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
         if ranker.measured_tau is not None:
             out.measured_tau = ranker.measured_tau
+        if (shadow := self._promotion.shadow_of(ranker.version)) is not None:
+            out.shadow.since.CopyFrom(timestamp(shadow.since))
+            out.shadow.scored_count = shadow.scored
+            out.shadow.completion_count = len(shadow.pairs)
+            out.shadow.dropped_count = shadow.dropped
         return out

@@ -11,8 +11,18 @@ from rankd_client.v1 import completion_pb2, completion_pb2_grpc
 from rankd.config import Settings
 from rankd.monitor import Monitor
 from rankd.quality import Verdict
+from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry
-from rankd.transport.convert import Violations, check_count, duration_of, name_of, now_of, seconds_of, too_long
+from rankd.transport.convert import (
+    MOST_SHADOW_SCORES,
+    Violations,
+    check_count,
+    duration_of,
+    name_of,
+    now_of,
+    seconds_of,
+    too_long,
+)
 from rankd.transport.models import check_model
 from rankd.types import Completion, FinishReason
 
@@ -38,9 +48,10 @@ class RejectedError(Exception):
 class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
     """Takes reports."""
 
-    def __init__(self, monitor: Monitor, settings: Settings, telemetry: Telemetry) -> None:
-        """Take the room that learns from them."""
+    def __init__(self, monitor: Monitor, shadows: Shadows, settings: Settings, telemetry: Telemetry) -> None:
+        """Take the rooms that learn from them."""
         self._monitor = monitor
+        self._shadows = shadows
         self._settings = settings
         self._telemetry = telemetry
 
@@ -67,6 +78,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                     self._telemetry.completion("duplicate")
                     continue
                 _check_verdict(verdict)
+                self._shadows.completed(completion, now)
                 response.accepted_count += 1
                 self._telemetry.completion("accepted")
             except RejectedError as error:
@@ -118,6 +130,9 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             complete=finish is FinishReason.STOP or (finish is FinishReason.LENGTH and message.length_is_complete),
             # Clocks differ: an age by the caller's clock becomes a time by ours.
             arrival=now - max(0.0, caller_now - _arrival(message, caller_now)),
+            shadow_scores=tuple(
+                (s.ranker_version, s.score) for s in message.prediction.shadow_scores[:MOST_SHADOW_SCORES]
+            ),
         )
 
 

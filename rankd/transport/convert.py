@@ -39,6 +39,8 @@ _LATEST_SECOND = 253402300799  # 9999-12-31, the end of google.protobuf.Timestam
 _EARLIEST_SECOND = -62135596800  # 0001-01-01
 _LONGEST_SECOND = 315576000000  # the end of google.protobuf.Duration's range
 _NAN = math.nan
+MOST_SHADOW_SCORES = 16
+"""Of one prediction, as the wire contract has it."""
 
 
 class Violations:
@@ -256,13 +258,13 @@ def fill_items(
     keys = answer.serving_key.tolist()
     fresh = answer.fresh.tolist()
     missing = answer.missing
+    shadows = answer.shadow_scores
     add = out.add
     for position in order:
         item = items[position]
         if fresh[position]:
-            add(request_id=item.request_id, index=position, serving_key=keys[position]).prediction.CopyFrom(
-                _prediction(answer, position, scored_at)
-            )
+            ranked = add(request_id=item.request_id, index=position, serving_key=keys[position])
+            ranked.prediction.CopyFrom(_prediction(answer, position, scored_at))
         elif position in missing:
             reason = missing[position]
             add(
@@ -273,7 +275,19 @@ def fill_items(
                 needs_prompt=reason is Reason.NEEDS_PROMPT,
             )
         else:
-            add(request_id=item.request_id, index=position, serving_key=keys[position], prediction=item.prediction)
+            ranked = add(
+                request_id=item.request_id, index=position, serving_key=keys[position], prediction=item.prediction
+            )
+        if position in shadows and position not in missing:
+            _add_shadows(ranked.prediction, shadows[position])
+
+
+def _add_shadows(prediction: prediction_pb2.Prediction, scores: list[tuple[str, float]]) -> None:
+    """Tell what candidates said, beside what an echoed prediction says already."""
+    told = {s.ranker_version for s in prediction.shadow_scores}
+    for version, score in scores:
+        if version not in told and len(prediction.shadow_scores) < MOST_SHADOW_SCORES:
+            prediction.shadow_scores.add(ranker_version=version, score=score)
 
 
 def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_pb2.Prediction:
