@@ -43,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     _rank(verbs)
     _status(verbs)
     _bench(verbs)
+    _promote(verbs)
+    _rollback(verbs)
+    _train(verbs)
     return parser
 
 
@@ -135,6 +138,53 @@ def _run_bench(arguments: argparse.Namespace) -> int:
     from rankd.bench.run import bench
 
     return bench(arguments)
+
+
+def _train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.train_flags import add_flags
+
+    verb = verbs.add_parser("train", help="train a ranker on prompts and output lengths")
+    add_flags(verb)
+    verb.set_defaults(run=_run_train)
+
+
+def _run_train(arguments: argparse.Namespace) -> int:
+    from rankd.cli.train import train
+
+    return train(arguments)
+
+
+def _promote(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.promote_flags import add_promote_flags
+
+    verb = verbs.add_parser(
+        "promote",
+        help="put a ranker into service if it is better",
+        description="Put a ranker into a running daemon's service, only if it beats the one in service on recent "
+        "completions. Exit status: 0 promoted, 3 refused, 2 bad input, 1 the daemon does not answer.",
+    )
+    add_promote_flags(verb)
+    verb.set_defaults(run=_run_promote)
+
+
+def _run_promote(arguments: argparse.Namespace) -> int:
+    from rankd.cli.promote import promote
+
+    return promote(arguments)
+
+
+def _rollback(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.promote_flags import add_admin_flags
+
+    verb = verbs.add_parser("rollback", help="put the ranker that was in service before back")
+    add_admin_flags(verb)
+    verb.set_defaults(run=_run_rollback)
+
+
+def _run_rollback(arguments: argparse.Namespace) -> int:
+    from rankd.cli.promote import roll_back
+
+    return roll_back(arguments)
 
 
 def _target(verb: argparse.ArgumentParser) -> None:

@@ -1,0 +1,239 @@
+"""``rankd train``: from a log of prompts and output lengths to a ranker directory."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from rankd.artifact import MANIFEST
+from rankd.cli.train_flags import options_of, truncation_of
+from rankd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rankd.training.dataset import Row
+    from rankd.training.options import FitOptions, Fitted, Progress
+    from rankd.training.processes import Processes
+
+CHECKPOINT = ".checkpoint"
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Read, train, export; 0 where a ranker was written.
+
+    Raises:
+        ConfigError: naming the flag at fault and the remedy.
+    """
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError:
+        raise ConfigError("rankd train needs the extra: pip install 'rankd[train]'") from None
+    from rankd.training.processes import joined
+
+    with joined() as processes:
+        console = Console(stderr=True, quiet=not processes.first)
+        if processes.first:
+            prepare_out(arguments.out, restart=arguments.restart)
+        _train(arguments, processes, console)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, processes: Processes, console: Console) -> None:
+    from rankd.training.bases import load_base
+    from rankd.training.dataset import split
+    from rankd.training.fit import fit
+
+    base = load_base(arguments.base, truncation_of(arguments))
+    options = options_of(arguments, base.recipe, processes.size)
+    rows = read_rows(arguments, console)
+    train_rows, valid_rows = split(rows, arguments.valid_share, arguments.seed)
+    console.print(_plan(arguments, options, train_rows, valid_rows), highlight=False)
+    with ExitStack() as stack:
+        view = stack.enter_context(TrainingView(console))
+        fitted = fit(
+            base,
+            train_rows,
+            valid_rows,
+            options,
+            checkpoint_dir=arguments.out / CHECKPOINT,
+            processes=processes,
+            on_progress=view.update,
+        )
+    if processes.first:
+        _export(arguments, fitted, rows, valid_rows, console)
+        shutil.rmtree(arguments.out / CHECKPOINT, ignore_errors=True)
+
+
+def prepare_out(out: Path, *, restart: bool) -> None:
+    """Make sure that ``out`` can be written, and holds nothing that would be lost.
+
+    Raises:
+        ConfigError: it is no directory, cannot be written, or holds something else than this command's own.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = {p.name for p in out.iterdir()}
+        if restart:
+            shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
+        elif CHECKPOINT not in held and held:
+            what = "a finished ranker" if MANIFEST in held or held & set(PRECISIONS) else "other files"
+            raise ConfigError(f"--out {out} holds {what}; name another directory, or replace it with --restart")
+        probe = out / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written: {error.strerror}; name another directory") from None
+
+
+def read_rows(arguments: argparse.Namespace, console: Console) -> list[Row]:
+    """Read --data with a progress bar, and say what was skipped.
+
+    Raises:
+        ConfigError: a path that cannot be read, or no rows in it.
+    """
+    from rankd.training.dataset import read_dataset
+
+    columns = (TextColumn("reading"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=console.quiet) as bar:
+        task = bar.add_task("reading", total=None)
+        dataset = read_dataset(
+            arguments.data,
+            most=arguments.rows,
+            seed=arguments.seed,
+            model=arguments.model,
+            caps=dict(arguments.cap),
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    cut = sum(not r.complete for r in dataset.rows)
+    skipped = ", ".join(f"{count:,} {reason}" for reason, count in dataset.skipped.most_common())
+    console.print(
+        f"{len(dataset.rows):,} of {dataset.read:,} rows in {dataset.files} files, {cut:,} of them cut off"
+        + (f"; skipped: {skipped}" if skipped else ""),
+        highlight=False,
+    )
+    if not dataset.rows:
+        raise ConfigError("--data has no usable row; each needs `prompt` and `output_token_count` (or `output_tokens`)")
+    rows: list[Row] = dataset.rows
+    return rows
+
+
+def _plan(arguments: argparse.Namespace, options: FitOptions, train_rows: list[Row], valid_rows: list[Row]) -> str:
+    groups = len({r.group for r in train_rows})
+    return (
+        f"training {arguments.base} with {options.loss} on {len(train_rows):,} rows of {groups} source-model pairs, "
+        f"judged on {len(valid_rows):,}; {options.recipe.epochs} epochs, seed {options.seed}, "
+        f"{options.threads} threads; checkpoints in {arguments.out / CHECKPOINT}"
+    )
+
+
+class TrainingView:
+    """A live bar with loss, tau and ETA; a plain line per epoch, which is all that a log file gets."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on ``console``."""
+        self._console = console
+        text = TextColumn("epoch {task.fields[epoch]}  loss {task.fields[loss]}  validation tau {task.fields[tau]}")
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), text)
+        self._bar = Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=console.quiet)
+        self._task: Any = None
+        self._epoch = 0
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last state on the screen."""
+        self._bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show where the run is."""
+        fields: dict[str, Any] = {
+            "epoch": progress.epoch,
+            "loss": f"{progress.loss:.3f}",
+            "tau": "-" if progress.validation_tau is None else f"{progress.validation_tau:.3f}",
+        }
+        if self._task is None:
+            # What a resumed run has behind it must not count as speed.
+            before = progress.step - 1
+            if before:
+                self._console.print(f"going on from step {before:,} of {progress.steps:,}", highlight=False)
+            self._task = self._bar.add_task("training", total=progress.steps, completed=before, **fields)
+        self._bar.update(self._task, completed=progress.step, **fields)
+        if progress.at_epoch_end:
+            line = f"epoch {fields['epoch']}: loss {fields['loss']}, validation tau {fields['tau']}"
+            self._console.print(line, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the manifest is to say of the ranker."""
+
+    name: str
+    version: str
+    data: str
+    licence: str
+
+
+def _names(arguments: argparse.Namespace, fitted: Fitted, rows: list[Row]) -> _Names:
+    counts = Counter("__".join(part for part in r.group if part) or "unnamed" for r in rows)
+    shown = [f"{name} ({count} rows)" for name, count in sorted(counts.items())]
+    more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
+    return _Names(
+        arguments.name or f"{fitted.base.name}-{fitted.options.loss}",
+        # The same base, rows and options give the same weights, and only they the same version.
+        arguments.version or fitted.fingerprint[:12],
+        arguments.data_name or ", ".join(shown[:20]) + more,
+        arguments.licence or f"{fitted.base.licence} (base); not stated for the training data",
+    )
+
+
+def _export(
+    arguments: argparse.Namespace, fitted: Fitted, rows: list[Row], valid_rows: list[Row], console: Console
+) -> None:
+    from rankd.training.export import export
+
+    names = _names(arguments, fitted, rows)
+    chosen = PRECISIONS if arguments.precision == "all" else (arguments.precision,)
+    for precision in chosen:
+        several = len(chosen) > 1
+        out = arguments.out / precision if several else arguments.out
+        out.mkdir(exist_ok=True)
+        with console.status(f"writing {precision} ..."):
+            report = export(
+                fitted,
+                out,
+                name=f"{names.name}-{precision}" if several else names.name,
+                version=names.version,
+                precision=precision,
+                calibration_rows=valid_rows,
+                data=names.data,
+                licence=names.licence,
+            )
+        console.print(
+            f"{precision}: {report.bytes / 1e6:.1f} MB, {report.tau_lost:+.4f} tau lost, scores within "
+            f"{report.largest_difference:.2g} of PyTorch's",
+            highlight=False,
+        )
+    _say_next(arguments, arguments.out / chosen[0] if len(chosen) > 1 else arguments.out, fitted)
+
+
+def _say_next(arguments: argparse.Namespace, out: Path, fitted: Fitted) -> None:
+    tau = "not measured" if math.isnan(fitted.validation_tau) else f"{fitted.validation_tau:.3f}"
+    print(f"{out}: a ranker, validation tau {tau} on {arguments.valid_share:.0%} of the prompts. Next:")
+    print(f"  rankd evaluate --ranker {out} --data PATHS   # judge it on rows that it has not seen")
+    print(f"  rankd promote {out}   # put it into a running daemon, if it beats the one in service")
+    sys.stdout.flush()
