@@ -1,0 +1,242 @@
+"""``rankd promote`` and ``rankd rollback``: a ranker into service, and out again."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rankd_client import RankdUnavailableError
+from rankd_client.admin import AdminClient, Judgement, JudgeOptions, LoadedRanker, RankdRefusedError, ShadowState
+from rankd_client.types import Estimate
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rankd.artifact import load_artifact
+from rankd.cli.connection import tls_of
+from rankd.cli.install import install
+from rankd.errors import ConfigError
+
+PROMOTED, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
+_EVIDENCE = {"log": "completion_log", "shadow": "shadow_scores", None: None}
+EVIDENCE_NAMES = {
+    "completion_log": "prompts of the completion log",
+    "shadow_scores": "shadow scores",
+    "": "nothing",
+}
+_POLL = 0.5
+
+
+def promote(arguments: argparse.Namespace) -> int:
+    """Judge a ranker and, where it is better, put it into service.
+
+    Returns:
+        0 promoted, 3 refused with its figures, 2 bad input, 1 no daemon.
+    """
+    return _guarded(arguments, _promote)
+
+
+def roll_back(arguments: argparse.Namespace) -> int:
+    """Put the ranker that was in service before back.
+
+    Returns:
+        0 done, 2 there is none, 1 no daemon.
+    """
+    return _guarded(arguments, _roll_back)
+
+
+def _guarded(arguments: argparse.Namespace, verb: Callable[[AdminClient, argparse.Namespace], int]) -> int:
+    try:
+        with AdminClient(arguments.admin, tls=tls_of(arguments)) as client:
+            return verb(client, arguments)
+    except RankdUnavailableError as error:
+        print(
+            f"rankd: {arguments.admin} does not answer ({error}). Is the daemon running, and its admin listener on? "
+            "Name it with --admin.",
+            file=sys.stderr,
+        )
+        return UNREACHABLE
+    except RankdRefusedError as error:
+        print(f"rankd: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _roll_back(client: AdminClient, arguments: argparse.Namespace) -> int:
+    before = client.rankers().rankers[0].ranker_version
+    now = client.roll_back().ranker_version
+    if arguments.json:
+        print(json.dumps({"in_service": now, "previous": before}))
+    else:
+        print(f"{now} is in service again, {before} is not. `rankd rollback` takes this back.")
+    return PROMOTED
+
+
+def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
+    artifact = load_artifact(arguments.directory)
+    version = artifact.ranker_version
+    console = Console(stderr=True)
+    rankers = client.rankers()
+    before = {r.ranker_version: r for r in rankers.rankers}
+    if version in before and before[version].in_service:
+        raise ConfigError(f"{version} is in service already")
+    with console.status(f"loading {version} ..."):
+        client.load(install(artifact, rankers.registry))
+    with _left_as_it_was(client, version, before.get(version)):
+        if arguments.shadow is not None or arguments.shadow_completions is not None:
+            _shadow(client, version, arguments, console)
+        promoted, judgement = _judged(client, version, arguments, console)
+    _tell(arguments, version, promoted=promoted, judgement=judgement, before=rankers.rankers[0].ranker_version)
+    return PROMOTED if promoted else REFUSED
+
+
+@contextmanager
+def _left_as_it_was(client: AdminClient, version: str, before: LoadedRanker | None) -> Iterator[None]:
+    """Take a candidate that did not make it out of the daemon's memory again, unless it was there before."""
+    try:
+        yield
+    finally:
+        with suppress(RankdUnavailableError, RankdRefusedError):
+            now = {r.ranker_version: r for r in client.rankers().rankers}.get(version)
+            if now is not None and not now.in_service:
+                if before is None:
+                    client.unload(version)
+                elif before.shadow is None and now.shadow is not None:
+                    client.stop_shadow(version)
+
+
+def _shadow(client: AdminClient, version: str, arguments: argparse.Namespace, console: Console) -> None:
+    """Let a candidate score in the shadow, for a time or until enough completions are there."""
+    began = time.monotonic()
+    client.start_shadow(version)
+    wanted, seconds = arguments.shadow_completions, arguments.shadow
+    total = wanted if wanted is not None else seconds
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"{version} in the shadow", total=total, state="")
+        while True:
+            state = _state_of(client, version)
+            passed = time.monotonic() - began
+            progress.update(task, completed=state.completions if wanted is not None else passed, state=_line(state))
+            if (wanted is not None and state.completions >= wanted) or (seconds is not None and passed >= seconds):
+                return
+            time.sleep(_POLL)
+
+
+def _state_of(client: AdminClient, version: str) -> ShadowState:
+    for ranker in client.rankers().rankers:
+        if ranker.ranker_version == version and ranker.shadow is not None:
+            return ranker.shadow
+    raise RankdRefusedError(f"{version} scores in the shadow no more: somebody else ended it")
+
+
+def _line(state: ShadowState) -> str:
+    left_out = f", {state.dropped:,} left out" if state.dropped else ""
+    return f"{state.scored:,} prompts scored{left_out}, {state.completions:,} completions"
+
+
+def _judged(
+    client: AdminClient, version: str, arguments: argparse.Namespace, console: Console
+) -> tuple[bool, Judgement | None]:
+    """Judge with progress; then promote, which judges again on scores that are known by now."""
+    evidence = _EVIDENCE[arguments.evidence]
+    if evidence is None and (arguments.shadow is not None or arguments.shadow_completions is not None):
+        evidence = "shadow_scores"
+    options = JudgeOptions(arguments.model, arguments.margin, arguments.min_completions, evidence)  # type: ignore[arg-type]
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task(f"judging {version}: prompts scored", total=1)
+        judgement = client.judge(
+            version, options, lambda done, total: progress.update(task, completed=done, total=max(1, total))
+        )
+        progress.update(task, completed=1, total=1)
+    if arguments.force:
+        return client.promote(version)[0], judgement
+    if judgement.verdict != "better":
+        return False, judgement
+    return client.promote(version, options)
+
+
+def _tell(
+    arguments: argparse.Namespace, version: str, *, promoted: bool, judgement: Judgement | None, before: str
+) -> None:
+    if arguments.json:
+        print(json.dumps(as_json(judgement, version, promoted=promoted, before=before)))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if judgement is not None:
+        console.print(figures(judgement))
+        console.print(basis(judgement))
+    if promoted:
+        why = " (--force)" if arguments.force else ""
+        console.print(f"{version} is in service{why}. `rankd rollback` puts {before} back.", style="green")
+    else:
+        console.print(f"{version} is refused: {refusal(judgement)} {before} stays in service.", style="red")
+
+
+def as_json(judgement: Judgement | None, version: str, *, promoted: bool, before: str) -> dict[str, Any]:
+    """The outcome as plain JSON values; ``incumbent`` is what it was judged against."""
+    out: dict[str, Any] = {
+        "promoted": promoted,
+        "ranker_version": version,
+        "in_service": version if promoted else before,
+    }
+    if judgement is not None:
+        figures = dataclasses.asdict(judgement)
+        figures["incumbent"] = figures.pop("in_service")
+        out |= figures | {"evidence": EVIDENCE_NAMES.get(judgement.evidence, judgement.evidence)}
+    return out
+
+
+def figures(judgement: Judgement) -> Table:
+    """Both rankers and their difference."""
+    table = Table(title=f"{judgement.candidate.ranker_version} against {judgement.in_service.ranker_version}")
+    for name in ("", "tau (95 % interval)", "realised gain (95 % interval)"):
+        table.add_column(name, no_wrap=True)
+    for label, one in (("candidate", judgement.candidate), ("in service", judgement.in_service)):
+        table.add_row(label, _bounded(one.tau), _bounded(one.realised_gain))
+    table.add_row(
+        "difference", _bounded(judgement.tau_difference, "+"), _bounded(judgement.realised_gain_difference, "+")
+    )
+    return table
+
+
+def basis(judgement: Judgement) -> str:
+    """What the figures rest on."""
+    text = (
+        f"judged on {judgement.completions:,} completions ({judgement.censored:,} cut short, "
+        f"{judgement.decided_pair_share:.0%} of pairs decided); evidence: {EVIDENCE_NAMES.get(judgement.evidence)}"
+    )
+    if judgement.older_completions:
+        text += (
+            f"\n{judgement.older_completions:,} of them ended before this ranker's files were written: if it was "
+            "trained on them they flatter it; --shadow judges it on new ones"
+        )
+    return text
+
+
+def refusal(judgement: Judgement | None) -> str:
+    """Why it was not promoted."""
+    if judgement is None:
+        return "it was not judged."
+    if judgement.verdict == "too_few_completions":
+        return (
+            f"{judgement.completions:,} completions to judge it on, at least {judgement.min_completions:,} are needed "
+            f"({judgement.log_completions:,} with prompts in the completion log, {judgement.shadow_completions:,} with "
+            "shadow scores). Wait, or gather some with --shadow-completions."
+        )
+    if judgement.verdict == "too_few_decided_pairs":
+        return "too many completions were cut short to tell."
+    low = judgement.tau_difference.low if judgement.tau_difference is not None else float("nan")
+    return f"not better: the lower bound of the difference in tau, {low:+.3f}, is not above {judgement.margin:g}."
+
+
+def _bounded(estimate: Estimate | None, sign: str = "") -> str:
+    if estimate is None:
+        return "undefined"
+    return f"{estimate.value:{sign}.3f} ({estimate.low:{sign}.3f} to {estimate.high:{sign}.3f})"
