@@ -256,7 +256,11 @@ def load_settings(**flags: Any) -> Settings:
 
 def _refuse_unknown_variables() -> None:
     """A misspelt variable would be ignored in silence; Kubernetes' own (RANKD_SERVICE_HOST, ...) are none of ours."""
-    known = {_variable(name) for name, _, _ in settings_reference()} | {"RANKD_CONFIG", "RANKD_TARGET"}
+    known = {_variable(name) for name, _, _ in settings_reference()} | {
+        "RANKD_CONFIG",
+        "RANKD_TARGET",
+        "RANKD_ADMIN_TARGET",
+    }
     for name in sorted(os.environ):
         if not name.startswith("RANKD_") or name in known or _KUBERNETES.search(name):
             continue

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from rankd_client.calibration import Calibration
 
-from rankd.artifact import Artifact, load_artifact
+from rankd.artifact import Artifact, Manifest, load_artifact
 from rankd.config import Provider, Scoring
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.infer import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
@@ -47,7 +47,12 @@ class LoadedRanker:
     path: Path
     scorer: Scorer
     calibration: Calibration | None
-    measured_tau: float | None
+    manifest: Manifest
+
+    @property
+    def measured_tau(self) -> float | None:
+        """tau-b measured before it was shipped; None where its manifest has none."""
+        return self.manifest.measured_tau
 
 
 class Registry:
@@ -108,8 +113,8 @@ class Registry:
             version = artifact.ranker_version
             loaded = self._rankers.get(version)
             if loaded is not None:
-                if loaded.path != artifact.path:
-                    raise ArtifactError("VERSION_TAKEN", f"{version} is loaded already, from {loaded.path}")
+                if loaded.manifest != artifact.manifest:  # its hashes vouch for the rest
+                    raise ArtifactError("VERSION_TAKEN", f"another {version} is loaded already, from {loaded.path}")
                 return loaded
             # Threads that onnxruntime creates inherit the priority of the one that creates the session.
             nice = 0 if self._provider == "cuda" else self._scoring.nice
@@ -125,7 +130,7 @@ class Registry:
                 version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
             )
             scorer.feed.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
-            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest.measured_tau)
+            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest)
             self._rankers[version] = ranker
             _log.info("ranker_loaded", ranker_version=version, provider=model.provider)
             return ranker

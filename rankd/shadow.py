@@ -42,6 +42,16 @@ class ShadowPair:
     """By the daemon's clock, seconds."""
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A prompt on its way to a shadow score."""
+
+    text: str
+    group: int
+    outcome: tuple[Completion, float] | None = None
+    """Its completion and when that was reported, where that came first."""
+
+
 class Shadow:
     """One candidate. Create and use it on the event loop's thread."""
 
@@ -55,7 +65,8 @@ class Shadow:
         self._registry = registry
         self._settings = settings
         self._telemetry = telemetry
-        self._waiting: OrderedDict[int, tuple[str, int]] = OrderedDict()
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        self._reading: dict[int, _Waiting] = {}
         self._scores: OrderedDict[int, tuple[float, int]] = OrderedDict()
         self._more = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="rankd-shadow")
@@ -63,14 +74,15 @@ class Shadow:
     def offer(self, key: int, prompt: str) -> None:
         """Let a prompt be scored when there is time; one too many is left out."""
         group = hash(prompt)
-        known = self._scores.get(key) or self._waiting.get(key)
-        if known is not None and known[1] == group:
+        known = self._scores.get(key)
+        waiting = self._waiting.get(key) or self._reading.get(key)
+        if group in (known and known[1], waiting and waiting.group):
             return
         if len(self._waiting) >= self._settings.shadow_queue:
             self.dropped += 1
             self._telemetry.shadow("dropped")
             return
-        self._waiting[key] = (self.ranker.scorer.cut(prompt), group)
+        self._waiting[key] = _Waiting(self.ranker.scorer.cut(prompt), group)
         self._more.set()
 
     def score_of(self, key: int) -> float | None:
@@ -80,24 +92,30 @@ class Shadow:
 
     def completed(self, key: int, completion: Completion, now: float) -> None:
         """Take a final report: with both scores it is evidence."""
-        self._waiting.pop(key, None)
-        score, group = self._scores.pop(key, (None, key))
-        if score is None:
+        waiting = self._waiting.get(key) or self._reading.get(key)
+        if (known := self._scores.pop(key, None)) is not None:
+            self._pair(completion, known[0], known[1], now)
+        elif waiting is not None:
+            waiting.outcome = completion, now
+        else:
             # Scored by another replica, perhaps: then the report brings the score.
             score = dict(completion.shadow_scores).get(self.ranker.version)
-        if score is not None and math.isfinite(score):
-            self.pairs.append(
-                ShadowPair(
-                    completion.model,
-                    completion.ranker_version,
-                    completion.score,
-                    score,
-                    completion.tokens,
-                    completion.complete,
-                    group,
-                    now,
-                )
+            if score is not None and math.isfinite(score):
+                self._pair(completion, score, key, now)
+
+    def _pair(self, completion: Completion, score: float, group: int, now: float) -> None:
+        self.pairs.append(
+            ShadowPair(
+                completion.model,
+                completion.ranker_version,
+                completion.score,
+                score,
+                completion.tokens,
+                completion.complete,
+                group,
+                now,
             )
+        )
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -107,19 +125,23 @@ class Shadow:
             if not self._waiting:
                 await self._more.wait()
             await self._registry.idle()
-            batch = [self._waiting.popitem(last=False) for _ in range(min(at_once, len(self._waiting)))]
-            texts = [text for _, (text, _) in batch]
+            self._reading = dict(self._waiting.popitem(last=False) for _ in range(min(at_once, len(self._waiting))))
+            texts = [w.text for w in self._reading.values()]
             results = await self.ranker.scorer.score(texts, loop.time() + PATIENCE)
-            for (key, (_, group)), result in zip(batch, results, strict=True):
-                self._take(key, group, result)
+            for (key, waiting), result in zip(self._reading.items(), results, strict=True):
+                self._take(key, waiting, result)
+            self._reading = {}
 
-    def _take(self, key: int, group: int, result: float | Reason) -> None:
+    def _take(self, key: int, waiting: _Waiting, result: float | Reason) -> None:
         if isinstance(result, Reason):
             self._telemetry.shadow("failed")
             return
         self.scored += 1
         self._telemetry.shadow("scored")
-        self._scores[key] = (result, group)
+        if waiting.outcome is not None:
+            self._pair(waiting.outcome[0], result, waiting.group, waiting.outcome[1])
+            return
+        self._scores[key] = (result, waiting.group)
         if len(self._scores) > self._settings.shadow_pending:
             self._scores.popitem(last=False)
 
