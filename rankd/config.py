@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
@@ -140,6 +140,9 @@ class Promotion(_Section):
     shadow_pending: int = Field(
         16384, ge=1, description="Scores a shadow remembers until their completion is reported."
     )
+    shadow_patience: float = Field(
+        0.1, gt=0, description="A shadow, or a judgement, reads a prompt after so many seconds however busy it is."
+    )
     max_completions: int = Field(
         4096, ge=50, le=16384, description="Most recent completions that a judgement rests on."
     )
@@ -150,6 +153,32 @@ class Promotion(_Section):
     margin: float = Field(
         0.0, ge=-1, le=1, description="What the lower bound of the difference in tau must be above; negative tolerates."
     )
+
+
+class CompletionLogSection(_Section):
+    """What is kept of requests for retraining (docs/completion-log.md)."""
+
+    directory: str = Field(
+        "", description="Directory, or object-store URL (s3://, gs://, abfs://), of the log; empty is off."
+    )
+    prompt_share: float = Field(1.0, ge=0, le=1, description="Share of requests whose prompt is logged; 0 is none.")
+    prompt_characters: int = Field(
+        65536, ge=2, description="Characters kept of a prompt, half from its head and half from its tail."
+    )
+    join_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that replicas share, under which request ids are hashed. Empty: whoever knows an id can "
+        "find its rows.",
+    )
+    flush_seconds: float = Field(30.0, gt=0, description="Longest time a row waits in memory: what kill -9 loses.")
+    flush_rows: int = Field(20_000, ge=1, description="Rows that are written before that time.")
+    flush_bytes: int = Field(16 * 2**20, ge=1, description="Bytes that are written before that time.")
+    queue_bytes: int = Field(
+        64 * 2**20, ge=4096, description="Memory for rows that cannot be written yet; further rows are dropped."
+    )
+    retry_seconds: float = Field(60.0, gt=0, description="Longest time between two tries to write after a failure.")
+    keep_days: float = Field(30.0, gt=0, description="Segments that are older are deleted.")
+    max_bytes: int = Field(10 * 2**30, ge=1, description="The oldest segments are deleted beyond this, all replicas'.")
 
 
 class Tls(_Section):
@@ -191,6 +220,7 @@ class Settings(BaseSettings):
     quality: Quality = Quality()
     guard: GuardSection = GuardSection()
     promotion: Promotion = Promotion()
+    completion_log: CompletionLogSection = CompletionLogSection()
     tls: Tls = Tls()
 
     @field_validator("listen", "metrics", "admin")

@@ -28,8 +28,6 @@ from rankd.telemetry import Telemetry
 from rankd.types import FloatArray
 
 T = TypeVar("T")
-_LONGEST_WAIT = 0.1
-"""Seconds after which a prompt is read although the ranker in service is busy: a judgement must come to an end."""
 
 Progress = Callable[[int, int], None]
 """Told how many prompts both have scored, of how many."""
@@ -267,7 +265,7 @@ class Judge:
         known = ranker.scorer.known(prompts)
         if all(k is not None for k in known):
             return [k for k in known if k is not None]
-        await self._registry.idle(_LONGEST_WAIT)
+        await self._registry.idle(self._settings.promotion.shadow_patience)
         results = await ranker.scorer.score(prompts, asyncio.get_running_loop().time() + PATIENCE)
         return [r if isinstance(r, float) else np.nan for r in results]
 

@@ -6,7 +6,6 @@ A call resolves its ranker once, at its beginning, and finishes with it: a swap 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -142,7 +141,7 @@ class Registry:
             if not future.done():
                 future.set_result(None)
 
-    async def idle(self, most: float = math.inf) -> None:
+    async def idle(self, most: float) -> None:
         """Wait until the ranker in service has nothing to read, or for ``most`` seconds."""
         loop = asyncio.get_running_loop()
         end = loop.time() + most

@@ -1,9 +1,9 @@
 """Shadows: rankers that score in the background what the ranker in service has scored, and order nothing.
 
-A shadow reads one prompt at a time (64 on CUDA) and only while the ranker in service has nothing to read: whoever calls
-meanwhile waits for no more than that. What it found is told in the predictions of later answers, and remembered by a
-keyed hash of the request until its completion is reported, since most engines ask only once per request. Both are
-bounded, and there is nothing at all where no shadow runs.
+A shadow reads one prompt at a time (64 on CUDA), and only while the ranker in service has nothing to read or, where that
+never is, ten times a second: whoever calls meanwhile waits for no more than that. What it found is told in the
+predictions of later answers, and remembered by a keyed hash of the request until its completion is reported, since most
+engines ask only once per request. All of it is bounded, and there is nothing where no shadow runs.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Shadow:
             self._more.clear()
             if not self._waiting:
                 await self._more.wait()
-            await self._registry.idle()
+            await self._registry.idle(self._settings.shadow_patience)
             self._reading = dict(self._waiting.popitem(last=False) for _ in range(min(at_once, len(self._waiting))))
             texts = [w.text for w in self._reading.values()]
             results = await self.ranker.scorer.score(texts, loop.time() + PATIENCE)

@@ -18,6 +18,7 @@ def make_artifact(
     name="tiny",
     version="1.0.0",
     scale=1.0,
+    long=1.0,
     constant=False,
     nan=False,
     nan_word=None,
@@ -28,13 +29,13 @@ def make_artifact(
     calibration=True,
     max_tokens=64,
 ) -> Path:
-    """Write a ranker whose score is ``scale * (count('long') - count('short') + 0.01 * tokens)``.
+    """Write a ranker whose score is ``scale * (long * count('long') - count('short') + 0.01 * tokens)``.
 
     ``work`` adds that many 256x256 matrix products per token; ``nan_word`` makes prompts with that word NaN.
     """
     path.mkdir(parents=True, exist_ok=True)
     weights = np.full(len(WORDS), 0.01 * scale, dtype=np.float32)
-    weights[WORDS.index("long")] += scale
+    weights[WORDS.index("long")] += scale * long
     weights[WORDS.index("short")] -= scale
     if constant:
         weights[:] = 0
