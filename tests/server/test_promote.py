@@ -134,6 +134,38 @@ def test_a_better_ranker_is_promoted_on_shadow_scores(start_daemon, rankers, cap
         assert admin.rankers().rankers[0].shadow is None
 
 
+def test_a_better_ranker_is_promoted_on_logged_prompts(start_daemon, rankers, capsys, wait_until, tmp_path):
+    """With a completion log both rankers read its prompts, and `promote` says so; a ranker that is younger than the
+    completions is promoted with a word of warning. What an earlier ranker scored is scored anew by the one in service.
+    """
+    pytest.importorskip("pyarrow")
+    daemon = start_daemon(
+        ranker=rankers["worse"],
+        registry=rankers["registry"],
+        completion_log={"directory": str(tmp_path / "log"), "prompt_share": 1.0},
+        guard={"enabled": False},
+    )
+    with AdminClient(daemon.admin_target) as admin, RankClient(daemon.target, model=MODEL, timeout=5) as client:
+        traffic(client, 150, seed=4)
+        shutil.copytree(rankers["served"], rankers["registry"] / "served")
+        admin.load("served")
+        admin.promote("served@1.0.0")
+        traffic(client, 150, seed=5)
+        wait_until(lambda: len(daemon.app.log.recent(999, None)) == 300, what="all completions logged")
+        status, out = promote(rankers["good"], "--admin", daemon.admin_target, "--model", MODEL, capsys=capsys)
+        assert status == 0
+        assert out["evidence"] == "prompts of the completion log"
+        assert (out["completions"], out["log_completions"], out["shadow_completions"]) == (300, 300, 0)
+        assert out["candidate"]["tau"]["value"] > 0.6 > out["incumbent"]["tau"]["value"] + 0.1 > 0.3
+        assert out["older_completions"] == 0
+        younger = make_artifact(tmp_path / "younger", name="younger", long=0.1)
+        assert main(["promote", str(younger), "--admin", daemon.admin_target]) == 3
+        assert "300 of them ended before this ranker's files were written" in capsys.readouterr().out
+        assert (
+            promote(younger, "--admin", daemon.admin_target, "--model", "other", capsys=capsys)[1]["completions"] == 0
+        )
+
+
 def test_a_worse_ranker_is_refused_with_its_figures(start_daemon, rankers, capsys, wait_until):
     """Exit status 3, both rankers' figures on stdout, and the candidate leaves the daemon's memory; `--force` promotes
     it all the same, and `rollback` takes that back.
