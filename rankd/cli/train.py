@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rankd.training.processes import Processes
 
 CHECKPOINT = ".checkpoint"
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32", "fp16", "int8")
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -123,10 +123,7 @@ def read_rows(arguments: argparse.Namespace, console: Console) -> list[Row]:
         + (f"; skipped: {skipped}" if skipped else ""),
         highlight=False,
     )
-    if not dataset.rows:
-        raise ConfigError("--data has no usable row; each needs `prompt` and `output_token_count` (or `output_tokens`)")
-    rows: list[Row] = dataset.rows
-    return rows
+    return dataset.rows
 
 
 def _plan(arguments: argparse.Namespace, options: FitOptions, train_rows: list[Row], valid_rows: list[Row]) -> str:
@@ -204,10 +201,12 @@ def _names(arguments: argparse.Namespace, fitted: Fitted, rows: list[Row]) -> _N
 def _export(
     arguments: argparse.Namespace, fitted: Fitted, rows: list[Row], valid_rows: list[Row], console: Console
 ) -> None:
+    from rankd.training.bases import NGRAM
     from rankd.training.export import export
 
     names = _names(arguments, fitted, rows)
-    chosen = PRECISIONS if arguments.precision == "all" else (arguments.precision,)
+    wanted = arguments.precision or ("fp32" if fitted.base.name == NGRAM else "int8")
+    chosen = tuple(p for p in PRECISIONS if wanted in (p, "all"))
     for precision in chosen:
         several = len(chosen) > 1
         out = arguments.out / precision if several else arguments.out

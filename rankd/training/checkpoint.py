@@ -22,10 +22,12 @@ def save(directory: Path, state: dict[str, Any], fingerprint: str) -> None:
         ConfigError: the directory cannot be written.
     """
     temporary = directory / (FILE + ".new")
+    content = io.BytesIO()  # torch reports a full disk as an error of its own, a file does so as OSError
+    torch.save({"format": FORMAT, "fingerprint": fingerprint, "state": state}, content)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, "fingerprint": fingerprint, "state": state}, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(directory / FILE)

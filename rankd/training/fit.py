@@ -9,19 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from rankd.errors import ConfigError
 from rankd.training import checkpoint
 from rankd.training.bases import Base
-from rankd.training.dataset import Row
-from rankd.training.lists import Encoded, encode
+from rankd.training.dataset import Row, check_learnable
+from rankd.training.lists import encode
 from rankd.training.loop import Loop
 from rankd.training.options import Epoch, FitOptions, Fitted, Progress
 from rankd.training.processes import ALONE, Processes
 
-__all__ = ["Epoch", "FitOptions", "Fitted", "Progress", "check_trainable", "fit"]
+__all__ = ["Epoch", "FitOptions", "Fitted", "Progress", "fit"]
 
 FEWEST_ROWS = 32
 """Rows to train on below which a ranker is noise."""
@@ -42,12 +41,14 @@ def fit(
     Raises:
         ConfigError: too few rows, or no two of a group whose order is known; a checkpoint of another run.
     """
+    if len(train_rows) < FEWEST_ROWS:
+        raise ConfigError(f"{len(train_rows)} rows to train on, {FEWEST_ROWS} are needed: give more")
+    check_learnable(train_rows)
     torch.set_num_threads(options.threads)
     fingerprint = _fingerprint(base, train_rows, valid_rows, options)
     processes.agree(fingerprint)
     tokeniser = base.tokeniser()
     train = encode(train_rows, tokeniser, options.samples, options.seed)
-    check_trainable(train)
     loop = Loop(base, train, encode(valid_rows, tokeniser, "first"), options, processes)
     if checkpoint_dir is not None:
         content = processes.from_first(checkpoint.read(checkpoint_dir) if processes.first else None)
@@ -65,25 +66,6 @@ def fit(
             checkpoint.save(checkpoint_dir, loop.state(), fingerprint)
             saved = time.monotonic()
     return Fitted(base, loop.module, options, loop.history, loop.take_best(), fingerprint)
-
-
-def check_trainable(encoded: Encoded) -> None:
-    """Refuse rows from which no order can be learned.
-
-    Raises:
-        ConfigError: saying what is wrong with them.
-    """
-    if len(encoded) < FEWEST_ROWS:
-        raise ConfigError(f"--data: {len(encoded)} rows to train on, {FEWEST_ROWS} are needed; give more")
-    for group in np.unique(encoded.groups):
-        here = encoded.groups == group
-        ended = encoded.tokens[here & encoded.complete]
-        if len(ended) and encoded.tokens[here].max() > ended.min():
-            return
-    raise ConfigError(
-        "--data: no two rows of one source and model differ in length in a known way (all lengths are equal, or all "
-        "answers were cut off); give rows with output lengths that differ"
-    )
 
 
 def _fingerprint(base: Base, train: Sequence[Row], valid: Sequence[Row], options: FitOptions) -> str:

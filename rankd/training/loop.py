@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rankd.errors import ConfigError
 from rankd.training.bases import Base
 from rankd.training.lists import Encoded, draw_steps, pieces
 from rankd.training.losses import known_longer, list_mle, log_normal, pairwise_logistic
@@ -68,6 +69,8 @@ class Loop:
             group["lr"] = peak * rate(self.step, self.steps, self._options.warm_up)
         self.module.train()
         loss = self._loss(rows, self._scores(rows))
+        if not torch.isfinite(loss):
+            raise ConfigError(f"training diverged at step {self.step + 1}: start over with a lower --lr and --restart")
         self._optimiser.zero_grad(set_to_none=True)
         if loss.requires_grad:  # not where this process had no piece of a short list
             loss.backward()  # type: ignore[no-untyped-call]

@@ -197,14 +197,21 @@ def test_a_checkpoint_of_another_run_is_refused(base, tmp_path):
         fit(base, rows[:64], rows[64:], OPTIONS, checkpoint_dir=tmp_path)
 
 
-def test_rows_that_teach_nothing_are_refused(base):
-    """Too few rows, one length, or only cut answers: each is an error before any training, naming --data."""
+def test_divergence_is_an_error_and_not_a_ranker(base):
+    """Weights that run off to infinity stop the run with a remedy."""
     rows = make_rows(64)
-    with pytest.raises(ConfigError, match="--data: 8 rows"):
+    with pytest.raises(ConfigError, match=r"diverged.*lower --lr"):
+        fit(base, rows, [], replace(OPTIONS, recipe=replace(RECIPE, lr=1e30, head_lr=1e30)))
+
+
+def test_rows_that_teach_nothing_are_refused(base):
+    """Too few rows, one length, or only cut answers: each is an error before any training."""
+    rows = make_rows(64)
+    with pytest.raises(ConfigError, match="8 rows to train on, 32"):
         fit(base, rows[:8], [], OPTIONS)
-    with pytest.raises(ConfigError, match="--data: no two rows"):
+    with pytest.raises(ConfigError, match="same length"):
         fit(base, [replace(r, tokens=7) for r in rows], [], OPTIONS)
-    with pytest.raises(ConfigError, match="cut off"):
+    with pytest.raises(ConfigError, match="all 64 answers were cut off"):
         fit(base, [replace(r, complete=False) for r in rows], [], OPTIONS)
 
 
