@@ -215,7 +215,8 @@ def _export(
             report = export(
                 fitted,
                 out,
-                name=f"{names.name}-{precision}" if several else names.name,
+                # Another precision is another model: no two may share name and version.
+                name=names.name if arguments.name and not several else f"{names.name}-{precision}",
                 version=names.version,
                 precision=precision,
                 calibration_rows=valid_rows,

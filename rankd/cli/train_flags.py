@@ -100,7 +100,7 @@ def _out_flags(verb: argparse.ArgumentParser) -> None:
         choices=["int8", "fp32", "fp16", "all"],
         help="int8 for CPUs (default; ngram: fp32), fp16 for CUDA; all writes one directory each",
     )
-    verb.add_argument("--name", help="of the ranker; default: base and loss")
+    verb.add_argument("--name", help="of the ranker; default: base, loss and precision")
     verb.add_argument("--version", help="of the ranker; default: a hash of base, rows and options")
     verb.add_argument("--data-name", metavar="TEXT", help="what it was trained on, for its card; default: the sources")
     verb.add_argument("--licence", metavar="TEXT", help="of the weights, for its card")

@@ -86,12 +86,14 @@ def test_the_spread_is_the_spread_of_log_length(base):
     assert torch.cat(spreads).mean().item() == pytest.approx(0.5, abs=0.15)
 
 
-def test_same_seed_same_weights(base):
-    """Two runs agree in every byte, and another seed does not."""
+def test_same_seed_same_weights(base, tmp_path):
+    """Two runs agree in every byte, as does a finished one that is started again; another seed does not."""
     rows = make_rows(96)
-    first, second = (fit(base, rows[:64], rows[64:], OPTIONS) for _ in range(2))
+    first, second, again = (
+        fit(base, rows[:64], rows[64:], OPTIONS, checkpoint_dir=d) for d in (None, tmp_path, tmp_path)
+    )
     other = fit(base, rows[:64], rows[64:], replace(OPTIONS, seed=1))
-    assert digest(first) == digest(second) != digest(other)
+    assert digest(first) == digest(second) == digest(again) != digest(other)
 
 
 class StopError(Exception):
