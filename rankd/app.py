@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from rankd.artifact import default_ranker_path
+from rankd.completion_log import open_log
 from rankd.config import Settings
 from rankd.judge import Judge
 from rankd.logs import configure_logs
@@ -35,6 +36,8 @@ from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
 _TICK = 1.0
+_LOG_SECONDS = 10.0
+"""What a shutdown waits for the completion log, whatever its store does."""
 _STUCK = 5.0
 """Seconds after which a batch that still runs counts as evidence against the ranker."""
 
@@ -49,7 +52,8 @@ class App:
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
-        self.judge = Judge(self.registry, self.shadows, None, settings, self.telemetry)
+        self.log = open_log(settings.completion_log, self.telemetry)
+        self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, settings.order, self.telemetry)
         self.streams = Streams(settings.limits.max_streams)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
@@ -79,8 +83,8 @@ class App:
         self._observe()
         names = add_public(
             self.public,
-            RankService(self.ranker, settings, self.streams),
-            CompletionService(self.monitor, self.shadows, settings, self.telemetry),
+            RankService(self.ranker, self.log, settings, self.streams),
+            CompletionService(self.monitor, self.shadows, self.log, settings, self.telemetry),
             QualityService(self.monitor, self.registry, self.ranker, settings, self.streams),
         )
         if settings.metrics:
@@ -118,6 +122,8 @@ class App:
         self.judge.close()
         self.registry.close()
         self.monitor.close()
+        if self.log is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.log.close, _LOG_SECONDS)
         if self.http is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.http.close)
         await asyncio.get_running_loop().run_in_executor(None, self.telemetry.shutdown)

@@ -86,10 +86,30 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "outcome",
     ),
     "rankd.judgements": ("counter", "{judgement}", "Candidates judged, by verdict and evidence.", "verdict, evidence"),
+    "rankd.completion_log.rows": (
+        "counter",
+        "{row}",
+        "Rows of the completion log (prompts, completions), by outcome: written, dropped.",
+        "kind, outcome",
+    ),
+    "rankd.completion_log.segments": (
+        "counter",
+        "{segment}",
+        "Segments of the completion log, by outcome: written, deleted (too old, or too many).",
+        "outcome",
+    ),
+    "rankd.completion_log.bytes": ("counter", "By", "Bytes of those segments.", "outcome"),
     "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate.", ""),
     "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model.", ""),
     "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model.", ""),
     "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache.", ""),
+    "rankd.completion_log.failing": (
+        "gauge",
+        "1",
+        "The alarm: 1 while the completion log cannot be written, or drops rows. Serving goes on.",
+        "",
+    ),
+    "rankd.completion_log.queue": ("gauge", "By", "Memory of rows that wait to be written to the completion log.", ""),
     "rankd.ranker.info": (
         "gauge",
         "1",
@@ -138,6 +158,8 @@ EVENTS: dict[str, str] = {
     "shadow_started": "A candidate scores in the shadow.",
     "shadow_stopped": "A candidate scores no more; so many prompts scored, so many completions of them reported.",
     "guard_changed": "A guard changed its mode.",
+    "completion_log_failing": "The completion log cannot be written, or drops rows; `reason` says which. Told once.",
+    "completion_log_recovered": "The completion log is written again.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
     "certificate_renewed": "New connections get the certificate that is in the files now.",
@@ -299,6 +321,15 @@ class Telemetry:
         """Count a prompt offered to a shadow."""
         self._counts["rankd.shadow.prompts"][(("outcome", outcome),)] += 1
 
+    def logged(self, kind: str, outcome: str, rows: int) -> None:
+        """Count rows of the completion log."""
+        self._counts["rankd.completion_log.rows"][("kind", kind), ("outcome", outcome)] += rows
+
+    def segments(self, outcome: str, size: int) -> None:
+        """Count a segment of the completion log that was written or deleted; its size in bytes."""
+        self._counts["rankd.completion_log.segments"][(("outcome", outcome),)] += 1
+        self._counts["rankd.completion_log.bytes"][(("outcome", outcome),)] += size
+
     # -- changes of state ----------------------------------------------------------------------------------------------
 
     def guard_changed(self, *, model: str, ranker_version: str, origin: str, to: str, reason: str) -> None:
@@ -340,6 +371,14 @@ class Telemetry:
             low=low,
             high=high,
         )
+
+    def completion_log_failing(self, reason: str, error: BaseException | None) -> None:
+        """Tell that rows of the completion log are not written."""
+        _log.error("completion_log_failing", reason=reason, **(describe_error(error) if error is not None else {}))
+
+    def completion_log_recovered(self) -> None:
+        """Tell that they are again."""
+        _log.info("completion_log_recovered")
 
     # -- gauges --------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from rankd.artifact import MANIFEST, Artifact, load_artifact, write_manifest
 from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad
 from rankd.quality.pairs import PairWindow
 from rankd.tokenise import Tokeniser, Truncation
-from rankd.training.rows import Row, read_rows
+from rankd.training.dataset import Row, read_dataset
+from rankd.training.formats import stem_of
 
 # Source: (models, cap). Chat in English that may be shipped, of strong and weak models; each source counts the same.
 CALIBRATION: dict[str, tuple[tuple[str, ...], int | None]] = {
@@ -74,6 +76,20 @@ class Scored:
         return np.array([self._model.run(*pad([ids]))[0] for ids in encoded])
 
 
+def draw(path: Path, most: int, *, cap: int | None = None, seed: int = 0) -> list[Row]:
+    """Up to ``most`` rows of a file, drawn at random but the same each time.
+
+    Args:
+        path: a file of rows.
+        most: rows to draw.
+        cap: tokens at which its answers were cut.
+        seed: of the draw.
+    """
+    rows = read_dataset([path], caps={} if cap is None else {stem_of(path): cap}).rows
+    random.Random(seed).shuffle(rows)  # noqa: S311 - nothing secret
+    return rows[:most]
+
+
 def tau_of(scores: NDArray[np.float64], rows: list[Row]) -> tuple[float, float | None]:
     """tau-b and realised gain of scores against lengths."""
     window = PairWindow(max(2, len(rows)))
@@ -116,7 +132,7 @@ def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
     rows: list[Row] = []
     for source, (models, cap) in CALIBRATION.items():
         for model in models:
-            rows += read_rows(data / f"{source}__{model}.jsonl.gz", ROWS_PER_SOURCE // len(models), cap=cap)
+            rows += draw(data / f"{source}__{model}.jsonl.gz", ROWS_PER_SOURCE // len(models), cap=cap)
         print(f"calibration: {source}", file=sys.stderr)
     complete = np.array([r.complete for r in rows])
     print(f"calibration: {len(rows)} rows, {int((~complete).sum())} cut short", file=sys.stderr)
@@ -139,7 +155,7 @@ def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
 def _measurements(ranker: Scored, data: Path) -> list[dict[str, Any]]:
     out = []
     for name, cap, trained_on in MEASUREMENTS:
-        rows = read_rows(data / f"{name}.jsonl.gz", ROWS, cap=cap, seed=1)
+        rows = draw(data / f"{name}.jsonl.gz", ROWS, cap=cap, seed=1)
         tau, gain = tau_of(ranker.scores(rows), rows)
         dataset, model = name.split("__")
         row = {

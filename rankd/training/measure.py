@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rankd.artifact import default_ranker_path, load_artifact
 from rankd.quality.counts import tau_b
 from rankd.tokenise import Truncation
-from rankd.training.calibrate import Scored, tau_of
-from rankd.training.rows import Row, read_rows
+from rankd.training.calibrate import Scored, draw, tau_of
+from rankd.training.dataset import Row
 
 CHOICES = [(128, 128, 0), (128, 96, 32), (128, 64, 64), (128, 32, 96), (256, 256, 0), (256, 128, 128)]
 """Tokens in all, of the head, of the tail."""
@@ -86,7 +86,7 @@ def main() -> int:
     print("|---|---|---|" + "---|" * (len(CHOICES) + 1))
     unseen: list[NDArray[np.float64]] = []
     for name, seen in FILES:
-        rows = long_rows(whole, read_rows(arguments.data / f"{name}.jsonl.gz", 20_000), arguments.rows, limit)
+        rows = long_rows(whole, draw(arguments.data / f"{name}.jsonl.gz", 20_000), arguments.rows, limit)
         start = f"| {name} | {'yes' if seen else 'no'} | {len(rows)} | "
         if len(rows) < _FEWEST:
             print(start + " | ".join("too few" for _ in CHOICES) + " | |", flush=True)

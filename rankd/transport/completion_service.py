@@ -8,6 +8,7 @@ import time
 import grpc
 from rankd_client.v1 import completion_pb2, completion_pb2_grpc
 
+from rankd.completion_log import CompletionLog
 from rankd.config import Settings
 from rankd.monitor import Monitor
 from rankd.quality import Verdict
@@ -48,10 +49,18 @@ class RejectedError(Exception):
 class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
     """Takes reports."""
 
-    def __init__(self, monitor: Monitor, shadows: Shadows, settings: Settings, telemetry: Telemetry) -> None:
-        """Take the rooms that learn from them."""
+    def __init__(
+        self,
+        monitor: Monitor,
+        shadows: Shadows,
+        log: CompletionLog | None,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        """Take the rooms that learn from them, and the log where there is one."""
         self._monitor = monitor
         self._shadows = shadows
+        self._log = log
         self._settings = settings
         self._telemetry = telemetry
 
@@ -79,6 +88,8 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                     continue
                 _check_verdict(verdict)
                 self._shadows.completed(completion, now)
+                if self._log is not None:
+                    self._log.completed(completion, _FINISH_REASONS[message.finish_reason], now)
                 response.accepted_count += 1
                 self._telemetry.completion("accepted")
             except RejectedError as error:

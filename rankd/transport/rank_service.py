@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 
+from rankd.completion_log import CompletionLog
 from rankd.config import Settings
 from rankd.ranker import Ranker
 from rankd.transport.convert import (
@@ -40,9 +41,10 @@ _LONG_QUEUE = 64
 class RankService(rank_pb2_grpc.RankServiceServicer):
     """Orders queues."""
 
-    def __init__(self, ranker: Ranker, settings: Settings, streams: Streams) -> None:
-        """Take the use case."""
+    def __init__(self, ranker: Ranker, log: CompletionLog | None, settings: Settings, streams: Streams) -> None:
+        """Take the use case, and the log where there is one."""
         self._ranker = ranker
+        self._log = log
         self._limits = settings.limits
         self._scoring = settings.scoring
         self._models = settings.quality.models
@@ -55,13 +57,19 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         deadline = self._deadline(context, len(request.items))
         queue = queue_of(request, self._limits)
         check_model(queue.model, self._models)
-        answer = await self._ranker.rank(queue, deadline)
+        answer = await self._rank(queue, deadline)
         response = response_of(answer, request.items)
         if (behind := self._loop.time() - deadline) > 0 and len(request.items) >= _LONG_QUEUE:
             # What came after the deadline was ordering and answering: allow for it next time.
             pace = behind / len(request.items)
             self._answer_seconds_per_item += (pace - self._answer_seconds_per_item) * 0.2
         return response
+
+    async def _rank(self, queue: Queue, deadline: float) -> Answer:
+        answer = await self._ranker.rank(queue, deadline)
+        if self._log is not None:
+            self._log.scored(queue, answer.fresh)
+        return answer
 
     def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> float:
         """When to stop waiting for scores, on the loop's clock: in time to order and answer."""
@@ -105,7 +113,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         state.apply(request, arrived.arrival)
         check_count(list(state.items), "arrived", self._limits, bad)
         bad.check()
-        answer = await self._ranker.rank(state.queue(self._limits, now), self._loop.time() + wait)
+        answer = await self._rank(state.queue(self._limits, now), self._loop.time() + wait)
         return state.response(answer, request.sequence)
 
 

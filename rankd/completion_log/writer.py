@@ -1,0 +1,178 @@
+"""The thread that writes segments. Whoever logs never waits for it, and nothing that happens to it fails a call.
+
+What cannot be written stays in memory up to a limit and is tried again; what comes beyond is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from rankd.completion_log.records import CompletionRow, Kind, PromptRow, size_of, table
+from rankd.completion_log.store import Store, segment_names
+from rankd.config import CompletionLogSection
+from rankd.telemetry import Telemetry
+
+Rows = dict[Kind, list[PromptRow | CompletionRow]]
+_FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0
+_LOOK_FOR_OLD = 60.0
+"""Seconds between two looks for segments to delete."""
+
+
+class Writer:
+    """One per daemon. ``put`` from any thread; the rest belongs to the writer's own."""
+
+    def __init__(self, store: Store, settings: CompletionLogSection, telemetry: Telemetry) -> None:
+        """Start the thread."""
+        self._store = store
+        self._settings = settings
+        self._telemetry = telemetry
+        self._name = segment_names()
+        self._lock = threading.Lock()
+        self._waiting: Rows = _none()
+        self._writing: Rows = _none()
+        self._held = 0
+        """Bytes of both."""
+        self._rows = 0
+        """Of ``_waiting``."""
+        self._unwritten_bytes = 0
+        """Of ``_waiting``."""
+        self._dropped = False
+        """Since the last flush."""
+        self._failing = False
+        self._retry = 0.0
+        self._wake = threading.Event()
+        self._closing = False
+        # Not waited for at exit: a store that hangs must not keep a daemon from ending.
+        self._thread = threading.Thread(target=self._run, name="rankd-completion-log", daemon=True)
+        self._thread.start()
+
+    # -- for whoever logs ----------------------------------------------------------------------------------------------
+
+    def put(self, kind: Kind, rows: Sequence[PromptRow | CompletionRow]) -> None:
+        """Hand rows over; those that do not fit are dropped and counted."""
+        size = sum(map(size_of, rows))
+        with self._lock:
+            fits = self._held + size <= self._settings.queue_bytes and not self._closing
+            if fits:
+                self._waiting[kind] += rows
+                self._held += size
+                self._rows += len(rows)
+                self._unwritten_bytes += size
+            else:
+                self._dropped = True
+            full = self._rows >= self._settings.flush_rows or self._unwritten_bytes >= self._settings.flush_bytes
+        if not fits:
+            self._telemetry.logged(kind.value, "dropped", len(rows))
+            self._fail("queue_full")
+        elif full:
+            self._wake.set()
+
+    def unwritten(self) -> Rows:
+        """A copy of what is not written yet."""
+        with self._lock:
+            return {kind: [*self._writing[kind], *self._waiting[kind]] for kind in Kind}
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait to be written."""
+        return self._held
+
+    @property
+    def failing(self) -> bool:
+        """Whether rows cannot be written, or were dropped."""
+        return self._failing
+
+    def close(self, timeout: float) -> None:
+        """Write what is left, within ``timeout`` seconds; what is not written then is lost and counted."""
+        with self._lock:
+            self._closing = True
+        self._wake.set()
+        self._thread.join(timeout)
+        for kind, rows in self.unwritten().items():
+            if rows:
+                self._telemetry.logged(kind.value, "dropped", len(rows))
+                self._fail("not_written_at_stop")
+
+    # -- the thread ----------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        looked = 0.0
+        wait = self._settings.flush_seconds
+        while True:
+            self._wake.wait(wait)
+            self._wake.clear()
+            closing = self._closing
+            written = self._flush()
+            if closing:
+                return
+            if time.monotonic() - looked >= _LOOK_FOR_OLD or looked == 0.0:
+                looked = time.monotonic()
+                self._delete_old()
+            wait = self._settings.flush_seconds if written else self._back_off()
+
+    def _back_off(self) -> float:
+        """Wait after a failure, whatever comes in meanwhile; gives what is left to wait, which is nothing."""
+        self._retry = min(_LONGEST_RETRY, max(_FIRST_RETRY, 2 * self._retry), self._settings.retry_seconds)
+        end = time.monotonic() + self._retry
+        while not self._closing and (left := end - time.monotonic()) > 0:
+            self._wake.wait(left)
+            self._wake.clear()
+        return 0.0
+
+    def _flush(self) -> bool:
+        """Write all that waits; False where something could not be."""
+        with self._lock:
+            for kind, rows in self._waiting.items():
+                self._writing[kind] += rows
+            self._waiting, self._rows, self._unwritten_bytes = _none(), 0, 0
+            dropped, self._dropped = self._dropped, False
+        written = sum(not self._write(kind) for kind in Kind if self._writing[kind]) == 0
+        if written:
+            self._retry = 0.0
+            if self._failing and not dropped:
+                self._failing = False
+                self._telemetry.completion_log_recovered()
+        return written
+
+    def _write(self, kind: Kind) -> bool:
+        rows = self._writing[kind]
+        try:
+            size = self._store.write(self._name(kind, time.time()), table(kind, rows))
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the daemon serves on
+            self._fail("not_written", error)
+            return False
+        with self._lock:
+            self._writing[kind] = []
+            self._held -= sum(map(size_of, rows))
+        self._telemetry.logged(kind.value, "written", len(rows))
+        self._telemetry.segments("written", size)
+        return True
+
+    def _delete_old(self) -> None:
+        """Keep the log within its age and size, whichever replica wrote the segments."""
+        try:
+            self._store.clean()
+            segments = self._store.segments()
+            excess = sum(s.size for s in segments) - self._settings.max_bytes
+            oldest = time.time() - self._settings.keep_days * 86400
+            for segment in segments:
+                if segment.written_at >= oldest and excess <= 0:
+                    break
+                self._store.delete(segment.name)
+                excess -= segment.size
+                self._telemetry.segments("deleted", segment.size)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the daemon serves on
+            self._fail("not_deleted", error)
+
+    def _fail(self, reason: str, error: BaseException | None = None) -> None:
+        """Raise the alarm; told once until it is over."""
+        with self._lock:
+            told, self._failing = self._failing, True
+        if not told:
+            self._telemetry.completion_log_failing(reason, error)
+
+
+def _none() -> Rows:
+    return {kind: [] for kind in Kind}
