@@ -15,7 +15,9 @@ from rankd.config import CompletionLogSection
 from rankd.telemetry import Telemetry
 
 Rows = dict[Kind, list[PromptRow | CompletionRow]]
-_FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0
+_FIRST_RETRY = 1.0
+_SLOW = 30.0
+"""Seconds after which a write that still runs is a failure."""
 _LOOK_FOR_OLD = 60.0
 """Seconds between two looks for segments to delete."""
 
@@ -40,7 +42,9 @@ class Writer:
         """Of ``_waiting``."""
         self._dropped = False
         """Since the last flush."""
-        self._failing = False
+        self._alarms: set[str] = set()
+        """What is wrong, by reason."""
+        self._writes_since: float | None = None
         self._retry = 0.0
         self._wake = threading.Event()
         self._closing = False
@@ -63,6 +67,8 @@ class Writer:
             else:
                 self._dropped = True
             full = self._rows >= self._settings.flush_rows or self._unwritten_bytes >= self._settings.flush_bytes
+        if (since := self._writes_since) is not None and time.monotonic() - since > _SLOW:
+            self._fail("store_hangs")
         if not fits:
             self._telemetry.logged(kind.value, "dropped", len(rows))
             self._fail("queue_full")
@@ -82,7 +88,7 @@ class Writer:
     @property
     def failing(self) -> bool:
         """Whether rows cannot be written, or were dropped."""
-        return self._failing
+        return bool(self._alarms)
 
     def close(self, timeout: float) -> None:
         """Write what is left, within ``timeout`` seconds; what is not written then is lost and counted."""
@@ -114,7 +120,7 @@ class Writer:
 
     def _back_off(self) -> float:
         """Wait after a failure, whatever comes in meanwhile; gives what is left to wait, which is nothing."""
-        self._retry = min(_LONGEST_RETRY, max(_FIRST_RETRY, 2 * self._retry), self._settings.retry_seconds)
+        self._retry = min(self._settings.retry_seconds, max(_FIRST_RETRY, 2 * self._retry))
         end = time.monotonic() + self._retry
         while not self._closing and (left := end - time.monotonic()) > 0:
             self._wake.wait(left)
@@ -128,12 +134,12 @@ class Writer:
                 self._writing[kind] += rows
             self._waiting, self._rows, self._unwritten_bytes = _none(), 0, 0
             dropped, self._dropped = self._dropped, False
+        self._writes_since = time.monotonic()
         written = sum(not self._write(kind) for kind in Kind if self._writing[kind]) == 0
+        self._writes_since = None
         if written:
             self._retry = 0.0
-            if self._failing and not dropped:
-                self._failing = False
-                self._telemetry.completion_log_recovered()
+            self._well("not_written", "store_hangs", *([] if dropped else ["queue_full"]))
         return written
 
     def _write(self, kind: Kind) -> bool:
@@ -163,15 +169,26 @@ class Writer:
                 self._store.delete(segment.name)
                 excess -= segment.size
                 self._telemetry.segments("deleted", segment.size)
+            self._well("not_deleted")
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the daemon serves on
             self._fail("not_deleted", error)
 
     def _fail(self, reason: str, error: BaseException | None = None) -> None:
         """Raise the alarm; told once until it is over."""
         with self._lock:
-            told, self._failing = self._failing, True
+            told = bool(self._alarms)
+            self._alarms.add(reason)
         if not told:
             self._telemetry.completion_log_failing(reason, error)
+
+    def _well(self, *reasons: str) -> None:
+        """End the alarm, as far as it was for these reasons."""
+        with self._lock:
+            told = bool(self._alarms)
+            self._alarms.difference_update(reasons)
+            over = told and not self._alarms
+        if over:
+            self._telemetry.completion_log_recovered()
 
 
 def _none() -> Rows:
