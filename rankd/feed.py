@@ -68,6 +68,11 @@ class ModelFeed:
         """Seconds since the batch that runs now began; 0 where none runs."""
         return self._loop.time() - self._batch_began if self._ahead else 0.0
 
+    def run_in(self, thread: ThreadPoolExecutor) -> None:
+        """Let another thread run the model from the next batch on; the one before ends with what it was handed."""
+        before, self._thread = self._thread, thread
+        before.shutdown(wait=False)
+
     def tokens_until(self, deadline: float) -> float:
         """Tokens that the model can read by then, after what it was handed; any number before its pace is known."""
         if self._seconds_per_token <= 0:

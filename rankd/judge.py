@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -178,7 +179,8 @@ class Judge:
             kind = _chosen(options, len(logged), len(shadowed.models))
             rows = shadowed
             if kind is EvidenceKind.COMPLETION_LOG:
-                rows = await self._score(logged, candidate, incumbent, progress)
+                with self._in_background(candidate):
+                    rows = await self._score(logged, candidate, incumbent, progress)
             comparison, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration))
             written = await self._in_thread(partial(_written_at, candidate))
             judgement = Judgement(
@@ -203,6 +205,19 @@ class Judge:
             bounds=None if difference is None else (difference.value, difference.low, difference.high),
         )
         return judgement
+
+    @contextmanager
+    def _in_background(self, candidate: LoadedRanker) -> Iterator[None]:
+        """Let a candidate read at the lowest priority; in the shadow it does so anyway."""
+        if self._shadows.get(candidate.version) is not None:
+            yield
+            return
+        self._registry.set_background(candidate, background=True)
+        try:
+            yield
+        finally:
+            if self._shadows.get(candidate.version) is None:  # none was begun meanwhile
+                self._registry.set_background(candidate, background=False)
 
     async def _logged(self, options: JudgeOptions) -> Sequence[LoggedCompletion]:
         if self._log is None or options.evidence is EvidenceKind.SHADOW_SCORES:

@@ -155,9 +155,9 @@ class Promotion:
 
     def _swap(self, ranker_version: str) -> LoadedRanker:
         before = self._registry.previous
-        ranker = self._registry.promote(ranker_version)
         if self._shadows.get(ranker_version) is not None:
             self._shadows.stop(ranker_version)
+        ranker = self._registry.promote(ranker_version)
         if before is not None and before in self._candidates() and not self._busy(before):
             self._registry.unload(before.version)
         return ranker

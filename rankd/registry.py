@@ -25,6 +25,8 @@ from rankd.tokenise import Tokeniser, Truncation
 
 _log = structlog.get_logger("rankd")
 
+_LOWEST = 19
+"""Priority of a ranker that nobody waits for; Linux' lowest."""
 _LOOK_AGAIN = 0.1
 """Seconds between two looks at what tells of no change."""
 
@@ -116,8 +118,7 @@ class Registry:
                     raise ArtifactError("VERSION_TAKEN", f"another {version} is loaded already, from {loaded.path}")
                 return loaded
             # Threads that onnxruntime creates inherit the priority of the one that creates the session.
-            nice = 0 if self._provider == "cuda" else self._scoring.nice
-            thread = ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
+            thread = self._model_thread(self._nice)
             try:
                 tokeniser, model = await loop.run_in_executor(thread, self._prepare, artifact)
             except BaseException:
@@ -133,6 +134,22 @@ class Registry:
             self._rankers[version] = ranker
             _log.info("ranker_loaded", ranker_version=version, provider=model.provider)
             return ranker
+
+    @property
+    def _nice(self) -> int:
+        return 0 if self._provider == "cuda" else self._scoring.nice
+
+    @staticmethod
+    def _model_thread(nice: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
+
+    def set_background(self, ranker: LoadedRanker, *, background: bool) -> None:
+        """Let a ranker run at the lowest priority, or at its usual one again.
+
+        A thread cannot raise its own priority, so each gets a new one. With ``scoring.threads`` above 1 the further
+        threads keep theirs.
+        """
+        ranker.scorer.feed.run_in(self._model_thread(_LOWEST if background else self._nice))
 
     def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
         self._monitor.batch_done(version, ok=ok, seconds=seconds, now=time.time())

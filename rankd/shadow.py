@@ -69,6 +69,7 @@ class Shadow:
         self._reading: dict[int, _Waiting] = {}
         self._scores: OrderedDict[int, tuple[float, int]] = OrderedDict()
         self._more = asyncio.Event()
+        registry.set_background(ranker, background=True)
         self._task = asyncio.create_task(self._run(), name="rankd-shadow")
 
     def offer(self, key: int, prompt: str) -> None:
@@ -146,8 +147,9 @@ class Shadow:
             self._scores.popitem(last=False)
 
     def stop(self) -> None:
-        """End scoring."""
+        """End scoring, and give the ranker its usual priority."""
         self._task.cancel()
+        self._registry.set_background(self.ranker, background=False)
 
 
 class Shadows:

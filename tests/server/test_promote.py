@@ -49,8 +49,8 @@ def promote(*arguments, capsys):
     """Run `rankd promote` in this process; its status and JSON."""
     status = main(["promote", *map(str, arguments), "--json"])
     out = capsys.readouterr().out
-    # The daemon of the test logs to stdout too: the JSON is the last line.
-    return status, json.loads(out.splitlines()[-1])
+    # The daemon of the test, in this process, logs to stdout too.
+    return status, json.loads(next(line for line in out.splitlines() if line.startswith("{")))
 
 
 def test_shadow_scores_are_echoed_and_order_nothing(start_daemon, rankers, wait_until):
