@@ -182,7 +182,7 @@ def _rollback(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _run_rollback(arguments: argparse.Namespace) -> int:
-    from rankd.cli.promote import roll_back
+    from rankd.cli.rollback import roll_back
 
     return roll_back(arguments)
 

@@ -1,4 +1,4 @@
-"""``rankd promote`` and ``rankd rollback``: a ranker into service, and out again."""
+"""``rankd promote``: a ranker into service, if it is better."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,11 +19,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rankd.artifact import load_artifact
-from rankd.cli.connection import tls_of
+from rankd.cli.administer import DONE, REFUSED, administer
 from rankd.cli.install import install
 from rankd.errors import ConfigError
 
-PROMOTED, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
 _EVIDENCE = {"log": "completion_log", "shadow": "shadow_scores", None: None}
 EVIDENCE_NAMES = {
     "completion_log": "prompts of the completion log",
@@ -39,42 +38,7 @@ def promote(arguments: argparse.Namespace) -> int:
     Returns:
         0 promoted, 3 refused with its figures, 2 bad input, 1 no daemon.
     """
-    return _guarded(arguments, _promote)
-
-
-def roll_back(arguments: argparse.Namespace) -> int:
-    """Put the ranker that was in service before back.
-
-    Returns:
-        0 done, 2 there is none, 1 no daemon.
-    """
-    return _guarded(arguments, _roll_back)
-
-
-def _guarded(arguments: argparse.Namespace, verb: Callable[[AdminClient, argparse.Namespace], int]) -> int:
-    try:
-        with AdminClient(arguments.admin, tls=tls_of(arguments)) as client:
-            return verb(client, arguments)
-    except RankdUnavailableError as error:
-        print(
-            f"rankd: {arguments.admin} does not answer ({error}). Is the daemon running, and its admin listener on? "
-            "Name it with --admin.",
-            file=sys.stderr,
-        )
-        return UNREACHABLE
-    except RankdRefusedError as error:
-        print(f"rankd: {error}", file=sys.stderr)
-        return BAD_INPUT
-
-
-def _roll_back(client: AdminClient, arguments: argparse.Namespace) -> int:
-    before = client.rankers().rankers[0].ranker_version
-    now = client.roll_back().ranker_version
-    if arguments.json:
-        print(json.dumps({"in_service": now, "previous": before}))
-    else:
-        print(f"{now} is in service again, {before} is not. `rankd rollback` takes this back.")
-    return PROMOTED
+    return administer(arguments, _promote)
 
 
 def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
@@ -92,7 +56,7 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
             _shadow(client, version, arguments, console)
         promoted, judgement = _judged(client, version, arguments, console)
     _tell(arguments, version, promoted=promoted, judgement=judgement, before=rankers.rankers[0].ranker_version)
-    return PROMOTED if promoted else REFUSED
+    return DONE if promoted else REFUSED
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def fit_monotone(
         return prior
     centres = np.array([_centre(scores[a:b]) for a, b in bins])
     counts = np.array([b - a for a, b in bins], dtype=np.float64)
-    rows = np.array([_restricted(lengths[a:b], known[a:b]) for a, b in bins])
+    rows = np.array([length_summary(lengths[a:b], known[a:b]) for a, b in bins])
     if prior is not None:
         own = prior_weight / len(bins)
         believed = [prior.expected(centres), prior.p50(centres), prior.p90(centres)]
@@ -185,8 +185,13 @@ def _centre(scores: FloatArray) -> float:
     return float(min(max(scores.mean(), scores[0]), scores[-1]))
 
 
-def _restricted(tokens: FloatArray, complete: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Mean, median and 90th percentile of a bin by Kaplan and Meier, restricted to the longest length seen."""
+def length_summary(tokens: FloatArray, complete: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Mean, median and 90th percentile of lengths by Kaplan and Meier, restricted to the longest length seen.
+
+    Args:
+        tokens: lengths, or lower bounds of them where not ``complete``, [n], n > 0.
+        complete: [n].
+    """
     if complete.all():
         return float(tokens.mean()), float(np.quantile(tokens, 0.5)), float(np.quantile(tokens, 0.9))
     times, index = np.unique(tokens, return_inverse=True)

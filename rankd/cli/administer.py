@@ -1,0 +1,31 @@
+"""What the verbs that administer a daemon share: the connection, and what became of it as an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from rankd_client import RankdUnavailableError
+from rankd_client.admin import AdminClient, RankdRefusedError
+
+from rankd.cli.connection import tls_of
+
+DONE, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
+
+
+def administer(arguments: argparse.Namespace, verb: Callable[[AdminClient, argparse.Namespace], int]) -> int:
+    """Run a verb; 1 where the daemon does not answer, 2 where it will not do what was asked."""
+    try:
+        with AdminClient(arguments.admin, tls=tls_of(arguments)) as client:
+            return verb(client, arguments)
+    except RankdUnavailableError as error:
+        print(
+            f"rankd: {arguments.admin} does not answer ({error}). Is the daemon running, and its admin listener on? "
+            "Name it with --admin.",
+            file=sys.stderr,
+        )
+        return UNREACHABLE
+    except RankdRefusedError as error:
+        print(f"rankd: {error}", file=sys.stderr)
+        return BAD_INPUT

@@ -1,0 +1,187 @@
+"""``rankd evaluate``: what a ranker is worth on a log of prompts and output lengths."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from rankd.cli.evaluate_flags import DEFAULT_HTML
+from rankd.quality.report import Bounded
+
+if TYPE_CHECKING:
+    from rankd.training.dataset import Dataset
+    from rankd.training.evaluate import Evaluation
+    from rankd.training.figures import Figures
+
+MOST_LINES = 20
+"""Lines of a table; the JSON has them all."""
+_BAR = 20
+_NONE = "-"
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Read, score, judge, and say so; 0 where there is a verdict.
+
+    Raises:
+        RankdError: the ranker or the data cannot be used; the message names the remedy.
+    """
+    # The tokeniser's own pool knows no other setting, and reads it once.
+    os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
+    from rankd.artifact import load_artifact
+    from rankd.training.dataset import read_dataset
+    from rankd.training.evaluate import evaluate as judge
+    from rankd.training.page import write_page
+
+    load_artifact(arguments.ranker)  # before minutes of reading
+    console = Console(stderr=True)
+    with _bar(console, "reading", "{task.percentage:.0f} %") as bar:
+        dataset = read_dataset(
+            arguments.data, most=arguments.rows, seed=arguments.seed, model=arguments.model, on_progress=_on(bar)
+        )
+    _say_read(dataset, console)
+    with _bar(console, "scoring", MofNCompleteColumn()) as bar:
+        evaluation = judge(
+            arguments.ranker,
+            dataset.rows,
+            provider=arguments.provider,
+            threads=arguments.threads,
+            on_progress=_on(bar),
+        )
+    if arguments.json:
+        print(json.dumps(_as_json(evaluation, dataset), ensure_ascii=False))
+    else:
+        Console(width=None if sys.stdout.isatty() else 110).print(view(evaluation))
+    html = arguments.html or (None if arguments.json or arguments.no_html else DEFAULT_HTML)
+    if html is not None:
+        write_page(evaluation, html)
+        console.print(f"{html}: the same with pictures", highlight=False)
+    return 0
+
+
+def _bar(console: Console, what: str, amount: Any) -> Progress:
+    shown = TextColumn(amount) if isinstance(amount, str) else amount
+    columns = (TextColumn(what), BarColumn(), shown, TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _on(bar: Progress) -> Callable[[int, int], None]:
+    task = bar.add_task("", total=None)
+    return lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def _say_read(dataset: Dataset, console: Console) -> None:
+    skipped = sum(dataset.skipped.values())
+    line = f"{dataset.read:,} rows in {dataset.files:,} {'file' if dataset.files == 1 else 'files'}"
+    if skipped:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dataset.skipped.most_common(5))
+        line += f", {skipped:,} skipped ({reasons})"
+    if len(dataset.rows) < dataset.read - skipped:
+        line += f", {len(dataset.rows):,} drawn"
+    console.print(line, highlight=False)
+
+
+def _as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
+    from rankd.training.verdict import as_json
+
+    skipped: Counter[str] = dataset.skipped
+    data = {"files": dataset.files, "rows_read": dataset.read, "skipped": dict(sorted(skipped.items()))}
+    return {**as_json(evaluation), "data": data}
+
+
+def view(evaluation: Evaluation) -> RenderableType:
+    """The verdict for people."""
+    parts: list[RenderableType] = [_head(evaluation)]
+    if len(evaluation.groups) > 1:
+        parts.append(_breakdown("source and model", evaluation.groups))
+    if len(evaluation.models) > 1 and len(evaluation.models) < len(evaluation.groups):
+        parts.append(_breakdown("model", evaluation.models))
+    if len(evaluation.sources) > 1 and len(evaluation.sources) < len(evaluation.groups):
+        parts.append(_breakdown("source", evaluation.sources))
+    if len(evaluation.scripts) > 1:
+        parts.append(_breakdown("script", evaluation.scripts))
+    return Group(*parts)
+
+
+def _head(e: Evaluation) -> RenderableType:
+    from rankd.training.verdict import estimator
+
+    o, s = e.overall, e.speed
+    table = Table.grid(padding=(0, 2))
+    table.add_row("ranker", Text(e.ranker, style="bold"))
+    table.add_row("rows", f"{o.rows:,}, {s.prompts:,} different prompts" + _left_out(e))
+    if o.censored:
+        decided = f"{e.decided_pair_share:.1%}" if e.decided_pair_share is not None else "none"
+        table.add_row("cut off", f"{o.censored:,} rows are lower bounds; {decided} of the pairs are decided")
+        table.add_row("counted", estimator(e))
+    table.add_row("tau", _bounded(o.tau, "1 is a perfect order, 0 is chance"))
+    table.add_row("realised gain", _bounded(o.realised_gain, "share of a perfect order's gain"))
+    if o.ceiling is not None and o.ceiling.tau_share is not None:
+        gain = "" if o.ceiling.realised_gain is None else f", realised gain {o.ceiling.realised_gain:.3f}"
+        note = f"tau {o.ceiling.tau:.3f}{gain} between samples of {o.ceiling.rows:,} prompts"
+        table.add_row("ceiling", f"{note}; tau is {o.ceiling.tau_share:.0%} of it")
+    table.add_row("tau of head, tail", f"{_plain(e.head_tau)} up to the median length, {_plain(e.tail_tau)} above")
+    if e.pooled_tau is not None and len(e.groups) > 1:
+        table.add_row("tau, one queue", f"{e.pooled_tau:.3f} over all rows, whatever source and model")
+    table.add_row("calibration", _calibration(e))
+    threads = f"{s.threads} thread{'' if s.threads == 1 else 's'}"
+    table.add_row("throughput", f"{s.prompts_per_second:,.1f} prompts/s in batches, {threads} on {s.provider}")
+    table.add_row(
+        "latency", f"p50 {s.latency_p50_ms:.2f} ms, p99 {s.latency_p99_ms:.2f} ms, one of {s.latency_prompts} at a time"
+    )
+    table.add_row("machine", s.machine)
+    return table
+
+
+def _left_out(e: Evaluation) -> str:
+    return f"; {e.unscored:,} more got no finite score" if e.unscored else ""
+
+
+def _calibration(e: Evaluation) -> str:
+    quality = e.calibration
+    if quality is None:
+        return "none in the manifest"
+    text = f"expects {quality.expected_tokens:,.0f} tokens on average, {quality.actual_tokens:,.0f} were true"
+    if quality.below_p50 is not None and quality.below_p90 is not None:
+        text += f"; {quality.below_p50:.0%} below its p50, {quality.below_p90:.0%} below its p90"
+    return text
+
+
+def _breakdown(title: str, lines: Sequence[Figures]) -> RenderableType:
+    table = Table(title=None, box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column(title, overflow="fold")
+    for column in ("rows", "tau", "95 %", "of ceiling", "gain", "mean tokens"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for f in lines[:MOST_LINES]:
+        share = f.ceiling.tau_share if f.ceiling else None
+        table.add_row(
+            f.name or "unnamed",
+            f"{f.rows:,}",
+            _NONE if f.tau is None else f"{f.tau.value:.3f}",
+            _NONE if f.tau is None else f"{f.tau.low:.3f} to {f.tau.high:.3f}",
+            _NONE if share is None else f"{share:.0%}",
+            _NONE if f.realised_gain is None else f"{f.realised_gain.value:.3f}",
+            f"{f.mean_tokens:,.0f}",
+        )
+    hidden = len(lines) - MOST_LINES
+    return Group("", table, *([f"and {hidden:,} more; --json has them all"] if hidden > 0 else []))
+
+
+def _bounded(value: Bounded | None, note: str) -> str:
+    if value is None:
+        return "too few rows to tell"
+    bar = "█" * round(max(0.0, min(1.0, value.value)) * _BAR)
+    return f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f}) {bar:░<{_BAR}} {note}"
+
+
+def _plain(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.3f}"

@@ -1,0 +1,29 @@
+"""``rankd rollback``: the ranker before is back. Loads little: whoever calls it is in a hurry."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rankd_client.admin import AdminClient
+
+from rankd.cli.administer import DONE, administer
+
+
+def roll_back(arguments: argparse.Namespace) -> int:
+    """Put the ranker that was in service before back.
+
+    Returns:
+        0 done, 2 there is none, 1 no daemon.
+    """
+    return administer(arguments, _roll_back)
+
+
+def _roll_back(client: AdminClient, arguments: argparse.Namespace) -> int:
+    before = client.rankers().rankers[0].ranker_version
+    now = client.roll_back().ranker_version
+    if arguments.json:
+        print(json.dumps({"in_service": now, "previous": before}))
+    else:
+        print(f"{now} is in service again, {before} is not. `rankd rollback` takes this back.")
+    return DONE
