@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.completion_log.join import newest
+from rankd.completion_log.recent import newest
 from rankd.completion_log.records import (
     CompletionRow,
     Kind,

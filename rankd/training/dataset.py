@@ -108,7 +108,7 @@ def read_dataset(
                 on_progress(min(before + position, total), total)
 
         if isinstance(source, Log):
-            rows: Iterable[Row | str] = source.rows(most, seed, tell)
+            rows: Iterable[Row | str] = source.rows(most, seed, model, tell)
         else:
             rows = _file_rows(source, caps or {}, tell)
         _take(rows, dataset, kept, model)

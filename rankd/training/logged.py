@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankd.completion_log.join import Draw
+from rankd.completion_log.draw import Draw
 from rankd.completion_log.store import LocalStore, Store, as_url, is_segment, open_store
 from rankd.errors import ConfigError
 from rankd.training.parse import Row, UnusableError, row_of
@@ -28,10 +28,10 @@ class Log:
         """Where it is."""
         return self.store.name
 
-    def rows(self, most: int, seed: int, position: Callable[[int], None]) -> Iterator[Row | str]:
+    def rows(self, most: int, seed: int, model: str | None, position: Callable[[int], None]) -> Iterator[Row | str]:
         """Completions joined with their prompts, a draw of about ``most`` or more; reasons for what cannot be used."""
         counts: Counter[str] = Counter()
-        draw = Draw(self.store, most, seed, counts, lambda share: position(round(share * self.size)))
+        draw = Draw(self.store, most, seed, model, counts, lambda share: position(round(share * self.size)))
         for joined in draw.rows():
             raw = {"prompt": joined.prompt, "output_tokens": joined.tokens, "model": joined.model}
             try:

@@ -17,8 +17,8 @@ from object_store import ObjectStore
 from rankd_client.v1 import completion_pb2, rank_pb2
 from wire import completion, completion_stub, item, rank_stub, request
 
-from rankd.completion_log.join import pick
 from rankd.completion_log.records import Kind, PromptRow, table
+from rankd.completion_log.segments import pick
 from rankd.completion_log.store import LocalStore
 from rankd.errors import ConfigError
 from rankd.training.dataset import read_dataset
