@@ -1,16 +1,19 @@
 """The queue in front of the model: length-sorted, cut into batches by token budget.
 
-Two classes of entries: *live* ones, which a caller waits for, and *late* ones, whose callers were answered without
-them at their deadline and which fill the score cache. A batch is formed around an anchor: the live entry with the
-earliest deadline that can still be met, else any live one, else the oldest late one. Its neighbours in length join
-until the token budget is spent or padding would take more than its share. So nobody waiting is starved by length, a
-bulk caller with a long deadline does not delay an engine with a short one, and late work costs live work nothing.
+Three classes of entries. *Urgent*: somebody waits, and the earliest deadline is near. *Bulk*: somebody waits, with time
+to spare. *Late*: the callers were answered without them at their deadline; they fill the score cache.
+
+A batch is formed around an anchor: the urgent entry with the earliest deadline that can still be met; where there is
+none, bulk and late entries in turns. Its neighbours in length join until the token budget is spent or padding would
+take more than its share. So nobody who waits is starved by length, a bulk caller does not delay an engine, neither
+while it waits nor when it asks again for what came too late, and under overload late work takes nothing from live work.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -20,9 +23,15 @@ from numpy.typing import NDArray
 
 from rankd.types import Reason
 
-LATE_SECONDS = 0.01
-"""A batch of late entries is not made longer than this: whoever comes meanwhile has to wait for it. It matters where
-the model is slow, as on a core that calls take most of."""
+URGENT_SECONDS = 1.0
+"""A deadline nearer than this is an engine's, which waits for an order; later ones are bulk."""
+SHARED_SECONDS = 0.01
+"""While urgent callers come and go, batches of other work are not made longer than this, nor lined up further ahead: a
+batch cannot be called back, and whoever comes while it runs has to wait for it."""
+HURRY_MEMORY = 10.0
+"""Seconds after the last urgent caller for which that goes on."""
+_SLOT = 0.01
+"""Seconds of deadlines that are counted together in ``Demand``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,21 +47,37 @@ class Entry:
     """When it was admitted, on the event loop's clock."""
     encoding: bool = False
     ids: NDArray[np.int64] | None = None
-    waiters: list[Waiter] = field(default_factory=list)
+    waiters: dict[Waiter, None] = field(default_factory=dict)
+    deadline: float = math.inf
+    """The earliest of those who wait."""
     outlives: bool = False
     """Some caller was answered at its deadline: score it for the cache though nobody waits."""
     result: float | Reason | None = None
     """The score, or why there will be none; None while it is not decided."""
+    slot: int | None = None
+    """Where ``Demand`` counts it, and as how many tokens."""
+    counted: int = 0
+    _deadlines: list[tuple[float, int, Waiter]] = field(default_factory=list)
 
     @property
     def live(self) -> bool:
         """Whether somebody waits for it."""
         return bool(self.waiters)
 
-    @property
-    def deadline(self) -> float:
-        """The earliest deadline of those who wait."""
-        return min((w.deadline for w in self.waiters), default=float("inf"))
+    def join(self, waiter: Waiter) -> None:
+        """Let a call wait for it."""
+        self.waiters[waiter] = None
+        heapq.heappush(self._deadlines, (waiter.deadline, id(waiter), waiter))
+        self.deadline = min(self.deadline, waiter.deadline)
+        waiter.left += 1
+
+    def leave(self, waiter: Waiter) -> None:
+        """Let a call that waits for it go."""
+        del self.waiters[waiter]
+        waiter.left -= 1
+        while self._deadlines and self._deadlines[0][2] not in self.waiters:
+            heapq.heappop(self._deadlines)
+        self.deadline = self._deadlines[0][0] if self._deadlines else math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -62,18 +87,46 @@ class Waiter:
     deadline: float
     finished: asyncio.Future[None]
     left: int = 0
-    tokens: int = 0
-    """Of the entries that are left."""
     span: object = None
     """The caller's span, to link the batch to; opaque here."""
 
-    def one_less(self, tokens: int = 0) -> None:
-        """One entry, of so many tokens, is decided."""
+    def one_less(self) -> None:
+        """One entry is decided."""
         self.left -= 1
-        self.tokens -= tokens
         # A cancelled or timed-out call has cancelled its future (protocol.md, trap 9).
         if self.left == 0 and not self.finished.done():
             self.finished.set_result(None)
+
+
+class Demand:
+    """How many tokens urgent callers wait for, by deadline; each entry counts once, until the model has it."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self._tokens: dict[int, int] = {}
+
+    def count(self, entry: Entry, now: float) -> None:
+        """Count an entry anew after its callers or its tokens changed."""
+        self.drop(entry)
+        if entry.waiters and entry.deadline - now <= URGENT_SECONDS:
+            entry.slot, entry.counted = int(entry.deadline / _SLOT), entry.tokens
+            self._tokens[entry.slot] = self._tokens.get(entry.slot, 0) + entry.counted
+
+    def drop(self, entry: Entry) -> None:
+        """Count an entry no longer."""
+        if entry.slot is None:
+            return
+        left = self._tokens[entry.slot] - entry.counted
+        if left:
+            self._tokens[entry.slot] = left
+        else:
+            del self._tokens[entry.slot]
+        entry.slot = None
+
+    def until(self, deadline: float) -> int:
+        """Tokens that are due no later."""
+        last = int(deadline / _SLOT)
+        return sum(tokens for slot, tokens in self._tokens.items() if slot <= last)
 
 
 class BatchQueue:
@@ -102,17 +155,15 @@ class BatchQueue:
         self._late: list[dict[Entry, None]] = [{} for _ in range(max_length + 1)]
         self._late_order: dict[Entry, None] = {}
         self._live_count = 0
+        self._late_turn = False
+        self.hurried_at = -math.inf
+        """When an urgent caller came last."""
         self._by_deadline: list[tuple[float, int, Entry]] = []
         self._hopeless: dict[Entry, None] = {}
         self._sequence = count()
 
     def __len__(self) -> int:
         return self._live_count + len(self._late_order)
-
-    @property
-    def live(self) -> int:
-        """Entries that somebody waits for."""
-        return self._live_count
 
     def add(self, entry: Entry) -> None:
         """Put an encoded entry in, live or late by its waiters."""
@@ -140,18 +191,23 @@ class BatchQueue:
             self.remove(entry)
             self.add(entry)
 
-    def form(self, start: float, seconds_per_token: float) -> list[Entry]:
-        """Take the next batch out; empty where nothing is ready.
+    def form(self, start: float, seconds_per_token: float, ahead: float = 0.0) -> list[Entry]:
+        """Take the next batch out; empty where nothing is ready, or nothing that should be lined up already.
 
         Args:
             start: when the model can begin with it, on the clock of the deadlines, seconds.
             seconds_per_token: how long the model takes per padded token, to tell which deadlines can be met.
+            ahead: seconds of work that the model has been handed already.
         """
         anchor = self._anchor(start, seconds_per_token)
         if anchor is None:
             return []
+        urgent = self._urgent(anchor, start)
+        if not urgent and ahead > SHARED_SECONDS and self._hurried(start):
+            return []
+        self._late_turn = not urgent and anchor.live
         buckets = self._live if anchor.live else self._late
-        budget = self._budget(anchor, start, seconds_per_token)
+        budget = self._budget(anchor, start, seconds_per_token, urgent=urgent)
         batch = [anchor]
         self.remove(anchor)
         longest, real = anchor.tokens, anchor.tokens
@@ -172,22 +228,35 @@ class BatchQueue:
         return batch
 
     def _anchor(self, start: float, seconds_per_token: float) -> Entry | None:
-        while self._by_deadline:
-            deadline, _, entry = heapq.heappop(self._by_deadline)
-            if entry not in self._live[entry.tokens] or entry.deadline != deadline:
-                continue  # taken, or filed anew under another deadline
-            if start + seconds_per_token * entry.tokens <= deadline:
-                return entry
-            # Its caller will be answered without it: let those go first whose deadline can be met.
-            self._hopeless[entry] = None
-        return next(iter(self._hopeless), None) or next(iter(self._late_order), None)
+        soonest = self._soonest(start, seconds_per_token)
+        if soonest is not None and self._urgent(soonest, start):
+            return soonest
+        late = next(iter(self._hopeless), None) or next(iter(self._late_order), None)
+        return late if soonest is None or (late is not None and self._late_turn) else soonest
 
-    def _budget(self, anchor: Entry, start: float, seconds_per_token: float) -> int:
-        """Padded tokens that the anchor's deadline leaves time for; what late work may take where there is none."""
-        if seconds_per_token <= 0:
+    def _soonest(self, start: float, seconds_per_token: float) -> Entry | None:
+        """The live entry with the earliest deadline that can still be met."""
+        while self._by_deadline:
+            deadline, _, entry = self._by_deadline[0]
+            if entry in self._live[entry.tokens] and entry.deadline == deadline and entry not in self._hopeless:
+                if start + seconds_per_token * entry.tokens <= deadline:
+                    return entry
+                # Its caller will be answered without it: let those go first whose deadline can be met.
+                self._hopeless[entry] = None
+            heapq.heappop(self._by_deadline)  # hopeless, taken, or filed anew under another deadline
+        return None
+
+    def _urgent(self, entry: Entry, start: float) -> bool:
+        return entry.live and entry not in self._hopeless and entry.deadline - start <= URGENT_SECONDS
+
+    def _hurried(self, now: float) -> bool:
+        return now - self.hurried_at <= HURRY_MEMORY
+
+    def _budget(self, anchor: Entry, start: float, seconds_per_token: float, *, urgent: bool) -> int:
+        """Padded tokens of a batch: what the anchor's deadline leaves time for, or what others may be kept waiting."""
+        if seconds_per_token <= 0 or not (urgent or self._hurried(start)):
             return self._max_tokens
-        seconds = anchor.deadline - start if anchor.live and anchor not in self._hopeless else LATE_SECONDS
-        in_time = seconds / seconds_per_token
+        in_time = (anchor.deadline - start if urgent else SHARED_SECONDS) / seconds_per_token
         return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
 
     def _neighbours(self, buckets: list[dict[Entry, None]], length: int) -> Iterator[Entry]:

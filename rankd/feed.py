@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rankd.batch import LATE_SECONDS, BatchQueue, Entry
+from rankd.batch import BatchQueue, Demand, Entry
 from rankd.infer import Ids, OnnxModel, Scores, pad
 from rankd.telemetry import Telemetry
 
@@ -25,6 +25,8 @@ _BATCHES_AHEAD = 2
 
 _PACE_MEMORY = 0.1
 """Weight of the latest batch in the moving average of the model's pace."""
+_PACE_JUMP = 3.0
+"""How many times slower than the average a batch may count as."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class ModelFeed:
         self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
         """Told after every batch whether it succeeded and how long the model ran, seconds."""
         self._loop = asyncio.get_running_loop()
+        self.demand = Demand()
         self._queue = queue
         self._thread = thread
         self._telemetry = telemetry
@@ -84,16 +87,20 @@ class ModelFeed:
         while len(self._ahead) < _BATCHES_AHEAD:
             now = self._loop.time()
             start = self._free_at(now)
-            if self._ahead and not self._queue.live and start - now > LATE_SECONDS:
-                return  # late work is not lined up far ahead, so that live work never waits for much of it
-            batch = self._queue.form(start, self._seconds_per_token)
+            batch = self._queue.form(start, self._seconds_per_token, start - now if self._ahead else 0.0)
             if not batch:
                 return
-            ids, mask = pad([e.ids for e in batch if e.ids is not None], self._multiple)
+            for entry in batch:
+                self.demand.drop(entry)
+            try:
+                ids, mask = pad([e.ids for e in batch if e.ids is not None], self._multiple)
+                future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, callers_of(batch))
+            except (MemoryError, RuntimeError) as error:  # no memory, no thread to be had, or closed
+                self._fail(batch, error)
+                continue
             if not self._ahead:
                 self._batch_began = now
             self._ahead.append(ids.size)
-            future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, callers_of(batch))
             future.add_done_callback(lambda f, batch=batch: self._inferred(batch, f))  # type: ignore[misc]
 
     def _free_at(self, now: float) -> float:
@@ -114,21 +121,30 @@ class ModelFeed:
         seconds = self._loop.time() - self._batch_began
         failed = future.cancelled() or future.exception() is not None
         if failed:
-            self.counts.failed_batches += 1
-            if not future.cancelled():  # as when the daemon stops
-                self._telemetry.batch_failed(future.exception())
-            self._take(batch, None)
+            self._fail(batch, None if future.cancelled() else future.exception())
         else:
             scores, ran = future.result()
             self.counts.batches += 1
             self.counts.scored += len(batch)
             self._telemetry.batch_done(len(batch), sum(e.tokens for e in batch), size, ran)
-            weight = _PACE_MEMORY if self._seconds_per_token else 1.0
-            self._seconds_per_token += (ran / size - self._seconds_per_token) * weight
+            self._learn_pace(ran / size)
             self._take(batch, scores.tolist())
         self._batch_began = self._loop.time()
         self.on_batch(not failed, seconds)
         self.pump()
+
+    def _learn_pace(self, seconds_per_token: float) -> None:
+        """Follow the model's pace; a single batch, as one during which the machine stood still, says little."""
+        known = self._seconds_per_token
+        likely = min(seconds_per_token, _PACE_JUMP * known) if known else seconds_per_token
+        self._seconds_per_token += (likely - known) * (_PACE_MEMORY if known else 1.0)
+
+    def _fail(self, batch: list[Entry], error: BaseException | None) -> None:
+        """Give a batch up; without an error it was cancelled, as when the daemon stops."""
+        self.counts.failed_batches += 1
+        if error is not None:
+            self._telemetry.batch_failed(error)
+        self._take(batch, None)
 
     def close(self) -> None:
         """Let the thread end."""

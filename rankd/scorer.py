@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 from rankd.admission import Admission
-from rankd.batch import BatchQueue, Entry, Waiter
+from rankd.batch import URGENT_SECONDS, BatchQueue, Entry, Waiter
 from rankd.cache import ScoreCache
 from rankd.config import Scoring
 from rankd.feed import WIDTH_MULTIPLE, ModelFeed, callers_of
@@ -180,7 +180,7 @@ class Scorer:
             elif waiter in entry.waiters:
                 waiting.append((i, entry))  # the same prompt twice in one call
             elif entry.tokens <= room or entry.waiters:
-                room -= 0 if entry.waiters else entry.tokens
+                room -= 0 if entry.slot is not None else entry.tokens
                 self._await(entry, waiter)
                 waiting.append((i, entry))
             elif not entry.outlives:
@@ -189,9 +189,12 @@ class Scorer:
         self.feed.pump()
 
     def _room(self, waiter: Waiter) -> float:
-        """Tokens that the model can still read before a caller's deadline, after those that are due sooner."""
-        sooner = sum(w.tokens for w in self._callers if w.deadline <= waiter.deadline)
-        return self.feed.tokens_until(waiter.deadline) - sooner
+        """Tokens that the model can still read before an urgent caller's deadline, after those that are due sooner."""
+        now = self._loop.time()
+        if waiter.deadline - now > URGENT_SECONDS:
+            return math.inf
+        self._queue.hurried_at = now
+        return self.feed.tokens_until(waiter.deadline) - self.feed.demand.until(waiter.deadline)
 
     def _entry(self, digest: bytes, prompt: str) -> Entry | None:
         """The entry of a prompt, a new one where there is none; None where there is no room."""
@@ -211,20 +214,25 @@ class Scorer:
     def _await(self, entry: Entry, waiter: Waiter) -> None:
         """Let a caller wait for an entry."""
         self._late.pop(entry, None)
-        entry.waiters.append(waiter)
-        waiter.left += 1
-        waiter.tokens += entry.tokens
-        self._line_up(entry, waiter.deadline)
+        before = entry.deadline
+        entry.join(waiter)
+        if entry.deadline < before:
+            self._line_up(entry)
 
     def _set_late(self, entry: Entry) -> None:
         """Read an entry when there is time, for the cache; its caller is answered without it."""
         entry.outlives = True
         self._late[entry] = None
-        self._line_up(entry, math.inf)
+        self._line_up(entry)
 
-    def _line_up(self, entry: Entry, deadline: float) -> None:
+    def _line_up(self, entry: Entry) -> None:
+        """Give an entry its place after its earliest deadline changed."""
+        now = self._loop.time()
+        self.feed.demand.count(entry, now)
         if entry.text is not None:
-            heapq.heappush(self._to_encode, (deadline, next(self._sequence), entry))
+            # What is not urgent is encoded in the order in which it came.
+            due = min(entry.deadline, now + URGENT_SECONDS)
+            heapq.heappush(self._to_encode, (due, next(self._sequence), entry))
         else:
             self._queue.moved(entry)
 
@@ -256,17 +264,16 @@ class Scorer:
         """Take a caller off an entry; without callers it is kept as late, or dropped."""
         if entry.result is not None or waiter not in entry.waiters:
             return
-        entry.waiters.remove(waiter)
-        waiter.left -= 1
-        waiter.tokens -= entry.tokens
+        before = entry.deadline
+        entry.leave(waiter)
         entry.outlives = entry.outlives or keep
         if not entry.waiters:
             if not entry.outlives:
                 self._decide(entry, Reason.DEADLINE)
                 return
             self._late[entry] = None
-        if entry.text is None:
-            self._queue.moved(entry)
+        if entry.deadline != before:
+            self._line_up(entry)
 
     def _decide(self, entry: Entry, result: Result) -> None:
         """Give an entry its result, tell its callers and forget it."""
@@ -277,11 +284,12 @@ class Scorer:
         del self._pending[entry.digest]
         self._late.pop(entry, None)
         self._admission.give_back(entry.tokens)
+        self.feed.demand.drop(entry)
         if entry.ids is not None:
             self._queue.remove(entry)
             entry.ids = None
         for waiter in entry.waiters:
-            waiter.one_less(entry.tokens)
+            waiter.one_less()
         entry.waiters.clear()
 
     # -- encoding ----------------------------------------------------------------------------------------------------
@@ -296,9 +304,15 @@ class Scorer:
                     chunk.append(entry)
             if not chunk:
                 return
-            self._encoders_free -= 1
             texts = [e.text or "" for e in chunk]
-            future = self._loop.run_in_executor(self._encoder, self._encode, texts, callers_of(chunk))
+            try:
+                future = self._loop.run_in_executor(self._encoder, self._encode, texts, callers_of(chunk))
+            except RuntimeError as error:  # no thread to be had, or closed
+                self._telemetry.batch_failed(error)
+                for entry in chunk:
+                    self._decide(entry, Reason.RANKER_UNAVAILABLE)
+                continue
+            self._encoders_free -= 1
             future.add_done_callback(lambda f, chunk=chunk: self._encoded(chunk, f))  # type: ignore[misc]
 
     def _encode(self, texts: list[str], spans: list[object]) -> tuple[list[Ids], float]:
@@ -315,13 +329,13 @@ class Scorer:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
         else:
             encoded, seconds = future.result()
+            now = self._loop.time()
             self._telemetry.stage_seconds("tokenise", seconds)
             for entry, ids in zip(chunk, encoded, strict=True):
                 if entry.result is None:
                     self._admission.resize(entry.tokens, len(ids))
-                    for waiter in entry.waiters:
-                        waiter.tokens += len(ids) - entry.tokens
                     entry.text, entry.ids, entry.tokens = None, ids, len(ids)
+                    self.feed.demand.count(entry, now)
                     self._queue.add(entry)
         self._encode_next()
         self.feed.pump()

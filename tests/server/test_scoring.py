@@ -70,14 +70,14 @@ def test_what_cannot_be_read_in_time_is_not_waited_for(gated, wait_until):
     daemon, gate = gated
     gate.seconds_per_token = 0.01
     crowd = request(*(item(f"c{n}", f"crowd {n}") for n in range(60)))
-    one = request(item("x", "one more"))
+    one = request(item("x", "one more " * 25))
     with daemon.channel() as channel, ThreadPoolExecutor(1) as pool:
         rank_stub(channel).Rank(request(item("p", "pace")), timeout=5)
-        busy = pool.submit(rank_stub(channel).Rank, crowd, timeout=0.6)
+        busy = pool.submit(rank_stub(channel).Rank, crowd, timeout=0.9)
         wait_until(lambda: daemon.scorer.queued_prompts > 50)
         began = time.monotonic()
-        answer = rank_stub(channel).Rank(one, timeout=0.6)
-        assert time.monotonic() - began < 0.3
+        answer = rank_stub(channel).Rank(one, timeout=0.9)
+        assert time.monotonic() - began < 0.6
         assert (ids(answer), answer.reason) == (["x"], pb.FALLBACK_REASON_DEADLINE)
         scored = [i.HasField("prediction") for i in busy.result().items]
         assert 0 < sum(scored) < len(scored)  # as many as there was time for

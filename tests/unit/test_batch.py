@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.batch import LATE_SECONDS, BatchQueue, Entry, Waiter
+from rankd.batch import HURRY_MEMORY, SHARED_SECONDS, BatchQueue, Demand, Entry, Waiter
 
 SPT = 1e-4
 
@@ -22,7 +22,7 @@ def loop():
 def entry(loop, tokens, deadline=None, name=b""):
     e = Entry(name or bytes([tokens % 256]), None, tokens, ids=np.ones(tokens, dtype=np.int64))
     if deadline is not None:
-        e.waiters.append(Waiter(deadline, loop.create_future(), left=1))
+        e.join(Waiter(deadline, loop.create_future()))
     return e
 
 
@@ -65,12 +65,54 @@ def test_live_before_late(loop):
 
 
 def test_late_work_comes_in_small_batches_where_the_model_is_slow(loop):
-    """Whoever comes while a late batch runs has to wait for it: it may take LATE_SECONDS, not more."""
+    """Whoever comes while a late batch runs has to wait for it: while such callers come, it is kept short."""
     q = queue()
-    for _ in range(10):
+    for _ in range(20):
         q.add(entry(loop, 20))
-    assert len(q.form(0.0, LATE_SECONDS / 60)) == 3
-    assert len(q.form(0.0, SPT / 100)) == 7
+    q.hurried_at = 0.0
+    assert len(q.form(0.0, SHARED_SECONDS / 60)) == 3
+    assert q.form(0.0, SPT, ahead=2 * SHARED_SECONDS) == []
+    assert len(q.form(HURRY_MEMORY + 1, SHARED_SECONDS / 60)) == 12  # the limit of a batch
+
+
+def test_bulk_and_late_take_turns(loop):
+    """A caller with a minute's time does not starve what an engine will ask for again, nor is it starved by that."""
+    q = queue(max_prompts=1)
+    bulk = [entry(loop, 20, deadline=60.0) for _ in range(2)]
+    late = [entry(loop, 20) for _ in range(2)]
+    for e in (*bulk, *late):
+        q.add(e)
+    urgent = entry(loop, 20, deadline=0.5)
+    q.add(urgent)
+    assert [q.form(0.0, SPT)[0] for _ in range(5)] == [urgent, bulk[0], late[0], bulk[1], late[1]]
+
+
+def test_demand_counts_an_entry_once(loop):
+    """However many wait for it, and only until the model has it; what is due later is not in the way."""
+    demand = Demand()
+    shared, later, bulk = entry(loop, 20, deadline=0.3), entry(loop, 30, deadline=0.9), entry(loop, 40, deadline=60.0)
+    for _ in range(5):
+        shared.join(Waiter(0.4, loop.create_future()))
+    for e in (shared, later, bulk, shared):
+        demand.count(e, 0.0)
+    assert [demand.until(d) for d in (0.2, 0.5, 0.9)] == [0, 20, 50]
+    demand.drop(shared)
+    demand.drop(shared)
+    assert demand.until(0.9) == 30
+
+
+def test_the_earliest_deadline_follows_the_callers(loop):
+    """It is that of whoever still waits, in whatever order they come and go."""
+    e = entry(loop, 20)
+    waiters = [Waiter(d, loop.create_future()) for d in (5.0, 1.0, 3.0, 1.0)]
+    for w in waiters:
+        e.join(w)
+    seen = [e.deadline]
+    for i in (1, 0, 3, 2):
+        e.leave(waiters[i])
+        seen.append(e.deadline)
+    assert seen == [1.0, 1.0, 1.0, 3.0, float("inf")]
+    assert [w.left for w in waiters] == [0, 0, 0, 0]
 
 
 def test_a_late_entry_that_is_asked_for_again_is_live(loop):
@@ -79,7 +121,7 @@ def test_a_late_entry_that_is_asked_for_again_is_live(loop):
     first, second = entry(loop, 30), entry(loop, 60)
     q.add(first)
     q.add(second)
-    second.waiters.append(Waiter(1.0, loop.create_future(), left=1))
+    second.join(Waiter(1.0, loop.create_future()))
     q.moved(second)
     assert q.form(0.0, SPT) == [second]
     assert q.form(0.0, SPT) == [first]
