@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rankd.cli.terminal import abandon_output, complain, mend_streams
 from rankd.config import Settings, settings_reference
 from rankd.errors import RankdError
 from rankd.version import VERSION
@@ -17,19 +18,27 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status: 0 well, 1 failed, 2 wrong usage or settings, 130 interrupted."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    mend_streams()
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has had enough, as `| head` has.
+        abandon_output()
+        return 0
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except RankdError as error:
-        print(f"rankd: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of our output has had enough, as `| head` has.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _promote(verbs)
     _rollback(verbs)
     _train(verbs)
+    _evaluate(verbs)
     return parser
 
 
@@ -152,6 +162,25 @@ def _run_train(arguments: argparse.Namespace) -> int:
     from rankd.cli.train import train
 
     return train(arguments)
+
+
+def _evaluate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.evaluate_flags import add_flags
+
+    verb = verbs.add_parser(
+        "evaluate",
+        help="judge a ranker on prompts and output lengths",
+        description="Judge a ranker on prompts and output lengths that it was not trained on: how well it orders them, "
+        "how near that is to what can be had, and how fast it is here.",
+    )
+    add_flags(verb)
+    verb.set_defaults(run=_run_evaluate)
+
+
+def _run_evaluate(arguments: argparse.Namespace) -> int:
+    from rankd.cli.evaluate import evaluate
+
+    return evaluate(arguments)
 
 
 def _promote(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
