@@ -107,6 +107,10 @@ class Manifest(_Part):
     sha256: dict[str, Sha256]
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     output: str = "score"
+    spread_output: str | None = None
+    """A second output, float32[batch]: the standard deviation of log length, for ordering by risk."""
+    precision: Literal["fp32", "fp16", "int8"] | None = None
+    """What the model calculates in. None: not stated."""
     direction: Literal["higher_is_longer"]
     truncation: TruncationSpec
     calibration: CalibrationSpec | None = None

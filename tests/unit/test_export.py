@@ -1,0 +1,161 @@
+"""Export: what is served is what was trained, in every precision, and the same bytes each time."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs rankd[train]")
+
+from tiny_base import make_base, make_rows  # noqa: E402
+
+from rankd.artifact import load_artifact  # noqa: E402
+from rankd.errors import ArtifactError, ConfigError  # noqa: E402
+from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
+from rankd.tokenise import Tokeniser, Truncation  # noqa: E402
+from rankd.training.bases import Recipe, load_base  # noqa: E402
+from rankd.training.check import batches, scores_of, tau_lost, torch_runner  # noqa: E402
+from rankd.training.export import export  # noqa: E402
+from rankd.training.fit import FitOptions, fit  # noqa: E402
+from rankd.training.lists import encode  # noqa: E402
+
+CUT = Truncation(64, 32, 32)
+ROWS = make_rows(400, cut_at=220)
+RECIPE = Recipe(epochs=3, lr=3e-3, head_lr=1e-2, list_size=32, piece=8)
+ABOUT = {"name": "made", "version": "1.2", "data": "generated", "licence": "Apache-2.0"}
+
+
+@pytest.fixture(scope="module", params=["bert-listmle", "bert-lognormal", "opt-listmle"])
+def fitted(request, tmp_path_factory):
+    kind, loss = request.param.split("-")
+    base = load_base(str(make_base(tmp_path_factory.mktemp("base"), kind=kind)), CUT)
+    return fit(base, ROWS[:300], ROWS[300:], FitOptions(loss=loss, recipe=RECIPE))
+
+
+def export_(fitted, out, precision="fp32", **more):
+    return export(fitted, out, precision=precision, calibration_rows=ROWS[300:], **ABOUT, **more)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_daemon_serves_what_was_trained(fitted, precision, tmp_path):
+    """Loaded as the daemon does, an artifact scores prompts as PyTorch does, as near as its precision allows."""
+    report = export_(fitted, tmp_path, precision)
+    artifact = load_artifact(tmp_path)
+    manifest = artifact.manifest
+    model = OnnxModel(ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, 64), SessionOptions("cpu"))
+    ids = Tokeniser(artifact.tokenizer_path, CUT).encode([r.prompt for r in ROWS[300:]])
+    expected = scores_of(torch_runner(fitted.module), ids)
+    actual = scores_of(model.run, ids)
+    tolerance = {"fp32": 1e-5, "fp16": 0.01, "int8": 0.1}[precision] * expected.std()
+    assert np.abs(actual - expected).max() == pytest.approx(report.largest_difference, abs=1e-6)
+    assert report.largest_difference < tolerance
+    assert manifest.precision == precision
+    assert artifact.ranker_version == "made@1.2"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_same_ranker_makes_the_same_bytes(fitted, precision, tmp_path):
+    """Two exports are equal in every file, wherever they are written to."""
+    first, second = tmp_path / "first", tmp_path / "another" / "second"
+    for out in (first, second):
+        export_(fitted, out, precision)
+    names = sorted(p.name for p in first.iterdir())
+    assert names == sorted(p.name for p in second.iterdir())
+    assert all((first / n).read_bytes() == (second / n).read_bytes() for n in names)
+    assert str(tmp_path).encode() not in (first / "model.onnx").read_bytes()
+
+
+def test_the_spread_is_served_beside_the_score(fitted, tmp_path):
+    """Where a module has a spread the file has it too, by the name that the manifest gives, equal to PyTorch's."""
+    export_(fitted, tmp_path)
+    manifest = load_artifact(tmp_path).manifest
+    assert (manifest.spread_output is not None) == fitted.has_spread
+    if manifest.spread_output is None:
+        return
+    spec = ModelSpec(str(tmp_path / "model.onnx"), manifest.inputs, manifest.spread_output, 64)
+    ids, mask = pad([np.array([2, 4, 4, 9, 3]), np.array([2, 5, 3])])
+    with torch.inference_mode():
+        spread = fitted.module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()
+    assert OnnxModel(spec, SessionOptions("cpu")).run(ids, mask) == pytest.approx(spread, rel=1e-5)
+
+
+def test_operators_are_fused(fitted, tmp_path):
+    """An encoder's attention, norms and activations are single operators; a decoder's norms are."""
+    report = export_(fitted, tmp_path)
+    if fitted.base.pooling == "mean":
+        assert report.fused["Attention"] == 2
+        assert report.fused["SkipLayerNormalization"] == 4
+        assert report.fused["BiasGelu"] == 2
+    else:
+        assert report.fused["LayerNormalization"] == 5
+
+
+def test_calibration_is_learned_on_what_is_served(fitted, tmp_path):
+    """The manifest's map rises with the score and lies within the lengths of the rows."""
+    export_(fitted, tmp_path, "int8")
+    calibration = load_artifact(tmp_path).calibration()
+    expected = [k.expected for k in calibration.knots]
+    assert len(expected) > 5
+    assert expected == sorted(expected)
+    assert min(r.tokens for r in ROWS) <= expected[0] < expected[-1] <= max(r.tokens for r in ROWS)
+
+
+def test_a_costly_precision_is_refused(fitted, tmp_path):
+    """An export that loses more tau than allowed fails and leaves no manifest behind."""
+    with pytest.raises(ArtifactError, match="tau on 100 rows") as caught:
+        export_(fitted, tmp_path, "int8", most_tau_lost=-1.0)
+    assert caught.value.reason == "TAU_LOST"
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_nothing_to_calibrate_on_is_an_error(fitted, tmp_path):
+    """Rows of which none is complete are refused by name, before anything is written."""
+    cut = [replace(r, complete=False) for r in ROWS[300:]]
+    with pytest.raises(ConfigError, match="calibration rows"):
+        export(fitted, tmp_path / "out", precision="fp32", calibration_rows=cut, **ABOUT)
+    assert not (tmp_path / "out").exists()
+
+
+def test_half_precision_that_overflows_is_refused(fitted, tmp_path):
+    """Where float16 cannot hold what the model calculates, fp16 says so."""
+    weight = fitted.module.body.get_input_embeddings().weight
+    before = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.mul_(1e7)
+        with pytest.raises(ArtifactError, match="export fp32") as caught:
+            export_(fitted, tmp_path, "fp16")
+        assert caught.value.reason == "OVERFLOW"
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
+
+
+def test_batches_hold_every_row_once_within_their_budget():
+    """Whatever the lengths, each row is scored once, and no batch but a single row is above the budget."""
+    random = np.random.default_rng(0)
+    ids = [np.ones(n, dtype=np.int32) for n in random.integers(1, 90, 200)]
+    parts = batches(ids, 128)
+    assert sorted(np.concatenate(parts)) == list(range(200))
+    assert all(len(p) == 1 or len(p) * max(len(ids[i]) for i in p) <= 128 for p in parts)
+
+
+def test_tau_lost_is_seen(fitted):
+    """Scores that are noisier than PyTorch's lose tau, by more than the choice of rows explains; its own lose none."""
+    encoded = encode(ROWS[300:], fitted.base.tokeniser(), "first")
+    scores = scores_of(torch_runner(fitted.module), encoded.ids)
+    noisy = scores + np.random.default_rng(0).normal(0, 2 * scores.std(), len(scores))
+    assert tau_lost(scores, scores, encoded).tau == 0
+    loss = tau_lost(scores, noisy, encoded)
+    assert loss.tau > 3 * loss.deviation > 0
+
+
+def test_the_manifest_says_what_it_is(fitted, tmp_path):
+    """Data, licence, truncation and validation tau are those of the run."""
+    export_(fitted, tmp_path, description="made for a test")
+    fields = json.loads((tmp_path / "manifest.json").read_text())
+    assert fields["data"] == [{"name": "generated", "licence": "Apache-2.0"}]
+    assert fields["truncation"] == {"max_tokens": 64, "head_tokens": 32, "tail_tokens": 32}
+    assert fields["measured_tau"] == pytest.approx(fitted.validation_tau, abs=1e-4)
+    assert fields["description"] == "made for a test"
