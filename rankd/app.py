@@ -188,6 +188,8 @@ class App:
             "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
             "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",
         }
+        if self.log is not None:
+            facts["completion log"] = "failing: see the log" if self.log.failing else "written"
         for view in self._views():
             facts[f"guard {view.model}".strip()] = f"{view.guard.mode.value} ({view.reason})"
             estimate = view.estimate

@@ -11,6 +11,7 @@ is set. docs/telemetry.md is written from the tables here.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -374,7 +375,9 @@ class Telemetry:
 
     def completion_log_failing(self, reason: str, error: BaseException | None) -> None:
         """Tell that rows of the completion log are not written."""
-        _log.error("completion_log_failing", reason=reason, **(describe_error(error) if error is not None else {}))
+        code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+        about = describe_error(error) if error is not None else {}
+        _log.error("completion_log_failing", reason=f"{reason}: {code}" if code else reason, **about)
 
     def completion_log_recovered(self) -> None:
         """Tell that they are again."""

@@ -113,6 +113,11 @@ class CompletionLog:
         """
         return newest(self._store, self._writer.unwritten(), most, model, self._below)
 
+    @property
+    def failing(self) -> bool:
+        """Whether rows cannot be written, or were dropped."""
+        return self._writer.failing
+
     def close(self, timeout: float) -> None:
         """Write what is left, within ``timeout`` seconds."""
         self._writer.close(timeout)

@@ -163,7 +163,7 @@ def test_a_full_disk_costs_no_call_and_is_told_once(start_process, tmp_path, ids
     assert rows(process.http) == 0
     assert [p.name for p in files(tmp_path / "log")] == []
     (event,) = events(process, "completion_log_failing")
-    assert (event["reason"], event["level"], event["error_type"]) == ("not_written", "error", "OSError")
+    assert (event["reason"], event["level"], event["error_type"]) == ("not_written: EFBIG", "error", "OSError")
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
     wait_until(lambda: metric(process.http, "rankd_completion_log_failing") == 0, what="recovery")
     assert rows(process.http) == 100
