@@ -1,0 +1,178 @@
+"""The n-gram tier as an ONNX graph, written by hand: the same bytes for the same weights, on any machine.
+
+Only plain operators of opset 17, so that it runs on onnxruntime's CPU and CUDA alike. Word vectors stay in int8 and
+become float after they are picked; their scales are multiplied into the weights that read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
+from torch import Tensor, nn
+
+from rankd.training.losses import spread_of
+from rankd.training.ngram_model import (
+    FIRST,
+    HEAD_SHARE,
+    HEAD_TOKENS,
+    PLACE,
+    SECOND,
+    SHIFT,
+    TYPICAL_LOG_LENGTH,
+    NgramRanker,
+)
+
+OPSET, IR = 17, 8
+
+
+def to_onnx(module: nn.Module) -> ModelProto:
+    """Write the graph: ``input_ids``, ``attention_mask`` int64[batch, tokens] → ``score`` float32[batch].
+
+    With a spread, also ``spread`` float32[batch]. There is one precision: word vectors are int8 in training already,
+    and the other weights are float32, so that nothing is lost.
+    """
+    assert isinstance(module, NgramRanker)
+    return _Graph(module).model()
+
+
+class _Graph:
+    """Nodes and weights in the order in which they are written."""
+
+    def __init__(self, module: NgramRanker) -> None:
+        self._module, self._sizes = module, module.sizes
+        self._nodes: list[NodeProto] = []
+        self._weights: dict[str, Any] = {}
+
+    def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def _weight(self, name: str, value: Any, kind: Any = np.float32) -> str:
+        array = value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        self._weights[name] = np.ascontiguousarray(array.astype(kind))
+        return name
+
+    def _int(self, name: str, *value: int) -> str:
+        return self._weight(name, np.array(value), np.int64)
+
+    def model(self) -> ModelProto:
+        """Put the parts together and check them."""
+        self._int("zero", 0), self._int("one", 1), self._int("minus_one", -1), self._int("last", 2**31)
+        self._read()
+        features = self._features()
+        hidden = self._add("Relu", [self._dense("hidden", features)], "hidden_active")
+        out = self._add("Add", [self._dense("top", hidden), self._dense("straight", features, bias=False)], "out")
+        self._add("Squeeze", [self._column(out, 0) if self._module.has_spread else out, "one"], "head_score")
+        self._add("Add", ["head_score", self._bag()], "score")
+        outputs = ["score"]
+        if self._module.has_spread:
+            self._spread(out)
+            outputs.append("spread")
+        return self._finish(outputs)
+
+    def _read(self) -> None:
+        """Padding becomes token 0, whatever it was; neighbours of each token; mask and length as floats."""
+        self._add("Equal", ["attention_mask", "zero"], "is_padding")
+        self._add("Where", ["is_padding", "zero", "input_ids"], "ids")
+        self._add("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
+        self._add("ReduceSum", ["mask", "one"], "tokens", keepdims=1)
+        self._add("Max", ["tokens", self._weight("least", [1.0])], "length")
+        self._add("Slice", ["ids", "zero", "one", "one"], "first_column")
+        self._add("Mul", ["first_column", "zero"], "blank")
+        self._add("Slice", ["ids", "zero", "minus_one", "one"], "all_but_last")
+        self._add("Slice", ["ids", "one", "last", "one"], "all_but_first")
+        self._add("Concat", ["blank", "all_but_last"], "before", axis=1)
+        self._add("Concat", ["all_but_first", "blank"], "after", axis=1)
+
+    def _features(self) -> str:
+        """The strongest window of each kind, the mean vector, and the length: [b, features]."""
+        scale = self._module.source.scale
+        self._weight("words", self._module.source.table, np.int8)
+        for name in ("before", "ids", "after"):
+            self._add("Gather", ["words", name], f"{name}_words")
+        self._add("Concat", ["before_words", "ids_words", "after_words"], "near_words", axis=2)
+        self._add("Cast", ["near_words"], "near", to=TensorProto.FLOAT)
+        weight = self._module.window.weight.detach().numpy() * np.tile(scale, 3)
+        self._add("MatMul", ["near", self._weight("window_weight", weight.T)], "window_product")
+        self._add("Add", ["window_product", self._weight("window_bias", self._module.window.bias)], "window_sum")
+        self._add("Relu", ["window_sum"], "window_active")
+        self._add("Unsqueeze", ["mask", self._int("two", 2)], "mask_wide")
+        self._add("Mul", ["window_active", "mask_wide"], "windows")
+        self._add("ReduceMax", ["windows"], "strongest", axes=[1], keepdims=0)
+        self._add("Cast", ["ids_words"], "vectors", to=TensorProto.FLOAT)
+        self._add("ReduceSum", ["vectors", "one"], "vectors_sum", keepdims=0)
+        self._add("Mul", ["vectors_sum", self._weight("words_scale", scale)], "vectors_scaled")
+        self._add("Div", ["vectors_scaled", "length"], "vectors_mean")
+        self._add("Log", ["length"], "log_length")
+        self._add("Sub", ["log_length", self._weight("typical", [TYPICAL_LOG_LENGTH])], "grade")
+        self._add("Mul", ["grade", "grade"], "grade_squared")
+        return self._add("Concat", ["strongest", "vectors_mean", "grade", "grade_squared"], "features", axis=1)
+
+    def _dense(self, name: str, source: str, *, bias: bool = True) -> str:
+        layer = getattr(self._module, name)
+        inputs = [source, self._weight(f"{name}_weight", layer.weight)]
+        if bias:
+            inputs.append(self._weight(f"{name}_bias", layer.bias))
+        return self._add("Gemm", inputs, name, transB=1)
+
+    def _bag(self) -> str:
+        """What hashed n-grams weigh: [b]."""
+        first = self._add("Mul", ["before", self._int("first", FIRST)], "pair_first")
+        second = self._add("Mul", ["ids", self._int("second", SECOND)], "pair_second")
+        self._add("Add", [first, second], "pair_both")
+        self._add("Add", ["pair_both", self._int("shift", SHIFT)], "pair_hash")
+        self._add("Mod", ["pair_hash", self._int("pair_buckets", self._sizes.pair_buckets)], "pair_ids")
+        singles = self._add("Gather", [self._weight("singles", self._module.singles[:, 0]), "ids"], "single_weights")
+        pairs = self._add("Gather", [self._weight("pairs", self._module.pairs[:, 0]), "pair_ids"], "pair_weights")
+        self._add("Add", [singles, pairs], "both_weights")
+        self._add("Mul", ["both_weights", "mask"], "bag_weights")
+        self._add("ReduceSum", ["bag_weights", "one"], "bag_sum", keepdims=1)
+        self._add("Sqrt", ["length"], "root_length")
+        self._add("Div", ["bag_sum", "root_length"], "bag_scaled")
+        self._add("Add", ["bag_scaled", self._heads()], "bag_whole")
+        return self._add("Squeeze", ["bag_whole", "one"], "bag")
+
+    def _heads(self) -> str:
+        """What tokens weigh by where they stand at the start: [b, 1]."""
+        self._int("head_tokens", HEAD_TOKENS)
+        self._add("Slice", ["ids", "zero", "head_tokens", "one"], "head_ids")
+        self._add("Slice", ["mask", "zero", "head_tokens", "one"], "head_mask")
+        self._add("Shape", ["head_ids"], "head_width", start=1)
+        places = self._int("places", *(PLACE * i for i in range(HEAD_TOKENS)))
+        self._add("Slice", [places, "zero", "head_width"], "head_places")
+        self._add("Mul", ["head_ids", "first"], "head_first")
+        self._add("Add", ["head_first", "head_places"], "head_hash")
+        self._add("Mod", ["head_hash", self._int("head_buckets", self._sizes.head_buckets)], "head_buckets_of")
+        self._add("Gather", [self._weight("heads", self._module.heads[:, 0]), "head_buckets_of"], "head_weights")
+        self._add("Mul", ["head_weights", "head_mask"], "head_kept")
+        self._add("ReduceSum", ["head_kept", "one"], "head_sum", keepdims=1)
+        return self._add("Mul", ["head_sum", self._weight("head_share", [HEAD_SHARE])], "head_part")
+
+    def _column(self, source: str, column: int) -> str:
+        at = self._int(f"column_{column}", column)
+        return self._add("Gather", [source, at], f"out_{column}", axis=1)
+
+    def _spread(self, out: str) -> None:
+        low, high = spread_of(torch.tensor([-1e3, 1e3]))
+        bounds = [self._weight("spread_low", low), self._weight("spread_high", high)]
+        self._add("Squeeze", [self._column(out, 1), "one"], "spread_raw")
+        self._add("Exp", ["spread_raw"], "spread_free")
+        self._add("Clip", ["spread_free", *bounds], "spread")
+
+    def _finish(self, outputs: list[str]) -> ModelProto:
+        inputs = [
+            helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "tokens"])
+            for n in ("input_ids", "attention_mask")
+        ]
+        results = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch"]) for n in outputs]
+        weights = [numpy_helper.from_array(array, name) for name, array in self._weights.items()]
+        graph = helper.make_graph(self._nodes, "rankd", inputs, results, weights)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="rankd"
+        )
+        checker.check_model(model)
+        return model

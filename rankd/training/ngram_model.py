@@ -1,0 +1,118 @@
+"""The n-gram tier's model: hashed n-grams in a bag, three-token windows over word vectors, and a small head.
+
+Everything is said here twice, once for PyTorch and once (``ngram_graph``) for onnxruntime; tests hold them together.
+Hashes are int64: ids are below 2^20 and multipliers below 2^31, so that nothing overflows anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rankd.training.losses import spread_of
+from rankd.training.ngram_words import Words
+
+HEAD_TOKENS = 7
+"""Tokens at the start, the first special one included, that also count by where they stand."""
+FIRST, SECOND, PLACE, SHIFT = 1_000_003, 8_264_719, 7_919, 12_345
+"""Multipliers of a pair's tokens, of a token's place, and what is added: hash = (a FIRST + b SECOND + SHIFT) mod
+buckets, with a prime number of buckets."""
+TYPICAL_LOG_LENGTH = 3.0
+HEAD_SHARE = 0.3
+"""What the weights of tokens at the start are scaled by: they learn less quickly than those of the bag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of the model. Buckets are prime."""
+
+    dimensions: int = 128
+    """Of a word vector."""
+    windows: int = 128
+    """Features of three tokens in a row."""
+    hidden: int = 64
+    pair_buckets: int = 131_071
+    head_buckets: int = 16_381
+    dropout: float = 0.3
+
+
+def hash_pairs(first: Tensor, second: Tensor, buckets: int) -> Tensor:
+    """The bucket of each pair of tokens, int64 like ``first`` and ``second``."""
+    return (first * FIRST + second * SECOND + SHIFT) % buckets
+
+
+def hash_places(ids: Tensor, buckets: int) -> Tensor:
+    """The bucket of each token at its place, int64[b, t]."""
+    places = torch.arange(ids.shape[1], device=ids.device) * PLACE
+    return (ids * FIRST + places) % buckets
+
+
+class NgramRanker(nn.Module):
+    """Scores prompts by what their n-grams weigh, and by what a small head makes of their words."""
+
+    words: Tensor
+
+    def __init__(self, words: Words, sizes: Sizes, seed: int, *, spread: bool) -> None:
+        """Start from word vectors, which stay as they are, and weights that depend on ``seed`` alone."""
+        super().__init__()
+        self.has_spread, self.sizes, self.source, self._seed = spread, sizes, words, seed
+        vectors = torch.from_numpy(words.table).float() * torch.from_numpy(words.scale)
+        self.register_buffer("words", vectors, persistent=False)
+        features = sizes.windows + sizes.dimensions + 2
+        outputs = 2 if spread else 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.window = nn.Linear(3 * sizes.dimensions, sizes.windows)
+            nn.init.uniform_(self.window.weight, -1 / math.sqrt(sizes.dimensions), 1 / math.sqrt(sizes.dimensions))
+            nn.init.zeros_(self.window.bias)
+            self.hidden = nn.Linear(features, sizes.hidden)
+            self.top = nn.Linear(sizes.hidden, outputs)
+            self.straight = nn.Linear(features, outputs, bias=False)
+            nn.init.zeros_(self.straight.weight)
+        self.singles, self.pairs, self.heads = (
+            nn.Parameter(torch.zeros(n, 1)) for n in (len(vectors), sizes.pair_buckets, sizes.head_buckets)
+        )
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Score prompts; see ``rankd.training.bases.Base.module``."""
+        ids = input_ids.masked_fill(attention_mask == 0, 0)
+        mask = attention_mask.to(torch.float32)
+        length = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
+        start = torch.zeros_like(ids[:, :1])
+        before, after = torch.cat([start, ids[:, :-1]], dim=1), torch.cat([ids[:, 1:], start], dim=1)
+
+        near = torch.cat([self._vectors(before), self._vectors(ids), self._vectors(after)], dim=2)
+        windows = functional.relu(self.window(near)) * mask.unsqueeze(2)
+        mean = self._vectors(ids).sum(dim=1) / length
+        grade = length.log() - TYPICAL_LOG_LENGTH
+        features = self._drop(torch.cat([windows.amax(dim=1), mean, grade, grade * grade], dim=1), input_ids, 0)
+        hidden = self._drop(functional.relu(self.hidden(features)), input_ids, 1)
+        out = self.top(hidden) + self.straight(features)
+        score = out[:, 0] + self._bag(before, ids, mask, length)
+        return (score, spread_of(out[:, 1])) if self.has_spread else score
+
+    def _vectors(self, ids: Tensor) -> Tensor:
+        return functional.embedding(ids, self.words)
+
+    def _bag(self, before: Tensor, ids: Tensor, mask: Tensor, length: Tensor) -> Tensor:
+        """What single tokens, pairs, and tokens at the start add to the score, [b]."""
+        pairs = hash_pairs(before, ids, self.sizes.pair_buckets)
+        weights = functional.embedding(ids, self.singles) + functional.embedding(pairs, self.pairs)
+        everywhere = (weights.squeeze(2) * mask).sum(dim=1) / length.sqrt().squeeze(1)
+        heads = hash_places(ids[:, :HEAD_TOKENS], self.sizes.head_buckets)
+        at_start = functional.embedding(heads, self.heads).squeeze(2) * mask[:, :HEAD_TOKENS]
+        return everywhere + at_start.sum(dim=1) * HEAD_SHARE
+
+    def _drop(self, values: Tensor, ids: Tensor, layer: int) -> Tensor:
+        """Dropout that is drawn from what is read: the same after a resume, and on any number of processes."""
+        if not self.training or not self.sizes.dropout:
+            return values
+        # Batches are drawn anew each epoch, so that the same prompt meets other draws.
+        drawn = int((ids * FIRST).sum()) * 2 + layer
+        generator = torch.Generator().manual_seed((drawn + self._seed * SECOND) % 2**62)
+        kept = torch.rand(values.shape, generator=generator) >= self.sizes.dropout
+        return values * kept / (1 - self.sizes.dropout)
