@@ -1,0 +1,153 @@
+"""``python -m rankd.training.bundle``: make the rankers that are shipped, and judge them. ``make rankers`` calls it.
+
+Weights come from sources that may be shipped (``sources.SHIPPABLE``); what they are worth is measured on sources
+that only judge. The same data, seed and thread count give the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankd.artifact import MANIFEST, load_artifact, write_manifest
+from rankd.cli.train_flags import has_bf16
+from rankd.training.bases import Recipe, load_base
+from rankd.training.card import write_card
+from rankd.training.dataset import Row, split
+from rankd.training.export import Precision, export
+from rankd.training.fit import fit
+from rankd.training.judged import judge, measurements
+from rankd.training.options import FitOptions, Progress
+from rankd.training.scoring import OfflineRanker
+from rankd.training.sources import BENCHMARK_ONLY, SHIPPABLE, read_source, training_rows
+
+VALID_SHARE = 0.06
+NOT_ENGLISH = ("cello_zh", "logickor_ko")
+MEASURED_TAU_IS = (
+    "measured_tau is the median over the English data sets that the ranker was not trained on, each counting once "
+    "with the median over the models that answered it."
+)
+CALIBRATION_SOURCES = ("arena_hard_1k", "arena_bench_v1", "arena_hard_v01", "oasst_eval")
+"""Chat, whose levels are those of most traffic: expected lengths come from these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """A ranker that is shipped."""
+
+    name: str
+    base: str
+    precision: Precision
+    largest: int
+    """Bytes of the directory, at most."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from the base's own recipe."""
+
+    def options(self, own: Recipe, *, seed: int, threads: int) -> FitOptions:
+        """How it is trained."""
+        return FitOptions(recipe=replace(own, **self.recipe), seed=seed, threads=threads, bf16=has_bf16())
+
+
+BUNDLED = (
+    Bundled("minilm-l6", "minilm", "int8", 25_000_000, {"epochs": 2, "lr": 2e-4}),
+    Bundled("ngram", "ngram", "fp32", 8_000_000),
+)
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
+    parser.add_argument("--out", type=Path, default=Path("rankd/rankers"), help="default: rankd/rankers")
+    parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="default: all")
+    parser.add_argument("--version", default="1.0.0", help="default: 1.0.0")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path, help="where checkpoints are kept, to go on after a kill")
+    arguments = parser.parse_args()
+    rows = training_rows(arguments.data, seed=arguments.seed)
+    print(f"{len(rows):,} prompts of {len({r.source for r in rows})} sources", file=sys.stderr)
+    for bundled in BUNDLED:
+        if arguments.only in (None, bundled.name):
+            make(bundled, rows, arguments)
+    return 0
+
+
+def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> None:
+    """Train, export, judge and describe one."""
+    base = load_base(bundled.base)
+    options = bundled.options(base.recipe, seed=arguments.seed, threads=arguments.threads)
+    train, valid = split(rows, VALID_SHARE, arguments.seed)
+    work = arguments.work / bundled.name if arguments.work else None
+    began = time.monotonic()
+    fitted = fit(base, train, valid, options, checkpoint_dir=work, on_progress=_say)
+    print(f"{bundled.name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    out = arguments.out / bundled.name
+    with tempfile.TemporaryDirectory(dir=arguments.out) as place:
+        report = export(
+            fitted,
+            Path(place),
+            name=bundled.name,
+            version=arguments.version,
+            precision=bundled.precision,
+            calibration_rows=_calibration_rows(arguments.data, valid, arguments.seed),
+            data="shippable sources",
+            licence=base.licence,
+        )
+        print(f"{bundled.name}: {report}", file=sys.stderr)
+        _describe(Path(place), arguments.data)
+        size = sum(f.stat().st_size for f in Path(place).iterdir())
+        if size > bundled.largest:
+            raise SystemExit(f"{bundled.name}: {size:,} bytes, at most {bundled.largest:,}")
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(place, out)
+
+
+def _say(progress: Progress) -> None:
+    if progress.at_epoch_end or progress.step % 50 == 0:
+        tau = "" if progress.validation_tau is None else f" validation tau {progress.validation_tau:.3f}"
+        print(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}{tau}", file=sys.stderr, flush=True)
+
+
+def _calibration_rows(data: Path, valid: list[Row], seed: int) -> list[Row]:
+    """Answers of single models to chat prompts that were not trained on: the levels and spread of real traffic."""
+    held_out = {r.prompt for r in valid}
+    out: list[Row] = []
+    for source in SHIPPABLE:
+        if source.name in CALIBRATION_SOURCES:
+            rows = [r for r in read_source(source, data, seed=seed) if r.prompt in held_out]
+            order = np.random.default_rng(seed).permutation(len(rows))[:500]
+            out += [replace(rows[i], source="chat", model="") for i in sorted(order.tolist())]
+    return out
+
+
+def _describe(out: Path, data: Path) -> None:
+    """Judge the exported files, and write what they are worth into manifest and card."""
+    ranker = OfflineRanker(load_artifact(out))
+    judged = []
+    for source in (*BENCHMARK_ONLY, *SHIPPABLE):
+        judged += judge(ranker.scores, read_source(source, data))
+        print(f"judged on {source.name}", file=sys.stderr, flush=True)
+    fields: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    fields["measurements"] = measured = measurements(judged, {s.name: True for s in SHIPPABLE})
+    unseen = [m["kendall_tau"] for m in measured if not m["trained_on"] and m["dataset"] not in NOT_ENGLISH]
+    fields["measured_tau"] = round(float(np.median(unseen)), 4)
+    fields["data"] = [{"name": s.name, "licence": s.licence} for s in SHIPPABLE]
+    fields["description"] = f"{fields.get('description') or ''} {MEASURED_TAU_IS}".strip()
+    fields["calibration"]["source"] = ", ".join(CALIBRATION_SOURCES)
+    write_manifest(out, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
+    write_card(fields, measured, out / "README.md")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
