@@ -10,6 +10,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from opentelemetry import trace
 
+from rankd.printable import printable
 from rankd.privacy import LOG_KEYS, describe_error
 
 _OURS = frozenset({"event", "level", "timestamp", "trace_id", "span_id", "logger"})
@@ -41,7 +42,7 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
         cache_logger_on_first_use=False,
     )
     renderers: list[Any] = (
-        [printable, structlog.dev.ConsoleRenderer()] if console else [structlog.processors.JSONRenderer()]
+        [escape_values, structlog.dev.ConsoleRenderer()] if console else [structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -92,11 +93,11 @@ def only_own_words(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def printable(_: object, __: str, event: EventDict) -> EventDict:
+def escape_values(_: object, __: str, event: EventDict) -> EventDict:
     """Escape what would steer a terminal: a served model's name is the caller's. Only newer structlog does."""
     for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            event[key] = value.encode("unicode_escape").decode()
+        if isinstance(value, str):
+            event[key] = printable(value)
     return event
 
 

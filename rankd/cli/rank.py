@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -12,11 +13,14 @@ from typing import IO, Any
 
 from rankd_client import Item, RankClient, RankedQueue
 from rankd_client.ordering import Policy
-from rich.console import Console
+from rankd_client.types import MAX_ID_BYTES
 from rich.table import Table
+from rich.text import Text
 
 from rankd.cli.connection import tls_of
+from rankd.cli.terminal import Console, complain, output
 from rankd.errors import ConfigError
+from rankd.printable import printable
 
 _SHOWN = 60
 """Characters of a prompt in the table."""
@@ -30,14 +34,13 @@ def rank(arguments: argparse.Namespace) -> int:
     with RankClient(
         arguments.target, model=arguments.model, timeout=arguments.timeout, policy=policy, tls=tls_of(arguments)
     ) as client:
-        with console.status(f"ranking {len(items)} prompts at {arguments.target} ..."):
+        with console.status(Text(f"ranking {len(items)} prompts at {arguments.target} ...")):
             queue = client.rank(items)
         if queue.failed:
             detail = client.stats.last_error or "no answer"
-            print(
-                f"rankd: {arguments.target} did not rank the prompts ({queue.reason}): {detail}. "
-                "Is the daemon running? Start it with `rankd serve`.",
-                file=sys.stderr,
+            complain(
+                f"{arguments.target} did not rank the prompts ({queue.reason}): {detail}. "
+                "Is the daemon running? Start it with `rankd serve`."
             )
             return 1
     if arguments.json:
@@ -57,7 +60,7 @@ def _print_json(queue: RankedQueue) -> None:
             "reason": ranked.reason,
             "ranker_version": queue.ranker_version,
         }
-        print(json.dumps(row, ensure_ascii=False))
+        print(json.dumps(row))  # in ASCII, which every stdout takes
 
 
 def _print_table(queue: RankedQueue, items: list[Item]) -> None:
@@ -69,15 +72,14 @@ def _print_table(queue: RankedQueue, items: list[Item]) -> None:
         prompt = (items[ranked.index].prompt or "").replace("\n", " ")
         table.add_row(
             str(ranked.position),
-            ranked.request_id,
+            printable(ranked.request_id),
             "-" if ranked.score is None else f"{ranked.score:.3f}",
             "-" if ranked.expected_tokens is None else f"{ranked.expected_tokens:.0f}",
             f"{queue.policy.value} ({ranked.reason})" if ranked.reason else queue.policy.value,
             prompt[:_SHOWN],
         )
-    console = Console(width=None if sys.stdout.isatty() else 160)
     # Where nobody reads along, nothing is cut; on a terminal prompts wrap within its width.
-    console.print(table)
+    output(160).print(table)
 
 
 def read_items(name: str) -> list[Item]:
@@ -88,13 +90,22 @@ def read_items(name: str) -> list[Item]:
     """
     try:
         if name == "-":
-            return list(_parse(sys.stdin, "stdin"))
+            return list(_parse(_stdin(), "stdin"))
         with Path(name).open(encoding="utf-8-sig") as file:
             return list(_parse(file, name))
     except OSError as error:
         raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{name} is not UTF-8 text: save it as UTF-8, a prompt per line or JSONL") from None
+
+
+def _stdin() -> IO[str]:
+    """What is piped in, as UTF-8 as files are read, whatever the locale says."""
+    if sys.stdin is None:
+        raise ConfigError("stdin is closed: pipe prompts into `rankd rank -`, or name a file")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
+    return sys.stdin
 
 
 def _parse(lines: IO[str] | Iterable[str], name: str) -> Iterator[Item]:
@@ -120,13 +131,24 @@ def _row(text: str, where: str) -> dict[str, Any]:
         return {"prompt": text}
     try:
         row = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"prompt": text}  # prose and code may begin with a brace
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
         raise ConfigError(f"{where}: a JSON line needs a string `prompt`")
     request_id = row.get("request_id")
     if request_id is None:
         return {"prompt": row["prompt"]}
-    if not isinstance(request_id, str | int) or isinstance(request_id, bool) or request_id == "":
+    return {"prompt": row["prompt"], "request_id": _request_id(request_id, where)}
+
+
+def _request_id(value: object, where: str) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
         raise ConfigError(f"{where}: request_id must be a string that is not empty, or be left out")
-    return {"prompt": row["prompt"], "request_id": str(request_id)}
+    request_id = str(value)
+    try:
+        size = len(request_id.encode())
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: request_id must be Unicode text, without lone surrogates (\\ud800)") from None
+    if size > MAX_ID_BYTES:
+        raise ConfigError(f"{where}: request_id has {size} bytes, at most {MAX_ID_BYTES} are allowed")
+    return request_id

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 import time
 from typing import Any
 
 from rankd_client import QualityReport, RankClient, RankdUnavailableError
 from rankd_client.types import Estimate, ModelQuality
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from rankd.cli.connection import tls_of
+from rankd.cli.terminal import Console, complain, output
+from rankd.printable import printable
 
 _BAR = 20
 
@@ -32,12 +33,11 @@ def status(arguments: argparse.Namespace) -> int:
                 if arguments.json:
                     print(json.dumps(as_json(report)))
                 else:
-                    Console(width=None if sys.stdout.isatty() else 100).print(view(report))
+                    output(100).print(view(report))
         except RankdUnavailableError as error:
-            print(
-                f"rankd: {arguments.target} does not answer ({error}). Is the daemon running? "
-                "Start it with `rankd serve`, or name another with --target.",
-                file=sys.stderr,
+            complain(
+                f"{arguments.target} does not answer ({error}). Is the daemon running? "
+                "Start it with `rankd serve`, or name another with --target."
             )
             return 1
     return 0
@@ -71,7 +71,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     """The report for people. ``before`` is that of an ``interval`` (seconds) ago, for rates."""
     service = report.service
     head = Table.grid(padding=(0, 2))
-    head.add_row("ranker", Text(f"{service.ranker_version} on {service.provider}", style="bold"))
+    head.add_row("ranker", Text(printable(f"{service.ranker_version} on {service.provider}"), style="bold"))
     up = time.strftime("%H:%M:%S", time.gmtime(max(0.0, time.time() - service.started_at)))
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
     for policy in report.policies:
@@ -101,7 +101,8 @@ def _quality(q: ModelQuality) -> RenderableType:
         else ""
     )
     table.add_row("")
-    table.add_row(_named("guard", q.model), Text(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})", style=style))
+    state = printable(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})")
+    table.add_row(_named("guard", q.model), Text(state, style=style))
     table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))
     table.add_row("tau, finished", _bounded(q.finished_tau, f"{q.window_size:,} requests"))
     table.add_row("realised gain", _bounded(q.realised_gain, "1 is a perfect order, 0 is chance"))
@@ -120,4 +121,4 @@ def _bounded(estimate: Estimate | None, note: str) -> str:
 
 
 def _named(label: str, model: str) -> str:
-    return f"{label} {model}".strip()
+    return printable(f"{label} {model}".strip())

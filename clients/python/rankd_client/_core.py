@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+import operator
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,17 @@ from typing import Any
 import grpc
 import numpy as np
 
+from rankd_client._failures import BadAnswerError, reason_name
 from rankd_client.ordering import Ordering, Policy, order_queue
-from rankd_client.types import ClientStats, Completed, Item, Ranked, RankedQueue, ReportResult, TlsConfig
-from rankd_client.v1 import completion_pb2, prediction_pb2, rank_pb2
+from rankd_client.types import (
+    MAX_ID_BYTES,
+    ClientStats,
+    Item,
+    Ranked,
+    RankedQueue,
+    TlsConfig,
+)
+from rankd_client.v1 import prediction_pb2, rank_pb2
 
 OPTIONS = [
     # After a daemon's restart the client is back within about a second instead of up to two minutes.
@@ -38,54 +46,13 @@ TO_PROTO = {
 }
 FROM_PROTO = {v: k for k, v in TO_PROTO.items()}
 _FCFS = prediction_pb2.POLICY_FCFS
-_FINISH = {
-    "stop": completion_pb2.FINISH_REASON_STOP,
-    "length": completion_pb2.FINISH_REASON_LENGTH,
-    "aborted": completion_pb2.FINISH_REASON_ABORTED,
-    "cancelled": completion_pb2.FINISH_REASON_CANCELLED,
-    "in_progress": completion_pb2.FINISH_REASON_IN_PROGRESS,
-}
-_LATEST = 253402300799.0
-_LONGEST_DURATION = 315_576_000_000.0
-_MAX_ID_BYTES = 256
+LATEST = 253402300799.0
+_LONGEST_WAIT = 1e7
+"""Seconds; grpc gives up at once where it cannot count them."""
 _SECONDS_PER_ITEM = 5e-6
 """What reading an answer takes on this side."""
 _MOST_CHARACTERS = 250_000
 """Of a prompt: at most 1 MB of UTF-8, within the daemon's default limit of 1 MiB."""
-_LONGEST_TEXT = 300
-_TELLING = {
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.UNIMPLEMENTED,
-}
-"""Codes whose text is kept. Under others a server may repeat an exception's text, and with it a prompt."""
-
-
-class BadAnswerError(Exception):
-    """An answer that cannot be read, or does not hold every request exactly once."""
-
-
-class StreamEndedError(Exception):
-    """The daemon ended a stream without an error."""
-
-
-NO_ANSWER = (grpc.RpcError, grpc.aio.UsageError, BadAnswerError, ValueError)
-"""What a question without fallback fails with: the call, a closed channel, an answer that makes no sense."""
-
-
-def readable(answer: Any) -> Any:
-    """An answer as it is; grpc's asyncio side gives None for bytes that are no message.
-
-    Raises:
-        BadAnswerError: it is none.
-    """
-    if answer is None:
-        raise BadAnswerError("the daemon's answer is no message of this protocol")
-    return answer
 
 
 def credentials(tls: TlsConfig) -> grpc.ChannelCredentials:
@@ -93,14 +60,15 @@ def credentials(tls: TlsConfig) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(tls.root_certificates, tls.private_key, tls.certificate)
 
 
-def reason_name(value: int) -> str:
-    """A daemon's reason as a lower-case word; empty for none, a number for one that this client does not know."""
-    if value == prediction_pb2.FALLBACK_REASON_UNSPECIFIED:
-        return ""
-    try:
-        return prediction_pb2.FallbackReason.Name(value).removeprefix("FALLBACK_REASON_").lower()
-    except ValueError:
-        return f"reason_{value}"
+def seconds(value: float, field: str = "timeout") -> float:
+    """A wait within what grpc and Python can count: at least 0, at most some months.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if math.isnan(value):
+        raise ValueError(f"{field}: must be a number of seconds, not nan")
+    return min(max(0.0, value), _LONGEST_WAIT)
 
 
 class Queue:
@@ -111,27 +79,25 @@ class Queue:
 
         Raises:
             ValueError: naming the item and field that the caller must correct.
-            TypeError: an item is none, or its prompt is no text.
+            TypeError: an item is none, or one of its fields is of another type.
         """
         self.now = time.time() if now is None else now
         self.items = [Item(i) if isinstance(i, str) else i for i in items]
         for index, item in enumerate(self.items):
-            if not isinstance(item, Item) or not (item.prompt is None or isinstance(item.prompt, str)):
-                raise TypeError(f"items[{index}]: must be a string or an Item whose prompt is a string or None")
+            _check_texts(item, index)
         made_up = iter(_made_up_ids(sum(i.request_id is None for i in self.items)))
         self.ids = [next(made_up) if i.request_id is None else i.request_id for i in self.items]
         self.arrival = [self.now if i.arrival is None else i.arrival for i in self.items]
         if len(set(self.ids)) != len(self.ids):
             raise ValueError("request_id: two items have the same; ids must be unique within a queue")
         for index, (item, request_id, arrival) in enumerate(zip(self.items, self.ids, self.arrival, strict=True)):
-            if not request_id:
-                raise ValueError(f"items[{index}].request_id: must not be empty; leave it out to get one made up")
-            if len(_utf8(request_id, f"items[{index}].request_id")) > _MAX_ID_BYTES:
-                raise ValueError(f"items[{index}].request_id: is over {_MAX_ID_BYTES} bytes")
-            if not (math.isfinite(arrival) and 0 <= arrival <= _LATEST):
-                raise ValueError(f"items[{index}].arrival: must be seconds since the epoch, not {arrival!r}")
-            if not (0 <= item.max_tokens < 2**32 and 0 <= item.generated_tokens < 2**32):
-                raise ValueError(f"items[{index}]: max_tokens and generated_tokens must be in 0 to 2**32 - 1")
+            _check_id(request_id, index)
+            try:
+                _check_numbers(item, arrival, index)
+            except TypeError:
+                raise TypeError(
+                    f"items[{index}]: arrival must be a number, max_tokens and generated_tokens whole ones"
+                ) from None
 
     def requests(self, model: str, policy: Policy | None) -> list[rank_pb2.RankRequest]:
         """The queue as requests, each within the message limit; one but for very long queues."""
@@ -210,6 +176,28 @@ class Queue:
         return by_arrival(self.ids, self.arrival)
 
 
+def _check_texts(item: Item, index: int) -> None:
+    if not isinstance(item, Item) or not (item.prompt is None or isinstance(item.prompt, str)):
+        raise TypeError(f"items[{index}]: must be a string or an Item whose prompt is a string or None")
+    if not (item.request_id is None or isinstance(item.request_id, str)):
+        kind = type(item.request_id).__name__
+        raise TypeError(f"items[{index}].request_id: must be a string or None, not {kind}")
+
+
+def _check_id(request_id: str, index: int) -> None:
+    if not request_id:
+        raise ValueError(f"items[{index}].request_id: must not be empty; leave it out to get one made up")
+    if len(_utf8(request_id, f"items[{index}].request_id")) > MAX_ID_BYTES:
+        raise ValueError(f"items[{index}].request_id: is over {MAX_ID_BYTES} bytes")
+
+
+def _check_numbers(item: Item, arrival: float, index: int) -> None:
+    if not (math.isfinite(arrival) and 0 <= arrival <= LATEST):
+        raise ValueError(f"items[{index}].arrival: must be seconds since the epoch, not {arrival!r}")
+    if not (0 <= operator.index(item.max_tokens) < 2**32 and 0 <= operator.index(item.generated_tokens) < 2**32):
+        raise ValueError(f"items[{index}]: max_tokens and generated_tokens must be in 0 to 2**32 - 1")
+
+
 def by_arrival(ids: Sequence[str], arrival: Sequence[float]) -> Ordering:
     """First come, first served."""
     nothing = np.full(len(ids), np.nan)
@@ -244,25 +232,6 @@ def _common_policy(responses: Sequence[rank_pb2.RankResponse]) -> tuple[Policy, 
     return policy, first
 
 
-def explain(error: BaseException) -> tuple[str, str]:
-    """A failure as (reason, text)."""
-    if isinstance(error, BadAnswerError):
-        return "bad_answer", str(error)
-    if isinstance(error, StreamEndedError):
-        return "unavailable", "the daemon ended the stream"
-    code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else None
-    if isinstance(error, asyncio.CancelledError | grpc.FutureCancelledError):
-        return "error:CANCELLED", "the client was closed"
-    if isinstance(error, TimeoutError | grpc.FutureTimeoutError) or code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "timeout", "no answer within the deadline"
-    if isinstance(code, grpc.StatusCode):
-        details = getattr(error, "details", None) if code in _TELLING else None
-        text = (details() or "").splitlines()[:1] if details is not None else []
-        reason = "unavailable" if code is grpc.StatusCode.UNAVAILABLE else f"error:{code.name}"
-        return reason, text[0][:_LONGEST_TEXT] if text else code.name
-    return f"error:{type(error).__name__}", type(error).__name__
-
-
 def count(stats: ClientStats, queue: RankedQueue, error: str = "") -> RankedQueue:
     """Note how a call went; gives the queue back."""
     note(stats, queue.reason, error)
@@ -281,86 +250,15 @@ def note(stats: ClientStats, reason: str, error: str = "") -> None:
             stats.last_error = error
 
 
-def reports(model: str, completions: Iterable[Completed]) -> tuple[list[tuple[list[int], Any]], int]:
-    """Completions as requests within the message limit, each with the indices it holds; and how many were skipped.
-
-    Raises:
-        ValueError: a finish reason or a count that there is none of.
-    """
-    out: list[tuple[list[int], completion_pb2.ReportCompletionsRequest]] = []
-    skipped, size = 0, MAX_BYTES
-    now = time.time()
-    for index, done in enumerate(completions):
-        if done.prediction is None:
-            skipped += 1
-            continue
-        message = _completion(done, index)
-        length = message.ByteSize() + 8
-        if size + length > MAX_BYTES or len(out[-1][0]) >= MAX_ITEMS:
-            request = completion_pb2.ReportCompletionsRequest(model=model)
-            set_time(request.now, now)
-            out.append(([], request))
-            size = 0
-        out[-1][0].append(index)
-        out[-1][1].completions.append(message)
-        size += length
-    return out, skipped
-
-
-def report_result(parts: Sequence[tuple[list[int], Any]], skipped: int, error: str) -> ReportResult:
-    """Read the answers to a report; ``parts`` holds the indices sent and the answer."""
-    rejected = tuple(
-        (
-            indices[r.index] if r.index < len(indices) else -1,
-            completion_pb2.RejectionReason.Name(r.reason).removeprefix("REJECTION_REASON_").lower()
-            if r.reason in completion_pb2.RejectionReason.values()
-            else f"reason_{r.reason}",
-            r.description,
-        )
-        for indices, answer in parts
-        for r in answer.rejected
-    )
-    return ReportResult(
-        accepted=sum(answer.accepted_count for _, answer in parts),
-        duplicate=sum(answer.duplicate_count for _, answer in parts),
-        rejected=rejected,
-        skipped=skipped,
-        error=error,
-    )
-
-
 def message_of(item: Item, request_id: str, arrival: float) -> rank_pb2.RankItem:
     message = rank_pb2.RankItem(
         request_id=request_id, max_token_count=item.max_tokens, generated_token_count=item.generated_tokens
     )
     if item.prompt is not None:
-        message.prompt = _text(_shortened(item.prompt))
+        message.prompt = text_of(_shortened(item.prompt))
     if item.prediction is not None:
         message.prediction.CopyFrom(item.prediction)
     set_time(message.arrival_time, arrival)
-    return message
-
-
-def _completion(done: Completed, index: int) -> completion_pb2.Completion:
-    finish = _FINISH.get(done.finish_reason)
-    if finish is None:
-        raise ValueError(f"completions[{index}].finish_reason: {done.finish_reason!r} is none of {', '.join(_FINISH)}")
-    if not 0 <= done.output_tokens < 2**32:
-        raise ValueError(f"completions[{index}].output_tokens: must be in 0 to 2**32 - 1")
-    message = completion_pb2.Completion(
-        request_id=_text(done.request_id),
-        prediction=done.prediction,
-        output_token_count=done.output_tokens,
-        finish_reason=finish,
-        length_is_complete=done.length_is_complete,
-    )
-    if done.arrival is not None:
-        if not 0 <= done.arrival <= _LATEST:
-            raise ValueError(f"completions[{index}].arrival: must be seconds since the epoch, not {done.arrival!r}")
-        set_time(message.arrival_time, done.arrival)
-    for name, seconds in (("queue_duration", done.queue_seconds), ("total_duration", done.total_seconds)):
-        if seconds is not None and math.isfinite(seconds):
-            set_time(getattr(message, name), min(max(0.0, seconds), _LONGEST_DURATION))
     return message
 
 
@@ -373,7 +271,7 @@ def _shortened(prompt: str) -> str:
     return prompt if len(prompt) <= _MOST_CHARACTERS else prompt[:half] + prompt[-half:]
 
 
-def _text(text: str) -> str:
+def text_of(text: str) -> str:
     """Text that protobuf takes: lone surrogates, which are no Unicode text, are replaced."""
     try:
         text.encode()

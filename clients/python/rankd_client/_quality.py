@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rankd_client._core import FROM_PROTO, reason_name
+from rankd_client._core import FROM_PROTO
+from rankd_client._failures import reason_name
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import Policy
 from rankd_client.types import Estimate, GuardState, ModelQuality, PolicyInForce, QualityReport, ServiceStatus

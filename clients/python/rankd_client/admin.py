@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 
 import grpc
 
-from rankd_client._core import OPTIONS, credentials, explain
+from rankd_client._core import OPTIONS, credentials, seconds
+from rankd_client._failures import explain
 from rankd_client.types import Estimate, RankdUnavailableError, TlsConfig
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc
 
@@ -137,7 +138,7 @@ class AdminClient:
         else:
             self._channel = grpc.secure_channel(target, credentials(tls), options=OPTIONS)
         self._stub = admin_pb2_grpc.AdminServiceStub(self._channel)
-        self._timeout = timeout
+        self._timeout = seconds(timeout)
 
     def rankers(self) -> Rankers:
         """What is loaded, and where the daemon's registry is."""
@@ -148,7 +149,9 @@ class AdminClient:
     def load(self, path: str, *, timeout: float = 120.0) -> LoadedRanker:
         """Load the ranker in a directory below the registry, relative to it."""
         with _errors():
-            return _ranker(self._stub.LoadRanker(admin_pb2.LoadRankerRequest(path=path), timeout=timeout).ranker)
+            return _ranker(
+                self._stub.LoadRanker(admin_pb2.LoadRankerRequest(path=path), timeout=seconds(timeout)).ranker
+            )
 
     def unload(self, ranker_version: str) -> None:
         """Free a ranker's memory."""
@@ -178,7 +181,7 @@ class AdminClient:
         """Compare a ranker with the one in service; ``on_progress`` gets prompts scored, and of how many."""
         request = admin_pb2.JudgeRankerRequest(ranker_version=ranker_version, options=options.message())
         with _errors():
-            for answer in self._stub.JudgeRanker(request, timeout=timeout):
+            for answer in self._stub.JudgeRanker(request, timeout=seconds(timeout)):
                 on_progress(answer.scored_count, answer.total_count)
                 if answer.HasField("judgement"):
                     return judgement_of(answer.judgement)
@@ -192,7 +195,7 @@ class AdminClient:
         if only_if_better is not None:
             request.only_if_better.CopyFrom(only_if_better.message())
         with _errors():
-            answer = self._stub.PromoteRanker(request, timeout=timeout)
+            answer = self._stub.PromoteRanker(request, timeout=seconds(timeout))
         return answer.promoted, judgement_of(answer.judgement) if answer.HasField("judgement") else None
 
     def roll_back(self) -> LoadedRanker:

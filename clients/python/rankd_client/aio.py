@@ -9,8 +9,10 @@ from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import NO_ANSWER, OPTIONS, Queue, count, credentials, explain, readable, report_result, reports
+from rankd_client._core import OPTIONS, Queue, count, credentials, seconds
+from rankd_client._failures import NO_ANSWER, explain, readable
 from rankd_client._quality import report_of
+from rankd_client._reports import report_result, reports
 from rankd_client._trace import client_span
 from rankd_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from rankd_client.ordering import Policy
@@ -42,7 +44,7 @@ class AsyncRankClient:
     ) -> None:
         """Open a channel; nothing is sent before the first call."""
         self.stats = ClientStats()
-        self._model, self._timeout, self._policy = model, timeout, policy
+        self._model, self._timeout, self._policy = model, seconds(timeout), policy
         if tls is None:
             self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         else:
@@ -56,10 +58,10 @@ class AsyncRankClient:
         """Order a queue; fails open as :meth:`rankd_client.RankClient.rank` does.
 
         Raises:
-            ValueError: two items have the same id, or a field is impossible; nothing was sent.
-            TypeError: an item is none, or its prompt is no text.
+            ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
+            TypeError: an item is none, or one of its fields is of another type.
         """
-        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
         queue = Queue(items)
         try:
             requests = queue.requests(self._model, self._policy)
@@ -85,10 +87,10 @@ class AsyncRankClient:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
 
         Raises:
-            ValueError: a finish reason or a count that there is none of; nothing was sent.
+            ValueError: a finish reason or a count that there is none of, or the timeout is NaN; nothing was sent.
         """
         requests, skipped = reports(self._model, completions)
-        end = time.monotonic() + timeout
+        end = time.monotonic() + seconds(timeout)
         parts: list[tuple[list[int], Any]] = []
         try:
             with client_span("rankd.v1.CompletionService/ReportCompletions") as metadata:
@@ -106,11 +108,13 @@ class AsyncRankClient:
 
         Raises:
             RankdUnavailableError: the daemon did not answer.
+            ValueError: the timeout is NaN.
         """
+        wait = seconds(timeout)
         try:
             with client_span("rankd.v1.QualityService/GetQuality") as metadata:
                 request = quality_pb2.GetQualityRequest()
-                answer = await self._quality.GetQuality(request, timeout=timeout, metadata=metadata)
+                answer = await self._quality.GetQuality(request, timeout=wait, metadata=metadata)
                 return report_of(readable(answer))
         except (*NO_ANSWER, asyncio.CancelledError) as error:
             raise_if_cancelled(error)
@@ -121,9 +125,10 @@ class AsyncRankClient:
 
         Raises:
             RankdUnavailableError: the daemon went away.
+            ValueError: the interval is NaN.
         """
         request = quality_pb2.WatchQualityRequest()
-        request.interval.FromNanoseconds(round(interval * 1e9))
+        request.interval.FromNanoseconds(round(seconds(interval, "interval") * 1e9))
         call = None
         try:
             call = self._quality.WatchQuality(request)

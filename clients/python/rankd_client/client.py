@@ -8,8 +8,10 @@ from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import NO_ANSWER, OPTIONS, Queue, count, credentials, explain, report_result, reports
+from rankd_client._core import OPTIONS, Queue, count, credentials, seconds
+from rankd_client._failures import NO_ANSWER, explain
 from rankd_client._quality import report_of
+from rankd_client._reports import report_result, reports
 from rankd_client._trace import client_span
 from rankd_client.ordering import Policy
 from rankd_client.stream import RankStream, StreamCore
@@ -35,7 +37,8 @@ class RankClient:
     Args:
         target: ``HOST:PORT`` of the daemon.
         model: the served language model, for calibration and the guard.
-        timeout: seconds that :meth:`rank` may take, answer or not.
+        timeout: seconds that :meth:`rank` may take, answer or not. 0 or less counts as a millisecond, and what is
+            over some months, ``inf`` too, as some months.
         policy: the policy asked for; default: the daemon's.
         tls: files' contents for TLS; default: plaintext.
     """
@@ -51,7 +54,7 @@ class RankClient:
     ) -> None:
         """Open a channel; nothing is sent before the first call."""
         self.stats = ClientStats()
-        self._model, self._timeout, self._policy = model, timeout, policy
+        self._model, self._timeout, self._policy = model, seconds(timeout), policy
         if tls is None:
             self._channel = grpc.insecure_channel(target, options=OPTIONS)
         else:
@@ -68,10 +71,10 @@ class RankClient:
         ``failed`` set and the reason, within ``timeout`` seconds.
 
         Raises:
-            ValueError: two items have the same id, or a field is impossible; nothing was sent.
-            TypeError: an item is none, or its prompt is no text.
+            ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
+            TypeError: an item is none, or one of its fields is of another type.
         """
-        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
         queue = Queue(items)
         try:
             requests = queue.requests(self._model, self._policy)
@@ -98,10 +101,10 @@ class RankClient:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
 
         Raises:
-            ValueError: a finish reason or a count that there is none of; nothing was sent.
+            ValueError: a finish reason or a count that there is none of, or the timeout is NaN; nothing was sent.
         """
         requests, skipped = reports(self._model, completions)
-        end = time.monotonic() + timeout
+        end = time.monotonic() + seconds(timeout)
         parts: list[tuple[list[int], Any]] = []
         try:
             with client_span("rankd.v1.CompletionService/ReportCompletions") as metadata:
@@ -117,11 +120,13 @@ class RankClient:
 
         Raises:
             RankdUnavailableError: the daemon did not answer.
+            ValueError: the timeout is NaN.
         """
+        wait = seconds(timeout)
         try:
             with client_span("rankd.v1.QualityService/GetQuality") as metadata:
                 request = quality_pb2.GetQualityRequest()
-                return report_of(self._quality.GetQuality(request, timeout=timeout, metadata=metadata))
+                return report_of(self._quality.GetQuality(request, timeout=wait, metadata=metadata))
         except NO_ANSWER as error:
             raise RankdUnavailableError(": ".join(explain(error))) from None
 
@@ -130,9 +135,10 @@ class RankClient:
 
         Raises:
             RankdUnavailableError: the daemon went away.
+            ValueError: the interval is NaN.
         """
         request = quality_pb2.WatchQualityRequest()
-        request.interval.FromNanoseconds(round(interval * 1e9))
+        request.interval.FromNanoseconds(round(seconds(interval, "interval") * 1e9))
         call = None
         try:
             call = self._quality.WatchQuality(request)

@@ -17,18 +17,15 @@ from rankd_client._core import (
     MAX_BYTES,
     MAX_ITEMS,
     TO_PROTO,
-    BadAnswerError,
     Queue,
-    StreamEndedError,
     by_arrival,
     checked,
-    explain,
     message_of,
     note,
-    readable,
-    reason_name,
+    seconds,
     set_time,
 )
+from rankd_client._failures import BadAnswerError, StreamEndedError, explain, readable, reason_name
 from rankd_client.ordering import Policy
 from rankd_client.types import ClientStats, Item
 from rankd_client.v1 import prediction_pb2, rank_pb2
@@ -122,7 +119,7 @@ class StreamCore:
             self.sequence += 1
             request.sequence = self.sequence
             set_time(request.now, now)
-        out[-1].max_wait.FromNanoseconds(round(max(0.0, max_wait) * 1e9))
+        out[-1].max_wait.FromNanoseconds(round(max_wait * 1e9))
         return out
 
     def take(self, answer: Any) -> list[str] | None:
@@ -218,16 +215,18 @@ class RankStream:
             The ids of the whole queue, the first to serve first.
 
         Raises:
-            ValueError: a field is impossible; nothing was changed.
+            ValueError: a field is impossible, or a time is NaN; nothing was changed.
+            TypeError: an item is none, or one of its fields is of another type; nothing was changed.
         """
         with self._lock:
-            end = time.monotonic() + (self._timeout + max_wait if timeout is None else timeout)
+            wait = seconds(max_wait, "max_wait")
+            end = time.monotonic() + (self._timeout + wait if timeout is None else seconds(timeout))
             delta = self._core.change(arrived, progressed or {}, gone)
             opening = self._call is None
             if opening and not self._core.may_open():
                 return self._core.local()
             try:
-                messages = self._core.messages(delta, max_wait, opening=opening)
+                messages = self._core.messages(delta, wait, opening=opening)
                 if opening:
                     self._open()
                 for message in messages:
@@ -304,16 +303,18 @@ class AsyncRankStream:
         """Change the queue and order it, as :meth:`RankStream.step` does.
 
         Raises:
-            ValueError: a field is impossible; nothing was changed.
+            ValueError: a field is impossible, or a time is NaN; nothing was changed.
+            TypeError: an item is none, or one of its fields is of another type; nothing was changed.
         """
         async with self._lock:
-            end = time.monotonic() + (self._timeout + max_wait if timeout is None else timeout)
+            wait = seconds(max_wait, "max_wait")
+            end = time.monotonic() + (self._timeout + wait if timeout is None else seconds(timeout))
             delta = self._core.change(arrived, progressed or {}, gone)
             opening = self._call is None
             if opening and not self._core.may_open():
                 return self._core.local()
             try:
-                messages = self._core.messages(delta, max_wait, opening=opening)
+                messages = self._core.messages(delta, wait, opening=opening)
                 if opening:
                     self._open()
                 for message in messages:

@@ -12,6 +12,9 @@ from rankd_client.calibration import Calibration
 from rankd_client.ordering import Policy
 from rankd_client.v1.prediction_pb2 import Prediction
 
+MAX_ID_BYTES = 256
+"""Longest request id, bytes of UTF-8; the daemon's default limit too."""
+
 Finish = Literal["stop", "length", "aborted", "cancelled", "in_progress"]
 
 
