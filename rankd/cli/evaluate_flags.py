@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 DEFAULT_HTML = Path("out/evaluate.html")
+MOST_THREADS = 256
 DEFAULT_ROWS = 10_000
 """Tau of so many rows is known to .01 or so; more rows take longer to score than they tell."""
 
@@ -35,7 +36,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of that draw; default: 0")
     verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], default="cpu", help="default: cpu")
     verb.add_argument(
-        "--threads", type=_at_least_one, default=1, metavar="N", help="of model and tokeniser; default: 1"
+        "--threads", type=_threads, default=1, metavar="N", help="of model and tokeniser, up to 256; default: 1"
     )
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else, and write no page unless asked")
     page = verb.add_mutually_exclusive_group()
@@ -49,3 +50,10 @@ def _at_least_one(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10**9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _threads(text: str) -> int:
+    threads = _at_least_one(text)
+    if threads > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_THREADS}")
+    return threads

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rankd_client.calibration import fit_monotone
 
-from rankd.artifact import MANIFEST, Artifact, load_artifact, write_manifest
-from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad
-from rankd.quality.pairs import PairWindow
-from rankd.tokenise import Tokeniser, Truncation
+from rankd.artifact import MANIFEST, load_artifact, write_manifest
+from rankd.quality.sums import pair_sums
 from rankd.training.dataset import Row, read_dataset
 from rankd.training.formats import stem_of
+from rankd.training.scoring import OfflineRanker
 
 # Source: (models, cap). Chat in English that may be shipped, of strong and weak models; each source counts the same.
 CALIBRATION: dict[str, tuple[tuple[str, ...], int | None]] = {
@@ -53,29 +52,6 @@ MEASURED_TAU_IS = (
 )
 
 
-class Scored:
-    """A ranker that scores texts as the daemon does, one prompt at a time."""
-
-    def __init__(self, artifact: Artifact, truncation: Truncation | None = None) -> None:
-        """Load it; ``truncation`` overrides the manifest's."""
-        manifest = artifact.manifest
-        cut = truncation or Truncation(
-            manifest.truncation.max_tokens, manifest.truncation.head_tokens, manifest.truncation.tail_tokens
-        )
-        self._tokeniser = Tokeniser(artifact.tokenizer_path, cut)
-        spec = ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens)
-        self._model = OnnxModel(spec, SessionOptions("cpu"))
-
-    def length(self, prompt: str) -> int:
-        """Tokens of a prompt, no more than the limit."""
-        return len(self._tokeniser.encode([self._tokeniser.cut(prompt)])[0])
-
-    def scores(self, rows: list[Row]) -> NDArray[np.float64]:
-        """Scores, [rows]."""
-        encoded = self._tokeniser.encode([self._tokeniser.cut(r.prompt) for r in rows])
-        return np.array([self._model.run(*pad([ids]))[0] for ids in encoded])
-
-
 def draw(path: Path, most: int, *, cap: int | None = None, seed: int = 0) -> list[Row]:
     """Up to ``most`` rows of a file, drawn at random but the same each time.
 
@@ -91,13 +67,13 @@ def draw(path: Path, most: int, *, cap: int | None = None, seed: int = 0) -> lis
 
 
 def tau_of(scores: NDArray[np.float64], rows: list[Row]) -> tuple[float, float | None]:
-    """tau-b and realised gain of scores against lengths."""
-    window = PairWindow(max(2, len(rows)))
-    for score, row in zip(scores.tolist(), rows, strict=True):
-        window.add(score, row.tokens)
-    tau, gain = window.sums().tau_b(1.96), window.sums().realised_gain(1.96)
+    """tau-b and realised gain of scores against lengths, one that was cut counting as it is."""
+    size = len(rows)
+    lengths = np.array([r.tokens for r in rows], dtype=np.int64)
+    sums = pair_sums([scores], lengths, np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64))
+    tau, gain = sums.tau_b(), sums.realised_gain()
     assert tau is not None
-    return tau.value, gain.value if gain is not None else None
+    return tau[0], gain[0] if gain is not None else None
 
 
 def measured_tau(measured: list[dict[str, Any]]) -> float:
@@ -116,7 +92,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="directory with the .jsonl.gz files")
     arguments = parser.parse_args()
     artifact = load_artifact(arguments.ranker)
-    ranker = Scored(artifact)
+    ranker = OfflineRanker(artifact)
     fields: dict[str, Any] = json.loads((arguments.ranker / MANIFEST).read_text(encoding="utf-8"))
     fields["calibration"] = _calibration(ranker, arguments.data)
     fields["measurements"] = measured = _measurements(ranker, arguments.data)
@@ -128,7 +104,7 @@ def main() -> int:
     return 0
 
 
-def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
+def _calibration(ranker: OfflineRanker, data: Path) -> dict[str, Any]:
     rows: list[Row] = []
     for source, (models, cap) in CALIBRATION.items():
         for model in models:
@@ -136,7 +112,9 @@ def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
         print(f"calibration: {source}", file=sys.stderr)
     complete = np.array([r.complete for r in rows])
     print(f"calibration: {len(rows)} rows, {int((~complete).sum())} cut short", file=sys.stderr)
-    fitted = fit_monotone(ranker.scores(rows), np.array([r.tokens for r in rows]), complete, knots=KNOTS)
+    fitted = fit_monotone(
+        ranker.alone([r.prompt for r in rows]), np.array([r.tokens for r in rows]), complete, knots=KNOTS
+    )
     return {
         "knots": [
             {
@@ -152,11 +130,11 @@ def _calibration(ranker: Scored, data: Path) -> dict[str, Any]:
     }
 
 
-def _measurements(ranker: Scored, data: Path) -> list[dict[str, Any]]:
+def _measurements(ranker: OfflineRanker, data: Path) -> list[dict[str, Any]]:
     out = []
     for name, cap, trained_on in MEASUREMENTS:
         rows = draw(data / f"{name}.jsonl.gz", ROWS, cap=cap, seed=1)
-        tau, gain = tau_of(ranker.scores(rows), rows)
+        tau, gain = tau_of(ranker.alone([r.prompt for r in rows]), rows)
         dataset, model = name.split("__")
         row = {
             "dataset": dataset,

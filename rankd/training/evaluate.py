@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rankd.artifact import load_artifact
 from rankd.config import Provider
 from rankd.errors import ArtifactError, ConfigError
+from rankd.quality.sums import strata
 from rankd.training import curves, figures
 from rankd.training.curves import Band, CalibrationQuality, GainCurve
 from rankd.training.dataset import Row
@@ -143,9 +144,11 @@ def check_judgeable(rows: Sequence[Row]) -> None:
     """
     if len(rows) < FEWEST:
         raise ConfigError(f"--data: {len(rows)} usable rows are too few to judge by; give {FEWEST} or more")
-    sample = figures.scored(rows, np.arange(len(rows), dtype=np.float64), None)
-    if figures.sums_of(sample).length_untied.any():
-        return
+    sample = figures.scored(rows, np.zeros(len(rows)), None)
+    for here in strata(sample.stratum):
+        length, known = sample.length[here], sample.known[here]
+        if known.any() and length[known].min() < length.max():
+            return
     if not any(r.complete for r in rows):
         raise ConfigError(
             f"--data: all {len(rows):,} answers were cut off, so that none is known to be shorter than another; "

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from rankd.artifact import default_ranker_path, load_artifact
 from rankd.quality.counts import tau_b
 from rankd.tokenise import Truncation
-from rankd.training.calibrate import Scored, draw, tau_of
+from rankd.training.calibrate import draw, tau_of
 from rankd.training.dataset import Row
+from rankd.training.scoring import OfflineRanker
 
 CHOICES = [(128, 128, 0), (128, 96, 32), (128, 64, 64), (128, 32, 96), (256, 256, 0), (256, 128, 128)]
 """Tokens in all, of the head, of the tail."""
@@ -40,7 +41,7 @@ _FEWEST = 40
 """Long prompts below which a file's tau is noise."""
 
 
-def long_rows(ranker: Scored, rows: list[Row], most: int, limit: int) -> list[Row]:
+def long_rows(ranker: OfflineRanker, rows: list[Row], most: int, limit: int) -> list[Row]:
     """The first ``most`` rows whose prompts have more than ``limit`` tokens."""
     found: list[Row] = []
     for row in rows:
@@ -79,8 +80,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=400, help="most long prompts per file")
     arguments = parser.parse_args()
     artifact = load_artifact(arguments.ranker)
-    rankers = [Scored(artifact, Truncation(*choice)) for choice in CHOICES]
-    whole = Scored(artifact, Truncation(4096, 2048, 2048))
+    rankers = [OfflineRanker(artifact, truncation=Truncation(*choice)) for choice in CHOICES]
+    whole = OfflineRanker(artifact, truncation=Truncation(4096, 2048, 2048))
     limit = min(m for m, _, _ in CHOICES)
     print("| file | seen in training | long prompts | " + " | ".join(f"{m}: {h}+{t}" for m, h, t in CHOICES) + " | ± |")
     print("|---|---|---|" + "---|" * (len(CHOICES) + 1))
@@ -91,7 +92,7 @@ def main() -> int:
         if len(rows) < _FEWEST:
             print(start + " | ".join("too few" for _ in CHOICES) + " | |", flush=True)
             continue
-        scores = np.array([r.scores(rows) for r in rankers])
+        scores = np.array([r.alone([row.prompt for row in rows]) for r in rankers])
         taus = " | ".join(f"{tau_of(s, rows)[0]:.3f}" for s in scores)
         if not seen:
             unseen.append(gains(scores, np.array([float(r.tokens) for r in rows])))

@@ -97,13 +97,14 @@ def _across(value: float, low: float, high: float) -> str:
 
 
 def _dot_line(f: Figures, tau: Bounded, low: float, high: float) -> str:
+    name = escape(f.name).replace("__", " \N{MIDDLE DOT} ")  # so that it can break
     zero, left, right = (_across(value, low, high) for value in (0.0, tau.low, tau.high))
     ceiling = ""
     if f.ceiling is not None:
         at = _across(f.ceiling.tau, low, high)
         ceiling = f'<line class="mark-ceiling" x1="{at}" x2="{at}" y1="3" y2="19"/>'
     return (
-        f'<div class="dot-line"><span class="name" title="{escape(f.name)}">{escape(f.name) or "unnamed"}</span>'
+        f'<div class="dot-line"><span class="name" title="{escape(f.name)}">{name or "unnamed"}</span>'
         f'<svg height="22" role="img" aria-label="tau {tau.value:.3f}">'
         f'<line class="track" x1="0" x2="100%" y1="11" y2="11"/>'
         f'<line class="zero" x1="{zero}" x2="{zero}" y1="4" y2="18"/>'
