@@ -7,201 +7,62 @@ named by ``RANKD_CONFIG`` or ``--config``, then the default here.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from rankd.errors import ConfigError
+from rankd.sections import (
+    LONGEST,
+    CompletionLogSection,
+    GuardSection,
+    Limits,
+    Order,
+    Promotion,
+    Quality,
+    Scoring,
+    Tls,
+)
 
+__all__ = [
+    "CompletionLogSection",
+    "GuardSection",
+    "Limits",
+    "Order",
+    "Promotion",
+    "Provider",
+    "Quality",
+    "Scoring",
+    "Settings",
+    "Tls",
+    "load_settings",
+    "settings_reference",
+    "split_address",
+]
+
+_ADDRESS = re.compile(r"(\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>[0-9]+)")
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 
 Provider = Literal["auto", "cuda", "cpu"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Limits(_Section):
-    """What one caller may send."""
-
-    max_message_bytes: int = Field(16 * 2**20, ge=4096, le=2**31 - 1, description="Largest request message, bytes.")
-    max_items: int = Field(16384, ge=1, description="Most items in one queue or one report.")
-    max_prompt_bytes: int = Field(2**20, ge=1, description="Longest prompt, UTF-8 bytes.")
-    max_request_id_bytes: int = Field(256, ge=1, description="Longest request id, UTF-8 bytes.")
-    max_name_bytes: int = Field(256, ge=1, description="Longest model or ranker name, UTF-8 bytes.")
-    max_token_count: int = Field(10_000_000, ge=1, description="Largest believable output length, tokens.")
-    max_stream_wait: float = Field(10.0, ge=0, description="Longest max_wait of a stream message, seconds.")
-    max_streams: int = Field(256, ge=1, description="Most open RankStream and WatchQuality calls.")
-    calls_per_second: float = Field(0.0, ge=0, description="Calls per second and caller; 0 is no limit.")
-    call_burst: int = Field(100, ge=1, description="Calls a caller may save up under calls_per_second.")
-    keepalive_min_interval: float = Field(5.0, ge=0.1, description="Clients may ping this often, seconds.")
-    max_connection_age: float = Field(600.0, ge=1, description="Connections are renewed after this, seconds.")
-
-
-class Scoring(_Section):
-    """How prompts become scores."""
-
-    threads: int = Field(1, ge=1, le=256, description="Threads of the model (onnxruntime intra-op).")
-    tokeniser_threads: int = Field(1, ge=1, le=64, description="Threads that tokenise.")
-    max_batch_tokens: int = Field(
-        0, ge=0, description="Padded tokens in one batch; 0 chooses by provider: cpu 128, cuda 16384."
-    )
-    max_batch_prompts: int = Field(512, ge=1, description="Most prompts in one batch.")
-    max_padding_share: float = Field(0.2, ge=0, le=1, description="Most padding in a batch, as a share of its tokens.")
-    max_queued_prompts: int = Field(16384, ge=1, description="Prompts that may wait for the model.")
-    max_queued_tokens: int = Field(2**21, ge=1, description="Tokens that may wait for the model.")
-    cache_entries: int = Field(65536, ge=0, description="Scores kept; prompts themselves are not.")
-    deadline_margin: float = Field(0.01, ge=0, description="Answer this long before a call's deadline, seconds.")
-    default_deadline: float = Field(60.0, gt=0, description="Deadline of calls that set none, seconds.")
-    cuda_memory_limit: int = Field(4 * 2**30, ge=2**26, description="Most GPU memory of the model, bytes.")
-    cuda_device: int = Field(0, ge=0, description="Which GPU.")
-    nice: int = Field(
-        10, ge=0, le=19, description="Lower priority of the model's threads on CPU (Linux), so that calls are answered."
-    )
-
-
-class Order(_Section):
-    """How scores become an order."""
-
-    policy: Literal["due", "score", "fcfs"] = Field("due", description="Policy of calls that name none.")
-    patience_per_token: float = Field(
-        0.2, ge=0, le=1e6, description="Seconds a request is willing to wait per expected token (theta of `due`)."
-    )
-    recalibrate_every: int = Field(256, ge=1, description="Completions between refits of score to length.")
-    calibration_prior_weight: float = Field(
-        200.0, ge=0, description="Completions that the manifest's calibration counts for."
-    )
-
-
-class Quality(_Section):
-    """How live quality is measured (docs/quality.md)."""
-
-    window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
-    cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
-    arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
-    dedupe: int = Field(16384, ge=1, le=2**20, description="Final reports remembered to tell duplicates.")
-    max_windows: int = Field(
-        32, ge=1, description="Pairs of served model and ranker version that are followed; 3.6 MB each."
-    )
-    horizon_tokens: int = Field(16384, ge=1, le=2**31 - 1, description="Lengths are compared up to this many tokens.")
-    progress_ttl: float = Field(60.0, gt=0, description="Progress that is not renewed is forgotten, seconds.")
-    models: tuple[str, ...] = Field((), description="Served models that are accepted; empty accepts any.")
-
-    @model_validator(mode="after")
-    def _room(self) -> Quality:
-        if self.arrivals < self.cohort:
-            raise ValueError(f"arrivals {self.arrivals} must be at least cohort {self.cohort}")
-        return self
-
-
-class GuardSection(_Section):
-    """When the ranker is not trusted (docs/quality.md)."""
-
-    enabled: bool = Field(True, description="False ranks whatever the quality.")
-    cohort: int = Field(320, ge=64, le=8192, description="Recent arrivals that the guard looks at.")
-    every: int = Field(20, ge=1, description="Completions between two looks.")
-    floor: float = Field(0.14, ge=-1, le=1, description="Fall back when tau's upper bound is below.")
-    margin: float = Field(0.05, ge=0, le=1, description="Return when tau's lower bound is above floor + margin.")
-    min_known: int = Field(200, ge=8, description="Known lengths without which quality decides nothing.")
-    dwell: float = Field(60.0, ge=0, description="Least seconds between two changes.")
-    dwell_max: float = Field(14400.0, ge=0, description="Longest stay in fallback that relapses lead to, seconds.")
-    max_latency: float = Field(1.0, gt=0, description="Seconds a batch may take.")
-    max_consecutive_failures: int = Field(5, ge=1, description="Failing batches in a row that end ranking.")
-    recover_successes: int = Field(20, ge=1, description="Batches in a row that must succeed to rank again.")
-
-    @model_validator(mode="after")
-    def _order(self) -> GuardSection:
-        if self.floor + self.margin >= 1:
-            raise ValueError("floor + margin must be below 1, or nothing ever recovers")
-        if self.dwell_max < self.dwell:
-            raise ValueError("dwell_max must be at least dwell")
-        return self
-
-
-class Promotion(_Section):
-    """How a candidate is judged against the ranker in service (docs/promotion.md)."""
-
-    max_shadows: int = Field(
-        2,
-        ge=1,
-        le=16,
-        description="Rankers loaded beside the one in service and the one before, in the shadow or idle.",
-    )
-    shadow_queue: int = Field(
-        1024, ge=1, description="Prompts that may wait for one shadow; further ones are left out."
-    )
-    shadow_pending: int = Field(
-        16384, ge=1, description="Scores a shadow remembers until their completion is reported."
-    )
-    shadow_patience: float = Field(
-        0.1, gt=0, description="A shadow, or a judgement, reads a prompt after so many seconds however busy it is."
-    )
-    max_completions: int = Field(
-        4096, ge=50, le=16384, description="Most recent completions that a judgement rests on."
-    )
-    min_completions: int = Field(200, ge=50, description="Completions without which nothing is said.")
-    min_decided_share: float = Field(
-        0.8, ge=0, le=1, description="Share of pairs of known order without which nothing is said."
-    )
-    margin: float = Field(
-        0.0, ge=-1, le=1, description="What the lower bound of the difference in tau must be above; negative tolerates."
-    )
-
-
-class CompletionLogSection(_Section):
-    """What is kept of requests for retraining (docs/completion-log.md)."""
-
-    directory: str = Field(
-        "", description="Directory, or object-store URL (s3://, gs://, abfs://), of the log; empty is off."
-    )
-    prompt_share: float = Field(1.0, ge=0, le=1, description="Share of requests whose prompt is logged; 0 is none.")
-    prompt_characters: int = Field(
-        65536, ge=2, description="Characters kept of a prompt, half from its head and half from its tail."
-    )
-    join_key: SecretStr = Field(
-        SecretStr(""),
-        description="Secret that replicas share, under which request ids are hashed. Empty: whoever knows an id can "
-        "find its rows.",
-    )
-    flush_seconds: float = Field(30.0, gt=0, description="Longest time a row waits in memory: what kill -9 loses.")
-    flush_rows: int = Field(20_000, ge=1, description="Rows that are written before that time.")
-    flush_bytes: int = Field(16 * 2**20, ge=1, description="Bytes that are written before that time.")
-    queue_bytes: int = Field(
-        64 * 2**20, ge=4096, description="Memory for rows that cannot be written yet; further rows are dropped."
-    )
-    retry_seconds: float = Field(60.0, gt=0, description="Longest time between two tries to write after a failure.")
-    keep_days: float = Field(30.0, gt=0, description="Segments that are older are deleted.")
-    max_bytes: int = Field(10 * 2**30, ge=1, description="The oldest segments are deleted beyond this, all replicas'.")
-
-
-class Tls(_Section):
-    """TLS by files; all empty is plaintext."""
-
-    certificate: Path | None = Field(None, description="PEM certificate chain of the server.")
-    private_key: Path | None = Field(None, description="PEM key of the server.")
-    client_ca: Path | None = Field(None, description="PEM roots that client certificates must chain to (mutual TLS).")
-
-    @model_validator(mode="after")
-    def _together(self) -> Tls:
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("tls.certificate and tls.private_key go together: set both or neither")
-        if self.client_ca is not None and self.certificate is None:
-            raise ValueError("tls.client_ca needs tls.certificate and tls.private_key")
-        return self
 
 
 class Settings(BaseSettings):
     """The daemon's settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RANKD_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+        env_prefix="RANKD_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        allow_inf_nan=False,
     )
 
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC services.")
@@ -212,8 +73,12 @@ class Settings(BaseSettings):
     provider: Provider = Field("auto", description="Where the model runs; cuda is an error where there is none.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log event.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
-    drain_delay: float = Field(0.0, ge=0, description="Seconds between failing health and refusing calls on SIGTERM.")
-    drain_timeout: float = Field(20.0, gt=0, description="Seconds that calls under way may take on SIGTERM.")
+    drain_delay: float = Field(
+        0.0, ge=0, le=LONGEST, description="Seconds between failing health and refusing calls on SIGTERM."
+    )
+    drain_timeout: float = Field(
+        20.0, gt=0, le=LONGEST, description="Seconds that calls under way may take on SIGTERM."
+    )
     limits: Limits = Limits()
     scoring: Scoring = Scoring()
     order: Order = Order()
@@ -249,7 +114,7 @@ class Settings(BaseSettings):
         """Flags before environment before file."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if path := os.environ.get("RANKD_CONFIG"):
-            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+            sources.append(InitSettingsSource(settings_cls, init_kwargs=_read_file(path)))
         return tuple(sources)
 
 
@@ -259,10 +124,10 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
         ValueError: where it is neither.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match["port"]) > 65535:
         raise ValueError(f"{address!r} is not HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
-    return host.strip("[]"), int(port)
+    return match["ipv6"] or match["host"], int(match["port"])
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -271,17 +136,59 @@ def load_settings(**flags: Any) -> Settings:
     Raises:
         ConfigError: naming every wrong setting and what is wrong with it.
     """
-    path = os.environ.get("RANKD_CONFIG")
-    if path and not Path(path).is_file():
-        raise ConfigError(f"RANKD_CONFIG: no such file: {path}")
     _refuse_unknown_variables()
+    _refuse_bad_json()
     try:
         return Settings(**{k: v for k, v in flags.items() if v is not None})
     except ValidationError as error:
         lines = [_explain(e) for e in error.errors(include_url=False)]
         raise ConfigError("wrong settings:\n  " + "\n  ".join(lines)) from None
-    except (SettingsError, tomllib.TOMLDecodeError, OSError) as error:
+    except SettingsError as error:
         raise ConfigError(f"settings cannot be read: {error}") from None
+
+
+def _read_file(path: str) -> dict[str, Any]:
+    where = f"RANKD_CONFIG (--config): {path}"
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{where}: no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{where} is a directory: name a TOML file") from None
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where} is not TOML: {error}") from None
+
+
+def _refuse_bad_json() -> None:
+    """Name the variable that holds a list or a section and is no JSON; pydantic names the outermost section."""
+    for name, example in _json_variables().items():
+        value = os.environ.get(name)
+        if not value:
+            continue
+        try:
+            json.loads(value)
+        except (ValueError, RecursionError):
+            raise ConfigError(f"{name}: must be JSON, such as {example}") from None
+
+
+def _json_variables() -> dict[str, str]:
+    """Variables whose value is JSON, each with an example."""
+    sections = {n: f.annotation for n, f in Settings.model_fields.items() if _is_section(f.annotation)}
+    lists = {
+        _variable(f"{section}.{name}"): '["a", "b"]'
+        for section, kind in sections.items()
+        for name, field in kind.model_fields.items()
+        if get_origin(field.annotation) is tuple
+    }
+    return lists | {_variable(section): '{"setting": 1}' for section in sections}
+
+
+def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _refuse_unknown_variables() -> None:
@@ -323,7 +230,7 @@ def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if _is_section(kind):
             rows += _walk(kind, f"{prefix}{name}.")
         else:
             rows.append((prefix + name, str(field.default), field.description or ""))

@@ -199,8 +199,7 @@ def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> N
         max_batch_tokens: padded tokens of the largest batch; running it once takes the memory it needs.
 
     Raises:
-        ArtifactError: BAD_OUTPUT, NAN_SCORES or CONSTANT_SCORES.
-        InferenceError: the model fails.
+        ArtifactError: BAD_OUTPUT, NAN_SCORES, CONSTANT_SCORES or BATCH_TOO_LARGE.
     """
     try:
         scores = np.concatenate([model.run(*pad([ids])) for ids in encoded])
@@ -214,7 +213,14 @@ def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> N
         )
     longest = max(encoded, key=len)
     rows = max(1, max_batch_tokens // len(longest))
-    model.run(*pad([longest] * rows))
+    try:
+        model.run(*pad([longest] * rows))
+    except (InferenceError, MemoryError) as error:
+        raise ArtifactError(
+            "BATCH_TOO_LARGE",
+            f"a batch of {max_batch_tokens} tokens fails at warm-up ({type(error).__name__}), smaller ones do not: "
+            "lower scoring.max_batch_tokens (RANKD_SCORING__MAX_BATCH_TOKENS)",
+        ) from None
 
 
 def pad(rows: list[Ids], multiple: int = 1) -> tuple[Ids, Ids]:

@@ -79,6 +79,14 @@ def test_not_a_tokenizer(tmp_path):
     assert caught.value.reason == "BAD_TOKENIZER"
 
 
+def test_a_batch_that_memory_does_not_hold_names_the_setting(tmp_path):
+    """The largest batch is tried before serving; where it fails the setting is said, not where Python gave up."""
+    tokeniser, model = start(make_artifact(tmp_path / "r"))
+    with pytest.raises(ArtifactError, match="RANKD_SCORING__MAX_BATCH_TOKENS") as caught:
+        warm_up(model, tokeniser.encode(WARM_UP_PROMPTS), max_batch_tokens=10**15)
+    assert caught.value.reason == "BATCH_TOO_LARGE"
+
+
 @pytest.mark.parametrize("work", [0, 3])
 def test_tiny_ranker_scores_as_foretold(tmp_path, work):
     """Other tests rely on it: score = scale * (long - short + 0.01 * tokens), alone or padded, whatever the work."""

@@ -1,8 +1,9 @@
 """Settings: precedence, and errors that name the setting."""
 
 import pytest
+from annotated_types import Le
 
-from rankd.config import load_settings, settings_reference, split_address
+from rankd.config import Settings, load_settings, settings_reference, split_address
 from rankd.errors import ConfigError
 
 
@@ -39,6 +40,11 @@ def test_flag_before_environment_before_file(monkeypatch, tmp_path):
         ("RANKD_LIMITS__MAX_ITEMS", "-1", "limits.max_items"),
         ("RANKD_GUARD__FLOOR", "2", "guard.floor"),
         ("RANKD_TLS__CERTIFICATE", "/x", "tls"),
+        ("RANKD_METRICS", "[]:0", "metrics"),
+        ("RANKD_METRICS", ":0", "metrics"),
+        ("RANKD_ADMIN", "::1:0", "admin"),
+        ("RANKD_ADMIN", "[::1:0", "admin"),
+        ("RANKD_ADMIN", "127.0.0.1:\u0663", "admin"),
     ],
 )
 def test_a_wrong_value_names_its_setting(monkeypatch, name, value, setting):
@@ -69,11 +75,67 @@ def test_a_wrong_file_is_named(monkeypatch, tmp_path):
     file = tmp_path / "bad.toml"
     file.write_text("listen = ")
     monkeypatch.setenv("RANKD_CONFIG", str(file))
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"bad\.toml is not TOML: Invalid value"):
         load_settings()
+    file.write_text("x = " + "[" * 100_000)
+    with pytest.raises(ConfigError, match=r"bad\.toml is not TOML"):
+        load_settings()
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"bad\.toml is not UTF-8"):
+        load_settings()
+    monkeypatch.setenv("RANKD_CONFIG", str(tmp_path))
+    with pytest.raises(ConfigError, match="is a directory"):
+        load_settings()
+    monkeypatch.setenv("RANKD_CONFIG", str(file))
     file.write_text("[scoring]\nthraeds = 2\n")
     with pytest.raises(ConfigError, match=r"scoring\.thraeds"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RANKD_QUALITY__MODELS", "abc"), ("RANKD_QUALITY__MODELS", "[" * 100_000), ("RANKD_SCORING", "{bad")],
+)
+def test_a_value_that_is_no_json_names_its_variable(monkeypatch, name, value):
+    """A list, or a section in one variable, is JSON: which variable is not, and what it would look like."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"{name}: must be JSON, such as "):
+        load_settings()
+
+
+def test_lists_and_sections_as_json(monkeypatch):
+    """What is JSON is taken."""
+    monkeypatch.setenv("RANKD_QUALITY__MODELS", '["a", "b"]')
+    monkeypatch.setenv("RANKD_SCORING", '{"threads": 2}')
+    settings = load_settings()
+    assert (settings.quality.models, settings.scoring.threads) == (("a", "b"), 2)
+
+
+def numbers():
+    """Every setting that is a number: its name, type and greatest value."""
+    for section, holder in Settings.model_fields.items():
+        for name, field in holder.annotation.model_fields.items() if hasattr(holder.annotation, "model_fields") else ():
+            if field.annotation in (int, float):
+                yield f"{section}.{name}", field
+        if holder.annotation in (int, float):
+            yield section, holder
+
+
+def greatest(field):
+    return next((m.le for m in field.metadata if isinstance(m, Le)), None)
+
+
+@pytest.mark.parametrize(("name", "field"), list(numbers()), ids=[name for name, _ in numbers()])
+def test_every_number_has_an_end(monkeypatch, name, field):
+    """No value of a setting reaches a timer, grpc or an allocation that cannot take it: it is refused by name."""
+    variable = "RANKD_" + name.upper().replace(".", "__")
+    values = [str(10**30), str(greatest(field) + 1)]
+    if field.annotation is float:
+        values += ["inf", "nan", "1e300"]
+    for value in values:
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(ConfigError, match=rf"{name} \({variable}\)"):
+            load_settings()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:50051", "0.0.0.0:65535", "localhost:9464"])

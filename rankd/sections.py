@@ -1,0 +1,231 @@
+"""The sections of the settings: what can be set, within which bounds, and what it means.
+
+Every number has an upper bound too: beyond it a timer, grpc or the memory would fail, and none would name the setting.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+LONGEST = 2_000_000.0
+"""Seconds, 23 days: grpc counts milliseconds in 31 bits."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Limits(_Section):
+    """What one caller may send."""
+
+    max_message_bytes: int = Field(16 * 2**20, ge=4096, le=2**31 - 1, description="Largest request message, bytes.")
+    max_items: int = Field(16384, ge=1, le=2**24, description="Most items in one queue or one report.")
+    max_prompt_bytes: int = Field(2**20, ge=1, le=2**31 - 1, description="Longest prompt, UTF-8 bytes.")
+    max_request_id_bytes: int = Field(256, ge=1, le=2**16, description="Longest request id, UTF-8 bytes.")
+    max_name_bytes: int = Field(256, ge=1, le=2**16, description="Longest model or ranker name, UTF-8 bytes.")
+    max_token_count: int = Field(
+        10_000_000, ge=1, le=2**32 - 1, description="Largest believable output length, tokens."
+    )
+    max_stream_wait: float = Field(10.0, ge=0, le=LONGEST, description="Longest max_wait of a stream message, seconds.")
+    max_streams: int = Field(256, ge=1, le=2**20, description="Most open RankStream calls.")
+    max_watches: int = Field(256, ge=1, le=2**20, description="Most open WatchQuality calls.")
+    max_streams_per_caller: int = Field(
+        64, ge=1, le=2**20, description="Most open RankStream calls, and most open WatchQuality calls, of one caller."
+    )
+    max_stream_bytes: int = Field(
+        64 * 2**20, ge=4096, le=2**40, description="Most memory for the queue of one stream, bytes."
+    )
+    calls_per_second: float = Field(
+        0.0, ge=0, le=1e9, description="Calls and stream messages per second and caller; 0 is no limit."
+    )
+    call_burst: int = Field(
+        100, ge=1, le=10**9, description="Calls and messages a caller may save up under calls_per_second."
+    )
+    keepalive_min_interval: float = Field(5.0, ge=0.1, le=LONGEST, description="Clients may ping this often, seconds.")
+    max_connection_age: float = Field(
+        600.0, ge=1, le=LONGEST, description="Connections are renewed after this, seconds."
+    )
+
+
+class Scoring(_Section):
+    """How prompts become scores."""
+
+    threads: int = Field(1, ge=1, le=256, description="Threads of the model (onnxruntime intra-op).")
+    tokeniser_threads: int = Field(1, ge=1, le=64, description="Threads that tokenise.")
+    max_batch_tokens: int = Field(
+        0, ge=0, le=2**18, description="Padded tokens in one batch; 0 chooses by provider: cpu 128, cuda 16384."
+    )
+    max_batch_prompts: int = Field(512, ge=1, le=2**16, description="Most prompts in one batch.")
+    max_padding_share: float = Field(0.2, ge=0, le=1, description="Most padding in a batch, as a share of its tokens.")
+    max_queued_prompts: int = Field(16384, ge=1, le=2**24, description="Prompts that may wait for the model.")
+    max_queued_tokens: int = Field(2**21, ge=1, le=2**32, description="Tokens that may wait for the model.")
+    cache_entries: int = Field(65536, ge=0, le=2**26, description="Scores kept; prompts themselves are not.")
+    deadline_margin: float = Field(
+        0.01, ge=0, le=LONGEST, description="Answer this long before a call's deadline, seconds."
+    )
+    default_deadline: float = Field(60.0, gt=0, le=LONGEST, description="Deadline of calls that set none, seconds.")
+    cuda_memory_limit: int = Field(4 * 2**30, ge=2**26, le=2**40, description="Most GPU memory of the model, bytes.")
+    cuda_device: int = Field(0, ge=0, le=255, description="Which GPU.")
+    nice: int = Field(
+        10, ge=0, le=19, description="Lower priority of the model's threads on CPU (Linux), so that calls are answered."
+    )
+
+
+class Order(_Section):
+    """How scores become an order."""
+
+    policy: Literal["due", "score", "fcfs"] = Field("due", description="Policy of calls that name none.")
+    patience_per_token: float = Field(
+        0.2, ge=0, le=1e6, description="Seconds a request is willing to wait per expected token (theta of `due`)."
+    )
+    recalibrate_every: int = Field(256, ge=1, le=10**9, description="Completions between refits of score to length.")
+    calibration_prior_weight: float = Field(
+        200.0, ge=0, le=1e9, description="Completions that the manifest's calibration counts for."
+    )
+
+
+class Quality(_Section):
+    """How live quality is measured (docs/quality.md)."""
+
+    window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
+    cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
+    arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
+    dedupe: int = Field(16384, ge=1, le=2**20, description="Final reports remembered to tell duplicates.")
+    max_windows: int = Field(
+        32,
+        ge=1,
+        le=4096,
+        description="Pairs of served model and ranker version that are followed, 3.6 MB each; reports of others are "
+        "accepted, and nothing is learned from them.",
+    )
+    forget_after: float = Field(
+        86400.0,
+        gt=0,
+        le=LONGEST,
+        description="Seconds without a report after which a window that is not pinned may make room for another; "
+        "before that only one with fewer than guard.min_known completions, not pinned and not in fallback, does.",
+    )
+    horizon_tokens: int = Field(16384, ge=1, le=2**31 - 1, description="Lengths are compared up to this many tokens.")
+    progress_ttl: float = Field(
+        60.0, gt=0, le=LONGEST, description="Progress that is not renewed is forgotten, seconds."
+    )
+    models: tuple[str, ...] = Field((), description="Served models that are accepted; empty accepts any.")
+
+    @model_validator(mode="after")
+    def _room(self) -> Quality:
+        if self.arrivals < self.cohort:
+            raise ValueError(f"arrivals {self.arrivals} must be at least cohort {self.cohort}")
+        return self
+
+
+class GuardSection(_Section):
+    """When the ranker is not trusted (docs/quality.md)."""
+
+    enabled: bool = Field(True, description="False ranks whatever the quality.")
+    cohort: int = Field(320, ge=64, le=8192, description="Recent arrivals that the guard looks at.")
+    every: int = Field(20, ge=1, le=10**6, description="Completions between two looks.")
+    floor: float = Field(0.14, ge=-1, le=1, description="Fall back when tau's upper bound is below.")
+    margin: float = Field(0.05, ge=0, le=1, description="Return when tau's lower bound is above floor + margin.")
+    min_known: int = Field(200, ge=8, le=8192, description="Known lengths without which quality decides nothing.")
+    dwell: float = Field(60.0, ge=0, le=LONGEST, description="Least seconds between two changes.")
+    dwell_max: float = Field(
+        14400.0, ge=0, le=LONGEST, description="Longest stay in fallback that relapses lead to, seconds."
+    )
+    max_latency: float = Field(1.0, gt=0, le=LONGEST, description="Seconds a batch may take.")
+    max_consecutive_failures: int = Field(5, ge=1, le=10**6, description="Failing batches in a row that end ranking.")
+    recover_successes: int = Field(20, ge=1, le=10**6, description="Batches in a row that must succeed to rank again.")
+
+    @model_validator(mode="after")
+    def _order(self) -> GuardSection:
+        if self.floor + self.margin >= 1:
+            raise ValueError("floor + margin must be below 1, or nothing ever recovers")
+        if self.dwell_max < self.dwell:
+            raise ValueError("dwell_max must be at least dwell")
+        return self
+
+
+class Promotion(_Section):
+    """How a candidate is judged against the ranker in service (docs/promotion.md)."""
+
+    max_shadows: int = Field(
+        2,
+        ge=1,
+        le=16,
+        description="Rankers loaded beside the one in service and the one before, in the shadow or idle.",
+    )
+    shadow_queue: int = Field(
+        1024, ge=1, le=2**24, description="Prompts that may wait for one shadow; further ones are left out."
+    )
+    shadow_pending: int = Field(
+        16384, ge=1, le=2**24, description="Scores a shadow remembers until their completion is reported."
+    )
+    shadow_patience: float = Field(
+        0.1,
+        gt=0,
+        le=LONGEST,
+        description="A shadow, or a judgement, reads a prompt after so many seconds however busy it is.",
+    )
+    max_completions: int = Field(
+        4096, ge=50, le=16384, description="Most recent completions that a judgement rests on."
+    )
+    min_completions: int = Field(200, ge=50, le=16384, description="Completions without which nothing is said.")
+    min_decided_share: float = Field(
+        0.8, ge=0, le=1, description="Share of pairs of known order without which nothing is said."
+    )
+    margin: float = Field(
+        0.0, ge=-1, le=1, description="What the lower bound of the difference in tau must be above; negative tolerates."
+    )
+
+
+class CompletionLogSection(_Section):
+    """What is kept of requests for retraining (docs/completion-log.md)."""
+
+    directory: str = Field(
+        "", description="Directory, or object-store URL (s3://, gs://, abfs://), of the log; empty is off."
+    )
+    prompt_share: float = Field(1.0, ge=0, le=1, description="Share of requests whose prompt is logged; 0 is none.")
+    prompt_characters: int = Field(
+        65536, ge=2, le=2**24, description="Characters kept of a prompt, half from its head and half from its tail."
+    )
+    join_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that replicas share, under which request ids are hashed. Empty: whoever knows an id can "
+        "find its rows.",
+    )
+    flush_seconds: float = Field(
+        30.0, gt=0, le=LONGEST, description="Longest time a row waits in memory: what kill -9 loses."
+    )
+    flush_rows: int = Field(20_000, ge=1, le=10**8, description="Rows that are written before that time.")
+    flush_bytes: int = Field(16 * 2**20, ge=1, le=2**34, description="Bytes that are written before that time.")
+    queue_bytes: int = Field(
+        64 * 2**20,
+        ge=4096,
+        le=2**40,
+        description="Memory for rows that cannot be written yet; further rows are dropped.",
+    )
+    retry_seconds: float = Field(
+        60.0, gt=0, le=LONGEST, description="Longest time between two tries to write after a failure."
+    )
+    keep_days: float = Field(30.0, gt=0, le=36500, description="Segments that are older are deleted.")
+    max_bytes: int = Field(
+        10 * 2**30, ge=1, le=2**60, description="The oldest segments are deleted beyond this, all replicas'."
+    )
+
+
+class Tls(_Section):
+    """TLS by files; all empty is plaintext."""
+
+    certificate: Path | None = Field(None, description="PEM certificate chain of the server.")
+    private_key: Path | None = Field(None, description="PEM key of the server.")
+    client_ca: Path | None = Field(None, description="PEM roots that client certificates must chain to (mutual TLS).")
+
+    @model_validator(mode="after")
+    def _together(self) -> Tls:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("tls.certificate and tls.private_key go together: set both or neither")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("tls.client_ca needs tls.certificate and tls.private_key")
+        return self
