@@ -116,7 +116,8 @@ class LocalStore:
         """Columns of a segment."""
         import pyarrow.parquet as pq  # noqa: PLC0415 - only where the log is on
 
-        return pq.ParquetFile(self.path / name).read(columns)
+        with pq.ParquetFile(self.path / name) as file:
+            return file.read(columns)
 
     def delete(self, name: str) -> None:
         """Remove a segment."""
