@@ -10,19 +10,20 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from rankd.artifact import MANIFEST
-from rankd.cli.train_flags import options_of, truncation_of
+from rankd.cli.train_flags import command_of, options_of, truncation_of
+from rankd.cli.train_view import TrainingView
 from rankd.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankd.training.dataset import Row
-    from rankd.training.options import FitOptions, Fitted, Progress
+    from rankd.training.options import FitOptions, Fitted
     from rankd.training.processes import Processes
 
 CHECKPOINT = ".checkpoint"
@@ -135,46 +136,6 @@ def _plan(arguments: argparse.Namespace, options: FitOptions, train_rows: list[R
     )
 
 
-class TrainingView:
-    """A live bar with loss, tau and ETA; a plain line per epoch, which is all that a log file gets."""
-
-    def __init__(self, console: Console) -> None:
-        """Show on ``console``."""
-        self._console = console
-        text = TextColumn("epoch {task.fields[epoch]}  loss {task.fields[loss]}  validation tau {task.fields[tau]}")
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), text)
-        self._bar = Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=console.quiet)
-        self._task: Any = None
-        self._epoch = 0
-
-    def __enter__(self) -> Self:
-        """Start drawing."""
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the last state on the screen."""
-        self._bar.stop()
-
-    def update(self, progress: Progress) -> None:
-        """Show where the run is."""
-        fields: dict[str, Any] = {
-            "epoch": progress.epoch,
-            "loss": f"{progress.loss:.3f}",
-            "tau": "-" if progress.validation_tau is None else f"{progress.validation_tau:.3f}",
-        }
-        if self._task is None:
-            # What a resumed run has behind it must not count as speed.
-            before = progress.step - 1
-            if before:
-                self._console.print(f"going on from step {before:,} of {progress.steps:,}", highlight=False)
-            self._task = self._bar.add_task("training", total=progress.steps, completed=before, **fields)
-        self._bar.update(self._task, completed=progress.step, **fields)
-        if progress.at_epoch_end:
-            line = f"epoch {fields['epoch']}: loss {fields['loss']}, validation tau {fields['tau']}"
-            self._console.print(line, highlight=False)
-
-
 @dataclass(frozen=True, slots=True)
 class _Names:
     """What the manifest is to say of the ranker."""
@@ -204,7 +165,7 @@ def _export(
     from rankd.training.bases import NGRAM
     from rankd.training.export import export
 
-    names = _names(arguments, fitted, rows)
+    names, command = _names(arguments, fitted, rows), command_of(arguments, fitted.options)
     wanted = arguments.precision or ("fp32" if fitted.base.name == NGRAM else "int8")
     chosen = tuple(p for p in PRECISIONS if wanted in (p, "all"))
     for precision in chosen:
@@ -222,6 +183,7 @@ def _export(
                 calibration_rows=valid_rows,
                 data=names.data,
                 licence=names.licence,
+                card={"base": fitted.base.name, "loss": fitted.options.loss, "reproduce": command},
             )
         console.print(
             f"{precision}: {report.bytes / 1e6:.1f} MB, {report.tau_lost:+.4f} tau lost, scores within "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,6 +127,24 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
         bf16=has_bf16() if arguments.bf16 is None else arguments.bf16,
         checkpoint_seconds=arguments.checkpoint_seconds,
     )
+
+
+def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
+    """The command that makes the same ranker again, with everything that was left to defaults written out."""
+    values: dict[str, object] = {
+        "base": arguments.base,
+        "loss": options.loss,
+        **{f.name: getattr(options.recipe, f.name) for f in fields(options.recipe) if hasattr(arguments, f.name)},
+        **{name: getattr(options, name) for name in ("seed", "threads", "samples", "bucket", "margin")},
+        **{name: getattr(arguments, name) for name in ("rows", "valid_share", "model", "max_tokens", "tail_tokens")},
+        "precision": arguments.precision,
+    }
+    words = ["rankd", "train", "--data", *map(str, arguments.data)]
+    for name, value in values.items():
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    for source, tokens in arguments.cap:
+        words += ["--cap", f"{source}={tokens}"]
+    return shlex.join([*words, "--bf16" if options.bf16 else "--no-bf16", "--out"]) + " DIR"
 
 
 def has_bf16() -> bool:

@@ -47,7 +47,7 @@ def flags(base, data, out, *more):
 
 
 def test_a_ranker_comes_out_and_what_to_do_next(base, data, tmp_path, capsys):
-    """The daemon can load the directory, the checkpoint is gone, and the next step is named."""
+    """The daemon can load the directory, its card is there, the checkpoint is gone, and the next step is named."""
     out = tmp_path / "ranker"
     assert main(flags(base, data, out)) == 0
     said = capsys.readouterr()
@@ -58,6 +58,7 @@ def test_a_ranker_comes_out_and_what_to_do_next(base, data, tmp_path, capsys):
     artifact = load_artifact(out)
     assert artifact.manifest.truncation.max_tokens == 128
     assert "up" in str(artifact.manifest.data)
+    assert "--loss listmle --epochs 2" in (out / "README.md").read_text()
     assert not (out / ".checkpoint").exists()
     prompts = {row.prompt for row in make_rows(240, cut_at=150)}
     assert not any(p in said.out + said.err for p in prompts)
@@ -79,7 +80,7 @@ def test_killed_and_started_again_it_writes_the_same_files(base, data, tmp_path,
     capsys.readouterr()
     assert main(flags(base, data, killed)) == 0
     assert "going on from step" in capsys.readouterr().err
-    for name in ("model.onnx", "tokenizer.json", "manifest.json"):
+    for name in ("model.onnx", "tokenizer.json", "manifest.json", "README.md"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
