@@ -32,6 +32,7 @@ from rankd.transport.rank_service import RankService
 from rankd.transport.ratelimit import RateLimit
 from rankd.transport.server import Listener, add_admin, add_public
 from rankd.transport.streams import Streams
+from rankd.turns import Turns
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
@@ -55,6 +56,7 @@ class App:
         self.log = open_log(settings.completion_log, self.telemetry)
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, settings.order, self.telemetry)
+        self.turns = Turns()
         self.streams = Streams(settings.limits.max_streams)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate)
@@ -84,7 +86,7 @@ class App:
         names = add_public(
             self.public,
             RankService(self.ranker, self.log, settings, self.streams),
-            CompletionService(self.monitor, self.shadows, self.log, settings, self.telemetry),
+            CompletionService(self.monitor, self.shadows, self.log, settings, self.telemetry, self.turns),
             QualityService(self.monitor, self.registry, self.ranker, settings, self.streams),
         )
         if settings.metrics:

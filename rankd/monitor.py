@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections import OrderedDict
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,29 +13,25 @@ from typing import Any
 from rankd_client.calibration import Calibration, fit_monotone
 
 from rankd.config import Settings
-from rankd.errors import NotFoundError
 from rankd.quality import (
-    Guard,
     GuardEvidence,
     GuardReason,
     HealthEvidence,
     QualityEstimate,
-    QualitySettings,
-    QualityTracker,
     Report,
     Transition,
     Verdict,
+    possible,
 )
 from rankd.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 from rankd.view import Health, Trust, View, guard_settings, quality_settings
+from rankd.views import Views
 
 __all__ = ["Monitor", "Trust", "View", "guard_settings", "quality_settings"]
 
 _GONE_VERSIONS = 64
 """Versions no longer loaded of which late reports are still taken."""
-_NOTHING = QualitySettings(window=2, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
-"""For the views that stand for models without reports: theirs stay empty."""
 _ESTIMATE_EVERY = 1.0
 """Seconds between two estimates of one view."""
 
@@ -46,34 +42,31 @@ class Monitor:
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         """Start without evidence."""
         self._settings = settings
-        self._quality = quality_settings(settings)
         self._telemetry = telemetry
-        self._views: OrderedDict[tuple[str, str], View] = OrderedDict()
-        self._bases: dict[str, View] = {}
+        self._views = Views(settings)
         self._health: dict[str, Health] = {}
         self._gone: dict[str, None] = {}
         self._salt = secrets.token_bytes(16)
         self._thread = ThreadPoolExecutor(1, "rankd-quality")
         self._changed = asyncio.Event()
-        self.evicted = 0
-        """Windows forgotten because there were too many."""
+        self._closed = False
 
     # -- what orders need ----------------------------------------------------------------------------------------------
 
     def register(self, ranker_version: str, *, measured: bool, calibration: Calibration | None) -> None:
         """Make a ranker version known; reports of versions never registered are refused."""
-        if ranker_version not in self._bases:
-            self._bases[ranker_version] = self._new_base(ranker_version, measured=measured, prior=calibration)
+        if ranker_version not in self._views:
+            self._views.begin(ranker_version, measured=measured, prior=calibration)
             self._health[ranker_version] = Health()
         self._gone.pop(ranker_version, None)
 
     def knows(self, ranker_version: str) -> bool:
         """Whether this version was ever loaded here."""
-        return ranker_version in self._bases
+        return ranker_version in self._views
 
     def trust(self, model: str, ranker_version: str) -> Trust:
         """How far to trust a registered ranker on a model."""
-        view = self._views.get((model, ranker_version)) or self._bases[ranker_version]
+        view = self._views.standing_for(model, ranker_version)
         guard = view.guard
         ill = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
         return Trust(
@@ -84,24 +77,28 @@ class Monitor:
 
     # -- evidence ------------------------------------------------------------------------------------------------------
 
-    def report(self, completion: Completion, now: float) -> Verdict:
-        """Take one validated report of a registered ranker version. ``now`` by the daemon's clock."""
-        view = self._open(completion.model, completion.ranker_version)
-        verdict = view.tracker.add(
-            Report(
-                key=self._key(completion.request_id),
-                score=completion.score,
-                tokens=completion.tokens,
-                final=completion.final,
-                complete=completion.complete,
-                arrival=completion.arrival,
-            ),
-            now,
+    def report(self, completion: Completion, now: float) -> Verdict | None:
+        """Take one validated report of a registered ranker version. ``now`` by the daemon's clock.
+
+        Returns:
+            What became of it; None where its model has no window and gets none, because all are in use.
+        """
+        report = Report(
+            key=self._key(completion.request_id),
+            score=completion.score,
+            tokens=completion.tokens,
+            final=completion.final,
+            complete=completion.complete,
+            arrival=completion.arrival,
         )
-        if view.tracker.guard_due and view.judging is None:
-            self._judge(view, now)
-        if view.tracker.completions - view.refit_at >= self._settings.order.recalibrate_every:
-            self._refit(view)
+        if not possible(report, now):
+            return Verdict.INVALID
+        view = self._views.reported(completion.model, completion.ranker_version, now)
+        if view is None:
+            return None
+        verdict = view.tracker.add(report, now)
+        self._judge(view, now)
+        self._refit(view)
         return verdict
 
     def batch_done(self, ranker_version: str, *, ok: bool, seconds: float, now: float) -> None:
@@ -146,7 +143,9 @@ class Monitor:
         return future
 
     def _judge(self, view: View, now: float) -> None:
-        """Evaluate the guard's evidence in the worker thread, and let the guard decide on it."""
+        """Evaluate the guard's evidence in the worker thread where it is time to, and let the guard decide on it."""
+        if self._closed or view.judging is not None or not view.tracker.guard_due:
+            return
         loop = asyncio.get_running_loop()
         view.judging = loop.run_in_executor(self._thread, view.tracker.guard_snapshot(now).evaluate)
 
@@ -154,14 +153,16 @@ class Monitor:
             view.judging = None
             if not result.cancelled() and result.exception() is None:
                 self._transit(view, view.guard.observe_quality(result.result(), now))
-                if view.tracker.guard_due:  # more came in the meantime
-                    self._judge(view, now)
+                self._judge(view, time.time())  # more came in the meantime
 
         view.judging.add_done_callback(done)
 
     def _refit(self, view: View) -> None:
-        """Learn the map from score to length anew in the worker thread."""
-        view.refit_at = view.tracker.completions
+        """Learn the map from score to length anew in the worker thread where it is time to; one at a time."""
+        due = view.tracker.completions - view.refit_at >= self._settings.order.recalibrate_every
+        if self._closed or view.refitting or not due:
+            return
+        view.refitting, view.refit_at = True, view.tracker.completions
         known = view.tracker.lengths()
         future = asyncio.get_running_loop().run_in_executor(
             self._thread,
@@ -175,8 +176,10 @@ class Monitor:
         )
 
         def done(result: asyncio.Future[Calibration]) -> None:
+            view.refitting = False
             if not result.cancelled() and result.exception() is None:
                 view.calibration = result.result()
+                self._refit(view)  # more came in the meantime
 
         future.add_done_callback(done)
 
@@ -187,8 +190,9 @@ class Monitor:
 
         Raises:
             NotFoundError: the ranker version was never loaded.
+            QuotaError: no window is left for it.
         """
-        view = self._open(model, ranker_version)
+        view = self._views.wanted(model, ranker_version, now)
         self._transit(view, view.guard.pin(mode, until, now))
         return view
 
@@ -198,7 +202,7 @@ class Monitor:
         Raises:
             NotFoundError: the ranker version was never loaded.
         """
-        view = self._open(model, ranker_version)
+        view = self._views.standing_for(model, ranker_version)
         self._transit(view, view.guard.unpin(now))
         return view
 
@@ -210,43 +214,39 @@ class Monitor:
         Args:
             ranker_version: a registered one.
             trusted: whether what was measured is good enough to rank; None leaves it to the manifest.
-            calibrations: from score to length, by served model, learned from what was judged.
+            calibrations: from score to length, by served model, learned from what was judged; a model for which there
+                is no window is left without.
         """
-        before = self._bases[ranker_version]
+        before = self._views.base(ranker_version)
         measured = before.measured if trusted is None else trusted
-        for key in [k for k in self._views if k[1] == ranker_version]:
-            del self._views[key]
-        base = self._new_base(ranker_version, measured=measured, prior=before.prior)
+        base = self._views.begin(ranker_version, measured=measured, prior=before.prior)
         base.reason = "judged"
-        self._bases[ranker_version] = base
         self._health[ranker_version] = Health()
         for model, calibration in calibrations.items():
-            view = self._open(model, ranker_version)
-            view.prior = view.calibration = calibration
+            if (view := self._views.reported(model, ranker_version, time.time())) is not None:
+                view.prior = view.calibration = calibration
 
     def unloaded(self, ranker_version: str) -> None:
         """Note that a ranker left memory; late reports of it are still taken, unless many others left since."""
         self._gone[ranker_version] = None
         if len(self._gone) > _GONE_VERSIONS:
             oldest = next(iter(self._gone))
-            del self._gone[oldest], self._bases[oldest], self._health[oldest]
-            for key in [k for k in self._views if k[1] == oldest]:
-                del self._views[key]
+            del self._gone[oldest], self._health[oldest]
+            self._views.forget(oldest)
 
     # -- views ---------------------------------------------------------------------------------------------------------
 
     def all_views(self) -> Iterator[View]:
         """Every view: those with reports of their own, then the bases that stand for all other models."""
-        yield from list(self._views.values())
-        yield from list(self._bases.values())
+        return self._views.all()
 
     def reported_views(self) -> list[View]:
         """Views of models that sent reports."""
-        return list(self._views.values())
+        return self._views.own()
 
     def base(self, ranker_version: str) -> View:
         """The view that stands for models without reports."""
-        return self._bases[ranker_version]
+        return self._views.base(ranker_version)
 
     async def changed(self, timeout: float) -> bool:
         """Wait for a guard to change, or for ``timeout`` seconds; say which."""
@@ -259,40 +259,11 @@ class Monitor:
 
     def close(self) -> None:
         """End the worker thread."""
+        self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _of_version(self, ranker_version: str) -> Iterator[View]:
         return (v for v in self.all_views() if v.ranker_version == ranker_version)
-
-    def _open(self, model: str, ranker_version: str) -> View:
-        base = self._bases.get(ranker_version)
-        if base is None:
-            raise NotFoundError("this ranker version was never loaded here: see `rankd status` for those that are")
-        view = self._views.get((model, ranker_version))
-        if view is None:
-            view = self._new_view(model, ranker_version, measured=base.measured, prior=base.prior)
-            view.reason = base.reason if base.reason == "judged" else view.reason
-            self._views[model, ranker_version] = view
-            if len(self._views) > self._settings.quality.max_windows:
-                self._views.popitem(last=False)
-                self.evicted += 1
-        self._views.move_to_end((model, ranker_version))
-        return view
-
-    def _new_base(self, ranker_version: str, *, measured: bool, prior: Calibration | None) -> View:
-        return self._new_view("", ranker_version, measured=measured, prior=prior, quality=_NOTHING)
-
-    def _new_view(
-        self,
-        model: str,
-        ranker_version: str,
-        *,
-        measured: bool,
-        prior: Calibration | None,
-        quality: QualitySettings | None = None,
-    ) -> View:
-        guard = Guard(guard_settings(self._settings), measured=measured)
-        return View(model, ranker_version, QualityTracker(quality or self._quality), guard, measured, prior, prior)
 
     def _transit(self, view: View, transition: Transition | None) -> None:
         if transition is None:

@@ -71,7 +71,7 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     "rankd.completions": (
         "counter",
         "{report}",
-        "Reports, by outcome: accepted, duplicate, or why rejected.",
+        "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), duplicate, or why rejected.",
         "outcome",
     ),
     "rankd.guard.transitions": (

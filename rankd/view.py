@@ -78,7 +78,11 @@ class View:
     """The prior refined by completions."""
     reason: str = "no_evidence"
     transitions: int = 0
+    used_at: float = 0.0
+    """Its last report, or an operator's last word, by the daemon's clock."""
     refit_at: int = 0
+    refitting: bool = False
+    """A calibration is being learned in the worker thread."""
     judging: asyncio.Future[GuardEvidence] | None = None
     """The guard's evidence, while it is being computed in the worker thread."""
     busy: bool = False

@@ -3,7 +3,7 @@
 from rankd.quality.arrivals import Cohort
 from rankd.quality.guard import Guard, GuardReason, GuardSettings, HealthEvidence, Transition
 from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
-from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot
+from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
 
 __all__ = [
     "Bounded",
@@ -22,4 +22,5 @@ __all__ = [
     "Snapshot",
     "Transition",
     "Verdict",
+    "possible",
 ]

@@ -18,6 +18,11 @@ from rankd.quality.report import (
 )
 
 
+def possible(report: Report, now: float) -> bool:
+    """Whether a report can be true; one that cannot is worth no window."""
+    return math.isfinite(report.score) and math.isfinite(now) and 0 <= report.tokens <= MAX_TOKENS
+
+
 @dataclass(frozen=True, slots=True)
 class GuardEvidence:
     """What the guard decides on: the censoring-aware tau of a short recent cohort."""
@@ -129,7 +134,7 @@ class QualityTracker:
         return verdict
 
     def _judge(self, report: Report, now: float) -> Verdict:
-        if not (math.isfinite(report.score) and math.isfinite(now) and 0 <= report.tokens <= MAX_TOKENS):
+        if not possible(report, now):
             return Verdict.INVALID
         if report.key in self._ended:
             return Verdict.DUPLICATE if report.final else Verdict.STALE

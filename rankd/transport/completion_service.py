@@ -25,6 +25,7 @@ from rankd.transport.convert import (
     too_long,
 )
 from rankd.transport.models import check_model
+from rankd.turns import Turns
 from rankd.types import Completion, FinishReason
 
 _FINISH_REASONS = {
@@ -56,8 +57,10 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         log: CompletionLog | None,
         settings: Settings,
         telemetry: Telemetry,
+        turns: Turns,
     ) -> None:
         """Take the rooms that learn from them, and the log where there is one."""
+        self._turns = turns
         self._monitor = monitor
         self._shadows = shadows
         self._log = log
@@ -67,7 +70,13 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
     async def ReportCompletions(  # noqa: N802
         self, request: completion_pb2.ReportCompletionsRequest, context: grpc.aio.ServicerContext
     ) -> completion_pb2.ReportCompletionsResponse:
-        """Take a batch of outcomes."""
+        """Take a batch of outcomes, a few milliseconds at a time.
+
+        Batches that come at the same time alternate. Each report is taken in one piece: a final one counts once
+        whichever batch brings it, and progress that another batch has overtaken is refused as ever. All of a batch
+        counts as told when it came, however long it takes. Of a batch whose caller goes away, what was taken stays
+        taken and the rest is left; when it is sent again, the first part is found to be known.
+        """
         del context
         limits = self._settings.limits
         bad = Violations()
@@ -78,25 +87,42 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         check_model(model, self._settings.quality.models)
         response = completion_pb2.ReportCompletionsResponse()
         now = time.time()
-        for index, message in enumerate(request.completions):
-            try:
-                completion = self._completion(message, model, caller_now, now)
-                verdict = self._monitor.report(completion, now)
-                if verdict is Verdict.DUPLICATE:
-                    response.duplicate_count += 1
-                    self._telemetry.completion("duplicate")
-                    continue
-                _check_verdict(verdict)
-                self._shadows.completed(completion, now)
-                if self._log is not None:
-                    self._log.completed(completion, _FINISH_REASONS[message.finish_reason], now)
-                response.accepted_count += 1
-                self._telemetry.completion("accepted")
-            except RejectedError as error:
-                response.rejected.add(index=index, reason=error.reason, description=error.description)
-                name = completion_pb2.RejectionReason.Name(error.reason)
-                self._telemetry.completion(name.removeprefix("REJECTION_REASON_").lower())
+        async with self._turns.turn() as turn:
+            for index, message in enumerate(request.completions):
+                if turn.over:
+                    await turn.next()
+                try:
+                    completion = self._completion(message, model, caller_now, now)
+                    self._take(completion, _FINISH_REASONS[message.finish_reason], now, response)
+                except RejectedError as error:
+                    response.rejected.add(index=index, reason=error.reason, description=error.description)
+                    name = completion_pb2.RejectionReason.Name(error.reason)
+                    self._telemetry.completion(name.removeprefix("REJECTION_REASON_").lower())
         return response
+
+    def _take(
+        self,
+        completion: Completion,
+        finish: FinishReason,
+        now: float,
+        response: completion_pb2.ReportCompletionsResponse,
+    ) -> None:
+        """Take one report, all of it or nothing: there is no ``await`` in here.
+
+        Raises:
+            RejectedError: it is not taken.
+        """
+        verdict = self._monitor.report(completion, now)
+        if verdict is Verdict.DUPLICATE:
+            response.duplicate_count += 1
+            self._telemetry.completion("duplicate")
+            return
+        _check_verdict(verdict)
+        self._shadows.completed(completion, now)
+        if self._log is not None:
+            self._log.completed(completion, finish, now)
+        response.accepted_count += 1
+        self._telemetry.completion("accepted" if verdict is not None else "not_followed")
 
     def _completion(self, message: completion_pb2.Completion, model: str, caller_now: float, now: float) -> Completion:
         """Judge one report.
@@ -161,7 +187,7 @@ def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:
     return arrival
 
 
-def _check_verdict(verdict: Verdict) -> None:
+def _check_verdict(verdict: Verdict | None) -> None:
     if verdict is Verdict.STALE:
         raise RejectedError(
             completion_pb2.REJECTION_REASON_OUT_OF_ORDER, "older than what is known of this request already"

@@ -1,0 +1,81 @@
+"""The monitor without a network: work that it hands to its thread, and where new views begin."""
+
+import asyncio
+import threading
+import time
+
+from rankd.config import load_settings
+from rankd.monitor import Monitor
+from rankd.quality import Verdict
+from rankd.telemetry import Telemetry
+from rankd.types import Completion, GuardMode
+
+VERSION = "r@1"
+
+
+def monitor(**settings) -> Monitor:
+    made = Monitor(load_settings(**settings), Telemetry("test"))
+    made.register(VERSION, measured=True, calibration=None)
+    return made
+
+
+def final(n: int, model: str = "llm") -> Completion:
+    return Completion(f"r{n}", model, VERSION, float(n % 7), n % 500, final=True, complete=True, arrival=time.time())
+
+
+def test_one_refit_at_a_time_learns_from_all_reports() -> None:
+    """However many reports come at once, at most one refit and one look wait; in the end no report is left out."""
+
+    async def scenario() -> None:
+        m = monitor(order={"recalibrate_every": 16})
+        busy = threading.Event()
+        m._thread.submit(busy.wait, 20)
+        for n in range(2000):
+            assert m.report(final(n), time.time()) is Verdict.ACCEPTED
+        assert m._thread._work_queue.qsize() <= 2
+        busy.set()
+        view = m.reported_views()[0]
+        end = time.monotonic() + 20
+        while view.refitting or view.judging is not None:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.01)
+        assert view.tracker.completions - view.refit_at < 16
+        assert not view.tracker.guard_due
+        assert view.calibration is not None
+        m.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_first_report_changes_no_trust() -> None:
+    """While batches fail, a model whose first report comes in is trusted no more than before it."""
+
+    async def scenario() -> None:
+        m = monitor()
+        for _ in range(10):
+            m.batch_done(VERSION, ok=False, seconds=0.01, now=time.time())
+        before = m.trust("llm", VERSION)
+        assert not before.ranks
+        m.report(final(0), time.time())
+        assert m.reported_views()[0].guard.mode is GuardMode.FALLBACK
+        assert m.trust("llm", VERSION) == before
+        m.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_makes_room_is_who_has_told_least() -> None:
+    """A flood of names costs a growing model nothing: those with fewer completions make room before it."""
+
+    async def scenario() -> None:
+        m = monitor(quality={"max_windows": 2})
+        m.report(final(50, "growing"), time.time())
+        for n in range(49):
+            m.report(final(n, "growing"), time.time())
+            m.report(final(n, f"flood{n}a"), time.time())
+            m.report(final(n, f"flood{n}b"), time.time())
+        views = {v.model: v.tracker.completions for v in m.reported_views()}
+        assert views == {"growing": 50, "flood48b": 1}
+        m.close()
+
+    asyncio.run(scenario())
