@@ -59,8 +59,10 @@ class Ranker:
         trust = self._monitor.trust(queue.model, ranker.version)
         usable = _usable_predictions(queue, ranker.version)
         scores, missing = await self._score(queue, ranker, trust, usable, deadline)
+        scored_at = self._loop.time()
         with self._telemetry.stage("order"):
             answer = self._order(queue, ranker, trust, scores, missing)
+        answer.scored_at = scored_at
         answer.shadow_scores = self._shadows.see(queue, ranker, scores)
         self._count(queue, answer)
         return answer
@@ -134,6 +136,7 @@ class Ranker:
             fresh=fresh,
             missing=missing,
             shadow_scores={},
+            scored_at=0.0,
         )
 
     def _policy(self, queue: Queue, trust: Trust) -> tuple[Policy, Reason]:

@@ -120,3 +120,5 @@ class Answer:
     fresh: NDArray[np.bool_]
     missing: dict[int, Reason]
     shadow_scores: ShadowScores
+    scored_at: float
+    """When scoring ended, by the event loop's clock."""

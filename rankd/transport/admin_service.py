@@ -177,7 +177,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         root = registry.resolve()
         if "\0" in path:
             raise InvalidRequestError([FieldViolation("path", "must not contain a NUL character")])
-        full = (root / path).resolve()
+        try:
+            full = (root / path).resolve()
+        except (OSError, RuntimeError):  # a RuntimeError is a loop, up to Python 3.12
+            raise InvalidRequestError([FieldViolation("path", "leads nowhere: a symlink in it is a loop")]) from None
         if full == root or not full.is_relative_to(root):
             raise InvalidRequestError([FieldViolation("path", "must be a directory below the setting registry")])
         return full

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
@@ -66,6 +67,13 @@ class HttpServer:
         self._thread.join(5)
 
 
+@dataclass(slots=True)
+class _Connection:
+    end: float
+    """By the monotonic clock."""
+    asked: bool = False
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -74,7 +82,7 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = False
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._open: dict[socket.socket, float] = {}
+        self._open: dict[socket.socket, _Connection] = {}
         self._lock = threading.Lock()
         super().__init__(address, handler)
 
@@ -84,13 +92,36 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            room = len(self._open) < _MOST_CONNECTIONS
+            room = len(self._open) < _MOST_CONNECTIONS or self._make_room()
             if room:
-                self._open[request] = time.monotonic() + _LONGEST_CONNECTION
+                self._open[request] = _Connection(time.monotonic() + _LONGEST_CONNECTION)
         if room:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
+
+    def _make_room(self) -> bool:
+        """Cut the oldest connection that has not asked anything: a probe asks at once, who holds places does not."""
+        for request, connection in self._open.items():
+            if not connection.asked:
+                self._cut(request)
+                return True
+        return False
+
+    def _cut(self, request: socket.socket) -> None:
+        """End a connection; its handler's thread reads an end, and closes it. With the lock held.
+
+        Under the lock, so that this thread cannot close a socket, and another open with its number, first.
+        """
+        del self._open[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+    def has_asked(self, request: Any) -> None:
+        """Note that a whole request is there: it gets its answer, whoever comes after it."""
+        with self._lock:
+            if (connection := self._open.get(request)) is not None:
+                connection.asked = True
 
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
@@ -99,12 +130,9 @@ class _Server(ThreadingHTTPServer):
 
     def service_actions(self) -> None:
         now = time.monotonic()
-        # Under the lock, so that the handler's thread cannot close a socket, and another open with its number, first.
         with self._lock:
-            for request in [r for r, end in self._open.items() if end < now]:
-                del self._open[request]
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+            for request in [r for r, c in self._open.items() if c.end < now]:
+                self._cut(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event."""
@@ -113,9 +141,16 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     registry: CollectorRegistry
     snapshot: Snapshot
+    server: _Server
     timeout = _SLOWEST_REQUEST
     server_version = "rankd"
     sys_version = ""
+
+    def parse_request(self) -> bool:
+        whole = super().parse_request()
+        if whole:
+            self.server.has_asked(self.connection)
+        return whole
 
     def do_GET(self) -> None:
         path = self.path.split("?", 1)[0]

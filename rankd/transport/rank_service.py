@@ -31,11 +31,9 @@ from rankd.transport.convert import (
     timestamp,
 )
 from rankd.transport.models import check_model
+from rankd.transport.pace import AnswerPace
 from rankd.transport.streams import Streams
 from rankd.types import Answer, Queue
-
-_LONG_QUEUE = 64
-"""Items of which a queue is long enough to tell how long an item takes."""
 
 
 class RankService(rank_pb2_grpc.RankServiceServicer):
@@ -50,7 +48,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self._models = settings.quality.models
         self._streams = streams
         self._loop = asyncio.get_running_loop()
-        self._answer_seconds_per_item = 5e-6
+        self._pace = AnswerPace()
 
     async def Rank(self, request: rank_pb2.RankRequest, context: grpc.aio.ServicerContext) -> rank_pb2.RankResponse:  # noqa: N802
         """Order one queue."""
@@ -59,10 +57,8 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         check_model(queue.model, self._models)
         answer = await self._rank(queue, deadline)
         response = response_of(answer, request.items)
-        if (behind := self._loop.time() - deadline) > 0 and len(request.items) >= _LONG_QUEUE:
-            # What came after the deadline was ordering and answering: allow for it next time.
-            pace = behind / len(request.items)
-            self._answer_seconds_per_item += (pace - self._answer_seconds_per_item) * 0.2
+        # From the last score, or from when there was no more waiting for any: ordering and answering.
+        self._pace.learn(len(request.items), self._loop.time() - min(answer.scored_at, deadline))
         return response
 
     async def _rank(self, queue: Queue, deadline: float) -> Answer:
@@ -74,10 +70,9 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> float:
         """When to stop waiting for scores, on the loop's clock: in time to order and answer."""
         remaining: float | None = context.time_remaining()
-        if remaining is None or remaining > self._scoring.default_deadline:
+        if remaining is None:
             remaining = self._scoring.default_deadline
-        # Twice the time on this side: the caller has to read the answer too.
-        margin = self._scoring.deadline_margin + 2 * self._answer_seconds_per_item * items
+        margin = self._scoring.deadline_margin + self._pace.margin(items)
         return self._loop.time() + remaining - min(margin, remaining / 2)
 
     async def RankStream(  # noqa: N802

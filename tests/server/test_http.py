@@ -2,7 +2,9 @@
 
 import json
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.request import urlopen
 
 import pytest
@@ -127,6 +129,47 @@ def test_a_slow_client_is_cut_off(start, monkeypatch):
     assert not server._server._open
     for connection in slow:
         connection.close()
+
+
+def test_idle_connections_do_not_keep_probes_out(start):
+    """Whoever holds every place without asking anything makes way for a probe that does, time and again."""
+    server = start()
+    idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(http._MOST_CONNECTIONS)]
+    for connection in idle[::2]:
+        connection.sendall(b"GET /livez HTT")
+    idle += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(http._MOST_CONNECTIONS // 2)]
+    began = time.monotonic()
+    for _ in range(5):
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert get(server, path)[0] == 200
+    assert time.monotonic() - began < http._SLOWEST_REQUEST  # none of them gave up by itself
+    assert len(server._server._open) <= http._MOST_CONNECTIONS
+    for connection in idle:
+        connection.close()
+
+
+def test_who_asked_is_answered_whoever_comes_after(start, monkeypatch, wait_until):
+    """A request that is being answered keeps its place; where all places are, a further connection is refused."""
+    monkeypatch.setattr(http, "_MOST_CONNECTIONS", 4)
+    go_on = threading.Event()
+
+    def snapshot():
+        assert go_on.wait(10)
+        return {"ready": True, "reason": "serving", "facts": {}}
+
+    server = start(snapshot)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(get, server, "/readyz") for _ in range(4)]
+            connections = server._server._open
+            wait_until(lambda: sum(c.asked for c in list(connections.values())) == 4)
+            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as further:
+                assert further.recv(1) == b""
+            go_on.set()
+            assert [answer.result()[0] for answer in answers] == [200] * 4
+    finally:
+        go_on.set()
+    assert get(server, "/livez")[0] == 200
 
 
 def test_a_taken_port_names_the_setting(start):

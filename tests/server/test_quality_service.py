@@ -229,6 +229,7 @@ def test_admin_loads_promotes_and_rolls_back(start_daemon, tmp_path):
 
     make_artifact(tmp_path / "registry" / "next", version="2.0.0", scale=-1.0)
     make_artifact(tmp_path / "outside", version="3.0.0")
+    (tmp_path / "registry" / "loop").symlink_to("loop")
     broken = make_artifact(tmp_path / "registry" / "broken", version="4.0.0")
     (broken / "model.onnx").write_bytes(b"damaged")
     daemon = start_daemon(registry=tmp_path / "registry")
@@ -256,6 +257,9 @@ def test_admin_loads_promotes_and_rolls_back(start_daemon, tmp_path):
             ("../outside", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
             ("/etc", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
             ("", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
+            ("loop", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
+            ("loop/below", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
+            ("long" * 2000, grpc.StatusCode.FAILED_PRECONDITION, "RANKER_UNUSABLE"),
             ("nothing", grpc.StatusCode.FAILED_PRECONDITION, "RANKER_UNUSABLE"),
             ("broken", grpc.StatusCode.FAILED_PRECONDITION, "RANKER_UNUSABLE"),
         ):

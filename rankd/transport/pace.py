@@ -1,0 +1,34 @@
+"""How long an answer takes once the scores are there: what a deadline must leave time for."""
+
+from __future__ import annotations
+
+_LONG_QUEUE = 64
+"""Items of which a queue is long enough to tell how long an item takes; of a shorter one the call itself is more."""
+_WEIGHT = 0.2
+"""Of a long queue's measurement against those before."""
+_FASTEST, _SLOWEST = 5e-6, 2e-4
+"""Seconds per item. What takes longer was a stall, which says nothing of the calls that follow."""
+
+
+class AnswerPace:
+    """Learns the seconds per item from every call, late or in time, so that it falls as it rises."""
+
+    def __init__(self) -> None:
+        """Begin with what an idle machine takes."""
+        self.seconds_per_item = _FASTEST
+
+    def learn(self, items: int, seconds: float) -> None:
+        """Take a measurement in: how long ordering and answering ``items`` took.
+
+        A short queue's time per item is more than an item takes: it can only show that the pace is not as slow as
+        thought, and it shows that with the weight of its items.
+        """
+        if items == 0:
+            return
+        pace = min(max(seconds / items, _FASTEST), _SLOWEST)
+        if items >= _LONG_QUEUE or pace < self.seconds_per_item:
+            self.seconds_per_item += (pace - self.seconds_per_item) * _WEIGHT * min(1.0, items / _LONG_QUEUE)
+
+    def margin(self, items: int) -> float:
+        """Seconds to leave for a queue of ``items``: twice the time on this side, as the caller has to read it too."""
+        return 2 * self.seconds_per_item * items

@@ -1,0 +1,44 @@
+"""What a deadline leaves time for, after stalls and without."""
+
+import pytest
+
+from rankd.transport.pace import AnswerPace
+
+IDLE = AnswerPace().margin(1000)
+
+
+def test_a_stall_is_bounded():
+    """However long the machine stood still, no more than 400 us per item are left for answering."""
+    pace = AnswerPace()
+    for _ in range(100):
+        pace.learn(80, 4.0)
+    assert IDLE < pace.margin(1000) <= 0.4
+
+
+@pytest.mark.parametrize("items", [1, 10, 63, 64, 10_000])
+def test_calls_of_any_length_bring_it_back(items):
+    """After a stall, calls that are answered as fast as ever make it what it was, short queues alone too."""
+    pace = AnswerPace()
+    for _ in range(100):
+        pace.learn(80, 4.0)
+    for _ in range(5000):
+        pace.learn(items, items * 4e-6)
+    assert pace.margin(1000) == pytest.approx(IDLE, rel=0.01)
+
+
+def test_a_short_queue_shows_no_slow_pace():
+    """What a call costs at all is not taken for what an item costs; a long queue does tell."""
+    pace = AnswerPace()
+    for _ in range(100):
+        pace.learn(1, 1e-4)
+    assert pace.margin(1000) == IDLE
+    for _ in range(100):
+        pace.learn(1000, 0.05)
+    assert pace.margin(1000) == pytest.approx(0.1, rel=0.01)
+
+
+def test_an_empty_queue_says_nothing():
+    """No items, no pace."""
+    pace = AnswerPace()
+    pace.learn(0, 1.0)
+    assert (pace.margin(1000), pace.margin(0)) == (IDLE, 0.0)
