@@ -94,7 +94,8 @@ class ModelFeed:
                 self.demand.drop(entry)
             try:
                 ids, mask = pad([e.ids for e in batch if e.ids is not None], self._multiple)
-                future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, callers_of(batch))
+                since = min(e.since for e in batch)
+                future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, callers_of(batch), since)
             except (MemoryError, RuntimeError) as error:  # no memory, no thread to be had, or closed
                 self._fail(batch, error)
                 continue
@@ -110,7 +111,9 @@ class ModelFeed:
         running, pace = self._ahead[0], self._seconds_per_token
         return max(now, self._batch_began + pace * running) + pace * (sum(self._ahead) - running)
 
-    def _infer(self, ids: Ids, mask: Ids, spans: list[object]) -> tuple[Scores, float]:
+    def _infer(self, ids: Ids, mask: Ids, spans: list[object], since: float) -> tuple[Scores, float]:
+        # Here, and not where the batch is handed over: it may have waited for the one before.
+        self._telemetry.queued(self._loop.time() - since, spans)
         with self._telemetry.linked("infer", spans, prompts=len(ids), padded_tokens=ids.size):
             began = time.perf_counter()
             scores = self.model.run(ids, mask)

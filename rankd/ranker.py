@@ -111,6 +111,7 @@ class Ranker:
         for i in missing:
             score[i] = expected[i] = np.nan
         policy, reason = self._policy(queue, trust)
+        empty = not queue.request_ids
         ordering = order_queue(
             policy,
             queue.request_ids,
@@ -126,8 +127,8 @@ class Ranker:
         return Answer(
             order=ordering.order,
             serving_key=ordering.serving_key,
-            policy=ordering.policy,
-            reason=_reason(policy, reason, ordering, missing),
+            policy=policy if empty else ordering.policy,
+            reason=reason if empty else _reason(policy, reason, ordering, missing),
             ranker_version=ranker.version,
             score=scores,
             expected=expected,
@@ -145,7 +146,7 @@ class Ranker:
         if wanted is Policy.FCFS:
             return Policy.FCFS, Reason.REQUESTED
         if not trust.ranks:
-            return Policy.FCFS, Reason.GUARD if trust.worth_waiting else Reason.RANKER_UNAVAILABLE
+            return Policy.FCFS, why_not_ranked(trust)
         return wanted, Reason.NONE
 
     def _count(self, queue: Queue, answer: Answer) -> None:
@@ -156,6 +157,11 @@ class Ranker:
         fresh = int(answer.fresh.sum())
         echoed = len(queue.request_ids) - fresh - len(answer.missing)
         self._telemetry.items(scored=fresh, echoed=echoed, unscored=answer.missing.values())
+
+
+def why_not_ranked(trust: Trust) -> Reason:
+    """What to say where a ranker is not trusted to rank."""
+    return Reason.GUARD if trust.worth_waiting else Reason.RANKER_UNAVAILABLE
 
 
 def _usable_predictions(queue: Queue, version: str) -> NDArray[np.bool_]:

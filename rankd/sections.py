@@ -21,7 +21,12 @@ class _Section(BaseModel):
 class Limits(_Section):
     """What one caller may send."""
 
-    max_message_bytes: int = Field(16 * 2**20, ge=4096, le=2**31 - 1, description="Largest request message, bytes.")
+    max_message_bytes: int = Field(
+        16 * 2**20,
+        ge=4096,
+        le=2**31 - 1,
+        description="Largest request message, bytes; a larger one gets gRPC's own RESOURCE_EXHAUSTED, without details.",
+    )
     max_items: int = Field(16384, ge=1, le=2**24, description="Most items in one queue or one report.")
     max_prompt_bytes: int = Field(2**20, ge=1, le=2**31 - 1, description="Longest prompt, UTF-8 bytes.")
     max_request_id_bytes: int = Field(256, ge=1, le=2**16, description="Longest request id, UTF-8 bytes.")

@@ -54,7 +54,7 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     "rankd.stage.duration": (
         "histogram",
         SECONDS,
-        "Time per stage: score (waiting for scores), tokenise, infer, order.",
+        "Time per stage: queue (a batch's oldest prompt, until read), score (a call's wait), tokenise, infer, order.",
         "stage",
     ),
     "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason.", "policy, reason"),
@@ -144,8 +144,10 @@ SPANS: dict[str, str] = {
     "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
     "score": "Waiting for scores within a call.",
     "tokenise": "Encoding a chunk of prompts, linked to its calls.",
+    "queue": "A batch's wait: its oldest prompt, from admission until the model begins, tokenising included; linked.",
     "infer": "One batch in the model, linked to its calls.",
     "order": "Ordering within a call.",
+    "guard": "A guard's change, with the event `guard_changed`; linked to the call, if any, that brought it about.",
 }
 
 EVENTS: dict[str, str] = {
@@ -267,13 +269,16 @@ class Telemetry:
         if not self.recording:
             yield
             return
-        # By id: a span context itself cannot be hashed.
-        links = [trace.Link(s) for s in {s.span_id: s for s in spans if isinstance(s, trace.SpanContext)}.values()]
-        # A child of the first call, so that a sampled trace shows it; the links name the others.
-        parent = trace.set_span_in_context(trace.NonRecordingSpan(links[0].context)) if links else None
         named = {f"rankd.{k}": v for k, v in attributes.items()}
-        with self._span(name, context=parent, links=links, attributes=named):
+        with self._span(name, attributes=named, **_relations(spans)):
             yield
+
+    def queued(self, seconds: float, spans: Sequence[object]) -> None:
+        """Note how long a batch has waited by now, linked to the calls that waited for it; for worker threads."""
+        self.stage_seconds("queue", seconds)
+        if self.recording:
+            now = time.time_ns()
+            self.tracer.start_span("queue", start_time=now - int(seconds * 1e9), **_relations(spans)).end(now)
 
     def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None:
         """Count a batch that succeeded."""
@@ -334,11 +339,18 @@ class Telemetry:
     # -- changes of state ----------------------------------------------------------------------------------------------
 
     def guard_changed(self, *, model: str, ranker_version: str, origin: str, to: str, reason: str) -> None:
-        """Tell of a guard's change: log event, metric and, within a call, span event."""
+        """Tell of a guard's change: log event, metric and an event in a span of its own.
+
+        A guard decides after the call that brought the evidence, if there was one, was answered: that span has ended.
+        """
         what = {"from": origin, "to": to, "reason": reason}
         self._counts["rankd.guard.transitions"][tuple(what.items())] += 1
-        _log.warning("guard_changed", model=model, ranker_version=ranker_version, origin=origin, to=to, reason=reason)
-        trace.get_current_span().add_event("guard_changed", {"model": model, "ranker_version": ranker_version, **what})
+        with self.linked("guard", [self.current_span()]):
+            _log.warning(
+                "guard_changed", model=model, ranker_version=ranker_version, origin=origin, to=to, reason=reason
+            )
+            event = {"model": model, "ranker_version": ranker_version, **what}
+            trace.get_current_span().add_event("guard_changed", event)
 
     def shadow_started(self, ranker_version: str) -> None:
         """Tell of a shadow's beginning."""
@@ -408,6 +420,15 @@ class Telemetry:
             # OpenTelemetry's own time limits are not kept while an export retries. This ends the export.
             for exporter in self._exporters:
                 _quietly(exporter.shutdown)
+
+
+def _relations(spans: Sequence[object]) -> dict[str, Any]:
+    """How a span of work done for several calls is tied to theirs."""
+    # By id: a span context itself cannot be hashed.
+    links = [trace.Link(s) for s in {s.span_id: s for s in spans if isinstance(s, trace.SpanContext)}.values()]
+    # A child of the first call, so that a sampled trace shows it; the links name the others.
+    parent = trace.set_span_in_context(trace.NonRecordingSpan(links[0].context)) if links else None
+    return {"context": parent, "links": links}
 
 
 def _quietly(end: Callable[[], None]) -> None:

@@ -58,6 +58,11 @@ def bug() -> Failure:
     return _failure(grpc.StatusCode.INTERNAL, BUG_TEXT, "BUG")
 
 
+def not_implemented() -> Failure:
+    """The status of a method that the contract has and this daemon has not; without details, as grpc's own."""
+    return Failure(grpc.StatusCode.UNIMPLEMENTED, "this daemon does not implement the method", ())
+
+
 def _failure(code: grpc.StatusCode, text: str, reason: str, *details: Message) -> Failure:
     status = Status(code=code.value[0], message=text)
     for detail in (ErrorInfo(reason=reason, domain=DOMAIN), *details):

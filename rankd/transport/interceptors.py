@@ -22,7 +22,7 @@ from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, Unavai
 from rankd.privacy import describe_error
 from rankd.telemetry import Telemetry
 from rankd.transport.codec import MALFORMED, tolerant
-from rankd.transport.errors import Failure, bug, failure_of
+from rankd.transport.errors import Failure, bug, failure_of, not_implemented
 from rankd.transport.ratelimit import RateLimit
 
 _log = structlog.get_logger("rankd")
@@ -236,6 +236,8 @@ class _Call:
             # up to a hundredth.
             late = remaining is not None and remaining <= 0.005 + 0.01 * (time.perf_counter() - self._began)
             return ("DEADLINE_EXCEEDED" if late else "CANCELLED"), None
+        if isinstance(error, NotImplementedError) and self._context.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return "UNIMPLEMENTED", not_implemented()  # a generated servicer's method that ours does not override
         if isinstance(error, grpc.aio.AbortError):
             return _name_of(self._context.code()) or "UNKNOWN", None
         if not isinstance(error, Exception):

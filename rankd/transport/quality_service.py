@@ -9,17 +9,24 @@ from typing import Any
 
 import grpc
 from rankd_client.ordering import Policy
-from rankd_client.v1 import prediction_pb2, quality_pb2, quality_pb2_grpc
+from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.config import Settings
 from rankd.errors import NotFoundError
 from rankd.monitor import Monitor, View
 from rankd.quality import Bounded
-from rankd.ranker import Ranker
+from rankd.ranker import Ranker, why_not_ranked
 from rankd.registry import Registry
-from rankd.transport.convert import POLICY_TO_PROTO, Violations, duration_of, timestamp, to_duration
+from rankd.transport.convert import (
+    POLICY_TO_PROTO,
+    REASON_TO_PROTO,
+    Violations,
+    duration_of,
+    timestamp,
+    to_duration,
+)
 from rankd.transport.streams import Streams
-from rankd.types import GuardMode
+from rankd.types import GuardMode, Reason
 from rankd.version import VERSION
 
 MODE_TO_PROTO = {
@@ -93,14 +100,12 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         trust = self._monitor.trust(model, ranker_version)
         wanted = Policy(self._settings.order.policy)
         policy = wanted if trust.ranks else Policy.FCFS
-        reason = prediction_pb2.FALLBACK_REASON_UNSPECIFIED
-        if policy is not wanted:
-            reason = prediction_pb2.FALLBACK_REASON_GUARD
+        reason = why_not_ranked(trust) if policy is not wanted else Reason.NONE
         out = quality_pb2.PolicyInForce(
             model=model,
             ranker_version=ranker_version,
             policy=POLICY_TO_PROTO[policy],
-            reason=reason,
+            reason=REASON_TO_PROTO[reason],
             patience_per_token=to_duration(self._settings.order.patience_per_token),
         )
         if trust.calibration is None:

@@ -10,8 +10,17 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
-from rankd_client.v1 import admin_pb2, rank_pb2
-from wire import admin_stub, details, ids, item, rank_stub, request
+from rankd_client.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    completion_pb2,
+    completion_pb2_grpc,
+    quality_pb2,
+    quality_pb2_grpc,
+    rank_pb2,
+    rank_pb2_grpc,
+)
+from wire import admin_stub, details, ids, item, quality_stub, rank_stub, request
 
 from rankd.errors import (
     ArtifactError,
@@ -214,6 +223,74 @@ def test_undecodable_requests_are_the_callers_fault(daemon, method, garbage):
         call(channel)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT, raised.value.details()
     assert details(raised.value)["ErrorInfo"].reason == "INVALID_FIELD"
+
+
+SERVICES = [
+    service
+    for module in (admin_pb2, completion_pb2, quality_pb2, rank_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+]
+METHODS = [method for service in SERVICES for method in service.methods]
+
+
+def ask_nothing(channel, method):
+    """Call a method with an empty request; gives the status, of a stream that of its first answer."""
+    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    call = getattr(channel, kind)(f"/{method.containing_service.full_name}/{method.name}")
+    try:
+        answer = call(iter([b""]) if method.client_streaming else b"", timeout=10)
+        if method.server_streaming:
+            next(answer)
+            answer.cancel()
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.full_name.removeprefix("rankd.v1."))
+def test_every_method_takes_an_empty_request(daemon, method):
+    """Whatever the contract has is implemented, and an empty request is answered or named as wrong, never INTERNAL."""
+    admin = method.containing_service.name == "AdminService"
+    with daemon.channel(daemon.admin_target if admin else None) as channel:
+        status = ask_nothing(channel, method)
+    wrong = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION}
+    assert status in wrong | {grpc.StatusCode.OK}
+
+
+@pytest.mark.parametrize("module", [admin_pb2_grpc, completion_pb2_grpc, quality_pb2_grpc, rank_pb2_grpc])
+def test_a_method_that_is_left_out_is_unimplemented(module):
+    """What a generated servicer does by itself, in calls of every arity, is no bug of ours."""
+    (name,) = (n.removesuffix("Servicer") for n in vars(module) if n.endswith("Servicer"))
+    methods = next(s.methods for s in SERVICES if s.name == name)
+
+    async def run():
+        seen = Seen()
+        server = grpc.aio.server(interceptors=[CallInterceptor(seen, RateLimit(0, 1))])
+        getattr(module, f"add_{name}Servicer_to_server")(getattr(module, f"{name}Servicer")(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            statuses = [await asyncio.to_thread(ask_nothing, channel, m) for m in methods]
+        await server.stop(0)
+        return statuses, seen.calls
+
+    statuses, calls = asyncio.run(run())
+    assert statuses == [grpc.StatusCode.UNIMPLEMENTED] * len(methods)
+    assert calls == [(m.name, "UNIMPLEMENTED", "UNIMPLEMENTED") for m in methods]
+
+
+def test_only_our_own_calls_are_work_to_wait_for(daemon, wait_until):
+    """An open watch of health is not in flight; one of quality is."""
+    with daemon.channel() as channel:
+        health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        next(health)
+        wait_until(lambda: daemon.app.interceptor.in_flight == 0)
+        quality = quality_stub(channel).WatchQuality(quality_pb2.WatchQualityRequest())
+        next(quality)
+        assert daemon.app.interceptor.in_flight == 1
+        quality.cancel()
+        wait_until(lambda: daemon.app.interceptor.in_flight == 0)
+        health.cancel()
 
 
 def test_administration_stays_on_its_own_listener(start_daemon):

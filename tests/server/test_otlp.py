@@ -17,7 +17,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from rankd_client import Completed, Item, RankClient
-from wire import item, rank_stub, request
+from rankd_client.v1 import completion_pb2
+from wire import completion, completion_stub, item, rank_stub, request
 
 from rankd.telemetry import METRICS
 
@@ -130,10 +131,14 @@ def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, st
     }
     stages = {s.name for s in ours if s.parent_span_id == served.span_id}
     assert {"score", "order"} <= stages
-    for name in ("tokenise", "infer"):
-        span = next(s for s in ours if s.name == name and s.links)
+    batch = {name: next(s for s in ours if s.name == name and s.links) for name in ("tokenise", "queue", "infer")}
+    for span in batch.values():
         assert span.links[0].trace_id == served.trace_id
         assert span.links[0].span_id == served.span_id
+    # The wait is from admission, before tokenising, until the model begins.
+    assert served.start_time_unix_nano < batch["queue"].start_time_unix_nano < batch["tokenise"].start_time_unix_nano
+    assert batch["tokenise"].end_time_unix_nano < batch["queue"].end_time_unix_nano
+    assert batch["queue"].end_time_unix_nano <= batch["infer"].start_time_unix_nano
     refused = next(s for s in ours if s.name == rank and attributes(s)["rpc.response.status_code"] != "OK")
     # By the conventions, what a caller did wrong is no error of the server.
     assert attributes(refused) == {
@@ -148,6 +153,40 @@ def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, st
     said = "".join(process.lines) + metrics + "".join(str(s) for s in ours) + str(receiver.measured.requests)
     for secret in SECRETS:
         assert secret not in said
+
+
+def test_a_guards_change_is_in_the_trace_of_the_reports(receiver, start_process, wait_until):
+    """The guard decides after the reports were answered: its change has a span of its own, linked to their call."""
+    process = start_process(
+        environment={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+    )
+    trace_id = "c" * 32
+    bad = [completion(f"{SECRETS[1]}{n}", float(n), 1000 - n, "tiny@1.0.0") for n in range(600)]
+    with grpc.insecure_channel(process.target) as channel:
+        completion_stub(channel).ReportCompletions(
+            completion_pb2.ReportCompletionsRequest(model="llm", completions=bad),
+            timeout=10,
+            metadata=(("traceparent", f"00-{trace_id}-b7ad6b7169203331-01"),),
+        )
+    wait_until(lambda: any(s.name == "guard" for s in receiver.spans("rankd")), what="the guard's span")
+    assert process.terminate() == 0
+    ours = receiver.spans("rankd")
+    call = next(s for s in ours if s.name.endswith("/ReportCompletions"))
+    change = next(s for s in ours if s.name == "guard")
+    assert change.trace_id.hex() == trace_id
+    assert [link.span_id for link in change.links] == [call.span_id]
+    (event,) = change.events
+    assert event.name == "guard_changed"
+    assert attributes(event) == {
+        "model": "llm", "ranker_version": "tiny@1.0.0", "from": "warming_up", "to": "fallback", "reason": "quality",
+    }  # fmt: skip
+    said = "".join(process.lines)
+    assert f'"trace_id": "{trace_id}"' in next(line for line in process.lines if "guard_changed" in line)
+    assert "ended span" not in said
+    assert SECRETS[1] not in said + str(ours)
 
 
 def test_the_standard_sampler_is_obeyed(receiver, start_process):

@@ -4,6 +4,7 @@ import queue as queues
 
 import grpc
 import pytest
+from make_artifact import make_artifact
 from rankd_client.v1 import prediction_pb2 as pb
 from rankd_client.v1 import rank_pb2
 from wire import T0, details, ids, item, rank_stub, request
@@ -24,9 +25,11 @@ def test_shortest_expected_first(stub):
     assert [i.index for i in answer.items] == [1, 2, 0]
     keys = [i.serving_key for i in answer.items]
     assert keys == sorted(keys)
-    assert all(
-        i.prediction.ranker_version == VERSION and i.prediction.HasField("p90_token_count") for i in answer.items
-    )
+    for i in answer.items:
+        assert i.prediction.ranker_version == VERSION
+        # By the manifest's calibration (make_artifact.py).
+        assert i.prediction.p50_token_count == pytest.approx(0.8 * i.prediction.expected_token_count)
+        assert i.prediction.p90_token_count == pytest.approx(2 * i.prediction.expected_token_count)
     assert (answer.policy, answer.reason, answer.unscored_count) == (pb.POLICY_DUE, 0, 0)
 
 
@@ -88,6 +91,25 @@ def test_predictions_of_another_ranker(stub):
     assert answer.reason == pb.FALLBACK_REASON_NEEDS_PROMPT
 
 
+def test_the_longest_believable_expectation_is_taken(stub):
+    """limits.max_token_count is a length that may be echoed; test_bad_input has the first that may not."""
+    longest = pb.Prediction(score=1.0, ranker_version=VERSION, expected_token_count=10_000_000)
+    assert stub.Rank(request(item("a", prediction=longest)), timeout=5).items[0].prediction == longest
+
+
+def test_scores_of_two_rankers_are_not_compared(start_daemon, tmp_path):
+    """SCORE compares expected lengths where predictions come from two rankers; one without stands in the middle."""
+    daemon = start_daemon(ranker=make_artifact(tmp_path / "r", calibration=False))
+    old = [
+        item(name, prediction=pb.Prediction(score=score, ranker_version="old@0.1", expected_token_count=tokens))
+        for name, score, tokens in (("old-long", -9.0, 80.0), ("old-short", 9.0, 20.0))
+    ]
+    with daemon.channel() as channel:
+        answer = rank_stub(channel).Rank(request(*old, item("new", "long"), policy=pb.POLICY_SCORE), timeout=5)
+    assert ids(answer) == ["old-short", "new", "old-long"]
+    assert (answer.policy, answer.reason) == (pb.POLICY_SCORE, 0)
+
+
 def test_an_unscored_item_is_of_average_length(stub):
     """In a partly scored queue, what has no score is placed as a request of average length, by arrival."""
     answer = stub.Rank(
@@ -118,8 +140,10 @@ def test_equal_requests_go_by_arrival_then_id(stub):
 
 
 def test_an_empty_queue_has_an_empty_order(stub):
-    """No items: an answer without items."""
-    assert ids(stub.Rank(request(), timeout=5)) == []
+    """No items: an answer without items, and nothing that it would have fallen back from."""
+    for policy in (pb.POLICY_DUE, pb.POLICY_SCORE):
+        answer = stub.Rank(request(policy=policy), timeout=5)
+        assert (ids(answer), answer.policy, answer.reason) == ([], policy, 0)
 
 
 def test_arrivals_in_the_future_count_as_now(stub):
@@ -142,6 +166,10 @@ def test_arrivals_in_the_future_count_as_now(stub):
         (request(item("a", prediction=pb.Prediction(score=float("inf")))), "items[0].prediction.score"),
         (
             request(item("a", prediction=pb.Prediction(score=1, expected_token_count=-1))),
+            "items[0].prediction.expected_token_count",
+        ),
+        (
+            request(item("a", prediction=pb.Prediction(score=1, expected_token_count=10_000_001))),
             "items[0].prediction.expected_token_count",
         ),
         (rank_pb2.RankRequest(items=[item("a")], now={"seconds": 2**60}), "now"),
@@ -169,10 +197,12 @@ def test_a_ranker_that_is_not_loaded_is_not_found(stub):
 
 
 def test_item_limit_is_a_setting(start_daemon):
-    """More items than limits.max_items: an error that names setting and remedy."""
+    """As many as limits.max_items are taken; one more is an error that names setting and remedy."""
     small = start_daemon(limits={"max_items": 3})
-    with small.channel() as channel, pytest.raises(grpc.RpcError) as raised:
-        rank_stub(channel).Rank(request(*(item(str(i)) for i in range(4))), timeout=5)
+    with small.channel() as channel:
+        assert len(rank_stub(channel).Rank(request(*(item(str(i)) for i in range(3))), timeout=5).items) == 3
+        with pytest.raises(grpc.RpcError) as raised:
+            rank_stub(channel).Rank(request(*(item(str(i)) for i in range(4))), timeout=5)
     assert "limits.max_items = 3" in raised.value.details()
 
 

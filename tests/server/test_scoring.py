@@ -3,12 +3,14 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import grpc
 import pytest
 from make_artifact import make_artifact
 from rankd_client.v1 import prediction_pb2 as pb
-from wire import ids, item, rank_stub, request
+from rankd_client.v1 import quality_pb2
+from wire import ids, item, quality_stub, rank_stub, request
 
 from rankd.errors import InferenceError
 
@@ -63,6 +65,30 @@ def test_too_late_is_fcfs_and_then_ranked(gated, wait_until):
         ranked = rank_stub(channel).Rank(queue, timeout=5)
     assert ids(ranked) == ["b", "a"]
     assert gate.prompts_read == read == 2
+
+
+def test_the_wait_for_the_model_is_measured(gated, wait_until):
+    """Stage `queue` is the time from admission until the model begins, behind the batch before it; once per batch."""
+    daemon, gate = gated
+    gate.open.clear()
+    with daemon.channel() as channel, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(rank_stub(channel).Rank, request(item("a", "w1")), timeout=10)
+        wait_until(lambda: gate.batches == [1])
+        began = time.monotonic()
+        second = pool.submit(rank_stub(channel).Rank, request(item("b", "w2"), item("c", "w3")), timeout=10)
+        wait_until(lambda: daemon.scorer.queued_prompts == 3)
+        time.sleep(0.3)
+        gate.open.set()
+        assert (first.result().unscored_count, second.result().unscored_count) == (0, 0)
+        most = time.monotonic() - began
+    page = urlopen(daemon.http + "/metrics").read().decode().splitlines()
+    name = "rankd_stage_duration_seconds"
+    waited, batches = (
+        float(next(x for x in page if x.startswith(f"{name}_{kind}") and 'stage="queue"' in x).split()[-1])
+        for kind in ("sum", "count")
+    )
+    assert batches == len(gate.batches)
+    assert 0.3 <= waited < most + 0.1 * batches
 
 
 def test_what_cannot_be_read_in_time_is_not_waited_for(gated, wait_until):
@@ -188,6 +214,8 @@ def test_guard_stops_ranking_with_a_failing_model_and_returns(start_daemon, wait
         wait_until(lambda: ask(channel) and not daemon.app.monitor.trust("", "tiny@1.0.0").ranks)
         answer = ask(channel)
         assert (answer.policy, answer.reason) == (pb.POLICY_FCFS, pb.FALLBACK_REASON_RANKER_UNAVAILABLE)
+        (told,) = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=5).policies
+        assert (told.policy, told.reason) == (answer.policy, answer.reason)
         gate.fail = False
         wait_until(lambda: ask(channel).policy == pb.POLICY_DUE)
         assert ids(ask(channel)) == ["b", "a"]

@@ -224,8 +224,9 @@ choose it: the number of values is bounded by `quality.max_windows`. Methods tha
 {spans}
 The attributes of call spans are `rpc.system.name`, `rpc.method`, `rpc.response.status_code` and, where the daemon is
 at fault (`UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`), `error.type`. What
-a caller did wrong, or cancelled, is no error of the server. A guard's change is a span event too. Of an exception,
-spans and logs tell the type and never the text.
+a caller did wrong, or cancelled, is no error of the server. A guard's change has a span of its own, `guard`: it is
+decided after the call that brought the evidence was answered. Of an exception, spans and logs tell the type and never
+the text.
 
 ## Log events
 
