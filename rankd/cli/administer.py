@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 
 from rankd_client import RankdUnavailableError
 from rankd_client.admin import AdminClient, RankdRefusedError
 
 from rankd.cli.connection import tls_of
+from rankd.cli.terminal import complain
 
 DONE, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
 
@@ -20,12 +20,11 @@ def administer(arguments: argparse.Namespace, verb: Callable[[AdminClient, argpa
         with AdminClient(arguments.admin, tls=tls_of(arguments)) as client:
             return verb(client, arguments)
     except RankdUnavailableError as error:
-        print(
-            f"rankd: {arguments.admin} does not answer ({error}). Is the daemon running, and its admin listener on? "
-            "Name it with --admin.",
-            file=sys.stderr,
+        complain(
+            f"{arguments.admin} does not answer ({error}). Is the daemon running, and its admin listener on? "
+            "Name it with --admin."
         )
         return UNREACHABLE
     except RankdRefusedError as error:
-        print(f"rankd: {error}", file=sys.stderr)
+        complain(str(error))
         return BAD_INPUT

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from rankd.cli.evaluate_flags import DEFAULT_HTML
+from rankd.cli.terminal import Console, output
 from rankd.quality.report import Bounded
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
             on_progress=_on(bar),
         )
     if arguments.json:
-        print(json.dumps(_as_json(evaluation, dataset), ensure_ascii=False))
+        print(json.dumps(_as_json(evaluation, dataset)))
     else:
-        Console(width=None if sys.stdout.isatty() else 110).print(view(evaluation))
+        output(110).print(view(evaluation))
     html = arguments.html or (None if arguments.json or arguments.no_html else DEFAULT_HTML)
     if html is not None:
         write_page(evaluation, html)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,13 +13,13 @@ from typing import Any
 from rankd_client import RankdUnavailableError
 from rankd_client.admin import AdminClient, Judgement, JudgeOptions, LoadedRanker, RankdRefusedError, ShadowState
 from rankd_client.types import Estimate
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rankd.artifact import load_artifact
 from rankd.cli.administer import DONE, REFUSED, administer
 from rankd.cli.install import install
+from rankd.cli.terminal import Console, output
 from rankd.errors import ConfigError
 
 _EVIDENCE = {"log": "completion_log", "shadow": "shadow_scores", None: None}
@@ -132,7 +131,7 @@ def _tell(
     if arguments.json:
         print(json.dumps(as_json(judgement, version, promoted=promoted, before=before)))
         return
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = output(120)
     if judgement is not None:
         console.print(figures(judgement))
         console.print(basis(judgement))

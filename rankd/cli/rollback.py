@@ -8,6 +8,7 @@ import json
 from rankd_client.admin import AdminClient
 
 from rankd.cli.administer import DONE, administer
+from rankd.printable import printable
 
 
 def roll_back(arguments: argparse.Namespace) -> int:
@@ -25,5 +26,5 @@ def _roll_back(client: AdminClient, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"in_service": now, "previous": before}))
     else:
-        print(f"{now} is in service again, {before} is not. `rankd rollback` takes this back.")
+        print(printable(f"{now} is in service again, {before} is not. `rankd rollback` takes this back."))
     return DONE

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from rankd.artifact import MANIFEST
+from rankd.cli.terminal import Console
 from rankd.cli.train_flags import command_of, options_of, truncation_of
 from rankd.cli.train_view import TrainingView
 from rankd.errors import ConfigError

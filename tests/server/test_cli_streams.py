@@ -65,6 +65,32 @@ def test_what_a_server_says_is_escaped(prompts):
     assert "\x1b" not in err
 
 
+def test_names_in_data_are_shown_as_they_are(tiny, tmp_path):
+    """So are the models of a log that `rankd evaluate` breaks its verdict down by."""
+    names = ["[/x]", "[bold]x[/bold]", "\x1b[2Jx", "é"]
+    rows = [
+        {
+            "prompt": f"{'long ' * (n % 5)}w{n}",
+            "model": name,
+            "output_tokens": 10 * (n % 5) + n,
+            "finish_reason": "stop",
+        }
+        for name in names
+        for n in range(40)
+    ]
+    file = tmp_path / "log.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = f"{RANKD} evaluate --ranker {tiny} --data {file}"
+    code, out, err = shell(f"{command} --no-html")
+    assert code == 0, err
+    for name in names:
+        assert name.replace("\x1b", r"\x1b") in out
+    assert "\x1b" not in out + err
+    code, out, err = shell(f"{command} --json", PYTHONIOENCODING="ascii")
+    assert code == 0, err
+    assert {"[/x]", "é"} <= {model["name"] for model in json.loads(out)["models"]}
+
+
 @pytest.mark.parametrize(
     ("request_id", "words"),
     [("x" * 300, "line 2: request_id has 300 bytes, at most 256"), ("\ud800", "line 2: request_id must be Unicode")],
