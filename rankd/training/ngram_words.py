@@ -36,7 +36,7 @@ class Words:
 
 
 def chinese_characters() -> list[str]:
-    """The characters of GB 2312 and the frequent ones of Big5: simplified and traditional, about 10,000."""
+    """The characters of GB 2312 and the frequent ones of Big5: simplified and traditional, 8,836 in all."""
     found: dict[str, None] = {}
     for codec, first_row, last_row, cells in (
         ("gb2312", 0xB0, 0xF7, range(0xA1, 0xFF)),

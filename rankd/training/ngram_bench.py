@@ -1,0 +1,88 @@
+"""``python -m rankd.training.ngram_bench``: what the n-gram tier is worth beside the bundled encoder, as a table.
+
+Trains on four fifths of a file's prompts (a tenth of them to choose the epoch by), judges on the rest, a row per seed;
+then measures tokenising and scoring together, in seconds of one core, so that other work on the machine matters less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd.artifact import default_ranker_path, load_artifact
+from rankd.training.bases import NGRAM, load_base
+from rankd.training.dataset import Row, read_dataset, split
+from rankd.training.export import export
+from rankd.training.fit import fit
+from rankd.training.judged import judge
+from rankd.training.options import FitOptions, Loss
+from rankd.training.scoring import OfflineRanker
+
+_REPEATS = 3
+
+
+def train(rows: Sequence[Row], out: Path, *, seed: int, loss: Loss, threads: int) -> tuple[float, float]:
+    """Train and export to ``out``; returns seconds and seconds of CPU, from rows to weights."""
+    kept, valid = split(rows, 0.1, seed)
+    base = load_base(NGRAM)
+    options = FitOptions(loss=loss, recipe=base.recipe, seed=seed, threads=threads)
+    began, worked = time.perf_counter(), time.process_time()
+    fitted = fit(base, kept, valid, options)
+    taken = time.perf_counter() - began, time.process_time() - worked
+    export(fitted, out, name=NGRAM, version="0", precision="fp32", calibration_rows=valid, data="bench", licence="none")
+    return taken
+
+
+def rate(ranker: OfflineRanker, prompts: Sequence[str]) -> float:
+    """Prompts per second of one core, text to score; the best of some runs."""
+    return max(len(prompts) / _seconds(lambda: ranker.scores(prompts)) for _ in range(_REPEATS))
+
+
+def _seconds(work: Callable[[], NDArray[np.float64]]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def main() -> int:
+    """Print a table of the seeds and a line of speeds."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True, help="a file of rows, or a directory of files")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--loss", choices=["listmle", "pairwise", "lognormal"], default="pairwise")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--encoder", type=Path, default=default_ranker_path(), help="default: the bundled one")
+    parser.add_argument("--prompts", type=int, default=2000, help="to measure speed on; the encoder gets a quarter")
+    arguments = parser.parse_args()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core, as the comparison says
+    rows = read_dataset([arguments.data]).rows
+    print("| seed | rows | tau-b | realised gain | seconds | CPU seconds |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as place:
+        for seed in range(arguments.seeds):
+            learned, rest = split(rows, 0.2, seed)
+            out = Path(place) / str(seed)
+            seconds, worked = train(learned, out, seed=seed, loss=arguments.loss, threads=arguments.threads)
+            ranker = OfflineRanker(load_artifact(out))
+            for one in judge(ranker.scores, rest):
+                figures = f"{one.tau:.4f} | {one.gain:.4f} | {seconds:.1f} | {worked:.1f}"
+                print(f"| {seed} | {len(learned)} | {figures} |", flush=True)
+        prompts = [r.prompt for r in rows[: arguments.prompts]]
+        ours = rate(ranker, prompts)
+        theirs = rate(OfflineRanker(load_artifact(arguments.encoder)), prompts[: len(prompts) // 4])
+        size = sum(f.stat().st_size for f in out.iterdir())
+    print(
+        f"\nprompts/s of one core: ngram {ours:,.0f}, encoder {theirs:,.0f}: {ours / theirs:.1f} times; {size:,} bytes"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The n-gram tier: its graph says what its module says, on anything that can be fed; its hashes; its words."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from rankd.tokenise import Truncation
+from rankd.training.canonical import to_bytes
+from rankd.training.check import onnx_runner, torch_runner
+from rankd.training.ngram import NgramBase, NgramRanker, Sizes, to_onnx
+from rankd.training.ngram_model import hash_pairs, hash_places
+from rankd.training.ngram_words import Words, chinese_characters
+
+TOKENS = 500
+SIZES = Sizes(dimensions=16, windows=24, hidden=8, pair_buckets=997, head_buckets=211)
+
+
+def make_words(tokens=TOKENS, dimensions=16):
+    random = np.random.default_rng(1)
+    table = random.integers(-127, 128, (tokens, dimensions)).astype(np.int8)
+    table[0] = 0
+    return Words(table, random.uniform(0.001, 0.01, dimensions).astype(np.float32))
+
+
+def make_module(*, seed=0, spread=False, sizes=SIZES):
+    """A module in which every weight matters, also those that start from zero."""
+    module = NgramRanker(make_words(), sizes, seed, spread=spread).eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed + 1)
+        for weights in (module.singles, module.pairs, module.heads, module.straight.weight):
+            weights.normal_()
+    return module
+
+
+def make_batch(batch, tokens, seed=0):
+    """Random ids under a random mask; what is masked is anything but zero."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, tokens + 1, batch)
+    mask = (np.arange(tokens)[None, :] < lengths[:, None]).astype(np.int64)
+    return random.integers(1, TOKENS, (batch, tokens)), mask
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 3), (2, 6), (4, 7), (5, 8), (16, 40), (2, 256)])
+@pytest.mark.parametrize("spread", [False, True])
+def test_the_graph_is_the_module(shape, spread):
+    """Onnxruntime gives PyTorch's scores for batches of every shape, with padding, with and without a spread."""
+    module = make_module(spread=spread)
+    ids, mask = make_batch(*shape)
+    served = onnx_runner(to_bytes(to_onnx(module)))(ids, mask)
+    learned = torch_runner(module)(ids, mask)
+    assert np.abs(learned).max() > 0.1
+    np.testing.assert_allclose(served, learned, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("bias", "low", "high"), [(-1e3, 0.049, 0.05), (0.0, 0.05, 4.5), (1e3, 4.4, 4.5)])
+def test_the_spread_is_served(bias, low, high):
+    """The second output is the module's spread, within the bounds that training keeps it in."""
+    module = make_module(spread=True)
+    with torch.no_grad():
+        module.straight.weight[1] /= 10
+        module.top.bias[1] += bias
+    ids, mask = make_batch(64, 12)
+    session = onnxruntime.InferenceSession(to_bytes(to_onnx(module)), providers=["CPUExecutionProvider"])
+    spread = session.run(["spread"], {"input_ids": ids, "attention_mask": mask})[0]
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()
+    np.testing.assert_allclose(spread, expected, rtol=1e-3)
+    assert low <= spread.min() <= spread.max() <= high
+
+
+def test_neighbours_and_padding_change_nothing():
+    """A prompt's score is the same alone, among others, and behind padding of any kind."""
+    module = make_module()
+    run = onnx_runner(to_bytes(to_onnx(module)))
+    ids, mask = make_batch(12, 20)
+    together = run(ids, mask)
+    alone = np.concatenate([run(ids[i : i + 1, :n], mask[i : i + 1, :n]) for i, n in enumerate(mask.sum(axis=1))])
+    wide = run(np.pad(ids, ((0, 0), (0, 9)), constant_values=7), np.pad(mask, ((0, 0), (0, 9))))
+    np.testing.assert_allclose(alone, together, atol=2e-5)
+    np.testing.assert_allclose(wide, together, atol=2e-5)
+    assert np.ptp(together) > 1
+
+
+def test_nothing_to_read_is_a_score_too():
+    """A row whose mask is empty, which no tokenizer makes, gives a finite score."""
+    run = onnx_runner(to_bytes(to_onnx(make_module())))
+    assert np.isfinite(run(np.zeros((1, 1), dtype=np.int64), np.zeros((1, 1), dtype=np.int64))).all()
+
+
+def test_order_counts():
+    """Pairs, windows and places at the start tell the same words in another order apart."""
+    module = make_module()
+    ids = np.array([[5, 9, 30, 31, 8], [30, 9, 5, 31, 8]])
+    first, second = torch_runner(module)(ids, np.ones_like(ids))
+    assert abs(first - second) > 0.1
+
+
+def test_the_same_weights_make_the_same_bytes():
+    """Export reproduces bit for bit, and other weights make other bytes."""
+    assert to_bytes(to_onnx(make_module())) == to_bytes(to_onnx(make_module()))
+    assert to_bytes(to_onnx(make_module())) != to_bytes(to_onnx(make_module(seed=3)))
+
+
+def test_only_plain_operators():
+    """The graph needs nothing but ONNX's own operators, all of which CUDA has too."""
+    model = to_onnx(make_module(spread=True))
+    onnx.checker.check_model(model, full_check=True)
+    assert {n.domain for n in model.graph.node} == {""}
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
+
+
+@pytest.mark.parametrize("buckets", [997, 131_071])
+def test_pairs_collide_as_rarely_as_chance_has_it(buckets):
+    """Distinct pairs of real vocabulary size fill the buckets evenly: no more is shared than by a perfect hash."""
+    random = np.random.default_rng(0)
+    pairs = np.unique(random.integers(0, 40_000, (20_000, 2)), axis=0)
+    # Neighbouring ids and repeated firsts are what a weak hash stumbles over.
+    near = np.stack(np.meshgrid(np.arange(1000, 1100), np.arange(2000, 2200)), axis=-1).reshape(-1, 2)
+    for some in (pairs, near):
+        found = hash_pairs(torch.from_numpy(some[:, 0]), torch.from_numpy(some[:, 1]), buckets).numpy()
+        assert found.min() >= 0
+        assert found.max() < buckets
+        used = len(np.unique(found))
+        expected = buckets * (1 - (1 - 1 / buckets) ** len(some))
+        assert used > 0.97 * expected
+
+
+def test_hashes_do_not_overflow():
+    """With the largest ids that a tokenizer may have, int64 gives what Python's integers give."""
+    largest = 2**20 - 1
+    ids = torch.full((1, 7), largest)
+    assert hash_pairs(ids, ids, 131_071)[0, 0] == (largest * 1_000_003 + largest * 8_264_719 + 12_345) % 131_071
+    assert hash_places(ids, 16_381)[0].tolist() == [(largest * 1_000_003 + i * 7_919) % 16_381 for i in range(7)]
+
+
+def test_dropout_repeats():
+    """In training the same batch meets the same dropout, whatever was drawn before; another batch another one."""
+    module = make_module().train()
+    ids, mask = (torch.from_numpy(a) for a in make_batch(8, 10))
+    first = module(ids, mask)
+    torch.rand(100)
+    assert torch.equal(module(ids, mask), first)
+    assert not torch.equal(module(ids[:4], mask[:4]), first[:4])
+    assert not torch.equal(module.eval()(ids, mask), first)
+
+
+def test_chinese_is_read():
+    """Characters that MiniLM does not know get tokens of their own; what it knows keeps its ids."""
+    base = NgramBase(Truncation(128, 64, 64))
+    encode = base.tokenizer.encode
+    unknown = base.tokenizer.token_to_id("[UNK]")
+    assert unknown not in encode("请写一篇关于气候变化的长文章。").ids
+    assert unknown not in encode("請寫一篇關於氣候變化的長文章。").ids
+    assert encode("hello world").ids == [101, 7592, 2088, 102]
+    assert len(set(chinese_characters())) == len(chinese_characters()) > 8_500
+    module = base.module(0)
+    assert len(module.singles) == base.tokenizer.get_vocab_size()
+    assert np.isfinite(module.words.numpy()).all()
+
+
+def test_words_that_are_alike_are_near():
+    """The vectors keep what MiniLM knows: numbers are nearer to numbers than to verbs."""
+    base = NgramBase(Truncation(128, 64, 64))
+    vectors = base.module(0).words
+
+    def likeness(a, b):
+        one, other = (vectors[base.tokenizer.token_to_id(w)] for w in (a, b))
+        return float(torch.cosine_similarity(one, other, dim=0))
+
+    assert likeness("seven", "eight") > likeness("seven", "running") + 0.2
+    assert likeness("write", "writing") > likeness("write", "germany") + 0.2
