@@ -1,5 +1,6 @@
 """What the README promises, executed."""
 
+import json
 import os
 import re
 import subprocess
@@ -51,6 +52,29 @@ def test_shell_examples_run(bundled, tmp_path):
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"position"')]
     assert len(lines) == 3
     assert '"request_id": "2"' in lines[-1], "the essay is expected to be the longest"
+
+
+def test_a_ranker_of_ones_own(tmp_path):
+    """A log becomes a ranker, and a verdict on rows it has not seen, by the two commands of the README."""
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd train" in b]
+    asks = (("Tell a long, detailed story about {}.", 400), ("What is {}? Answer in one word.", 4))
+    for name, numbers in (("log", range(300)), ("other", range(300, 400))):
+        rows = [{"prompt": ask.format(n), "output_token_count": size + n % 7} for n in numbers for ask, size in asks]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-euc", block.replace(".venv/bin/rankd", f"{sys.executable} -m rankd")],
+        capture_output=True, text=True, timeout=200, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (verdict["rows"], verdict["realised_gain"] > 0.9) == (200, True)
+
+
+def test_benchmarks_are_written_down():
+    """The figures have a command, a machine and a date beside them."""
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert "rankd bench" in text
+    assert re.search(r"20\d\d-\d\d-\d\d", text)
 
 
 def test_figures_of_the_bundled_ranker_are_those_of_its_manifest():
