@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 DATA ?= ../shared/data/lengths
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check unit test-lowest bench soak format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest bench soak format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -34,6 +34,8 @@ $(VENV)/.trainable: $(VENV)/.installed
 	@touch $@
 
 run: setup ## serve the bundled ranker on 127.0.0.1:50051
+# On a terminal the daemon says so itself, when it is ready; elsewhere it writes JSON lines and nothing else.
+	@[ -t 2 ] || printf '%s\n' 'Once it has started, in a second terminal:' '  $(BIN)/rankd rank prompts.txt' '  $(BIN)/rankd status --watch'
 	$(BIN)/rankd serve
 
 test: check unit ## everything that CI checks
@@ -65,6 +67,12 @@ protos-check: $(PROTOC_PYTHON) $(VENV)/buf/node_modules/.bin/buf
 	cd protos && ../$(VENV)/buf/node_modules/.bin/buf lint && ../$(VENV)/buf/node_modules/.bin/buf format --diff --exit-code
 	rm -rf $(VENV)/stubs && protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(VENV))/stubs
 	diff -r -x __pycache__ $(VENV)/stubs $(STUBS)
+
+protos-breaking: $(VENV)/buf/node_modules/.bin/buf ## what would break clients of the last tag, or of the commit before
+	@base=$$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse --quiet --verify HEAD~1) || \
+		{ echo 'there is no earlier revision to compare with'; exit 0; }; \
+	echo "comparing with $$base"; \
+	cd protos && ../$(VENV)/buf/node_modules/.bin/buf breaking --against "$$(git rev-parse --git-common-dir)#ref=$$base,subdir=protos"
 
 $(VENV)/buf/node_modules/.bin/buf: $(VENV)/.installed
 	@command -v npm >/dev/null || { echo 'buf comes from npm: install Node.js, or run `make unit lint types imports` instead' >&2; exit 1; }

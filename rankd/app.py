@@ -15,6 +15,7 @@ import structlog
 from rankd.artifact import default_ranker_path
 from rankd.completion_log import open_log
 from rankd.config import Settings
+from rankd.hint import what_next
 from rankd.judge import Judge
 from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
@@ -223,7 +224,8 @@ async def run(settings: Settings) -> int:
     await app.start()
     gc.freeze()
     if sys.stderr.isatty():
-        _say_what_next(app)
+        host = settings.listen.rpartition(":")[0]
+        sys.stderr.write(what_next(f"{host}:{app.public.port}", app.http.port if app.http else None))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -233,14 +235,3 @@ async def run(settings: Settings) -> int:
         loop.remove_signal_handler(name)
     await app.stop()
     return 0
-
-
-def _say_what_next(app: App) -> None:
-    target = "" if app.public.port == 50051 else f" --target 127.0.0.1:{app.public.port}"
-    sys.stderr.write(
-        "\nrankd is ready. In a second terminal:\n"
-        f"  .venv/bin/rankd rank prompts.txt{target}     order a file of prompts, one per line\n"
-        f"  .venv/bin/rankd status --watch{target}       follow ranker, guard and quality\n"
-        + (f"  http://127.0.0.1:{app.http.port}/              metrics and health\n" if app.http else "")
-        + "Ctrl-C stops it.\n\n"
-    )

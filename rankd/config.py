@@ -233,5 +233,12 @@ def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
         if _is_section(kind):
             rows += _walk(kind, f"{prefix}{name}.")
         else:
-            rows.append((prefix + name, str(field.default), field.description or ""))
+            rows.append((prefix + name, _shown(field.default), field.description or ""))
     return rows
+
+
+def _shown(default: Any) -> str:
+    """A default as it would be set by a variable; empty where there is none."""
+    if default is None or default == ():
+        return ""
+    return json.dumps(default) if isinstance(default, tuple) else str(default)

@@ -72,7 +72,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     service = report.service
     head = Table.grid(padding=(0, 2))
     head.add_row("ranker", Text(printable(f"{service.ranker_version} on {service.provider}"), style="bold"))
-    up = time.strftime("%H:%M:%S", time.gmtime(max(0.0, time.time() - service.started_at)))
+    up = _lasting(time.time() - service.started_at)
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
     for policy in report.policies:
         why = f" ({policy.reason})" if policy.reason else ""
@@ -95,11 +95,7 @@ def _quality(q: ModelQuality) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     style = {"ranked": "green", "fallback": "red"}.get(q.guard.mode, "yellow")
     ranking = "ranks" if q.guard.ranking else "arrival order"
-    pinned = (
-        f", pinned until {time.strftime('%H:%M:%S', time.gmtime(q.guard.pinned_until))} UTC"
-        if q.guard.pinned_until
-        else ""
-    )
+    pinned = f", pinned until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
     table.add_row("")
     state = printable(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})")
     table.add_row(_named("guard", q.model), Text(state, style=style))
@@ -118,6 +114,19 @@ def _bounded(estimate: Estimate | None, note: str) -> str:
         return "not enough completions yet"
     bar = "█" * round(max(0.0, min(1.0, estimate.value)) * _BAR)
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}) {bar:░<{_BAR}} {note}"
+
+
+def _lasting(seconds: float) -> str:
+    """Hours, minutes and seconds, behind whole days where there are any."""
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return (f"{days} d " if days else "") + f"{hour:02}:{minute:02}:{second:02}"
+
+
+def _utc(at: float) -> str:
+    """A time with its date: pins last up to a week."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def _named(label: str, model: str) -> str:

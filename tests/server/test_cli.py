@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -114,6 +115,9 @@ def test_settings_are_listed():
     assert code == 0
     assert "scoring.max_queued_prompts = 16384" in out
     assert "[RANKD_SCORING__MAX_QUEUED_PROMPTS]" in out
+    for name in ("ranker", "quality.models", "completion_log.directory", "tls.certificate"):
+        assert f"\n{name} = (none)\n" in out
+    assert not re.search(r" = (None|\(\)|)$", out, re.MULTILINE)
 
 
 def test_bench_runs(tiny, tmp_path):

@@ -1,0 +1,51 @@
+"""The packages as they are built: what a user of a wheel or an sdist gets."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DAEMON, CLIENT = ROOT, ROOT / "clients" / "python"
+
+
+@pytest.fixture(scope="module", params=[DAEMON, CLIENT], ids=["rankd", "rankd-client"])
+def built(request, tmp_path_factory):
+    """The project's directory, and the names in its wheel and its sdist without the leading name of the release."""
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(out)], cwd=request.param, check=True, capture_output=True
+    )
+    (wheel,), (sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        in_wheel = set(archive.namelist())
+    with tarfile.open(sdist) as archive:
+        in_sdist = {name.partition("/")[2] for name in archive.getnames()}
+    return request.param, in_wheel, in_sdist
+
+
+def test_types_and_licence_are_in_every_package(built):
+    """Type checkers see the types, and the licence's text comes along, as it asks for."""
+    project, wheel, sdist = built
+    package = "rankd" if project == DAEMON else "rankd_client"
+    assert f"{package}/py.typed" in wheel
+    assert any(re.fullmatch(r"[^/]+\.dist-info/licenses/LICENSE", name) for name in wheel)
+    assert {"LICENSE", "README.md", "pyproject.toml", f"{package}/__init__.py"} <= sdist
+    assert (project / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_nothing_else_is_in_them(built):
+    """The daemon's sdist has the daemon and its protocol, not other READMEs and licences of the repository."""
+    project, wheel, sdist = built
+    if project == DAEMON:
+        assert any(name.startswith("rankd/rankers/") and name.endswith("model.onnx") for name in wheel)
+        assert "protos/rankd/v1/rank.proto" in sdist
+    assert {name.partition("/")[0] for name in sdist} <= {
+        "rankd", "protos", "rankd_client", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO",
+        ".gitignore",
+    }  # fmt: skip
+    assert not [name for name in wheel | sdist if "__pycache__" in name or name.endswith(".pyc")]
