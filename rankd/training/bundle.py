@@ -27,11 +27,13 @@ from rankd.training.dataset import Row, split
 from rankd.training.export import Precision, export
 from rankd.training.fit import fit
 from rankd.training.judged import judge, measurements
-from rankd.training.options import FitOptions, Progress
+from rankd.training.options import FitOptions, Loss, Progress
 from rankd.training.scoring import OfflineRanker
-from rankd.training.sources import BENCHMARK_ONLY, SHIPPABLE, read_source, training_rows
+from rankd.training.sources import BENCHMARK_ONLY, SHIPPABLE, drawn, read_source, training_rows
 
 VALID_SHARE = 0.06
+JUDGED_PROMPTS = 3000
+"""Most prompts of a source that a ranker is judged on."""
 NOT_ENGLISH = ("cello_zh", "logickor_ko")
 MEASURED_TAU_IS = (
     "measured_tau is the median over the English data sets that the ranker was not trained on, each counting once "
@@ -50,16 +52,18 @@ class Bundled:
     precision: Precision
     largest: int
     """Bytes of the directory, at most."""
+    loss: Loss = "listmle"
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the base's own recipe."""
 
     def options(self, own: Recipe, *, seed: int, threads: int) -> FitOptions:
         """How it is trained."""
-        return FitOptions(recipe=replace(own, **self.recipe), seed=seed, threads=threads, bf16=has_bf16())
+        recipe = replace(own, **self.recipe)
+        return FitOptions(loss=self.loss, recipe=recipe, seed=seed, threads=threads, bf16=has_bf16())
 
 
 BUNDLED = (
-    Bundled("minilm-l6", "minilm", "int8", 25_000_000, {"epochs": 2, "lr": 2e-4}),
+    Bundled("minilm-l6", "minilm", "int8", 25_000_000, "pairwise", {"epochs": 2, "lr": 2e-4}),
     Bundled("ngram", "ngram", "fp32", 8_000_000),
 )
 
@@ -72,7 +76,7 @@ def main() -> int:
     parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="default: all")
     parser.add_argument("--version", default="1.0.0", help="default: 1.0.0")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="default: 1; others give other weights")
     parser.add_argument("--work", type=Path, help="where checkpoints are kept, to go on after a kill")
     arguments = parser.parse_args()
     rows = training_rows(arguments.data, seed=arguments.seed)
@@ -136,7 +140,7 @@ def _describe(out: Path, data: Path) -> None:
     ranker = OfflineRanker(load_artifact(out))
     judged = []
     for source in (*BENCHMARK_ONLY, *SHIPPABLE):
-        judged += judge(ranker.scores, read_source(source, data))
+        judged += judge(ranker.scores, drawn(read_source(source, data), JUDGED_PROMPTS))
         print(f"judged on {source.name}", file=sys.stderr, flush=True)
     fields: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     fields["measurements"] = measured = measurements(judged, {s.name: True for s in SHIPPABLE})

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rankd.artifact import load_artifact
 from rankd.training.baseline import tfidf_ridge
 from rankd.training.bases import load_base
-from rankd.training.bundle import BUNDLED, Bundled
+from rankd.training.bundle import BUNDLED, JUDGED_PROMPTS, Bundled
 from rankd.training.check import scores_of, torch_runner
 from rankd.training.dataset import Row, split
 from rankd.training.fit import fit
@@ -26,7 +26,7 @@ from rankd.training.judged import Score, judge, medians
 from rankd.training.lists import encode
 from rankd.training.options import Fitted
 from rankd.training.scoring import OfflineRanker
-from rankd.training.sources import BENCHMARK_ONLY, GROUPS, SHIPPABLE, Source, read_source, training_rows
+from rankd.training.sources import BENCHMARK_ONLY, GROUPS, SHIPPABLE, Source, drawn, read_source, training_rows
 
 Scorers = dict[str, Score]
 
@@ -61,7 +61,7 @@ def table(scorers: Scorers, sources: Sequence[Source], data: Path) -> None:
     print("|---|---|---|" + "---|" * len(scorers))
     taus: list[list[float]] = []
     for source in sources:
-        rows = read_source(source, data)
+        rows = drawn(read_source(source, data), JUDGED_PROMPTS)
         found = [medians(judge(score, rows))[source.name] for score in scorers.values()]
         taus.append([tau for tau, _, _, _ in found])
         cells = " | ".join(f"{tau:.3f} ({gain:.2f})" for tau, gain, _, _ in found)
@@ -73,7 +73,7 @@ def _baseline(rows: Sequence[Row], data: Path) -> Score:
     """TF-IDF + ridge, fitted once; it scores the prompts of all sources in one go and looks them up."""
     every: list[Row] = []
     for source in (*BENCHMARK_ONLY, *SHIPPABLE):
-        every += {r.prompt: r for r in read_source(source, data)}.values()
+        every += {r.prompt: r for r in drawn(read_source(source, data), JUDGED_PROMPTS)}.values()
     known = dict(zip([r.prompt for r in every], tfidf_ridge(rows, every).tolist(), strict=True))
     return lambda prompts: np.array([known[p] for p in prompts])
 

@@ -73,6 +73,13 @@ def read_source(source: Source, data: Path, *, most: int = 300_000, seed: int = 
     return read_dataset([data / f for f in source.files], most=most, seed=seed, caps=caps).rows
 
 
+def drawn(rows: Sequence[Row], most: int, seed: int = 0) -> list[Row]:
+    """Every answer to at most ``most`` prompts, a seeded draw of them."""
+    prompts = sorted({r.prompt for r in rows})
+    kept = {prompts[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:most].tolist()}
+    return [r for r in rows if r.prompt in kept]
+
+
 def consensus(rows: Sequence[Row]) -> list[Row]:
     """One row per prompt: how long everybody's answers are, each model measured against its own mean.
 
