@@ -30,6 +30,7 @@ from rankd.transport.http import HttpServer
 from rankd.transport.interceptors import CallInterceptor
 from rankd.transport.quality_service import QualityService
 from rankd.transport.rank_service import RankService
+from rankd.transport.rank_stream import StreamSteps
 from rankd.transport.ratelimit import RateLimit
 from rankd.transport.server import Listener, add_admin, add_public
 from rankd.transport.streams import Streams
@@ -58,7 +59,7 @@ class App:
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, settings.order, self.telemetry)
         self.turns = Turns()
-        self.streams = Streams(settings.limits.max_streams)
+        self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate)
         self.public = Listener(settings, "listen", self.interceptor)
@@ -84,9 +85,10 @@ class App:
         ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
         self._observe()
+        steps = StreamSteps(self.ranker, self.log, settings, self.turns)
         names = add_public(
             self.public,
-            RankService(self.ranker, self.log, settings, self.streams),
+            RankService(self.ranker, self.log, settings, self.streams, steps),
             CompletionService(self.monitor, self.shadows, self.log, settings, self.telemetry, self.turns),
             QualityService(self.monitor, self.registry, self.ranker, settings, self.streams),
         )

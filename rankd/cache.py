@@ -1,4 +1,8 @@
-"""Scores kept under a keyed hash of (ranker version, prompt): a prompt is scored once, and no text is kept."""
+"""Scores kept under a keyed hash of (ranker version, prompt): a prompt is scored once, and no text is kept.
+
+Callers hash what the ranker reads of a prompt (``Scorer.cut``), so that all of a long prompt and a part of it that was
+kept for later find the same score, and a megabyte is not hashed where the ranker reads a few thousand characters.
+"""
 
 from __future__ import annotations
 

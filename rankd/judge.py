@@ -277,6 +277,7 @@ class Judge:
     async def _read(self, ranker: LoadedRanker, prompts: list[str]) -> list[float]:
         if not prompts:
             return []
+        prompts = [ranker.scorer.cut(p) for p in prompts]
         known = ranker.scorer.known(prompts)
         if all(k is not None for k in known):
             return [k for k in known if k is not None]

@@ -7,6 +7,7 @@ scores say. What the paper leaves out is here too: what happens without a score,
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from rankd.monitor import Monitor, Trust
 from rankd.registry import LoadedRanker, Registry
 from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry
-from rankd.types import Answer, FloatArray, Queue, Reason
+from rankd.types import Answer, FloatArray, Queue, Reach, Reason
 
 
 @dataclass(slots=True)
@@ -28,6 +29,14 @@ class RankCounts:
     calls: int = 0
     items: int = 0
     unscored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an order rests on beside the queue: while it is the same, so is the order of a queue without changes."""
+
+    ranker_version: str
+    trust: Trust
 
 
 class Ranker:
@@ -44,6 +53,20 @@ class Ranker:
         self._telemetry = telemetry
         self._loop = asyncio.get_running_loop()
         self.counts = RankCounts()
+
+    @property
+    def reach(self) -> Reach:
+        """How much of a prompt may be read at all: by any loaded ranker, shadows included."""
+        return self._registry.reach
+
+    def basis(self, model: str, ranker_version: str) -> Basis:
+        """What an order of a model's queue would rest on now.
+
+        Raises:
+            NotFoundError: the ranker is not loaded.
+        """
+        ranker = self._registry.resolve(ranker_version)
+        return Basis(ranker.version, self._monitor.trust(model, ranker.version))
 
     async def rank(self, queue: Queue, deadline: float) -> Answer:
         """Order a queue. The answer holds every item exactly once, whatever happens.
@@ -64,8 +87,12 @@ class Ranker:
             answer = self._order(queue, ranker, trust, scores, missing)
         answer.scored_at = scored_at
         answer.shadow_scores = self._shadows.see(queue, ranker, scores)
-        self._count(queue, answer)
+        self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
         return answer
+
+    def repeated(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason]) -> None:
+        """Count an answer that was given once more."""
+        self._count(policy, reason, items, missing, 0)
 
     async def _score(
         self, queue: Queue, ranker: LoadedRanker, trust: Trust, usable: NDArray[np.bool_], deadline: float
@@ -81,7 +108,7 @@ class Ranker:
                 missing[i] = Reason.NEEDS_PROMPT
             else:
                 wanted.append(i)
-                texts.append(text)
+                texts.append(ranker.scorer.cut(text))  # the cache is asked for what the ranker reads
         if not wanted:
             return scores, missing
         # A ranker that is too slow or failing is not waited for; its prompts are still read, which is how it recovers.
@@ -149,14 +176,12 @@ class Ranker:
             return Policy.FCFS, why_not_ranked(trust)
         return wanted, Reason.NONE
 
-    def _count(self, queue: Queue, answer: Answer) -> None:
+    def _count(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason], fresh: int) -> None:
         self.counts.calls += 1
-        self.counts.items += len(queue.request_ids)
-        self.counts.unscored += len(answer.missing)
-        self._telemetry.answer(answer.policy.value, answer.reason.value)
-        fresh = int(answer.fresh.sum())
-        echoed = len(queue.request_ids) - fresh - len(answer.missing)
-        self._telemetry.items(scored=fresh, echoed=echoed, unscored=answer.missing.values())
+        self.counts.items += items
+        self.counts.unscored += len(missing)
+        self._telemetry.answer(policy.value, reason.value)
+        self._telemetry.items(scored=fresh, echoed=items - fresh - len(missing), unscored=missing)
 
 
 def why_not_ranked(trust: Trust) -> Reason:

@@ -21,7 +21,8 @@ from rankd.infer import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priorit
 from rankd.monitor import Monitor
 from rankd.scorer import DEFAULT_BATCH_TOKENS, Scorer
 from rankd.telemetry import Telemetry
-from rankd.tokenise import Tokeniser, Truncation
+from rankd.tokenise import Tokeniser, Truncation, reach_of
+from rankd.types import Reach
 
 _log = structlog.get_logger("rankd")
 
@@ -101,6 +102,12 @@ class Registry:
         """Every loaded ranker, the one in service first."""
         return sorted(self._rankers.values(), key=lambda r: r.version != self._in_service)
 
+    @property
+    def reach(self) -> Reach:
+        """How much of a prompt the loaded rankers read, all of them."""
+        reaches = [reach_of(_truncation(r.manifest)) for r in self._rankers.values()]
+        return Reach(max((r.head for r in reaches), default=0), max((r.tail for r in reaches), default=0))
+
     async def load(self, path: Path) -> LoadedRanker:
         """Read, check and warm up a ranker, without putting it into service; one already loaded is left as it is.
 
@@ -171,8 +178,8 @@ class Registry:
     def _prepare(self, artifact: Artifact) -> tuple[Tokeniser, OnnxModel]:
         """Build the tokeniser and the model; runs in the model's own thread."""
         manifest = artifact.manifest
-        cut = manifest.truncation
-        tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
+        cut = _truncation(manifest)
+        tokeniser = Tokeniser(artifact.tokenizer_path, cut)
         model = OnnxModel(
             ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens),
             SessionOptions(
@@ -245,3 +252,8 @@ class Registry:
             leaving.cancel()
         for ranker in (*self._rankers.values(), *self._leaving):
             ranker.scorer.close()
+
+
+def _truncation(manifest: Manifest) -> Truncation:
+    cut = manifest.truncation
+    return Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rankd.errors import ArtifactError
+from rankd.types import Reach
 
 CHARS_PER_TOKEN = 16
 """Characters kept per token of the limit, before encoding. Prose has about 4, so the cut bites only on text of which
@@ -27,6 +28,11 @@ class Truncation:
     max_tokens: int
     head_tokens: int
     tail_tokens: int
+
+
+def reach_of(truncation: Truncation) -> Reach:
+    """What a tokeniser can read at most of a prompt, whatever its special tokens."""
+    return Reach(CHARS_PER_TOKEN * truncation.max_tokens, CHARS_PER_TOKEN * truncation.tail_tokens)
 
 
 class Tokeniser:

@@ -71,6 +71,21 @@ class Reason(enum.Enum):
 
 FloatArray = NDArray[np.float64]
 
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How much is read of a prompt: characters of its head and of its tail."""
+
+    head: int
+    tail: int
+
+    def cut(self, prompt: str) -> str:
+        """Leave out what is in between; whoever reads no more than this reads the same of what is left."""
+        if len(prompt) <= self.head + self.tail + 1:
+            return prompt
+        return prompt[: self.head] + " " + prompt[len(prompt) - self.tail :]
+
+
 ShadowScores = dict[int, list[tuple[str, float]]]
 """By item: what candidates said of it, (ranker version, score)."""
 

@@ -114,6 +114,11 @@ class CompletionLog:
         return newest(self._store, self._writer.unwritten(), most, model, self._below)
 
     @property
+    def characters(self) -> int:
+        """Characters of a prompt that are kept, head and tail; 0 where prompts are not logged."""
+        return self._settings.prompt_characters if self._settings.prompt_share else 0
+
+    @property
     def failing(self) -> bool:
         """Whether rows cannot be written, or were dropped."""
         return self._writer.failing

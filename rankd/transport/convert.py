@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import Any, Protocol
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
@@ -234,7 +234,7 @@ def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
     return columns.queue(model, policy, version)
 
 
-def check_count(items: Sequence[object], field: str, limits: Limits, bad: Violations) -> None:
+def check_count(items: Sized, field: str, limits: Limits, bad: Violations) -> None:
     """Refuse more items than one message may have."""
     if len(items) > limits.max_items:
         bad.add(field, f"has {len(items)} entries, over limits.max_items = {limits.max_items}: split the queue")
@@ -251,35 +251,52 @@ def check_unique(request_ids: Sequence[str], field: str, bad: Violations) -> Non
             bad.add(f"{field}[{index}].request_id", f"is the same as that of {field}[{earlier}]: ids must be unique")
 
 
-def fill_items(
-    out: Any, answer: Answer, items: Sequence[rank_pb2.RankItem], order: Iterable[int], scored_at: Timestamp
-) -> None:
-    """Write ranked items into a repeated field, in the order given (indices of the input)."""
+class Identified(Protocol):
+    """What an answer says an item by."""
+
+    @property
+    def request_id(self) -> str:
+        """Its id."""
+
+    @property
+    def prediction(self) -> prediction_pb2.Prediction:
+        """The prediction that it came with."""
+
+
+def item_filler(
+    out: Any, answer: Answer, items: Sequence[Identified], scored_at: Timestamp
+) -> Callable[[int], rank_pb2.RankedItem]:
+    """A function that adds the ranked item of one position of the input to a repeated field."""
     keys = answer.serving_key.tolist()
     fresh = answer.fresh.tolist()
     missing = answer.missing
     shadows = answer.shadow_scores
     add = out.add
-    for position in order:
+
+    def fill(position: int) -> rank_pb2.RankedItem:
         item = items[position]
+        ranked: rank_pb2.RankedItem = add(request_id=item.request_id, index=position, serving_key=keys[position])
         if fresh[position]:
-            ranked = add(request_id=item.request_id, index=position, serving_key=keys[position])
             ranked.prediction.CopyFrom(_prediction(answer, position, scored_at))
         elif position in missing:
-            reason = missing[position]
-            add(
-                request_id=item.request_id,
-                index=position,
-                serving_key=keys[position],
-                reason=REASON_TO_PROTO[reason],
-                needs_prompt=reason is Reason.NEEDS_PROMPT,
-            )
+            ranked.reason = REASON_TO_PROTO[missing[position]]
+            ranked.needs_prompt = missing[position] is Reason.NEEDS_PROMPT
         else:
-            ranked = add(
-                request_id=item.request_id, index=position, serving_key=keys[position], prediction=item.prediction
-            )
+            ranked.prediction.CopyFrom(item.prediction)
         if position in shadows and position not in missing:
             _add_shadows(ranked.prediction, shadows[position])
+        return ranked
+
+    return fill
+
+
+def fill_items(
+    out: Any, answer: Answer, items: Sequence[Identified], order: Iterable[int], scored_at: Timestamp
+) -> None:
+    """Write ranked items into a repeated field, in the order given (indices of the input)."""
+    fill = item_filler(out, answer, items, scored_at)
+    for position in order:
+        fill(position)
 
 
 def _add_shadows(prediction: prediction_pb2.Prediction, scores: list[tuple[str, float]]) -> None:

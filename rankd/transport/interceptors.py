@@ -23,7 +23,7 @@ from rankd.privacy import describe_error
 from rankd.telemetry import Telemetry
 from rankd.transport.codec import MALFORMED, tolerant
 from rankd.transport.errors import Failure, bug, failure_of, not_implemented
-from rankd.transport.ratelimit import RateLimit
+from rankd.transport.ratelimit import RateLimit, caller_of
 
 _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
@@ -119,8 +119,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def stream_stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             async with _Call(self, name, context, ours=ours) as call:
                 # Our own streams end themselves when we drain (streams.py).
-                messages = requests if ours else self._messages_until_drained(requests)
-                async for response in inner(call.checked(messages), context):
+                messages = call.messages() if ours else call.checked(self._messages_until_drained(requests))
+                async for response in inner(messages, context):
                     yield response
 
         return stream_stream
@@ -193,10 +193,14 @@ class _Call:
     def _admit(self) -> None:
         if self._owner.draining:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
+        self._count()
+
+    def _count(self) -> None:
+        """Count a call, or a further message of a stream, for its caller."""
         rate = self._owner.rate
         if not rate.enabled:
             return
-        wait = rate.take(_caller(self._context), time.monotonic())
+        wait = rate.take(caller_of(self._context), time.monotonic())
         if wait > 0:
             self._owner.telemetry.rate_limited()
             raise QuotaError("the caller is beyond limits.calls_per_second", retry_after=wait)
@@ -211,6 +215,22 @@ class _Call:
                     )
                 ]
             )
+
+    async def messages(self) -> AsyncIterator[Any]:
+        """The messages of a stream of ours, up to one that could not be decoded or is one too many.
+
+        Read one by one: grpc's own iterator keeps a message, which may be large, until the next one comes.
+        """
+        counted = True  # the first one, as the call
+        while True:
+            read = [await self._context.read()]
+            if read[0] is grpc.aio.EOF:
+                return
+            self.check(read[0])
+            if not counted:
+                self._count()
+            counted = False
+            yield read.pop()
 
     async def checked(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """The messages of a stream, up to one that could not be decoded."""
@@ -271,12 +291,3 @@ def _name_of(code: Any) -> str | None:
     if isinstance(code, grpc.StatusCode):
         return str(code.name)
     return _STATUS_NAMES.get(code)
-
-
-def _caller(context: grpc.aio.ServicerContext) -> str:
-    """Who calls: the identity of a client certificate, else the address without its port."""
-    identities = context.peer_identities()
-    if identities:
-        return str(identities[0])
-    peer: str = context.peer() or ""
-    return peer.rpartition(":")[0]

@@ -25,7 +25,8 @@ from rankd.transport.convert import (
     timestamp,
     to_duration,
 )
-from rankd.transport.streams import Streams
+from rankd.transport.ratelimit import caller_of
+from rankd.transport.streams import Room, Streams
 from rankd.types import GuardMode, Reason
 from rankd.version import VERSION
 
@@ -62,7 +63,6 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self, request: quality_pb2.WatchQualityRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
         """Show the state now, at every interval and at every change of a guard."""
-        del context
         bad = Violations()
         interval = _DEFAULT_INTERVAL
         if request.HasField("interval"):
@@ -70,7 +70,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             if not _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL:
                 bad.add("interval", "must be 100 ms to 1 h")
         bad.check()
-        with self._streams.opened():
+        with self._streams.opened(Room.WATCH, caller_of(context)):
             while True:
                 yield quality_pb2.WatchQualityResponse(**await self._state(request))
                 await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))

@@ -1,8 +1,10 @@
-"""Token buckets, one per caller, a bounded number of them. The clock is an argument."""
+"""Who calls, and how often: token buckets, one per caller, a bounded number of them. The clock is an argument."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+
+import grpc
 
 _MOST_CALLERS = 4096
 
@@ -32,3 +34,12 @@ class RateLimit:
         if len(self._buckets) > _MOST_CALLERS:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1 - left) / self._per_second
+
+
+def caller_of(context: grpc.aio.ServicerContext) -> str:
+    """Who calls: the identity of a client certificate, else the address without its port."""
+    identities = context.peer_identities()
+    if identities:
+        return str(identities[0])
+    peer: str = context.peer() or ""
+    return peer.rpartition(":")[0]

@@ -6,23 +6,40 @@ An open server stream would hold ``server.stop(grace)`` for all of the grace (pr
 from __future__ import annotations
 
 import asyncio
+import enum
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from rankd.config import Limits
 from rankd.errors import QuotaError, UnavailableError
 
 T = TypeVar("T")
 
 
+class Room(enum.Enum):
+    """Kinds of streams. Each has places of its own: many of one kind keep nobody from opening another."""
+
+    RANK = "limits.max_streams"
+    WATCH = "limits.max_watches"
+    JUDGE = "limits.max_watches, which judgements are bounded by too,"
+
+
 class Streams:
     """Counts open streams and tells them when to end."""
 
-    def __init__(self, most: int) -> None:
-        """Allow ``most`` at a time."""
-        self._most = most
+    def __init__(self, limits: Limits) -> None:
+        """Take how many there may be."""
+        self._most = {
+            Room.RANK: limits.max_streams,
+            Room.WATCH: limits.max_watches,
+            Room.JUDGE: limits.max_watches,
+        }
+        self._most_each = limits.max_streams_per_caller
+        self._open: Counter[Room] = Counter()
+        self._callers: Counter[tuple[Room, str]] = Counter()
         self._draining = asyncio.Event()
-        self.open = 0
 
     @property
     def draining(self) -> bool:
@@ -30,22 +47,30 @@ class Streams:
         return self._draining.is_set()
 
     @contextmanager
-    def opened(self) -> Iterator[None]:
+    def opened(self, room: Room, caller: str) -> Iterator[None]:
         """Hold a place while a stream is open.
 
         Raises:
-            QuotaError: there are too many.
+            QuotaError: there are too many, or too many of this caller.
             UnavailableError: the daemon drains.
         """
         if self._draining.is_set():
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        if self.open >= self._most:
-            raise QuotaError(f"limits.max_streams = {self._most} are open", retry_after=1.0)
-        self.open += 1
+        if self._open[room] >= self._most[room]:
+            raise QuotaError(f"{room.value} = {self._most[room]} are open", retry_after=1.0)
+        if self._callers[room, caller] >= self._most_each:
+            raise QuotaError(
+                f"limits.max_streams_per_caller = {self._most_each} of this caller are open", retry_after=1.0
+            )
+        self._open[room] += 1
+        self._callers[room, caller] += 1
         try:
             yield
         finally:
-            self.open -= 1
+            self._open[room] -= 1
+            self._callers[room, caller] -= 1
+            if not self._callers[room, caller]:
+                del self._callers[room, caller]  # callers come and go
 
     async def next(self, messages: AsyncIterator[T]) -> T | None:
         """The stream's next message; None at its end.

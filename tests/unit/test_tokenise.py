@@ -1,5 +1,7 @@
 """From text to tokens, with the bundled tokenizer."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 
 from rankd.artifact import default_ranker_path, load_artifact
 from rankd.errors import ArtifactError
-from rankd.tokenise import Tokeniser, Truncation
+from rankd.tokenise import Tokeniser, Truncation, reach_of
+from rankd.types import Reach
 
 ARTIFACT = load_artifact(default_ranker_path())
 TOKENISER = Tokeniser(ARTIFACT.tokenizer_path, Truncation(128, 64, 64))
@@ -57,3 +60,25 @@ def test_a_wrong_tokenizer_is_named(tmp_path):
         Tokeniser(bad, Truncation(128, 64, 64))
     with pytest.raises(ArtifactError, match="leaves no room"):
         Tokeniser(ARTIFACT.tokenizer_path, Truncation(2, 1, 1))
+
+
+@given(
+    st.integers(0, 3000).map(lambda n: "abcdefg" * n),
+    st.integers(3, 12),
+    st.integers(0, 12),
+    st.integers(0, 2000),
+    st.integers(0, 2000),
+)
+def test_what_is_kept_of_a_prompt_reads_like_all_of_it(text, most, tail, more_head, more_tail):
+    """Whatever else is kept for others beside what a tokeniser can reach, it makes the same of it as of the prompt."""
+    truncation = Truncation(most, most - min(tail, most), min(tail, most))
+    tokeniser, reach = _tokeniser(truncation), reach_of(truncation)
+    kept = Reach(reach.head + more_head, reach.tail + more_tail).cut(text)
+    assert tokeniser.cut(kept) == tokeniser.cut(text)
+    assert tokeniser.cut(tokeniser.cut(text)) == tokeniser.cut(text)
+    assert len(kept) <= reach.head + reach.tail + more_head + more_tail + 1
+
+
+@cache
+def _tokeniser(truncation):
+    return Tokeniser(ARTIFACT.tokenizer_path, truncation)
