@@ -91,7 +91,7 @@ class TransformerRanker(nn.Module):
             pooled = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
         else:
             last = (attention_mask.sum(dim=1) - 1).clamp(min=0)
-            pooled = states[torch.arange(len(states), device=states.device), last]
+            pooled = states[torch.arange(states.shape[0], device=states.device), last]
         out = self.head(pooled).float()
         return (out[:, 0], spread_of(out[:, 1])) if self.has_spread else out[:, 0]
 
@@ -170,7 +170,7 @@ class TransformerBase(Base):
         from transformers import AutoModel
         from transformers.utils import logging
 
-        logging.set_verbosity_error()
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
             if hasattr(self._config, name):

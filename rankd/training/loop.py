@@ -54,7 +54,8 @@ class Loop:
         last = self.history[-1] if self.history else None
         loss = last.loss if last and self.at_epoch_end else self._loss_sum / done
         epoch = (self.step - 1) // self._epoch_steps + 1
-        return Progress(self.step, self.steps, epoch, loss, last and last.validation_tau, self.at_epoch_end)
+        tau = last.validation_tau if last else None
+        return Progress(self.step, self.steps, epoch, loss, tau, self.at_epoch_end)
 
     def take_step(self) -> None:
         """One list: scores, loss, gradients, optimiser."""

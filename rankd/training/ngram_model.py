@@ -1,4 +1,4 @@
-"""The n-gram tier's model: hashed n-grams in a bag, three-token windows over word vectors, and a small head.
+"""The n-gram tier's model: n-grams hashed into a bag, windows of 3 and 5 tokens over word vectors, and a small head.
 
 Everything is said here twice, once for PyTorch and once (``ngram_graph``) for onnxruntime; tests hold them together.
 Hashes are int64: ids are below 2^20 and multipliers below 2^31, so that nothing overflows anywhere.
@@ -22,6 +22,8 @@ FIRST, SECOND, PLACE, SHIFT = 1_000_003, 8_264_719, 7_919, 12_345
 """Multipliers of a pair's tokens, of a token's place, and what is added: hash = (a FIRST + b SECOND + SHIFT) mod
 buckets, with a prime number of buckets."""
 TYPICAL_LOG_LENGTH = 3.0
+MOST = 6.0
+"""Features of windows and spans are clamped to 0 to this, so that they can be stored in 8 bits."""
 HEAD_SHARE = 0.3
 """What the weights of tokens at the start are scaled by: they learn less quickly than those of the bag."""
 
@@ -34,6 +36,8 @@ class Sizes:
     """Of a word vector."""
     windows: int = 128
     """Features of three tokens in a row."""
+    spans: int = 128
+    """Features of three windows in a row: of five tokens."""
     hidden: int = 64
     pair_buckets: int = 131_071
     head_buckets: int = 16_381
@@ -51,6 +55,21 @@ def hash_places(ids: Tensor, buckets: int) -> Tensor:
     return (ids * FIRST + places) % buckets
 
 
+def with_neighbours(values: Tensor) -> Tensor:
+    """Each position's values between those before and after it; zeros beyond the ends: [b, t, n] to [b, t, 3 n]."""
+    wide = functional.pad(values, (0, 0, 1, 1))
+    return torch.cat([wide[:, :-2], values, wide[:, 2:]], dim=2)
+
+
+def _dense(inputs: int, outputs: int) -> nn.Linear:
+    """A layer that starts with larger weights than PyTorch's own: inputs are small, or mostly zero."""
+    layer = nn.Linear(inputs, outputs)
+    bound = math.sqrt(3 / inputs)
+    nn.init.uniform_(layer.weight, -bound, bound)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class NgramRanker(nn.Module):
     """Scores prompts by what their n-grams weigh, and by what a small head makes of their words."""
 
@@ -62,13 +81,12 @@ class NgramRanker(nn.Module):
         self.has_spread, self.sizes, self.source, self._seed = spread, sizes, words, seed
         vectors = torch.from_numpy(words.table).float() * torch.from_numpy(words.scale)
         self.register_buffer("words", vectors, persistent=False)
-        features = sizes.windows + sizes.dimensions + 2
+        features = sizes.windows + sizes.spans + sizes.dimensions + 2
         outputs = 2 if spread else 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.window = nn.Linear(3 * sizes.dimensions, sizes.windows)
-            nn.init.uniform_(self.window.weight, -1 / math.sqrt(sizes.dimensions), 1 / math.sqrt(sizes.dimensions))
-            nn.init.zeros_(self.window.bias)
+            self.window = _dense(3 * sizes.dimensions, sizes.windows)
+            self.span = _dense(3 * sizes.windows, sizes.spans)
             self.hidden = nn.Linear(features, sizes.hidden)
             self.top = nn.Linear(sizes.hidden, outputs)
             self.straight = nn.Linear(features, outputs, bias=False)
@@ -82,24 +100,20 @@ class NgramRanker(nn.Module):
         ids = input_ids.masked_fill(attention_mask == 0, 0)
         mask = attention_mask.to(torch.float32)
         length = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
-        start = torch.zeros_like(ids[:, :1])
-        before, after = torch.cat([start, ids[:, :-1]], dim=1), torch.cat([ids[:, 1:], start], dim=1)
-
-        near = torch.cat([self._vectors(before), self._vectors(ids), self._vectors(after)], dim=2)
-        windows = functional.relu(self.window(near)) * mask.unsqueeze(2)
-        mean = self._vectors(ids).sum(dim=1) / length
+        vectors = functional.embedding(ids, self.words)
+        windows = self.window(with_neighbours(vectors)).clamp(0.0, MOST) * mask.unsqueeze(2)
+        spans = self.span(with_neighbours(windows)).clamp(0.0, MOST) * mask.unsqueeze(2)
         grade = length.log() - TYPICAL_LOG_LENGTH
-        features = self._drop(torch.cat([windows.amax(dim=1), mean, grade, grade * grade], dim=1), input_ids, 0)
+        parts = [windows.amax(dim=1), spans.amax(dim=1), vectors.sum(dim=1) / length, grade, grade * grade]
+        features = self._drop(torch.cat(parts, dim=1), input_ids, 0)
         hidden = self._drop(functional.relu(self.hidden(features)), input_ids, 1)
         out = self.top(hidden) + self.straight(features)
-        score = out[:, 0] + self._bag(before, ids, mask, length)
+        score = out[:, 0] + self._bag(ids, mask, length)
         return (score, spread_of(out[:, 1])) if self.has_spread else score
 
-    def _vectors(self, ids: Tensor) -> Tensor:
-        return functional.embedding(ids, self.words)
-
-    def _bag(self, before: Tensor, ids: Tensor, mask: Tensor, length: Tensor) -> Tensor:
+    def _bag(self, ids: Tensor, mask: Tensor, length: Tensor) -> Tensor:
         """What single tokens, pairs, and tokens at the start add to the score, [b]."""
+        before = functional.pad(ids, (1, 0))[:, :-1]
         pairs = hash_pairs(before, ids, self.sizes.pair_buckets)
         weights = functional.embedding(ids, self.singles) + functional.embedding(pairs, self.pairs)
         everywhere = (weights.squeeze(2) * mask).sum(dim=1) / length.sqrt().squeeze(1)
