@@ -4,9 +4,10 @@ import random
 from pathlib import Path
 
 import torch
-from rankd.training.dataset import Row
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, OPTConfig, OPTModel
+
+from rankd.training.dataset import Row
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "long", "short", *[f"w{i}" for i in range(30)]]
 
