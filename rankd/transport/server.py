@@ -32,7 +32,6 @@ say whether calls are answered."""
 
 def options(limits: Limits) -> list[tuple[str, int]]:
     """Channel options of a listener."""
-    ping = int(limits.keepalive_min_interval * 1000)
     return [
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
@@ -40,8 +39,8 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         # Go clients ping idle connections; the default answer is to cut them off.
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", ping),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", ping),
+        # What it allows to receive (GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS), whatever its name says.
+        ("grpc.http2.min_ping_interval_without_data_ms", int(limits.keepalive_min_interval * 1000)),
         # Connections are renewed, so that new replicas get traffic.
         ("grpc.max_connection_age_ms", int(limits.max_connection_age * 1000)),
         ("grpc.max_connection_age_grace_ms", 60_000),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rankd_client.calibration import Calibration, Knot, fit_monotone, pool_adjacent_violators
+from rankd_client.calibration import Calibration, Knot, fit_monotone, length_summary, pool_adjacent_violators
 from scipy.optimize import isotonic_regression
 
 
@@ -44,6 +44,42 @@ def test_requests_cut_short_count_as_at_least():
     np.testing.assert_allclose(fit_monotone(scores, seen, complete).expected(at), whole, rtol=0.12)
     naive = fit_monotone(scores, seen, np.ones(len(tokens), dtype=bool)).expected(at)
     assert (naive < 0.85 * whole).any()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "complete", "mean", "median", "p90"),
+    [
+        # The lone cut one leaves after 30: survival 2/3 from 10, 1/3 from 20; the mean is restricted to 30.
+        ([10, 20, 30], [1, 1, 0], 10 + 10 * 2 / 3 + 10 / 3, 20, 30),
+        # Cut at 10, it tells nothing of what comes later: survival 1 to 20, 1/2 to 40; a half outlives 20.
+        ([10, 20, 40], [0, 1, 1], 20 + 20 / 2, 20, 40),
+        # Of two at 10 one is cut there, which is after the other ended.
+        ([10, 10, 30, 50], [1, 0, 1, 1], 10 + 20 * 3 / 4 + 20 * 3 / 8, 30, 50),
+        ([7], [0], 7, 7, 7),
+    ],
+)
+def test_lengths_by_kaplan_and_meier(lengths, complete, mean, median, p90):
+    """Worked by hand: what a length at least means for mean and quantiles."""
+    got = length_summary(np.array(lengths, dtype=float), np.array(complete, dtype=bool))
+    assert got == pytest.approx((mean, median, p90))
+
+
+def test_violators_are_pooled_by_their_weight_with_the_prior():
+    """8 completions of 100 tokens below 24 of 50, and a prior that counts for 10 in each bin: worked by hand."""
+    prior = Calibration((Knot(0, 10.0, 10.0, 10.0),), 10.0)
+    scores, tokens = np.repeat([0.0, 1.0], [8, 24]), np.repeat([100, 50], [8, 24])
+    fitted = fit_monotone(scores, tokens, np.ones(32, dtype=bool), prior=prior, prior_weight=20)
+    low, high = (8 * 100 + 10 * 10) / 18, (24 * 50 + 10 * 10) / 34
+    assert [k.score for k in fitted.knots] == [0.0, 1.0]
+    np.testing.assert_allclose(fitted.expected(scores), (18 * low + 34 * high) / 52)
+
+
+def test_no_quantile_is_below_a_lower_one():
+    """A prior that knows medians only may lift them above what was seen: the 90th percentile goes with them."""
+    prior = Calibration((Knot(0, 1000.0, 1000.0),), 1000.0)
+    fitted = fit_monotone(np.zeros(10), np.full(10, 10), np.ones(10, dtype=bool), prior=prior, prior_weight=10)
+    (knot,) = fitted.knots
+    assert (knot.p50, knot.p90) == (505.0, 505.0)
 
 
 def test_the_prior_gives_way_to_evidence():

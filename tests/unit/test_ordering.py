@@ -113,9 +113,11 @@ def test_no_number_breaks_it(policy, numbers, patience, prior):
     [(NAN, [1, 2, 0]), (-1.0, [1, 2, 0]), (0.0, [1, 2, 0]), (math.inf, [0, 1, 2]), (1e308, [0, 1, 2])],
 )
 def test_any_patience_is_one(patience, order):
-    """None, or less, is FCFS's order; without bound is shortest first, also for an expected length of 0."""
+    """None, or less, is FCFS's order; without bound is shortest first, and a length of 0 is due on arrival."""
     rows = [("none", 3.0, 0.0, 0.0, 0, 0), ("short", 1.0, 0.0, 5.0, 0, 0), ("long", 2.0, 0.0, 50.0, 0, 0)]
-    assert run(Policy.DUE, rows, patience=patience).order.tolist() == order
+    got = run(Policy.DUE, rows, patience=patience)
+    assert got.order.tolist() == order
+    assert got.serving_key[0] == 3000
 
 
 @pytest.mark.parametrize("prior", [NAN, math.inf, -50.0])

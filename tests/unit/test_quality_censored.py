@@ -176,6 +176,16 @@ def test_too_little_is_none() -> None:
     assert cohort_tau(Cohort(np.ones(400), np.arange(400), half), FAR, 1.96, 50).tau is None
 
 
+def test_nothing_is_said_of_a_cohort_that_has_hardly_started() -> None:
+    """With 60 of 400 requests started there is something to extrapolate from; with 59, all finished, there is not."""
+    score, length = queue.draw("gauss", 400, np.random.default_rng(16))
+    for few, said in ((59, False), (60, True)):
+        started = np.arange(400) < few
+        got = cohort_tau(Cohort(score, np.where(started, length, 0), started), FAR, 1.96, 50)
+        assert (got.tau is not None) is said
+        assert got.known == few
+
+
 def test_hostile_cohorts_never_break_it() -> None:
     """Any mixture of bounds, ties, order and extremes gives a tau in [-1, 1] or None."""
     rng = np.random.default_rng(14)
