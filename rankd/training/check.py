@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from rankd.training.validate import group_tau
 
 INPUTS = ("input_ids", "attention_mask")
 SCORE, SPREAD = "score", "spread"
+Run = Callable[[Ids, Ids], Scores]
+"""From ids and mask, int64[batch, tokens] each, to scores, [batch]."""
 BATCH_TOKENS = 128
 """Padded tokens of a batch: the daemon's own on a CPU (``docs/adr/0004``)."""
 _RESAMPLES = 200
@@ -38,13 +41,11 @@ def batches(ids: Sequence[NDArray[np.int32]], budget: int = BATCH_TOKENS) -> lis
     return out
 
 
-def scores_of(
-    run: Callable[[Ids, Ids], Scores], ids: Sequence[NDArray[np.int32]], budget: int = BATCH_TOKENS
-) -> Scores:
+def scores_of(run: Run, ids: Sequence[NDArray[np.int32]], budget: int = BATCH_TOKENS) -> Scores:
     """Score rows in batches.
 
     Args:
-        run: from ids and mask, both int64[batch, tokens], to scores, [batch].
+        run: the model.
         ids: token ids of each row.
         budget: padded tokens of a batch; 1 scores each row alone.
 
@@ -57,7 +58,18 @@ def scores_of(
     return out
 
 
-def torch_runner(module: nn.Module) -> Callable[[Ids, Ids], Scores]:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: sums come out the same on any machine, and batches are too small to share."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def torch_runner(module: nn.Module) -> Run:
     """What PyTorch gives: the score, without the spread."""
 
     def run(ids: Ids, mask: Ids) -> Scores:
@@ -69,7 +81,7 @@ def torch_runner(module: nn.Module) -> Callable[[Ids, Ids], Scores]:
     return run
 
 
-def onnx_runner(content: bytes, threads: int = 1) -> Callable[[Ids, Ids], Scores]:
+def onnx_runner(content: bytes, threads: int = 1) -> Run:
     """What onnxruntime gives for a model on the CPU, through the daemon's own session.
 
     Raises:

@@ -17,7 +17,7 @@ from rankd.infer import ModelSpec, OnnxModel, Scores, SessionOptions
 from rankd.training.bases import NGRAM, TransformerRanker
 from rankd.training.canonical import to_bytes
 from rankd.training.card import write_card
-from rankd.training.check import INPUTS, SCORE, SPREAD, Loss, scores_of, tau_lost, torch_runner
+from rankd.training.check import INPUTS, SCORE, SPREAD, Loss, one_thread, scores_of, tau_lost, torch_runner
 from rankd.training.dataset import Row
 from rankd.training.graph import fused_graph
 from rankd.training.lists import Encoded, encode
@@ -28,7 +28,7 @@ MOST_TAU_LOST: dict[Precision, float] = {"fp32": 0.0005, "fp16": 0.001, "int8": 
 """What a precision may cost in tau against PyTorch's float32, on the calibration rows."""
 KNOTS = 32
 CARD = "README.md"
-CHECKED_ROWS = 2000
+CHECKED_ROWS = 1000
 """Rows that are scored for check and calibration."""
 _T = TypeVar("_T")
 
@@ -92,8 +92,9 @@ def export(
     if not any(r.complete for r in calibration_rows):
         raise ConfigError("calibration rows: none is complete; give validation rows whose answers ended")
     encoded = encode(_spaced(calibration_rows, CHECKED_ROWS), fitted.base.tokeniser(), "first")
-    expected = scores_of(torch_runner(fitted.module), encoded.ids)
-    model, fused = build(fitted, precision, encoded)
+    with one_thread():
+        expected = scores_of(torch_runner(fitted.module), encoded.ids)
+        model, fused = build(fitted, precision, encoded)
     _write_files(fitted, out, to_bytes(model))
     actual = scores_of(_served(fitted, out).run, encoded.ids)
     loss = _checked(precision, expected, actual, encoded, most_tau_lost)
@@ -146,7 +147,7 @@ def build(fitted: Fitted, precision: Precision, encoded: Encoded) -> tuple[Model
     if fitted.base.name == NGRAM:
         from rankd.training.ngram import to_onnx
 
-        return to_onnx(fitted.module), {}
+        return to_onnx(fitted.module, precision), {}
     assert isinstance(fitted.module, TransformerRanker)
     graph = fused_graph(fitted.module)
     if precision == "fp16":

@@ -15,10 +15,16 @@ from rankd.errors import ArtifactError, ConfigError  # noqa: E402
 from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
 from rankd.tokenise import Tokeniser, Truncation  # noqa: E402
 from rankd.training.bases import Recipe, load_base  # noqa: E402
-from rankd.training.check import batches, scores_of, tau_lost, torch_runner  # noqa: E402
+from rankd.training.body import Body  # noqa: E402
+from rankd.training.canonical import to_bytes  # noqa: E402
+from rankd.training.check import batches, onnx_runner, scores_of, tau_lost, torch_runner  # noqa: E402
+from rankd.training.encoder import read_encoder  # noqa: E402
 from rankd.training.export import export  # noqa: E402
 from rankd.training.fit import FitOptions, fit  # noqa: E402
+from rankd.training.graph import fused_graph  # noqa: E402
 from rankd.training.lists import encode  # noqa: E402
+from rankd.training.products import Float  # noqa: E402
+from rankd.training.quantise_bench import judge, recipes  # noqa: E402
 
 CUT = Truncation(64, 32, 32)
 ROWS = make_rows(400, cut_at=220)
@@ -37,52 +43,110 @@ def export_(fitted, out, precision="fp32", **more):
     return export(fitted, out, precision=precision, calibration_rows=ROWS[300:], **ABOUT, **more)
 
 
+@pytest.fixture(scope="module")
+def exported(fitted, tmp_path_factory):
+    """Directory and report by precision, each made once."""
+    made = {}
+
+    def get(precision):
+        if precision not in made:
+            out = tmp_path_factory.mktemp(precision)
+            made[precision] = out, export_(fitted, out, precision)
+        return made[precision]
+
+    return get
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_the_daemon_serves_what_was_trained(fitted, precision, tmp_path):
+def test_the_daemon_serves_what_was_trained(fitted, exported, precision):
     """Loaded as the daemon does, an artifact scores prompts as PyTorch does, as near as its precision allows."""
-    report = export_(fitted, tmp_path, precision)
-    artifact = load_artifact(tmp_path)
+    out, report = exported(precision)
+    artifact = load_artifact(out)
     manifest = artifact.manifest
     model = OnnxModel(ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, 64), SessionOptions("cpu"))
     ids = Tokeniser(artifact.tokenizer_path, CUT).encode([r.prompt for r in ROWS[300:]])
     expected = scores_of(torch_runner(fitted.module), ids)
     actual = scores_of(model.run, ids)
-    tolerance = {"fp32": 1e-5, "fp16": 0.01, "int8": 0.1}[precision] * expected.std()
-    assert np.abs(actual - expected).max() == pytest.approx(report.largest_difference, abs=1e-6)
+    tolerance = {"fp32": 1e-5, "fp16": 0.01, "int8": 0.15}[precision] * expected.std()
+    assert np.abs(actual - expected).max() == pytest.approx(report.largest_difference, abs=1e-5)
     assert report.largest_difference < tolerance
     assert manifest.precision == precision
     assert artifact.ranker_version == "made@1.2"
+    assert "Apache-2.0" in (out / "README.md").read_text()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_the_same_ranker_makes_the_same_bytes(fitted, precision, tmp_path):
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_same_ranker_makes_the_same_bytes(fitted, exported, precision, tmp_path):
     """Two exports are equal in every file, wherever they are written to."""
-    first, second = tmp_path / "first", tmp_path / "another" / "second"
-    for out in (first, second):
-        export_(fitted, out, precision)
+    first, second = exported(precision)[0], tmp_path / "another" / "second"
+    export_(fitted, second, precision)
     names = sorted(p.name for p in first.iterdir())
     assert names == sorted(p.name for p in second.iterdir())
     assert all((first / n).read_bytes() == (second / n).read_bytes() for n in names)
-    assert str(tmp_path).encode() not in (first / "model.onnx").read_bytes()
+    assert str(tmp_path).encode() not in (second / "model.onnx").read_bytes()
 
 
-def test_the_spread_is_served_beside_the_score(fitted, tmp_path):
+def test_a_score_in_int8_does_not_depend_on_its_neighbours(fitted, exported):
+    """A prompt alone and in any batch gets one score, since ranges are fixed beforehand."""
+    if fitted.base.pooling != "mean":
+        pytest.skip("decoders are quantised by onnxruntime's own tool, by batch")
+    run = onnx_runner((exported("int8")[0] / "model.onnx").read_bytes())
+    ids = encode(ROWS[300:], fitted.base.tokeniser(), "first").ids
+    alone, together = scores_of(run, ids, budget=1), scores_of(run, ids, budget=512)
+    assert np.abs(alone - together).max() < 1e-5 * alone.std()
+
+
+def test_scaling_channels_changes_nothing_but_rounding(fitted):
+    """With float products, dividing channels and multiplying weights by the same gives the same scores."""
+    if fitted.base.pooling != "mean":
+        pytest.skip("only encoders are rewritten")
+    graph = fused_graph(fitted.module).model
+    encoder, ids = read_encoder(graph), encode(ROWS[300:340], fitted.base.tokeniser(), "first").ids
+    random = np.random.default_rng(0)
+    sizes = {"attention": 32, "context": 32, "up": 32, "down": 64}
+    scales = {f"{i}.{p}": random.uniform(0.5, 4, n).astype(np.float32) for i in range(2) for p, n in sizes.items()}
+    ports = list(graph.graph.input), list(graph.graph.output)
+    plain, scaled = (
+        scores_of(onnx_runner(to_bytes(Body(encoder, Float(), s).model(*ports))), ids) for s in (None, scales)
+    )
+    assert scaled == pytest.approx(plain, abs=1e-4 * plain.std())
+    assert plain == pytest.approx(scores_of(torch_runner(fitted.module), ids), abs=0.05 * plain.std())
+
+
+def test_every_recipe_of_the_comparison_is_the_same_ranker(fitted):
+    """Each model in the table of recipes orders prompts as the float32 one does, so that their speeds compare."""
+    graph = fused_graph(fitted.module).model
+    encoded = encode(ROWS[300:], fitted.base.tokeniser(), "first")
+    if fitted.base.pooling != "mean":
+        with pytest.raises(ConfigError, match="no fused BERT-like encoder"):
+            recipes(graph, encoded.ids)
+        return
+    built = {name: to_bytes(make()) for name, make in recipes(graph, encoded.ids).items()}
+    judged = judge(built, {"made": encoded}, encoded.ids, rounds=1)
+    assert len(judged) == len(built) > 10
+    assert all(j.off < 0.2 and abs(j.lost[0][0]) < 0.05 and j.rate > 0 for j in judged)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_spread_is_served_beside_the_score(fitted, exported, precision):
     """Where a module has a spread the file has it too, by the name that the manifest gives, equal to PyTorch's."""
-    export_(fitted, tmp_path)
-    manifest = load_artifact(tmp_path).manifest
+    out, _ = exported(precision)
+    manifest = load_artifact(out).manifest
     assert (manifest.spread_output is not None) == fitted.has_spread
     if manifest.spread_output is None:
         return
-    spec = ModelSpec(str(tmp_path / "model.onnx"), manifest.inputs, manifest.spread_output, 64)
+    spec = ModelSpec(str(out / "model.onnx"), manifest.inputs, manifest.spread_output, 64)
     ids, mask = pad([np.array([2, 4, 4, 9, 3]), np.array([2, 5, 3])])
     with torch.inference_mode():
         spread = fitted.module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()
-    assert OnnxModel(spec, SessionOptions("cpu")).run(ids, mask) == pytest.approx(spread, rel=1e-5)
+    assert OnnxModel(spec, SessionOptions("cpu")).run(ids, mask) == pytest.approx(
+        spread, rel=0.05 if precision == "int8" else 1e-5
+    )
 
 
-def test_operators_are_fused(fitted, tmp_path):
+def test_operators_are_fused(fitted, exported):
     """An encoder's attention, norms and activations are single operators; a decoder's norms are."""
-    report = export_(fitted, tmp_path)
+    report = exported("fp32")[1]
     if fitted.base.pooling == "mean":
         assert report.fused["Attention"] == 2
         assert report.fused["SkipLayerNormalization"] == 4
@@ -91,10 +155,9 @@ def test_operators_are_fused(fitted, tmp_path):
         assert report.fused["LayerNormalization"] == 5
 
 
-def test_calibration_is_learned_on_what_is_served(fitted, tmp_path):
+def test_calibration_is_learned_on_what_is_served(exported):
     """The manifest's map rises with the score and lies within the lengths of the rows."""
-    export_(fitted, tmp_path, "int8")
-    calibration = load_artifact(tmp_path).calibration()
+    calibration = load_artifact(exported("int8")[0]).calibration()
     expected = [k.expected for k in calibration.knots]
     assert len(expected) > 5
     assert expected == sorted(expected)
