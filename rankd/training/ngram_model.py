@@ -61,15 +61,6 @@ def with_neighbours(values: Tensor) -> Tensor:
     return torch.cat([wide[:, :-2], values, wide[:, 2:]], dim=2)
 
 
-def _dense(inputs: int, outputs: int) -> nn.Linear:
-    """A layer that starts with larger weights than PyTorch's own: inputs are small, or mostly zero."""
-    layer = nn.Linear(inputs, outputs)
-    bound = math.sqrt(3 / inputs)
-    nn.init.uniform_(layer.weight, -bound, bound)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 class NgramRanker(nn.Module):
     """Scores prompts by what their n-grams weigh, and by what a small head makes of their words."""
 
@@ -85,8 +76,11 @@ class NgramRanker(nn.Module):
         outputs = 2 if spread else 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.window = _dense(3 * sizes.dimensions, sizes.windows)
-            self.span = _dense(3 * sizes.windows, sizes.spans)
+            self.window = nn.Linear(3 * sizes.dimensions, sizes.windows)
+            bound = 1 / math.sqrt(sizes.dimensions)  # larger than PyTorch's own, since word vectors are small
+            nn.init.uniform_(self.window.weight, -bound, bound)
+            nn.init.zeros_(self.window.bias)
+            self.span = nn.Linear(3 * sizes.windows, sizes.spans)
             self.hidden = nn.Linear(features, sizes.hidden)
             self.top = nn.Linear(sizes.hidden, outputs)
             self.straight = nn.Linear(features, outputs, bias=False)
@@ -126,7 +120,7 @@ class NgramRanker(nn.Module):
         if not self.training or not self.sizes.dropout:
             return values
         # Batches are drawn anew each epoch, so that the same prompt meets other draws.
-        drawn = int((ids * FIRST).sum()) * 2 + layer
+        drawn = int(ids.sum()) * 2 + layer
         generator = torch.Generator().manual_seed((drawn + self._seed * SECOND) % 2**62)
         kept = torch.rand(values.shape, generator=generator) >= self.sizes.dropout
         return values * kept / (1 - self.sizes.dropout)

@@ -14,7 +14,7 @@ from rankd.training.ngram_model import hash_pairs, hash_places
 from rankd.training.ngram_words import Words, chinese_characters
 
 TOKENS = 500
-SIZES = Sizes(dimensions=16, windows=24, hidden=8, pair_buckets=997, head_buckets=211)
+SIZES = Sizes(dimensions=16, windows=24, spans=20, hidden=8, pair_buckets=997, head_buckets=211)
 
 
 def make_words(tokens=TOKENS, dimensions=16):
@@ -70,10 +70,31 @@ def test_the_spread_is_served(bias, low, high):
     assert low <= spread.min() <= spread.max() <= high
 
 
-def test_neighbours_and_padding_change_nothing():
+def test_in_bytes_it_is_nearly_the_module():
+    """The int8 graph gives the module's scores but for the rounding of its weights, and the same order."""
+    module = make_module()
+    ids, mask = make_batch(200, 30)
+    served = onnx_runner(to_bytes(to_onnx(module, "int8")))(ids, mask)
+    learned = torch_runner(module)(ids, mask)
+    assert 0 < np.abs(served - learned).max() < 0.1 * learned.std()
+    assert np.corrcoef(served, learned)[0, 1] > 0.999
+
+
+def test_in_bytes_no_cpu_overflows():
+    """Two neighbouring products of the int8 graph fit into 16 bits, where CPUs without VNNI add them up."""
+    model = to_onnx(make_module(), "int8")
+    weights = {w.name: onnx.numpy_helper.to_array(w).astype(np.int64) for w in model.graph.initializer}
+    products = [n for n in model.graph.node if n.op_type == "MatMulInteger"]
+    assert len(products) == 2
+    for product in products:
+        assert 2 * 255 * np.abs(weights[product.input[1]]).max() < 2**15
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_neighbours_and_padding_change_nothing(precision):
     """A prompt's score is the same alone, among others, and behind padding of any kind."""
     module = make_module()
-    run = onnx_runner(to_bytes(to_onnx(module)))
+    run = onnx_runner(to_bytes(to_onnx(module, precision)))
     ids, mask = make_batch(12, 20)
     together = run(ids, mask)
     alone = np.concatenate([run(ids[i : i + 1, :n], mask[i : i + 1, :n]) for i, n in enumerate(mask.sum(axis=1))])
@@ -83,9 +104,10 @@ def test_neighbours_and_padding_change_nothing():
     assert np.ptp(together) > 1
 
 
-def test_nothing_to_read_is_a_score_too():
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_nothing_to_read_is_a_score_too(precision):
     """A row whose mask is empty, which no tokenizer makes, gives a finite score."""
-    run = onnx_runner(to_bytes(to_onnx(make_module())))
+    run = onnx_runner(to_bytes(to_onnx(make_module(), precision)))
     assert np.isfinite(run(np.zeros((1, 1), dtype=np.int64), np.zeros((1, 1), dtype=np.int64))).all()
 
 
@@ -97,15 +119,17 @@ def test_order_counts():
     assert abs(first - second) > 0.1
 
 
-def test_the_same_weights_make_the_same_bytes():
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_same_weights_make_the_same_bytes(precision):
     """Export reproduces bit for bit, and other weights make other bytes."""
-    assert to_bytes(to_onnx(make_module())) == to_bytes(to_onnx(make_module()))
-    assert to_bytes(to_onnx(make_module())) != to_bytes(to_onnx(make_module(seed=3)))
+    assert to_bytes(to_onnx(make_module(), precision)) == to_bytes(to_onnx(make_module(), precision))
+    assert to_bytes(to_onnx(make_module(), precision)) != to_bytes(to_onnx(make_module(seed=3), precision))
 
 
-def test_only_plain_operators():
-    """The graph needs nothing but ONNX's own operators, all of which CUDA has too."""
-    model = to_onnx(make_module(spread=True))
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_only_plain_operators(precision):
+    """The graph needs nothing but ONNX's own operators."""
+    model = to_onnx(make_module(spread=True), precision)
     onnx.checker.check_model(model, full_check=True)
     assert {n.domain for n in model.graph.node} == {""}
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
