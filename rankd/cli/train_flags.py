@@ -64,13 +64,16 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--base", default="minilm", help="minilm, ngram, or a Hugging Face model directory; default: minilm"
     )
-    verb.add_argument("--loss", choices=["listmle", "pairwise", "lognormal"], default="listmle")
+    verb.add_argument(
+        "--loss", choices=["listmle", "pairwise", "lognormal"], default="pairwise", help="default: pairwise"
+    )
     verb.add_argument("--epochs", type=_at_least(1), metavar="N", help="default: the base's own")
     verb.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: 0")
     verb.add_argument(
         "--lr", type=_positive, metavar="X", help="peak learning rate of the base; default: the base's own"
     )
     verb.add_argument("--head-lr", type=_positive, metavar="X", help="the same of the new head")
+    verb.add_argument("--dropout", type=_fraction, metavar="P", help="of the base's dropout layers")
     verb.add_argument("--list-size", type=_at_least(2), metavar="N", help="rows per step; default: the base's own")
     verb.add_argument(
         "--samples",
@@ -195,6 +198,16 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
     return value
 
 

@@ -36,6 +36,8 @@ class Recipe:
     """Peak learning rate of what starts from nothing."""
     list_size: int = 64
     weight_decay: float = 0.01
+    dropout: float = 0.0
+    """Of the dropout layers that the model has."""
     piece: int = 16
     """Rows that run through the model at once; a list is sorted by token count first, so that little is padded."""
 
@@ -104,7 +106,7 @@ class TransformerBase(Base):
     path: Path
     licence: str
     truncation: Truncation = DEFAULT_TRUNCATION
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=4, lr=2e-4, list_size=32, dropout=0.1))
 
     def __post_init__(self) -> None:
         """Read what is cheap to read and check it.
@@ -172,7 +174,7 @@ class TransformerBase(Base):
 
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+        for name in ("dropout", "attention_dropout"):  # of decoders, which have it outside of layers
             if hasattr(self._config, name):
                 setattr(self._config, name, 0.0)
         # Pooling layers that these weights do not have start at random, seeded, and are not used.

@@ -32,6 +32,9 @@ class Loop:
         self._options, self._processes = options, processes
         self._train, self._valid = train, valid
         self.module = base.module(options.seed, spread=options.loss == "lognormal")
+        for layer in self.module.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = recipe.dropout
         groups = base.groups(self.module, recipe)
         self._rates = [g["lr"] for g in groups]
         self._optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
@@ -84,17 +87,25 @@ class Loop:
 
     def _scores(self, rows: NDArray[np.int64]) -> Tensor:
         """Score a list, this process its share of the pieces: [n], or [n, 2] with the spread."""
-        mine = pieces(self._train, rows, self._options.recipe.piece)[self._processes.rank :: self._processes.size]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._options.bf16):
-            outs = [self.module(ids, mask) for _, ids, mask in mine]
+        numbered = list(enumerate(pieces(self._train, rows, self._options.recipe.piece)))
+        mine = numbered[self._processes.rank :: self._processes.size]
+        outs = [self._score_piece(number, ids, mask) for number, (_, ids, mask) in mine]
         columns = 2 if self._options.loss == "lognormal" else 1
         if outs:
             own = torch.cat([torch.stack(o, 1) if isinstance(o, tuple) else o[:, None] for o in outs]).float()
-            places = torch.from_numpy(np.concatenate([p for p, _, _ in mine]))
+            places = torch.from_numpy(np.concatenate([places for _, (places, _, _) in mine]))
         else:
             own, places = torch.zeros(0, columns), torch.zeros(0, dtype=torch.int64)
         whole = self._processes.gather(own, places, len(rows))
         return whole if columns == 2 else whole[:, 0]
+
+    def _score_piece(self, number: int, ids: Tensor, mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Run a piece. Its dropout depends on seed, step and piece alone, not on who runs it or on what ran before."""
+        seeds = np.random.SeedSequence([self._options.seed, self.step, number])
+        with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=self._options.bf16):
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
+            out: Tensor | tuple[Tensor, Tensor] = self.module(ids, mask)
+        return out
 
     def _loss(self, rows: NDArray[np.int64], scores: Tensor) -> Tensor:
         data, options = self._train, self._options
@@ -142,7 +153,6 @@ class Loop:
             "learned": self._learned(),
             "best": self._best,
             "optimiser": self._optimiser.state_dict(),
-            "random": torch.get_rng_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -151,7 +161,6 @@ class Loop:
         self._optimiser.load_state_dict(state["optimiser"])
         self._best, self._loss_sum, self.step = state["best"], state["loss_sum"], state["step"]
         self.history = [Epoch(**e) for e in state["history"]]
-        torch.set_rng_state(state["random"])
 
     def take_best(self) -> float:
         """Put the best epoch's weights in place; returns its validation tau, NaN where nothing was validated."""

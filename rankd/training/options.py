@@ -17,7 +17,7 @@ Loss = Literal["listmle", "pairwise", "lognormal"]
 class FitOptions:
     """What a run may choose; ``recipe`` is the base's own unless overridden."""
 
-    loss: Loss = "listmle"
+    loss: Loss = "pairwise"
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     threads: int = 1

@@ -24,7 +24,7 @@ from rankd.training.fit import FitOptions, fit  # noqa: E402
 from rankd.training.lists import draw_steps, encode, pieces, target_tokens  # noqa: E402
 
 CUT = Truncation(64, 32, 32)
-RECIPE = Recipe(epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8)
+RECIPE = Recipe(epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8, dropout=0.1)
 OPTIONS = FitOptions(recipe=RECIPE, checkpoint_seconds=0.0)
 
 
@@ -54,7 +54,7 @@ def scores_of(base, module, rows):
 def test_each_loss_learns_the_order(base, loss):
     """Higher means longer, on prompts that were not trained on, though the longest quarter of answers was cut off."""
     rows, unseen = make_rows(320, cut_at=140), make_rows(100, seed=9)
-    recipe = replace(RECIPE, epochs=8)
+    recipe = replace(RECIPE, epochs=10)
     fitted = fit(base, rows[:256], rows[256:], replace(OPTIONS, loss=loss, margin=0.5, recipe=recipe))
     tau = tau_b(scores_of(base, fitted.module, unseen), np.array([float(r.tokens) for r in unseen]))
     assert tau > 0.6
