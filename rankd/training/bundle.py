@@ -63,7 +63,14 @@ class Bundled:
 
 
 BUNDLED = (
-    Bundled("minilm-l6", "minilm", "int8", 25_000_000, "pairwise", {"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.0}),
+    Bundled(
+        "minilm-l6",
+        "minilm",
+        "int8",
+        25_000_000,
+        "pairwise",
+        {"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.0},
+    ),
     Bundled("ngram", "ngram", "fp32", 8_000_000),
 )
 
