@@ -41,7 +41,6 @@ class Sizes:
     hidden: int = 64
     pair_buckets: int = 131_071
     head_buckets: int = 16_381
-    dropout: float = 0.3
 
 
 def hash_pairs(first: Tensor, second: Tensor, buckets: int) -> Tensor:
@@ -69,9 +68,10 @@ class NgramRanker(nn.Module):
     def __init__(self, words: Words, sizes: Sizes, seed: int, *, spread: bool) -> None:
         """Start from word vectors, which stay as they are, and weights that depend on ``seed`` alone."""
         super().__init__()
-        self.has_spread, self.sizes, self.source, self._seed = spread, sizes, words, seed
+        self.has_spread, self.sizes, self.source = spread, sizes, words
         vectors = torch.from_numpy(words.table).float() * torch.from_numpy(words.scale)
         self.register_buffer("words", vectors, persistent=False)
+        self.drop = nn.Dropout(0.0)
         features = sizes.windows + sizes.spans + sizes.dimensions + 2
         outputs = 2 if spread else 1
         with torch.random.fork_rng(devices=[]):
@@ -99,8 +99,8 @@ class NgramRanker(nn.Module):
         spans = self.span(with_neighbours(windows)).clamp(0.0, MOST) * mask.unsqueeze(2)
         grade = length.log() - TYPICAL_LOG_LENGTH
         parts = [windows.amax(dim=1), spans.amax(dim=1), vectors.sum(dim=1) / length, grade, grade * grade]
-        features = self._drop(torch.cat(parts, dim=1), input_ids, 0)
-        hidden = self._drop(functional.relu(self.hidden(features)), input_ids, 1)
+        features = self.drop(torch.cat(parts, dim=1))
+        hidden = self.drop(functional.relu(self.hidden(features)))
         out = self.top(hidden) + self.straight(features)
         score = out[:, 0] + self._bag(ids, mask, length)
         return (score, spread_of(out[:, 1])) if self.has_spread else score
@@ -114,13 +114,3 @@ class NgramRanker(nn.Module):
         heads = hash_places(ids[:, :HEAD_TOKENS], self.sizes.head_buckets)
         at_start = functional.embedding(heads, self.heads).squeeze(2) * mask[:, :HEAD_TOKENS]
         return everywhere + at_start.sum(dim=1) * HEAD_SHARE
-
-    def _drop(self, values: Tensor, ids: Tensor, layer: int) -> Tensor:
-        """Dropout that is drawn from what is read: the same after a resume, and on any number of processes."""
-        if not self.training or not self.sizes.dropout:
-            return values
-        # Batches are drawn anew each epoch, so that the same prompt meets other draws.
-        drawn = int(ids.sum()) * 2 + layer
-        generator = torch.Generator().manual_seed((drawn + self._seed * SECOND) % 2**62)
-        kept = torch.rand(values.shape, generator=generator) >= self.sizes.dropout
-        return values * kept / (1 - self.sizes.dropout)

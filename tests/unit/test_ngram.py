@@ -159,17 +159,6 @@ def test_hashes_do_not_overflow():
     assert hash_places(ids, 16_381)[0].tolist() == [(largest * 1_000_003 + i * 7_919) % 16_381 for i in range(7)]
 
 
-def test_dropout_repeats():
-    """In training the same batch meets the same dropout, whatever was drawn before; another batch another one."""
-    module = make_module().train()
-    ids, mask = (torch.from_numpy(a) for a in make_batch(8, 10))
-    first = module(ids, mask)
-    torch.rand(100)
-    assert torch.equal(module(ids, mask), first)
-    assert not torch.equal(module(ids[:4], mask[:4]), first[:4])
-    assert not torch.equal(module.eval()(ids, mask), first)
-
-
 def test_chinese_is_read():
     """Characters that MiniLM does not know get tokens of their own; what it knows keeps its ids."""
     base = NgramBase(Truncation(128, 64, 64))
