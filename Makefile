@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 DATA ?= ../shared/data/lengths
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest bench soak format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -83,6 +83,9 @@ test-lowest: ## the tests with the oldest dependencies that pyproject.toml allow
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
 	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e '.[dev]'
 	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
+
+rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from DATA
+	$(BIN)/python -m rankd.training.bundle --data $(DATA)
 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
