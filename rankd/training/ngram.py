@@ -33,7 +33,7 @@ class NgramBase(Base):
 
     truncation: Truncation
     sizes: Sizes = field(default_factory=Sizes)
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=6, head_lr=3e-3, list_size=128, dropout=0.3, piece=64))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=8, head_lr=3e-3, list_size=128, dropout=0.3, piece=64))
     name: str = NGRAM
     licence: str = "Apache-2.0"
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,14 @@ from numpy.typing import NDArray
 from rankd.artifact import default_ranker_path, load_artifact
 from rankd.training.bases import NGRAM, load_base
 from rankd.training.dataset import Row, read_dataset, split
-from rankd.training.export import export
+from rankd.training.export import Precision, export
 from rankd.training.fit import fit
 from rankd.training.judged import judge
 from rankd.training.options import FitOptions, Loss
 from rankd.training.scoring import OfflineRanker
 
 _REPEATS = 3
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 def train(rows: Sequence[Row], out: Path, *, seed: int, loss: Loss, threads: int) -> tuple[float, float]:
@@ -37,7 +39,9 @@ def train(rows: Sequence[Row], out: Path, *, seed: int, loss: Loss, threads: int
     began, worked = time.perf_counter(), time.process_time()
     fitted = fit(base, kept, valid, options)
     taken = time.perf_counter() - began, time.process_time() - worked
-    export(fitted, out, name=NGRAM, version="0", precision="fp32", calibration_rows=valid, data="bench", licence="none")
+    same: dict[str, Any] = {"name": NGRAM, "version": "0", "data": "bench", "licence": "none"}
+    for precision in PRECISIONS:
+        export(fitted, out / precision, precision=precision, calibration_rows=valid, **same)
     return taken
 
 
@@ -64,23 +68,25 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core, as the comparison says
     rows = read_dataset([arguments.data]).rows
-    print("| seed | rows | tau-b | realised gain | seconds | CPU seconds |\n|---|---|---|---|---|---|")
+    print("| seed | rows | precision | tau-b | realised gain | seconds | CPU seconds |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         for seed in range(arguments.seeds):
             learned, rest = split(rows, 0.2, seed)
             out = Path(place) / str(seed)
             seconds, worked = train(learned, out, seed=seed, loss=arguments.loss, threads=arguments.threads)
-            ranker = OfflineRanker(load_artifact(out))
-            for one in judge(ranker.scores, rest):
-                figures = f"{one.tau:.4f} | {one.gain:.4f} | {seconds:.1f} | {worked:.1f}"
-                print(f"| {seed} | {len(learned)} | {figures} |", flush=True)
+            rankers = {p: OfflineRanker(load_artifact(out / p)) for p in PRECISIONS}
+            for precision, ranker in rankers.items():
+                for one in judge(ranker.scores, rest):
+                    figures = f"{precision} | {one.tau:.4f} | {one.gain:.4f} | {seconds:.1f} | {worked:.1f}"
+                    print(f"| {seed} | {len(learned)} | {figures} |", flush=True)
         prompts = [r.prompt for r in rows[: arguments.prompts]]
-        ours = rate(ranker, prompts)
         theirs = rate(OfflineRanker(load_artifact(arguments.encoder)), prompts[: len(prompts) // 4])
-        size = sum(f.stat().st_size for f in out.iterdir())
-    print(
-        f"\nprompts/s of one core: ngram {ours:,.0f}, encoder {theirs:,.0f}: {ours / theirs:.1f} times; {size:,} bytes"
-    )
+        print(f"\nprompts/s of one core, tokenising included: encoder {theirs:,.0f}", end="")
+        for precision, ranker in rankers.items():
+            ours = rate(ranker, prompts)
+            size = sum(f.stat().st_size for f in (out / precision).iterdir())
+            print(f"; ngram {precision} {ours:,.0f} ({ours / theirs:.1f} times, {size:,} bytes)", end="", flush=True)
+    print()
     return 0
 
 
