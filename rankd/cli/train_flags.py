@@ -65,7 +65,10 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
         "--base", default="minilm", help="minilm, ngram, or a Hugging Face model directory; default: minilm"
     )
     verb.add_argument(
-        "--loss", choices=["listmle", "pairwise", "lognormal"], default="pairwise", help="default: pairwise"
+        "--loss",
+        choices=["listmle", "pairwise", "lognormal", "joint"],
+        default="joint",
+        help="default: joint, which also learns how uncertain a length is, as lognormal does",
     )
     verb.add_argument("--epochs", type=_at_least(1), metavar="N", help="default: the base's own")
     verb.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: 0")
@@ -74,6 +77,12 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--head-lr", type=_positive, metavar="X", help="the same of the new head")
     verb.add_argument("--dropout", type=_fraction, metavar="P", help="of the base's dropout layers")
+    verb.add_argument(
+        "--average",
+        type=_fraction,
+        metavar="D",
+        help="keep a running mean of weights that forgets at this rate; 0 keeps the last; default: the base's own",
+    )
     verb.add_argument("--list-size", type=_at_least(2), metavar="N", help="rows per step; default: the base's own")
     verb.add_argument(
         "--samples",

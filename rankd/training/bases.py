@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from rankd.errors import ConfigError
 from rankd.tokenise import Tokeniser, Truncation
+from rankd.training.characters import Learnable, WordVectors, learnable
 from rankd.training.losses import spread_of
 
 MINILM, NGRAM = "minilm", "ngram"
@@ -40,6 +42,8 @@ class Recipe:
     """Of the dropout layers that the model has."""
     piece: int = 16
     """Rows that run through the model at once; a list is sorted by token count first, so that little is padded."""
+    average: float = 0.0
+    """Decay per step of the running mean of weights that is judged and kept; 0 keeps those of the last step."""
 
 
 class Base(ABC):
@@ -61,6 +65,13 @@ class Base(ABC):
         With ``spread`` it gives a pair: the score, which then is the expected log length less the median of its
         group, and the standard deviation of log length, float32[b].
         """
+
+    def for_prompts(self, prompts: Iterable[str]) -> Base:  # noqa: ARG002 - most bases take prompts as they are
+        """This base, or one that also knows words that ``prompts`` have."""
+        return self
+
+    def finish(self, module: nn.Module) -> None:  # noqa: B027 - most bases train what they export
+        """Bring a trained module into the form that is exported."""
 
     def groups(self, module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         """Parameters that learn, in optimiser groups of their own rate; others stay as they are."""
@@ -85,6 +96,15 @@ class TransformerRanker(nn.Module):
         self.has_spread = spread
         self.head = nn.Linear(hidden, 2 if spread else 1)
 
+    def words(self) -> nn.Module:
+        """What gives token ids their vectors: an ``nn.Embedding``, or ``WordVectors`` while it learns."""
+        found: nn.Module = self.body.get_input_embeddings()  # type: ignore[operator]
+        return found
+
+    def set_words(self, vectors: nn.Module) -> None:
+        """Put others in their place."""
+        self.body.set_input_embeddings(vectors)  # type: ignore[operator]
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Score prompts; see ``Base.module``."""
         states = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -106,6 +126,7 @@ class TransformerBase(Base):
     path: Path
     licence: str
     truncation: Truncation = DEFAULT_TRUNCATION
+    learns: Learnable | None = None
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=4, lr=2e-4, list_size=32, dropout=0.1))
 
     def __post_init__(self) -> None:
@@ -194,14 +215,35 @@ class TransformerBase(Base):
             ranker = TransformerRanker(body, body.config.hidden_size, self.pooling, spread=spread)
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
-        body.get_input_embeddings().requires_grad_(False)
+        ranker.words().requires_grad_(False)
+        if self.learns is not None:
+            ranker.set_words(WordVectors(ranker.words(), self.learns.ids, self.learns.known, seed))
         return ranker
 
-    def groups(self, module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-        """The body at one rate, the head at its own; word embeddings stay as they are."""
+    def for_prompts(self, prompts: Iterable[str]) -> Base:
+        """Learn the Chinese characters that the prompts have and the vocabulary lacks; see ``characters``."""
+        learns = learnable(self.tokenizer, prompts)
+        if learns is None:
+            return self
+        out = copy.copy(self)
+        out.learns, out.tokenizer = learns, learns.tokenizer
+        return out
+
+    def finish(self, module: nn.Module) -> None:
+        """Put what was learned of new characters into the table of word vectors."""
         assert isinstance(module, TransformerRanker)
-        body = [p for p in module.body.parameters() if p.requires_grad]
+        vectors = module.words()
+        if isinstance(vectors, WordVectors):
+            module.set_words(vectors.folded())
+
+    def groups(self, module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+        """The body at one rate, the head and new words at their own; other word embeddings stay as they are."""
+        assert isinstance(module, TransformerRanker)
+        vectors = module.words()
+        words = [vectors.added] if isinstance(vectors, WordVectors) else []
+        body = [p for p in module.body.parameters() if p.requires_grad and not any(p is w for w in words)]
         return [
+            *({"params": [w], "lr": recipe.head_lr, "weight_decay": 0.0} for w in words),
             {"params": [p for p in body if p.ndim > 1], "lr": recipe.lr},
             {"params": [p for p in body if p.ndim <= 1], "lr": recipe.lr, "weight_decay": 0.0},
             {"params": list(module.head.parameters()), "lr": recipe.head_lr},

@@ -12,7 +12,7 @@ import torch
 from rankd.errors import ConfigError
 
 FILE = "state.pt"
-FORMAT = 1
+FORMAT = 2
 
 
 def save(directory: Path, state: dict[str, Any], fingerprint: str) -> None:

@@ -47,6 +47,7 @@ def fit(
     torch.set_num_threads(options.threads)
     fingerprint = _fingerprint(base, train_rows, valid_rows, options)
     processes.agree(fingerprint)
+    base = base.for_prompts(row.prompt for row in train_rows)
     tokeniser = base.tokeniser()
     train = encode(train_rows, tokeniser, options.samples, options.seed)
     loop = Loop(base, train, encode(valid_rows, tokeniser, "first"), options, processes)

@@ -17,8 +17,8 @@ from torch import Tensor
 from rankd.errors import ConfigError
 from rankd.training.bases import Base
 from rankd.training.lists import Encoded, draw_steps, pieces
-from rankd.training.losses import known_longer, list_mle, log_normal, pairwise_logistic
-from rankd.training.options import Epoch, FitOptions, Progress
+from rankd.training.losses import known_longer, likely_longer, list_mle, log_normal, pairwise_logistic
+from rankd.training.options import WITH_SPREAD, Epoch, FitOptions, Progress
 from rankd.training.processes import Processes
 from rankd.training.validate import group_tau
 
@@ -29,9 +29,9 @@ class Loop:
     def __init__(self, base: Base, train: Encoded, valid: Encoded, options: FitOptions, processes: Processes) -> None:
         """Build a fresh model; ``train`` and ``valid`` are encoded by the base's tokeniser."""
         recipe = options.recipe
-        self._options, self._processes = options, processes
+        self._base, self._options, self._processes = base, options, processes
         self._train, self._valid = train, valid
-        self.module = base.module(options.seed, spread=options.loss == "lognormal")
+        self.module = base.module(options.seed, spread=options.loss in WITH_SPREAD)
         for layer in self.module.modules():
             if isinstance(layer, torch.nn.Dropout):
                 layer.p = recipe.dropout
@@ -45,6 +45,7 @@ class Loop:
         self._loss_sum = 0.0
         self.history: list[Epoch] = []
         self._best: dict[str, Tensor] = {}
+        self._average: dict[str, Tensor] = {}
 
     @property
     def at_epoch_end(self) -> bool:
@@ -84,13 +85,24 @@ class Loop:
         self._optimiser.step()
         self._loss_sum += float(loss.detach())
         self.step += 1
+        if self._options.recipe.average > 0:
+            self._move_average(self._options.recipe.average)
+
+    @torch.no_grad()
+    def _move_average(self, decay: float) -> None:
+        """Move the running mean of the weights towards this step's; a young mean forgets faster."""
+        if not self._average:
+            self._average = {n: p.clone() for n, p in self._learned().items()}
+        share = 1 - min(decay, self.step / (self.step + 9))
+        for name, weights in self._learned().items():
+            self._average[name].lerp_(weights, share)
 
     def _scores(self, rows: NDArray[np.int64]) -> Tensor:
         """Score a list, this process its share of the pieces: [n], or [n, 2] with the spread."""
         numbered = list(enumerate(pieces(self._train, rows, self._options.recipe.piece)))
         mine = numbered[self._processes.rank :: self._processes.size]
         outs = [self._score_piece(number, ids, mask) for number, (_, ids, mask) in mine]
-        columns = 2 if self._options.loss == "lognormal" else 1
+        columns = 2 if self._options.loss in WITH_SPREAD else 1
         if outs:
             own = torch.cat([torch.stack(o, 1) if isinstance(o, tuple) else o[:, None] for o in outs]).float()
             places = torch.from_numpy(np.concatenate([places for _, (places, _, _) in mine]))
@@ -110,23 +122,29 @@ class Loop:
     def _loss(self, rows: NDArray[np.int64], scores: Tensor) -> Tensor:
         data, options = self._train, self._options
         complete = torch.from_numpy(data.complete[rows])
-        if options.loss == "lognormal":
-            return log_normal(scores[:, 0], scores[:, 1], torch.from_numpy(data.log_tokens[rows]), complete)
         longer = known_longer(
             torch.from_numpy(data.tokens[rows]), complete, torch.from_numpy(data.groups[rows]), options.bucket
         )
         if options.loss == "pairwise":
             return pairwise_logistic(scores, longer, options.margin)
-        return list_mle(scores, longer)
+        if options.loss == "listmle":
+            return list_mle(scores, longer)
+        mean, spread = scores[:, 0], scores[:, 1]
+        likelihood = log_normal(mean, spread, torch.from_numpy(data.log_tokens[rows]), complete)
+        return likelihood + likely_longer(mean, spread, longer) if options.loss == "joint" else likelihood
 
     def validate(self) -> None:
-        """Judge the epoch that has ended, and keep its weights if they are the best so far."""
+        """Judge the epoch that has ended, and keep its weights, or their running mean, if they are the best so far."""
+        now = {k: v.clone() for k, v in self._learned().items()}
+        kept = {k: v.clone() for k, v in self._average.items()} or now
+        self.module.load_state_dict(kept, strict=False)
         tau = group_tau(self.score(self._valid), self._valid) if len(self._valid) else None
         before = [e.validation_tau for e in self.history if e.validation_tau is not None]
         self.history.append(Epoch(self._loss_sum / self._epoch_steps, tau))
         self._loss_sum = 0.0
         if not self._best or tau is None or tau > max(before, default=-2.0):
-            self._best = {k: v.clone() for k, v in self._learned().items()}
+            self._best = kept
+        self.module.load_state_dict(now, strict=False)
 
     def score(self, encoded: Encoded) -> NDArray[np.float64]:
         """Scores of all rows, in service's precision, shared among the processes."""
@@ -152,6 +170,7 @@ class Loop:
             "history": [asdict(e) for e in self.history],
             "learned": self._learned(),
             "best": self._best,
+            "average": self._average,
             "optimiser": self._optimiser.state_dict(),
         }
 
@@ -159,12 +178,14 @@ class Loop:
         """Go on from a saved state."""
         self.module.load_state_dict(state["learned"], strict=False)
         self._optimiser.load_state_dict(state["optimiser"])
-        self._best, self._loss_sum, self.step = state["best"], state["loss_sum"], state["step"]
+        self._best, self._average = state["best"], state["average"]
+        self._loss_sum, self.step = state["loss_sum"], state["step"]
         self.history = [Epoch(**e) for e in state["history"]]
 
     def take_best(self) -> float:
         """Put the best epoch's weights in place; returns its validation tau, NaN where nothing was validated."""
         self.module.load_state_dict(self._best, strict=False)
+        self._base.finish(self.module)
         self.module.eval()
         return max((e.validation_tau for e in self.history if e.validation_tau is not None), default=float("nan"))
 

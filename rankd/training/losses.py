@@ -1,7 +1,7 @@
-"""What a ranker is trained to do: three losses over one list of prompts, none of which drops a censored row.
+"""What a ranker is trained to do: losses over one list of prompts, none of which drops a censored row.
 
-An answer that was cut off is "at least this long". Two of the losses see rows only through ``known_longer``, the
-pairs whose order is certain; the third, the distribution, takes a cut answer by its probability of being longer.
+An answer that was cut off is "at least this long". Losses of order see rows only through ``known_longer``, the pairs
+whose order is certain; the distribution takes a cut answer by its probability of being longer.
 
 Everywhere: ``scores`` float32[n], higher = longer; ``tokens`` float[n], a length or its lower bound; ``complete``
 bool[n]; ``groups`` int64[n], the rows of one source and one answering model, whose lengths alone share a scale.
@@ -18,6 +18,9 @@ from torch.nn import functional
 _LOG_SPREAD_RANGE = (-3.0, 1.5)
 """Of the logarithm of the spread: a spread of .05 to 4.5 in log length. Beyond it the likelihood has no gradient left
 for the mean, or all of it for one row."""
+
+_LOGISTIC_PER_NORMAL = 1.702
+"""1 / (1 + exp(-1.702 z)) is within .01 of the normal distribution's Phi(z) everywhere."""
 
 
 def known_longer(tokens: Tensor, complete: Tensor, groups: Tensor, bucket: float = 1.0) -> Tensor:
@@ -79,8 +82,12 @@ def pairwise_logistic(scores: Tensor, longer: Tensor, margin: float = 0.0) -> Te
     Returns:
         A scalar; 0 where no order is known.
     """
-    apart = scores[:, None] - scores[None, :]
-    return (functional.softplus(margin - apart) * longer).sum() / longer.sum().clamp(min=1)
+    return _pairs(scores[:, None] - scores[None, :] - margin, longer)
+
+
+def _pairs(apart: Tensor, longer: Tensor) -> Tensor:
+    """The mean of ``log(1 + exp(-apart))`` over known pairs."""
+    return (functional.softplus(-apart) * longer).sum() / longer.sum().clamp(min=1)
 
 
 def spread_of(raw: Tensor) -> Tensor:
@@ -106,3 +113,23 @@ def log_normal(mean: Tensor, spread: Tensor, log_tokens: Tensor, complete: Tenso
     z = (log_tokens - mean) / spread
     ended = torch.log(spread) + 0.5 * z * z + 0.5 * math.log(2 * math.pi)
     return torch.where(complete, ended, -torch.special.log_ndtr(-z)).mean()
+
+
+def likely_longer(mean: Tensor, spread: Tensor, longer: Tensor) -> Tensor:
+    """How unlikely the known pairs are, where each length has its own log-normal distribution.
+
+    The probability that i is longer than j is Phi(z), z = (mean_i - mean_j) / sqrt(spread_i^2 + spread_j^2). The loss
+    is the mean of ``log(1 + exp(-1.702 z))`` over known pairs: the logistic function stands in for Phi, since its
+    gradient neither vanishes nor runs away. Beside ``log_normal`` it has no scale of its own to be chosen.
+
+    Args:
+        mean: [n], as ``log_normal`` takes it.
+        spread: [n], above 0.
+        longer: [n, n] of ``known_longer``.
+
+    Returns:
+        A scalar; 0 where no order is known.
+    """
+    square = spread * spread
+    z = (mean[:, None] - mean[None, :]) * torch.rsqrt(square[:, None] + square[None, :])
+    return _pairs(_LOGISTIC_PER_NORMAL * z, longer)

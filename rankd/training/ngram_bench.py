@@ -61,7 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="a file of rows, or a directory of files")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--loss", choices=["listmle", "pairwise", "lognormal"], default="pairwise")
+    parser.add_argument("--loss", choices=["listmle", "pairwise", "lognormal", "joint"], default="pairwise")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--encoder", type=Path, default=default_ranker_path(), help="default: the bundled one")
     parser.add_argument("--prompts", type=int, default=2000, help="to measure speed on; the encoder gets a quarter")

@@ -10,7 +10,9 @@ from torch import nn
 from rankd.training.bases import Base, Recipe
 from rankd.training.lists import Samples
 
-Loss = Literal["listmle", "pairwise", "lognormal"]
+Loss = Literal["listmle", "pairwise", "lognormal", "joint"]
+"""``joint`` is ``lognormal`` and the order of pairs under that distribution together."""
+WITH_SPREAD: tuple[Loss, ...] = ("lognormal", "joint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +73,4 @@ class Fitted:
     @property
     def has_spread(self) -> bool:
         """Whether the module gives (score, spread), or the score alone."""
-        return self.options.loss == "lognormal"
+        return self.options.loss in WITH_SPREAD

@@ -22,9 +22,11 @@ from rankd.training import checkpoint  # noqa: E402
 from rankd.training.bases import Recipe, load_base  # noqa: E402
 from rankd.training.fit import FitOptions, fit  # noqa: E402
 from rankd.training.lists import draw_steps, encode, pieces, target_tokens  # noqa: E402
+from rankd.training.loop import Loop  # noqa: E402
+from rankd.training.processes import ALONE  # noqa: E402
 
 CUT = Truncation(64, 32, 32)
-RECIPE = Recipe(epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8, dropout=0.1)
+RECIPE = Recipe(epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8, dropout=0.1, average=0.9)
 OPTIONS = FitOptions(recipe=RECIPE, checkpoint_seconds=0.0)
 
 
@@ -50,7 +52,7 @@ def scores_of(base, module, rows):
     return out
 
 
-@pytest.mark.parametrize("loss", ["listmle", "pairwise", "lognormal"])
+@pytest.mark.parametrize("loss", ["listmle", "pairwise", "lognormal", "joint"])
 def test_each_loss_learns_the_order(base, loss):
     """Higher means longer, on prompts that were not trained on, though the longest quarter of answers was cut off."""
     rows, unseen = make_rows(320, cut_at=140), make_rows(100, seed=9)
@@ -59,7 +61,7 @@ def test_each_loss_learns_the_order(base, loss):
     tau = tau_b(scores_of(base, fitted.module, unseen), np.array([float(r.tokens) for r in unseen]))
     assert tau > 0.6
     assert fitted.validation_tau > 0.6
-    assert fitted.has_spread == (loss == "lognormal")
+    assert fitted.has_spread == (loss in ("lognormal", "joint"))
 
 
 def test_cut_rows_are_worth_having(base):
@@ -73,14 +75,15 @@ def test_cut_rows_are_worth_having(base):
     assert tau(rows) > tau([r for r in rows if r.complete]) + 0.01
 
 
-def test_the_spread_is_the_spread_of_log_length(base):
+@pytest.mark.parametrize("loss", ["lognormal", "joint"])
+def test_the_spread_is_the_spread_of_log_length(base, loss):
     """The distributional head's second output comes near the true deviation of what it cannot know."""
     random = np.random.default_rng(0)
     rows = [
         replace(r, tokens=max(1, round(100 * (2 if r.prompt.count("long") > 3 else 1) * random.lognormal(0, 0.5))))
         for r in make_rows(400)
     ]
-    fitted = fit(base, rows, [], replace(OPTIONS, loss="lognormal"))
+    fitted = fit(base, rows, [], replace(OPTIONS, loss=loss))
     encoded = encode(rows[:64], base.tokeniser(), "first")
     spreads = [fitted.module(ids, mask)[1] for _, ids, mask in pieces(encoded, np.arange(64), 16)]
     assert torch.cat(spreads).mean().item() == pytest.approx(0.5, abs=0.15)
@@ -94,6 +97,24 @@ def test_same_seed_same_weights(base, tmp_path):
     )
     other = fit(base, rows[:64], rows[64:], replace(OPTIONS, seed=1))
     assert digest(first) == digest(second) == digest(again) != digest(other)
+
+
+def test_the_running_mean_of_weights_is_what_is_kept(base):
+    """The ranker is the mean of the last steps' weights, each weighing less the older it is, not the last step's."""
+    rows, seen = make_rows(64), []
+    recipe = replace(RECIPE, epochs=2, average=0.5)
+    loop = Loop(base, *(encode(rows, base.tokeniser()),) * 2, replace(OPTIONS, recipe=recipe), ALONE)
+    name = "head.weight"
+    for step in range(1, loop.steps + 1):
+        loop.take_step()
+        weights = loop.module.state_dict()[name].clone()
+        share = 1 - min(0.5, step / (step + 9))
+        seen.append(weights if step == 1 else (1 - share) * seen[-1] + share * weights)
+    loop.validate()
+    assert torch.equal(loop.module.state_dict()[name], weights)
+    loop.take_best()
+    torch.testing.assert_close(loop.module.state_dict()[name], seen[-1])
+    assert not torch.equal(loop.module.state_dict()[name], weights)
 
 
 class StopError(Exception):

@@ -7,7 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd.training.losses import known_longer, list_mle, log_normal, pairwise_logistic, spread_of  # noqa: E402
+from rankd.training.losses import (  # noqa: E402
+    known_longer,
+    likely_longer,
+    list_mle,
+    log_normal,
+    pairwise_logistic,
+    spread_of,
+)
 
 
 def a_list(seed, n=17, cut=0.3, groups=2, lengths=12):
@@ -125,6 +132,25 @@ def test_log_normal_matches_density_and_survival():
     assert log_normal(*real, torch.tensor(complete)).item() == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_likely_longer_is_near_the_probability_of_the_order(seed):
+    """Over exactly the known pairs, the mean -log probability that log-normal lengths come in that order."""
+    scipy_stats = pytest.importorskip("scipy.stats")
+    random_ = random.Random(seed)
+    mean, tokens, complete, groups = a_list(seed)
+    spread = [math.exp(random_.gauss(0.3, 0.3)) for _ in mean]
+    n = range(len(mean))
+    exact, formula = [], []
+    for i, j in ((i, j) for i in n for j in n if is_longer(i, j, tokens, complete, groups)):
+        z = (mean[i] - mean[j]) / math.hypot(spread[i], spread[j])
+        exact.append(scipy_stats.norm.cdf(z))
+        formula.append(math.log1p(math.exp(-1.702 * z)))
+    m, *rest = tensors(mean, tokens, complete, groups)
+    got = likely_longer(m, torch.tensor(spread, dtype=torch.float64), known_longer(*rest)).item()
+    assert got == pytest.approx(sum(formula) / len(formula), rel=1e-12)
+    assert max(abs(math.exp(-f) - p) for f, p in zip(formula, exact, strict=True)) < 0.0101
+
+
 @pytest.mark.parametrize("shortest_first", [False, True])
 def test_a_cut_row_still_teaches(shortest_first):
     """A cut row pushes its score up, never down, in each of the losses: it is used, and only as a lower bound."""
@@ -134,6 +160,7 @@ def test_a_cut_row_still_teaches(shortest_first):
     for loss in (
         list_mle(scores, longer, shortest_first=shortest_first),
         pairwise_logistic(scores, longer),
+        likely_longer(scores, torch.ones(4), longer),
         log_normal(scores, torch.ones(4), torch.log(tokens), complete),
     ):
         (gradient,) = torch.autograd.grad(loss, scores)
@@ -152,6 +179,8 @@ def test_losses_stay_finite_at_the_extremes():
         list_mle(scores, nothing),
         pairwise_logistic(scores, known),
         pairwise_logistic(scores, nothing),
+        likely_longer(scores, spread, known),
+        likely_longer(scores, spread, nothing),
         log_normal(scores, spread, torch.log(tokens), complete),
     ):
         (gradient,) = torch.autograd.grad(loss, scores, retain_graph=True)
