@@ -68,7 +68,10 @@ class Settings(BaseSettings):
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC services.")
     metrics: str = Field("127.0.0.1:9464", description="HOST:PORT of metrics and the health page; empty is off.")
     admin: str = Field("127.0.0.1:50052", description="HOST:PORT of the admin service; empty is off.")
-    ranker: Path | None = Field(None, description="Directory of the ranker to serve. Default: the bundled one.")
+    ranker: Path | None = Field(
+        None,
+        description="Directory of the ranker to serve, or minilm-l6 or ngram, the bundled ones. Default: minilm-l6.",
+    )
     registry: Path | None = Field(None, description="Directory below which the admin service may load rankers.")
     provider: Provider = Field("auto", description="Where the model runs; cuda is an error where there is none.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log event.")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rankd.artifact import default_ranker_path, load_artifact
+from rankd.artifact import load_artifact, ranker_path
 from rankd.bench import scenarios
 from rankd.bench.flags import SCENARIOS
 from rankd.bench.floor import Offline
@@ -111,7 +111,7 @@ def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> Measured:
 
 
 def _offline(arguments: argparse.Namespace) -> Offline:
-    artifact = load_artifact(arguments.ranker or default_ranker_path())
+    artifact = load_artifact(ranker_path(arguments.ranker))
     return Offline(artifact, SessionOptions(arguments.provider, threads=arguments.threads))
 
 

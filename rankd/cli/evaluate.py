@@ -37,12 +37,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """
     # The tokeniser's own pool knows no other setting, and reads it once.
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
-    from rankd.artifact import load_artifact
+    from rankd.artifact import load_artifact, ranker_path
     from rankd.training.dataset import read_dataset
     from rankd.training.evaluate import evaluate as judge
     from rankd.training.page import write_page
 
-    load_artifact(arguments.ranker)  # before minutes of reading
+    ranker = ranker_path(arguments.ranker)
+    load_artifact(ranker)  # before minutes of reading
     console = Console(stderr=True)
     with _bar(console, "reading", "{task.percentage:.0f} %") as bar:
         dataset = read_dataset(
@@ -51,7 +52,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _say_read(dataset, console)
     with _bar(console, "scoring", MofNCompleteColumn()) as bar:
         evaluation = judge(
-            arguments.ranker,
+            ranker,
             dataset.rows,
             provider=arguments.provider,
             threads=arguments.threads,

@@ -14,7 +14,11 @@ DEFAULT_ROWS = 10_000
 def add_flags(verb: argparse.ArgumentParser) -> None:
     """Declare them."""
     verb.add_argument(
-        "--ranker", required=True, type=Path, metavar="DIR", help="with model.onnx, tokenizer.json and manifest.json"
+        "--ranker",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="with model.onnx, tokenizer.json and manifest.json, or a bundled one's name",
     )
     verb.add_argument(
         "--data",

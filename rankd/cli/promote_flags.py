@@ -26,7 +26,10 @@ def add_admin_flags(verb: argparse.ArgumentParser) -> None:
 def add_promote_flags(verb: argparse.ArgumentParser) -> None:
     """What to promote, and on what condition."""
     verb.add_argument(
-        "directory", metavar="DIR", type=Path, help="the ranker: model.onnx, tokenizer.json, manifest.json"
+        "directory",
+        metavar="DIR",
+        type=Path,
+        help="the ranker: model.onnx, tokenizer.json, manifest.json; or a bundled one's name",
     )
     add_admin_flags(verb)
     verb.add_argument("--model", help="judge on the completions of this served model; default: all, each by itself")

@@ -162,11 +162,10 @@ def _names(arguments: argparse.Namespace, fitted: Fitted, rows: list[Row]) -> _N
 def _export(
     arguments: argparse.Namespace, fitted: Fitted, rows: list[Row], valid_rows: list[Row], console: Console
 ) -> None:
-    from rankd.training.bases import NGRAM
     from rankd.training.export import export
 
     names, command = _names(arguments, fitted, rows), command_of(arguments, fitted.options)
-    wanted = arguments.precision or ("fp32" if fitted.base.name == NGRAM else "int8")
+    wanted = arguments.precision
     chosen = tuple(p for p in PRECISIONS if wanted in (p, "all"))
     for precision in chosen:
         several = len(chosen) > 1
@@ -183,6 +182,7 @@ def _export(
                 calibration_rows=valid_rows,
                 data=names.data,
                 licence=names.licence,
+                most_tau_lost=arguments.most_tau_lost,
                 card={"base": fitted.base.name, "loss": fitted.options.loss, "reproduce": command},
             )
         console.print(

@@ -111,7 +111,15 @@ def _out_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--precision",
         choices=["int8", "fp32", "fp16", "all"],
-        help="int8 for CPUs (default; ngram: fp32), fp16 for CUDA; all writes one directory each",
+        default="int8",
+        help="int8 for CPUs (default), fp16 for CUDA; all writes one directory each",
+    )
+    verb.add_argument(
+        "--most-tau-lost",
+        type=_fraction,
+        metavar="X",
+        help="tau on the rows held back that a precision may cost before it is refused; default: .003 for int8, .001 "
+        "for fp16, .0005 for fp32",
     )
     verb.add_argument("--name", help="of the ranker; default: base, loss and precision")
     verb.add_argument("--version", help="of the ranker; default: a hash of base, rows and options")

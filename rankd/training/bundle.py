@@ -24,7 +24,7 @@ from rankd.cli.train_flags import has_bf16
 from rankd.training.bases import Recipe, load_base
 from rankd.training.card import write_card
 from rankd.training.dataset import Row, split
-from rankd.training.export import Precision, export
+from rankd.training.export import ExportReport, Precision, export
 from rankd.training.fit import fit
 from rankd.training.judged import judge, measurements
 from rankd.training.options import FitOptions, Loss, Progress
@@ -34,7 +34,7 @@ from rankd.training.sources import BENCHMARK_ONLY, SHIPPABLE, drawn, read_source
 VALID_SHARE = 0.06
 JUDGED_PROMPTS = 3000
 """Most prompts of a source that a ranker is judged on."""
-NOT_ENGLISH = ("cello_zh", "logickor_ko")
+NOT_ENGLISH = {"cello_zh": "Chinese", "complexbench_zh": "Chinese", "halluqa_zh": "Chinese", "logickor_ko": "Korean"}
 MEASURED_TAU_IS = (
     "measured_tau is the median over the English data sets that the ranker was not trained on, each counting once "
     "with the median over the models that answered it."
@@ -52,7 +52,7 @@ class Bundled:
     precision: Precision
     largest: int
     """Bytes of the directory, at most."""
-    loss: Loss = "listmle"
+    loss: Loss = "joint"
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the base's own recipe."""
 
@@ -71,7 +71,7 @@ BUNDLED = (
         "pairwise",
         {"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.0},
     ),
-    Bundled("ngram", "ngram", "fp32", 8_000_000),
+    Bundled("ngram", "ngram", "int8", 8_000_000),
 )
 
 
@@ -116,7 +116,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
             licence=base.licence,
         )
         print(f"{bundled.name}: {report}", file=sys.stderr)
-        _describe(Path(place), arguments.data)
+        _describe(Path(place), arguments.data, bundled, report)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
         if size > bundled.largest:
             raise SystemExit(f"{bundled.name}: {size:,} bytes, at most {bundled.largest:,}")
@@ -142,7 +142,7 @@ def _calibration_rows(data: Path, valid: list[Row], seed: int) -> list[Row]:
     return out
 
 
-def _describe(out: Path, data: Path) -> None:
+def _describe(out: Path, data: Path, bundled: Bundled, report: ExportReport) -> None:
     """Judge the exported files, and write what they are worth into manifest and card."""
     ranker = OfflineRanker(load_artifact(out))
     judged = []
@@ -157,7 +157,13 @@ def _describe(out: Path, data: Path) -> None:
     fields["description"] = f"{fields.get('description') or ''} {MEASURED_TAU_IS}".strip()
     fields["calibration"]["source"] = ", ".join(CALIBRATION_SOURCES)
     write_manifest(out, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
-    write_card(fields, measured, out / "README.md")
+    extras = {
+        "base": bundled.base,
+        "loss": bundled.loss,
+        "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
+        "reproduce": f"make rankers DATA={data}",
+    }
+    write_card({**fields, **report.for_card(), **extras}, measured, out / "README.md")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ _LIMITS = (
         "those in the data, or prompts written to mislead it."
     ),
 )
-_BATCHES = "**Batches.** Eight-bit ranges may depend on the batch: a score then depends slightly on its neighbours."
+_BATCHES = "**Batches.** Eight-bit ranges come from the batch: a score depends slightly on what is scored with it."
 
 
 def write_card(fields: Mapping[str, Any], measurements: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -48,8 +48,8 @@ def write_card(fields: Mapping[str, Any], measurements: Sequence[Mapping[str, An
     Args:
         fields: the manifest's fields. Beside them the card takes, where given: ``base`` and ``loss`` (text), ``limits``
             (sentences), ``languages`` (data set → language), ``speed`` (``prompts_per_second``, ``threads``,
-            ``machine``), ``tau_lost`` and ``largest_difference`` (of the export, against PyTorch), ``reproduce``
-            (a command).
+            ``machine``), ``tau_lost`` and ``largest_difference`` (of the export, against PyTorch), ``ranges_by_batch``
+            (whether int8 takes them from the batch), ``reproduce`` (a command).
         measurements: as ``rankd.artifact.Measurement`` has them.
         path: ``README.md`` in the ranker's directory; the sizes of the files beside it are stated.
 
@@ -197,7 +197,7 @@ def _limits(fields: Mapping[str, Any], measurements: Sequence[Mapping[str, Any]]
         f"**Languages.** {measured}{_LANGUAGES}",
         f"**Long prompts.** {unread} is not read.",
         *_LIMITS,
-        *([_BATCHES] if fields.get("precision") == "int8" else []),
+        *([_BATCHES] if fields.get("ranges_by_batch") else []),
         *(_line(text) for text in fields.get("limits") or ()),
     ]
     return "\n".join(["## Limits", "", *(f"- {text}" for text in limits)])

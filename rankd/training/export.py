@@ -50,6 +50,16 @@ class ExportReport:
     rows: int
     fused: dict[str, int]
     """Fused operators in the graph, by name."""
+    ranges_by_batch: bool
+    """Whether activations are quantised by ranges of the batch, so that a score depends on its neighbours."""
+
+    def for_card(self) -> dict[str, Any]:
+        """What a model card says of an export."""
+        return {
+            "largest_difference": self.largest_difference,
+            "tau_lost": self.tau_lost,
+            "ranges_by_batch": self.ranges_by_batch,
+        }
 
 
 def export(
@@ -130,9 +140,9 @@ def export(
         (out / MODEL).stat().st_size,
         len(encoded),
         fused,
+        any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node),
     )
-    figures = {"largest_difference": report.largest_difference, "tau_lost": report.tau_lost}
-    write_card({**fields, **figures, **(card or {})}, measurements, out / CARD)
+    write_card({**fields, **report.for_card(), **(card or {})}, measurements, out / CARD)
     return report
 
 
@@ -213,6 +223,6 @@ def _checked(
         raise ArtifactError(
             "TAU_LOST",
             f"{precision} loses {loss.tau:.4f} ± {loss.deviation:.4f} tau on {loss.rows} rows, {most} is allowed: "
-            "export fp32, or allow more with most_tau_lost",
+            "export fp32, or allow more with --most-tau-lost",
         )
     return loss
