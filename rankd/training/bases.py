@@ -127,7 +127,7 @@ class TransformerBase(Base):
     licence: str
     truncation: Truncation = DEFAULT_TRUNCATION
     learns: Learnable | None = None
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=4, lr=2e-4, list_size=32, dropout=0.1))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=4, lr=2e-4, list_size=32, dropout=0.1, average=0.99))
 
     def __post_init__(self) -> None:
         """Read what is cheap to read and check it.
@@ -217,7 +217,7 @@ class TransformerBase(Base):
             body.pooler = None
         ranker.words().requires_grad_(False)
         if self.learns is not None:
-            ranker.set_words(WordVectors(ranker.words(), self.learns.ids, self.learns.known, seed))
+            ranker.set_words(WordVectors(ranker.words(), self.learns, seed))
         return ranker
 
     def for_prompts(self, prompts: Iterable[str]) -> Base:

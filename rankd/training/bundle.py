@@ -68,8 +68,7 @@ BUNDLED = (
         "minilm",
         "int8",
         25_000_000,
-        "pairwise",
-        {"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.0},
+        recipe={"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.1},
     ),
     Bundled("ngram", "ngram", "int8", 8_000_000),
 )

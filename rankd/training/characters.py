@@ -2,7 +2,8 @@
 
 BERT's English vocabularies know a few hundred of these characters and make one [UNK] of all others, so that a Chinese
 prompt is a row of [UNK]s. They also hold about a thousand entries that nothing uses, [unused0] and on. Characters that
-many training prompts have take these places; what they mean is learned with the rest of the ranker.
+many training prompts have take these places. They start from their English gloss, as do those few hundred, which an
+English model has hardly met; what they mean is learned with the rest of the ranker.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
+
+from rankd.training.glosses import gloss_vectors
 
 FEWEST_PROMPTS = 4
 """Prompts that have a character before anything can be learned of it."""
@@ -26,12 +29,13 @@ _UNUSED = re.compile(r"\[unused\d+\]")
 
 @dataclass(frozen=True, slots=True)
 class Learnable:
-    """A tokenizer that knows more characters, and which of its ids are new."""
+    """A tokenizer that knows more characters, and what is to be learned of them."""
 
     tokenizer: Tokenizer
-    ids: tuple[int, ...]
-    known: tuple[int, ...]
-    """Ids of the ideographs that it knew before."""
+    new: dict[str, int]
+    """Characters that it did not know before, and their ids."""
+    known: dict[str, int]
+    """Those that it knew."""
 
 
 def learnable(tokenizer: Tokenizer, prompts: Iterable[str]) -> Learnable | None:
@@ -56,13 +60,12 @@ def learnable(tokenizer: Tokenizer, prompts: Iterable[str]) -> Learnable | None:
     taken = list(zip(wanted, unused, strict=False))
     if not taken:
         return None
-    known = tuple(i for word, i in vocabulary.items() if _IDEOGRAPH.fullmatch(word))
+    known = {word: i for word, i in vocabulary.items() if _IDEOGRAPH.fullmatch(word)}
     for character, (place, word) in taken:
         del vocabulary[word]
         vocabulary[character] = place
-    return Learnable(
-        Tokenizer.from_str(json.dumps(fields, ensure_ascii=False)), tuple(place for _, (place, _) in taken), known
-    )
+    whole = Tokenizer.from_str(json.dumps(fields, ensure_ascii=False))
+    return Learnable(whole, {character: place for character, (place, _) in taken}, known)
 
 
 class WordVectors(nn.Module):
@@ -70,19 +73,24 @@ class WordVectors(nn.Module):
 
     places: Tensor
 
-    def __init__(self, table: nn.Module, new: Sequence[int], known: Sequence[int], seed: int) -> None:
-        """Start the rows ``new`` near the mean of the rows ``known``, each a little apart, by ``seed``."""
+    def __init__(self, table: nn.Module, learns: Learnable, seed: int) -> None:
+        """Start the rows of characters at their glosses; a new one without is put somewhere near, by ``seed``."""
         super().__init__()
         assert isinstance(table, nn.Embedding)
         self.table = table
         rows = table.weight.detach()
+        learned = {**learns.known, **learns.new}
         places = torch.zeros(len(rows), dtype=torch.int64)
-        places[list(new)] = torch.arange(1, len(new) + 1)
+        places[list(learned.values())] = torch.arange(1, len(learned) + 1)
         self.register_buffer("places", places, persistent=False)
-        alike = rows[list(known)] if len(known) > 1 else rows
-        start = torch.randn(len(new), rows.shape[1], generator=torch.Generator().manual_seed(seed)) * alike.std(dim=0)
-        rows[list(new)] = alike.mean(dim=0) + start / 2
-        self.added = nn.Parameter(torch.zeros(len(new) + 1, rows.shape[1]))
+        glosses = gloss_vectors(learned, learns.tokenizer, rows.numpy())
+        alike = rows[list(learns.known.values())] if len(learns.known) > 1 else rows
+        mean, spread = alike.mean(dim=0), alike.std(dim=0)
+        near = torch.randn(len(learns.new), rows.shape[1], generator=torch.Generator().manual_seed(seed)) * spread / 2
+        rows[list(learns.new.values())] = mean + near
+        for character, vector in glosses.items():
+            rows[learned[character]] = torch.from_numpy(vector)
+        self.added = nn.Parameter(torch.zeros(len(learned) + 1, rows.shape[1]))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors of tokens, [b, t, dimensions]."""

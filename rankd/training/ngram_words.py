@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rankd.errors import ConfigError
+from rankd.training.glosses import gloss_vectors
 
 UNIT = 0.3
 """Standard deviation of the vectors' numbers."""
@@ -68,25 +69,32 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def read_words(path: Path, tokens: int, dimensions: int) -> Words:
-    """Bring MiniLM's word embeddings down to ``dimensions``; added tokens get random vectors, the same each time.
+def read_words(path: Path, tokenizer: Tokenizer, dimensions: int) -> Words:
+    """Bring MiniLM's word embeddings down to ``dimensions``.
+
+    A Chinese character has the vector of its English gloss, or, added without one, a random one, the same each time.
 
     Args:
         path: its ``model.safetensors``.
-        tokens: of the tokenizer, at least as many as there are embeddings.
+        tokenizer: with at least as many tokens as there are embeddings.
         dimensions: at most those of the embeddings.
     """
     from safetensors.numpy import load_file
 
-    known = load_file(path)[_EMBEDDINGS].astype(np.float64)
-    known -= known.mean(axis=0)
+    table = load_file(path)[_EMBEDDINGS]
+    mean = table.mean(axis=0, dtype=np.float64)
+    known = table.astype(np.float64) - mean
     _, directions = np.linalg.eigh(known.T @ known)
     main = directions[:, ::-1][:, :dimensions]
     # The sign of a direction is arbitrary; choose it, so that every machine makes the same one.
     main = main * np.sign(main[np.abs(main).argmax(axis=0), np.arange(dimensions)])
     vectors = known @ main
-    random = torch.randn(tokens - len(known), dimensions, generator=torch.Generator().manual_seed(0)).double().numpy()
-    whole = np.concatenate([vectors, random * vectors.std(axis=0)]) * (UNIT / vectors.std())
+    added = tokenizer.get_vocab_size() - len(known)
+    random = torch.randn(added, dimensions, generator=torch.Generator().manual_seed(0)).double().numpy()
+    whole = np.concatenate([vectors, random * vectors.std(axis=0)])
+    for character, vector in gloss_vectors(chinese_characters(), tokenizer, table).items():
+        whole[tokenizer.token_to_id(character)] = (vector - mean) @ main
+    whole *= UNIT / vectors.std()
     whole[0] = 0.0
     scale = (np.abs(whole).max(axis=0) / 127).astype(np.float32)
     return Words(np.round(whole / scale).astype(np.int8), scale)
