@@ -36,7 +36,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
     parser.add_argument("--ranker", type=Path, action="append", default=[], help="a bundled ranker; several may be")
-    parser.add_argument("--leave-out", action="store_true", help="train on all but one group of sources, in turn")
+    parser.add_argument(
+        "--leave-out",
+        nargs="*",
+        choices=tuple(GROUPS),
+        help=f"train on all but one group of sources, in turn; default: {', '.join(GROUPS)}",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -44,8 +49,9 @@ def main() -> int:
         scorers: Scorers = {p.name: OfflineRanker(load_artifact(p)).scores for p in arguments.ranker}
         scorers["TF-IDF + ridge"] = _baseline(training_rows(arguments.data, seed=arguments.seed), arguments.data)
         table(scorers, BENCHMARK_ONLY, arguments.data)
-    if arguments.leave_out:
-        for group, names in GROUPS.items():
+    if arguments.leave_out is not None:
+        for group in arguments.leave_out or GROUPS:
+            names = GROUPS[group]
             rows = training_rows(arguments.data, without=names, seed=arguments.seed)
             left_out = [s for s in SHIPPABLE if s.name in names]
             print(f"\nLeft out: {group}\n")

@@ -19,7 +19,7 @@ WITH_SPREAD: tuple[Loss, ...] = ("lognormal", "joint")
 class FitOptions:
     """What a run may choose; ``recipe`` is the base's own unless overridden."""
 
-    loss: Loss = "pairwise"
+    loss: Loss = "joint"
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     threads: int = 1
