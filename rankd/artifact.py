@@ -190,9 +190,10 @@ def ranker_path(named: Path | None) -> Path:
     """The directory that is meant: of the bundled default by None, of a bundled ranker by its name, else the path."""
     if named is None:
         return default_ranker_path()
+    if _NAME.fullmatch(str(named)) is None or named.exists():
+        return named
     bundled = default_ranker_path().with_name(str(named))
-    plain = _NAME.fullmatch(str(named)) is not None
-    return bundled if plain and not named.exists() and (bundled / MANIFEST).is_file() else named
+    return bundled if (bundled / MANIFEST).is_file() else named
 
 
 def load_artifact(path: Path) -> Artifact:

@@ -67,8 +67,8 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--loss",
         choices=["listmle", "pairwise", "lognormal", "joint"],
-        default="joint",
-        help="default: joint, which also learns how uncertain a length is, as lognormal does",
+        help="default: the base's own, joint for encoders, which also learns how uncertain a length is, as lognormal "
+        "does, and pairwise for ngram",
     )
     verb.add_argument("--epochs", type=_at_least(1), metavar="N", help="default: the base's own")
     verb.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: 0")
@@ -136,9 +136,10 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
     from rankd.training.options import FitOptions
 
     given = {f.name: getattr(arguments, f.name, None) for f in fields(recipe)}
+    recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
     return FitOptions(
-        loss=arguments.loss,
-        recipe=replace(recipe, **{k: v for k, v in given.items() if v is not None}),
+        loss=recipe.loss,
+        recipe=recipe,
         seed=arguments.seed,
         threads=arguments.threads or max(1, len(os.sched_getaffinity(0)) // processes),
         samples=arguments.samples,

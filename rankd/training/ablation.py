@@ -25,8 +25,9 @@ from rankd.training.dataset import Row, read_dataset, split
 from rankd.training.export import Precision, export
 from rankd.training.fit import fit
 from rankd.training.judged import judge, medians
+from rankd.training.losses import Loss
 from rankd.training.ngram_bench import rate
-from rankd.training.options import FitOptions, Loss
+from rankd.training.options import FitOptions
 from rankd.training.scoring import OfflineRanker
 from rankd.training.sources import BENCHMARK_ONLY, drawn, read_source
 

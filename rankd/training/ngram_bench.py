@@ -24,7 +24,8 @@ from rankd.training.dataset import Row, read_dataset, split
 from rankd.training.export import Precision, export
 from rankd.training.fit import fit
 from rankd.training.judged import judge
-from rankd.training.options import FitOptions, Loss
+from rankd.training.losses import Loss
+from rankd.training.options import FitOptions
 from rankd.training.scoring import OfflineRanker
 
 _REPEATS = 3

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from torch import nn
 
 from rankd.training.bases import Base, Recipe
 from rankd.training.lists import Samples
+from rankd.training.losses import Loss
 
-Loss = Literal["listmle", "pairwise", "lognormal", "joint"]
-"""``joint`` is ``lognormal`` and the order of pairs under that distribution together."""
 WITH_SPREAD: tuple[Loss, ...] = ("lognormal", "joint")
 
 

@@ -3,11 +3,21 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from make_artifact import make_artifact
 
-from rankd.artifact import MANIFEST, MODEL, TOKENIZER, default_ranker_path, load_artifact, sha256_of, write_manifest
+from rankd.artifact import (
+    MANIFEST,
+    MODEL,
+    TOKENIZER,
+    default_ranker_path,
+    load_artifact,
+    ranker_path,
+    sha256_of,
+    write_manifest,
+)
 from rankd.errors import ArtifactError
 from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
 from rankd.registry import WARM_UP_PROMPTS
@@ -68,6 +78,18 @@ def test_calibration_and_measured_tau_are_optional(tmp_path):
     artifact = load_artifact(make_artifact(tmp_path / "r", calibration=False, measured_tau=None))
     assert artifact.calibration() is None
     assert artifact.manifest.measured_tau is None
+
+
+def test_bundled_rankers_have_names(tmp_path, monkeypatch):
+    """A bundled ranker's name means it, unless there is such a path; anything else is left as it is."""
+    monkeypatch.chdir(tmp_path)
+    default = default_ranker_path()
+    assert ranker_path(None) == default
+    assert ranker_path(Path(default.name)) == default
+    for other in ("nowhere", "a/b", "/tmp", "..", "a\0b", "x" * 5000, str(default)):
+        assert ranker_path(Path(other)) == Path(other)
+    (tmp_path / default.name).mkdir()
+    assert ranker_path(Path(default.name)) == Path(default.name)
 
 
 def test_bundled_ranker_is_whole():

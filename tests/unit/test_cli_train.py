@@ -58,7 +58,7 @@ def test_a_ranker_comes_out_and_what_to_do_next(base, data, tmp_path, capsys):
     artifact = load_artifact(out)
     assert artifact.manifest.truncation.max_tokens == 128
     assert "up" in str(artifact.manifest.data)
-    assert "--loss pairwise --epochs 2" in (out / "README.md").read_text()
+    assert "--loss joint --epochs 2" in (out / "README.md").read_text()
     assert not (out / ".checkpoint").exists()
     prompts = {row.prompt for row in make_rows(240, cut_at=150)}
     assert not any(p in said.out + said.err for p in prompts)
