@@ -128,6 +128,8 @@ class TransformerBase(Base):
     licence: str
     truncation: Truncation = DEFAULT_TRUNCATION
     learns: Learnable | None = None
+    glosses: bool = True
+    """Start Chinese characters at their English gloss, or else at random."""
     recipe: Recipe = field(
         default_factory=lambda: Recipe(loss="joint", epochs=4, lr=2e-4, list_size=32, dropout=0.1, average=0.99)
     )
@@ -220,7 +222,7 @@ class TransformerBase(Base):
             body.pooler = None
         ranker.words().requires_grad_(False)
         if self.learns is not None:
-            ranker.set_words(WordVectors(ranker.words(), self.learns, seed))
+            ranker.set_words(WordVectors(ranker.words(), self.learns, seed, glosses=self.glosses))
         return ranker
 
     def for_prompts(self, prompts: Iterable[str]) -> Base:

@@ -21,7 +21,7 @@ import numpy as np
 
 from rankd.artifact import MANIFEST, load_artifact, write_manifest
 from rankd.cli.train_flags import has_bf16
-from rankd.training.bases import Recipe, load_base
+from rankd.training.bases import Base, Recipe, TransformerBase, load_base
 from rankd.training.card import write_card
 from rankd.training.dataset import Row, split
 from rankd.training.export import ExportReport, Precision, export
@@ -55,6 +55,15 @@ class Bundled:
     """Bytes of the directory, at most."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the base's own recipe."""
+    glosses: bool = True
+    """See ``TransformerBase.glosses``."""
+
+    def start(self) -> Base:
+        """Where training starts."""
+        base = load_base(self.base)
+        if isinstance(base, TransformerBase):
+            base.glosses = self.glosses
+        return base
 
     def options(self, own: Recipe, *, seed: int, threads: int) -> FitOptions:
         """How it is trained."""
@@ -68,9 +77,10 @@ BUNDLED = (
         "minilm",
         "int8",
         25_000_000,
-        recipe={"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.1},
+        {"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.1},
+        glosses=False,
     ),
-    Bundled("ngram", "ngram", "int8", 8_000_000),
+    Bundled("ngram", "ngram", "int8", 8_000_000, {"loss": "joint", "epochs": 3}),
 )
 
 
@@ -95,7 +105,7 @@ def main() -> int:
 
 def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> None:
     """Train, export, judge and describe one."""
-    base = load_base(bundled.base)
+    base = bundled.start()
     options = bundled.options(base.recipe, seed=arguments.seed, threads=arguments.threads)
     train, valid = split(rows, VALID_SHARE, arguments.seed)
     work = arguments.work / bundled.name if arguments.work else None

@@ -37,6 +37,10 @@ class Learnable:
     known: dict[str, int]
     """Those that it knew."""
 
+    def learned(self, *, glosses: bool) -> dict[str, int]:
+        """Characters whose vectors are learned; without glosses those that it knew stay as they are."""
+        return {**self.known, **self.new} if glosses else self.new
+
 
 def learnable(tokenizer: Tokenizer, prompts: Iterable[str]) -> Learnable | None:
     """Give unused places of the vocabulary to characters of ``prompts``, the most frequent first.
@@ -73,22 +77,22 @@ class WordVectors(nn.Module):
 
     places: Tensor
 
-    def __init__(self, table: nn.Module, learns: Learnable, seed: int) -> None:
+    def __init__(self, table: nn.Module, learns: Learnable, seed: int, *, glosses: bool = True) -> None:
         """Start the rows of characters at their glosses; a new one without is put somewhere near, by ``seed``."""
         super().__init__()
         assert isinstance(table, nn.Embedding)
         self.table = table
         rows = table.weight.detach()
-        learned = {**learns.known, **learns.new}
+        learned = learns.learned(glosses=glosses)
         places = torch.zeros(len(rows), dtype=torch.int64)
         places[list(learned.values())] = torch.arange(1, len(learned) + 1)
         self.register_buffer("places", places, persistent=False)
-        glosses = gloss_vectors(learned, learns.tokenizer, rows.numpy())
+        starts = gloss_vectors(learned, learns.tokenizer, rows.numpy()) if glosses else {}
         alike = rows[list(learns.known.values())] if len(learns.known) > 1 else rows
         mean, spread = alike.mean(dim=0), alike.std(dim=0)
         near = torch.randn(len(learns.new), rows.shape[1], generator=torch.Generator().manual_seed(seed)) * spread / 2
         rows[list(learns.new.values())] = mean + near
-        for character, vector in glosses.items():
+        for character, vector in starts.items():
             rows[learned[character]] = torch.from_numpy(vector)
         self.added = nn.Parameter(torch.zeros(len(learned) + 1, rows.shape[1]))
 

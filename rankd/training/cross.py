@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rankd.artifact import load_artifact
 from rankd.training.baseline import tfidf_ridge
-from rankd.training.bases import load_base
 from rankd.training.bundle import BUNDLED, JUDGED_PROMPTS, Bundled
 from rankd.training.check import scores_of, torch_runner
 from rankd.training.dataset import Row, split
@@ -42,6 +41,7 @@ def main() -> int:
         choices=tuple(GROUPS),
         help=f"train on all but one group of sources, in turn; default: {', '.join(GROUPS)}",
     )
+    parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="train this one only; default: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -55,7 +55,8 @@ def main() -> int:
             rows = training_rows(arguments.data, without=names, seed=arguments.seed)
             left_out = [s for s in SHIPPABLE if s.name in names]
             print(f"\nLeft out: {group}\n")
-            scorers = {b.name: _trained(b, rows, arguments) for b in BUNDLED}
+            wanted = [b for b in BUNDLED if arguments.only in (None, b.name)]
+            scorers = {b.name: _trained(b, rows, arguments) for b in wanted}
             scorers["TF-IDF + ridge"] = _baseline(rows, arguments.data)
             table(scorers, left_out, arguments.data)
     return 0
@@ -85,7 +86,7 @@ def _baseline(rows: Sequence[Row], data: Path) -> Score:
 
 
 def _trained(bundled: Bundled, rows: Sequence[Row], arguments: argparse.Namespace) -> Score:
-    base = load_base(bundled.base)
+    base = bundled.start()
     options = bundled.options(base.recipe, seed=arguments.seed, threads=arguments.threads)
     train, valid = split(rows, 0.05, arguments.seed)
     return _score(fit(base, train, valid, options))

@@ -80,9 +80,10 @@ def test_what_hangs_on_new_characters_is_learned_and_served(minilm, tmp_path):
     assert len({tuple(minilm.tokenizer.encode(p).ids) for p in prompts}) == 1
 
 
-def test_rows_without_the_new_characters_are_untouched(minilm):
+@pytest.mark.parametrize("glosses", [True, False])
+def test_rows_without_the_new_characters_are_untouched(minilm, glosses):
     """Learning new rows moves no other word vector: the table is the base's own but for the places taken."""
-    base = minilm.for_prompts([LONG] * 9)
+    base = replace(minilm.for_prompts([LONG] * 9), glosses=glosses)
     module = base.module(0)
     before = minilm.module(0).words().weight
     with torch.no_grad():
@@ -90,4 +91,5 @@ def test_rows_without_the_new_characters_are_untouched(minilm):
     base.finish(module)
     after = module.words().weight
     moved = (after != before).any(dim=1).nonzero().squeeze(1).tolist()
-    assert set(moved) == {*base.learns.new.values(), *base.learns.known.values()}
+    assert set(moved) == set(base.learns.learned(glosses=glosses).values())
+    assert (len(moved) > len(LONG)) == glosses
