@@ -24,7 +24,7 @@ from rankd.errors import ArtifactError
 
 MANIFEST_VERSION = 1
 MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
-DEFAULT_RANKER = "minilm-l6-seed"
+DEFAULT_RANKER = "minilm-l6"
 _LARGEST_MANIFEST = 4 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 

@@ -40,8 +40,9 @@ MEASURED_TAU_IS = (
     "measured_tau is the median over the English data sets that the ranker was not trained on, each counting once "
     "with the median over the models that answered it."
 )
-CALIBRATION_SOURCES = ("arena_hard_1k", "arena_bench_v1", "arena_hard_v01", "oasst_eval")
-"""Chat, whose levels are those of most traffic: expected lengths come from these."""
+CHAT = ("arena_hard_1k", "arena_bench_v1", "arena_hard_v01", "oasst_eval")
+"""Sources whose answers are as long as those of most traffic: expected lengths are brought to their level."""
+CALIBRATION = "held-out prompts of all sources, at the level of " + ", ".join(CHAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +141,26 @@ def _say(progress: Progress) -> None:
 
 
 def _calibration_rows(data: Path, valid: list[Row], seed: int) -> list[Row]:
-    """Answers of single models to chat prompts that were not trained on: the levels and spread of real traffic."""
+    """Answers of single models to prompts that were not trained on.
+
+    Chat prompts have few short answers, and other sources another level. So chat counts as it is, and in the others
+    each model's answers are scaled to have chat's median: a score is relative to its source and model as well.
+    """
     held_out = {r.prompt for r in valid}
+    sources = {s.name: read_source(s, data, seed=seed) for s in SHIPPABLE}
+    level = float(np.median([r.tokens for name in CHAT for r in sources[name]]))
     out: list[Row] = []
-    for source in SHIPPABLE:
-        if source.name in CALIBRATION_SOURCES:
-            rows = [r for r in read_source(source, data, seed=seed) if r.prompt in held_out]
-            order = np.random.default_rng(seed).permutation(len(rows))[:500]
-            out += [replace(rows[i], source="chat", model="") for i in sorted(order.tolist())]
+    for name, rows in sources.items():
+        own = {m: level if name in CHAT else _median(rows, m) for m in {r.model for r in rows}}
+        kept = [r for r in rows if r.prompt in held_out]
+        for i in sorted(np.random.default_rng(seed).permutation(len(kept))[:500].tolist()):
+            tokens = max(1, round(kept[i].tokens * level / own[kept[i].model]))
+            out.append(replace(kept[i], tokens=tokens, samples=(), source="held out", model=""))
     return out
+
+
+def _median(rows: list[Row], model: str) -> float:
+    return float(np.median([r.tokens for r in rows if r.model == model]))
 
 
 def _describe(out: Path, data: Path, base: str, loss: Loss, report: ExportReport) -> None:
@@ -164,7 +176,7 @@ def _describe(out: Path, data: Path, base: str, loss: Loss, report: ExportReport
     fields["measured_tau"] = round(float(np.median(unseen)), 4)
     fields["data"] = [{"name": s.name, "licence": s.licence} for s in SHIPPABLE]
     fields["description"] = f"{fields.get('description') or ''} {MEASURED_TAU_IS}".strip()
-    fields["calibration"]["source"] = ", ".join(CALIBRATION_SOURCES)
+    fields["calibration"]["source"] = CALIBRATION
     write_manifest(out, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
     extras = {
         "base": base,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rankd_client import RankClient
 
 from rankd.artifact import default_ranker_path, load_artifact
 from rankd.config import settings_reference
@@ -68,6 +69,21 @@ def test_a_ranker_of_ones_own(tmp_path):
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout[done.stdout.index("{") :])
     assert (verdict["rows"], verdict["realised_gain"] > 0.9) == (200, True)
+
+
+def test_the_smaller_bundled_ranker_is_served_by_its_name():
+    """`rankd serve --ranker ngram`, as the README has it; it ranks what the first example asks."""
+    from conftest import DaemonProcess
+
+    assert "rankd serve --ranker ngram" in README
+    daemon = DaemonProcess(Path("ngram"))
+    try:
+        with RankClient(daemon.target, timeout=10) as client:
+            queue = client.rank(["Write a detailed essay on the fall of the Roman empire.", "What is 2+2?"])
+        assert queue.ranker_version.startswith("ngram@")
+        assert [r.index for r in queue] == [1, 0]
+    finally:
+        daemon.kill()
 
 
 def test_benchmarks_are_written_down():

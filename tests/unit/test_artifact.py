@@ -373,7 +373,7 @@ def test_bad_tokenizer_with_the_right_hash(ranker, text):
 
 @pytest.fixture(scope="module")
 def bundled():
-    """Scores of the bundled ranker, each prompt alone: a batch would change them a little."""
+    """Scores of the bundled ranker."""
     tokeniser, model = start(default_ranker_path())
     return lambda prompt: float(model.run(*pad(tokeniser.encode([tokeniser.cut(prompt)])))[0])
 
@@ -383,8 +383,8 @@ SHORT = "What is the capital of France? Answer in one word."
 
 
 def test_bundled_ranker_tells_long_from_short(bundled):
-    """By far more than batch mates can change (.4), and its calibration says so in tokens."""
-    assert bundled(LONG) > bundled(SHORT) + 1.0
+    """By a factor of three in expected length or more, and its calibration says so in tokens."""
+    assert bundled(LONG) > bundled(SHORT) + 1.0  # log length
     calibration = load_artifact(default_ranker_path()).calibration()
     assert calibration.expected(bundled(LONG)) > 2 * calibration.expected(bundled(SHORT))
 
@@ -403,15 +403,17 @@ def test_bundled_ranker_reads_head_and_tail(bundled, end):
 
 
 def test_bundled_figures_are_what_they_are_said_to_be():
-    """``measured_tau`` is the median over unseen data sets, each counting once, and the description says so."""
+    """``measured_tau`` is the median over unseen data sets in English, each counting once, and is said to be."""
     from statistics import fmean, median
 
     manifest = load_artifact(default_ranker_path()).manifest
     unseen = [m for m in manifest.measurements if not m.trained_on]
     sets = {m.dataset for m in unseen}
-    taus = [fmean(m.kendall_tau for m in unseen if m.dataset == name) for name in sets]
+    english = sets - {"cello_zh", "logickor_ko"}
+    taus = [fmean(m.kendall_tau for m in unseen if m.dataset == name) for name in english]
+    assert len(taus) == len(sets) - 2
     assert manifest.measured_tau == pytest.approx(median(taus), abs=1e-4)
-    assert "median" in manifest.description
+    assert "median over the English data sets" in manifest.description
     assert not sets & {d.name for d in manifest.data}
     assert all(m.dataset in {d.name for d in manifest.data} for m in manifest.measurements if m.trained_on)
-    assert len(manifest.calibration.knots) == 32
+    assert 16 <= len(manifest.calibration.knots) <= 32
