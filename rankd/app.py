@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from rankd.artifact import ranker_path
+from rankd.bundled import default_ranker_path
 from rankd.completion_log import open_log
 from rankd.config import Settings
 from rankd.hint import what_next
@@ -82,7 +82,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await self.registry.load(ranker_path(settings.ranker))
+        ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
         self._observe()
         steps = StreamSteps(self.ranker, self.log, settings, self.turns)

@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +23,6 @@ from rankd.errors import ArtifactError
 
 MANIFEST_VERSION = 1
 MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
-DEFAULT_RANKER = "minilm-l6"
 _LARGEST_MANIFEST = 4 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -179,21 +177,6 @@ def calibration_of(manifest: Manifest) -> Calibration | None:
     if spec is None:
         return None
     return Calibration(tuple(Knot(k.score, k.expected, k.p50, k.p90) for k in spec.knots), spec.mean_expected)
-
-
-def default_ranker_path() -> Path:
-    """The bundled ranker's directory."""
-    return Path(str(files("rankd") / "rankers" / DEFAULT_RANKER))
-
-
-def ranker_path(named: Path | None) -> Path:
-    """The directory that is meant: of the bundled default by None, of a bundled ranker by its name, else the path."""
-    if named is None:
-        return default_ranker_path()
-    if _NAME.fullmatch(str(named)) is None or named.exists():
-        return named
-    bundled = default_ranker_path().with_name(str(named))
-    return bundled if (bundled / MANIFEST).is_file() else named
 
 
 def load_artifact(path: Path) -> Artifact:

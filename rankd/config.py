@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from rankd.bundled import ranker_path
 from rankd.errors import ConfigError
 from rankd.sections import (
     LONGEST,
@@ -90,6 +91,11 @@ class Settings(BaseSettings):
     promotion: Promotion = Promotion()
     completion_log: CompletionLogSection = CompletionLogSection()
     tls: Tls = Tls()
+
+    @field_validator("ranker", mode="before")
+    @classmethod
+    def _bundled(cls, value: object) -> object:
+        return ranker_path(value) if isinstance(value, str) else value
 
     @field_validator("listen", "metrics", "admin")
     @classmethod

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rankd.bundled import ranker_path
+
 SCENARIOS = ("latency", "throughput", "echo", "queue", "overload", "memory")
 
 
@@ -15,7 +17,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         "loop, and an empty gRPC method. " + "Scenarios: " + ", ".join(SCENARIOS) + "."
     )
     verb.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all but memory, which takes long")
-    verb.add_argument("--ranker", type=Path, metavar="DIR", help="or a bundled one's name; default: minilm-l6")
+    verb.add_argument("--ranker", type=ranker_path, metavar="DIR", help="or a bundled one's name; default: minilm-l6")
     verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], default="auto")
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="of the model, daemon and floor; default: 1")
     verb.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt per line; default: made-up ones")

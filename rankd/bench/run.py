@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rankd.artifact import load_artifact, ranker_path
+from rankd.artifact import load_artifact
 from rankd.bench import scenarios
 from rankd.bench.flags import SCENARIOS
 from rankd.bench.floor import Offline
 from rankd.bench.process import Measured, two_cores
 from rankd.bench.prompts import Prompts
+from rankd.bundled import default_ranker_path
 from rankd.errors import ConfigError
 from rankd.infer import SessionOptions
 from rankd.version import VERSION
@@ -111,7 +112,7 @@ def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> Measured:
 
 
 def _offline(arguments: argparse.Namespace) -> Offline:
-    artifact = load_artifact(ranker_path(arguments.ranker))
+    artifact = load_artifact(arguments.ranker or default_ranker_path())
     return Offline(artifact, SessionOptions(arguments.provider, threads=arguments.threads))
 
 

@@ -37,13 +37,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """
     # The tokeniser's own pool knows no other setting, and reads it once.
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
-    from rankd.artifact import load_artifact, ranker_path
+    from rankd.artifact import load_artifact
     from rankd.training.dataset import read_dataset
     from rankd.training.evaluate import evaluate as judge
     from rankd.training.page import write_page
 
-    ranker = ranker_path(arguments.ranker)
-    load_artifact(ranker)  # before minutes of reading
+    load_artifact(arguments.ranker)  # before minutes of reading
     console = Console(stderr=True)
     with _bar(console, "reading", "{task.percentage:.0f} %") as bar:
         dataset = read_dataset(
@@ -52,7 +51,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _say_read(dataset, console)
     with _bar(console, "scoring", MofNCompleteColumn()) as bar:
         evaluation = judge(
-            ranker,
+            arguments.ranker,
             dataset.rows,
             provider=arguments.provider,
             threads=arguments.threads,

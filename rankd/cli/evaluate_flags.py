@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rankd.bundled import ranker_path
+
 DEFAULT_HTML = Path("out/evaluate.html")
 MOST_THREADS = 256
 DEFAULT_ROWS = 10_000
@@ -16,7 +18,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--ranker",
         required=True,
-        type=Path,
+        type=ranker_path,
         metavar="DIR",
         help="with model.onnx, tokenizer.json and manifest.json, or a bundled one's name",
     )

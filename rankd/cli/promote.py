@@ -16,7 +16,7 @@ from rankd_client.types import Estimate
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rankd.artifact import load_artifact, ranker_path
+from rankd.artifact import load_artifact
 from rankd.cli.administer import DONE, REFUSED, administer
 from rankd.cli.install import install
 from rankd.cli.terminal import Console, output
@@ -41,7 +41,7 @@ def promote(arguments: argparse.Namespace) -> int:
 
 
 def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
-    artifact = load_artifact(ranker_path(arguments.directory))
+    artifact = load_artifact(arguments.directory)
     version = artifact.ranker_version
     console = Console(stderr=True)
     rankers = client.rankers()

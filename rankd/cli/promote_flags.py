@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from rankd.bundled import ranker_path
+
 DEFAULT_ADMIN = "127.0.0.1:50052"
 
 
@@ -28,7 +30,7 @@ def add_promote_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "directory",
         metavar="DIR",
-        type=Path,
+        type=ranker_path,
         help="the ranker: model.onnx, tokenizer.json, manifest.json; or a bundled one's name",
     )
     add_admin_flags(verb)

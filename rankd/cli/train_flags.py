@@ -132,11 +132,19 @@ def _out_flags(verb: argparse.ArgumentParser) -> None:
 
 
 def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) -> FitOptions:
-    """The options of a run; what the flags leave open comes from the base's recipe."""
+    """The options of a run; what the flags leave open comes from the base's recipe.
+
+    Raises:
+        ConfigError: two flags that contradict each other.
+    """
     from rankd.training.options import FitOptions
 
     given = {f.name: getattr(arguments, f.name, None) for f in fields(recipe)}
     recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
+    if arguments.margin and recipe.loss != "pairwise":
+        raise ConfigError(
+            f"--margin is of the pairwise loss, not of {recipe.loss}: add --loss pairwise, or leave it out"
+        )
     return FitOptions(
         loss=recipe.loss,
         recipe=recipe,
@@ -157,7 +165,10 @@ def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
         "loss": options.loss,
         **{f.name: getattr(options.recipe, f.name) for f in fields(options.recipe) if hasattr(arguments, f.name)},
         **{name: getattr(options, name) for name in ("seed", "threads", "samples", "bucket", "margin")},
-        **{name: getattr(arguments, name) for name in ("rows", "valid_share", "model", "max_tokens", "tail_tokens")},
+        **{
+            name: getattr(arguments, name)
+            for name in ("rows", "valid_share", "model", "max_tokens", "tail_tokens", "most_tau_lost")
+        },
         "precision": arguments.precision,
     }
     words = ["rankd", "train", "--data", *map(str, arguments.data)]

@@ -34,7 +34,7 @@ from rankd.training.sources import BENCHMARK_ONLY, drawn, read_source
 HALF = "minilm, 3 of 6 layers"
 LOSSES: tuple[Loss, ...] = ("listmle", "pairwise", "lognormal", "joint")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-TRANSFER_PROMPTS = 500
+TRANSFER_PROMPTS = 200
 """Of each source that judges transfer."""
 HEAD = "| base | loss | rows | precision | tau | realised gain | transfer | prompts/s | MB | training, CPU s |"
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from rankd.errors import ConfigError
 from rankd.tokenise import Tokeniser, Truncation
 from rankd.training.characters import Learnable, WordVectors, learnable
+from rankd.training.glosses import glosses_file
 from rankd.training.losses import Loss, spread_of
 
 MINILM, NGRAM = "minilm", "ngram"
@@ -127,9 +128,9 @@ class TransformerBase(Base):
     path: Path
     licence: str
     truncation: Truncation = DEFAULT_TRUNCATION
-    learns: Learnable | None = None
     glosses: bool = True
     """Start Chinese characters at their English gloss, or else at random."""
+    learns: Learnable | None = field(default=None, init=False)
     recipe: Recipe = field(
         default_factory=lambda: Recipe(loss="joint", epochs=4, lr=2e-4, list_size=32, dropout=0.1, average=0.99)
     )
@@ -153,7 +154,7 @@ class TransformerBase(Base):
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self._config = self._read_config()
-        self.fingerprint = _fingerprint(self._weights())
+        self.fingerprint = _fingerprint([*self._weights(), *([glosses_file()] if self.glosses else [])])
 
     def _read_config(self) -> Any:
         from transformers import AutoConfig
@@ -255,8 +256,8 @@ class TransformerBase(Base):
         ]
 
 
-def load_base(name: str, truncation: Truncation = DEFAULT_TRUNCATION) -> Base:
-    """Find a base: ``minilm``, ``ngram``, or a Hugging Face directory.
+def load_base(name: str, truncation: Truncation = DEFAULT_TRUNCATION, *, glosses: bool = True) -> Base:
+    """Find a base: ``minilm``, ``ngram``, or a Hugging Face directory; ``glosses`` as ``TransformerBase`` has it.
 
     Raises:
         ConfigError: there is no such base, or it cannot be used; says what to do.
@@ -266,11 +267,11 @@ def load_base(name: str, truncation: Truncation = DEFAULT_TRUNCATION) -> Base:
 
         return NgramBase(truncation=truncation)
     if name == MINILM:
-        return TransformerBase(MINILM, _minilm_path(), "Apache-2.0", truncation)
+        return TransformerBase(MINILM, _minilm_path(), "Apache-2.0", truncation, glosses)
     path = Path(name)
     if not path.is_dir():
         raise ConfigError(f"--base {name}: no such base; give {MINILM}, {NGRAM} or a Hugging Face model directory")
-    return TransformerBase(path.resolve().name, path, _licence_of(path), truncation)
+    return TransformerBase(path.resolve().name, path, _licence_of(path), truncation, glosses)
 
 
 def _minilm_path() -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 
 from rankd.artifact import MANIFEST, load_artifact, write_manifest
 from rankd.cli.train_flags import has_bf16
-from rankd.training.bases import Base, Recipe, TransformerBase, load_base
+from rankd.training.bases import Base, Recipe, load_base
 from rankd.training.card import write_card
 from rankd.training.dataset import Row, split
 from rankd.training.export import ExportReport, Precision, export
@@ -61,10 +61,7 @@ class Bundled:
 
     def start(self) -> Base:
         """Where training starts."""
-        base = load_base(self.base)
-        if isinstance(base, TransformerBase):
-            base.glosses = self.glosses
-        return base
+        return load_base(self.base, glosses=self.glosses)
 
     def options(self, own: Recipe, *, seed: int, threads: int) -> FitOptions:
         """How it is trained."""
@@ -126,7 +123,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
             licence=base.licence,
         )
         print(f"{bundled.name}: {report}", file=sys.stderr)
-        _describe(Path(place), arguments.data, base.name, options.loss, report)
+        _describe(Path(place), arguments, base.name, options.loss, report)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
         if size > bundled.largest:
             raise SystemExit(f"{bundled.name}: {size:,} bytes, at most {bundled.largest:,}")
@@ -163,12 +160,12 @@ def _median(rows: list[Row], model: str) -> float:
     return float(np.median([r.tokens for r in rows if r.model == model]))
 
 
-def _describe(out: Path, data: Path, base: str, loss: Loss, report: ExportReport) -> None:
+def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, report: ExportReport) -> None:
     """Judge the exported files, and write what they are worth into manifest and card."""
     ranker = OfflineRanker(load_artifact(out))
     judged = []
     for source in (*BENCHMARK_ONLY, *SHIPPABLE):
-        judged += judge(ranker.scores, drawn(read_source(source, data), JUDGED_PROMPTS))
+        judged += judge(ranker.scores, drawn(read_source(source, arguments.data), JUDGED_PROMPTS))
         print(f"judged on {source.name}", file=sys.stderr, flush=True)
     fields: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     fields["measurements"] = measured = measurements(judged, {s.name: True for s in SHIPPABLE})
@@ -182,7 +179,8 @@ def _describe(out: Path, data: Path, base: str, loss: Loss, report: ExportReport
         "base": base,
         "loss": loss,
         "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
-        "reproduce": f"make rankers DATA={data}",
+        "reproduce": "python -m rankd.training.bundle"
+        + "".join(f" --{name} {getattr(arguments, name)}" for name in ("data", "version", "seed", "threads")),
     }
     write_card({**fields, **report.for_card(), **extras}, measured, out / "README.md")
 

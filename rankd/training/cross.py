@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.artifact import load_artifact
+from rankd.bundled import ranker_path
 from rankd.training.baseline import tfidf_ridge
 from rankd.training.bundle import BUNDLED, JUDGED_PROMPTS, Bundled
 from rankd.training.check import scores_of, torch_runner
@@ -34,7 +35,9 @@ def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
-    parser.add_argument("--ranker", type=Path, action="append", default=[], help="a bundled ranker; several may be")
+    parser.add_argument(
+        "--ranker", type=ranker_path, action="append", default=[], help="a directory or a bundled one's name; repeat"
+    )
     parser.add_argument(
         "--leave-out",
         nargs="*",

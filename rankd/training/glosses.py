@@ -32,11 +32,15 @@ _COMMON = frozenset(
 _LINE = re.compile(r"U\+([0-9A-F]+)\tkDefinition\t(.+)")
 
 
+def glosses_file() -> Path:
+    """Where they are."""
+    return Path(str(files("rankd.training") / "unihan" / FILE))
+
+
 @cache
 def read_glosses() -> Mapping[str, tuple[str, ...]]:
     """The senses of each character."""
-    content = (files("rankd.training") / "unihan" / FILE).read_bytes()
-    lines = gzip.decompress(content).decode("utf-8").splitlines()
+    lines = gzip.decompress(glosses_file().read_bytes()).decode("utf-8").splitlines()
     return {line[0]: tuple(line[2:].split(";")) for line in lines if not line.startswith("#")}
 
 
@@ -89,7 +93,7 @@ def main() -> int:
         found = _LINE.fullmatch(line)
         if found and chr(int(found[1], 16)) in wanted and shortened(found[2]):
             lines.append(f"{chr(int(found[1], 16))}\t{';'.join(shortened(found[2]))}")
-    out = Path(__file__).parent / "unihan" / FILE
+    out = glosses_file()
     out.write_bytes(gzip.compress("\n".join(lines).encode("utf-8"), mtime=0))
     print(f"{out}: {len(lines) - 1:,} of {len(wanted):,} characters")
     return 0

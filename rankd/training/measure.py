@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import argparse
 import math
+import random
 import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.artifact import default_ranker_path, load_artifact
+from rankd.artifact import load_artifact
+from rankd.bundled import default_ranker_path, ranker_path
 from rankd.quality.counts import tau_b
+from rankd.quality.sums import pair_sums
 from rankd.tokenise import Truncation
-from rankd.training.calibrate import draw, tau_of
-from rankd.training.dataset import Row
+from rankd.training.dataset import Row, read_dataset
 from rankd.training.scoring import OfflineRanker
 
 CHOICES = [(128, 128, 0), (128, 96, 32), (128, 64, 64), (128, 32, 96), (256, 256, 0), (256, 128, 128)]
@@ -35,10 +37,33 @@ FILES = [
     ("flask__gpt4", False),
     ("so_chatgpt__gpt-3.5-turbo", False),
 ]
-"""File, and whether the bundled ranker was trained on prompts of it (cut to their heads, which favours heads)."""
+"""File, and whether the bundled rankers were trained on prompts of it."""
 
 _FEWEST = 40
 """Long prompts below which a file's tau is noise."""
+
+
+def draw(path: Path, most: int, seed: int = 0) -> list[Row]:
+    """Up to ``most`` rows of a file, drawn at random but the same each time.
+
+    Args:
+        path: a file of rows.
+        most: rows to draw.
+        seed: of the draw.
+    """
+    rows = read_dataset([path]).rows
+    random.Random(seed).shuffle(rows)  # noqa: S311 - nothing secret
+    return rows[:most]
+
+
+def tau_of(scores: NDArray[np.float64], rows: list[Row]) -> tuple[float, float | None]:
+    """tau-b and realised gain of scores against lengths, one that was cut counting as it is."""
+    size = len(rows)
+    lengths = np.array([r.tokens for r in rows], dtype=np.int64)
+    sums = pair_sums([scores], lengths, np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64))
+    tau, gain = sums.tau_b(), sums.realised_gain()
+    assert tau is not None
+    return tau[0], gain[0] if gain is not None else None
 
 
 def long_rows(ranker: OfflineRanker, rows: list[Row], most: int, limit: int) -> list[Row]:
@@ -76,7 +101,7 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="directory with the .jsonl.gz files")
-    parser.add_argument("--ranker", type=Path, default=default_ranker_path(), help="default: the bundled one")
+    parser.add_argument("--ranker", type=ranker_path, default=default_ranker_path(), help="default: the bundled one")
     parser.add_argument("--rows", type=int, default=400, help="most long prompts per file")
     arguments = parser.parse_args()
     artifact = load_artifact(arguments.ranker)

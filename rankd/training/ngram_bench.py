@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.artifact import default_ranker_path, load_artifact
+from rankd.artifact import load_artifact
+from rankd.bundled import default_ranker_path, ranker_path
 from rankd.training.bases import NGRAM, load_base
 from rankd.training.dataset import Row, read_dataset, split
 from rankd.training.export import Precision, export
@@ -64,7 +65,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--loss", choices=["listmle", "pairwise", "lognormal", "joint"], default="pairwise")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--encoder", type=Path, default=default_ranker_path(), help="default: the bundled one")
+    parser.add_argument("--encoder", type=ranker_path, default=default_ranker_path(), help="default: the bundled one")
     parser.add_argument("--prompts", type=int, default=2000, help="to measure speed on; the encoder gets a quarter")
     arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core, as the comparison says

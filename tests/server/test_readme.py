@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rankd_client import RankClient
 
-from rankd.artifact import default_ranker_path, load_artifact
+from rankd.artifact import load_artifact
+from rankd.bundled import default_ranker_path
 from rankd.config import settings_reference
 
 ROOT = Path(__file__).parents[2]

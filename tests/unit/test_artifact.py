@@ -12,12 +12,11 @@ from rankd.artifact import (
     MANIFEST,
     MODEL,
     TOKENIZER,
-    default_ranker_path,
     load_artifact,
-    ranker_path,
     sha256_of,
     write_manifest,
 )
+from rankd.bundled import default_ranker_path, ranker_path
 from rankd.errors import ArtifactError
 from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
 from rankd.registry import WARM_UP_PROMPTS
@@ -84,12 +83,14 @@ def test_bundled_rankers_have_names(tmp_path, monkeypatch):
     """A bundled ranker's name means it, unless there is such a path; anything else is left as it is."""
     monkeypatch.chdir(tmp_path)
     default = default_ranker_path()
-    assert ranker_path(None) == default
-    assert ranker_path(Path(default.name)) == default
-    for other in ("nowhere", "a/b", "/tmp", "..", "a\0b", "x" * 5000, str(default)):
-        assert ranker_path(Path(other)) == Path(other)
+    assert ranker_path(default.name) == default
+    assert ranker_path("ngram") == default.with_name("ngram")
+    for other in ("nowhere", "./ngram", "ngram/", "a/b", "/tmp", "..", "a\0b", "x" * 5000, str(default)):
+        assert ranker_path(other) == Path(other)
     (tmp_path / default.name).mkdir()
-    assert ranker_path(Path(default.name)) == Path(default.name)
+    assert ranker_path(default.name) == Path(default.name)
+    (tmp_path / "ngram").symlink_to("nowhere")
+    assert ranker_path("ngram") == Path("ngram")
 
 
 def test_bundled_ranker_is_whole():
@@ -383,7 +384,7 @@ SHORT = "What is the capital of France? Answer in one word."
 
 
 def test_bundled_ranker_tells_long_from_short(bundled):
-    """By a factor of three in expected length or more, and its calibration says so in tokens."""
+    """By more than a factor of e in length, by its score, and of two in calibrated tokens."""
     assert bundled(LONG) > bundled(SHORT) + 1.0  # log length
     calibration = load_artifact(default_ranker_path()).calibration()
     assert calibration.expected(bundled(LONG)) > 2 * calibration.expected(bundled(SHORT))

@@ -49,7 +49,7 @@ def flags(base, data, out, *more):
 def test_a_ranker_comes_out_and_what_to_do_next(base, data, tmp_path, capsys):
     """The daemon can load the directory, its card is there, the checkpoint is gone, and the next step is named."""
     out = tmp_path / "ranker"
-    assert main(flags(base, data, out)) == 0
+    assert main(flags(base, data, out, "--most-tau-lost", "0.02")) == 0
     said = capsys.readouterr()
     assert f"rankd evaluate --ranker {out}" in said.out
     assert f"rankd promote {out}" in said.out
@@ -58,7 +58,9 @@ def test_a_ranker_comes_out_and_what_to_do_next(base, data, tmp_path, capsys):
     artifact = load_artifact(out)
     assert artifact.manifest.truncation.max_tokens == 128
     assert "up" in str(artifact.manifest.data)
-    assert "--loss joint --epochs 2" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "--loss joint --epochs 2" in card
+    assert "--most-tau-lost 0.02 --precision fp32" in card
     assert not (out / ".checkpoint").exists()
     prompts = {row.prompt for row in make_rows(240, cut_at=150)}
     assert not any(p in said.out + said.err for p in prompts)
@@ -159,6 +161,12 @@ def test_a_wrong_flag_is_named(base, data, tmp_path, capsys, flag, value):
     assert stop.value.code == 2
     assert flag in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_margin_for_a_loss_that_has_none_is_refused(base, data, tmp_path, capsys):
+    """It would be ignored; with the loss that has one it is taken."""
+    assert "--margin is of the pairwise loss" in refused(capsys, *flags(base, data, tmp_path, "--margin", "1"))
+    assert main(flags(base, data, tmp_path / "out", "--margin", "1", "--loss", "pairwise")) == 0
 
 
 def test_a_base_or_tail_that_cannot_be_is_named(base, data, tmp_path, capsys):

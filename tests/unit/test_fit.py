@@ -117,6 +117,18 @@ def test_the_running_mean_of_weights_is_what_is_kept(base):
     assert not torch.equal(loop.module.state_dict()[name], weights)
 
 
+def test_the_best_epoch_is_kept(base):
+    """Of several epochs the weights with the highest validation tau, not the last ones, are the ranker."""
+    rows = make_rows(200)
+    valid = [replace(r, tokens=1000 - r.tokens) for r in make_rows(64, seed=5)]  # what is learned is wrong here
+    fitted = fit(base, rows, valid, OPTIONS)
+    taus = [e.validation_tau for e in fitted.history]
+    assert max(taus) > taus[-1]
+    assert fitted.validation_tau == max(taus)
+    got = tau_b(scores_of(base, fitted.module, valid), np.array([float(r.tokens) for r in valid]))
+    assert got == pytest.approx(max(taus), abs=1e-6)
+
+
 class StopError(Exception):
     """Ends a run in the middle."""
 
@@ -264,7 +276,7 @@ def test_decoders_are_read_at_their_last_token(tmp_path):
     base = load_base(str(make_base(tmp_path, kind="opt")), CUT)
     assert base.pooling == "last"
     rows = make_rows(160)
-    fitted = fit(base, rows[:128], rows[128:], OPTIONS)
+    fitted = fit(base, rows[:128], rows[128:], replace(OPTIONS, loss="pairwise"))
     assert fitted.validation_tau > 0.3
     ids = torch.tensor([[2, 4, 9, 3]])
     padded = torch.tensor([[2, 4, 9, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 0, 0]])

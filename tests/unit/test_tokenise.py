@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.artifact import default_ranker_path, load_artifact
+from rankd.artifact import load_artifact
+from rankd.bundled import default_ranker_path
 from rankd.errors import ArtifactError
 from rankd.tokenise import Tokeniser, Truncation, reach_of
 from rankd.types import Reach
