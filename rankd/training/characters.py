@@ -2,8 +2,8 @@
 
 BERT's English vocabularies know a few hundred of these characters and make one [UNK] of all others, so that a Chinese
 prompt is a row of [UNK]s. They also hold about a thousand entries that nothing uses, [unused0] and on. Characters that
-many training prompts have take these places. They start from their English gloss, as do those few hundred, which an
-English model has hardly met; what they mean is learned with the rest of the ranker.
+many training prompts have take these places. They start from their English gloss (or at random), as do those few
+hundred, which an English model has hardly met; what they mean is learned with the rest of the ranker.
 """
 
 from __future__ import annotations
