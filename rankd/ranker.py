@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rankd_client.ordering import Ordering, Policy, order_queue
+from rankd_client.ordering import Columns, Ordering, Policy, Rules, order_queue
 
 from rankd.config import Order
 from rankd.monitor import Monitor, Trust
@@ -140,15 +140,20 @@ class Ranker:
         policy, reason = self._policy(queue, trust)
         empty = not queue.request_ids
         ordering = order_queue(
-            policy,
-            queue.request_ids,
-            queue.arrival,
-            score=score,
-            expected=expected,
-            generated=queue.generated,
-            max_tokens=queue.max_tokens,
-            patience=self._settings.patience_per_token,
-            prior_expected=calibration.mean_expected if calibration is not None else None,
+            Columns(
+                queue.request_ids,
+                queue.arrival,
+                score,
+                expected,
+                generated=queue.generated,
+                max_tokens=queue.max_tokens,
+            ),
+            Rules(
+                policy,
+                patience=self._settings.patience_per_token,
+                prior_expected=calibration.mean_expected if calibration is not None else None,
+            ),
+            now=queue.now,
             scores_comparable=not queue.echoes or all(v in (None, ranker.version) for v in queue.score_versions),
         )
         return Answer(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rankd_client.ordering import Policy, order_queue
+from rankd_client.ordering import Columns, Policy, Rules, order_queue
 
 NAN = math.nan
 VECTORS = sorted((Path(__file__).parents[1] / "contract" / "ordering").glob("*.json"))
@@ -19,18 +19,8 @@ def run(policy, rows, *, patience=0.2, prior=None, comparable=True):
     """Order rows of (id, arrival, score, expected, generated, max_tokens)."""
     columns = [np.array(c, dtype=float) for c in list(zip(*rows, strict=True))[1:]] if rows else [np.empty(0)] * 5
     arrival, score, expected, generated, max_tokens = columns
-    return order_queue(
-        policy,
-        [r[0] for r in rows],
-        arrival,
-        score=score,
-        expected=expected,
-        generated=generated,
-        max_tokens=max_tokens,
-        patience=patience,
-        prior_expected=prior,
-        scores_comparable=comparable,
-    )
+    queue = Columns([r[0] for r in rows], arrival, score, expected, generated=generated, max_tokens=max_tokens)
+    return order_queue(queue, Rules(policy, patience=patience, prior_expected=prior), scores_comparable=comparable)
 
 
 number = st.one_of(st.floats(0, 1e5), st.just(NAN))
@@ -145,7 +135,7 @@ def test_ten_thousand_requests_take_milliseconds(together):
 
     def once():
         began = time.perf_counter()
-        order_queue(Policy.FCFS, ids, arrival, score=nothing, expected=nothing, patience=0.1)
+        order_queue(Columns(ids, arrival, nothing, nothing), Rules(Policy.FCFS))
         return time.perf_counter() - began
 
     # A few times what it takes on an idle core; the best of some runs, as others share the machine.

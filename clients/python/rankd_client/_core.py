@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 
 from rankd_client._failures import BadAnswerError, reason_name
-from rankd_client.ordering import Ordering, Policy, order_queue
+from rankd_client.ordering import Columns, Ordering, Policy, Rules, order_queue
 from rankd_client.types import (
     MAX_ID_BYTES,
     ClientStats,
@@ -202,7 +202,7 @@ def by_arrival(ids: Sequence[str], arrival: Sequence[float]) -> Ordering:
     """First come, first served."""
     nothing = np.full(len(ids), np.nan)
     times = np.array(arrival, dtype=np.float64)
-    return order_queue(Policy.FCFS, ids, times, score=nothing, expected=nothing, patience=0.0)
+    return order_queue(Columns(ids, times, nothing, nothing), Rules(Policy.FCFS))
 
 
 def checked(prediction: prediction_pb2.Prediction) -> prediction_pb2.Prediction:

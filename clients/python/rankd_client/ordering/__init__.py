@@ -1,0 +1,9 @@
+"""From scores to a serving order: pure code that the daemon and plug-ins inside engines share. No clock and no I/O."""
+
+from rankd_client.ordering.columns import Columns
+from rankd_client.ordering.dial import Dial, ServiceRate, trust_of
+from rankd_client.ordering.queue import Ordering, order_queue
+from rankd_client.ordering.rules import Policy, Rules
+from rankd_client.ordering.waiting import WaitingQueue
+
+__all__ = ["Columns", "Dial", "Ordering", "Policy", "Rules", "ServiceRate", "WaitingQueue", "order_queue", "trust_of"]

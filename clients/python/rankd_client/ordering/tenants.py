@@ -1,0 +1,89 @@
+"""Fair shares: start-time fair queueing over what tenants were served.
+
+Each tenant has a counter of the tokens it was served, divided by its weight (Sheng et al., OSDI 2024). The tenant with the lowest counter goes
+next, by its first request under the policy, and pays that request's cost. Two tenants that both have requests waiting
+are therefore never further apart than they were at first, or than the largest cost over its weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd_client.ordering.columns import Columns, finite
+from rankd_client.ordering.keys import LARGEST_KEY, filled
+from rankd_client.ordering.rules import FloatArray, Rules
+
+_LEAST_COST = 1.0
+"""Tokens; every request makes at least one, or produces nothing and is worth a place all the same."""
+
+
+def costs_of(queue: Columns, lengths: FloatArray, rules: Rules) -> FloatArray:
+    """What requests cost their tenants, in output tokens, [n].
+
+    A running request's prompt and the tokens that it produced are in its tenant's counter already.
+    """
+    known = ~np.isnan(lengths)
+    costs = filled(lengths, queue, rules.prior_expected) if known.any() else np.full(len(lengths), _LEAST_COST)
+    running = queue.running
+    if running is not None and queue.generated is not None:
+        costs = np.where(running, np.maximum(costs - finite(queue.generated), 0.0), costs)
+    if queue.prompt_tokens is not None and rules.prompt_weight > 0:
+        prompt = rules.prompt_weight * np.maximum(finite(queue.prompt_tokens), 0.0)
+        costs = costs + (prompt if running is None else np.where(running, 0.0, prompt))
+    return np.minimum(np.maximum(costs, _LEAST_COST), LARGEST_KEY)
+
+
+def counter_of(tenant: str, served: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """A tenant's counter: what it was served over its weight."""
+    amount = served.get(tenant, 0.0)
+    return (amount if 0 <= amount < LARGEST_KEY else 0.0) / weight_of(tenant, weights)
+
+
+def weight_of(tenant: str, weights: Mapping[str, float]) -> float:
+    """A tenant's weight, 1 where it has none that is a positive number."""
+    weight = weights.get(tenant, 1.0)
+    return weight if 0 < weight < LARGEST_KEY else 1.0
+
+
+def virtual_starts(
+    order: NDArray[np.intp],
+    tenants: Sequence[str],
+    costs: FloatArray,
+    served: Mapping[str, float],
+    weights: Mapping[str, float],
+) -> FloatArray:
+    """What a tenant's counter shows when each of its requests starts, [n], if they go in the order given."""
+    starts = np.empty(len(order))
+    codes = np.unique(np.asarray(tenants, dtype=object), return_inverse=True)[1]
+    in_order = codes[order]
+    for code in range(int(codes.max()) + 1):
+        mine = order[in_order == code]
+        tenant = tenants[int(mine[0])]
+        paid = costs[mine] / weight_of(tenant, weights)
+        # Summed from the counter on, one by one, as a queue that serves one by one does: the same to the last bit.
+        starts[mine] = np.cumsum(np.concatenate(([counter_of(tenant, served, weights)], paid[:-1])))
+    return starts
+
+
+class Shares:
+    """Counters of tenants while their requests are served one by one."""
+
+    def __init__(
+        self, tenants: Sequence[str], costs: FloatArray, served: Mapping[str, float], weights: Mapping[str, float]
+    ) -> None:
+        """Take each request's tenant and cost."""
+        names, self._codes = np.unique(np.asarray(tenants, dtype=object), return_inverse=True)
+        self._counters = np.array([counter_of(name, served, weights) for name in names])
+        self._paid = costs / np.array([weight_of(name, weights) for name in names])[self._codes]
+
+    def counters(self, rows: NDArray[np.intp]) -> FloatArray:
+        """The counters of the tenants of some requests."""
+        counters: FloatArray = self._counters[self._codes[rows]]
+        return counters
+
+    def charge(self, row: int) -> None:
+        """Let a request's tenant pay for it."""
+        self._counters[self._codes[row]] += self._paid[row]

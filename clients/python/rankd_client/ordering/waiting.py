@@ -1,0 +1,285 @@
+"""A queue that is served one by one, for engines: what ``order_queue`` says, without sorting anew at every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd_client.ordering.columns import Columns, finite
+from rankd_client.ordering.keys import filled, keys_of, lengths_of, policy_in_force, strict_classes
+from rankd_client.ordering.overtaking import lowest
+from rankd_client.ordering.queue import hopeless
+from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
+from rankd_client.ordering.tenants import costs_of, counter_of, weight_of
+
+_NOBODY: Mapping[str, float] = {}
+_FLOATS = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens")
+_INTS = ("overtaken", "priority_class")
+
+
+@dataclass(slots=True)
+class _Table:
+    """Requests by row, kept dense: who leaves is replaced by the last row."""
+
+    ids: list[str] = field(default_factory=list)
+    tenants: list[str] = field(default_factory=list)
+    floats: dict[str, FloatArray] = field(default_factory=lambda: {name: np.empty(16) for name in _FLOATS})
+    ints: dict[str, IntArray] = field(default_factory=lambda: {name: np.empty(16, dtype=np.int64) for name in _INTS})
+    length: FloatArray = field(default_factory=lambda: np.empty(16))
+    key: IntArray = field(default_factory=lambda: np.empty(16, dtype=np.int64))
+    code: NDArray[np.intp] = field(default_factory=lambda: np.empty(16, dtype=np.intp))
+
+    def arrays(self) -> list[NDArray[np.generic]]:
+        return [*self.floats.values(), *self.ints.values(), self.length, self.key, self.code]
+
+    def grow(self) -> None:
+        double = 2 * len(self.length)
+        for values in (*self.floats.values(), *self.ints.values(), self.length, self.key, self.code):
+            # In place; no view of a table outlives the call that made it.
+            values.resize(double, refcheck=False)
+
+    def columns(self, start: int, stop: int) -> Columns:
+        rows = slice(start, stop)
+        floats, ints = self.floats, self.ints
+        return Columns(
+            request_ids=self.ids[rows],
+            arrival=floats["arrival"][rows],
+            score=floats["score"][rows],
+            expected=floats["expected"][rows],
+            p90=floats["p90"][rows],
+            generated=floats["generated"][rows],
+            max_tokens=floats["max_tokens"][rows],
+            deadline=floats["deadline"][rows],
+            overtaken=ints["overtaken"][rows],
+            priority_class=ints["priority_class"][rows],
+            tenant=self.tenants[rows],
+            prompt_tokens=floats["prompt_tokens"][rows],
+        )
+
+    def drop(self, row: int) -> None:
+        last = len(self.ids) - 1
+        for values in self.arrays():
+            values[row] = values[last]
+        for names in (self.ids, self.tenants):
+            names[row] = names[last]
+            names.pop()
+
+
+class WaitingQueue:
+    """Requests that wait, in the order of ``order_queue``, popped one at a time.
+
+    Where the length of a request is not known and ``rules.prior_expected`` is None, the median of those waiting *now*
+    stands for it; otherwise popping all at one time gives exactly ``order_queue``'s order. Serving charges the
+    request's tenant with its expected cost and counts the requests it overtakes. Not safe across threads.
+    """
+
+    def __init__(
+        self, rules: Rules, *, served: Mapping[str, float] = _NOBODY, weights: Mapping[str, float] = _NOBODY
+    ) -> None:
+        """Start empty.
+
+        Args:
+            rules: the policy in force; may be replaced at any time.
+            served: what tenants were served so far, in output tokens.
+            weights: of tenants; default 1.
+        """
+        self._rules = rules
+        self._weights = weights
+        self._served = served
+        self._table = _Table()
+        self._row: dict[str, int] = {}
+        self._codes: dict[str, int] = {}
+        self._counters = np.empty(0)
+        self._unknown = 0
+        self._stale = False
+        self._policy = Policy.FCFS
+        self._any_class = self._any_deadline = False
+
+    def __len__(self) -> int:
+        return len(self._table.ids)
+
+    def __contains__(self, request_id: object) -> bool:
+        return request_id in self._row
+
+    @property
+    def rules(self) -> Rules:
+        """The policy in force."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        if rules != self._rules:
+            self._rules, self._stale = rules, True
+
+    def add(
+        self,
+        request_id: str,
+        arrival: float,
+        *,
+        score: float = math.nan,
+        expected: float = math.nan,
+        p90: float = math.nan,
+        generated: float = 0.0,
+        max_tokens: float = 0.0,
+        deadline: float = math.inf,
+        overtaken: int = 0,
+        priority_class: int = 0,
+        tenant: str = "",
+        prompt_tokens: float = 0.0,
+    ) -> None:
+        """Let a request wait; one with an id that waits already replaces it. Arguments as in ``Columns``."""
+        if request_id in self._row:
+            self.remove(request_id)
+        table, row = self._table, len(self._table.ids)
+        if row == len(table.length):
+            table.grow()
+        table.ids.append(request_id)
+        table.tenants.append(tenant)
+        self._row[request_id] = row
+        values = (arrival, score, expected, p90, generated, max_tokens, deadline, prompt_tokens)
+        for name, value in zip(_FLOATS, values, strict=True):
+            table.floats[name][row] = value
+        table.ints["overtaken"][row], table.ints["priority_class"][row] = overtaken, priority_class
+        table.code[row] = self._code(tenant)
+        self._any_class |= priority_class != 0
+        self._any_deadline |= math.isfinite(deadline)
+        self._place(row)
+
+    def remove(self, request_id: str) -> None:
+        """Take a request out that is not served from here.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        self._take(self._row[request_id])
+
+    def peek(self, now: float) -> str:
+        """The id of who goes next.
+
+        Raises:
+            IndexError: nobody waits.
+        """
+        return self._table.ids[self._first(now)]
+
+    def pop(self, now: float) -> str:
+        """Serve who goes next; gives the id.
+
+        Raises:
+            IndexError: nobody waits.
+        """
+        row = self._first(now)
+        self._charge(row)
+        return self._take(row)
+
+    def lengths(self) -> FloatArray:
+        """Expected lengths in tokens of those who wait, in no order, [n]; 0 where nothing is known of anybody."""
+        lengths = self._table.length[: len(self)]
+        if not len(self) or np.isnan(lengths).all():
+            return np.zeros(len(self))
+        return filled(lengths, self._columns(), self._rules.prior_expected)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _columns(self) -> Columns:
+        return self._table.columns(0, len(self._table.ids))
+
+    def _code(self, tenant: str) -> int:
+        code = self._codes.get(tenant)
+        if code is None:
+            code = self._codes[tenant] = len(self._codes)
+            self._counters = np.append(self._counters, counter_of(tenant, self._served, self._weights))
+        return code
+
+    def _place(self, row: int) -> None:
+        """Give a new row its length and, where it depends on no other row, its key."""
+        mine = self._table.columns(row, row + 1)
+        length = lengths_of(mine, self._rules.risk)
+        self._table.length[row] = length[0]
+        self._unknown += int(np.isnan(length[0]))
+        if self._alone and not self._stale and row:
+            self._table.key[row] = self._keys(mine, length, 0.0)[0]
+        else:
+            self._stale = True
+
+    @property
+    def _alone(self) -> bool:
+        """Whether a key depends on its own request only."""
+        return self._rules.policy is Policy.FCFS or not self._unknown
+
+    def _keys(self, queue: Columns, lengths: FloatArray, now: float) -> IntArray:
+        arrival = finite(queue.arrival)
+        return keys_of(self._policy, queue, lengths, arrival, self._rules, now, comparable=True)
+
+    def _refresh(self, now: float) -> None:
+        """Bring all keys up to date."""
+        if not self._stale and self._policy is not Policy.AGED:
+            return
+        queue = self._columns()
+        if self._stale:
+            lengths = lengths_of(queue, self._rules.risk)
+            self._table.length[: len(self)] = lengths
+            self._unknown = int(np.isnan(lengths).sum())
+            self._policy = policy_in_force(self._rules, queue, lengths, comparable=True)
+        self._table.key[: len(self)] = self._keys(queue, self._table.length[: len(self)], now)
+        self._stale = not self._alone
+
+    def _first(self, now: float) -> int:
+        """The row that goes next: the levels of ``order_queue``, one after the other."""
+        n = len(self)
+        if not n:
+            raise IndexError("nobody waits")
+        self._refresh(now)
+        rules, table = self._rules, self._table
+        arrival = table.floats["arrival"][:n]
+        if rules.wait_cap < math.inf and now - arrival.min() > rules.wait_cap:
+            return self._least(np.flatnonzero(arrival == arrival.min()))
+        rows: NDArray[np.intp] | None = None
+        if rules.overtake_cap > 0:
+            blocked = table.ints["overtaken"][:n] >= rules.overtake_cap
+            if blocked.any():
+                rows = np.flatnonzero(arrival <= arrival[blocked].min())
+        if self._any_class and strict_classes(self._columns(), rules, self._policy) is not None:
+            rows = lowest(table.ints["priority_class"][:n], rows)
+        if rules.fair_tenants and len(self._codes) > 1:
+            rows = lowest(self._counters[table.code[:n]], rows)
+        if self._any_deadline and self._policy is not Policy.FCFS:
+            late = hopeless(self._columns(), table.length[:n], rules, now)
+            rows = lowest(late, rows)
+        rows = lowest(table.key[:n], rows)
+        return int(rows[0]) if len(rows) == 1 else self._least(lowest(arrival, rows))
+
+    def _least(self, rows: NDArray[np.intp]) -> int:
+        """Of rows that are equal otherwise, the one with the least id."""
+        if len(rows) == 1:
+            return int(rows[0])
+        ids = self._table.ids
+        return min(map(int, rows), key=lambda row: ids[row])
+
+    def _charge(self, row: int) -> None:
+        """Note what serving a row means for the others."""
+        table, n = self._table, len(self)
+        if self._rules.overtake_cap > 0:
+            arrival = table.floats["arrival"][:n]
+            table.ints["overtaken"][:n] += arrival < arrival[row]
+        if len(self._codes) > 1:
+            mine = table.columns(row, row + 1)
+            length = self.lengths()[row : row + 1] if self._unknown else table.length[row : row + 1]
+            if self._unknown and np.isnan(table.length[:n]).all():
+                length = table.length[row : row + 1]
+            cost = costs_of(mine, length, self._rules)[0]
+            self._counters[table.code[row]] += cost / weight_of(table.tenants[row], self._weights)
+
+    def _take(self, row: int) -> str:
+        table = self._table
+        request_id = table.ids[row]
+        self._unknown -= int(np.isnan(table.length[row]))
+        del self._row[request_id]
+        table.drop(row)
+        if row < len(table.ids):
+            self._row[table.ids[row]] = row
+        self._stale |= not self._alone
+        return request_id
