@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rankd_client.calibration import Calibration, fit_monotone
+from rankd_client.ordering import trust_of
 
 from rankd.config import Settings
 from rankd.quality import (
@@ -69,11 +70,11 @@ class Monitor:
         view = self._views.standing_for(model, ranker_version)
         guard = view.guard
         ill = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
-        return Trust(
-            ranks=guard.ranks or not self._settings.guard.enabled,
-            worth_waiting=not ill,
-            calibration=view.calibration,
-        )
+        ranks = guard.ranks or not self._settings.guard.enabled
+        level = float(ranks)
+        if ranks and guard.tau_low is not None and self._settings.guard.enabled:
+            level = trust_of(guard.tau_low, full=self._settings.order.full_trust_tau)
+        return Trust(ranks=ranks, worth_waiting=not ill, calibration=view.calibration, level=level, load=view.load)
 
     # -- evidence ------------------------------------------------------------------------------------------------------
 
@@ -97,6 +98,10 @@ class Monitor:
         if view is None:
             return None
         verdict = view.tracker.add(report, now)
+        if completion.final and verdict is Verdict.ACCEPTED:
+            view.load.rate.add(completion.tokens, now)
+            if completion.waited is not None:
+                view.load.wait.add(completion.waited)
         self._judge(view, now)
         self._refit(view)
         return verdict

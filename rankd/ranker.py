@@ -7,14 +7,16 @@ scores say. What the paper leaves out is here too: what happens without a score,
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rankd_client.ordering import Columns, Ordering, Policy, Rules, order_queue
+from rankd_client.ordering import Columns, Ordering, Policy, order_queue
 
 from rankd.config import Order
+from rankd.dial import backlog_of, rules_of
 from rankd.monitor import Monitor, Trust
 from rankd.registry import LoadedRanker, Registry
 from rankd.shadow import Shadows
@@ -139,21 +141,14 @@ class Ranker:
             score[i] = expected[i] = np.nan
         policy, reason = self._policy(queue, trust)
         empty = not queue.request_ids
+        columns = _columns(queue, score, expected, queue.p90 if p90 is None else np.where(fresh, p90, queue.p90))
+        rules = rules_of(self._settings, policy, trust, backlog_of(columns, trust))
         ordering = order_queue(
-            Columns(
-                queue.request_ids,
-                queue.arrival,
-                score,
-                expected,
-                generated=queue.generated,
-                max_tokens=queue.max_tokens,
-            ),
-            Rules(
-                policy,
-                patience=self._settings.patience_per_token,
-                prior_expected=calibration.mean_expected if calibration is not None else None,
-            ),
+            columns,
+            rules,
             now=queue.now,
+            served=queue.shares.served,
+            weights=queue.shares.weights,
             scores_comparable=not queue.echoes or all(v in (None, ranker.version) for v in queue.score_versions),
         )
         return Answer(
@@ -169,6 +164,8 @@ class Ranker:
             fresh=fresh,
             missing=missing,
             shadow_scores={},
+            patience=rules.patience,
+            timeless=ordering.policy is not Policy.AGED and rules.wait_cap == math.inf and columns.deadline is None,
             scored_at=0.0,
         )
 
@@ -177,7 +174,7 @@ class Ranker:
         wanted = queue.policy or Policy(self._settings.policy)
         if wanted is Policy.FCFS:
             return Policy.FCFS, Reason.REQUESTED
-        if not trust.ranks:
+        if trust.level <= 0:
             return Policy.FCFS, why_not_ranked(trust)
         return wanted, Reason.NONE
 
@@ -187,6 +184,25 @@ class Ranker:
         self.counts.unscored += len(missing)
         self._telemetry.answer(policy.value, reason.value)
         self._telemetry.items(scored=fresh, echoed=items - fresh - len(missing), unscored=missing)
+
+
+def _columns(queue: Queue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> Columns:
+    rest = queue.rest
+    return Columns(
+        queue.request_ids,
+        queue.arrival,
+        score,
+        expected,
+        p90=p90,
+        generated=queue.generated,
+        max_tokens=queue.max_tokens,
+        running=rest.running,
+        deadline=rest.deadline,
+        overtaken=rest.overtaken,
+        priority_class=rest.priority_class,
+        tenant=rest.tenant,
+        prompt_tokens=rest.prompt_tokens,
+    )
 
 
 def why_not_ranked(trust: Trust) -> Reason:

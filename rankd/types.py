@@ -7,7 +7,7 @@ A *score* has no unit; higher means a longer answer.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ class Completion:
     arrival: float
     shadow_scores: tuple[tuple[str, float], ...] = ()
     """Candidates' scores that the prediction carried, by ranker version."""
+    waited: float | None = None
+    """Seconds from its arrival until it was first scheduled; None where that was not reported."""
 
 
 class GuardMode(enum.Enum):
@@ -86,6 +88,27 @@ class Reach:
         return prompt[: self.head] + " " + prompt[len(prompt) - self.tail :]
 
 
+@dataclass(slots=True)
+class Rest:
+    """What rules on top of a policy ask of a queue, by column; None where no item says anything of it."""
+
+    deadline: FloatArray | None = None
+    """By the caller's clock; infinite where an item has none."""
+    overtaken: NDArray[np.int64] | None = None
+    priority_class: NDArray[np.int64] | None = None
+    tenant: list[str] | None = None
+    prompt_tokens: FloatArray | None = None
+    running: NDArray[np.bool_] | None = None
+
+
+@dataclass(slots=True)
+class Shares:
+    """What tenants were served, in output tokens, and their weights; those not named: 0 and 1."""
+
+    served: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
 ShadowScores = dict[int, list[tuple[str, float]]]
 """By item: what candidates said of it, (ranker version, score)."""
 
@@ -95,7 +118,7 @@ class Queue:
     """A queue as a caller sends it, by column; every column has one entry per item.
 
     ``now`` and ``arrival`` are seconds by the caller's clock, arrival never later than now. NaN means
-    absent in ``score`` and ``expected``, 0 means unknown in ``max_tokens``.
+    absent in ``score``, ``expected`` and ``p90``, 0 means unknown in ``max_tokens``.
     """
 
     model: str
@@ -110,8 +133,11 @@ class Queue:
     score: FloatArray
     score_versions: list[str | None]
     expected: FloatArray
+    p90: FloatArray
     echoes: bool
     """Whether any item brings a prediction."""
+    rest: Rest
+    shares: Shares
 
 
 @dataclass(slots=True)
@@ -135,5 +161,9 @@ class Answer:
     fresh: NDArray[np.bool_]
     missing: dict[int, Reason]
     shadow_scores: ShadowScores
+    patience: float
+    """Seconds per expected token that DUE applied."""
+    timeless: bool
+    """Whether the order stays the same as time passes."""
     scored_at: float
     """When scoring ended, by the event loop's clock."""

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
+from rankd_client.ordering import ServiceRate
 
 from rankd.config import Settings
 from rankd.quality import (
@@ -20,6 +21,7 @@ from rankd.quality import (
 )
 
 _RECENT_BATCHES = 64
+_RECENT_WAITS = 256
 
 
 def quality_settings(settings: Settings) -> QualitySettings:
@@ -52,6 +54,31 @@ def guard_settings(settings: Settings) -> GuardSettings:
     )
 
 
+class Waits:
+    """The mean of recent waiting times."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._recent: deque[float] = deque(maxlen=_RECENT_WAITS)
+
+    def add(self, seconds: float) -> None:
+        """Note one."""
+        self._recent.append(seconds)
+
+    @property
+    def mean(self) -> float | None:
+        """Seconds; None where none was reported."""
+        return sum(self._recent) / len(self._recent) if self._recent else None
+
+
+@dataclass(slots=True)
+class Load:
+    """How busy one served model is, by what was reported of it."""
+
+    rate: ServiceRate = field(default_factory=ServiceRate)
+    wait: Waits = field(default_factory=Waits)
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What an order needs to know of a ranker on a model."""
@@ -60,6 +87,18 @@ class Trust:
     worth_waiting: bool
     """False while batches fail or take too long."""
     calibration: Calibration | None
+    level: float
+    """How far, 0 to 1: what the dial is set by."""
+    load: Load = field(compare=False)
+    """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
+
+    def drain(self, tokens: float) -> float | None:
+        """Seconds that a backlog of so many tokens takes; None where nothing is known.
+
+        At least what requests waited of late: a caller may ask for one request, and have many waiting.
+        """
+        known = [s for s in (self.load.rate.drain(tokens), self.load.wait.mean) if s is not None]
+        return max(known, default=None)
 
 
 @dataclass(slots=True)
@@ -76,6 +115,7 @@ class View:
     """The manifest's."""
     calibration: Calibration | None
     """The prior refined by completions."""
+    load: Load = field(default_factory=Load)
     reason: str = "no_evidence"
     transitions: int = 0
     used_at: float = 0.0

@@ -121,7 +121,7 @@ class Views:
         """A new view, which begins with what the base knows: a first report is no reason to rank, or not to."""
         base = self.base(ranker_version)
         guard, tracker = copy.copy(base.guard), QualityTracker(self._quality)
-        view = View(model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, base.reason)
+        view = View(model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason)
         self._views[model, ranker_version] = view
         return view
 

@@ -122,6 +122,12 @@ class Guard:
         self._slow = 0
         self._healthy = True
         self._pin: tuple[GuardMode, float] | None = None
+        self._tau_low: float | None = None
+
+    @property
+    def tau_low(self) -> float | None:
+        """The lower bound of tau at the last look that was evidence; None before, and where a pin says to rank."""
+        return None if self._pin is not None and self._pin[0] is GuardMode.RANKED else self._tau_low
 
     @property
     def mode(self) -> GuardMode:
@@ -184,6 +190,7 @@ class Guard:
             # No evidence is no reason: keep the mode, and start confirming anew.
             self._below = self._above = 0
             return ended
+        self._tau_low = tau.low
         self._below = self._below + 1 if tau.high < settings.floor else 0
         self._above = self._above + 1 if tau.low > settings.floor + settings.margin else 0
         return _joined(ended, self._decide_quality(evidence))

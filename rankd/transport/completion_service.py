@@ -170,6 +170,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             shadow_scores=tuple(
                 (s.ranker_version, s.score) for s in message.prediction.shadow_scores[:MOST_SHADOW_SCORES]
             ),
+            waited=message.queue_duration.ToNanoseconds() * 1e-9 if message.HasField("queue_duration") else None,
         )
 
 

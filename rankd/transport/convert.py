@@ -15,12 +15,13 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.config import Limits
 from rankd.errors import FieldViolation, InvalidRequestError
-from rankd.types import Answer, Queue, Reason
+from rankd.types import Answer, Queue, Reason, Rest, Shares
 
 POLICY_TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
     Policy.SCORE: prediction_pb2.POLICY_SCORE,
     Policy.DUE: prediction_pb2.POLICY_DUE,
+    Policy.AGED: prediction_pb2.POLICY_AGED,
 }
 _POLICIES: dict[int, Policy] = {v: k for k, v in POLICY_TO_PROTO.items()}
 REASON_TO_PROTO = {
@@ -111,7 +112,7 @@ def policy_of(value: int, field: str, bad: Violations) -> Policy | None:
         return None
     policy = _POLICIES.get(value)
     if policy is None:
-        bad.add(field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3)")
+        bad.add(field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4)")
     return policy
 
 
@@ -138,7 +139,9 @@ class Columns:
         self.score: list[float] = []
         self.versions: list[str | None] = []
         self.expected: list[float] = []
+        self.p90: list[float] = []
         self.echoes = False
+        self.rest = RestColumns(limits, bad)
 
     def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
         """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
@@ -170,12 +173,14 @@ class Columns:
         self.arrival.append(arrival)
         self.max_tokens.append(item.max_token_count)
         self.generated.append(item.generated_token_count)
+        self.rest.add(item, field, index)
         if item.HasField("prediction"):
             self._add_prediction(item.prediction, field, index)
         else:
             self.score.append(_NAN)
             self.versions.append(None)
             self.expected.append(_NAN)
+            self.p90.append(_NAN)
 
     def _add_prediction(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> None:
         score = prediction.score
@@ -193,8 +198,19 @@ class Columns:
         self.score.append(score)
         self.versions.append(prediction.ranker_version)
         self.expected.append(expected)
+        self.p90.append(self._p90(prediction, field, index))
 
-    def queue(self, model: str, policy: Policy | None, ranker_version: str) -> Queue:
+    def _p90(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> float:
+        if not prediction.HasField("p90_token_count"):
+            return _NAN
+        if not 0 <= prediction.p90_token_count <= self._limits.max_token_count:
+            self._bad.add(
+                f"{field}[{index}].prediction.p90_token_count",
+                f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
+            )
+        return prediction.p90_token_count
+
+    def queue(self, model: str, policy: Policy | None, ranker_version: str, shares: Shares) -> Queue:
         """The queue; the caller has checked the violations."""
         return Queue(
             model=model,
@@ -209,8 +225,84 @@ class Columns:
             score=np.array(self.score, dtype=np.float64),
             score_versions=self.versions,
             expected=np.array(self.expected, dtype=np.float64),
+            p90=np.array(self.p90, dtype=np.float64),
             echoes=self.echoes,
+            rest=self.rest.columns(),
+            shares=shares,
         )
+
+
+class RestColumns:
+    """What rules on top of a policy ask of items, by column."""
+
+    def __init__(self, limits: Limits, bad: Violations) -> None:
+        """Start empty."""
+        self._limits = limits
+        self._bad = bad
+        self.deadline: list[float] = []
+        self.overtaken: list[int] = []
+        self.priority_class: list[int] = []
+        self.tenant: list[str] = []
+        self.prompt_tokens: list[int] = []
+        self.running: list[bool] = []
+
+    def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
+        """Take one item apart."""
+        deadline = math.inf
+        if item.HasField("deadline"):
+            deadline = seconds_of(item.deadline, f"{field}[{index}].deadline", self._bad)
+        self.deadline.append(deadline)
+        self.overtaken.append(item.overtaken_count)
+        self.priority_class.append(item.priority_class)
+        tenant = item.tenant
+        if tenant and too_long(tenant, self._limits.max_name_bytes):
+            self._bad.add(
+                f"{field}[{index}].tenant", f"is longer than limits.max_name_bytes = {self._limits.max_name_bytes}"
+            )
+        self.tenant.append(tenant)
+        self.prompt_tokens.append(item.prompt_token_count)
+        self.running.append(item.running)
+
+    def columns(self) -> Rest:
+        """As arrays; None for what no item speaks of."""
+        return rest_of(
+            self.deadline, self.overtaken, self.priority_class, self.tenant, self.prompt_tokens, self.running
+        )
+
+
+def rest_of(
+    deadline: list[float],
+    overtaken: list[int],
+    priority_class: list[int],
+    tenant: list[str],
+    prompt_tokens: list[int],
+    running: list[bool],
+) -> Rest:
+    """Columns as arrays; None for what no item speaks of."""
+    return Rest(
+        deadline=np.array(deadline) if any(d < math.inf for d in deadline) else None,
+        overtaken=np.array(overtaken, dtype=np.int64) if any(overtaken) else None,
+        priority_class=np.array(priority_class, dtype=np.int64) if any(priority_class) else None,
+        tenant=tenant if any(tenant) else None,
+        prompt_tokens=np.array(prompt_tokens, dtype=np.float64) if any(prompt_tokens) else None,
+        running=np.array(running) if any(running) else None,
+    )
+
+
+def shares_of(messages: Sequence[rank_pb2.TenantService], limits: Limits, bad: Violations) -> Shares:
+    """What tenants were served; the last word on a tenant counts."""
+    check_count(messages, "tenants", limits, bad)
+    shares = Shares()
+    for index, message in enumerate(messages[: limits.max_items]):
+        tenant = name_of(message.tenant, f"tenants[{index}].tenant", limits, bad)
+        if not 0 <= message.served_token_count < math.inf:
+            bad.add(f"tenants[{index}].served_token_count", "must be at least 0 and finite")
+        if not 0 <= message.weight < math.inf:
+            bad.add(f"tenants[{index}].weight", "must be above 0 and finite, or left out for 1")
+        shares.served[tenant] = message.served_token_count
+        if message.weight:
+            shares.weights[tenant] = message.weight
+    return shares
 
 
 def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
@@ -225,13 +317,14 @@ def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
     version = name_of(request.ranker_version, "ranker_version", limits, bad)
     policy = policy_of(request.policy, "policy", bad)
     check_count(request.items, "items", limits, bad)
+    shares = shares_of(request.tenants, limits, bad)
     bad.check()
     columns = Columns(limits, bad, now)
     for index, item in enumerate(request.items):
         columns.add(item, "items", index)
     check_unique(columns.request_ids, "items", bad)
     bad.check()
-    return columns.queue(model, policy, version)
+    return columns.queue(model, policy, version, shares)
 
 
 def check_count(items: Sized, field: str, limits: Limits, bad: Violations) -> None:
@@ -320,6 +413,11 @@ def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_
     return prediction
 
 
+def patience_of(policy: Policy, patience: float) -> Duration | None:
+    """What an answer says of patience: nothing, but under DUE."""
+    return to_duration(min(patience, float(_LONGEST_SECOND))) if policy is Policy.DUE else None
+
+
 def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.RankResponse:
     """Put an answer together."""
     response = rank_pb2.RankResponse(
@@ -327,6 +425,7 @@ def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.
         reason=REASON_TO_PROTO[answer.reason],
         ranker_version=answer.ranker_version,
         unscored_count=len(answer.missing),
+        patience_per_token=patience_of(answer.policy, answer.patience),
     )
     fill_items(response.items, answer, items, answer.order.tolist(), timestamp(time.time()))
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,9 +12,10 @@ import grpc
 from rankd_client.ordering import Policy
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
-from rankd.config import Settings
+from rankd.config import Order, Settings
+from rankd.dial import dial_of, rules_of
 from rankd.errors import NotFoundError
-from rankd.monitor import Monitor, View
+from rankd.monitor import Monitor, Trust, View
 from rankd.quality import Bounded
 from rankd.ranker import Ranker, why_not_ranked
 from rankd.registry import Registry
@@ -99,14 +101,16 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
     def _policy(self, model: str, ranker_version: str) -> quality_pb2.PolicyInForce:
         trust = self._monitor.trust(model, ranker_version)
         wanted = Policy(self._settings.order.policy)
-        policy = wanted if trust.ranks else Policy.FCFS
+        policy = wanted if trust.level > 0 else Policy.FCFS
+        rules = rules_of(self._settings.order, policy, trust, 0.0)
         reason = why_not_ranked(trust) if policy is not wanted else Reason.NONE
         out = quality_pb2.PolicyInForce(
             model=model,
             ranker_version=ranker_version,
             policy=POLICY_TO_PROTO[policy],
             reason=REASON_TO_PROTO[reason],
-            patience_per_token=to_duration(self._settings.order.patience_per_token),
+            patience_per_token=to_duration(rules.patience),
+            dial=_dial(self._settings.order, trust),
         )
         if trust.calibration is None:
             return out
@@ -188,3 +192,29 @@ def guard_of(view: View, enabled: bool) -> quality_pb2.GuardStatus:
 
 def _estimate(bounded: Bounded) -> quality_pb2.Estimate:
     return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
+
+
+def _dial(order: Order, trust: Trust) -> quality_pb2.Dial:
+    """The configured policy and how it follows trust and backlog."""
+    dial = dial_of(order)
+    rules = dial.rules
+    rate, wait = trust.load.rate.per_second, trust.load.wait.mean
+    return quality_pb2.Dial(
+        policy=POLICY_TO_PROTO[rules.policy],
+        trust=trust.level,
+        patience_per_token=to_duration(rules.patience),
+        backlog_share=dial.backlog_share,
+        max_patience_per_token=to_duration(dial.most_patience),
+        age_exponent=rules.age_exponent,
+        risk=rules.risk,
+        wait_cap=to_duration(rules.wait_cap) if math.isfinite(rules.wait_cap) else None,
+        wait_cap_backlog_share=dial.cap_share,
+        overtake_cap=rules.overtake_cap,
+        class_step=to_duration(rules.class_step) if rules.class_step is not None else None,
+        pace_per_token=to_duration(rules.pace),
+        fair_tenants=rules.fair_tenants,
+        prompt_weight=rules.prompt_weight,
+        running_first=rules.running_first,
+        tokens_per_second=rate,
+        mean_wait=to_duration(wait) if wait is not None else None,
+    )

@@ -23,6 +23,7 @@ from rankd.transport.convert import (
     name_of,
     now_of,
     policy_of,
+    shares_of,
 )
 from rankd.transport.models import check_model
 from rankd.transport.stream_queue import StreamQueue
@@ -96,6 +97,17 @@ class StreamSteps:
             state.opened = True
         return wait
 
+    def _share(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> None:
+        """Take in what tenants were served."""
+        if not request.tenants:
+            return
+        bad = Violations()
+        shares = shares_of(request.tenants, self._limits, bad)
+        if len(state.shares.served.keys() | shares.served.keys()) > self._limits.max_items:
+            bad.add("tenants", f"names more tenants in one stream than limits.max_items = {self._limits.max_items}")
+        bad.check()
+        state.share(shares)
+
     async def _change(self, state: StreamQueue, request: rank_pb2.RankStreamRequest, turn: Turn) -> None:
         """Change the queue. What arrives is judged before it joins; a bad item ends the stream."""
         bad = Violations()
@@ -108,6 +120,7 @@ class StreamSteps:
                 await turn.next()
             arrived.add(item, "arrived", index)
         bad.check()
+        self._share(state, request)
         await state.apply(request, arrived, self._reach(), turn)
         check_count(state.items, "arrived", self._limits, bad)
         if state.size > self._limits.max_stream_bytes:
@@ -129,7 +142,7 @@ class StreamSteps:
     async def _nothing_new(self, state: StreamQueue, wait: float) -> bool:
         """Whether the order is the one told last; where the caller waits for scores, after a pause if need be."""
         told = state.told
-        if told is None or told.basis != self._basis(state):
+        if told is None or not told.timeless or told.basis != self._basis(state):
             return False
         if not told.waiting:
             return True

@@ -17,9 +17,17 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.ranker import Basis
-from rankd.transport.convert import POLICY_TO_PROTO, REASON_TO_PROTO, Columns, item_filler, timestamp
+from rankd.transport.convert import (
+    POLICY_TO_PROTO,
+    REASON_TO_PROTO,
+    Columns,
+    item_filler,
+    patience_of,
+    rest_of,
+    timestamp,
+)
 from rankd.turns import Turn
-from rankd.types import Answer, Queue, Reach, Reason
+from rankd.types import Answer, Queue, Reach, Reason, Shares
 
 _AT_ONCE = 32
 """Items between two looks at the clock."""
@@ -37,11 +45,28 @@ class Held:
     generated: int
     score: float = math.nan
     expected: float = math.nan
+    p90: float = math.nan
     version: str | None = None
+    deadline: float = math.inf
+    overtaken: int = 0
+    priority_class: int = 0
+    tenant: str = ""
+    prompt_tokens: int = 0
+    running: bool = False
     packed: bytes = b""
     """Its prediction, as it goes over the wire."""
     told: tuple[int, bool] | None = None
     """What the caller knows: the serving key, and whether it has a prediction."""
+
+    def progress(self, message: rank_pb2.RankStreamProgress) -> bool:
+        """Take progress in; whether that changed anything."""
+        before = (self.generated, self.running, self.overtaken)
+        self.generated = message.generated_token_count
+        if message.HasField("running"):
+            self.running = message.running
+        if message.HasField("overtaken_count"):
+            self.overtaken = message.overtaken_count
+        return before != (self.generated, self.running, self.overtaken)
 
     @property
     def prediction(self) -> prediction_pb2.Prediction:
@@ -51,7 +76,7 @@ class Held:
     @property
     def size(self) -> int:
         """Bytes of what is of any length."""
-        return sys.getsizeof(self.request_id) + sys.getsizeof(self.text) + len(self.packed)
+        return sys.getsizeof(self.request_id) + sys.getsizeof(self.text) + len(self.packed) + len(self.tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +86,14 @@ class Told:
     basis: Basis
     ids: list[str]
     policy: Policy
+    patience: float
     reason: Reason
     missing: tuple[Reason, ...]
     """Why items have no score, one each."""
     waiting: bool
     """Some of them may get one yet."""
+    timeless: bool
+    """Whether the order stays the same as time passes."""
 
 
 @dataclass(slots=True)
@@ -85,6 +113,8 @@ class StreamQueue:
     told: Told | None = None
     look_at: float = 0.0
     """On the loop's clock: when to look again for scores of a queue that did not change."""
+    shares: Shares = field(default_factory=Shares)
+    """What its tenants were served, as told so far."""
     _queue: Queue | None = None
 
     async def apply(self, request: rank_pb2.RankStreamRequest, arrived: Columns, reach: Reach, turn: Turn) -> None:
@@ -111,14 +141,20 @@ class StreamQueue:
                     arrived.generated[index],
                     arrived.score[index],
                     arrived.expected[index],
+                    arrived.p90[index],
                     arrived.versions[index],
+                    arrived.rest.deadline[index],
+                    arrived.rest.overtaken[index],
+                    arrived.rest.priority_class[index],
+                    arrived.rest.tenant[index],
+                    arrived.rest.prompt_tokens[index],
+                    arrived.rest.running[index],
                     message.prediction.SerializeToString() if message.HasField("prediction") else b"",
                 )
             )
         for progress in request.progressed:
-            running = self.items.get(progress.request_id)
-            if running is not None and running.generated != progress.generated_token_count:
-                running.generated = progress.generated_token_count
+            item = self.items.get(progress.request_id)
+            if item is not None and item.progress(progress):
                 self._changed()
 
     def _put(self, item: Held) -> None:
@@ -135,6 +171,12 @@ class StreamQueue:
 
     def _changed(self) -> None:
         self.told = self._queue = None
+
+    def share(self, shares: Shares) -> None:
+        """Take in what tenants were served; those not named stay as they were."""
+        self.shares.served.update(shares.served)
+        self.shares.weights.update(shares.weights)
+        self.told = None
 
     def queue(self) -> Queue:
         """The queue as columns."""
@@ -153,7 +195,17 @@ class StreamQueue:
                 score=np.array([i.score for i in items], dtype=np.float64),
                 score_versions=[i.version for i in items],
                 expected=np.array([i.expected for i in items], dtype=np.float64),
+                p90=np.array([i.p90 for i in items], dtype=np.float64),
                 echoes=any(i.packed for i in items),
+                rest=rest_of(
+                    [i.deadline for i in items],
+                    [i.overtaken for i in items],
+                    [i.priority_class for i in items],
+                    [i.tenant for i in items],
+                    [i.prompt_tokens for i in items],
+                    [i.running for i in items],
+                ),
+                shares=self.shares,
             )
         self._queue.now = self.now
         return self._queue
@@ -167,9 +219,11 @@ class StreamQueue:
             basis,
             [items[p].request_id for p in places],
             answer.policy,
+            answer.patience,
             answer.reason,
             tuple(missing.values()),
             any(items[p].text is not None for p in missing),
+            answer.timeless,
         )
         response = self.again(sequence, answer.ranker_version)
         fill = item_filler(response.changed_items, answer, items, timestamp(time.time()))
@@ -190,6 +244,7 @@ class StreamQueue:
         item.text, item.packed = None, prediction.SerializeToString()
         item.score, item.version = prediction.score, prediction.ranker_version
         item.expected = prediction.expected_token_count if prediction.HasField("expected_token_count") else math.nan
+        item.p90 = prediction.p90_token_count if prediction.HasField("p90_token_count") else math.nan
         self.size += item.size
         self._queue = None
 
@@ -204,4 +259,5 @@ class StreamQueue:
             reason=REASON_TO_PROTO[told.reason],
             ranker_version=ranker_version,
             unscored_count=len(told.missing),
+            patience_per_token=patience_of(told.policy, told.patience),
         )

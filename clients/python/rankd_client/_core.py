@@ -6,7 +6,8 @@ import math
 import operator
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -38,11 +39,13 @@ OPTIONS = [
 MAX_BYTES = 3_500_000
 """Bytes of one request; grpc's default limit is 4 MiB, and what goes over it looks like overload."""
 MAX_ITEMS = 16_384
+NOBODY: Mapping[str, float] = MappingProxyType({})
 
 TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
     Policy.SCORE: prediction_pb2.POLICY_SCORE,
     Policy.DUE: prediction_pb2.POLICY_DUE,
+    Policy.AGED: prediction_pb2.POLICY_AGED,
 }
 FROM_PROTO = {v: k for k, v in TO_PROTO.items()}
 _FCFS = prediction_pb2.POLICY_FCFS
@@ -74,7 +77,14 @@ def seconds(value: float, field: str = "timeout") -> float:
 class Queue:
     """One call's queue, checked, with what falling back needs."""
 
-    def __init__(self, items: Iterable[str | Item], now: float | None = None) -> None:
+    def __init__(
+        self,
+        items: Iterable[str | Item],
+        now: float | None = None,
+        *,
+        served: Mapping[str, float] = NOBODY,
+        weights: Mapping[str, float] = NOBODY,
+    ) -> None:
         """Check items before anything is sent.
 
         Raises:
@@ -82,6 +92,7 @@ class Queue:
             TypeError: an item is none, or one of its fields is of another type.
         """
         self.now = time.time() if now is None else now
+        self.shares = shares_of(served, weights)
         self.items = [Item(i) if isinstance(i, str) else i for i in items]
         for index, item in enumerate(self.items):
             _check_texts(item, index)
@@ -96,7 +107,8 @@ class Queue:
                 _check_numbers(item, arrival, index)
             except TypeError:
                 raise TypeError(
-                    f"items[{index}]: arrival must be a number, max_tokens and generated_tokens whole ones"
+                    f"items[{index}]: arrival and deadline must be numbers; max_tokens, generated_tokens, "
+                    "prompt_tokens, overtaken and priority_class whole ones"
                 ) from None
 
     def requests(self, model: str, policy: Policy | None) -> list[rank_pb2.RankRequest]:
@@ -114,7 +126,7 @@ class Queue:
         return requests
 
     def _empty(self, model: str, policy: Policy | None) -> rank_pb2.RankRequest:
-        request = rank_pb2.RankRequest(model=model)
+        request = rank_pb2.RankRequest(model=model, tenants=self.shares)
         set_time(request.now, self.now)
         if policy is not None:
             request.policy = TO_PROTO[policy]
@@ -176,12 +188,34 @@ class Queue:
         return by_arrival(self.ids, self.arrival)
 
 
+def shares_of(served: Mapping[str, float], weights: Mapping[str, float]) -> list[rank_pb2.TenantService]:
+    """What tenants were served, as messages.
+
+    Raises:
+        ValueError: a number cannot be.
+    """
+    for name, numbers, least in (("served", served, "at least 0"), ("weights", weights, "above 0")):
+        for tenant, value in numbers.items():
+            if len(_utf8(tenant, name)) > MAX_ID_BYTES:
+                raise ValueError(f"{name}: a tenant's name is over {MAX_ID_BYTES} bytes")
+            if not 0 <= value < math.inf or (name == "weights" and not value):
+                raise ValueError(f"{name}: must be {least} and finite, not {value!r}")
+    return [
+        rank_pb2.TenantService(tenant=t, served_token_count=served.get(t, 0.0), weight=weights.get(t, 0.0))
+        for t in sorted(served.keys() | weights.keys())
+    ]
+
+
 def _check_texts(item: Item, index: int) -> None:
     if not isinstance(item, Item) or not (item.prompt is None or isinstance(item.prompt, str)):
         raise TypeError(f"items[{index}]: must be a string or an Item whose prompt is a string or None")
     if not (item.request_id is None or isinstance(item.request_id, str)):
         kind = type(item.request_id).__name__
         raise TypeError(f"items[{index}].request_id: must be a string or None, not {kind}")
+    if not isinstance(item.tenant, str):
+        raise TypeError(f"items[{index}].tenant: must be a string, not {type(item.tenant).__name__}")
+    if len(_utf8(item.tenant, f"items[{index}].tenant")) > MAX_ID_BYTES:
+        raise ValueError(f"items[{index}].tenant: is over {MAX_ID_BYTES} bytes")
 
 
 def _check_id(request_id: str, index: int) -> None:
@@ -194,8 +228,13 @@ def _check_id(request_id: str, index: int) -> None:
 def _check_numbers(item: Item, arrival: float, index: int) -> None:
     if not (math.isfinite(arrival) and 0 <= arrival <= LATEST):
         raise ValueError(f"items[{index}].arrival: must be seconds since the epoch, not {arrival!r}")
-    if not (0 <= operator.index(item.max_tokens) < 2**32 and 0 <= operator.index(item.generated_tokens) < 2**32):
-        raise ValueError(f"items[{index}]: max_tokens and generated_tokens must be in 0 to 2**32 - 1")
+    for name in ("max_tokens", "generated_tokens", "prompt_tokens", "overtaken"):
+        if not 0 <= operator.index(getattr(item, name)) < 2**32:
+            raise ValueError(f"items[{index}].{name}: must be in 0 to 2**32 - 1")
+    if not -(2**31) <= operator.index(item.priority_class) < 2**31:
+        raise ValueError(f"items[{index}].priority_class: must be in -2**31 to 2**31 - 1")
+    if item.deadline is not None and not (math.isfinite(item.deadline) and 0 <= item.deadline <= LATEST):
+        raise ValueError(f"items[{index}].deadline: must be seconds since the epoch, not {item.deadline!r}")
 
 
 def by_arrival(ids: Sequence[str], arrival: Sequence[float]) -> Ordering:
@@ -252,8 +291,17 @@ def note(stats: ClientStats, reason: str, error: str = "") -> None:
 
 def message_of(item: Item, request_id: str, arrival: float) -> rank_pb2.RankItem:
     message = rank_pb2.RankItem(
-        request_id=request_id, max_token_count=item.max_tokens, generated_token_count=item.generated_tokens
+        request_id=request_id,
+        max_token_count=item.max_tokens,
+        generated_token_count=item.generated_tokens,
+        prompt_token_count=item.prompt_tokens,
+        overtaken_count=item.overtaken,
+        priority_class=item.priority_class,
+        tenant=item.tenant,
+        running=item.running,
     )
+    if item.deadline is not None:
+        set_time(message.deadline, item.deadline)
     if item.prompt is not None:
         message.prompt = text_of(_shortened(item.prompt))
     if item.prediction is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, TypeVar
 
 from rankd_client._core import FROM_PROTO
 from rankd_client._failures import reason_name
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Dial, Policy, Rules
 from rankd_client.types import Estimate, GuardState, ModelQuality, PolicyInForce, QualityReport, ServiceStatus
 from rankd_client.v1 import quality_pb2
 
@@ -93,7 +94,40 @@ def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
         reason=reason_name(policy.reason),
         patience=policy.patience_per_token.seconds + policy.patience_per_token.nanos * 1e-9,
         calibration=Calibration(knots, policy.mean_expected_token_count) if knots else None,
+        trust=policy.dial.trust,
+        dial=_dial(policy.dial) if policy.HasField("dial") else None,
+        tokens_per_second=policy.dial.tokens_per_second if policy.dial.HasField("tokens_per_second") else None,
+        mean_wait=_length(policy.dial, "mean_wait", None),
     )
+
+
+def _dial(dial: quality_pb2.Dial) -> Dial:
+    return Dial(
+        Rules(
+            policy=FROM_PROTO.get(dial.policy, Policy.FCFS),
+            patience=_length(dial, "patience_per_token", 0.0),
+            age_exponent=dial.age_exponent,
+            risk=dial.risk,
+            wait_cap=_length(dial, "wait_cap", math.inf),
+            overtake_cap=dial.overtake_cap,
+            class_step=_length(dial, "class_step", None),
+            pace=_length(dial, "pace_per_token", 0.0),
+            fair_tenants=dial.fair_tenants,
+            prompt_weight=dial.prompt_weight,
+            running_first=dial.running_first,
+        ),
+        backlog_share=dial.backlog_share,
+        most_patience=_length(dial, "max_patience_per_token", math.inf),
+        cap_share=dial.wait_cap_backlog_share,
+    )
+
+
+_Absent = TypeVar("_Absent", float, None)
+
+
+def _length(message: Any, name: str, absent: _Absent) -> float | _Absent:
+    """A duration in seconds."""
+    return _seconds(getattr(message, name)) if message.HasField(name) else absent
 
 
 def _seconds(stamp: Any) -> float:

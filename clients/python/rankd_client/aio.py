@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import OPTIONS, Queue, count, credentials, seconds
+from rankd_client._core import NOBODY, OPTIONS, Queue, count, credentials, seconds
 from rankd_client._failures import NO_ANSWER, explain, readable
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
@@ -54,7 +54,14 @@ class AsyncRankClient:
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
         self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
 
-    async def rank(self, items: Iterable[str | Item], *, timeout: float | None = None) -> RankedQueue:
+    async def rank(
+        self,
+        items: Iterable[str | Item],
+        *,
+        timeout: float | None = None,
+        served: Mapping[str, float] = NOBODY,
+        weights: Mapping[str, float] = NOBODY,
+    ) -> RankedQueue:
         """Order a queue; fails open as :meth:`rankd_client.RankClient.rank` does.
 
         Raises:
@@ -62,7 +69,7 @@ class AsyncRankClient:
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items)
+        queue = Queue(items, served=served, weights=weights)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import OPTIONS, Queue, count, credentials, seconds
+from rankd_client._core import NOBODY, OPTIONS, Queue, count, credentials, seconds
 from rankd_client._failures import NO_ANSWER, explain
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
@@ -64,18 +64,31 @@ class RankClient:
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
         self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
 
-    def rank(self, items: Iterable[str | Item], *, timeout: float | None = None) -> RankedQueue:
+    def rank(
+        self,
+        items: Iterable[str | Item],
+        *,
+        timeout: float | None = None,
+        served: Mapping[str, float] = NOBODY,
+        weights: Mapping[str, float] = NOBODY,
+    ) -> RankedQueue:
         """Order a queue of prompts or items.
 
         Never raises for the daemon's sake: when it is down, slow or sick, the queue comes back in arrival order with
         ``failed`` set and the reason, within ``timeout`` seconds.
+
+        Args:
+            items: the queue.
+            timeout: seconds; default: the client's.
+            served: what each tenant was served so far, in output tokens (docs/ordering.md); default 0.
+            weights: of tenants; default 1.
 
         Raises:
             ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items)
+        queue = Queue(items, served=served, weights=weights)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:

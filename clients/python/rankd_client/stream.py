@@ -54,6 +54,12 @@ class _Entry:
             arrival_time=self.item.arrival_time,
             max_token_count=self.item.max_token_count,
             generated_token_count=self.item.generated_token_count,
+            prompt_token_count=self.item.prompt_token_count,
+            deadline=self.item.deadline if self.item.HasField("deadline") else None,
+            overtaken_count=self.item.overtaken_count,
+            priority_class=self.item.priority_class,
+            tenant=self.item.tenant,
+            running=self.item.running,
         )
         return lean if self.item.HasField("prompt") else self.item
 

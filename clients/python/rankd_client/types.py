@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, overload
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Dial, Policy, Rules
 from rankd_client.v1.prediction_pb2 import Prediction
 
 MAX_ID_BYTES = 256
@@ -33,7 +33,11 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A request of the queue. ``arrival`` in seconds since the epoch; default: now."""
+    """A request of the queue.
+
+    ``arrival`` and ``deadline`` in seconds since the epoch; default: now, and none. ``overtaken`` counts the requests
+    that arrived later and were served before. A lower ``priority_class`` is more urgent. ``running`` requests go first.
+    """
 
     prompt: str | None = None
     request_id: str | None = None
@@ -41,6 +45,12 @@ class Item:
     arrival: float | None = None
     max_tokens: int = 0
     generated_tokens: int = 0
+    prompt_tokens: int = 0
+    deadline: float | None = None
+    overtaken: int = 0
+    priority_class: int = 0
+    tenant: str = ""
+    running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +199,10 @@ class ModelQuality:
 
 @dataclass(frozen=True, slots=True)
 class PolicyInForce:
-    """What orders queues now; enough to order without asking. ``patience`` in seconds per token."""
+    """What orders queues now; enough to order without asking. ``patience`` in seconds per token.
+
+    ``rules`` gives the rules for a backlog that the caller knows, the same as the daemon's.
+    """
 
     model: str
     ranker_version: str
@@ -197,6 +210,29 @@ class PolicyInForce:
     reason: str
     patience: float
     calibration: Calibration | None
+    trust: float = 0.0
+    """In the ranker, on this model, 0 to 1."""
+    dial: Dial | None = None
+    """None from a daemon that publishes none."""
+    tokens_per_second: float | None = None
+    """That recent completions were made at."""
+    mean_wait: float | None = None
+    """Seconds that they waited."""
+
+    def rules(self, backlog_tokens: float = 0.0) -> Rules:
+        """The rules for now.
+
+        Args:
+            backlog_tokens: output tokens still to be made for what waits, as far as the caller knows.
+        """
+        prior = self.calibration.mean_expected if self.calibration is not None else None
+        if self.dial is None:
+            return Rules(self.policy, patience=self.patience, prior_expected=prior)
+        rate = self.tokens_per_second
+        drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
+        trust = 0.0 if self.policy is Policy.FCFS else self.trust
+        rules = self.dial.at(trust, max(drains, default=None), prior or 0.0)
+        return replace(rules, prior_expected=prior)
 
 
 @dataclass(frozen=True, slots=True)

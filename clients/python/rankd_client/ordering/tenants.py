@@ -1,6 +1,6 @@
 """Fair shares: start-time fair queueing over what tenants were served.
 
-Each tenant has a counter of the tokens it was served, divided by its weight (Sheng et al., OSDI 2024). The tenant with the lowest counter goes
+Each tenant has a counter of the tokens it was served over its weight (Sheng et al., OSDI 2024). The lowest counter goes
 next, by its first request under the policy, and pays that request's cost. Two tenants that both have requests waiting
 are therefore never further apart than they were at first, or than the largest cost over its weight.
 """

@@ -16,6 +16,7 @@ class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     POLICY_FCFS: _ClassVar[Policy]
     POLICY_SCORE: _ClassVar[Policy]
     POLICY_DUE: _ClassVar[Policy]
+    POLICY_AGED: _ClassVar[Policy]
 
 class FallbackReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -30,6 +31,7 @@ POLICY_UNSPECIFIED: Policy
 POLICY_FCFS: Policy
 POLICY_SCORE: Policy
 POLICY_DUE: Policy
+POLICY_AGED: Policy
 FALLBACK_REASON_UNSPECIFIED: FallbackReason
 FALLBACK_REASON_DEADLINE: FallbackReason
 FALLBACK_REASON_OVERLOADED: FallbackReason

@@ -98,7 +98,7 @@ class CalibrationKnot(_message.Message):
     def __init__(self, score: _Optional[float] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ...) -> None: ...
 
 class PolicyInForce(_message.Message):
-    __slots__ = ("model", "ranker_version", "policy", "reason", "patience_per_token", "calibration", "mean_expected_token_count")
+    __slots__ = ("model", "ranker_version", "policy", "reason", "patience_per_token", "calibration", "mean_expected_token_count", "dial")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class PolicyInForce(_message.Message):
     PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     MEAN_EXPECTED_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DIAL_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     policy: _prediction_pb2.Policy
@@ -113,7 +114,46 @@ class PolicyInForce(_message.Message):
     patience_per_token: _duration_pb2.Duration
     calibration: _containers.RepeatedCompositeFieldContainer[CalibrationKnot]
     mean_expected_token_count: float
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ..., mean_expected_token_count: _Optional[float] = ...) -> None: ...
+    dial: Dial
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ..., mean_expected_token_count: _Optional[float] = ..., dial: _Optional[_Union[Dial, _Mapping]] = ...) -> None: ...
+
+class Dial(_message.Message):
+    __slots__ = ("policy", "trust", "patience_per_token", "backlog_share", "max_patience_per_token", "age_exponent", "risk", "wait_cap", "wait_cap_backlog_share", "overtake_cap", "class_step", "pace_per_token", "fair_tenants", "prompt_weight", "running_first", "tokens_per_second", "mean_wait")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    BACKLOG_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MAX_PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    AGE_EXPONENT_FIELD_NUMBER: _ClassVar[int]
+    RISK_FIELD_NUMBER: _ClassVar[int]
+    WAIT_CAP_FIELD_NUMBER: _ClassVar[int]
+    WAIT_CAP_BACKLOG_SHARE_FIELD_NUMBER: _ClassVar[int]
+    OVERTAKE_CAP_FIELD_NUMBER: _ClassVar[int]
+    CLASS_STEP_FIELD_NUMBER: _ClassVar[int]
+    PACE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FAIR_TENANTS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIRST_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    MEAN_WAIT_FIELD_NUMBER: _ClassVar[int]
+    policy: _prediction_pb2.Policy
+    trust: float
+    patience_per_token: _duration_pb2.Duration
+    backlog_share: float
+    max_patience_per_token: _duration_pb2.Duration
+    age_exponent: float
+    risk: float
+    wait_cap: _duration_pb2.Duration
+    wait_cap_backlog_share: float
+    overtake_cap: int
+    class_step: _duration_pb2.Duration
+    pace_per_token: _duration_pb2.Duration
+    fair_tenants: bool
+    prompt_weight: float
+    running_first: bool
+    tokens_per_second: float
+    mean_wait: _duration_pb2.Duration
+    def __init__(self, policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., trust: _Optional[float] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., backlog_share: _Optional[float] = ..., max_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., age_exponent: _Optional[float] = ..., risk: _Optional[float] = ..., wait_cap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., wait_cap_backlog_share: _Optional[float] = ..., overtake_cap: _Optional[int] = ..., class_step: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pace_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fair_tenants: bool = ..., prompt_weight: _Optional[float] = ..., running_first: bool = ..., tokens_per_second: _Optional[float] = ..., mean_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
     __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining")

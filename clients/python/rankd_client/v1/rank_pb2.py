@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from rankd_client.v1 import prediction_pb2 as rankd_dot_v1_dot_prediction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13rankd/v1/rank.proto\x12\x08rankd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19rankd/v1/prediction.proto\"\xd8\x01\n\x08RankItem\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x06prompt\x18\x02 \x01(\tH\x00\x88\x01\x01\x12(\n\nprediction\x18\x03 \x01(\x0b\x32\x14.rankd.v1.Prediction\x12\x30\n\x0c\x61rrival_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fmax_token_count\x18\x05 \x01(\r\x12\x1d\n\x15generated_token_count\x18\x06 \x01(\rB\t\n\x07_promptJ\x04\x08\x07\x10\x0f\"\xa8\x01\n\x0bRankRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05items\x18\x03 \x03(\x0b\x32\x12.rankd.v1.RankItem\x12 \n\x06policy\x18\x04 \x01(\x0e\x32\x10.rankd.v1.Policy\x12\x16\n\x0eranker_version\x18\x05 \x01(\tJ\x04\x08\x06\x10\t\"\xae\x01\n\nRankedItem\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x13\n\x0bserving_key\x18\x03 \x01(\x03\x12(\n\nprediction\x18\x04 \x01(\x0b\x32\x14.rankd.v1.Prediction\x12(\n\x06reason\x18\x05 \x01(\x0e\x32\x18.rankd.v1.FallbackReason\x12\x14\n\x0cneeds_prompt\x18\x06 \x01(\x08\"\xaf\x01\n\x0cRankResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.rankd.v1.RankedItem\x12 \n\x06policy\x18\x02 \x01(\x0e\x32\x10.rankd.v1.Policy\x12(\n\x06reason\x18\x03 \x01(\x0e\x32\x18.rankd.v1.FallbackReason\x12\x16\n\x0eranker_version\x18\x04 \x01(\t\x12\x16\n\x0eunscored_count\x18\x05 \x01(\r\"\\\n\x11RankStreamOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12 \n\x06policy\x18\x02 \x01(\x0e\x32\x10.rankd.v1.Policy\x12\x16\n\x0eranker_version\x18\x03 \x01(\t\"G\n\x12RankStreamProgress\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1d\n\x15generated_token_count\x18\x02 \x01(\r\"\x9a\x02\n\x11RankStreamRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.rankd.v1.RankStreamOptions\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x61rrived\x18\x03 \x03(\x0b\x32\x12.rankd.v1.RankItem\x12\x30\n\nprogressed\x18\x04 \x03(\x0b\x32\x1c.rankd.v1.RankStreamProgress\x12\x18\n\x10gone_request_ids\x18\x05 \x03(\t\x12+\n\x08max_wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08sequence\x18\x07 \x01(\x04\"\xe4\x01\n\x12RankStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0brequest_ids\x18\x02 \x03(\t\x12+\n\rchanged_items\x18\x03 \x03(\x0b\x32\x14.rankd.v1.RankedItem\x12 \n\x06policy\x18\x04 \x01(\x0e\x32\x10.rankd.v1.Policy\x12(\n\x06reason\x18\x05 \x01(\x0e\x32\x18.rankd.v1.FallbackReason\x12\x16\n\x0eranker_version\x18\x06 \x01(\t\x12\x16\n\x0eunscored_count\x18\x07 \x01(\r2\x91\x01\n\x0bRankService\x12\x35\n\x04Rank\x12\x15.rankd.v1.RankRequest\x1a\x16.rankd.v1.RankResponse\x12K\n\nRankStream\x12\x1b.rankd.v1.RankStreamRequest\x1a\x1c.rankd.v1.RankStreamResponse(\x01\x30\x01\x42Z\n\x0c\x64\x65v.rankd.v1B\tRankProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13rankd/v1/rank.proto\x12\x08rankd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19rankd/v1/prediction.proto\"\xfa\x02\n\x08RankItem\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x06prompt\x18\x02 \x01(\tH\x00\x88\x01\x01\x12(\n\nprediction\x18\x03 \x01(\x0b\x32\x14.rankd.v1.Prediction\x12\x30\n\x0c\x61rrival_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fmax_token_count\x18\x05 \x01(\r\x12\x1d\n\x15generated_token_count\x18\x06 \x01(\r\x12\x1a\n\x12prompt_token_count\x18\x07 \x01(\r\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fovertaken_count\x18\t \x01(\r\x12\x16\n\x0epriority_class\x18\n \x01(\x05\x12\x0e\n\x06tenant\x18\x0b \x01(\t\x12\x0f\n\x07running\x18\x0c \x01(\x08\x42\t\n\x07_promptJ\x04\x08\r\x10\x0eJ\x04\x08\x0e\x10\x0f\"\xd8\x01\n\x0bRankRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05items\x18\x03 \x03(\x0b\x32\x12.rankd.v1.RankItem\x12 \n\x06policy\x18\x04 \x01(\x0e\x32\x10.rankd.v1.Policy\x12\x16\n\x0eranker_version\x18\x05 \x01(\t\x12(\n\x07tenants\x18\x06 \x03(\x0b\x32\x17.rankd.v1.TenantServiceJ\x04\x08\x07\x10\x08J\x04\x08\x08\x10\t\"K\n\rTenantService\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1a\n\x12served_token_count\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"\xae\x01\n\nRankedItem\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x13\n\x0bserving_key\x18\x03 \x01(\x03\x12(\n\nprediction\x18\x04 \x01(\x0b\x32\x14.rankd.v1.Prediction\x12(\n\x06reason\x18\x05 \x01(\x0e\x32\x18.rankd.v1.FallbackReason\x12\x14\n\x0cneeds_prompt\x18\x06 \x01(\x08\"\xe6\x01\n\x0cRankResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.rankd.v1.RankedItem\x12 \n\x06policy\x18\x02 \x01(\x0e\x32\x10.rankd.v1.Policy\x12(\n\x06reason\x18\x03 \x01(\x0e\x32\x18.rankd.v1.FallbackReason\x12\x16\n\x0eranker_version\x18\x04 \x01(\t\x12\x16\n\x0eunscored_count\x18\x05 \x01(\r\x12\x35\n\x12patience_per_token\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\\\n\x11RankStreamOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12 \n\x06policy\x18\x02 \x01(\x0e\x32\x10.rankd.v1.Policy\x12\x16\n\x0eranker_version\x18\x03 \x01(\t\"\x9b\x01\n\x12RankStreamProgress\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1d\n\x15generated_token_count\x18\x02 \x01(\r\x12\x14\n\x07running\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x1c\n\x0fovertaken_count\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\n\n\x08_runningB\x12\n\x10_overtaken_count\"\xc4\x02\n\x11RankStreamRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.rankd.v1.RankStreamOptions\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x61rrived\x18\x03 \x03(\x0b\x32\x12.rankd.v1.RankItem\x12\x30\n\nprogressed\x18\x04 \x03(\x0b\x32\x1c.rankd.v1.RankStreamProgress\x12\x18\n\x10gone_request_ids\x18\x05 \x03(\t\x12+\n\x08max_wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12(\n\x07tenants\x18\x08 \x03(\x0b\x32\x17.rankd.v1.TenantService\"\x9b\x02\n\x12RankStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x13\n\x0brequest_ids\x18\x02 \x03(\t\x12+\n\rchanged_items\x18\x03 \x03(\x0b\x32\x14.rankd.v1.RankedItem\x12 \n\x06policy\x18\x04 \x01(\x0e\x32\x10.rankd.v1.Policy\x12(\n\x06reason\x18\x05 \x01(\x0e\x32\x18.rankd.v1.FallbackReason\x12\x16\n\x0eranker_version\x18\x06 \x01(\t\x12\x16\n\x0eunscored_count\x18\x07 \x01(\r\x12\x35\n\x12patience_per_token\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration2\x91\x01\n\x0bRankService\x12\x35\n\x04Rank\x12\x15.rankd.v1.RankRequest\x1a\x16.rankd.v1.RankResponse\x12K\n\nRankStream\x12\x1b.rankd.v1.RankStreamRequest\x1a\x1c.rankd.v1.RankStreamResponse(\x01\x30\x01\x42Z\n\x0c\x64\x65v.rankd.v1B\tRankProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.rankd.v1B\tRankProtoP\001Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\252\002\010Rankd.V1'
   _globals['_RANKITEM']._serialized_start=126
-  _globals['_RANKITEM']._serialized_end=342
-  _globals['_RANKREQUEST']._serialized_start=345
-  _globals['_RANKREQUEST']._serialized_end=513
-  _globals['_RANKEDITEM']._serialized_start=516
-  _globals['_RANKEDITEM']._serialized_end=690
-  _globals['_RANKRESPONSE']._serialized_start=693
-  _globals['_RANKRESPONSE']._serialized_end=868
-  _globals['_RANKSTREAMOPTIONS']._serialized_start=870
-  _globals['_RANKSTREAMOPTIONS']._serialized_end=962
-  _globals['_RANKSTREAMPROGRESS']._serialized_start=964
-  _globals['_RANKSTREAMPROGRESS']._serialized_end=1035
-  _globals['_RANKSTREAMREQUEST']._serialized_start=1038
-  _globals['_RANKSTREAMREQUEST']._serialized_end=1320
-  _globals['_RANKSTREAMRESPONSE']._serialized_start=1323
-  _globals['_RANKSTREAMRESPONSE']._serialized_end=1551
-  _globals['_RANKSERVICE']._serialized_start=1554
-  _globals['_RANKSERVICE']._serialized_end=1699
+  _globals['_RANKITEM']._serialized_end=504
+  _globals['_RANKREQUEST']._serialized_start=507
+  _globals['_RANKREQUEST']._serialized_end=723
+  _globals['_TENANTSERVICE']._serialized_start=725
+  _globals['_TENANTSERVICE']._serialized_end=800
+  _globals['_RANKEDITEM']._serialized_start=803
+  _globals['_RANKEDITEM']._serialized_end=977
+  _globals['_RANKRESPONSE']._serialized_start=980
+  _globals['_RANKRESPONSE']._serialized_end=1210
+  _globals['_RANKSTREAMOPTIONS']._serialized_start=1212
+  _globals['_RANKSTREAMOPTIONS']._serialized_end=1304
+  _globals['_RANKSTREAMPROGRESS']._serialized_start=1307
+  _globals['_RANKSTREAMPROGRESS']._serialized_end=1462
+  _globals['_RANKSTREAMREQUEST']._serialized_start=1465
+  _globals['_RANKSTREAMREQUEST']._serialized_end=1789
+  _globals['_RANKSTREAMRESPONSE']._serialized_start=1792
+  _globals['_RANKSTREAMRESPONSE']._serialized_end=2075
+  _globals['_RANKSERVICE']._serialized_start=2078
+  _globals['_RANKSERVICE']._serialized_end=2223
 # @@protoc_insertion_point(module_scope)
