@@ -96,7 +96,7 @@ def bounded(length, row):
 def serve(rows, rules, now, served):  # noqa: C901 - all rules in one place, as they are written
     """Serve one by one by the definition; gives ids."""
     left = [dict(r) for r in rows]
-    counters = {t: served.get(t, 0.0) for t in TENANTS}
+    counters = {r["tenant"]: served.get(r["tenant"], 0.0) for r in rows}
     nothing = all(length_of(r, rules) is None for r in rows)
     policy = rules.policy
     if nothing:
