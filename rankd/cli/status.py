@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from rankd_client import QualityReport, RankClient, RankdUnavailableError
-from rankd_client.types import Estimate, ModelQuality
+from rankd_client.ordering import Policy
+from rankd_client.types import Estimate, ModelQuality, PolicyInForce
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -76,7 +77,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
     for policy in report.policies:
         why = f" ({policy.reason})" if policy.reason else ""
-        head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}, {policy.patience:g} s per token")
+        head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_dial(policy)}")
     rate = ""
     if before is not None:
         rate = f", {(service.rank_calls - before.service.rank_calls) / interval:.0f} calls/s"
@@ -89,6 +90,18 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
         f"{service.queued_prompts:,} waiting, {service.failed_batches:,} batches failed",
     )
     return Group(head, *(_quality(q) for q in report.qualities))
+
+
+def _dial(policy: PolicyInForce) -> str:
+    """What the dial says, as far as the policy follows it."""
+    parts = []
+    if policy.policy is Policy.DUE:
+        parts.append(f"{policy.patience:.3g} s per token")
+    if policy.policy is not Policy.FCFS and policy.dial is not None:
+        parts.append(f"trust {policy.trust:.0%}")
+    if policy.mean_wait is not None:
+        parts.append(f"requests wait {policy.mean_wait:.3g} s")
+    return "".join(f", {p}" for p in parts)
 
 
 def _quality(q: ModelQuality) -> RenderableType:
