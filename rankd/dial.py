@@ -46,7 +46,9 @@ def rules_of(order: Order, policy: Policy, trust: Trust, backlog: float) -> Rule
     """
     mean = trust.calibration.mean_expected if trust.calibration is not None else None
     level = trust.level if policy is not Policy.FCFS else 0.0
-    rules = dial_of(order, policy).at(level, trust.drain(backlog), mean or 0.0)
+    # What was tuned is the configured policy's patience; another one that a call names has a meaning of its own.
+    tuned = trust.load.patience if policy.value == order.policy else None
+    rules = dial_of(order, policy).at(level, trust.drain(backlog), mean or 0.0, tuned)
     return replace(rules, prior_expected=mean)
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import trust_of
+from rankd_client.ordering import Policy, trust_of, tuned_patience
 
 from rankd.config import Settings
 from rankd.quality import (
@@ -26,7 +26,7 @@ from rankd.quality import (
 )
 from rankd.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
-from rankd.view import Health, Trust, View, guard_settings, quality_settings
+from rankd.view import Health, Load, Trust, View, guard_settings, quality_settings
 from rankd.views import Views
 
 __all__ = ["Monitor", "Trust", "View", "guard_settings", "quality_settings"]
@@ -99,9 +99,7 @@ class Monitor:
             return None
         verdict = view.tracker.add(report, now)
         if completion.final and verdict is Verdict.ACCEPTED:
-            view.load.rate.add(completion.tokens, now)
-            if completion.waited is not None:
-                view.load.wait.add(completion.waited)
+            self._learn_load(view, completion, now)
         self._judge(view, now)
         self._refit(view)
         return verdict
@@ -185,6 +183,38 @@ class Monitor:
             if not result.cancelled() and result.exception() is None:
                 view.calibration = result.result()
                 self._refit(view)  # more came in the meantime
+
+        future.add_done_callback(done)
+
+    def _learn_load(self, view: View, completion: Completion, now: float) -> None:
+        """Note how fast the model is served, and what requests waited."""
+        load = view.load
+        load.rate.add(completion.tokens, now)
+        if completion.waited is None:
+            return
+        load.wait.add(completion.waited)
+        if completion.ran is not None and completion.expected is not None:
+            load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected)
+            load.taken += 1
+            self._tune(load)
+
+    def _tune(self, load: Load) -> None:
+        """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
+        order = self._settings.order
+        due = 0 < order.tune_every <= load.taken - load.tuned_at
+        policy = Policy(order.policy)
+        if self._closed or load.tuning or not due or policy not in (Policy.DUE, Policy.BOOST):
+            return
+        load.tuning, load.tuned_at = True, load.taken
+        served = load.history.served()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: tuned_patience(served, policy, budget=order.tail_budget)
+        )
+
+        def done(result: asyncio.Future[float | None]) -> None:
+            load.tuning = False
+            if not result.cancelled() and result.exception() is None:
+                load.tuned(result.result())
 
         future.add_done_callback(done)
 

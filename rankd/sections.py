@@ -82,20 +82,35 @@ class Scoring(_Section):
 class Order(_Section):
     """How scores become an order."""
 
-    policy: Literal["due", "aged", "score", "fcfs"] = Field("due", description="Policy of calls that name none.")
+    policy: Literal["boost", "due", "aged", "score", "fcfs"] = Field(
+        "boost", description="Policy of calls that name none."
+    )
     patience_per_token: float = Field(
         0.2,
         ge=0,
         le=1e6,
-        description="Seconds a request is willing to wait per expected token (theta of `due`) where the backlog's "
-        "drain time is not known, or patience_backlog_share is 0.",
+        description="Seconds a request is willing to wait per expected token (theta of `due`, and of `boost` for a "
+        "request of average length) where neither tuning nor the backlog's drain time is known.",
     )
     patience_backlog_share: float = Field(
         0.5,
         ge=0,
         le=1e6,
-        description="Patience of `due` for a request of average length, as a share of the time that the backlog takes "
-        "to drain; 0 keeps patience_per_token.",
+        description="Patience for a request of average length, as a share of the time that the backlog takes to drain, "
+        "until tuning says better; 0 keeps patience_per_token.",
+    )
+    tail_budget: float = Field(
+        1.15,
+        ge=1,
+        le=1e6,
+        description="How much larger than under arrival order the 99th percentile of latency may be when patience is "
+        "tuned by replaying recent completions.",
+    )
+    tune_every: int = Field(
+        500, ge=0, le=10**9, description="Completions, with their durations, between two tunings of patience; 0 is off."
+    )
+    tune_window: int = Field(
+        2000, ge=100, le=10**5, description="Most recent completions that are replayed to tune patience."
     )
     max_patience_per_token: float = Field(
         1e6, ge=0, le=1e6, description="Patience never exceeds this, seconds per expected token."

@@ -49,6 +49,10 @@ class Completion:
     """Candidates' scores that the prediction carried, by ranker version."""
     waited: float | None = None
     """Seconds from its arrival until it was first scheduled; None where that was not reported."""
+    ran: float | None = None
+    """Seconds from then to its end; None where that was not reported."""
+    expected: float | None = None
+    """Its length in tokens as it was expected; None where its prediction does not say."""
 
 
 class GuardMode(enum.Enum):

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import ServiceRate
+from rankd_client.ordering import History, ServiceRate
 
 from rankd.config import Settings
 from rankd.quality import (
@@ -77,6 +77,20 @@ class Load:
 
     rate: ServiceRate = field(default_factory=ServiceRate)
     wait: Waits = field(default_factory=Waits)
+    history: History = field(default_factory=History)
+    patience: float | None = None
+    """What replaying the history found, seconds per token; None where nothing is known."""
+    taken: int = 0
+    """Completions that went into the history."""
+    tuned_at: int = 0
+    """Of these, at the last tuning."""
+    tuning: bool = False
+    """Patience is being tuned in the worker thread."""
+
+    def tuned(self, patience: float | None) -> None:
+        """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""
+        if patience is not None:
+            self.patience = patience if self.patience is None else (self.patience + patience) / 2
 
 
 @dataclass(frozen=True, slots=True)

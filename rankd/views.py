@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterator
 
 from rankd_client.calibration import Calibration
+from rankd_client.ordering import History
 
 from rankd.config import Settings
 from rankd.errors import NotFoundError, QuotaError
@@ -122,6 +123,7 @@ class Views:
         base = self.base(ranker_version)
         guard, tracker = copy.copy(base.guard), QualityTracker(self._quality)
         view = View(model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason)
+        view.load.history = History(self._settings.order.tune_window)
         self._views[model, ranker_version] = view
         return view
 

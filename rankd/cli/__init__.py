@@ -102,7 +102,7 @@ def _rank(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     _target(verb)
     verb.add_argument("--model", default="", help="the served language model whose calibration and guard apply")
-    verb.add_argument("--policy", choices=["due", "aged", "score", "fcfs"], help="default: the daemon's")
+    verb.add_argument("--policy", choices=["boost", "due", "aged", "score", "fcfs"], help="default: the daemon's")
     verb.add_argument(
         "--timeout", type=_positive, default=60.0, metavar="SECONDS", help="deadline of the call; default: 60"
     )

@@ -95,7 +95,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
 def _dial(policy: PolicyInForce) -> str:
     """What the dial says, as far as the policy follows it."""
     parts = []
-    if policy.policy is Policy.DUE:
+    if policy.policy in (Policy.DUE, Policy.BOOST):
         parts.append(f"{policy.patience:.3g} s per token")
     if policy.policy is not Policy.FCFS and policy.dial is not None:
         parts.append(f"trust {policy.trust:.0%}")

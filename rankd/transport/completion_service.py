@@ -6,7 +6,7 @@ import math
 import time
 
 import grpc
-from rankd_client.v1 import completion_pb2, completion_pb2_grpc
+from rankd_client.v1 import completion_pb2, completion_pb2_grpc, prediction_pb2
 
 from rankd.completion_log import CompletionLog
 from rankd.config import Settings
@@ -157,6 +157,9 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                 completion_pb2.REJECTION_REASON_UNKNOWN_FINISH_REASON,
                 "finish_reason must be STOP, LENGTH, ABORTED, CANCELLED or IN_PROGRESS",
             )
+        # Clocks differ: an age by the caller's clock becomes a time by ours. Validates the durations, too.
+        arrival = now - max(0.0, caller_now - _arrival(message, caller_now))
+        waited = message.queue_duration.ToNanoseconds() * 1e-9 if message.HasField("queue_duration") else None
         return Completion(
             request_id=message.request_id,
             model=model,
@@ -165,13 +168,30 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             tokens=message.output_token_count,
             final=finish is not FinishReason.IN_PROGRESS,
             complete=finish is FinishReason.STOP or (finish is FinishReason.LENGTH and message.length_is_complete),
-            # Clocks differ: an age by the caller's clock becomes a time by ours.
-            arrival=now - max(0.0, caller_now - _arrival(message, caller_now)),
+            arrival=arrival,
             shadow_scores=tuple(
                 (s.ranker_version, s.score) for s in message.prediction.shadow_scores[:MOST_SHADOW_SCORES]
             ),
-            waited=message.queue_duration.ToNanoseconds() * 1e-9 if message.HasField("queue_duration") else None,
+            waited=waited,
+            ran=_ran(message, waited),
+            expected=_expected(message.prediction),
         )
+
+
+def _ran(message: completion_pb2.Completion, waited: float | None) -> float | None:
+    """Seconds that a request ran; None where what was said does not tell."""
+    if waited is None or not message.HasField("total_duration"):
+        return None
+    ran = message.total_duration.ToNanoseconds() * 1e-9 - waited
+    return ran if ran >= 0 else None
+
+
+def _expected(prediction: prediction_pb2.Prediction) -> float | None:
+    """The expected length that a prediction tells; None where it tells none that can be."""
+    if not prediction.HasField("expected_token_count"):
+        return None
+    expected = prediction.expected_token_count
+    return expected if 0 <= expected < math.inf else None
 
 
 def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:

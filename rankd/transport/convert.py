@@ -22,6 +22,7 @@ POLICY_TO_PROTO = {
     Policy.SCORE: prediction_pb2.POLICY_SCORE,
     Policy.DUE: prediction_pb2.POLICY_DUE,
     Policy.AGED: prediction_pb2.POLICY_AGED,
+    Policy.BOOST: prediction_pb2.POLICY_BOOST,
 }
 _POLICIES: dict[int, Policy] = {v: k for k, v in POLICY_TO_PROTO.items()}
 REASON_TO_PROTO = {
@@ -112,7 +113,7 @@ def policy_of(value: int, field: str, bad: Violations) -> Policy | None:
         return None
     policy = _POLICIES.get(value)
     if policy is None:
-        bad.add(field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4)")
+        bad.add(field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4), BOOST (5)")
     return policy
 
 
@@ -414,8 +415,9 @@ def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_
 
 
 def patience_of(policy: Policy, patience: float) -> Duration | None:
-    """What an answer says of patience: nothing, but under DUE."""
-    return to_duration(min(patience, float(_LONGEST_SECOND))) if policy is Policy.DUE else None
+    """What an answer says of patience: nothing, but under DUE and BOOST."""
+    knows = policy in (Policy.DUE, Policy.BOOST)
+    return to_duration(min(patience, float(_LONGEST_SECOND))) if knows else None
 
 
 def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.RankResponse:

@@ -217,4 +217,5 @@ def _dial(order: Order, trust: Trust) -> quality_pb2.Dial:
         running_first=rules.running_first,
         tokens_per_second=rate,
         mean_wait=to_duration(wait) if wait is not None else None,
+        tuned_patience_per_token=to_duration(tuned) if (tuned := trust.load.patience) is not None else None,
     )

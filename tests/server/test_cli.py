@@ -29,7 +29,7 @@ def test_rank_prints_json_lines_and_nothing_else(daemon, tmp_path):
     assert [r["request_id"] for r in rows] == ["mine", "3", "1"]
     assert [set(r) for r in rows] == [{"position", "request_id", "score", "policy", "reason", "ranker_version"}] * 3
     assert [r["position"] for r in rows] == [1, 2, 3]
-    assert {r["policy"] for r in rows} == {"due"}
+    assert {r["policy"] for r in rows} == {"boost"}
     assert rows[0]["score"] < rows[2]["score"]
 
 
@@ -38,7 +38,7 @@ def test_rank_prints_a_table_from_stdin(daemon):
     code, out, _ = rankd("rank", "-", "--target", daemon.target, stdin="long long\nshort\n")
     assert code == 0
     assert out.index("short") < out.index("long long")
-    for word in ("score", "policy", "tiny@1.0.0", "due"):
+    for word in ("score", "policy", "tiny@1.0.0", "boost"):
         assert word in out
 
 

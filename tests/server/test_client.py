@@ -69,7 +69,7 @@ def test_order_report_and_read_quality(connect, start_daemon):
     queue = client.rank(["long long", "short", Item("w1", request_id="mine", arrival=time.time())])
     assert queue.order == [1, 2, 0]
     assert [r.position for r in queue] == [1, 2, 3]
-    assert (queue.policy, queue.reason, queue.failed, queue.ranker_version) == (Policy.DUE, "", False, "tiny@1.0.0")
+    assert (queue.policy, queue.reason, queue.failed, queue.ranker_version) == (Policy.BOOST, "", False, "tiny@1.0.0")
     assert queue[1].request_id == "mine"
     assert queue[2].score > queue[0].score
     assert queue[2].expected_tokens > queue[0].expected_tokens

@@ -127,7 +127,7 @@ def test_a_better_ranker_is_promoted_on_shadow_scores(start_daemon, rankers, cap
         assert out["tau_difference"]["low"] > 0.1
         queue = client.rank(["long long long", "short"])
         assert queue.ranker_version == "good@1.0.0"
-        assert queue.policy.value == "due"
+        assert queue.policy.value == "boost"
         assert queue[0].expected_tokens < 230 < queue[1].expected_tokens
         quality = {q.ranker_version: q for q in client.quality().qualities}["good@1.0.0"]
         assert (quality.guard.mode, quality.guard.ranking, quality.guard.reason) == ("warming_up", True, "judged")

@@ -130,9 +130,9 @@ def test_guard_falls_back_and_returns_with_the_ranker(start_daemon):
         until(channel, quality_pb2.GUARD_MODE_FALLBACK, good=False, most=500)
         assert policy(channel) == (pb.POLICY_FCFS, pb.FALLBACK_REASON_GUARD, ["a", "b"])
         other = rank_stub(channel).Rank(request(item("b", "long"), item("a", "short"), model="other"), timeout=5)
-        assert other.policy == pb.POLICY_DUE
+        assert other.policy == pb.POLICY_BOOST
         until(channel, quality_pb2.GUARD_MODE_RANKED, good=True, most=1000)
-        assert policy(channel)[0] == pb.POLICY_DUE
+        assert policy(channel)[0] == pb.POLICY_BOOST
         guard = quality(channel, "llm").guard
         assert (guard.reason, guard.transition_count) == ("recovered", 3)
     line = next(
@@ -175,7 +175,7 @@ def test_watch_tells_of_a_pin_at_once(start_daemon):
         )
         first = next(watch)
         assert first.qualities[0].guard.mode == quality_pb2.GUARD_MODE_WARMING_UP
-        assert first.policies[0].policy == pb.POLICY_DUE
+        assert first.policies[0].policy == pb.POLICY_BOOST
         assert len(first.policies[0].calibration) == 21
         pin = admin_pb2.PinGuardRequest(mode=quality_pb2.GUARD_MODE_FALLBACK, duration={"seconds": 30})
         assert admin_stub(admin).PinGuard(pin).guard.reason == "pinned"
@@ -184,7 +184,7 @@ def test_watch_tells_of_a_pin_at_once(start_daemon):
         assert second.policies[0].policy == pb.POLICY_FCFS
         assert rank_stub(channel).Rank(request(item("a", "w1")), timeout=5).reason == pb.FALLBACK_REASON_GUARD
         admin_stub(admin).UnpinGuard(admin_pb2.UnpinGuardRequest())
-        assert next(watch).policies[0].policy == pb.POLICY_DUE
+        assert next(watch).policies[0].policy == pb.POLICY_BOOST
         watch.cancel()
 
 
@@ -202,7 +202,7 @@ def test_a_ranker_without_measured_tau_earns_its_trust(start_daemon, tmp_path, w
         report(channel, scores[:100], np.exp(4 + scores[:100]).astype(int))
         # The guard judges in a thread, after the reports were answered.
         ask = request(item("b", "long"), item("a", "short"))
-        wait_until(lambda: rank_stub(channel).Rank(ask, timeout=5).policy == pb.POLICY_DUE)
+        wait_until(lambda: rank_stub(channel).Rank(ask, timeout=5).policy == pb.POLICY_BOOST)
 
 
 def test_models_can_be_listed_and_windows_are_bounded(start_daemon):

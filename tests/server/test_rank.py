@@ -1,13 +1,14 @@
 """Rank and RankStream over a real connection."""
 
+import math
 import queue as queues
 
 import grpc
 import pytest
 from make_artifact import make_artifact
 from rankd_client.v1 import prediction_pb2 as pb
-from rankd_client.v1 import rank_pb2
-from wire import T0, details, ids, item, rank_stub, request
+from rankd_client.v1 import quality_pb2, rank_pb2
+from wire import T0, details, ids, item, quality_stub, rank_stub, request
 
 VERSION = "tiny@1.0.0"
 
@@ -30,15 +31,21 @@ def test_shortest_expected_first(stub):
         # By the manifest's calibration (make_artifact.py).
         assert i.prediction.p50_token_count == pytest.approx(0.8 * i.prediction.expected_token_count)
         assert i.prediction.p90_token_count == pytest.approx(2 * i.prediction.expected_token_count)
-    assert (answer.policy, answer.reason, answer.unscored_count) == (pb.POLICY_DUE, 0, 0)
+    assert (answer.policy, answer.reason, answer.unscored_count) == (pb.POLICY_BOOST, 0, 0)
 
 
-def test_the_key_is_due_in_milliseconds(stub):
-    """serving_key is arrival + patience * E in ms, by the calibration of the manifest (100 + 10 * score tokens)."""
-    answer = stub.Rank(request(item("a", "long", at=T0 + 5)), timeout=5)
+def test_the_key_is_due_in_milliseconds(daemon, stub):
+    """serving_key in ms, by the calibration of the manifest (100 + 10 * score tokens), under DUE and under BOOST."""
+    row = item("a", "long", at=T0 + 5)
+    answer = stub.Rank(request(row, policy=pb.POLICY_DUE), timeout=5)
     expected = answer.items[0].prediction.expected_token_count
     assert expected == pytest.approx(100 + 10 * answer.items[0].prediction.score)
     assert answer.items[0].serving_key == pytest.approx((T0 + 5 + 0.2 * expected) * 1000, abs=1)
+    with daemon.channel() as channel:
+        policies = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=5).policies
+    mean = policies[0].mean_expected_token_count
+    key = stub.Rank(request(row), timeout=5).items[0].serving_key
+    assert key == pytest.approx((T0 + 5 + 0.2 * mean * math.log(expected / mean)) * 1000, abs=1)
 
 
 def test_old_requests_are_not_overtaken_for_ever(stub):
@@ -116,7 +123,7 @@ def test_an_unscored_item_is_of_average_length(stub):
         request(item("x2"), item("long", "long " * 8), item("x1"), item("short", "short " * 8)), timeout=5
     )
     assert ids(answer) == ["short", "x1", "x2", "long"]
-    assert answer.policy == pb.POLICY_DUE
+    assert answer.policy == pb.POLICY_BOOST
 
 
 def test_max_tokens_caps_and_progress_raises_the_expectation(stub):
@@ -141,7 +148,7 @@ def test_equal_requests_go_by_arrival_then_id(stub):
 
 def test_an_empty_queue_has_an_empty_order(stub):
     """No items: an answer without items, and nothing that it would have fallen back from."""
-    for policy in (pb.POLICY_DUE, pb.POLICY_SCORE):
+    for policy in (pb.POLICY_BOOST, pb.POLICY_DUE, pb.POLICY_AGED, pb.POLICY_SCORE):
         answer = stub.Rank(request(policy=policy), timeout=5)
         assert (ids(answer), answer.policy, answer.reason) == ([], policy, 0)
 

@@ -35,9 +35,9 @@ def test_python_examples_run(bundled, code):
     code = code.replace("127.0.0.1:50051", bundled.target).replace("timeout=0.05", "timeout=5")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "due" in done.stdout
+    assert "boost" in done.stdout
     if "queue.order" in code:
-        assert done.stdout.startswith("[1, 0] due")
+        assert done.stdout.startswith("[1, 0] boost")
     else:
         assert "\n2\n" in done.stdout
 

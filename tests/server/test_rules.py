@@ -8,7 +8,8 @@ import grpc
 import numpy as np
 import pytest
 from rankd_client import Completed, Item, RankClient
-from rankd_client.ordering import Columns, Dial, Policy, Rules, order_queue
+from rankd_client.ordering import Columns, Dial, Policy, Rules, Served, order_queue, tuned_patience
+from rankd_client.ordering.tune import replayed
 from rankd_client.v1 import completion_pb2 as cpb
 from rankd_client.v1 import prediction_pb2 as pb
 from rankd_client.v1 import quality_pb2, rank_pb2
@@ -60,7 +61,7 @@ def test_tenants_share_by_what_they_were_served(daemon):
 
 def test_deadlines_move_forward_who_can_make_it(start_daemon):
     """Under DUE a deadline pulls a long request forward; one that is missed already goes last; FCFS knows none."""
-    daemon = start_daemon(order={"pace_per_token": 0.01})
+    daemon = start_daemon(order={"policy": "due", "pace_per_token": 0.01})
     rows = [
         item("short", SHORT, at=T0 + 990),
         with_deadline(item("pressed", LONG, at=T0 + 990), T0 + 1005),
@@ -180,7 +181,7 @@ def policy_of(channel):
 
 def test_patience_follows_the_waits_that_are_reported(start_daemon):
     """The dial: patience is a share of what requests wait, per token of an average one, in answers as published."""
-    daemon = start_daemon(order={"patience_backlog_share": 0.5}, guard={"enabled": False})
+    daemon = start_daemon(order={"policy": "due", "patience_backlog_share": 0.5}, guard={"enabled": False})
     row = item("a", SHORT, at=T0)
     with daemon.channel() as channel:
         before = rank_stub(channel).Rank(request(row, model="llm"), timeout=5)
@@ -196,6 +197,43 @@ def test_patience_follows_the_waits_that_are_reported(start_daemon):
     assert after.items[0].serving_key == pytest.approx((T0 + wanted * expected) * 1000, rel=1e-9, abs=2)
 
 
+def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_until):
+    """From completions with their durations the daemon finds the patience that the tail allows, and orders by it."""
+    daemon = start_daemon(order={"tune_every": 300, "tune_window": 900}, guard={"enabled": False})
+    rng = np.random.default_rng(1)
+    score = rng.normal(size=900)
+    expected = 200 * np.exp(0.6 * score)
+    ran = np.exp(0.8 * rng.normal(size=900)) * expected / 200
+    now = time.time()
+    arrival = now - 1000 + np.sort(rng.uniform(0, 900, 900))
+    served = Served(arrival, np.zeros(900), ran, expected)
+    waited = np.maximum(replayed(served, np.zeros(900), 2) - ran, 0.0)
+    found = tuned_patience(Served(arrival, waited, ran, expected), Policy.BOOST)
+    assert found > 0
+    done = cpb.ReportCompletionsRequest(model="llm", now={"seconds": int(now), "nanos": int(now % 1 * 1e9)})
+    for n in range(900):
+        one = completion(f"t{next(serial)}", float(score[n]), int(200 * ran[n]) + 1, VERSION)
+        one.prediction.expected_token_count = expected[n]
+        one.arrival_time.FromNanoseconds(int(arrival[n] * 1e9))
+        one.queue_duration.FromNanoseconds(int(waited[n] * 1e9))
+        one.total_duration.FromNanoseconds(int((waited[n] + ran[n]) * 1e9))
+        done.completions.append(one)
+    with daemon.channel() as channel:
+        for start in range(0, 900, 300):
+            part = cpb.ReportCompletionsRequest(
+                model="llm", now=done.now, completions=done.completions[start : start + 300]
+            )
+            assert completion_stub(channel).ReportCompletions(part, timeout=5).accepted_count == 300
+            wait_until(lambda: policy_of(channel).dial.HasField("tuned_patience_per_token"), what="a tuning")
+            time.sleep(0.3)
+        policy = policy_of(channel)
+        answer = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=5)
+    tuned = policy.dial.tuned_patience_per_token.ToMicroseconds() * 1e-6
+    # Each tuning counts for half; all three saw parts of the same traffic.
+    assert tuned == pytest.approx(found, rel=0.6)
+    assert policy.patience_per_token == policy.dial.tuned_patience_per_token == answer.patience_per_token
+
+
 def test_trust_turns_the_dial_before_the_guard_falls_back(start_daemon, wait_until):
     """A ranker that orders weakly is followed less; as one that orders nothing it is not followed at all."""
     daemon = start_daemon(guard={"dwell": 0, "floor": -0.9, "margin": 0.0})
@@ -207,7 +245,7 @@ def test_trust_turns_the_dial_before_the_guard_falls_back(start_daemon, wait_unt
         completion_stub(channel).ReportCompletions(reports(scores, lengths), timeout=5)
         wait_until(lambda: 0.2 < policy_of(channel).dial.trust < 0.95, what="part of the trust")
         weak = policy_of(channel)
-        assert weak.policy == pb.POLICY_DUE
+        assert weak.policy == pb.POLICY_BOOST
         for _ in range(3):
             scores = rng.normal(size=400)
             completion_stub(channel).ReportCompletions(reports(scores, rng.permutation(400) + 1), timeout=5)
@@ -273,7 +311,7 @@ def test_a_plug_in_orders_as_the_daemon_does(start_daemon):
     assert rules.patience == pytest.approx(0.25 * policy.mean_wait / policy.calibration.mean_expected, rel=1e-3)
     got = order_queue(queue, rules, now=time.time(), served={"a": 200.0}, weights={"b": 2.0})
     assert got.order.tolist() == ranked.order
-    assert policy.rules().policy is Policy.DUE
+    assert policy.rules().policy is Policy.BOOST
     assert isinstance(rules, Rules)
 
 

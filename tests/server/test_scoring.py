@@ -209,7 +209,7 @@ def test_guard_stops_ranking_with_a_failing_model_and_returns(start_daemon, wait
         )
 
     with daemon.channel() as channel:
-        assert ask(channel).policy == pb.POLICY_DUE
+        assert ask(channel).policy == pb.POLICY_BOOST
         gate.fail = True
         wait_until(lambda: ask(channel) and not daemon.app.monitor.trust("", "tiny@1.0.0").ranks)
         answer = ask(channel)
@@ -217,7 +217,7 @@ def test_guard_stops_ranking_with_a_failing_model_and_returns(start_daemon, wait
         (told,) = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=5).policies
         assert (told.policy, told.reason) == (answer.policy, answer.reason)
         gate.fail = False
-        wait_until(lambda: ask(channel).policy == pb.POLICY_DUE)
+        wait_until(lambda: ask(channel).policy == pb.POLICY_BOOST)
         assert ids(ask(channel)) == ["b", "a"]
 
 

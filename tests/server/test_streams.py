@@ -126,7 +126,7 @@ def test_an_empty_delta_is_answered_without_ordering(start_daemon, stream):
         assert (pinned.policy, pinned.reason) == (pb.POLICY_FCFS, pb.FALLBACK_REASON_GUARD)
         assert list(pinned.request_ids) == ["a", "b"]
         admin_stub(admin).UnpinGuard(admin_pb2.UnpinGuardRequest())
-        assert mine.step().policy == pb.POLICY_DUE
+        assert mine.step().policy == pb.POLICY_BOOST
         progress = [rank_pb2.RankStreamProgress(request_id="a", generated_token_count=100_000)]
         assert list(mine.step(progressed=progress).request_ids) == ["b", "a"]
         assert orders() == made + 3

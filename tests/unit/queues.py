@@ -117,7 +117,11 @@ def serve(rows, rules, now, served):  # noqa: C901 - all rules in one place, as 
             return math.floor(size(r) * 1000) if by_length else r["score"]
         if policy is Policy.AGED:
             return math.floor(-max(now - arrival, 0.0) / max(size(r), 1.0) ** rules.age_exponent * 1e6)
-        due = arrival + rules.patience * size(r)
+        if policy is Policy.BOOST:
+            average = max(rules.prior_expected, 1.0)
+            due = arrival + rules.patience * average * math.log(max(size(r), 1.0) / average)
+        else:
+            due = arrival + rules.patience * size(r)
         if math.isfinite(r["deadline"]):
             due = min(due, r["deadline"] - rules.pace * size(r))
         return math.floor(due * 1000)

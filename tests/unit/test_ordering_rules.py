@@ -101,6 +101,30 @@ def test_tenants_are_never_further_apart_than_the_largest_cost(some, rules, weig
         counters[some[row]["tenant"]] += costs[row]
 
 
+@given(rows(known=True), st.floats(0, 10), st.floats(1, 50))
+def test_boost_is_overtaken_by_ratios_only(some, patience, average):
+    """The bound of BOOST: j goes before i though it came later only within patience * M * ln(E_i / E_j) after it."""
+    rules = Rules(Policy.BOOST, patience=patience, prior_expected=average, fair_tenants=False)
+    some = [{**r, "priority_class": 0, "deadline": math.inf} for r in some]
+    by_id = {r["request_id"]: r for r in some}
+    order = [by_id[name] for name in order_of(some, rules)]
+    for place, early in enumerate(order):
+        for late in order[place + 1 :]:
+            ratio = max(length_of(late, rules), 1.0) / max(length_of(early, rules), 1.0)
+            assert early["arrival"] - late["arrival"] <= patience * average * math.log(ratio) + 0.0011
+
+
+def test_boost_is_due_for_requests_of_nearly_average_length():
+    """The same patience means the same to a request of average length: DUE is the tangent of BOOST."""
+    queue = Columns(["a", "b"], np.zeros(2), np.zeros(2), np.array([200.0, 201.0]))
+    boost, due = (
+        order_queue(queue, Rules(policy, patience=8.0, prior_expected=200.0)).serving_key
+        for policy in (Policy.BOOST, Policy.DUE)
+    )
+    assert boost[0] == 0
+    assert np.diff(boost)[0] == pytest.approx(np.diff(due)[0], rel=0.01) == 8000
+
+
 @given(rows(), rules(), st.data())
 def test_running_requests_go_first(some, rules, data):
     """Running requests stand before all waiting ones, unless preemption is allowed."""
@@ -188,7 +212,7 @@ def test_no_number_breaks_any_rule(numbers, rules, now):
         }
         for n, values in enumerate(numbers)
     ]
-    with np.errstate(all="raise"):
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
         order = order_queue(columns(some), replace(rules, prior_expected=NAN, patience=now, pace=now), now=now).order
     assert sorted(order.tolist()) == list(range(len(some)))
 

@@ -46,6 +46,7 @@ TO_PROTO = {
     Policy.SCORE: prediction_pb2.POLICY_SCORE,
     Policy.DUE: prediction_pb2.POLICY_DUE,
     Policy.AGED: prediction_pb2.POLICY_AGED,
+    Policy.BOOST: prediction_pb2.POLICY_BOOST,
 }
 FROM_PROTO = {v: k for k, v in TO_PROTO.items()}
 _FCFS = prediction_pb2.POLICY_FCFS

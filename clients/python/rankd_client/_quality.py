@@ -98,6 +98,7 @@ def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
         dial=_dial(policy.dial) if policy.HasField("dial") else None,
         tokens_per_second=policy.dial.tokens_per_second if policy.dial.HasField("tokens_per_second") else None,
         mean_wait=_length(policy.dial, "mean_wait", None),
+        tuned_patience=_length(policy.dial, "tuned_patience_per_token", None),
     )
 
 

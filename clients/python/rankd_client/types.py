@@ -218,6 +218,8 @@ class PolicyInForce:
     """That recent completions were made at."""
     mean_wait: float | None = None
     """Seconds that they waited."""
+    tuned_patience: float | None = None
+    """Seconds per token that replaying recent traffic found."""
 
     def rules(self, backlog_tokens: float = 0.0) -> Rules:
         """The rules for now.
@@ -231,7 +233,7 @@ class PolicyInForce:
         rate = self.tokens_per_second
         drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
         trust = 0.0 if self.policy is Policy.FCFS else self.trust
-        rules = self.dial.at(trust, max(drains, default=None), prior or 0.0)
+        rules = self.dial.at(trust, max(drains, default=None), prior or 0.0, self.tuned_patience)
         return replace(rules, prior_expected=prior)
 
 

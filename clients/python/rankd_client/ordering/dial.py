@@ -1,9 +1,10 @@
 """One dial between first come, first served and shortest first, set by trust and by the backlog.
 
-DUE serves the earliest ``arrival + theta * E``. What theta should be depends on how long the queue is: waiting is to be
-traded against length in proportion to the waiting that there is. So theta is a share of the time that the backlog
-takes to drain, per token of an average request, and it shrinks with trust: at no trust the order is that of arrival,
-exactly, and there is no cliff on the way there.
+DUE serves the earliest ``arrival + theta * E``, BOOST is its kin by ratios of lengths. What theta should be depends on
+how long requests wait: waiting is to be traded against length in proportion to the waiting that there is. So theta is
+what replaying recent traffic found (``tune``), or, until there is any, a share of the time that the backlog takes to
+drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival, exactly,
+and there is no cliff on the way there.
 """
 
 from __future__ import annotations
@@ -28,25 +29,28 @@ class Dial:
 
     rules: Rules
     backlog_share: float = 0.0
-    """Patience of DUE for an average request, as a share of the drain time; 0 leaves ``rules.patience`` alone."""
+    """Patience for an average request, as a share of the drain time; 0 leaves ``rules.patience`` alone."""
     most_patience: float = math.inf
     """Seconds per token that patience never exceeds, at full trust."""
     cap_share: float = 0.0
     """Wait cap as a multiple of the drain time; 0 leaves ``rules.wait_cap`` alone."""
 
-    def at(self, trust: float, drain: float | None, mean_length: float) -> Rules:
+    def at(self, trust: float, drain: float | None, mean_length: float, tuned: float | None = None) -> Rules:
         """The rules for now.
 
         Args:
             trust: 0 to 1, such as ``trust_of`` gives; 0 is FCFS.
             drain: seconds that the backlog takes to drain; None where it is not known.
             mean_length: expected length of an average request in tokens.
+            tuned: patience that was found by replaying recent traffic; None where there is none.
         """
         trust = sane(trust, 0.0, 1.0, 0.0)
         if trust <= 0:
             return replace(self.rules, policy=Policy.FCFS, wait_cap=self._cap(drain))
         patience = self.rules.patience
-        if self.backlog_share > 0 and drain is not None and mean_length > 0:
+        if tuned is not None:
+            patience = tuned
+        elif self.backlog_share > 0 and drain is not None and mean_length > 0:
             patience = self.backlog_share * sane(drain, 0.0, _LONGEST, 0.0) / mean_length
         return replace(
             self.rules,

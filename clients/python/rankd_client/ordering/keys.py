@@ -98,8 +98,8 @@ def keys_of(
     head_start = _head_start(queue, rules)
     if head_start is not None:
         arrival = arrival + head_start
-    if policy is Policy.DUE:
-        key = to_key(_due(queue, filled(lengths, queue, rules.prior_expected), arrival, rules), _MS)
+    if policy in (Policy.DUE, Policy.BOOST):
+        key = to_key(_due(policy, queue, lengths, arrival, rules), _MS)
     elif policy is Policy.SCORE:
         key = _score_key(queue, lengths, rules.prior_expected, comparable=comparable)
     elif policy is Policy.AGED:
@@ -139,8 +139,20 @@ def _with_class(key: IntArray, classes: IntArray | None) -> IntArray:
     return np.clip(key, -half, half) + classes * CLASS_SPAN
 
 
-def _due(queue: Columns, lengths: FloatArray, arrival: FloatArray, rules: Rules) -> FloatArray:
-    due = arrival + patience_of(rules.patience) * lengths
+def _due(policy: Policy, queue: Columns, lengths: FloatArray, arrival: FloatArray, rules: Rules) -> FloatArray:
+    """When requests are due, seconds, [n].
+
+    BOOST is what the boost of Yu and Scully, ``ln(1 / (1 - exp(-gamma * S))) / gamma`` ("Strongly Tail-Optimal
+    Scheduling in the Light-Tailed M/G/1", 2024), becomes for sizes S that are small beside the waits:
+    ``-ln(S) / gamma`` and a constant. Only ratios of lengths matter, and an average request is due when it arrives.
+    """
+    average = prior_of(rules.prior_expected, lengths[~np.isnan(lengths)])
+    lengths = filled(lengths, queue, rules.prior_expected)
+    if policy is Policy.DUE:
+        due = arrival + patience_of(rules.patience) * lengths
+    else:
+        average = max(average, 1.0)
+        due = arrival + patience_of(rules.patience) * average * np.log(np.maximum(lengths, 1.0) / average)
     if queue.deadline is None:
         return due
     start_by = queue.deadline - running_time(lengths, rules)

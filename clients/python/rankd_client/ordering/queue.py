@@ -5,7 +5,8 @@ request id, so the same queue gives the same order whatever order its items come
 
 Under ``DUE`` a request is due at ``arrival + patience * E``, with ``E`` its expected length. The key is static, and it
 bounds overtaking by construction: *i* is only overtaken by requests *j* that arrive within ``patience * (E_i - E_j)``
-after it.
+after it. Under ``BOOST`` ratios of lengths take the place of differences: *i* is only overtaken by *j* that arrive
+within ``patience * M * ln(E_i / E_j)`` after it, with ``M`` the average length.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def order_queue(
 
     Returns:
         The order. A request without score or expectation is placed as one of ``rules.prior_expected`` tokens. Where
-        no request has any, or DUE and AGED know no expected length at all, the whole queue is FCFS.
+        no request has any, or DUE, BOOST and AGED know no expected length at all, the whole queue is FCFS.
     """
     arrival = finite(np.asarray(queue.arrival, dtype=np.float64))
     lengths = lengths_of(queue, rules.risk)

@@ -22,6 +22,8 @@ class Policy(enum.Enum):
     """Shortest predicted answer first; bounds no waiting."""
     DUE = "due"
     """Earliest ``arrival + patience * E`` first."""
+    BOOST = "boost"
+    """Earliest ``arrival + patience * M * ln(E / M)`` first, M the average length: DUE by ratios of lengths."""
     AGED = "aged"
     """Largest ``waiting time / E ** age_exponent`` first; highest response ratio next where the exponent is 1."""
 
@@ -33,9 +35,10 @@ class Rules:
     Numbers out of range count as the nearest that is in it; NaN counts as the rule not being there.
     """
 
-    policy: Policy = Policy.DUE
+    policy: Policy = Policy.BOOST
     patience: float = 0.2
-    """Theta of DUE: seconds of waiting per expected token. 0 is arrival order."""
+    """Theta of DUE and BOOST: seconds of waiting per expected token, under BOOST of a request of average length.
+    0 is arrival order."""
     age_exponent: float = 1.0
     """Gamma of AGED. 0 is arrival order."""
     risk: float = 0.0
@@ -53,6 +56,6 @@ class Rules:
     prompt_weight: float = 0.5
     """What a prompt token costs a tenant, in output tokens."""
     prior_expected: float | None = None
-    """Length in tokens of a request of which nothing is known. None: the median of the queue."""
+    """Length in tokens of a request of which nothing is known, and of an average one. None: the median of the queue."""
     running_first: bool = True
     """Running requests go before waiting ones; False lets those that are due earlier go before them."""

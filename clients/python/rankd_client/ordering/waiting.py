@@ -208,6 +208,8 @@ class WaitingQueue:
     @property
     def _alone(self) -> bool:
         """Whether a key depends on its own request only."""
+        if self._rules.policy is Policy.BOOST and self._rules.prior_expected is None:
+            return False  # the average is that of those who wait
         return self._rules.policy is Policy.FCFS or not self._unknown
 
     def _keys(self, queue: Columns, lengths: FloatArray, now: float) -> IntArray:

@@ -17,6 +17,7 @@ class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     POLICY_SCORE: _ClassVar[Policy]
     POLICY_DUE: _ClassVar[Policy]
     POLICY_AGED: _ClassVar[Policy]
+    POLICY_BOOST: _ClassVar[Policy]
 
 class FallbackReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -32,6 +33,7 @@ POLICY_FCFS: Policy
 POLICY_SCORE: Policy
 POLICY_DUE: Policy
 POLICY_AGED: Policy
+POLICY_BOOST: Policy
 FALLBACK_REASON_UNSPECIFIED: FallbackReason
 FALLBACK_REASON_DEADLINE: FallbackReason
 FALLBACK_REASON_OVERLOADED: FallbackReason

@@ -118,7 +118,7 @@ class PolicyInForce(_message.Message):
     def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ..., mean_expected_token_count: _Optional[float] = ..., dial: _Optional[_Union[Dial, _Mapping]] = ...) -> None: ...
 
 class Dial(_message.Message):
-    __slots__ = ("policy", "trust", "patience_per_token", "backlog_share", "max_patience_per_token", "age_exponent", "risk", "wait_cap", "wait_cap_backlog_share", "overtake_cap", "class_step", "pace_per_token", "fair_tenants", "prompt_weight", "running_first", "tokens_per_second", "mean_wait")
+    __slots__ = ("policy", "trust", "patience_per_token", "backlog_share", "max_patience_per_token", "age_exponent", "risk", "wait_cap", "wait_cap_backlog_share", "overtake_cap", "class_step", "pace_per_token", "fair_tenants", "prompt_weight", "running_first", "tokens_per_second", "mean_wait", "tuned_patience_per_token")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     TRUST_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +136,7 @@ class Dial(_message.Message):
     RUNNING_FIRST_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     MEAN_WAIT_FIELD_NUMBER: _ClassVar[int]
+    TUNED_PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     policy: _prediction_pb2.Policy
     trust: float
     patience_per_token: _duration_pb2.Duration
@@ -153,7 +154,8 @@ class Dial(_message.Message):
     running_first: bool
     tokens_per_second: float
     mean_wait: _duration_pb2.Duration
-    def __init__(self, policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., trust: _Optional[float] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., backlog_share: _Optional[float] = ..., max_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., age_exponent: _Optional[float] = ..., risk: _Optional[float] = ..., wait_cap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., wait_cap_backlog_share: _Optional[float] = ..., overtake_cap: _Optional[int] = ..., class_step: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pace_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fair_tenants: bool = ..., prompt_weight: _Optional[float] = ..., running_first: bool = ..., tokens_per_second: _Optional[float] = ..., mean_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    tuned_patience_per_token: _duration_pb2.Duration
+    def __init__(self, policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., trust: _Optional[float] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., backlog_share: _Optional[float] = ..., max_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., age_exponent: _Optional[float] = ..., risk: _Optional[float] = ..., wait_cap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., wait_cap_backlog_share: _Optional[float] = ..., overtake_cap: _Optional[int] = ..., class_step: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pace_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fair_tenants: bool = ..., prompt_weight: _Optional[float] = ..., running_first: bool = ..., tokens_per_second: _Optional[float] = ..., mean_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., tuned_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
     __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining")
