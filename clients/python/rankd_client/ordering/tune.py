@@ -73,10 +73,12 @@ def tuned_patience(served: Served, policy: Policy, *, budget: float = 1.15, quan
     """
     if policy not in (Policy.DUE, Policy.BOOST) or len(served.arrival) < 2:
         return None
+    if not _some_wait(served.waited, served.ran):
+        return None
     slots = slots_of(served)
     fcfs = replayed(served, np.zeros(len(served.arrival)), slots)
     wait = float((fcfs - served.ran).mean())
-    if wait <= _NOTHING_WAITS * fcfs.mean():
+    if not _some_wait(fcfs - served.ran, served.ran):
         return None
     lengths = np.maximum(served.expected, 1.0)
     average = float(lengths.mean())
@@ -90,6 +92,10 @@ def tuned_patience(served: Served, policy: Policy, *, budget: float = 1.15, quan
         if latency.mean() < fastest:
             best, fastest = step, float(latency.mean())
     return patience_of(best * wait / average)
+
+
+def _some_wait(waited: FloatArray, ran: FloatArray) -> bool:
+    return bool(waited.mean() > _NOTHING_WAITS * (waited + ran).mean())
 
 
 def slots_of(served: Served) -> int:
