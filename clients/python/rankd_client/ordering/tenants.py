@@ -87,3 +87,60 @@ class Shares:
     def charge(self, row: int) -> None:
         """Let a request's tenant pay for it."""
         self._counters[self._codes[row]] += self._paid[row]
+
+
+class TenantCounters:
+    """What tenants were served, as an engine keeps it: the ``served`` of an order.
+
+    A tenant that comes back after having had nothing to do is lifted to the least of those that had (the lift of
+    virtual token counters): being away saves up nothing. Bounded by the tenants that have requests, and those that are
+    ahead of them. Not safe across threads.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None, *, prompt_weight: float = 0.5) -> None:
+        """Start at 0.
+
+        Args:
+            weights: of tenants; default 1.
+            prompt_weight: what a prompt token costs, in output tokens.
+        """
+        self._weights = dict(weights or {})
+        self._prompt_weight = prompt_weight
+        self._open: dict[str, int] = {}
+        self._served: dict[str, float] = {}
+
+    @property
+    def served(self) -> Mapping[str, float]:
+        """Output tokens that each tenant was served, prompt tokens weighted; a view."""
+        return self._served
+
+    def arrived(self, tenant: str) -> None:
+        """A request of a tenant came."""
+        if tenant not in self._open:
+            least = min((counter_of(t, self._served, self._weights) for t in self._open), default=0.0)
+            lifted = least * weight_of(tenant, self._weights)
+            before = self._served.get(tenant, 0.0)
+            self._forget(least)
+            self._served[tenant] = max(before, lifted)
+        self._open[tenant] = self._open.get(tenant, 0) + 1
+
+    def produced(self, tenant: str, output_tokens: float, prompt_tokens: float = 0.0) -> None:
+        """A tenant was served so many tokens."""
+        self._served[tenant] = self._served.get(tenant, 0.0) + output_tokens + self._prompt_weight * prompt_tokens
+
+    def left(self, tenant: str) -> None:
+        """A request of a tenant ended, whatever way.
+
+        Raises:
+            KeyError: it has none.
+        """
+        if self._open[tenant] == 1:
+            del self._open[tenant]
+        else:
+            self._open[tenant] -= 1
+
+    def _forget(self, least: float) -> None:
+        """Drop who would be lifted to no less than what they have."""
+        behind = [t for t in self._served if t not in self._open and counter_of(t, self._served, self._weights) < least]
+        for tenant in behind:
+            del self._served[tenant]

@@ -84,7 +84,8 @@ class WaitingQueue:
 
         Args:
             rules: the policy in force; may be replaced at any time.
-            served: what tenants were served so far, in output tokens.
+            served: what tenants were served so far, in output tokens; asked again when a tenant that had nothing
+                waiting comes back (``TenantCounters.served``).
             weights: of tenants; default 1.
         """
         self._rules = rules
@@ -94,6 +95,7 @@ class WaitingQueue:
         self._row: dict[str, int] = {}
         self._codes: dict[str, int] = {}
         self._counters = np.empty(0)
+        self._waiting: list[int] = []
         self._unknown = 0
         self._stale = False
         self._policy = Policy.FCFS
@@ -191,7 +193,13 @@ class WaitingQueue:
         code = self._codes.get(tenant)
         if code is None:
             code = self._codes[tenant] = len(self._codes)
-            self._counters = np.append(self._counters, counter_of(tenant, self._served, self._weights))
+            self._counters = np.append(self._counters, 0.0)
+            self._waiting.append(0)
+        if not self._waiting[code]:
+            # Who had nothing waiting may have been served elsewhere, or lifted for having been away.
+            told = counter_of(tenant, self._served, self._weights)
+            self._counters[code] = max(self._counters[code], told)
+        self._waiting[code] += 1
         return code
 
     def _place(self, row: int) -> None:
@@ -267,7 +275,7 @@ class WaitingQueue:
         if self._rules.overtake_cap > 0:
             arrival = table.floats["arrival"][:n]
             table.ints["overtaken"][:n] += arrival < arrival[row]
-        if len(self._codes) > 1:
+        if self._rules.fair_tenants:
             mine = table.columns(row, row + 1)
             length = self.lengths()[row : row + 1] if self._unknown else table.length[row : row + 1]
             if self._unknown and np.isnan(table.length[:n]).all():
@@ -278,6 +286,7 @@ class WaitingQueue:
     def _take(self, row: int) -> str:
         table = self._table
         request_id = table.ids[row]
+        self._waiting[table.code[row]] -= 1
         self._unknown -= int(np.isnan(table.length[row]))
         del self._row[request_id]
         table.drop(row)

@@ -1,0 +1,54 @@
+"""The counters that an engine keeps of its tenants."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rankd_client.ordering import Rules, TenantCounters, WaitingQueue
+
+
+def test_being_away_saves_up_nothing():
+    """Who comes back starts at the least of those served meanwhile, weights counted; who is ahead stays so."""
+    counters = TenantCounters({"b": 2.0}, prompt_weight=0.5)
+    counters.arrived("a")
+    counters.produced("a", 100, prompt_tokens=40)
+    counters.arrived("b")
+    assert counters.served == {"a": 120.0, "b": 240.0}
+    counters.produced("b", 1000)
+    counters.left("b")
+    counters.arrived("b")
+    assert counters.served["b"] == 1240.0
+    with pytest.raises(KeyError):
+        counters.left("c")
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50), st.booleans()), max_size=200))
+def test_memory_is_bounded_by_who_is_there_or_ahead(events):
+    """Nobody is remembered who would be lifted to no less than what they have."""
+    counters, waiting = TenantCounters(), []
+    for tenant, tokens, comes in events:
+        if comes:
+            counters.arrived(tenant)
+            waiting.append(tenant)
+        elif tenant in waiting:
+            counters.produced(tenant, tokens)
+            counters.left(tenant)
+            waiting.remove(tenant)
+    counters.arrived("z")
+    there = {*waiting, "z"}
+    least = min(counters.served[t] for t in there)
+    assert all(t in there or served >= least for t, served in counters.served.items())
+
+
+def test_a_flood_does_not_delay_another_tenant():
+    """One tenant sends 200 requests, another comes late with one: it is served next."""
+    counters = TenantCounters()
+    queue = WaitingQueue(Rules(prior_expected=10.0), served=counters.served)
+    for n in range(200):
+        counters.arrived("flood")
+        queue.add(f"f{n:03}", n / 100, expected=10.0, tenant="flood")
+    for _ in range(50):
+        queue.pop(3.0)
+        counters.produced("flood", 10)
+    counters.arrived("late")
+    queue.add("late", 3.0, expected=400.0, tenant="late")
+    assert "late" in [queue.pop(3.0) for _ in range(2)]
