@@ -201,10 +201,9 @@ class Monitor:
     def _tune(self, load: Load) -> None:
         """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
         order = self._settings.order
-        due = 0 < order.tune_every <= load.taken - load.tuned_at
-        policy = Policy(order.policy)
-        if self._closed or load.tuning or not due or policy not in (Policy.DUE, Policy.BOOST):
+        if self._closed or not load.tune_due(order):
             return
+        policy = Policy(order.policy)
         load.tuning, load.tuned_at = True, load.taken
         served = load.history.served()
         future = asyncio.get_running_loop().run_in_executor(

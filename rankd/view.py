@@ -7,9 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import History, ServiceRate
+from rankd_client.ordering import History, Policy, ServiceRate
 
-from rankd.config import Settings
+from rankd.config import Order, Settings
 from rankd.quality import (
     Guard,
     GuardEvidence,
@@ -86,6 +86,11 @@ class Load:
     """Of these, at the last tuning."""
     tuning: bool = False
     """Patience is being tuned in the worker thread."""
+
+    def tune_due(self, order: Order) -> bool:
+        """Whether it is time to tune the patience of the configured policy."""
+        due = 0 < order.tune_every <= self.taken - self.tuned_at
+        return due and not self.tuning and Policy(order.policy) in (Policy.DUE, Policy.BOOST)
 
     def tuned(self, patience: float | None) -> None:
         """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""
