@@ -94,7 +94,12 @@ def _run_serve(arguments: argparse.Namespace) -> int:
 
 
 def _rank(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verb = verbs.add_parser("rank", help="order a file of prompts", description="Order a file of prompts.")
+    verb = verbs.add_parser(
+        "rank",
+        help="order a file of prompts",
+        description="Order a file of prompts. It holds a prompt per line, or a JSON object per line, and is one or the "
+        "other throughout: JSON lines where its name ends in .jsonl, or where its first line looks like one.",
+    )
     verb.add_argument(
         "file",
         metavar="FILE",

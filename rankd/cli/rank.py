@@ -24,6 +24,7 @@ from rankd.printable import printable
 
 _SHOWN = 60
 """Characters of a prompt in the table."""
+_EXAMPLE = '{"prompt": "..."}'
 
 
 def rank(arguments: argparse.Namespace) -> int:
@@ -83,7 +84,9 @@ def _print_table(queue: RankedQueue, items: list[Item]) -> None:
 
 
 def read_items(name: str) -> list[Item]:
-    """Read prompts, one per line, or JSONL objects.
+    """Read prompts: a file of plain lines, or one of JSON lines, which is one kind throughout.
+
+    It is JSON lines where its name ends in .jsonl, or where its first line that is not blank looks like one.
 
     Raises:
         ConfigError: naming the line at fault and the remedy.
@@ -112,29 +115,62 @@ def _parse(lines: IO[str] | Iterable[str], name: str) -> Iterator[Item]:
     now = time.time()
     seen: set[str] = set()
     position = 0
+    json_since = "its name ends in .jsonl" if name.lower().endswith(".jsonl") else ""
     for number, line in enumerate(lines, 1):
         text = line.rstrip("\r\n")
         if not text.strip():
             continue
         position += 1
-        row = _row(text, f"{name}, line {number}")
+        where = f"{name}, line {number}"
+        if position == 1 and not json_since and _looks_like_json(text):
+            json_since = f"line {number} looks like one"
+        row = _json_row(text, where, json_since) if json_since else _plain_row(text, where)
         request_id = row.get("request_id", str(position))
         if request_id in seen:
-            raise ConfigError(f"{name}, line {number}: request_id stands twice in the file; make them unique")
+            raise ConfigError(f"{where}: request_id stands twice in the file; make them unique")
         seen.add(request_id)
         yield Item(row["prompt"], request_id=request_id, arrival=now)
 
 
-def _row(text: str, where: str) -> dict[str, Any]:
-    """One line: a JSON object with a prompt, or else a prompt as it stands."""
+def _looks_like_json(text: str) -> bool:
+    """Whether a line is a JSON object, or is broken and meant as one of ours; prose and code may begin with a brace."""
     if not text.lstrip().startswith("{"):
-        return {"prompt": text}
+        return False
+    if '"prompt"' in text or '"request_id"' in text:
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _plain_row(text: str, where: str) -> dict[str, Any]:
+    """A line of plain text as it stands, unless it can hardly be meant as that."""
+    if _looks_like_json(text):
+        raise ConfigError(
+            f"{where}: looks like a JSON line, but the first line of the file does not: "
+            f"give every line as an object such as {_EXAMPLE}, or none"
+        )
+    return {"prompt": text}
+
+
+def _json_row(text: str, where: str, since: str) -> dict[str, Any]:
+    """A line of JSON; what is wrong with it is told by its place, since its text may be private."""
+    fault = "is no JSON object"
     try:
         row = json.loads(text)
-    except (ValueError, RecursionError):
-        return {"prompt": text}  # prose and code may begin with a brace
-    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
-        raise ConfigError(f"{where}: a JSON line needs a string `prompt`")
+    except (ValueError, RecursionError) as error:
+        row = None
+        if isinstance(error, json.JSONDecodeError) and text.lstrip().startswith("{"):
+            fault = f"is broken JSON, at column {error.colno}"
+    if not isinstance(row, dict):
+        raise ConfigError(
+            f"{where}: {fault}. The file is read as JSON lines, because {since}: "
+            f"give every line as an object such as {_EXAMPLE}"
+        )
+    if not isinstance(row.get("prompt"), str):
+        raise ConfigError(f"{where}: a JSON line needs a string `prompt`, as in {_EXAMPLE}")
     request_id = row.get("request_id")
     if request_id is None:
         return {"prompt": row["prompt"]}

@@ -18,10 +18,10 @@ def rankd(*arguments, stdin=None, timeout=60):
 
 
 def test_rank_prints_json_lines_and_nothing_else(daemon, tmp_path):
-    """Plain lines and JSON lines in one file; the keys are those that were promised; blank lines are no prompts."""
+    """JSON lines in, JSON lines out; the keys are those that were promised; blank lines are no prompts."""
     file = tmp_path / "prompts.txt"
     file.write_text(
-        'long long\n\n{"prompt": "short", "request_id": "mine"}\n{not json, a prompt w1\n', encoding="utf-8"
+        '\n{"prompt": "long long"}\n\n {"prompt": "short", "request_id": "mine"}\n{"prompt": "w1"}\n', encoding="utf-8"
     )
     code, out, err = rankd("rank", str(file), "--json", "--target", daemon.target)
     assert (code, err.count("Traceback")) == (0, 0)
@@ -42,20 +42,57 @@ def test_rank_prints_a_table_from_stdin(daemon):
         assert word in out
 
 
+def test_plain_lines_may_begin_with_a_brace(daemon, tmp_path):
+    """In a file whose first line is no JSON line, prose and code are prompts as they stand, braces or not."""
+    file = tmp_path / "prompts.txt"
+    lines = ["{not json, a prompt", "{{ template }}", '{"a": 1} what is this?', '[{"prompt": "x"}]', "w1"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    code, out, err = rankd("rank", str(file), "--target", daemon.target)
+    assert (code, err) == (0, "")
+    for line in lines:
+        assert line in out
+
+
+_ONE = '{"prompt": "sesame one"}'
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ('{"prompt": 3', "line 1: is broken JSON, at column 13. The file is read as JSON lines, because line 1 looks"),
+        (f'{_ONE}\n\n{{"prompt": "sesame', "line 3: is broken JSON, at column 12"),
+        (f"{_ONE}\nsesame", "line 2: is no JSON object"),
+        (f'{_ONE}\n["sesame"]', "line 2: is no JSON object. The file is read as JSON lines, because line 1 looks"),
+        (f'{_ONE}\n{{"prompt": "sesame"' + "[" * 100_000, "line 2: is broken JSON, at column 20"),
+        (f'{_ONE}\n{{"prompt":' + "[" * 100_000, "line 2: is no JSON object"),
+        (f"sesame\n{_ONE}", "line 2: looks like a JSON line, but the first line of the file does not"),
+        ('sesame\n{"request_id": "sesame', "line 2: looks like a JSON line, but the first line of the file does not"),
+        (f'{_ONE}\n{{"prompt": 3}}', "line 2: a JSON line needs a string `prompt`"),
         ('{"request_id": "x"}', "line 1: a JSON line needs a string `prompt`"),
+        ('{"text": "sesame"}', "line 1: a JSON line needs a string `prompt`"),
         ('{"prompt": "a", "request_id": "x"}\n{"prompt": "b", "request_id": "x"}', "line 2: request_id stands twice"),
         ('{"prompt": "a", "request_id": ["x"]}', "line 1: request_id must be a string"),
     ],
 )
 def test_wrong_lines_are_named(daemon, text, words):
-    """The line at fault and the remedy, exit status 2, no traceback."""
+    """The line at fault and the remedy, but none of its text; exit status 2, no traceback."""
     code, out, err = rankd("rank", "-", "--json", "--target", daemon.target, stdin=text)
     assert (code, out) == (2, "")
-    assert words in err
+    assert f"stdin, {words}" in err
     assert "Traceback" not in err
+    assert "sesame" not in err
+    if "JSON" in words:
+        assert '{"prompt": "..."}' in err
+
+
+def test_a_file_named_jsonl_is_json_lines(daemon, tmp_path):
+    """Its name says what it is, whatever its first line looks like."""
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(f"sesame\n{_ONE}\n")
+    code, out, err = rankd("rank", str(file), "--target", daemon.target)
+    assert (code, out) == (2, "")
+    assert f"{file}, line 1: is no JSON object. The file is read as JSON lines, because its name ends in .jsonl" in err
+    assert "sesame" not in err.replace(str(file), "")
 
 
 def test_files_that_cannot_be_read(daemon, tmp_path):

@@ -98,23 +98,20 @@ def test_names_in_data_are_shown_as_they_are(tiny, tmp_path):
 def test_ids_that_cannot_be_sent_name_their_line(daemon, tmp_path, request_id, words):
     """The line at fault and what is wrong with it; no traceback."""
     file = tmp_path / "prompts.jsonl"
-    file.write_text("one\n" + json.dumps({"prompt": "x", "request_id": request_id}) + "\n")
+    file.write_text('{"prompt": "one"}\n' + json.dumps({"prompt": "x", "request_id": request_id}) + "\n")
     code, out, err = shell(f"{RANKD} rank {file} --target {daemon.target}")
     assert (code, out) == (2, "")
     assert words in err
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize(
-    ("line", "shown"), [(r'{"prompt": "\ud800 x"}', r"\ud800 x"), ('{"prompt":' + "[" * 100_000, '{"prompt":[[[')]
-)
-def test_odd_json_is_ranked(daemon, tmp_path, line, shown):
-    """A lone half of a character is escaped; what is nested too deeply to be read is a prompt like other prose."""
+def test_half_a_character_is_ranked(daemon, tmp_path):
+    """JSON can hold a lone half of a character, which is shown escaped."""
     file = tmp_path / "prompts.jsonl"
-    file.write_text(line)
+    file.write_text(r'{"prompt": "\ud800 x"}')
     code, out, err = shell(f"{RANKD} rank {file} --target {daemon.target}")
     assert (code, err) == (0, "")
-    assert shown in out
+    assert r"\ud800 x" in out
 
 
 def test_closed_streams(daemon, prompts):
