@@ -190,13 +190,15 @@ def load_artifact(path: Path) -> Artifact:
         return _load(path)
     except OSError as error:  # a directory that may not be entered, a path that is too long
         raise ArtifactError(
-            "UNREADABLE_FILE", f"ranker {_short(path)} cannot be read: {error.strerror}; check its permissions"
+            "UNREADABLE_FILE", f"ranker {_short(_shown(path))} cannot be read: {error.strerror}; check its permissions"
         ) from None
 
 
 def _load(path: Path) -> Artifact:
     if not path.is_dir():
-        raise ArtifactError("NOT_A_DIRECTORY", f"ranker {path}: no such directory; give one that holds {MANIFEST}")
+        raise ArtifactError(
+            "NOT_A_DIRECTORY", f"ranker {_shown(path)}: no such directory; give one that holds {MANIFEST}"
+        )
     path = path.resolve()
     for name in (MANIFEST, MODEL, TOKENIZER):
         _check_file(path / name)
@@ -210,6 +212,11 @@ def _load(path: Path) -> Artifact:
                 "the file is damaged or was replaced; copy the directory again",
             )
     return Artifact(path, manifest)
+
+
+def _shown(path: Path) -> str:
+    """A path as messages show it: ``./ngram`` is ``ngram`` as a Path, which reads as a bundled ranker's name."""
+    return str(path) if path.is_absolute() or len(path.parts) > 1 else f"./{path}"
 
 
 def sha256_of(path: Path) -> str:

@@ -101,7 +101,8 @@ def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> Measured:
     command = ["rankd", "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
     command += ["--provider", arguments.provider]
     if arguments.ranker:
-        command += ["--ranker", str(arguments.ranker)]
+        # Absolute, since `./ngram` as a Path is `ngram`, which means a bundled one.
+        command += ["--ranker", str(arguments.ranker.absolute())]
     # Made-up completions say nothing about the ranker, and the guard would be right to say so.
     environment = {
         "RANKD_SCORING__THREADS": str(arguments.threads),

@@ -113,6 +113,13 @@ def test_not_a_directory(ranker, where):
     assert f"give one that holds {MANIFEST}" in str(error)
 
 
+def test_a_relative_path_is_shown_as_a_path(tmp_path, monkeypatch):
+    """``./ngram`` where there is no such directory is not shown as ``ngram``, which there is; other paths stay."""
+    monkeypatch.chdir(tmp_path)
+    for typed, shown in (("./ngram", "./ngram"), ("ngram/", "./ngram"), ("a/ngram", "a/ngram"), ("../x", "../x")):
+        assert f"ranker {shown}: no such directory" in str(refused(ranker_path(typed)))
+
+
 def test_path_too_long(ranker):
     """A path that the system refuses is an ArtifactError, not an OSError, and is not quoted in full."""
     assert refused(ranker / ("a" * 5000)).reason == "UNREADABLE_FILE"
