@@ -24,9 +24,10 @@ from rankd.errors import ArtifactError
 MANIFEST_VERSION = 1
 MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
 _LARGEST_MANIFEST = 4 * 2**20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+"""What a ranker or a version of one may be called."""
 
-Name = Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")]
+Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from importlib.resources import files
 from pathlib import Path
 
+from rankd.artifact import NAME
+
 DEFAULT_RANKER = "minilm-l6"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 def default_ranker_path() -> Path:
@@ -21,7 +21,7 @@ def ranker_path(text: str) -> Path:
 
     ``./ngram`` is a path, ``ngram`` a name unless the working directory has something of that name.
     """
-    if _NAME.fullmatch(text) is None or os.path.lexists(text):
+    if NAME.fullmatch(text) is None or os.path.lexists(text):
         return Path(text)
     bundled = default_ranker_path().with_name(text)
     return bundled if bundled.is_dir() else Path(text)
