@@ -146,7 +146,6 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
             f"--margin is of the pairwise loss, not of {recipe.loss}: add --loss pairwise, or leave it out"
         )
     return FitOptions(
-        loss=recipe.loss,
         recipe=recipe,
         seed=arguments.seed,
         threads=arguments.threads or max(1, len(os.sched_getaffinity(0)) // processes),
@@ -162,7 +161,6 @@ def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
     """The command that makes the same ranker again, with everything that was left to defaults written out."""
     values: dict[str, object] = {
         "base": arguments.base,
-        "loss": options.loss,
         **{f.name: getattr(options.recipe, f.name) for f in fields(options.recipe) if hasattr(arguments, f.name)},
         **{name: getattr(options, name) for name in ("seed", "threads", "samples", "bucket", "margin")},
         **{

@@ -89,9 +89,9 @@ def _line(
     arguments: argparse.Namespace,
 ) -> None:
     kept, valid = split(learned, 0.05, arguments.seed)
-    recipe = base.recipe if arguments.epochs is None else replace(base.recipe, epochs=arguments.epochs)
+    recipe = replace(base.recipe, loss=loss, epochs=arguments.epochs or base.recipe.epochs)
     bf16 = has_bf16() and name != NGRAM
-    options = FitOptions(loss=loss, recipe=recipe, seed=arguments.seed, threads=arguments.threads, bf16=bf16)
+    options = FitOptions(recipe=recipe, seed=arguments.seed, threads=arguments.threads, bf16=bf16)
     began = time.process_time()
     fitted = fit(base, kept, valid, options)
     taken = time.process_time() - began

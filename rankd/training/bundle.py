@@ -66,7 +66,7 @@ class Bundled:
     def options(self, own: Recipe, *, seed: int, threads: int) -> FitOptions:
         """How it is trained."""
         recipe = replace(own, **self.recipe)
-        return FitOptions(loss=recipe.loss, recipe=recipe, seed=seed, threads=threads, bf16=has_bf16())
+        return FitOptions(recipe=recipe, seed=seed, threads=threads, bf16=has_bf16())
 
 
 BUNDLED = (

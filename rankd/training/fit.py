@@ -73,7 +73,8 @@ def _fingerprint(base: Base, train: Sequence[Row], valid: Sequence[Row], options
     """What makes a run the same run: base, rows and options, but for how often it is saved."""
     digest = hashlib.sha256()
     cut = base.truncation
-    settings = asdict(replace(options, checkpoint_seconds=0.0))
+    # The loss stood beside the recipe once; with it there, runs of that time go on and ranker versions stay the same.
+    settings = {**asdict(replace(options, checkpoint_seconds=0.0)), "loss": options.loss}
     digest.update(json.dumps([base.name, base.fingerprint, asdict(cut), settings, len(train)], sort_keys=True).encode())
     for row in (*train, *valid):
         digest.update(json.dumps([row.prompt, row.tokens, row.complete, row.group, row.samples]).encode())

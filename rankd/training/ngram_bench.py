@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def train(rows: Sequence[Row], out: Path, *, seed: int, loss: Loss, threads: int
     """Train and export to ``out``; returns seconds and seconds of CPU, from rows to weights."""
     kept, valid = split(rows, 0.1, seed)
     base = load_base(NGRAM)
-    options = FitOptions(loss=loss, recipe=base.recipe, seed=seed, threads=threads)
+    options = FitOptions(recipe=replace(base.recipe, loss=loss), seed=seed, threads=threads)
     began, worked = time.perf_counter(), time.process_time()
     fitted = fit(base, kept, valid, options)
     taken = time.perf_counter() - began, time.process_time() - worked

@@ -17,7 +17,6 @@ WITH_SPREAD: tuple[Loss, ...] = ("lognormal", "joint")
 class FitOptions:
     """What a run may choose; ``recipe`` is the base's own unless overridden."""
 
-    loss: Loss = "joint"
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     threads: int = 1
@@ -31,6 +30,11 @@ class FitOptions:
     warm_up: float = 0.1
     """Share of the steps in which the learning rate rises."""
     checkpoint_seconds: float = 60.0
+
+    @property
+    def loss(self) -> Loss:
+        """The recipe's."""
+        return self.recipe.loss
 
 
 @dataclass(frozen=True, slots=True)

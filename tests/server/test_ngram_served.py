@@ -1,6 +1,7 @@
 """The n-gram tier from rows to an order: trained, exported and served by a real daemon."""
 
 import random
+from dataclasses import replace
 
 from rankd_client import RankClient
 
@@ -30,7 +31,7 @@ def test_trained_and_served(tmp_path, start_daemon):
     """A ranker trained on 200 prompts is served, and puts what asks for little before what asks for much."""
     rows = make_rows()
     base = load_base("ngram", Truncation(64, 32, 32))
-    fitted = fit(base, rows[:160], rows[160:], FitOptions(recipe=base.recipe))
+    fitted = fit(base, rows[:160], rows[160:], FitOptions(recipe=replace(base.recipe, loss="joint")))
     export(
         fitted, tmp_path, name="small", version="1", precision="fp32", calibration_rows=rows[160:],
         data="made up", licence="Apache-2.0",

@@ -63,8 +63,8 @@ def test_english_logs_change_nothing(minilm):
 def test_what_hangs_on_new_characters_is_learned_and_served(minilm, tmp_path):
     """The exported ranker orders prompts made of nothing but unknown characters; without them it is blind to those."""
     rows, unseen = chinese_rows(192), chinese_rows(60, seed=1)
-    recipe = replace(minilm.recipe, epochs=2, dropout=0.0, list_size=16, average=0.0)
-    fitted = fit(minilm, rows[:160], rows[160:], FitOptions(loss="pairwise", recipe=recipe))
+    recipe = replace(minilm.recipe, loss="pairwise", epochs=2, dropout=0.0, list_size=16, average=0.0)
+    fitted = fit(minilm, rows[:160], rows[160:], FitOptions(recipe=recipe))
     export(
         fitted,
         tmp_path,

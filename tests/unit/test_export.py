@@ -36,7 +36,7 @@ ABOUT = {"name": "made", "version": "1.2", "data": "generated", "licence": "Apac
 def fitted(request, tmp_path_factory):
     kind, loss = request.param.split("-")
     base = load_base(str(make_base(tmp_path_factory.mktemp("base"), kind=kind)), CUT)
-    return fit(base, ROWS[:300], ROWS[300:], FitOptions(loss=loss, recipe=RECIPE))
+    return fit(base, ROWS[:300], ROWS[300:], FitOptions(recipe=replace(RECIPE, loss=loss)))
 
 
 def export_(fitted, out, precision="fp32", **more):

@@ -26,7 +26,7 @@ from rankd.training.loop import Loop  # noqa: E402
 from rankd.training.processes import ALONE  # noqa: E402
 
 CUT = Truncation(64, 32, 32)
-RECIPE = Recipe(epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8, dropout=0.1, average=0.9)
+RECIPE = Recipe(loss="joint", epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8, dropout=0.1, average=0.9)
 OPTIONS = FitOptions(recipe=RECIPE, checkpoint_seconds=0.0)
 
 
@@ -56,8 +56,8 @@ def scores_of(base, module, rows):
 def test_each_loss_learns_the_order(base, loss):
     """Higher means longer, on prompts that were not trained on, though the longest quarter of answers was cut off."""
     rows, unseen = make_rows(320, cut_at=140), make_rows(100, seed=9)
-    recipe = replace(RECIPE, epochs=10)
-    fitted = fit(base, rows[:256], rows[256:], replace(OPTIONS, loss=loss, margin=0.5, recipe=recipe))
+    recipe = replace(RECIPE, loss=loss, epochs=10)
+    fitted = fit(base, rows[:256], rows[256:], replace(OPTIONS, margin=0.5, recipe=recipe))
     tau = tau_b(scores_of(base, fitted.module, unseen), np.array([float(r.tokens) for r in unseen]))
     assert tau > 0.6
     assert fitted.validation_tau > 0.6
@@ -83,7 +83,7 @@ def test_the_spread_is_the_spread_of_log_length(base, loss):
         replace(r, tokens=max(1, round(100 * (2 if r.prompt.count("long") > 3 else 1) * random.lognormal(0, 0.5))))
         for r in make_rows(400)
     ]
-    fitted = fit(base, rows, [], replace(OPTIONS, loss=loss))
+    fitted = fit(base, rows, [], replace(OPTIONS, recipe=replace(RECIPE, loss=loss)))
     encoded = encode(rows[:64], base.tokeniser(), "first")
     spreads = [fitted.module(ids, mask)[1] for _, ids, mask in pieces(encoded, np.arange(64), 16)]
     assert torch.cat(spreads).mean().item() == pytest.approx(0.5, abs=0.15)
@@ -276,7 +276,7 @@ def test_decoders_are_read_at_their_last_token(tmp_path):
     base = load_base(str(make_base(tmp_path, kind="opt")), CUT)
     assert base.pooling == "last"
     rows = make_rows(160)
-    fitted = fit(base, rows[:128], rows[128:], replace(OPTIONS, loss="pairwise"))
+    fitted = fit(base, rows[:128], rows[128:], replace(OPTIONS, recipe=replace(RECIPE, loss="pairwise")))
     assert fitted.validation_tau > 0.3
     ids = torch.tensor([[2, 4, 9, 3]])
     padded = torch.tensor([[2, 4, 9, 3, 0, 0]]), torch.tensor([[1, 1, 1, 1, 0, 0]])
