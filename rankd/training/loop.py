@@ -121,17 +121,21 @@ class Loop:
 
     def _loss(self, rows: NDArray[np.int64], scores: Tensor) -> Tensor:
         data, options = self._train, self._options
-        complete = torch.from_numpy(data.complete[rows])
-        longer = known_longer(
-            torch.from_numpy(data.tokens[rows]), complete, torch.from_numpy(data.groups[rows]), options.bucket
-        )
         if options.loss == "pairwise":
-            return pairwise_logistic(scores, longer, options.margin)
+            return pairwise_logistic(scores, self._longer(rows), options.margin)
         if options.loss == "listmle":
-            return list_mle(scores, longer)
+            return list_mle(scores, self._longer(rows))
         mean, spread = scores[:, 0], scores[:, 1]
+        complete = torch.from_numpy(data.complete[rows])
         likelihood = log_normal(mean, spread, torch.from_numpy(data.log_tokens[rows]), complete)
-        return likelihood + likely_longer(mean, spread, longer) if options.loss == "joint" else likelihood
+        return likelihood + likely_longer(mean, spread, self._longer(rows)) if options.loss == "joint" else likelihood
+
+    def _longer(self, rows: NDArray[np.int64]) -> Tensor:
+        """The pairs of a list whose order is known."""
+        tokens, complete, groups = (
+            torch.from_numpy(column[rows]) for column in (self._train.tokens, self._train.complete, self._train.groups)
+        )
+        return known_longer(tokens, complete, groups, self._options.bucket)
 
     def validate(self) -> None:
         """Judge the epoch that has ended, and keep its weights, or their running mean, if they are the best so far."""
