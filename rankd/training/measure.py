@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from rankd.artifact import load_artifact
 from rankd.bundled import default_ranker_path, ranker_path
 from rankd.quality.counts import tau_b
-from rankd.quality.sums import pair_sums
 from rankd.tokenise import Truncation
 from rankd.training.dataset import Row, read_dataset
 from rankd.training.scoring import OfflineRanker
@@ -54,16 +53,6 @@ def draw(path: Path, most: int, seed: int = 0) -> list[Row]:
     rows = read_dataset([path]).rows
     random.Random(seed).shuffle(rows)  # noqa: S311 - nothing secret
     return rows[:most]
-
-
-def tau_of(scores: NDArray[np.float64], rows: list[Row]) -> tuple[float, float | None]:
-    """tau-b and realised gain of scores against lengths, one that was cut counting as it is."""
-    size = len(rows)
-    lengths = np.array([r.tokens for r in rows], dtype=np.int64)
-    sums = pair_sums([scores], lengths, np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64))
-    tau, gain = sums.tau_b(), sums.realised_gain()
-    assert tau is not None
-    return tau[0], gain[0] if gain is not None else None
 
 
 def long_rows(ranker: OfflineRanker, rows: list[Row], most: int, limit: int) -> list[Row]:
@@ -118,9 +107,10 @@ def main() -> int:
             print(start + " | ".join("too few" for _ in CHOICES) + " | |", flush=True)
             continue
         scores = np.array([r.alone([row.prompt for row in rows]) for r in rankers])
-        taus = " | ".join(f"{tau_of(s, rows)[0]:.3f}" for s in scores)
+        tokens = np.array([float(r.tokens) for r in rows])  # one that was cut counts as it is
+        taus = " | ".join(f"{tau_b(s, tokens) or 0.0:.3f}" for s in scores)
         if not seen:
-            unseen.append(gains(scores, np.array([float(r.tokens) for r in rows])))
+            unseen.append(gains(scores, tokens))
         # The spread of tau where there is no association; near enough for taus this small.
         error = math.sqrt(2 * (2 * len(rows) + 5) / (9 * len(rows) * (len(rows) - 1)))
         print(start + taus + f" | {error:.3f} |", flush=True)
