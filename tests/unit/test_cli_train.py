@@ -5,15 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("torch", reason="needs rankd[train]")
+torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from tiny_base import make_base, make_rows
+from tiny_base import WITH_ROOM, make_base, make_rows  # noqa: E402
 
-from rankd.artifact import load_artifact
-from rankd.cli import main
+from rankd.artifact import load_artifact  # noqa: E402
+from rankd.cli import main  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,9 @@ def test_a_ranker_comes_out_and_what_to_do_next(base, data, tmp_path, capsys):
     assert not any(p in said.out + said.err for p in prompts)
 
 
-def test_killed_and_started_again_it_writes_the_same_files(base, data, tmp_path, capsys):
-    """After SIGKILL within training the same command goes on, and every file equals that of an uninterrupted run."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+def killed_and_resumed(base, data, place, capsys):
+    """Train whole, and killed and started again; both directories, and the state that the killed run left."""
+    whole, killed = place / "whole", place / "killed"
     assert main(flags(base, data, whole)) == 0
     command = [sys.executable, "-m", "rankd", *flags(base, data, killed, "--checkpoint-seconds", "0.000001")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment())
@@ -78,12 +79,41 @@ def test_killed_and_started_again_it_writes_the_same_files(base, data, tmp_path,
             break
     assert process.wait() == -signal.SIGKILL
     process.stderr.close()
-    assert (killed / ".checkpoint" / "state.pt").is_file()
+    state = torch.load(killed / ".checkpoint" / "state.pt", weights_only=True)["state"]
     capsys.readouterr()
     assert main(flags(base, data, killed)) == 0
     assert "going on from step" in capsys.readouterr().err
+    return whole, killed, state
+
+
+def assert_same_files(one, other):
     for name in ("model.onnx", "tokenizer.json", "manifest.json", "README.md"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_killed_and_started_again_it_writes_the_same_files(base, data, tmp_path, capsys):
+    """After SIGKILL within training the same command goes on, and every file equals that of an uninterrupted run."""
+    whole, killed, _ = killed_and_resumed(base, data, tmp_path, capsys)
+    assert_same_files(whole, killed)
+
+
+def test_killed_while_it_learns_characters_it_writes_the_same_files(tmp_path, capsys):
+    """So it is where the vocabulary grows: what was learned of Chinese characters is in the checkpoint.
+
+    Two of them start at their gloss, one at random.
+    """
+    base, data = make_base(tmp_path / "base", positions=128, words=WITH_ROOM), tmp_path / "log.jsonl"
+    rows = [
+        replace(r, prompt=r.prompt.replace("long", "\u957f").replace("short", "\u77ed"))
+        for r in make_rows(240, cut_at=150)
+    ]
+    rows[::4] = [replace(r, prompt=f"{r.prompt} \u9f98") for r in rows[::4]]
+    write(data, rows)
+    whole, killed, state = killed_and_resumed(base, data, tmp_path, capsys)
+    (learned,) = (weights for name, weights in state["learned"].items() if name.endswith(".added"))
+    assert learned.any(dim=1).sum() == 3
+    assert set("\u957f\u77ed\u9f98") <= set(json.loads((killed / "tokenizer.json").read_text())["model"]["vocab"])
+    assert_same_files(whole, killed)
 
 
 def environment():

@@ -4,12 +4,14 @@ import random
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, OPTConfig, OPTModel
 
 from rankd.training.dataset import Row
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "long", "short", *[f"w{i}" for i in range(30)]]
+WITH_ROOM = [*WORDS[:-4], "\u4e00", *[f"[unused{i}]" for i in range(3)]]
+"""A vocabulary as BERT's English ones are: with a Chinese character, and places for more."""
 
 
 def make_base(path: Path, *, kind="bert", positions=64, words=WORDS) -> Path:
@@ -22,6 +24,7 @@ def make_base(path: Path, *, kind="bert", positions=64, words=WORDS) -> Path:
         model = OPTModel(OPTConfig(ffn_dim=64, word_embed_proj_dim=32, max_position_embeddings=positions, **sizes))
     model.save_pretrained(path)
     tokenizer = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(handle_chinese_chars=words is WITH_ROOM)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
