@@ -177,7 +177,8 @@ def calibration_of(manifest: Manifest) -> Calibration | None:
     spec = manifest.calibration
     if spec is None:
         return None
-    return Calibration(tuple(Knot(k.score, k.expected, k.p50, k.p90) for k in spec.knots), spec.mean_expected)
+    knots = Calibration(tuple(Knot(k.score, k.expected, k.p50, k.p90) for k in spec.knots), spec.mean_expected)
+    return knots.rising()
 
 
 def load_artifact(path: Path) -> Artifact:

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from rankd.replay import engine
 from rankd.replay.cost import step_cost
 from rankd.replay.orders import FixedKey, KeyOrder
@@ -43,7 +42,9 @@ def main(source, truth, target):
     """Compare every workload under every policy."""
     workloads, real = json.loads(Path(source).read_text()), json.loads(Path(truth).read_text())
     rows, worst = [], 0.0
-    print("| workload | order | vLLM mean | simulated | off | vLLM p90 | simulated | off | same to the step | preempted |")
+    print(
+        "| workload | order | vLLM mean | simulated | off | vLLM p90 | simulated | off | same to the step | preempted |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name, workload in workloads.items():
         arrival = np.array([r["arrival"] for r in workload["requests"]])
@@ -54,7 +55,9 @@ def main(source, truth, target):
             worst = max(worst, abs(mean), abs(p90))
             same = float((ours == vllm).mean())
             row = {"workload": name, "order": policy, "vllm_mean": vllm.mean(), "mean": ours.mean(), "same": same}
-            rows.append(row | {"vllm_p90": np.quantile(vllm, 0.9), "p90": np.quantile(ours, 0.9), "preempted": preempted})
+            rows.append(
+                row | {"vllm_p90": np.quantile(vllm, 0.9), "p90": np.quantile(ours, 0.9), "preempted": preempted}
+            )
             print(
                 f"| {name} | {policy} | {vllm.mean():.1f} | {ours.mean():.1f} | {mean:+.2%} | "
                 f"{np.quantile(vllm, 0.9):.1f} | {np.quantile(ours, 0.9):.1f} | {p90:+.2%} | {same:.0%} | {preempted} |"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rankd_client.calibration import Calibration, Knot, fit_monotone, length_summary, pool_adjacent_violators
+from rankd_client.calibration import Calibration, Knot, centred, fit_monotone, length_summary, pool_adjacent_violators
 from scipy.optimize import isotonic_regression
 
 
@@ -157,3 +157,39 @@ def test_what_is_no_map_is_refused(knots, words):
     """The error names what is wrong."""
     with pytest.raises(ValueError, match=words):
         Calibration(knots, 10.0)
+
+
+rising_scores = st.lists(st.integers(-50, 50), min_size=1, max_size=20, unique=True).map(sorted)
+
+
+@given(rising_scores, st.data())
+def test_flat_stretches_rise(scores, data):
+    """Centred isotonic regression: strictly rising between the middles of blocks, equal to the fit at them, and no
+    further from it than a factor of 2 at the ends; a map of one block stays as it is.
+    """
+    blocks = sorted(data.draw(st.lists(st.integers(1, 9), min_size=len(scores), max_size=len(scores))))
+    scores, values = np.array(scores, dtype=float), np.array(blocks, dtype=float)
+    got = centred(scores, values)
+    levels = np.unique(values)
+    if len(levels) == 1:
+        assert (got == values).all()
+        return
+    middles = [scores[values == v].mean() for v in levels]
+    inside = (scores >= middles[0]) & (scores <= middles[-1])
+    assert got[inside] == pytest.approx(np.interp(scores[inside], middles, levels))
+    assert (np.diff(got[inside]) > 0).all()
+    assert (np.diff(got) >= 0).all()
+    assert (got >= levels[0] / 2 - 1e-9).all()
+    assert (got <= levels[-1] * 2 + 1e-9).all()
+
+
+def test_a_manifest_with_steps_ties_nobody():
+    """What a step ties, the risen map orders; quantiles stay in order."""
+    steps = Calibration(
+        tuple(Knot(float(s), 10.0 * (s // 3), 8.0 * (s // 3), 20.0 * (s // 4)) for s in range(12)), 50.0
+    )
+    risen = steps.rising()
+    expected = risen.expected(np.linspace(1, 10, 60))
+    assert (np.diff(expected) > 0).all()
+    assert all(k.p50 <= k.p90 for k in risen.knots)
+    assert risen.mean_expected == 50.0

@@ -73,6 +73,18 @@ class Calibration:
         values = [k.p90 for k in self.knots if k.p90 is not None]
         return self._map(values, scores) if values else None
 
+    def rising(self) -> Calibration:
+        """The same map with its flat stretches ``centred``, so that no two scores are tied without need."""
+        scores = np.array([k.score for k in self.knots])
+        expected = centred(scores, np.array([k.expected for k in self.knots])).tolist()
+        p50, p90 = ([getattr(k, name) for k in self.knots] for name in ("p50", "p90"))
+        low = p50 if None in p50 else centred(scores, np.array(p50)).tolist()
+        high = p90 if None in p90 else centred(scores, np.array(p90)).tolist()
+        if None not in low and None not in high:
+            high = np.maximum(low, high).tolist()
+        knots = zip(scores.tolist(), expected, low, high, strict=True)
+        return Calibration(tuple(Knot(*knot) for knot in knots), self.mean_expected)
+
     def to_knots(self) -> tuple[Knot, ...]:
         """The points of the map."""
         return self.knots
@@ -94,7 +106,8 @@ def fit_monotone(
 
     Quantile bins of the score; in each the mean and quantiles of length by Kaplan and Meier's estimate, so that
     requests cut short count as "at least"; blended with the prior, which counts for ``prior_weight`` completions over
-    all bins; made monotone by pooling adjacent violators (Ayer et al. 1955), weighted by completions.
+    all bins; made monotone by pooling adjacent violators (Ayer et al. 1955), weighted by completions, and strictly so
+    by ``centred``.
 
     Args:
         scores: scores, [n]; rows without a finite one are left out.
@@ -129,7 +142,7 @@ def fit_monotone(
                 rows[:, column] = (counts * rows[:, column] + own * values) / (counts + own)
     mean = float((rows[:, 0] * counts).sum() / counts.sum())
     weights = counts if prior is None else counts + prior_weight / len(bins)
-    fitted = np.column_stack([pool_adjacent_violators(rows[:, c], weights) for c in range(3)])
+    fitted = np.column_stack([centred(centres, pool_adjacent_violators(rows[:, c], weights)) for c in range(3)])
     points = tuple(
         Knot(float(s), float(e), float(p50), float(max(p50, p90)))
         for s, (e, p50, p90) in zip(centres, fitted, strict=True)
@@ -159,6 +172,35 @@ def pool_adjacent_violators(values: FloatArray, weights: FloatArray) -> FloatArr
     fitted = np.repeat([b[0] for b in blocks], [b[2] for b in blocks])
     result: FloatArray = np.maximum.accumulate(fitted)
     return result
+
+
+def centred(scores: FloatArray, values: FloatArray) -> FloatArray:
+    """Centred isotonic regression (Oron and Flournoy 2017): let flat stretches rise, so that no two scores are tied.
+
+    A pooled block holds at its middle; between middles the map is linear. Towards either end it goes on with the slope
+    (of the logarithm) of the nearest two blocks, by a factor of 2 at most. One block, a ranker that tells nothing,
+    stays flat.
+
+    Args:
+        scores: strictly increasing, [n].
+        values: at least 0, never decreasing, [n].
+    """
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(values) > 0)))
+    if len(starts) in (1, len(values)):
+        return values
+    ends = np.append(starts[1:], len(values))
+    # Halves first: scores may be as large as floats get.
+    middles = np.array([(scores[a:b] / (b - a)).sum() for a, b in zip(starts, ends, strict=True)])
+    middles = np.maximum.accumulate(np.clip(middles, scores[starts], scores[ends - 1]))
+    logs = np.log(np.maximum(values[starts], 1e-9))
+    result = np.interp(scores, middles, values[starts])
+    for inside, one, other in ((scores < middles[0], 0, 1), (scores > middles[-1], -1, -2)):
+        gap = middles[other] / 2 - middles[one] / 2
+        slope = (logs[other] - logs[one]) / gap if gap else 0.0
+        steps = np.clip(slope * (scores[inside] / 2 - middles[one] / 2), -np.log(2), np.log(2))
+        result[inside] = values[starts[one]] * np.exp(steps)
+    rising: FloatArray = np.maximum.accumulate(result)
+    return rising
 
 
 def _bins(scores: FloatArray, most: int) -> list[tuple[int, int]]:
