@@ -117,7 +117,8 @@ class Trust:
         At least what requests waited of late: a caller may ask for one request, and have many waiting.
         """
         known = [s for s in (self.load.rate.drain(tokens), self.load.wait.mean) if s is not None]
-        return max(known, default=None)
+        # That nothing waited so far says nothing of a queue that there is now.
+        return max(known, default=0.0) or None
 
 
 @dataclass(slots=True)

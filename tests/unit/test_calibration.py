@@ -193,3 +193,14 @@ def test_a_manifest_with_steps_ties_nobody():
     assert (np.diff(expected) > 0).all()
     assert all(k.p50 <= k.p90 for k in risen.knots)
     assert risen.mean_expected == 50.0
+
+
+def test_scores_beyond_those_that_completed_keep_what_the_prior_says():
+    """A burst drains shortest first: after some completions of low scores the others are still told apart."""
+    prior = Calibration(tuple(Knot(float(s), 20.0 * s + 10) for s in range(20)), 200.0)
+    scores = np.linspace(0, 4, 300)
+    tokens = np.rint(20 * scores + 10).astype(int)
+    learned = fit_monotone(scores, tokens, np.ones(300, bool), prior=prior)
+    expected = learned.expected(np.arange(5.0, 20.0))
+    assert (np.diff(expected) > 0).all()
+    assert expected[-1] == pytest.approx(390.0)

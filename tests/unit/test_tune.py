@@ -130,3 +130,13 @@ def test_a_history_keeps_the_latest_by_arrival_and_no_nonsense():
         history.add(*row)
     assert len(history) == 3
     assert history.served().arrival.tolist() == [7, 8, 9]
+
+
+def test_a_burst_that_was_served_shortest_first_still_calls_for_patience():
+    """Completions of one moment come back in the order they were served: that order is not taken for arrival order."""
+    ran = np.sort(np.random.default_rng(0).lognormal(0, 1, 600))
+    history = History()
+    served = Served(np.zeros(600), np.zeros(600), ran, 100 * ran)
+    for waited, own in zip(replayed(served, ran, 4) - ran, ran, strict=True):
+        history.add(0.0, max(float(waited), 0.0), float(own), 100 * float(own))
+    assert tuned_patience(history.served(), Policy.BOOST) > 0

@@ -142,12 +142,34 @@ def fit_monotone(
                 rows[:, column] = (counts * rows[:, column] + own * values) / (counts + own)
     mean = float((rows[:, 0] * counts).sum() / counts.sum())
     weights = counts if prior is None else counts + prior_weight / len(bins)
+    if prior is not None:
+        centres, rows, weights = _with_outer(centres, rows, weights, prior, prior_weight / len(bins))
     fitted = np.column_stack([centred(centres, pool_adjacent_violators(rows[:, c], weights)) for c in range(3)])
     points = tuple(
         Knot(float(s), float(e), float(p50), float(max(p50, p90)))
         for s, (e, p50, p90) in zip(centres, fitted, strict=True)
     )
     return Calibration(points, mean)
+
+
+def _with_outer(
+    centres: FloatArray, rows: FloatArray, weights: FloatArray, prior: Calibration, weight: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Add what the prior says of scores beyond those that completed.
+
+    While a burst drains shortest first, only the shortest have completed: without this all others would be tied.
+    """
+    outer = [k for k in prior.knots if not centres[0] <= k.score <= centres[-1]]
+    if not outer or not weight > 0:
+        return centres, rows, weights
+    believed = np.array([[k.expected, k.p50, k.p90] for k in outer], dtype=np.float64)
+    # Where the prior has no quantiles, those of the nearest completions hold; pooling makes what is out of order flat.
+    nearest = np.where([k.score < centres[0] for k in outer], 0, len(rows) - 1)
+    believed = np.where(np.isnan(believed), rows[nearest], believed)
+    centres = np.concatenate((centres, [k.score for k in outer]))
+    order = np.argsort(centres, kind="stable")
+    rows, weights = np.vstack((rows, believed)), np.concatenate((weights, np.full(len(outer), weight)))
+    return centres[order], rows[order], weights[order]
 
 
 def pool_adjacent_violators(values: FloatArray, weights: FloatArray) -> FloatArray:

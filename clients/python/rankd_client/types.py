@@ -233,7 +233,7 @@ class PolicyInForce:
         rate = self.tokens_per_second
         drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
         trust = 0.0 if self.policy is Policy.FCFS else self.trust
-        rules = self.dial.at(trust, max(drains, default=None), prior or 0.0, self.tuned_patience)
+        rules = self.dial.at(trust, max(drains, default=0.0) or None, prior or 0.0, self.tuned_patience)
         return replace(rules, prior_expected=prior)
 
 

@@ -54,8 +54,13 @@ class History:
             self._rows.append(row)
 
     def served(self) -> Served:
-        """A copy by column, by arrival."""
-        rows = np.array(sorted(self._rows)).reshape(-1, 4)
+        """A copy by column, by arrival; those that came at the same time in no order.
+
+        They ended in the order that they were served in: kept, it would be what arrival order is compared with.
+        """
+        rows = np.array(self._rows).reshape(-1, 4)
+        rows = rows[np.random.default_rng(0).permutation(len(rows))]
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
         return Served(*(rows[:, column].copy() for column in range(4)))
 
 
