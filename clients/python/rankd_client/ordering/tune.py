@@ -18,7 +18,7 @@ import numpy as np
 from rankd_client.ordering.keys import patience_of
 from rankd_client.ordering.rules import FloatArray, Policy
 
-_STEPS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+_STEPS = (0.03, 0.06, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 """Patience for an average request, in mean waits."""
 _NOTHING_WAITS = 0.02
 """A mean wait below this share of the mean latency says nothing of patience."""
@@ -70,7 +70,8 @@ def tuned_patience(served: Served, policy: Policy, *, budget: float = 1.15, quan
     Args:
         served: recent completions, by arrival; a few hundred at least to say anything of a tail.
         policy: DUE or BOOST; others know no patience.
-        budget: how much larger than under arrival order the tail of latencies may be.
+        budget: how much larger than under arrival order the tail of latencies may be. The least patience, .03 mean
+            waits for an average request, is taken whatever it does to the tail.
         quantile: what the tail is.
 
     Returns:
@@ -92,7 +93,9 @@ def tuned_patience(served: Served, policy: Policy, *, budget: float = 1.15, quan
     best, fastest = 0.0, float(fcfs.mean())
     for step in _STEPS:
         latency = replayed(served, step * wait * shape, slots)
-        if np.quantile(latency, quantile) > limit:
+        # The least patience is always allowed: it moves nobody far, and in a burst, where any patience means the same
+        # order, none at all would give up everything for a tail that is not there.
+        if step > _STEPS[0] and np.quantile(latency, quantile) > limit:
             break
         if latency.mean() < fastest:
             best, fastest = step, float(latency.mean())
