@@ -1,0 +1,221 @@
+"""One pilot from plan to report: what it is told of requests, when it looks at slots, and when it stops."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from rankd_client.ordering import Policy
+
+from rankd.pilot.latency import METRICS, Floats, Metric, summarise
+from rankd.pilot.report import Counts, Effect, PilotReport, State, effects_of
+from rankd.pilot.sample import SlotSample
+from rankd.pilot.schedule import SLOTS_PER_BLOCK, Arm, Schedule
+from rankd.pilot.sequence import log_evidence
+
+HARM_ALPHA = 0.01
+"""The probability of ever stopping for harm where there is none is at most this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be compared, how long, and what stops it."""
+
+    schedule: Schedule
+    control: Policy
+    treatment: Policy
+    metric: Metric = Metric.P99
+    """What harm is judged by."""
+    harm_tolerance: float = 0.1
+    """Harm is a ratio above 1 + this."""
+    shadow: bool = False
+    """Order nothing: everything is computed, and as nothing was treated every ratio should be 1."""
+    least_requests: int = 20
+    """Slots with fewer requests say nothing."""
+    most_kept: int = 10_000
+    """Requests kept per slot; of more, a fair share."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no plan."""
+        if not (math.isfinite(self.harm_tolerance) and self.harm_tolerance >= 0):
+            raise ValueError("harm_tolerance must be at least 0 and finite")
+        if self.least_requests < 1 or self.most_kept < self.least_requests:
+            raise ValueError("least_requests must be at least 1, and most_kept no less")
+
+    @property
+    def horizon(self) -> float:
+        """Seconds up to which latencies are told apart: one slot."""
+        return self.schedule.slot
+
+    def policy(self, arm: Arm) -> Policy:
+        """What an arm orders by."""
+        return self.treatment if arm is Arm.TREATMENT else self.control
+
+
+class Pilot:
+    """A switchback under way. Time only comes in as ``now``, which never runs backwards.
+
+    Memory: the samples of the slots that are open, four at most, and four figures per slot that is not.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """Begin as planned."""
+        self.plan = plan
+        self.state = State.PLANNED
+        self._reason = ""
+        self._samples: dict[int, SlotSample] = {}
+        self._next = 0
+        """The first slot that was not looked at yet."""
+        self._pending: dict[Arm, Floats | None] = {}
+        self._figures: dict[Arm, list[Floats]] = {arm: [] for arm in Arm}
+        self._counts = Counts()
+        self._effects: tuple[Effect, ...] | None = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether it may still change anything."""
+        return self.state in {State.PLANNED, State.RUNNING}
+
+    # -- what orders ask ---------------------------------------------------------------------------------------------
+
+    def policy_at(self, now: float) -> Policy | None:
+        """What to order by; None where that is not the pilot's to say: outside its slots, and in the shadow always."""
+        arm = self._arm_at(now)
+        return None if arm is None or self.plan.shadow else self.plan.policy(arm)
+
+    def ticket_at(self, arrival: float) -> int:
+        """What a request that arrived then brings back with its end; 0 where it does not count."""
+        slot = self.plan.schedule.counted_slot(arrival) if self.active else None
+        return 0 if slot is None else self.plan.schedule.ticket(slot)
+
+    def ordered(self, now: float, policy: Policy) -> None:
+        """Note by what a queue was ordered."""
+        if (wanted := self.policy_at(now)) is not None:
+            self._counts.answers += 1
+            self._counts.overridden += policy is not wanted
+
+    def _arm_at(self, now: float) -> Arm | None:
+        slot = self.plan.schedule.slot_at(now) if self.active else None
+        return None if slot is None else self.plan.schedule.arm(slot)
+
+    # -- what it is told ---------------------------------------------------------------------------------------------
+
+    def arrived(self, key: int, ticket: int, arrival: float) -> None:
+        """Note a request that arrived; as often as it is seen.
+
+        Args:
+            key: of the request, the same whenever it is told of, uniform in 0 to 2^64 - 1.
+            ticket: what ``ticket_at`` said of it.
+            arrival: seconds.
+        """
+        if (sample := self._sample(ticket)) is not None:
+            sample.arrived(key, arrival)
+
+    def ended(self, key: int, ticket: int, arrival: float, latency: float | None, *, served: bool) -> None:
+        """Note a request that ended.
+
+        Args:
+            key: as in ``arrived``; one that never arrived here is taken too.
+            ticket: as it was echoed; 0 for a request that does not count.
+            arrival: seconds.
+            latency: seconds from arrival to end; None where it was not reported.
+            served: false where it gave up: its latency is a lower bound.
+        """
+        if not ticket or not self.active:
+            return
+        if (sample := self._sample(ticket)) is None:
+            self._counts.late += 1
+        elif latency is None:
+            self._counts.unknown += 1
+        else:
+            sample.ended(key, arrival, latency, served=served)
+
+    def _sample(self, ticket: int) -> SlotSample | None:
+        slot = self.plan.schedule.slot_of(ticket) if self.active and ticket else None
+        if slot is None or not self._next <= slot < self._next + 2 * SLOTS_PER_BLOCK:
+            return None
+        return self._samples.setdefault(slot, SlotSample(self.plan.most_kept))
+
+    # -- what it decides ---------------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Let time pass: look at slots that are over, stop on harm, end. Call about once a second."""
+        if self.state is State.PLANNED and now >= self.plan.schedule.start:
+            self.state = State.RUNNING
+        while self.state is State.RUNNING and self._over(self._next, now):
+            self._look(self._next, now)
+            self._next += 1
+            if self._next % SLOTS_PER_BLOCK == 0:
+                self._close_block()
+            if self.state is State.RUNNING and self._next == self.plan.schedule.slots:
+                self._end(State.FINISHED, "all blocks are done")
+
+    def cancel(self) -> None:
+        """End it, from outside; the last word where it has ended already."""
+        if self.active:
+            self._end(State.CANCELLED, "stopped by an administrator")
+
+    def report(self, now: float) -> PilotReport:
+        """How it stands; a few milliseconds after each block, else nothing."""
+        if self._effects is None:
+            control, treatment = self._figures[Arm.CONTROL], self._figures[Arm.TREATMENT]
+            self._effects = effects_of(control, treatment, self.plan.horizon)
+        return PilotReport(
+            state=self.state,
+            reason=self._reason,
+            arm=self._arm_at(now),
+            blocks=len(self._figures[Arm.CONTROL]),
+            counts=dataclasses.replace(self._counts),
+            effects=self._effects,
+        )
+
+    def _over(self, slot: int, now: float) -> bool:
+        """Whether all is known of a slot: its requests ended, or are known to be longer than the horizon."""
+        ends = self.plan.schedule.ends(slot)
+        sample = self._samples.get(slot)
+        # A washout later also the last arrivals have been told of.
+        ended = sample is not None and not sample.open and now >= ends + self.plan.schedule.washout
+        return ended or now >= ends + self.plan.horizon
+
+    def _look(self, slot: int, now: float) -> None:
+        counts, arm = self._counts, self.plan.schedule.arm(slot)
+        counts.slots += 1
+        self._pending[arm] = None
+        sample = self._samples.pop(slot, None)
+        if sample is None:
+            return
+        arrival, latency, served = sample.columns(now)
+        counts.requests += len(sample)
+        counts.unfinished += sample.open
+        counts.gave_up += int(np.count_nonzero(~served)) - sample.open
+        counts.crossed += int(np.count_nonzero(arrival + latency > self.plan.schedule.ends(slot)))
+        if len(sample) >= self.plan.least_requests:
+            self._pending[arm] = summarise(latency, served, self.plan.horizon)
+
+    def _close_block(self) -> None:
+        control, treatment = self._pending.pop(Arm.CONTROL), self._pending.pop(Arm.TREATMENT)
+        if control is None or treatment is None:
+            self._counts.skipped += 1
+            return
+        self._figures[Arm.CONTROL].append(control)
+        self._figures[Arm.TREATMENT].append(treatment)
+        self._effects = None
+        self._stop_on_harm()
+
+    def _stop_on_harm(self) -> None:
+        column = METRICS.index(self.plan.metric)
+        pairs = zip(self._figures[Arm.TREATMENT], self._figures[Arm.CONTROL], strict=True)
+        differences = np.array([math.log(ours[column] / theirs[column]) for ours, theirs in pairs])
+        if log_evidence(differences - math.log1p(self.plan.harm_tolerance)) < math.log(1.0 / HARM_ALPHA):
+            return
+        self._end(
+            State.STOPPED,
+            f"harm: {self.plan.metric.value} is worse by more than {self.plan.harm_tolerance:.0%} "
+            f"(ratio {math.exp(differences.mean()):.2f} over {len(differences)} blocks)",
+        )
+
+    def _end(self, state: State, reason: str) -> None:
+        self.state, self._reason = state, reason
+        self._samples.clear()
