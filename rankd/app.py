@@ -19,6 +19,7 @@ from rankd.hint import what_next
 from rankd.judge import Judge
 from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
+from rankd.pilots import Pilots
 from rankd.promotion import Promotion
 from rankd.ranker import Ranker
 from rankd.registry import Registry
@@ -57,7 +58,8 @@ class App:
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
-        self.ranker = Ranker(self.registry, self.monitor, self.shadows, settings.order, self.telemetry)
+        self.pilots = Pilots(self.telemetry)
+        self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
         self.turns = Turns()
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
@@ -89,14 +91,14 @@ class App:
         names = add_public(
             self.public,
             RankService(self.ranker, self.log, settings, self.streams, steps),
-            CompletionService(self.monitor, self.shadows, self.log, settings, self.telemetry, self.turns),
-            QualityService(self.monitor, self.registry, self.ranker, settings, self.streams),
+            CompletionService(self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns),
+            QualityService(self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams),
         )
         if settings.metrics:
             self.http = HttpServer(settings.metrics, self.telemetry.registry, self._snapshot)
         if self.admin is not None:
             promotion = Promotion(self.registry, self.monitor, self.shadows, self.judge, settings)
-            service = AdminService(self.registry, promotion, self.monitor, settings, self.streams)
+            service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
@@ -147,6 +149,7 @@ class App:
                 if (seconds := ranker.scorer.feed.running_for) > _STUCK:
                     self.monitor.still_running(ranker.version, seconds, now)
             self.monitor.tick(now)
+            self.pilots.advance(now)
 
     # -- what metrics and the page show --------------------------------------------------------------------------------
 

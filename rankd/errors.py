@@ -52,6 +52,10 @@ class InvalidRequestError(RankdError):
         self.violations = violations
 
 
+class PilotError(RankdError):
+    """A pilot cannot begin while another one is under way."""
+
+
 class NotFoundError(RankdError):
     """A ranker or model was asked for by name and is not here."""
 

@@ -18,6 +18,7 @@ from rankd_client.ordering import Columns, Ordering, Policy, order_queue
 from rankd.config import Order
 from rankd.dial import backlog_of, rules_of
 from rankd.monitor import Monitor, Trust
+from rankd.pilots import Pilots
 from rankd.registry import LoadedRanker, Registry
 from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry
@@ -39,15 +40,24 @@ class Basis:
 
     ranker_version: str
     trust: Trust
+    policy: Policy | None
+    """The pilot's, where one is under way."""
 
 
 class Ranker:
     """Orders queues with the ranker in service, as far as it is trusted."""
 
     def __init__(
-        self, registry: Registry, monitor: Monitor, shadows: Shadows, order: Order, telemetry: Telemetry
+        self,
+        registry: Registry,
+        monitor: Monitor,
+        shadows: Shadows,
+        pilots: Pilots,
+        order: Order,
+        telemetry: Telemetry,
     ) -> None:
         """Take the rooms that an order needs."""
+        self._pilots = pilots
         self._registry = registry
         self._shadows = shadows
         self._monitor = monitor
@@ -68,7 +78,7 @@ class Ranker:
             NotFoundError: the ranker is not loaded.
         """
         ranker = self._registry.resolve(ranker_version)
-        return Basis(ranker.version, self._monitor.trust(model, ranker.version))
+        return Basis(ranker.version, self._monitor.trust(model, ranker.version), self._pilots.policy(model))
 
     async def rank(self, queue: Queue, deadline: float) -> Answer:
         """Order a queue. The answer holds every item exactly once, whatever happens.
@@ -89,6 +99,7 @@ class Ranker:
             answer = self._order(queue, ranker, trust, scores, missing)
         answer.scored_at = scored_at
         answer.shadow_scores = self._shadows.see(queue, ranker, scores)
+        answer.pilot_slots = self._pilots.ordered(queue, answer.policy, answer.fresh)
         self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
         return answer
 
@@ -164,6 +175,7 @@ class Ranker:
             fresh=fresh,
             missing=missing,
             shadow_scores={},
+            pilot_slots={},
             patience=rules.patience,
             timeless=ordering.policy is not Policy.AGED and rules.wait_cap == math.inf and columns.deadline is None,
             scored_at=0.0,
@@ -171,7 +183,7 @@ class Ranker:
 
     def _policy(self, queue: Queue, trust: Trust) -> tuple[Policy, Reason]:
         """The policy for this call, and why it is not the one that was wanted."""
-        wanted = queue.policy or Policy(self._settings.policy)
+        wanted = queue.policy or self._pilots.policy(queue.model) or Policy(self._settings.policy)
         if wanted is Policy.FCFS:
             return Policy.FCFS, Reason.REQUESTED
         if trust.level <= 0:

@@ -161,6 +161,7 @@ EVENTS: dict[str, str] = {
     "shadow_started": "A candidate scores in the shadow.",
     "shadow_stopped": "A candidate scores no more; so many prompts scored, so many completions of them reported.",
     "guard_changed": "A guard changed its mode.",
+    "pilot_changed": "A pilot was planned, began or ended: its `state`, why, and the `blocks` that were measured.",
     "completion_log_failing": "The completion log cannot be written, or drops rows; `reason` says which. Told once.",
     "completion_log_recovered": "The completion log is written again.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
@@ -351,6 +352,10 @@ class Telemetry:
             )
             event = {"model": model, "ranker_version": ranker_version, **what}
             trace.get_current_span().add_event("guard_changed", event)
+
+    def pilot_changed(self, *, model: str, state: str, reason: str, blocks: int) -> None:
+        """Tell of a pilot's beginning, its start and its end."""
+        _log.info("pilot_changed", model=model, state=state, reason=reason, blocks=blocks)
 
     def shadow_started(self, ranker_version: str) -> None:
         """Tell of a shadow's beginning."""

@@ -47,6 +47,10 @@ class Completion:
     arrival: float
     shadow_scores: tuple[tuple[str, float], ...] = ()
     """Candidates' scores that the prediction carried, by ranker version."""
+    pilot_slot: int = 0
+    """The pilot's slot that the prediction carried; 0 for none."""
+    took: float | None = None
+    """Seconds from its arrival to its end; None where that was not reported."""
     waited: float | None = None
     """Seconds from its arrival until it was first scheduled; None where that was not reported."""
     ran: float | None = None
@@ -165,6 +169,8 @@ class Answer:
     fresh: NDArray[np.bool_]
     missing: dict[int, Reason]
     shadow_scores: ShadowScores
+    pilot_slots: dict[int, int]
+    """By item: the pilot's slot in which it arrived, of those that are fresh and in one."""
     patience: float
     """Seconds per expected token that DUE applied."""
     timeless: bool

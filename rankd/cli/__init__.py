@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _bench(verbs)
     _promote(verbs)
     _rollback(verbs)
+    _pilot(verbs)
     _train(verbs)
     _evaluate(verbs)
     return parser
@@ -220,6 +221,25 @@ def _run_rollback(arguments: argparse.Namespace) -> int:
     from rankd.cli.rollback import roll_back
 
     return roll_back(arguments)
+
+
+def _pilot(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.pilot_flags import add_pilot_flags
+
+    verb = verbs.add_parser(
+        "pilot",
+        help="compare two policies on live traffic",
+        description="Compare two policies on live traffic: a model's queue alternates between them by time slots. "
+        "Exit status: 0 well, 3 stopped because of harm, 2 bad input, 1 the daemon does not answer.",
+    )
+    add_pilot_flags(verb)
+    verb.set_defaults(run=_run_pilot)
+
+
+def _run_pilot(arguments: argparse.Namespace) -> int:
+    from rankd.cli.pilot import pilot
+
+    return pilot(arguments)
 
 
 def _target(verb: argparse.ArgumentParser) -> None:

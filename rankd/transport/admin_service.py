@@ -8,17 +8,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc, quality_pb2
 
 from rankd.config import Settings
 from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, UnavailableError
 from rankd.judge import JudgeOptions
 from rankd.monitor import Monitor
+from rankd.pilots import Pilots
 from rankd.promotion import Promotion
 from rankd.registry import LoadedRanker, Registry
 from rankd.transport.convert import Violations, duration_of, name_of, timestamp
 from rankd.transport.judging import judgement_of, options_of
 from rankd.transport.models import check_model
+from rankd.transport.piloting import plan_of, status_of
 from rankd.transport.quality_service import guard_of
 from rankd.transport.ratelimit import caller_of
 from rankd.transport.streams import Room, Streams
@@ -34,12 +37,19 @@ _PROGRESS_EVERY = 0.25
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """Loads, shadows, judges, promotes, rolls back and unloads rankers; pins guards."""
+    """Loads, shadows, judges, promotes, rolls back and unloads rankers; pins guards; runs pilots."""
 
     def __init__(
-        self, registry: Registry, promotion: Promotion, monitor: Monitor, settings: Settings, streams: Streams
+        self,
+        registry: Registry,
+        promotion: Promotion,
+        monitor: Monitor,
+        pilots: Pilots,
+        settings: Settings,
+        streams: Streams,
     ) -> None:
         """Take the rooms that are administered."""
+        self._pilots = pilots
         self._registry = registry
         self._promotion = promotion
         self._streams = streams
@@ -161,6 +171,34 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         version = request.ranker_version or self._registry.in_service.version
         view = self._monitor.unpin(request.model, version, time.time())
         return admin_pb2.UnpinGuardResponse(guard=guard_of(view, enabled=self._settings.guard.enabled))
+
+    async def StartPilot(  # noqa: N802
+        self, request: admin_pb2.StartPilotRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StartPilotResponse:
+        """Begin a pilot."""
+        del context
+        bad = Violations()
+        now = time.time()
+        model = name_of(request.model, "model", self._settings.limits, bad)
+        plan = plan_of(request, Policy(self._settings.order.policy), now, bad)
+        check_model(model, self._settings.quality.models)
+        return admin_pb2.StartPilotResponse(pilot=status_of(model, self._pilots.start(model, plan), now))
+
+    async def GetPilot(  # noqa: N802
+        self, request: admin_pb2.GetPilotRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.GetPilotResponse:
+        """Say how a pilot stands."""
+        del context
+        pilot = self._pilots.get(request.model)
+        return admin_pb2.GetPilotResponse(pilot=status_of(request.model, pilot, time.time()))
+
+    async def StopPilot(  # noqa: N802
+        self, request: admin_pb2.StopPilotRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StopPilotResponse:
+        """End a pilot."""
+        del context
+        pilot = self._pilots.stop(request.model)
+        return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, time.time()))
 
     def _options(self, message: admin_pb2.JudgeOptions, field: str) -> JudgeOptions:
         bad = Violations()

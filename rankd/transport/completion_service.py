@@ -11,6 +11,7 @@ from rankd_client.v1 import completion_pb2, completion_pb2_grpc, prediction_pb2
 from rankd.completion_log import CompletionLog
 from rankd.config import Settings
 from rankd.monitor import Monitor
+from rankd.pilots import Pilots
 from rankd.quality import Verdict
 from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry
@@ -54,6 +55,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         self,
         monitor: Monitor,
         shadows: Shadows,
+        pilots: Pilots,
         log: CompletionLog | None,
         settings: Settings,
         telemetry: Telemetry,
@@ -63,6 +65,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         self._turns = turns
         self._monitor = monitor
         self._shadows = shadows
+        self._pilots = pilots
         self._log = log
         self._settings = settings
         self._telemetry = telemetry
@@ -119,6 +122,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             return
         _check_verdict(verdict)
         self._shadows.completed(completion, now)
+        self._pilots.completed(completion, finish)
         if self._log is not None:
             self._log.completed(completion, finish, now)
         response.accepted_count += 1
@@ -175,6 +179,8 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             waited=waited,
             ran=_ran(message, waited),
             expected=_expected(message.prediction),
+            pilot_slot=message.prediction.pilot_slot,
+            took=message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else None,
         )
 
 

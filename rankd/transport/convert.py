@@ -364,7 +364,7 @@ def item_filler(
     keys = answer.serving_key.tolist()
     fresh = answer.fresh.tolist()
     missing = answer.missing
-    shadows = answer.shadow_scores
+    shadows, slots = answer.shadow_scores, answer.pilot_slots
     add = out.add
 
     def fill(position: int) -> rank_pb2.RankedItem:
@@ -372,6 +372,8 @@ def item_filler(
         ranked: rank_pb2.RankedItem = add(request_id=item.request_id, index=position, serving_key=keys[position])
         if fresh[position]:
             ranked.prediction.CopyFrom(_prediction(answer, position, scored_at))
+            if position in slots:
+                ranked.prediction.pilot_slot = slots[position]
         elif position in missing:
             ranked.reason = REASON_TO_PROTO[missing[position]]
             ranked.needs_prompt = missing[position] is Reason.NEEDS_PROMPT

@@ -14,6 +14,7 @@ from rankd.errors import (
     ArtifactError,
     InvalidRequestError,
     NotFoundError,
+    PilotError,
     ProviderError,
     QuotaError,
     UnavailableError,
@@ -48,8 +49,9 @@ def failure_of(error: Exception) -> Failure | None:
     if isinstance(error, UnavailableError):
         retry = RetryInfo(retry_delay=to_duration(error.retry_after))
         return _failure(grpc.StatusCode.UNAVAILABLE, str(error), "NOT_SERVING", retry)
-    if isinstance(error, ArtifactError | ProviderError):
-        return _failure(grpc.StatusCode.FAILED_PRECONDITION, str(error), "RANKER_UNUSABLE")
+    if isinstance(error, ArtifactError | ProviderError | PilotError):
+        reason = "PILOT_UNDER_WAY" if isinstance(error, PilotError) else "RANKER_UNUSABLE"
+        return _failure(grpc.StatusCode.FAILED_PRECONDITION, str(error), reason)
     return None
 
 

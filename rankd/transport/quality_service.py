@@ -16,6 +16,7 @@ from rankd.config import Order, Settings
 from rankd.dial import dial_of, rules_of
 from rankd.errors import NotFoundError
 from rankd.monitor import Monitor, Trust, View
+from rankd.pilots import Pilots
 from rankd.quality import Bounded
 from rankd.ranker import Ranker, why_not_ranked
 from rankd.registry import Registry
@@ -44,9 +45,16 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
     """Says how well the ranker orders live traffic."""
 
     def __init__(
-        self, monitor: Monitor, registry: Registry, ranker: Ranker, settings: Settings, streams: Streams
+        self,
+        monitor: Monitor,
+        registry: Registry,
+        ranker: Ranker,
+        pilots: Pilots,
+        settings: Settings,
+        streams: Streams,
     ) -> None:
         """Take the rooms whose state is shown."""
+        self._pilots = pilots
         self._monitor = monitor
         self._registry = registry
         self._ranker = ranker
@@ -100,7 +108,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
 
     def _policy(self, model: str, ranker_version: str) -> quality_pb2.PolicyInForce:
         trust = self._monitor.trust(model, ranker_version)
-        wanted = Policy(self._settings.order.policy)
+        wanted = self._pilots.policy(model) or Policy(self._settings.order.policy)
         policy = wanted if trust.level > 0 else Policy.FCFS
         rules = rules_of(self._settings.order, policy, trust, 0.0)
         reason = why_not_ranked(trust) if policy is not wanted else Reason.NONE
@@ -110,7 +118,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             policy=POLICY_TO_PROTO[policy],
             reason=REASON_TO_PROTO[reason],
             patience_per_token=to_duration(rules.patience),
-            dial=_dial(self._settings.order, trust),
+            dial=_dial(self._settings.order, wanted, trust),
         )
         if trust.calibration is None:
             return out
@@ -194,9 +202,9 @@ def _estimate(bounded: Bounded) -> quality_pb2.Estimate:
     return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
 
 
-def _dial(order: Order, trust: Trust) -> quality_pb2.Dial:
-    """The configured policy and how it follows trust and backlog."""
-    dial = dial_of(order)
+def _dial(order: Order, policy: Policy, trust: Trust) -> quality_pb2.Dial:
+    """The policy that is wanted and how it follows trust and backlog."""
+    dial = dial_of(order, policy)
     rules = dial.rules
     rate, wait = trust.load.rate.per_second, trust.load.wait.mean
     return quality_pb2.Dial(

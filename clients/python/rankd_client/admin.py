@@ -1,4 +1,4 @@
-"""Client of the admin service: rankers are loaded, shadowed, judged, promoted, rolled back and unloaded with it."""
+"""Client of the admin service: rankers are loaded, shadowed, judged, promoted, rolled back and unloaded, pilots run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import grpc
 
 from rankd_client._core import OPTIONS, credentials, seconds
 from rankd_client._failures import explain
+from rankd_client.pilot import PilotPlan, PilotStatus, request_of, status_of
 from rankd_client.types import Estimate, RankdUnavailableError, TlsConfig
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc
 
@@ -202,6 +203,21 @@ class AdminClient:
         """Put the previous ranker back into service."""
         with _errors():
             return _ranker(self._stub.RollbackRanker(admin_pb2.RollbackRankerRequest(), timeout=self._timeout).ranker)
+
+    def start_pilot(self, plan: PilotPlan) -> PilotStatus:
+        """Begin a pilot."""
+        with _errors():
+            return status_of(self._stub.StartPilot(request_of(plan), timeout=self._timeout).pilot)
+
+    def pilot(self, model: str = "") -> PilotStatus:
+        """How a served model's pilot stands, also after its end."""
+        with _errors():
+            return status_of(self._stub.GetPilot(admin_pb2.GetPilotRequest(model=model), timeout=self._timeout).pilot)
+
+    def stop_pilot(self, model: str = "") -> PilotStatus:
+        """End a served model's pilot."""
+        with _errors():
+            return status_of(self._stub.StopPilot(admin_pb2.StopPilotRequest(model=model), timeout=self._timeout).pilot)
 
     def close(self) -> None:
         """Close the channel."""

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from rankd_client.v1 import prediction_pb2 as _prediction_pb2
 from rankd_client.v1 import quality_pb2 as _quality_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -25,6 +26,23 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_NOT_BETTER: _ClassVar[Verdict]
     VERDICT_TOO_FEW_COMPLETIONS: _ClassVar[Verdict]
     VERDICT_TOO_FEW_DECIDED_PAIRS: _ClassVar[Verdict]
+
+class PilotState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PILOT_STATE_UNSPECIFIED: _ClassVar[PilotState]
+    PILOT_STATE_PLANNED: _ClassVar[PilotState]
+    PILOT_STATE_RUNNING: _ClassVar[PilotState]
+    PILOT_STATE_STOPPED: _ClassVar[PilotState]
+    PILOT_STATE_FINISHED: _ClassVar[PilotState]
+    PILOT_STATE_CANCELLED: _ClassVar[PilotState]
+
+class PilotMetric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PILOT_METRIC_UNSPECIFIED: _ClassVar[PilotMetric]
+    PILOT_METRIC_MEAN: _ClassVar[PilotMetric]
+    PILOT_METRIC_P50: _ClassVar[PilotMetric]
+    PILOT_METRIC_P90: _ClassVar[PilotMetric]
+    PILOT_METRIC_P99: _ClassVar[PilotMetric]
 EVIDENCE_UNSPECIFIED: Evidence
 EVIDENCE_COMPLETION_LOG: Evidence
 EVIDENCE_SHADOW_SCORES: Evidence
@@ -33,6 +51,17 @@ VERDICT_BETTER: Verdict
 VERDICT_NOT_BETTER: Verdict
 VERDICT_TOO_FEW_COMPLETIONS: Verdict
 VERDICT_TOO_FEW_DECIDED_PAIRS: Verdict
+PILOT_STATE_UNSPECIFIED: PilotState
+PILOT_STATE_PLANNED: PilotState
+PILOT_STATE_RUNNING: PilotState
+PILOT_STATE_STOPPED: PilotState
+PILOT_STATE_FINISHED: PilotState
+PILOT_STATE_CANCELLED: PilotState
+PILOT_METRIC_UNSPECIFIED: PilotMetric
+PILOT_METRIC_MEAN: PilotMetric
+PILOT_METRIC_P50: PilotMetric
+PILOT_METRIC_P90: PilotMetric
+PILOT_METRIC_P99: PilotMetric
 
 class Ranker(_message.Message):
     __slots__ = ("ranker_version", "in_service", "previous", "provider", "path", "measured_tau", "shadow")
@@ -253,3 +282,137 @@ class UnpinGuardResponse(_message.Message):
     GUARD_FIELD_NUMBER: _ClassVar[int]
     guard: _quality_pb2.GuardStatus
     def __init__(self, guard: _Optional[_Union[_quality_pb2.GuardStatus, _Mapping]] = ...) -> None: ...
+
+class PilotEffect(_message.Message):
+    __slots__ = ("metric", "control_seconds", "treatment_seconds", "ratio", "low", "high", "sequence_low", "sequence_high", "horizon_block_count")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TREATMENT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_LOW_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_BLOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    metric: PilotMetric
+    control_seconds: float
+    treatment_seconds: float
+    ratio: float
+    low: float
+    high: float
+    sequence_low: float
+    sequence_high: float
+    horizon_block_count: int
+    def __init__(self, metric: _Optional[_Union[PilotMetric, str]] = ..., control_seconds: _Optional[float] = ..., treatment_seconds: _Optional[float] = ..., ratio: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., sequence_low: _Optional[float] = ..., sequence_high: _Optional[float] = ..., horizon_block_count: _Optional[int] = ...) -> None: ...
+
+class PilotStatus(_message.Message):
+    __slots__ = ("model", "control", "treatment", "slot", "washout", "block_count", "shadow", "harm_tolerance", "metric", "seed", "start_time", "state", "reason", "policy", "slot_count", "measured_block_count", "skipped_block_count", "request_count", "unfinished_count", "gave_up_count", "crossed_count", "late_count", "unmeasured_count", "answer_count", "overridden_count", "effects")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
+    TREATMENT_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    WASHOUT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    HARM_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    SLOT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_BLOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_BLOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNFINISHED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    GAVE_UP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CROSSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LATE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNMEASURED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDDEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    control: _prediction_pb2.Policy
+    treatment: _prediction_pb2.Policy
+    slot: _duration_pb2.Duration
+    washout: _duration_pb2.Duration
+    block_count: int
+    shadow: bool
+    harm_tolerance: float
+    metric: PilotMetric
+    seed: int
+    start_time: _timestamp_pb2.Timestamp
+    state: PilotState
+    reason: str
+    policy: _prediction_pb2.Policy
+    slot_count: int
+    measured_block_count: int
+    skipped_block_count: int
+    request_count: int
+    unfinished_count: int
+    gave_up_count: int
+    crossed_count: int
+    late_count: int
+    unmeasured_count: int
+    answer_count: int
+    overridden_count: int
+    effects: _containers.RepeatedCompositeFieldContainer[PilotEffect]
+    def __init__(self, model: _Optional[str] = ..., control: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., treatment: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., slot: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., washout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., block_count: _Optional[int] = ..., shadow: bool = ..., harm_tolerance: _Optional[float] = ..., metric: _Optional[_Union[PilotMetric, str]] = ..., seed: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[PilotState, str]] = ..., reason: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., slot_count: _Optional[int] = ..., measured_block_count: _Optional[int] = ..., skipped_block_count: _Optional[int] = ..., request_count: _Optional[int] = ..., unfinished_count: _Optional[int] = ..., gave_up_count: _Optional[int] = ..., crossed_count: _Optional[int] = ..., late_count: _Optional[int] = ..., unmeasured_count: _Optional[int] = ..., answer_count: _Optional[int] = ..., overridden_count: _Optional[int] = ..., effects: _Optional[_Iterable[_Union[PilotEffect, _Mapping]]] = ...) -> None: ...
+
+class StartPilotRequest(_message.Message):
+    __slots__ = ("model", "control", "treatment", "slot", "washout", "block_count", "shadow", "harm_tolerance", "metric", "seed", "start_time")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
+    TREATMENT_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    WASHOUT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    HARM_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    control: _prediction_pb2.Policy
+    treatment: _prediction_pb2.Policy
+    slot: _duration_pb2.Duration
+    washout: _duration_pb2.Duration
+    block_count: int
+    shadow: bool
+    harm_tolerance: float
+    metric: PilotMetric
+    seed: int
+    start_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., control: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., treatment: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., slot: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., washout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., block_count: _Optional[int] = ..., shadow: bool = ..., harm_tolerance: _Optional[float] = ..., metric: _Optional[_Union[PilotMetric, str]] = ..., seed: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class StartPilotResponse(_message.Message):
+    __slots__ = ("pilot",)
+    PILOT_FIELD_NUMBER: _ClassVar[int]
+    pilot: PilotStatus
+    def __init__(self, pilot: _Optional[_Union[PilotStatus, _Mapping]] = ...) -> None: ...
+
+class GetPilotRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class GetPilotResponse(_message.Message):
+    __slots__ = ("pilot",)
+    PILOT_FIELD_NUMBER: _ClassVar[int]
+    pilot: PilotStatus
+    def __init__(self, pilot: _Optional[_Union[PilotStatus, _Mapping]] = ...) -> None: ...
+
+class StopPilotRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class StopPilotResponse(_message.Message):
+    __slots__ = ("pilot",)
+    PILOT_FIELD_NUMBER: _ClassVar[int]
+    pilot: PilotStatus
+    def __init__(self, pilot: _Optional[_Union[PilotStatus, _Mapping]] = ...) -> None: ...

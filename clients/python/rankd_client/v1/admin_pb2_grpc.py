@@ -85,6 +85,21 @@ class AdminServiceStub(object):
                 request_serializer=rankd_dot_v1_dot_admin__pb2.UnpinGuardRequest.SerializeToString,
                 response_deserializer=rankd_dot_v1_dot_admin__pb2.UnpinGuardResponse.FromString,
                 _registered_method=True)
+        self.StartPilot = channel.unary_unary(
+                '/rankd.v1.AdminService/StartPilot',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.StartPilotRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.StartPilotResponse.FromString,
+                _registered_method=True)
+        self.GetPilot = channel.unary_unary(
+                '/rankd.v1.AdminService/GetPilot',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.GetPilotRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.GetPilotResponse.FromString,
+                _registered_method=True)
+        self.StopPilot = channel.unary_unary(
+                '/rankd.v1.AdminService/StopPilot',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.StopPilotRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.StopPilotResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -162,6 +177,28 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartPilot(self, request, context):
+        """Begins a pilot: a model's queue alternates between two policies by time slots, until the blocks are done or harm is
+        shown. FAILED_PRECONDITION while another one is under way for that model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPilot(self, request, context):
+        """How a pilot stands, also after its end until another one begins. NOT_FOUND where there was none since the start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopPilot(self, request, context):
+        """Ends a pilot; what it showed so far stays to be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +251,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.UnpinGuard,
                     request_deserializer=rankd_dot_v1_dot_admin__pb2.UnpinGuardRequest.FromString,
                     response_serializer=rankd_dot_v1_dot_admin__pb2.UnpinGuardResponse.SerializeToString,
+            ),
+            'StartPilot': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartPilot,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.StartPilotRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.StartPilotResponse.SerializeToString,
+            ),
+            'GetPilot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPilot,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.GetPilotRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.GetPilotResponse.SerializeToString,
+            ),
+            'StopPilot': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopPilot,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.StopPilotRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.StopPilotResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -487,6 +539,87 @@ class AdminService(object):
             '/rankd.v1.AdminService/UnpinGuard',
             rankd_dot_v1_dot_admin__pb2.UnpinGuardRequest.SerializeToString,
             rankd_dot_v1_dot_admin__pb2.UnpinGuardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartPilot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/StartPilot',
+            rankd_dot_v1_dot_admin__pb2.StartPilotRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.StartPilotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPilot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/GetPilot',
+            rankd_dot_v1_dot_admin__pb2.GetPilotRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.GetPilotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopPilot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/StopPilot',
+            rankd_dot_v1_dot_admin__pb2.StopPilotRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.StopPilotResponse.FromString,
             options,
             channel_credentials,
             insecure,

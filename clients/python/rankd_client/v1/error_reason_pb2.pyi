@@ -13,6 +13,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_NOT_SERVING: _ClassVar[ErrorReason]
     ERROR_REASON_RANKER_UNUSABLE: _ClassVar[ErrorReason]
     ERROR_REASON_BUG: _ClassVar[ErrorReason]
+    ERROR_REASON_PILOT_UNDER_WAY: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_NOT_FOUND: ErrorReason
@@ -20,3 +21,4 @@ ERROR_REASON_RATE_LIMITED: ErrorReason
 ERROR_REASON_NOT_SERVING: ErrorReason
 ERROR_REASON_RANKER_UNUSABLE: ErrorReason
 ERROR_REASON_BUG: ErrorReason
+ERROR_REASON_PILOT_UNDER_WAY: ErrorReason

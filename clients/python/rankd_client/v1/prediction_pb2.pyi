@@ -51,7 +51,7 @@ class ShadowScore(_message.Message):
     def __init__(self, ranker_version: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("score", "ranker_version", "scored_at", "expected_token_count", "p50_token_count", "p90_token_count", "shadow_scores")
+    __slots__ = ("score", "ranker_version", "scored_at", "expected_token_count", "p50_token_count", "p90_token_count", "shadow_scores", "pilot_slot")
     SCORE_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCORED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class Prediction(_message.Message):
     P50_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     P90_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     SHADOW_SCORES_FIELD_NUMBER: _ClassVar[int]
+    PILOT_SLOT_FIELD_NUMBER: _ClassVar[int]
     score: float
     ranker_version: str
     scored_at: _timestamp_pb2.Timestamp
@@ -66,4 +67,5 @@ class Prediction(_message.Message):
     p50_token_count: float
     p90_token_count: float
     shadow_scores: _containers.RepeatedCompositeFieldContainer[ShadowScore]
-    def __init__(self, score: _Optional[float] = ..., ranker_version: _Optional[str] = ..., scored_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ..., shadow_scores: _Optional[_Iterable[_Union[ShadowScore, _Mapping]]] = ...) -> None: ...
+    pilot_slot: int
+    def __init__(self, score: _Optional[float] = ..., ranker_version: _Optional[str] = ..., scored_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ..., shadow_scores: _Optional[_Iterable[_Union[ShadowScore, _Mapping]]] = ..., pilot_slot: _Optional[int] = ...) -> None: ...

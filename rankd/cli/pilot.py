@@ -1,0 +1,197 @@
+"""``rankd pilot``: two policies on live traffic, by time slots."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+
+from rankd_client.admin import AdminClient
+from rankd_client.ordering import Policy
+from rankd_client.pilot import PilotEffect, PilotPlan, PilotStatus
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rankd.cli.administer import DONE, REFUSED, administer
+from rankd.cli.terminal import Console, output
+
+_POLL = 0.5
+_MUCH = 0.05
+"""A share of requests or answers above which a caveat is printed."""
+
+
+def pilot(arguments: argparse.Namespace) -> int:
+    """Start, show or stop a pilot.
+
+    Returns:
+        0 well, 3 stopped because of harm, 2 bad input, 1 no daemon.
+    """
+    return administer(arguments, {"start": _start, "status": _status, "stop": _stop}[arguments.action])
+
+
+def _start(client: AdminClient, arguments: argparse.Namespace) -> int:
+    status = client.start_pilot(
+        PilotPlan(
+            slot=arguments.slot,
+            blocks=arguments.blocks,
+            model=arguments.model,
+            control=Policy(arguments.control),
+            treatment=Policy(arguments.treatment) if arguments.treatment else None,
+            washout=arguments.washout,
+            shadow=arguments.shadow,
+            harm_tolerance=arguments.harm_tolerance,
+            metric=arguments.metric,
+            seed=arguments.seed,
+            start=arguments.begin,
+        )
+    )
+    if not arguments.detach:
+        status = _follow(client, arguments.model, status)
+    return _tell(status, arguments)
+
+
+def _status(client: AdminClient, arguments: argparse.Namespace) -> int:
+    status = client.pilot(arguments.model)
+    if arguments.watch:
+        status = _follow(client, arguments.model, status)
+    return _tell(status, arguments)
+
+
+def _stop(client: AdminClient, arguments: argparse.Namespace) -> int:
+    return _tell(client.stop_pilot(arguments.model), arguments)
+
+
+def _follow(client: AdminClient, model: str, status: PilotStatus) -> PilotStatus:
+    """Show progress until it ends; an interrupt leaves it to go on."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("slots", total=2 * status.blocks, state="")
+            while status.active:
+                progress.update(task, completed=status.slots_done, state=_line(status))
+                time.sleep(_POLL)
+                status = client.pilot(model)
+            progress.update(task, completed=status.slots_done, state=_line(status))
+    except KeyboardInterrupt:
+        console.print("The pilot goes on; `rankd pilot status` shows it, `rankd pilot stop` ends it.")
+        raise
+    return status
+
+
+def _line(status: PilotStatus) -> str:
+    now = status.policy.value if status.policy else status.state
+    text = f"{now}, {status.blocks_measured} of {status.blocks} blocks known"
+    effect = _chosen(status)
+    if effect is not None:
+        text += f", {effect.metric} ratio {_between(effect.sequence_low, effect.sequence_high)}"
+    return text
+
+
+def _tell(status: PilotStatus, arguments: argparse.Namespace) -> int:
+    harm = status.state == "stopped"
+    if arguments.json:
+        print(json.dumps(as_json(status)))
+        return REFUSED if harm else DONE
+    console = output(120)
+    console.print(headline(status), style="red" if harm else None)
+    if status.effects:
+        console.print(figures(status))
+        console.print(verdict(status))
+    for caveat in caveats(status):
+        console.print(caveat, style="yellow")
+    return REFUSED if harm else DONE
+
+
+def as_json(status: PilotStatus) -> dict[str, object]:
+    """A pilot as plain JSON values; what is infinite is null."""
+    out = dataclasses.asdict(status)
+    for name in ("control", "treatment", "policy"):
+        out[name] = out[name].value if out[name] else None
+    for effect in out["effects"]:
+        for name, value in effect.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                effect[name] = None
+    return out
+
+
+def headline(status: PilotStatus) -> str:
+    """What is compared, and how far it has come."""
+    names = [p.value if p else "a policy this client does not know" for p in (status.treatment, status.control)]
+    text = (
+        f"{names[0]} against {names[1]}: {status.state}, {status.blocks_measured} of {status.blocks} blocks known, "
+        f"slots of {status.slot:g} s, {status.requests:,} requests counted"
+    )
+    if status.shadow:
+        text += "; in the shadow: nothing was treated, every ratio should be 1"
+    return f"{text}. {status.reason}".rstrip()
+
+
+def figures(status: PilotStatus) -> Table:
+    """Both arms and their ratio; the interval that holds for this state comes first."""
+    table = Table(title="latency by slot of arrival, geometric means over slots")
+    names = ["", "control", "treatment", "ratio", "95 % interval", "95 %, at any time"]
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for e in status.effects:
+        fixed = "-" if e.low is None or e.high is None or status.state != "finished" else _between(e.low, e.high)
+        anytime = _between(e.sequence_low, e.sequence_high)
+        table.add_row(e.metric, f"{e.control:.3g} s", f"{e.treatment:.3g} s", f"{e.ratio:.3f}", fixed, anytime)
+    return table
+
+
+def verdict(status: PilotStatus) -> str:
+    """One sentence on the metric that harm is judged by."""
+    effect = _chosen(status)
+    if effect is None:
+        return ""
+    low, high = effect.sequence_low, effect.sequence_high
+    if status.state == "finished" and effect.low is not None and effect.high is not None:
+        low, high = effect.low, effect.high
+    what = "no difference is shown"
+    if high < 1:
+        what = f"faster by {1 - high:.0%} to {1 - low:.0%}"
+    elif low > 1:
+        what = (
+            f"slower by {low - 1:.0%} to {high - 1:.0%}" if math.isfinite(high) else f"slower by {low - 1:.0%} or more"
+        )
+    return f"{effect.metric}: {what} (ratio {_between(low, high)})."
+
+
+def caveats(status: PilotStatus) -> list[str]:
+    """What speaks against the figures."""
+    requests, out = max(1, status.requests), []
+    if status.overridden > _MUCH * max(1, status.answers):
+        out.append(
+            f"{status.overridden / status.answers:.0%} of {status.answers:,} answers were not by the slot's policy "
+            "(the guard fell back, nothing was scored, or the call named a policy): the ratio is drawn to 1."
+        )
+    if status.crossed > _MUCH * requests:
+        out.append(
+            f"{status.crossed / requests:.0%} of requests were still there when their slot ended and met the other "
+            "policy too: the ratio is drawn to 1. Take longer slots."
+        )
+    if status.unfinished > 0.01 * requests:
+        out.append(f"{status.unfinished:,} requests did not end within a slot's length, or were not reported.")
+    if status.unmeasured:
+        out.append(f"{status.unmeasured:,} reports had no total duration and could not count.")
+    if status.late:
+        out.append(f"{status.late:,} reports came too late to count.")
+    if status.blocks_skipped:
+        out.append(f"{status.blocks_skipped:,} blocks had fewer than 20 requests in a slot and are left out.")
+    reached = max((e.horizon_blocks for e in status.effects), default=0)
+    if reached:
+        out.append(f"In {reached:,} blocks a latency was only known to be at least a slot's length.")
+    return out
+
+
+def _chosen(status: PilotStatus) -> PilotEffect | None:
+    return next((e for e in status.effects if e.metric == status.metric), None)
+
+
+def _between(low: float, high: float) -> str:
+    if low <= 0 and math.isinf(high):
+        return "unknown yet"
+    return f"{low:.2f} to {high:.2f}"
