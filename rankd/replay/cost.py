@@ -9,7 +9,7 @@ import numpy as np
 from rankd.replay.trace import Trace
 
 TICKS = 1_000_000_000
-"""Ticks in a second. Time is counted in whole ticks, so that many iterations at once take exactly what they take one by one."""
+"""Ticks in a second. Time is counted in whole ticks: many iterations at once take exactly what they take one by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class Engine:
         self._next = self._done = 0
         order.attach(self)
 
-    # -- what an order sees ---------------------------------------------------------------------------------------------
+    # -- what an order sees --------------------------------------------------------------------------------------------
 
     def running(self) -> list[int]:
         """Requests that run, those whose prompt is being read last."""
@@ -135,7 +135,7 @@ class Engine:
         since = self._since.get(request)
         return self._tokens[request] + (0 if since is None else self.iterations - since)
 
-    # -- the loop -------------------------------------------------------------------------------------------------------
+    # -- the loop ------------------------------------------------------------------------------------------------------
 
     def run(self, on_progress: Callable[[int], None] | None = None) -> Result:
         """Serve all; ``on_progress`` is told how many are done, now and then."""

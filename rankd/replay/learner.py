@@ -1,13 +1,12 @@
-"""What the daemon would know during a replay: lengths learned from completions, trust, and how fast requests are served."""
+"""What the daemon would know during a replay: lengths learned from completions, trust, how fast requests are served."""
 
 from __future__ import annotations
 
-
 import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import trust_of
+from rankd_client.ordering import History, Policy, trust_of, tuned_patience
 
-from rankd.config import Settings
+from rankd.config import Order, Settings
 from rankd.quality import Guard, GuardSnapshot, Report, possible
 from rankd.quality.arrivals import ArrivalTable
 from rankd.replay.engine import Batch
@@ -17,9 +16,23 @@ from rankd.view import Load, Trust, guard_settings, quality_settings
 _LOOK_EVERY = 50
 """Completions between two looks of the guard; the daemon's 20 take longer and decide hardly sooner."""
 _FIRST_FITS = (32, 64, 128)
-"""Completions after which a map is learned, before the daemon's own rhythm: where there is no prior it would know nothing."""
+"""Completions after which a map is learned besides, where there is no prior and nothing would be known so long."""
 _CLOCK = 1.0
 """Added to times: the tracker takes a time of 0 for one that was not given."""
+
+
+def learn_patience(load: Load, order: Order, arrival: float, start: float, end: float, expected: float) -> bool:
+    """Take a completion's durations, and tune patience where it is time to, as the daemon does; whether it changed.
+
+    In the daemon a tuning ends some 50 ms after it began, here at once.
+    """
+    load.history.add(arrival, start - arrival, end - start, expected)
+    load.taken += 1
+    if not load.tune_due(order):
+        return False
+    load.tuned_at = load.taken
+    load.tuned(tuned_patience(load.history.served(), Policy(order.policy), budget=order.tail_budget))
+    return True
 
 
 class Learner:
@@ -55,7 +68,8 @@ class Learner:
         self._output: list[int] = trace.output.tolist()
         self._scores: list[float] = scores.tolist()
         self._prior = self.calibration = prior
-        self._load = Load()
+        self._start: dict[int, float] = {}
+        self._load = Load(history=History(settings.order.tune_window))
         self._fit_at = 0
         self.version = 0
         """Changes when lengths or trust do."""
@@ -68,6 +82,7 @@ class Learner:
 
     def started(self, request: int, now: float) -> None:
         """Take word of how long a request waited."""
+        self._start[request] = now
         self._load.wait.add(now - self._arrival[request])
 
     def finished(self, request: int, now: float, batch: Batch) -> None:
@@ -75,6 +90,9 @@ class Learner:
         tokens = self._output[request]
         self._report(request, tokens, now, final=True)
         self._load.rate.add(tokens, now)
+        expected = float(self.expected(np.array([self._scores[request]]))[0])
+        if learn_patience(self._load, self._order, self._arrival[request], self._start.pop(request), now, expected):
+            self.version += 1
         self._completions += 1
         if self._completions - self._look_at >= self._look_every:
             self._look_at = self._completions

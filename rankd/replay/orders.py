@@ -6,6 +6,8 @@ import heapq
 import math
 from collections import deque
 
+import numpy as np
+
 from rankd.replay.engine import Batch
 from rankd.replay.trace import Floats, Trace
 
@@ -185,7 +187,7 @@ class PaperOrder(KeyOrder):
     def __init__(self, trace: Trace, scores: Floats, threshold: int = 200, quantum: int = 10) -> None:
         """Take scores; without one a request is placed as of the median."""
         super().__init__(trace)
-        known = scores[scores == scores]
+        known = scores[~np.isnan(scores)]
         middle = float(sorted(known.tolist())[len(known) // 2]) if len(known) else 0.0
         self._score = [middle if math.isnan(s) else s for s in scores.tolist()]
         self._threshold, self._quantum = threshold, quantum

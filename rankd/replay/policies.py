@@ -21,21 +21,23 @@ from rankd.replay.trace import Floats, Trace
 
 POLICIES: dict[str, str] = {
     "fcfs": "first come, first served; tenants and classes do not count",
-    "due": "the default: earliest arrival + patience * E, patience set by backlog and trust; due:THETA fixes the patience",
+    "boost": "the default: earliest arrival + patience * M * ln(E / M), patience tuned, trusted; boost:THETA fixes it",
+    "due": "earliest arrival + patience * E, the same patience; due:THETA fixes it",
     "aged": "largest wait / E ^ GAMMA, aged:GAMMA; default 1, highest response ratio next",
     "score": "lowest expected length first, guarded",
     "score-cap": "score, and who waited for longer than SHARE times the backlog's drain time goes first; default 1",
     "fair": "first come, first served within classes and tenants' fair shares",
     "paper": "lowest score first among waiting and running, with the paper's starvation rule; no guard",
-    "boost": "no predictions: new requests go first until they turn out to be long (gamma-Boost by tokens so far)",
+    "unaware": "no predictions: new requests go first until they turn out to be long (gamma-Boost by tokens so far)",
     "oracle": "score with true lengths",
+    "oracle-boost": "boost with true lengths; oracle-boost:THETA fixes the patience",
     "oracle-due": "due with true lengths; oracle-due:THETA fixes the patience",
     "sjf": "shortest true length first, as theory has it",
     "srpt": "shortest remaining true length first, taking slots away",
 }
-DEFAULT = ("fcfs", "due", "aged", "score", "score-cap", "paper", "boost", "oracle", "oracle-due")
-_TAKES_NUMBER = frozenset({"due", "aged", "score-cap", "oracle-due"})
-_UNSCORED = frozenset({"fcfs", "fair", "boost", "oracle", "oracle-due", "sjf", "srpt"})
+DEFAULT = ("fcfs", "boost", "due", "aged", "score", "paper", "unaware", "oracle")
+_TAKES_NUMBER = frozenset({"boost", "due", "oracle-boost", "aged", "score-cap", "oracle-due"})
+_UNSCORED = frozenset({"fcfs", "fair", "unaware", "oracle", "oracle-boost", "oracle-due", "sjf", "srpt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,24 +128,25 @@ def _order(
         "sjf": lambda: FixedKey(trace, trace.output.astype(np.float64)),
         "srpt": lambda: ShortestRemaining(trace),
         "paper": lambda: PaperOrder(trace, scores),
-        "boost": lambda: Boost(trace, cost.base + cost.per_sequence * cost.slots),
+        "unaware": lambda: Boost(trace, cost.base + cost.per_sequence * cost.slots),
     }
     if kind in plain:
         return plain[kind](), []
-    changes: dict[str, object] = {}
-    if number and kind in ("due", "oracle-due"):
-        changes = {"patience_per_token": float(number), "patience_backlog_share": 0.0}
+    follows = {"score-cap": "score", "oracle": "score", "fair": "fcfs"}.get(kind, kind.removeprefix("oracle-"))
+    changes: dict[str, object] = {"policy": follows}
+    if number and follows in ("boost", "due"):
+        changes |= {"patience_per_token": float(number), "patience_backlog_share": 0.0, "tune_every": 0}
     elif kind == "aged":
-        changes = {"age_exponent": float(number or 1.0)}
+        changes |= {"age_exponent": float(number or 1.0)}
     elif kind == "score-cap":
-        changes = {"wait_cap_backlog_share": float(number or 1.0)}
+        changes |= {"wait_cap_backlog_share": float(number or 1.0)}
     order = settings.order.model_copy(update=changes)
     lengths: Lengths
     if kind.startswith("oracle") or kind == "fair":
-        lengths, looks = Oracle(trace), []
+        lengths, looks = Oracle(trace, order), []
         scores = trace.output.astype(np.float64)
     else:
+        settings = settings.model_copy(update={"order": order})
         learner = Learner(trace, scores, settings, prior=ranker.prior, measured=ranker.measured)
         lengths, looks = learner, learner.looks
-    follows = {"score-cap": "score", "oracle": "score", "oracle-due": "due", "fair": "fcfs"}.get(kind, kind)
     return RankdOrder(trace, scores, lengths, order, Policy(follows)), looks

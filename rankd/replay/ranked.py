@@ -1,4 +1,4 @@
-"""The daemon's orders inside the simulation: the same queue, dial, calibration and guard, fed by what the engine does."""
+"""The daemon's orders in the simulation: the same queue, dial, calibration and guard, fed by what the engine does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Protocol
 
 import numpy as np
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import Columns, Policy, Rules, WaitingQueue, order_queue
+from rankd_client.ordering import Columns, History, Policy, Rules, WaitingQueue, order_queue
 
 from rankd.config import Order
 from rankd.dial import rules_of
 from rankd.replay.engine import Batch
+from rankd.replay.learner import learn_patience
 from rankd.replay.orders import NEVER
 from rankd.replay.trace import Floats, Trace
 from rankd.view import Load, Trust
@@ -56,15 +57,17 @@ class Lengths(Protocol):
 class Oracle:
     """True lengths, trusted, as scores."""
 
-    version = 0
-
-    def __init__(self, trace: Trace) -> None:
-        """Take the true lengths; how fast requests are served is learned, as ever."""
+    def __init__(self, trace: Trace, order: Order) -> None:
+        """Take the true lengths; how fast requests are served, and what patience is best, is learned as ever."""
+        self.version = 0
+        self._order = order
+        self._start: dict[int, float] = {}
         self._output: list[int] = trace.output.tolist()
         self._arrival: list[float] = trace.arrival.tolist()
         longest = max(self._output, default=1)
         same = Calibration((Knot(0.0, 0.0), Knot(longest, longest)), sum(self._output) / max(len(self._output), 1))
-        self._trust = Trust(ranks=True, worth_waiting=True, calibration=same, level=1.0, load=Load())
+        load = Load(history=History(order.tune_window))
+        self._trust = Trust(ranks=True, worth_waiting=True, calibration=same, level=1.0, load=load)
 
     @property
     def trust(self) -> Trust:
@@ -76,12 +79,17 @@ class Oracle:
 
     def started(self, request: int, now: float) -> None:
         """Learn how long it waited."""
+        self._start[request] = now
         self._trust.load.wait.add(now - self._arrival[request])
 
     def finished(self, request: int, now: float, batch: Batch) -> None:
         """Learn how fast requests are served."""
         del batch
-        self._trust.load.rate.add(self._output[request], now)
+        load, tokens = self._trust.load, self._output[request]
+        load.rate.add(tokens, now)
+        start = self._start.pop(request)
+        if learn_patience(load, self._order, self._arrival[request], start, now, float(tokens)):
+            self.version += 1
 
     def expected(self, scores: Floats) -> Floats:
         """The scores themselves."""

@@ -1,13 +1,12 @@
 """The simulated engine against queueing theory: one slot, Poisson arrivals, a token a second."""
 
-import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from rankd.replay.cost import capacity, offered_load, step_cost, work
+from rankd.replay.cost import step_cost
 from rankd.replay.engine import run
-from rankd.replay.metrics import spread
 from rankd.replay.orders import FixedKey, KeyOrder, ShortestRemaining
 from rankd.replay.trace import trace_of
 
@@ -32,8 +31,8 @@ def rate():
 
 def load_up_to(length):
     """Load of the requests that are at most so long, and of those that are shorter."""
-    most = rate() * float((LENGTHS * SHARES)[LENGTHS <= length].sum())
-    return most, most - rate() * float((LENGTHS * SHARES)[LENGTHS == length].sum())
+    most = rate() * float((LENGTHS * SHARES)[length >= LENGTHS].sum())
+    return most, most - rate() * float((LENGTHS * SHARES)[length == LENGTHS].sum())
 
 
 def fcfs_wait():
@@ -60,10 +59,10 @@ def srpt_response():
     responses = []
     for x in LENGTHS:
         most, shorter = load_up_to(x)
-        second = float((LENGTHS**2 * SHARES)[LENGTHS <= x].sum()) + x * x * float(SHARES[LENGTHS > x].sum())
+        second = float((LENGTHS**2 * SHARES)[x >= LENGTHS].sum()) + x * x * float(SHARES[x < LENGTHS].sum())
         waiting = rate() * second / (2 * (1 - shorter) * (1 - most))
         edges = [0, *[int(s) for s in LENGTHS if s <= x]]
-        residence = sum((b - a) / (1 - load_up_to(b)[1]) for a, b in zip(edges, edges[1:], strict=False))
+        residence = sum((b - a) / (1 - load_up_to(b)[1]) for a, b in pairwise(edges))
         responses.append(waiting + residence)
     return float(SHARES @ responses)
 
