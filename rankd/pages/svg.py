@@ -1,4 +1,4 @@
-"""Just enough of SVG for the pictures of a verdict: a frame with two scales, lines, areas and dots.
+"""Just enough of SVG for the pictures of a page: a frame with two scales, lines, areas and dots.
 
 Colours come from the page's style sheet by class, so that one drawing serves light and dark.
 """
