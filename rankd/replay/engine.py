@@ -3,6 +3,7 @@
 Each iteration gives every running request one token, as vLLM does it: what fits into the slots, the chunk of prompt
 tokens and the KV memory runs; a waiting request comes in at the start of an iteration; the iteration that ends a prompt
 also makes the first token; where memory is short the last in the order goes back to the queue and is read anew.
+An order that takes slots away swaps out what the request holds, and in again, at no cost: in favour of such orders.
 Between two events the batch does not change, so that any number of iterations is one multiplication.
 """
 
@@ -119,6 +120,7 @@ class Engine:
         self._since: dict[int, int] = {}
         self._ends: list[tuple[int, int]] = []
         self._prefilling: dict[int, int] = {}
+        self._swapped: set[int] = set()
         self._start, self._first, self._finish = [-1] * n, [-1] * n, [-1] * n
         self._preempted = [0] * n
         self._next = self._done = 0
@@ -193,22 +195,26 @@ class Engine:
             if self._start[request] < 0:
                 self._start[request] = self._now
             self._memory.hold(context)
-            self._prefilling[request] = context
-            budget -= context
+            unread = 0 if request in self._swapped else context
+            self._swapped.discard(request)
+            self._prefilling[request] = unread
+            budget -= unread
 
     def _swap(self, waiting: int, now: float) -> bool:
-        """Take a running request off for one that waits, where the order wants that."""
+        """Take a running request off for one that waits, where the order wants that; what it holds is swapped out."""
         if not self._order.preemptive or not (self._since or self._prefilling):
             return False
         victim = self._order.victim(now)
         if not self._order.beats(waiting, victim, now):
             return False
+        if victim in self._since:
+            self._swapped.add(victim)
         self._preempt(victim)
         self._memory.reserve()
         return True
 
     def _preempt(self, request: int) -> None:
-        """Back to the queue; its prompt and its tokens are read anew."""
+        """Back to the queue; its prompt and its tokens are read anew, unless they were swapped out."""
         held = self._prompt[request] + self.generated(request)
         self._tokens[request] = self.generated(request)
         if self._prefilling.pop(request, None) is not None:

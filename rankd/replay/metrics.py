@@ -66,14 +66,6 @@ class Figures:
     classes: tuple[Group, ...]
     lengths: tuple[Group, ...]
 
-    @property
-    def jain(self) -> float | None:
-        """Jain's index of the tenants' mean latency per token relative to FCFS... 1 is even; None with one tenant."""
-        if len(self.tenants) < 2:
-            return None
-        means = np.array([g.mean for g in self.tenants])
-        return float(means.sum() ** 2 / (len(means) * (means**2).sum()))
-
 
 def spread(values: Floats) -> Spread:
     """Mean, quantiles and maximum."""

@@ -121,7 +121,6 @@ class Boost(KeyOrder):
     requests go first until they turn out to be long, within what waiting there is: 1 / gamma is the mean response time
     of recent requests, learned. gamma to infinity is FCFS, to 0 it is least attained service first. The setting and
     the aim are those of arXiv 2606.18431 (soft boosting without predictions, preemptive); its code was not at hand.
-    A slot that is taken away costs reading prompt and tokens anew.
     """
 
     preemptive = True
@@ -178,8 +177,7 @@ class PaperOrder(KeyOrder):
 
     A request that was not scheduled for ``threshold`` iterations is promoted: it goes before all that are not, until it
     got ``quantum`` tokens, one per iteration in which it runs. The promoted are lowest score first among themselves.
-    A slot that is taken away costs reading prompt and tokens anew; reading does not count against the quantum, or a
-    prompt that takes more iterations than that would be read for ever.
+    Reading a prompt does not count against the quantum, or one that takes more iterations would be read for ever.
     """
 
     preemptive = True

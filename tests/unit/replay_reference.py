@@ -16,6 +16,7 @@ class Reference:
         self.got = [0] * len(trace)
         self.unread = {}  # running: tokens of the prompt still to be read; -1: it decodes
         self.held = {}  # running: tokens in the KV memory, or about to be
+        self.swapped = set()
         self.most = 0
         order.attach(self)
 
@@ -102,13 +103,17 @@ class Reference:
                 victim = order.victim(now / TICKS)
                 if not order.beats(request, victim, now / TICKS):
                     return
+                if self.unread[victim] < 0:
+                    self.swapped.add(victim)
                 self.preempt(victim, now)
                 continue
             order.pop(now / TICKS)
             if start[request] is None:
                 start[request] = now
-            self.held[request] = self.unread[request] = context
-            budget -= context
+            self.held[request] = context
+            self.unread[request] = 0 if request in self.swapped else context
+            self.swapped.discard(request)
+            budget -= self.unread[request]
 
 
 @st.composite
