@@ -148,7 +148,7 @@ class _LazyRanker:
         self._ranker = OfflineRanker(artifact, threads=self._arguments.threads)
         self.name = artifact.path.name
         measured = artifact.manifest.measured_tau is not None
-        self.prior = Ranker(prior=artifact.calibration, measured=measured)
+        self.prior = Ranker(prior=artifact.calibration(), measured=measured)
 
 
 def _say_read(read: TraceRead, console: Console) -> None:

@@ -100,8 +100,8 @@ def _arrival_flags(verb: argparse.ArgumentParser) -> None:
 def _engine_flags(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group(
         "engine",
-        "An iteration takes BASE + SEQUENCE x sequences that get a token + PROMPT x prompt tokens read. The defaults are "
-        "of the order of an 8B model on one data-centre GPU; fit them to yours.",
+        "An iteration takes BASE + SEQUENCE x sequences that get a token + PROMPT x prompt tokens that are read. The "
+        "defaults are of the order of an 8B model on one data-centre GPU; fit them to yours.",
     )
     group.add_argument("--slots", type=_whole(1, 10**5), default=64, metavar="N", help="sequences at once; default: 64")
     group.add_argument("--base-ms", type=_number(1e-6, 1e6), default=15.0, metavar="MS", help="default: 15")
@@ -121,9 +121,7 @@ def _engine_flags(verb: argparse.ArgumentParser) -> None:
         metavar="TOKENS",
         help="that the KV memory holds: where it is full, the last in the order is taken off; default: 0, no limit",
     )
-    group.add_argument(
-        "--block", type=_whole(1, 10**6), default=16, metavar="TOKENS", help="of the KV memory; default: 16"
-    )
+    group.add_argument("--block", type=_whole(1, 10**6), default=16, metavar="TOKENS", help="of KV; default: 16")
     group.add_argument(
         "--steps",
         action="store_true",

@@ -19,7 +19,7 @@ _TAIL = 1e-3
 def latency_picture(report: Report) -> str:
     """Share of the requests that are done within a time."""
     plot = Plot(
-        _seconds(report, [*_quantiles(report, "fcfs", 0.005, 1.0), *_quantiles(report, report.policy, 0.005, 1.0)]),
+        _seconds(report, [v for policy, _ in _lines(report) for v in _quantiles(report, policy, 0.005, 0.995)]),
         percent_scale(),
         "latency (log)",
         "share of the requests that are done",
@@ -27,7 +27,7 @@ def latency_picture(report: Report) -> str:
     )
     for policy, style in _lines(report):
         values = latency(report.replayed[policy])
-        shares = np.linspace(0.005, 1.0, _POINTS)
+        shares = np.linspace(0.005, 0.995, _POINTS)
         plot.line(list(zip(np.quantile(values, shares).tolist(), shares.tolist(), strict=True)), style)
     return plot.svg()
 
@@ -37,7 +37,7 @@ def tail_picture(report: Report) -> str:
     n = report.facts.requests
     least = max(_TAIL, 1.0 / n)
     plot = Plot(
-        _seconds(report, [*_quantiles(report, "fcfs", 0.5, 1.0), *_quantiles(report, report.policy, 0.5, 1.0)]),
+        _seconds(report, [v for policy, _ in _lines(report) for v in _quantiles(report, policy, 0.5, 1 - least)]),
         log_scale([least, 0.5], least=least, label=lambda v: f"{100 * v:g} %"),
         "latency (log)",
         "share of the requests that take longer (log)",

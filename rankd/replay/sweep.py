@@ -141,7 +141,7 @@ def load_sweep(
         ]
         means = [float(values.mean()) for values in found]
         tails = [float(np.quantile(values, 0.99)) for values in found]
-        points.append(LoadPoint(load, *means, tails[1] / tails[0]))
+        points.append(LoadPoint(load, means[0], means[1], means[2], tails[1] / tails[0]))
         if tell is not None:
             tell(number + 1, len(LOADS))
     return LoadSweep(policy, len(part), tuple(points), pays_from(points))

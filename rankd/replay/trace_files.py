@@ -90,7 +90,7 @@ def read_trace(
     Raises:
         ConfigError: a file that cannot be read or lacks a field, or no usable row, with file, line, field and remedy.
     """
-    out, columns = TraceRead(Trace(np.empty(0), *[np.empty(0, np.int64)] * 2)), _Columns()
+    out, columns = TraceRead(Trace(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))), _Columns()
     for path in paths:
         for where, found in _requests(path, most, UNITS[unit], model):
             out.read += 1

@@ -11,7 +11,9 @@ from rankd.replay.report import Report
 NOTHING_QUEUES = 0.02
 """Share of the mean latency that requests wait, under FCFS, below which nothing queues."""
 NO_GAIN = 0.01
-"""Share of the mean latency: a smaller saving is none."""
+"""Share of the mean latency: a smaller saving is none ..."""
+NO_GAIN_PER_TOKEN = 0.05
+"""... unless that per token falls by more than this share."""
 _TAIL = 1.15
 """p99 beyond this multiple of FCFS's is told as a price."""
 
@@ -36,7 +38,6 @@ def verdict(report: Report) -> Verdict:
     fcfs, own, oracle = report.of("fcfs"), report.of(report.policy), report.of("oracle")
     unit = Unit(report.steps)
     waits = fcfs.wait.mean / fcfs.latency.mean
-    most = 1 - oracle.latency.mean / fcfs.latency.mean
     saved = 1 - own.latency.mean / fcfs.latency.mean
     if waits < NOTHING_QUEUES:
         first = (
@@ -45,12 +46,15 @@ def verdict(report: Report) -> Verdict:
         )
         why = "Order matters only where there is a queue."
         return Verdict("nothing_queues", (first, why, *_when_it_pays(report)))
-    if most < NO_GAIN:
-        first = f"There is next to nothing to gain: with true lengths the mean latency would fall by {most:.1%} only."
+    if not _better(oracle, fcfs):
+        most = 1 - oracle.latency.mean / fcfs.latency.mean
+        first = (
+            f"There is next to nothing to gain: with true lengths the mean latency would change by {-most:.1%} only."
+        )
         return Verdict("nothing_to_gain", (first, _wait_sentence(waits, fcfs, unit), *_when_it_pays(report)))
     before, after = unit(fcfs.latency.mean), unit(own.latency.mean)
     best = f"With perfectly predicted lengths, shortest first, it would be {unit(oracle.latency.mean)}."
-    if saved > NO_GAIN:
+    if saved >= -NO_GAIN and _better(own, fcfs):
         first = (
             f"Ranking ({report.policy}) brings the mean latency from {before} down to {after}, {saved:.0%} less, and "
             f"per token from {unit(fcfs.per_token.mean)} to {unit(own.per_token.mean)}."
@@ -63,6 +67,13 @@ def verdict(report: Report) -> Verdict:
         f"Ranking ({report.policy}) changes next to nothing: the mean latency is {after}, in arrival order {before}."
     )
     return Verdict("no_gain", (first, _ranker_sentence(report, own), best))
+
+
+def _better(own: Figures, fcfs: Figures) -> bool:
+    return (
+        own.latency.mean < (1 - NO_GAIN) * fcfs.latency.mean
+        or own.per_token.mean < (1 - NO_GAIN_PER_TOKEN) * fcfs.per_token.mean
+    )
 
 
 @dataclass(frozen=True, slots=True)
