@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _pilot(verbs)
     _train(verbs)
     _evaluate(verbs)
+    _replay(verbs)
     return parser
 
 
@@ -188,6 +189,25 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from rankd.cli.evaluate import evaluate
 
     return evaluate(arguments)
+
+
+def _replay(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.replay_flags import add_flags
+
+    verb = verbs.add_parser(
+        "replay",
+        help="what ranking would have made of your traffic",
+        description="Replay a trace of arrivals and lengths through a simulated engine under every policy: what "
+        "ranking would have gained, for whom, at which load, and with which ranker.",
+    )
+    add_flags(verb)
+    verb.set_defaults(run=_run_replay)
+
+
+def _run_replay(arguments: argparse.Namespace) -> int:
+    from rankd.cli.replay import replay
+
+    return replay(arguments)
 
 
 def _promote(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

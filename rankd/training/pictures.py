@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from rankd.pages.svg import Plot, percent_scale, token_scale
 from rankd.quality.report import Bounded
 from rankd.training.curves import Band, CalibrationQuality, GainCurve
 from rankd.training.figures import Figures
-from rankd.training.svg import Plot, percent_scale, token_scale
 
 MOST_LINES = 40
 """Lines of a dot plot; the JSON has them all."""

@@ -1,4 +1,4 @@
-"""Just enough of SVG for the pictures of a verdict: a frame with two scales, lines, areas and dots.
+"""Just enough of SVG for the pictures of a page: a frame with two scales, lines, areas and dots.
 
 Colours come from the page's style sheet by class, so that one drawing serves light and dark.
 """
@@ -43,7 +43,12 @@ def percent_scale() -> Scale:
 
 def token_scale(values: Sequence[float]) -> Scale:
     """A logarithmic scale around values of at least one token."""
-    low, high = max(1.0, min(values)), max(1.0, *values)
+    return log_scale([max(1.0, v) for v in values], least=1.0)
+
+
+def log_scale(values: Sequence[float], *, least: float, label: Callable[[float], str] | None = None) -> Scale:
+    """A logarithmic scale around values above 0; those below ``least`` count as that."""
+    low, high = max(least, min(values)), max(least, *values)
     low, high = low / 1.15, max(high, low * 2) * 1.15
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
@@ -51,7 +56,15 @@ def token_scale(values: Sequence[float]) -> Scale:
         ticks = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
         if len(ticks) <= _MOST_TICKS:
             break
-    return Scale(low, high, log=True, ticks=tuple(ticks), label=lambda v: f"{v:,.0f}")
+    return Scale(low, high, log=True, ticks=tuple(ticks), label=label or (lambda v: f"{v:,.0f}"))
+
+
+def linear_scale(low: float, high: float, label: Callable[[float], str]) -> Scale:
+    """A linear scale with round ticks."""
+    step = 10.0 ** math.floor(math.log10(max(high - low, 1e-9)))
+    step = next(s * step for s in (0.1, 0.2, 0.5, 1.0, 2.0) if (high - low) / (s * step) <= _MOST_TICKS)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return Scale(low, high, log=False, ticks=tuple(step * k for k in range(first, last + 1)), label=label)
 
 
 @dataclass(slots=True)
