@@ -144,7 +144,9 @@ def fit_monotone(
     weights = counts if prior is None else counts + prior_weight / len(bins)
     if prior is not None:
         centres, rows, weights = _with_outer(centres, rows, weights, prior, prior_weight / len(bins))
-    fitted = np.column_stack([centred(centres, pool_adjacent_violators(rows[:, c], weights)) for c in range(3)])
+    fitted = np.column_stack(
+        [centred(centres, pool_adjacent_violators(rows[:, c], weights), weights) for c in range(3)]
+    )
     points = tuple(
         Knot(float(s), float(e), float(p50), float(max(p50, p90)))
         for s, (e, p50, p90) in zip(centres, fitted, strict=True)
@@ -196,7 +198,7 @@ def pool_adjacent_violators(values: FloatArray, weights: FloatArray) -> FloatArr
     return result
 
 
-def centred(scores: FloatArray, values: FloatArray) -> FloatArray:
+def centred(scores: FloatArray, values: FloatArray, weights: FloatArray | None = None) -> FloatArray:
     """Centred isotonic regression (Oron and Flournoy 2017): let flat stretches rise, so that no two scores are tied.
 
     A pooled block holds at its middle; between middles the map is linear. Towards either end it goes on with the slope
@@ -206,13 +208,16 @@ def centred(scores: FloatArray, values: FloatArray) -> FloatArray:
     Args:
         scores: strictly increasing, [n].
         values: at least 0, never decreasing, [n].
+        weights: what each counts for in the middle of its block, above 0, [n]; default: all the same.
     """
+    weights = np.ones(len(values)) if weights is None else weights
     starts = np.flatnonzero(np.concatenate(([True], np.diff(values) > 0)))
     if len(starts) in (1, len(values)):
         return values
     ends = np.append(starts[1:], len(values))
-    # Halves first: scores may be as large as floats get.
-    middles = np.array([(scores[a:b] / (b - a)).sum() for a, b in zip(starts, ends, strict=True)])
+    # Shares first: scores may be as large as floats get.
+    shares = [(slice(a, b), weights[a:b] / weights[a:b].sum()) for a, b in zip(starts, ends, strict=True)]
+    middles = np.array([(scores[block] * share).sum() for block, share in shares])
     middles = np.maximum.accumulate(np.clip(middles, scores[starts], scores[ends - 1]))
     logs = np.log(np.maximum(values[starts], 1e-9))
     result = np.interp(scores, middles, values[starts])
