@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from rankd.replay import engine
 from rankd.replay.cost import step_cost
 from rankd.replay.orders import FixedKey, KeyOrder
