@@ -30,8 +30,8 @@ def report(rows: Rows, requests: int, slots: int) -> str:
     taus = sorted({r["tau"] for r in rows if r["tau"] is not None})
     parts = [
         (
-            f"{len(traces)} traces, first {requests:,} requests of each, {slots} slots, a token a step; all figures are "
-            "relative to arrival order's (gain: to that of shortest-first with true lengths)."
+            f"{len(traces)} traces, first {requests:,} requests of each, {slots} slots, a token a step; all figures "
+            "are relative to arrival order's (gain: to that of shortest-first with true lengths)."
         ),
         "### Policies at load .95 and tau .55, median (worst) over the traces",
         policies(find, traces, 0.95, 0.55),
