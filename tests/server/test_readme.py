@@ -56,6 +56,36 @@ def test_shell_examples_run(bundled, tmp_path):
     assert '"request_id": "2"' in lines[-1], "the essay is expected to be the longest"
 
 
+def shell(block, folder, **environment):
+    """Run commands of the README."""
+    return subprocess.run(
+        ["bash", "-euc", block.replace(".venv/bin/rankd", f"{sys.executable} -m rankd")],
+        capture_output=True, text=True, timeout=200, cwd=folder, check=False, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_what_it_would_gain(tmp_path):
+    """A trace becomes a page that says in words what there is to gain, also where nothing queues."""
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd replay" in b]
+    for gap, words in ((0.12, "brings the mean latency"), (60.0, "nothing to gain")):
+        rows = [f"{n * gap:.3f},{20 + n % 50},{1 + (n * 37) % 400}" for n in range(600)]
+        (tmp_path / "trace.csv").write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows), encoding="utf-8")
+        done = shell(block.replace("--trace", "--slots 4 --no-sweeps --trace"), tmp_path)
+        assert done.returncode == 0, done.stderr
+        page = (tmp_path / "replay.html").read_text(encoding="utf-8")
+        assert "<svg" in page
+        assert words in (done.stdout + page).lower(), words
+
+
+def test_a_pilot_is_started_shown_and_stopped(bundled, tmp_path):
+    """The three commands, on a daemon with an admin listener."""
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd pilot" in b]
+    done = shell(block, tmp_path, RANKD_ADMIN_TARGET=bundled.admin_target)
+    assert done.returncode == 0, done.stderr
+    assert "fcfs" in done.stdout
+    assert "boost" in done.stdout
+
+
 def test_a_ranker_of_ones_own(tmp_path):
     """A log becomes a ranker, and a verdict on rows it has not seen, by the two commands of the README."""
     (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd train" in b]
