@@ -164,7 +164,7 @@ def test_parts_are_merged_by_key(connect, serve):
     assert len(handler.calls) > 1
     assert max(len(request) for _, request, _ in handler.calls) < 4 * 2**20
     assert [int(r.request_id) * 7 % 40 for r in queue] == list(range(40))
-    assert (queue.policy, queue.reason, queue.failed) == (Policy.BOOST, "", False)
+    assert (queue.policy, queue.reason, queue.failed) == (Policy.DUE, "", False)
 
 
 def test_one_part_that_fails_fails_all(connect, serve):

@@ -93,9 +93,9 @@ def test_a_step_that_the_daemon_refuses_says_so(connect_stream, daemon):
         (Item("a", request_id=5), r"items\[1\]\.request_id: must be a string or None, not int"),
         (Item("a", request_id=b"x"), r"items\[1\]\.request_id: must be a string or None, not bytes"),
         (Item("a", request_id=["x"]), r"items\[1\]\.request_id: must be a string or None, not list"),
-        (Item("a", arrival="now"), r"items\[1\]: arrival must be a number"),
-        (Item("a", max_tokens="8"), r"items\[1\]: arrival must be a number, max_tokens and generated_tokens whole"),
-        (Item("a", generated_tokens=1.5), r"items\[1\]: arrival must be a number"),
+        (Item("a", arrival="now"), r"items\[1\]: arrival and deadline must be numbers"),
+        (Item("a", max_tokens="8"), r"items\[1\]: arrival and deadline must be numbers; max_tokens, generated_tokens"),
+        (Item("a", generated_tokens=1.5), r"items\[1\]: arrival and deadline must be numbers"),
     ],
 )
 def test_fields_of_another_type_are_named(connect, item, words):

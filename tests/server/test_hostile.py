@@ -38,10 +38,16 @@ an_item = st.fixed_dictionaries(
     {"request_id": weird_id},
     optional={
         "prompt": weird_text, "prediction": prediction, "arrival_time": stamp, "max_token_count": count,
-        "generated_token_count": count,
+        "generated_token_count": count, "prompt_token_count": count, "deadline": stamp, "overtaken_count": count,
+        "priority_class": st.sampled_from([0, 1, -1, 2**31 - 1, -(2**31)]), "tenant": weird_text,
+        "running": st.booleans(),
     },
 )  # fmt: skip
-enum = st.sampled_from([0, 1, 2, 3, 4, 99, -1, 2**31 - 1])
+enum = st.sampled_from([0, 1, 2, 3, 4, 5, 99, -1, 2**31 - 1])
+a_tenant = st.fixed_dictionaries(
+    {"tenant": weird_text},
+    optional={"served_token_count": st.floats(width=64), "weight": st.floats(width=64)},
+)
 rank_message = st.fixed_dictionaries(
     {"items": st.lists(an_item, max_size=6)},
     optional={
@@ -49,6 +55,7 @@ rank_message = st.fixed_dictionaries(
         "now": stamp,
         "policy": enum,
         "ranker_version": st.sampled_from(["", "tiny@1.0.0", "x"]),
+        "tenants": st.lists(a_tenant, max_size=3),
     },
 ).map(lambda f: rank_pb2.RankRequest(**f))
 completion_message = st.fixed_dictionaries(
@@ -107,7 +114,7 @@ def test_hostile_queues(target, message):
         answer = rank_pb2.RankResponse.FromString(data)
         assert sorted(i.request_id for i in answer.items) == sorted(i.request_id for i in message.items)
         assert sorted(i.index for i in answer.items) == list(range(len(message.items)))
-        assert answer.policy in (1, 2, 3)
+        assert answer.policy in (1, 2, 3, 4, 5)
         assert all(math.isfinite(i.prediction.score) for i in answer.items)
         for item in answer.items:
             assert item.HasField("prediction") != bool(item.reason)
