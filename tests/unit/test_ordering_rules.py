@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from queues import NAN, columns, length_of, rows, rules, serve
 from rankd_client.ordering import Columns, Dial, Policy, Rules, ServiceRate, WaitingQueue, order_queue, trust_of
-from rankd_client.ordering.queue import overtakes
+from rankd_client.ordering.queue import PLACES, overtakes
 
 SERVED = {"a": 30.0}
 
@@ -78,6 +78,20 @@ def test_nobody_is_overtaken_more_often_than_the_cap(some, rules, cap):
         arrival = by_id[name]["arrival"]
         more = sum(by_id[before]["arrival"] > arrival for before in order[:place])
         assert by_id[name]["overtaken"] + more <= max(cap, by_id[name]["overtaken"])
+
+
+def test_a_cap_that_binds_is_exact_where_an_engine_looks_and_costs_a_bounded_time():
+    """In the first 256 places of 2,000; and the time does not grow with the places beyond."""
+    n, cap = 2000, 3
+    rng = np.random.default_rng(0)
+    arrival, expected = np.sort(rng.uniform(0, 100, n)), rng.lognormal(4, 1, n)
+    queue = Columns([f"{i:04d}" for i in range(n)], arrival, expected, expected)
+    order = order_queue(queue, Rules(Policy.SCORE, overtake_cap=cap)).order
+    assert sorted(order.tolist()) == list(range(n))
+    for place, row in enumerate(order[:PLACES]):
+        assert (arrival[order[:place]] > arrival[row]).sum() <= cap
+    left = order[PLACES:]
+    assert (np.diff(np.floor(1000 * expected[left])) >= 0).all()
 
 
 @given(rows(known=True), rules(), st.floats(0.5, 4))

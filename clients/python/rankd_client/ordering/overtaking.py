@@ -22,13 +22,14 @@ def one_by_one(
     arrival: FloatArray,
     overtaken: IntArray,
     cap: int,
+    places: int,
 ) -> NDArray[np.intp]:
     """Serve rows one after the other: who may not be overtaken any more holds back all that arrived later.
 
-    Takes O(n^2) simple steps, 0.7 s for 10,000 requests: only for a cap that binds.
+    Each place takes a pass over all rows, some 70 us for 10,000: only for a cap that binds, and for so many places.
 
     Args:
-        rows: whom to serve.
+        rows: whom to serve, in the order that they have without the cap.
         above: by request, what counts before the tenants' shares.
         shares: the tenants' counters; None where there is but one tenant.
         below: by request, what counts after them.
@@ -36,9 +37,10 @@ def one_by_one(
         arrival: by request.
         overtaken: by request, how often so far.
         cap: how often at most.
+        places: how many to serve by the cap; the rest follow as they came.
     """
     times, counts = arrival[rows], overtaken[rows].copy()
-    out = np.empty(len(rows), dtype=np.intp)
+    out = np.empty(min(places, len(rows)), dtype=np.intp)
     for place in range(len(out)):
         blocked = counts >= cap
         some = np.flatnonzero(times <= times[blocked].min()) if blocked.any() else np.arange(len(rows))
@@ -54,7 +56,7 @@ def one_by_one(
             shares.charge(int(rows[at]))
         counts += times < times[at]
         rows, times, counts = np.delete(rows, at), np.delete(times, at), np.delete(counts, at)
-    return out
+    return np.concatenate((out, rows))
 
 
 def lowest(values: Level, rows: NDArray[np.intp] | None) -> NDArray[np.intp]:

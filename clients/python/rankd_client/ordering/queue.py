@@ -25,6 +25,9 @@ from rankd_client.ordering.tenants import Shares, costs_of, virtual_starts
 
 BoolArray = NDArray[np.bool_]
 _NOBODY: Mapping[str, float] = {}
+PLACES = 256
+"""Of an order in which an overtake cap that binds is exact: more than an engine starts before it asks again. Further
+places would cost a pass over the queue each, and hold up a daemon's other callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def order_queue(
 
     1. running requests, unless ``rules.running_first`` is off;
     2. who waited for longer than ``rules.wait_cap``, the oldest first, whatever else holds of them;
-    3. who was overtaken ``rules.overtake_cap`` times goes before everybody who arrived later;
+    3. who was overtaken ``rules.overtake_cap`` times goes before everybody who arrived later, in the first 256 places;
     4. the lower class, where classes are strict;
     5. the tenant that was served least for its weight, counting what goes before in this order;
     6. who can still be done by the deadline, except under FCFS;
@@ -171,7 +174,7 @@ def _without_more_overtaking(
             shares.charge(row)
     above = [] if stages.classes is None else [stages.classes]
     below = [key, arrival] if stages.late is None else [stages.late, key, arrival]
-    tail = one_by_one(rest, above, shares, below, queue.request_ids, arrival, before, rules.overtake_cap)
+    tail = one_by_one(rest, above, shares, below, queue.request_ids, arrival, before, rules.overtake_cap, PLACES)
     return np.concatenate((order[:ahead], tail))
 
 
