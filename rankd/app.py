@@ -159,6 +159,8 @@ class App:
         observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
         observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
         observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.order.trust", self._trusts)
+        observe("rankd.order.patience", self._patiences)
         observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
         observe("rankd.quality.tau", lambda: self._bounds("tau"))
         observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
@@ -184,6 +186,15 @@ class App:
         for view in self._views():
             if view.estimate is not None and view.estimate.decided_pair_share is not None:
                 yield view.estimate.decided_pair_share, _labels(view)
+
+    def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            yield self.monitor.trust(view.model, view.ranker_version).level, _labels(view)
+
+    def _patiences(self) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            if view.load.patience is not None:
+                yield view.load.patience, _labels(view)
 
     def _snapshot(self) -> dict[str, Any]:
         """The state for probes and the page."""

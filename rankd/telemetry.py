@@ -117,6 +117,18 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "1 for the ranker in service, by version and provider.",
         "ranker_version, provider",
     ),
+    "rankd.order.trust": (
+        "gauge",
+        "1",
+        "How far a ranker is followed, 0 (arrival order) to 1.",
+        "model, ranker_version",
+    ),
+    "rankd.order.patience": (
+        "gauge",
+        "s",
+        "Patience per expected token that tuning found, before trust; absent until it found one.",
+        "model, ranker_version",
+    ),
     "rankd.guard.mode": (
         "gauge",
         "1",

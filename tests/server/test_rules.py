@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import re
 import time
+import urllib.request
 
 import grpc
 import numpy as np
@@ -229,6 +231,12 @@ def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_unt
         policy = policy_of(channel)
         answer = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=5)
     tuned = policy.dial.tuned_patience_per_token.ToMicroseconds() * 1e-6
+    metrics = urllib.request.urlopen(f"{daemon.http}/metrics", timeout=5).read().decode()
+    shown = re.search(r'rankd_order_patience_seconds\{.*model="llm".*\} (\S+)', metrics)
+    assert float(shown[1]) == pytest.approx(tuned, abs=1e-6)
+    trust = re.search(r'rankd_order_trust[a-z_]*\{.*model="llm".*\} (\S+)', metrics)
+    assert trust is not None, re.findall("rankd_order.*", metrics)
+    assert float(trust[1]) == 1.0
     # Each tuning counts for half; all three saw parts of the same traffic.
     assert tuned == pytest.approx(found, rel=0.6)
     assert policy.patience_per_token == policy.dial.tuned_patience_per_token == answer.patience_per_token
