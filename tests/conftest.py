@@ -15,10 +15,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "unit"))
 
+from hypothesis import settings
 from make_artifact import make_artifact
 
 from rankd.app import App
 from rankd.config import load_settings
+
+# A machine may be slow; what takes how long is measured elsewhere.
+settings.register_profile("rankd", deadline=None)
+settings.load_profile("rankd")
 
 for name in [n for n in os.environ if n.startswith(("RANKD_", "OTEL_"))]:
     del os.environ[name]

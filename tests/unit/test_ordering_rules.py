@@ -22,14 +22,14 @@ def order_of(some, rules, now=15.0, **more):
     return [queue.request_ids[i] for i in order_queue(queue, rules, now=now, served=SERVED).order]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(rows(), rules())
 def test_the_order_is_its_definition(some, rules):
     """Sorting by columns gives what serving one request at a time by the written rules gives."""
     assert order_of(some, rules) == serve(some, rules, 15.0, SERVED)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(rows(known=True), rules(), st.data())
 def test_serving_one_by_one_is_the_same_order(some, rules, data):
     """WaitingQueue pops what order_queue lists, whatever joined, left or changed before."""
