@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import os
 import random
 from pathlib import Path
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "lengths" / "alpaca20k-seqsched__vicuna-7b.jsonl.gz"
+_FOLDER = Path(os.environ.get("DATA") or Path(__file__).parents[4] / "shared" / "data" / "lengths")
+DATA = _FOLDER / "alpaca20k-seqsched__vicuna-7b.jsonl.gz"
+"""Prompts that the bundled rankers were not trained on, with the lengths of two samples of their answers."""
 _SHORT = ["What is the capital of {}?", "Is {} a fruit? Answer yes or no.", "Translate '{}' into French.",
           "Give one synonym of '{}'.", "How many letters has the word {}?"]  # fmt: skip
 _LONG = ["Write a detailed essay on the history of {}.", "Write a long story in which {} plays a part.",
@@ -26,18 +29,14 @@ def made_up(count, seed):
     return rows
 
 
-def workload(count, seed, *, longest=900):
-    """Rows that no bundled ranker saw where there is real data, else made-up ones; and which of both."""
+def workload(count, seed):
+    """Rows of prompt, output tokens and, where known, those of another sample; and where they are from."""
     if not DATA.exists():
         return made_up(count, seed), "made up"
     with gzip.open(DATA, "rt") as lines:
         rows = [json.loads(line) for line in lines]
-    random_ = random.Random(seed)
-    held_out = [r for r in rows if _output(r) and len(r["prompt"]) < 2000 and r.get("split", "test") == "test"]
+    chosen = random.Random(seed).sample([r for r in rows if r["output_tokens"] and len(r["prompt"]) < 2000], count)
     return [
-        {"prompt": r["prompt"], "output_tokens": min(_output(r), longest)} for r in random_.sample(held_out, count)
-    ], DATA.name
-
-
-def _output(row):
-    return row.get("output_token_count") or row.get("output_tokens") or 0
+        {"prompt": r["prompt"], "output_tokens": r["output_tokens"], "other_sample": (r.get("samples") or {}).get("t0.7")}
+        for r in chosen
+    ], DATA.name.removesuffix(".jsonl.gz")
