@@ -85,17 +85,16 @@ def _client_priority(text: str) -> str:
 
 
 def _tls(environment: Mapping[str, str]) -> TlsConfig | None:
-    """TLS where one of its files is named, or ``RANKD_TLS`` is 1 for the system's roots alone."""
+    """TLS where one of its files is named; ``RANKD_TLS_ROOTS=system`` trusts the system's roots."""
     names = ("RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY")
-    files = [_read(environment, name, _content, None) for name in names]
-    if environment.get("RANKD_TLS", "") not in {"", "0", "1"}:
-        raise ValueError("RANKD_TLS: must be 0 or 1")
-    if environment.get("RANKD_TLS") == "1" or any(content is not None for content in files):
-        return TlsConfig(*files)
-    return None
+    if not any(environment.get(name, "").strip() for name in names):
+        return None
+    return TlsConfig(*(_read(environment, name, _content, None) for name in names))
 
 
 def _content(path: str) -> bytes | None:
+    if path == "system":
+        return None
     try:
         return Path(path).read_bytes()
     except OSError as error:

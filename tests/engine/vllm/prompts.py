@@ -14,7 +14,7 @@ _SHORT = ["What is the capital of {}?", "Is {} a fruit? Answer yes or no.", "Tra
 _LONG = ["Write a detailed essay on the history of {}.", "Write a long story in which {} plays a part.",
          "Explain step by step, with examples, how {} works.", "Draft a full business plan for {}."]  # fmt: skip
 _THINGS = ["Portugal", "the steam engine", "a lemon", "bridges", "the moon", "glass", "a lighthouse", "rice", "clocks",
-           "volcanoes", "a bakery", "chess", "salt", "the printing press", "bees", "a violin", "maps", "rivers"]  # fmt: skip
+           "volcanoes", "a bakery", "chess", "salt", "the printing press", "bees", "maps", "rivers"]  # fmt: skip
 
 
 def made_up(count, seed):
@@ -37,6 +37,10 @@ def workload(count, seed):
         rows = [json.loads(line) for line in lines]
     chosen = random.Random(seed).sample([r for r in rows if r["output_tokens"] and len(r["prompt"]) < 2000], count)
     return [
-        {"prompt": r["prompt"], "output_tokens": r["output_tokens"], "other_sample": (r.get("samples") or {}).get("t0.7")}
+        {
+            "prompt": r["prompt"],
+            "output_tokens": r["output_tokens"],
+            "other_sample": (r.get("samples") or {}).get("t0.7"),
+        }
         for r in chosen
     ], DATA.name.removesuffix(".jsonl.gz")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 from vllm.v1.core.sched.scheduler import Scheduler
 
@@ -10,6 +11,6 @@ class SeenScheduler(Scheduler):
     """vLLM's own, and a line per request in the file that ``SEEN`` names."""
 
     def add_request(self, request):
-        with open(os.environ["SEEN"], "a") as file:
+        with Path(os.environ["SEEN"]).open("a") as file:
             print(json.dumps({"id": request.request_id, "priority": request.priority}), file=file)
         super().add_request(request)
