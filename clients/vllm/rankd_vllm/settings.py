@@ -15,6 +15,8 @@ from rankd_client import TlsConfig
 # A child of vLLM's logger: it has the handlers, others are mute in a vLLM server.
 logger = logging.getLogger("vllm.rankd")
 
+_said: set[tuple[str, str]] = set()
+
 CLIENT_PRIORITIES = ("keep", "ignore")
 _T = TypeVar("_T")
 
@@ -99,3 +101,11 @@ def _content(path: str) -> bytes | None:
         return Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
+def say_once(what: str, error: Exception) -> None:
+    """Warn of a failure, once for each kind: what fails at every iteration must not flood the log."""
+    kind = (what, type(error).__name__)
+    if kind not in _said:
+        _said.add(kind)
+        logger.warning("rankd: %s (%s)", *kind)

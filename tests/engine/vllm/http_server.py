@@ -1,0 +1,188 @@
+"""rankd-vllm over HTTP, a real daemon behind a real vLLM server. Runs in vLLM's own environment: `make engines`.
+
+usage: python http_server.py OUT.json [PROMPTS]
+
+Every check that fails ends the run. Seconds depend on the machine; that requests finish, and what they hold, does not.
+"""
+
+import asyncio
+import json
+import re
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+from measures import summary, tau_b
+from prompts import workload
+from rankd_client import RankClient
+from serving import Daemon, Server, running
+from tiny_model import make_model
+
+WAIT = "1"
+"""Seconds that a request may be held up by asking here: a burst is scored on one core that the engine wants too."""
+
+
+def say(*words):
+    """Progress, on the terminal."""
+    print(f"[{time.strftime('%H:%M:%S')}]", *words, file=sys.stderr, flush=True)
+
+
+async def burst(url, rows, header=None, *, meanwhile=None):
+    """Send all at once; gives seconds until each was answered. All of each answer's tokens must come."""
+    async with httpx.AsyncClient(base_url=url, timeout=600, limits=httpx.Limits(max_connections=None)) as client:
+
+        async def one(row):
+            start = time.monotonic()
+            answer = await client.post(
+                "/v1/completions",
+                json={
+                    "model": "tiny",
+                    "prompt": row["prompt"],
+                    "max_tokens": row["output_tokens"],
+                    "ignore_eos": True,
+                    "temperature": 0,
+                },
+                headers={"X-Vllm-Priority": str(header(row))} if header else {},
+            )
+            answer.raise_for_status()
+            assert answer.json()["usage"]["completion_tokens"] == row["output_tokens"], "a token is missing"
+            return time.monotonic() - start
+
+        tasks = [asyncio.create_task(one(row)) for row in rows]
+        if meanwhile is not None:
+            await asyncio.sleep(1.5)
+            await asyncio.to_thread(meanwhile)
+        return await asyncio.gather(*tasks)
+
+
+def orders(server, rows):
+    """Latencies by order, all on one server; a priority of the client is kept, so that it can set the others."""
+    out = {}
+    lengths = [row["output_tokens"] for row in rows]
+    by_order = {
+        "fcfs": lambda _: 0,
+        "ranked": None,
+        "oracle": lambda row: row["output_tokens"],
+        "reversed": lambda row: -row["output_tokens"],
+    }
+    for name, header in by_order.items():
+        out[name] = summary(asyncio.run(burst(server.url, rows, header)), lengths)
+        say(name, out[name])
+    return out
+
+
+def seen(path):
+    """Priorities by request id, as the engine saw them."""
+    return {row["id"]: row["priority"] for row in map(json.loads, Path(path).read_text().splitlines())}
+
+
+STREAMS = [
+    ("/v1/completions", {"prompt": "What is the capital of Portugal?", "max_tokens": 20}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Write a long story."}], "max_tokens": 20}),
+    ("/v1/responses", {"input": "Write a long story.", "max_output_tokens": 20, "request_id": "resp_same"}),
+]
+_VARYING = re.compile(rb'"(created|created_at|completed_at)":[0-9.]+|(msg|rs)_[0-9a-f]+|chatcmpl-tool-[0-9a-f]+')
+"""Times, and ids that vLLM draws anew for the same request."""
+
+
+def streams(url):
+    """Streamed and whole answers of each endpoint, byte by byte but for times and ids that are drawn."""
+    out = []
+    with httpx.Client(base_url=url, timeout=120) as client:
+        for path, body in STREAMS:
+            for stream in (True, False):
+                data = {"model": "tiny", "temperature": 0, "stream": stream} | body
+                answer = client.post(path, json=data, headers={"X-Request-Id": "same"})
+                answer.raise_for_status()
+                kept = sorted((k, v) for k, v in answer.headers.items() if k != "date")
+                out.append((kept, _VARYING.sub(b"", answer.content)))
+    return out
+
+
+def reported(daemon, rows):
+    """What the daemon learned of a run, beside the tau of the run's own records."""
+    with RankClient(daemon.target, timeout=30) as client:
+        scores = {r.index: r.score for r in client.rank([row["prompt"] for row in rows])}
+        end = time.monotonic() + 15
+        while client.quality().qualities[0].completions < len(rows) and time.monotonic() < end:
+            time.sleep(0.2)
+        quality = client.quality().qualities[0]
+        policy = client.quality().policies[0]
+    offline = tau_b([scores[i] for i in range(len(rows))], [row["output_tokens"] for row in rows])
+    return {"completions": quality.completions, "tau": quality.finished_tau.value, "tau_offline": offline,
+            "mean_wait_s": policy.mean_wait, "tokens_per_s": policy.tokens_per_second}  # fmt: skip
+
+
+def until_ranked(server, daemon_is_back):
+    """Seconds from when a daemon is back until a request is ranked again."""
+    before = server.counted("rankd_engine_requests", "ranked")
+    while server.counted("rankd_engine_requests", "ranked") == before:
+        assert time.monotonic() - daemon_is_back < 10, "not ranked again within 10 s"
+        asyncio.run(burst(server.url, [{"prompt": "What is rice?", "output_tokens": 1}]))
+        time.sleep(0.1)
+    return time.monotonic() - daemon_is_back
+
+
+def faults(server, daemon, rows):
+    """The daemon frozen, then killed, in the middle of a burst: everything finishes, and the benefit returns."""
+    out = {}
+    asyncio.run(burst(server.url, rows, meanwhile=lambda: daemon.send(signal.SIGSTOP)))
+    asyncio.run(burst(server.url, rows[:20]))
+    daemon.send(signal.SIGCONT)
+    out["frozen_back_s"] = until_ranked(server, time.monotonic())
+    asyncio.run(burst(server.url, rows, meanwhile=daemon.kill))
+    asyncio.run(burst(server.url, rows[:20]))
+    out["in_arrival_order"] = server.counted("rankd_engine_requests", "circuit_open")
+    assert out["in_arrival_order"] > 0
+    with running(Daemon(port=int(daemon.target.rpartition(":")[2]))):
+        out["killed_back_s"] = until_ranked(server, time.monotonic())
+    say("faults", out)
+    return out
+
+
+def warned(model):
+    """A server with the fcfs policy says once that priorities have no effect."""
+    with running(Server(model, "--middleware", "rankd_vllm.RankMiddleware", policy="fcfs")) as server:
+        asyncio.run(burst(server.url, [{"prompt": "What is rice?", "output_tokens": 1}] * 3))
+        text = "".join(server.lines)
+    assert text.count("--scheduling-policy priority") == 1, "the warning must come exactly once"
+
+
+def main(target, count="120"):
+    """All of it."""
+    rows, source = workload(int(count), seed=5)
+    out = {"prompts": len(rows), "source": source, "slots": 8}
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_model(Path(folder) / "model", hidden=256, layers=4)
+        say("a server without rankd")
+        with running(Server(model)) as server:
+            untouched = streams(server.url)
+            out["untouched"] = summary(asyncio.run(burst(server.url, rows)), [r["output_tokens"] for r in rows])
+            say("untouched", out["untouched"])
+        say("a server with rankd")
+        file = Path(folder) / "seen.jsonl"
+        ours = ("--middleware", "rankd_vllm.RankMiddleware", "--scheduler-cls", "seen.SeenScheduler")
+        with running(Daemon()) as daemon:
+            environment = {"RANKD_TARGET": daemon.target, "RANKD_TIMEOUT": WAIT, "SEEN": str(file)}
+            with running(Server(model, *ours, **environment)) as server:
+                assert streams(server.url) == untouched, "the middleware changed an answer"
+                out["orders"] = orders(server, rows)
+                keys = list(seen(file).values())
+                ranked = [k for k in keys if k > 1e12]
+                assert len(ranked) == len(rows) + 2 * len(STREAMS), "a request came without its priority"
+                out["ranked"] = server.counted("rankd_engine_requests", "ranked")
+                out["reports"] = reported(daemon, rows)
+                say("reports", out["reports"])
+                out["faults"] = faults(server, daemon, rows[:60])
+        say("a server with the fcfs policy")
+        warned(model)
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    Path(target).write_text(json.dumps(out, indent=1))
+    print(json.dumps(out, indent=1))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
