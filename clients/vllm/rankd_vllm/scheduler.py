@@ -32,18 +32,21 @@ _SHORT_OF_MEMORY = 0.75
 
 
 class RankScheduler(Scheduler):
-    """For ``--scheduler-cls rankd_vllm.RankScheduler``; where vLLM schedules asynchronously, it has it stop that."""
+    """For ``--scheduler-cls rankd_vllm.RankScheduler``, with ``--no-async-scheduling`` where that is not a given."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take vLLM's arguments.
 
         Raises:
-            RuntimeError: this vLLM has other hooks than the one that this was made for.
+            RuntimeError: this vLLM has other hooks than the one that this was made for, or schedules the other way.
             ValueError: an environment variable has a value that it cannot have.
         """
         if problem := check_scheduler(Scheduler):
             raise RuntimeError(f"rankd: {problem}")
         super().__init__(*args, **kwargs)
+        if bool(self.scheduler_config.async_scheduling) is not isinstance(self, AsyncScheduler):
+            right = "RankAsyncScheduler" if self.scheduler_config.async_scheduling else "RankScheduler"
+            raise RuntimeError(f"rankd: for how this server schedules take --scheduler-cls rankd_vllm.{right}")
         settings = Settings.from_environment()
         self.policy = SchedulingPolicy.PRIORITY  # on memory shortage the worst key goes, not the last that came
         self.waiting = self._ranked = RankedRequests()

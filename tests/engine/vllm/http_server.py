@@ -168,7 +168,8 @@ def main(target, count="120"):
         with running(Daemon()) as daemon:
             environment = {"RANKD_TARGET": daemon.target, "RANKD_TIMEOUT": WAIT, "SEEN": str(file)}
             with running(Server(model, *ours, **environment)) as server:
-                assert streams(server.url) == untouched, "the middleware changed an answer"
+                for ours_, theirs in zip(streams(server.url), untouched, strict=True):
+                    assert ours_ == theirs, f"the middleware changed an answer:\n{ours_}\n{theirs}"
                 out["orders"] = orders(server, rows)
                 keys = list(seen(file).values())
                 ranked = [k for k in keys if k > 1e12]
