@@ -17,7 +17,7 @@ import numpy as np
 from measures import summary, tau_b
 from prompts import workload
 from rankd_client import Item, RankClient
-from serving import Daemon, free_port, running
+from serving import Daemon, running
 from tiny_model import make_model, prepare_environment
 
 prepare_environment()
@@ -62,7 +62,14 @@ def add(engine, rows, tokens, priority):
         engine.add_request(
             str(number),
             {"prompt_token_ids": tokens[number]},
-            SamplingParams(max_tokens=row["output_tokens"], ignore_eos=True, temperature=0, detokenize=False),
+            # The end of the text is forced as soon as it is allowed: max_tokens would tell RankScheduler the length.
+            SamplingParams(
+                min_tokens=row["output_tokens"] - 1,
+                logit_bias={2: 100},
+                max_tokens=1500,
+                temperature=0,
+                detokenize=False,
+            ),
             priority=priority(number) if priority else 0,
         )
 
@@ -87,7 +94,7 @@ def static_orders(engine, rows, tokens, daemon):
     """What static priorities do: those of the middleware, of true lengths, of another sample's, and the reverse."""
     arrival = time.time()
     with RankClient(daemon.target, timeout=60) as client:
-        items = [Item(r["prompt"], str(i), arrival=arrival, max_tokens=2000) for i, r in enumerate(rows)]
+        items = [Item(r["prompt"], str(i), arrival=arrival, max_tokens=1500) for i, r in enumerate(rows)]
         queue = {r.index: r for r in client.rank(items)}
     assert all(r.prediction is not None for r in queue.values())
     lengths = [row["output_tokens"] for row in rows]
@@ -111,7 +118,7 @@ def scored(engine, count, seconds=120):
         time.sleep(0.05)
 
 
-def by_scheduler(model, rows, tokens, daemon):
+def by_scheduler(model, rows, tokens, daemon, tau):
     """RankScheduler: with all scores there, and with scores that come while the engine runs."""
     os.environ["RANKD_TARGET"] = daemon.target
     engine = engine_of(model, "rankd_vllm.RankScheduler")
@@ -129,6 +136,7 @@ def by_scheduler(model, rows, tokens, daemon):
         quality = client.quality().qualities[0]
         out["reports"] = {"completions": quality.completions, "tau": quality.finished_tau.value,
                           "progress_seen": quality.progress_seen}  # fmt: skip
+    assert abs(quality.finished_tau.value - tau) < 0.01, "the daemon learned something else than what happened"
     say("reports", out["reports"])
     for name, disturb in {
         "frozen": lambda: daemon.send(signal.SIGSTOP),
@@ -181,6 +189,16 @@ def overhead(model, rows, tokens, daemon):
             return result
 
         scheduler.schedule = timed
+        own = []
+        if scheduler_class:
+            prepare = scheduler._prepare
+
+            def prepared(now, prepare=prepare, own=own):
+                start = time.thread_time_ns()
+                prepare(now)
+                own.append((time.thread_time_ns() - start) / 1000)
+
+            scheduler._prepare = prepared
         add(engine, many, [tokens[i % len(rows)] for i in range(len(many))], None)
         if scheduler_class:
             scored(engine, len(many))
@@ -199,6 +217,8 @@ def overhead(model, rows, tokens, daemon):
             "full_p99": np.percentile(full, 99),
             "admitting_p50": np.median(admitted),
             "waiting": len(scheduler.waiting),
+            "own_p50": np.median(own) if own else 0,
+            "own_p99": np.percentile(own, 99) if own else 0,
         }
         out[name] = {k: round(float(v), 1) for k, v in out[name].items()}
         say("overhead", name, out[name])
@@ -222,9 +242,8 @@ def main(target, count="300"):
             out["static"] = static_orders(engine_of(model), rows, tokens, daemon)
             out["overhead"] = overhead(model, rows, tokens, daemon)
             out["memory"] = preempted(model, rows[:100], tokens, daemon)
-        os.environ["RANKD_TARGET"] = f"127.0.0.1:{free_port()}"
         with running(Daemon()) as daemon:
-            out["every_iteration"] = by_scheduler(model, rows, tokens, daemon)
+            out["every_iteration"] = by_scheduler(model, rows, tokens, daemon, out["static"]["tau"])
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(target).write_text(json.dumps(out, indent=1))
     print(json.dumps(out, indent=1))
