@@ -12,7 +12,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak study sim-check format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak study sim-check engines format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -108,6 +108,13 @@ sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by
 	$(BIN)/python tests/engine/workloads.py out/workloads.json
 	$(VLLM)/bin/python tests/engine/vllm_steps.py out/workloads.json out/vllm_steps.json
 	$(BIN)/python tests/engine/compare_steps.py out/workloads.json out/vllm_steps.json out/sim_check.json
+
+# A daemon from .venv, engines from .venv-vllm; the clients come from here.
+engines: setup $(VLLM)/.installed ## rankd inside a real vLLM: in process, over HTTP, with the daemon killed and frozen; 10 minutes
+	@mkdir -p out
+	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
+	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/in_process.py out/vllm_in_process.json
+	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/http_server.py out/vllm_http.json
 
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -161,13 +161,6 @@ def main(target, count="120"):
         file = Path(folder) / "seen.jsonl"
         middleware = ("--middleware", "seen.SeenMiddleware", "--middleware", "rankd_vllm.RankMiddleware")
         ours = (*middleware, "--scheduler-cls", "seen.SeenScheduler")
-            "--middleware",
-            "seen.SeenMiddleware",
-            "--middleware",
-            "rankd_vllm.RankMiddleware",
-            "--scheduler-cls",
-            "seen.SeenScheduler",
-        )
         with running(Daemon()) as daemon:
             environment = {"RANKD_TARGET": daemon.target, "RANKD_TIMEOUT": WAIT, "SEEN": str(file)}
             with running(Server(model, *ours, **environment)) as server:

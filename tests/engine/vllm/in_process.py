@@ -226,6 +226,27 @@ def overhead(model, rows, tokens, daemon):
     return out
 
 
+def constant(model, rows, tokens, daemon, rounds=5):
+    """One prompt for all, so one score: the processor time of a run, threads included, over that of vLLM's scheduler."""
+    os.environ["RANKD_TARGET"] = daemon.target
+    engines = {"vllm": engine_of(model), "rankd": engine_of(model, "rankd_vllm.RankScheduler")}
+    taken, steps = {name: [] for name in engines}, {}
+    for turn in range(rounds + 1):
+        for name, engine in engines.items():
+            add(engine, rows, [tokens[0]] * len(rows), None)
+            if name == "rankd":
+                scored(engine, len(rows))
+            start = time.process_time()
+            steps[name] = max(steps_of(engine, rows))
+            if turn:  # the first warms up
+                taken[name].append(time.process_time() - start)
+    ratios = np.array(taken["rankd"]) / np.array(taken["vllm"])
+    out = {"processor_time_ratio": float(np.median(ratios)), "ratios": [round(float(r), 4) for r in ratios],
+           "ms_per_step": 1000 * float(np.median(taken["vllm"])) / steps["vllm"], "steps": steps}  # fmt: skip
+    say("constant score", out)
+    return out
+
+
 def main(target, count="300"):
     """All of it."""
     rows, source = workload(int(count), seed=3)
@@ -241,6 +262,7 @@ def main(target, count="300"):
             say("a daemon and an engine")
             out["static"] = static_orders(engine_of(model), rows, tokens, daemon)
             out["overhead"] = overhead(model, rows, tokens, daemon)
+            out["constant_score"] = constant(model, rows[:120], tokens, daemon)
             out["memory"] = preempted(model, rows[:100], tokens, daemon)
         with running(Daemon()) as daemon:
             out["every_iteration"] = by_scheduler(model, rows, tokens, daemon, out["static"]["tau"])
