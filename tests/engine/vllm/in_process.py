@@ -227,7 +227,7 @@ def overhead(model, rows, tokens, daemon):
 
 
 def constant(model, rows, tokens, daemon, rounds=5):
-    """One prompt for all, so one score: the processor time of a run, threads included, over that of vLLM's scheduler."""
+    """One prompt for all, so one score: processor time of a run, threads included, over that of vLLM's scheduler."""
     os.environ["RANKD_TARGET"] = daemon.target
     engines = {"vllm": engine_of(model), "rankd": engine_of(model, "rankd_vllm.RankScheduler")}
     taken, steps = {name: [] for name in engines}, {}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -105,12 +107,14 @@ class Server(Process):
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
             return answer.read().decode()
 
+    def outcomes(self, name="rankd_engine_requests"):
+        """Counters of rankd on the metrics page, by outcome."""
+        found = re.findall(rf'^{name}_total{{outcome="([^"]+)"}} (\S+)', self.get("/metrics"), re.MULTILINE)
+        return Counter({outcome: int(float(count)) for outcome, count in found})
+
     def counted(self, name, outcome):
-        """A counter of rankd on the metrics page; 0 where it is not there."""
-        for line in self.get("/metrics").splitlines():
-            if line.startswith(f'{name}_total{{outcome="{outcome}"}}'):
-                return float(line.split()[-1])
-        return 0.0
+        """One of them; 0 where it is not there."""
+        return self.outcomes(name)[outcome]
 
 
 @contextmanager
