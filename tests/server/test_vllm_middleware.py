@@ -58,6 +58,7 @@ async def ranked_again(app, engine, seconds=10):
         ("/v1/chat/completions", lambda text: {"messages": [SYSTEM, {"role": "user", "content": text}]}),
         ("/v1/chat/completions", lambda text: {"messages": [{"role": "user", "content": [{"text": text}, IMAGE]}]}),
         ("/v1/responses", lambda text: {"input": text}),
+        ("/v1/messages", lambda text: {"system": LONG, "messages": [{"role": "user", "content": [{"text": text}]}]}),
         ("/v1/responses", lambda text: {"input": [{"role": "user", "content": [{"text": text}]}]}),
     ],
 )  # fmt: skip
@@ -161,7 +162,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages"])
 def test_hostile_bodies_pass_untouched_with_a_priority(daemon, path):
     """Whatever is sent reaches the engine byte by byte, at a place in the queue that is not the first."""
 

@@ -20,6 +20,8 @@ class Route(Enum):
     COMPLETIONS = "/v1/completions"
     CHAT = "/v1/chat/completions"
     RESPONSES = "/v1/responses"
+    MESSAGES = "/v1/messages"
+    """Anthropic's; vLLM serves it as a chat."""
 
 
 _ROUTES = {route.value: route for route in Route}
@@ -58,14 +60,16 @@ def asked_of(route: Route, body: bytes) -> Asked | None:
         return None
     if not isinstance(data, dict):
         return None
-    request_id = data.get("request_id")
+    # vLLM makes a chat of a message, and takes over neither of these.
+    mine = data if route is not Route.MESSAGES else {}
+    request_id = mine.get("request_id")
     return Asked(
         prompts=tuple(_PROMPTS[route](data)[:_MOST_PROMPTS]),
         max_tokens=_max_tokens(route, data),
         request_id=request_id if isinstance(request_id, str) and request_id else None,
-        has_priority=data.get("priority") is not None,
-        ignore_eos=data.get("ignore_eos") is True,
-        one_each=not data.get("use_beam_search") and data.get("n", 1) in (1, None),
+        has_priority=mine.get("priority") is not None,
+        ignore_eos=mine.get("ignore_eos") is True,
+        one_each=not mine.get("use_beam_search") and mine.get("n", 1) in (1, None),
     )
 
 
@@ -96,7 +100,12 @@ def _of_response(data: dict[str, Any]) -> list[str | None]:
     return [given if isinstance(given, str) else _last_user_text(given)]
 
 
-_PROMPTS = {Route.COMPLETIONS: _of_completion, Route.CHAT: _of_chat, Route.RESPONSES: _of_response}
+_PROMPTS = {
+    Route.COMPLETIONS: _of_completion,
+    Route.CHAT: _of_chat,
+    Route.RESPONSES: _of_response,
+    Route.MESSAGES: _of_chat,
+}
 
 
 def _last_user_text(messages: Any) -> str | None:
@@ -130,4 +139,4 @@ def engine_ids(route: Route, base: str, prompts: int) -> list[str]:
     if route is Route.COMPLETIONS:
         return [f"cmpl-{base}-{index}" for index in range(prompts)]
     # What a built-in tool adds to a response, are requests of their own (_1, _2 ...): those are not what was ranked.
-    return [f"chatcmpl-{base}" if route is Route.CHAT else f"{base}_0"]
+    return [f"{base}_0" if route is Route.RESPONSES else f"chatcmpl-{base}"]

@@ -82,6 +82,7 @@ def noted(path):
 STREAMS = [
     ("/v1/completions", {"prompt": "What is the capital of Portugal?", "max_tokens": 20}),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Write a long story."}], "max_tokens": 20}),
+    ("/v1/messages", {"messages": [{"role": "user", "content": "Write a long story."}], "max_tokens": 20}),
     ("/v1/responses", {"input": "Write a long story.", "max_output_tokens": 20, "request_id": "resp_same"}),
 ]
 
@@ -153,6 +154,23 @@ def warned(model):
     assert text.count("--scheduling-policy priority") == 1, "the warning must come exactly once"
 
 
+def ordered(model, rows, daemon):
+    """RankScheduler in a server of several processes: it orders, reports, and the middleware steps aside."""
+    ours = ("--middleware", "rankd_vllm.RankMiddleware", "--scheduler-cls", "rankd_vllm.RankScheduler")
+    with running(Server(model, *ours, RANKD_TARGET=daemon.target, RANKD_MODEL="ordered")) as server:
+        out = summary(asyncio.run(burst(server.url, rows)), [row["output_tokens"] for row in rows])
+        assert "".join(server.lines).count("leaves requests alone") == 1
+    with RankClient(daemon.target) as client:
+        end = time.monotonic() + 15
+        while not (mine := [q for q in client.quality().qualities if q.model == "ordered"]) or (
+            mine[0].completions < len(rows)
+        ):
+            assert time.monotonic() < end, "completions were not reported"
+            time.sleep(0.2)
+    say("ordered by RankScheduler", out)
+    return out
+
+
 def main(target, count="120"):
     """All of it."""
     rows, source = workload(int(count), seed=5)
@@ -177,6 +195,9 @@ def main(target, count="120"):
                 out["reports"] = reported(daemon, rows)
                 say("reports", out["reports"])
                 out["faults"] = faults(server, daemon, rows[:60])
+        say("a server with RankScheduler")
+        with running(Daemon()) as daemon:
+            out["scheduler"] = ordered(model, rows, daemon)
         say("a server with the fcfs policy")
         warned(model)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
