@@ -58,19 +58,28 @@ async def burst(url, rows, header=None, *, meanwhile=None):
         return await asyncio.gather(*tasks)
 
 
-def orders(server, rows):
+def policy_of(daemon):
+    """The policy in force."""
+    with RankClient(daemon.target, timeout=30) as client:
+        return client.quality().policies[0]
+
+
+def orders(server, daemon, rows):
     """Latencies by order, all on one server; a priority of the client is kept, so that it can set the others."""
     out = {}
     lengths = [row["output_tokens"] for row in rows]
     by_order = {
         "fcfs": lambda _: 0,
+        "ranked_at_first": None,
         "ranked": None,
         "oracle": lambda row: row["output_tokens"],
         "reversed": lambda row: -row["output_tokens"],
     }
     for name, header in by_order.items():
-        out[name] = summary(asyncio.run(burst(server.url, rows, header)), lengths)
+        patience = policy_of(daemon).patience
+        out[name] = summary(asyncio.run(burst(server.url, rows, header)), lengths) | {"patience": round(patience, 4)}
         say(name, out[name])
+        time.sleep(1.5)  # until what ended is reported
     return out
 
 
@@ -108,11 +117,13 @@ def reported(daemon, rows):
     with RankClient(daemon.target, timeout=30) as client:
         scores = {r.index: r.score for r in client.rank([row["prompt"] for row in rows])}
         end = time.monotonic() + 15
-        while client.quality().qualities[0].completions < len(rows) and time.monotonic() < end:
+        while client.quality().qualities[0].completions < 2 * len(rows) and time.monotonic() < end:
             time.sleep(0.2)
         quality = client.quality().qualities[0]
         policy = client.quality().policies[0]
-    offline = tau_b([scores[i] for i in range(len(rows))], [row["output_tokens"] for row in rows])
+    twice = [*range(len(rows))] * 2
+    offline = tau_b([scores[i] for i in twice], [rows[i]["output_tokens"] for i in twice])
+    assert abs(quality.finished_tau.value - offline) < 0.01, "the daemon learned something else than what happened"
     return {"completions": quality.completions, "tau": quality.finished_tau.value, "tau_offline": offline,
             "mean_wait_s": policy.mean_wait, "tokens_per_s": policy.tokens_per_second}  # fmt: skip
 
@@ -185,11 +196,10 @@ def main(target, count="120"):
             environment = {"RANKD_TARGET": daemon.target, "RANKD_TIMEOUT": WAIT, "SEEN": str(file)}
             with running(Server(model, *ours, **environment)) as server:
                 streams(server.url, file)
-                out["orders"] = orders(server, rows)
+                out["orders"] = orders(server, daemon, rows)
                 keys = [row["priority"] for row in noted(file) if "priority" in row]
-                assert sum(k > 1e12 for k in keys) == len(rows) + 2 * len(STREAMS), (
-                    "a request came without its priority"
-                )
+                ours_count = sum(key > 1e12 for key in keys)
+                assert ours_count == 2 * (len(rows) + len(STREAMS)), "a request came without its priority"
                 out["outcomes"] = server.outcomes()
                 say("outcomes", out["outcomes"])
                 out["reports"] = reported(daemon, rows)
