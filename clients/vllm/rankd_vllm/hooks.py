@@ -44,6 +44,12 @@ def check_scheduler(scheduler: type) -> str:
     return _told("Scheduler", missing) if missing else ""
 
 
+def check_queue(queue: type, ours: type) -> str:
+    """What vLLM asks of a waiting queue that ours cannot do; empty where it can do all."""
+    missing = {name for name in getattr(queue, "__abstractmethods__", set()) if not hasattr(ours, name)}
+    return _told("RequestQueue", missing) if missing else ""
+
+
 def _told(name: str, missing: set[str]) -> str:
     return (
         f"vLLM {version()} has another {name} than vLLM {TRIED} ({', '.join(sorted(missing))}). "

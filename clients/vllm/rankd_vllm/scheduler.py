@@ -15,10 +15,10 @@ from rankd_client import Completed
 from rankd_client.ordering import Columns, order_queue
 from rankd_client.types import Finish
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
-from vllm.v1.core.sched.request_queue import SchedulingPolicy, create_request_queue
+from vllm.v1.core.sched.request_queue import RequestQueue, SchedulingPolicy, create_request_queue
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from rankd_vllm.hooks import check_scheduler
+from rankd_vllm.hooks import check_queue, check_scheduler
 from rankd_vllm.memory import Memory
 from rankd_vllm.reporter import Reporter, connected
 from rankd_vllm.scores import Scores
@@ -41,7 +41,7 @@ class RankScheduler(Scheduler):
             RuntimeError: this vLLM has other hooks than the one that this was made for, or schedules the other way.
             ValueError: an environment variable has a value that it cannot have.
         """
-        if problem := check_scheduler(Scheduler):
+        if problem := check_scheduler(Scheduler) or check_queue(RequestQueue, RankedRequests):
             raise RuntimeError(f"rankd: {problem}")
         super().__init__(*args, **kwargs)
         if bool(self.scheduler_config.async_scheduling) is not isinstance(self, AsyncScheduler):
@@ -82,7 +82,7 @@ class RankScheduler(Scheduler):
     def _prepare(self, now: float) -> None:
         """Take what came since the last iteration."""
         ranked, news = self._ranked, self._scores.news
-        ranked.now = time.time()
+        ranked.tick(time.time())
         while news:
             request_id, prediction = news.popleft()
             if request_id in self.requests:
@@ -111,7 +111,7 @@ class RankScheduler(Scheduler):
             max_tokens=np.array([float(r.max_tokens or 0) for r in running]),
             priority_class=np.array([ranked.class_of(r) for r in running], dtype=np.int64),
         )
-        keys = order_queue(queue, ranked.rules, now=ranked.now).serving_key.tolist()
+        keys = order_queue(queue, ranked.rules, now=time.time()).serving_key.tolist()
         for request, key in zip(running, keys, strict=True):
             request.priority = key
 

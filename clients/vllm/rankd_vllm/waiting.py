@@ -9,7 +9,6 @@ from typing import Any
 
 from rankd_client.ordering import Rules, WaitingQueue
 from rankd_client.v1.prediction_pb2 import Prediction
-from vllm.v1.core.sched.request_queue import RequestQueue
 
 from rankd_vllm.scores import FCFS
 from rankd_vllm.settings import logger
@@ -17,12 +16,12 @@ from rankd_vllm.settings import logger
 _CLASSES = range(-(2**15), 2**15)
 
 
-class RankedRequests(RequestQueue):
-    """A ``RequestQueue`` that peeks and pops by a ``WaitingQueue``. ``now`` stands still while an iteration lasts."""
+class RankedRequests:
+    """What vLLM calls a ``RequestQueue``, by a ``WaitingQueue``. Its time stands still while an iteration lasts."""
 
     def __init__(self) -> None:
         """Start empty, first come first served."""
-        self.now = time.time()
+        self._now = time.time()
         self.predictions: dict[str, Prediction] = {}
         """Of requests that wait or run, by id; kept by the scheduler."""
         self.classes: dict[str, int] = {}
@@ -45,6 +44,10 @@ class RankedRequests(RequestQueue):
         """The class that a client's priority stands for; a serving key of the middleware stands for none."""
         priority = self.classes.get(request.request_id, 0)
         return priority if priority in _CLASSES else 0
+
+    def tick(self, now: float) -> None:
+        """An iteration begins: who goes next may have changed with time."""
+        self._now, self._first = now, None
 
     def backlog_tokens(self) -> float:
         """Tokens that are expected of what waits."""
@@ -88,7 +91,7 @@ class RankedRequests(RequestQueue):
         """Take out who goes next: who was peeked at."""
         request = self.peek_request()
         if self.rules.overtake_cap > 0 and not self._broken:
-            self._queue.pop(self.now)  # counts whom it overtakes; one that is put back was counted too much
+            self._queue.pop(self._now)  # counts whom it overtakes; one that is put back was counted too much
         else:
             self._queue.remove(request.request_id)
         del self._requests[request.request_id]
@@ -98,7 +101,7 @@ class RankedRequests(RequestQueue):
     def _next(self) -> str:
         if not self._broken:
             try:
-                return self._queue.peek(self.now)
+                return self._queue.peek(self._now)
             except Exception as error:  # noqa: BLE001 - the engine must go on
                 self._broken = True
                 logger.warning("rankd: the queue could not be ordered (%s): arrival order", type(error).__name__)
