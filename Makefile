@@ -12,19 +12,19 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak study sim-check format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak study sim-check engines format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(VENV)/.installed ## prepare .venv
 
-$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankd needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12 setup" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo 'installing rankd and its tools (onnxruntime-gpu alone is about 250 MB) ...'
-	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e '.[dev]'
+	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e '.[dev]'
 	@touch $@
 
 setup-train: $(VENV)/.trainable ## prepare .venv for training too
@@ -48,7 +48,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 types: setup-train
-	MYPYPATH=clients/python $(BIN)/mypy
+	MYPYPATH=clients/python:clients/vllm $(BIN)/mypy
 
 imports: setup
 	$(BIN)/lint-imports
@@ -82,7 +82,7 @@ $(VENV)/buf/node_modules/.bin/buf: $(VENV)/.installed
 test-lowest: ## the tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
-	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e '.[dev]'
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e '.[dev]'
 	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
 
 rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from DATA
@@ -108,6 +108,13 @@ sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by
 	$(BIN)/python tests/engine/workloads.py out/workloads.json
 	$(VLLM)/bin/python tests/engine/vllm_steps.py out/workloads.json out/vllm_steps.json
 	$(BIN)/python tests/engine/compare_steps.py out/workloads.json out/vllm_steps.json out/sim_check.json
+
+# A daemon from .venv, engines from .venv-vllm; the clients come from here.
+engines: setup $(VLLM)/.installed ## rankd inside a real vLLM: in process, over HTTP, with the daemon killed and frozen; 10 minutes
+	@mkdir -p out
+	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
+	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/in_process.py out/vllm_in_process.json
+	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/http_server.py out/vllm_http.json
 
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .

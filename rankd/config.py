@@ -211,6 +211,14 @@ def _refuse_unknown_variables() -> None:
         "RANKD_CONFIG",
         "RANKD_TARGET",
         "RANKD_ADMIN_TARGET",
+        # of rankd-vllm (docs/engines/vllm.md), which may be started from the same shell
+        "RANKD_TIMEOUT",
+        "RANKD_MODEL",
+        "RANKD_CLIENT_PRIORITY",
+        "RANKD_MAX_BODY_BYTES",
+        "RANKD_TLS_ROOTS",
+        "RANKD_TLS_CERTIFICATE",
+        "RANKD_TLS_PRIVATE_KEY",
     }
     for name in sorted(os.environ):
         if not name.startswith("RANKD_") or name in known or _KUBERNETES.search(name):

@@ -4,16 +4,18 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DAEMON, CLIENT = ROOT, ROOT / "clients" / "python"
+DAEMON, CLIENT, VLLM = ROOT, ROOT / "clients" / "python", ROOT / "clients" / "vllm"
+PACKAGES = {DAEMON: "rankd", CLIENT: "rankd_client", VLLM: "rankd_vllm"}
 
 
-@pytest.fixture(scope="module", params=[DAEMON, CLIENT], ids=["rankd", "rankd-client"])
+@pytest.fixture(scope="module", params=list(PACKAGES), ids=list(PACKAGES.values()))
 def built(request, tmp_path_factory):
     """The project's directory, and the names in its wheel and its sdist without the leading name of the release."""
     out = tmp_path_factory.mktemp("dist")
@@ -31,7 +33,7 @@ def built(request, tmp_path_factory):
 def test_types_and_licence_are_in_every_package(built):
     """Type checkers see the types, and the licence's text comes along, as it asks for."""
     project, wheel, sdist = built
-    package = "rankd" if project == DAEMON else "rankd_client"
+    package = PACKAGES[project]
     assert f"{package}/py.typed" in wheel
     assert any(re.fullmatch(r"[^/]+\.dist-info/licenses/LICENSE", name) for name in wheel)
     assert {"LICENSE", "README.md", "pyproject.toml", f"{package}/__init__.py"} <= sdist
@@ -45,7 +47,16 @@ def test_nothing_else_is_in_them(built):
         assert any(name.startswith("rankd/rankers/") and name.endswith("model.onnx") for name in wheel)
         assert "protos/rankd/v1/rank.proto" in sdist
     assert {name.partition("/")[0] for name in sdist} <= {
-        "rankd", "protos", "rankd_client", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO",
+        "rankd", "protos", "rankd_client", "rankd_vllm", "README.md",
+        "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO",
         ".gitignore",
     }  # fmt: skip
     assert not [name for name in wheel | sdist if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_vllm_finds_the_stat_logger():
+    """The wheel names it among vLLM's plug-ins, in a module that is there."""
+    points = tomllib.loads((VLLM / "pyproject.toml").read_text())["project"]["entry-points"]
+    module, _, name = points["vllm.stat_logger_plugins"]["rankd"].partition(":")
+    source = VLLM / Path(*module.split(".")).with_suffix(".py")
+    assert f"class {name}(" in source.read_text()

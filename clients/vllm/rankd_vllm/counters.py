@@ -1,0 +1,17 @@
+"""What became of requests, on vLLM's own /metrics page."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+# No "vllm" in these names: vLLM unregisters whatever has it in its name when an engine starts.
+REQUESTS = Counter(
+    "rankd_engine_requests",
+    "Requests by what their priority is: ranked, the client's own, or arrival order and why.",
+    ["outcome"],
+)
+REPORTS = Counter(
+    "rankd_engine_reports",
+    "Completions by what became of their reports: accepted, duplicate, rejected, or dropped and why.",
+    ["outcome"],
+)

@@ -1,0 +1,190 @@
+"""The ASGI middleware: every request of vLLM gets the priority that rankd gives it. Clients change nothing.
+
+vLLM serves the lowest priority first, and a request without one has priority 0: it would go before everybody who has
+one. So where rankd cannot be asked the priority is the arrival time, in the milliseconds that rankd's keys have too.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from rankd_client import Item, Policy, RankedQueue
+
+from rankd_vllm.asking import Asker
+from rankd_vllm.body import Body, Message, Receive
+from rankd_vllm.counters import REQUESTS
+from rankd_vllm.memory import MEMORY, Memory, Remembered
+from rankd_vllm.mode import Mode, mode_of
+from rankd_vllm.requests import Asked, Route, asked_of, engine_ids, route_of
+from rankd_vllm.settings import Settings, logger
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PRIORITY, REQUEST_ID = b"x-vllm-priority", b"x-request-id"
+_LARGEST = 2**63 - 1
+"""vLLM takes any integer from the header, and its engine process fails to read one beyond 64 bits."""
+_RESPONSE_ID = re.compile(rb'"id": ?"(resp_[0-9a-zA-Z_-]{1,128})"')
+_SEARCHED_BYTES = 65_536
+
+
+class RankMiddleware:
+    """For ``--middleware rankd_vllm.RankMiddleware``; settings are environment variables."""
+
+    def __init__(self, app: Application, settings: Settings | None = None, memory: Memory = MEMORY) -> None:
+        """Wrap an application.
+
+        Raises:
+            ValueError: an environment variable has a value that it cannot have.
+        """
+        self._app = app
+        self._settings = Settings.from_environment() if settings is None else settings
+        self._memory = memory
+        self._asker = Asker(self._settings)
+        self._mode = Mode.UNKNOWN
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if self._mode is Mode.UNKNOWN:
+            self._mode = mode_of(scope)
+        route = None
+        if scope["type"] == "http" and self._mode is not Mode.SCHEDULER:
+            route = route_of(scope["method"], scope["path"], scope.get("root_path", ""))
+        if route is None or not _is_json(scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        body = Body(receive, self._settings.max_body_bytes)
+        whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
+        arrival = time.time()
+        try:
+            scope, send = await self._ranked(scope, send, route, body.content if whole else None, arrival)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
+            logger.warning("rankd: a request goes in arrival order (%s)", type(error).__name__)
+            scope = _with(scope, PRIORITY, str(_milliseconds(arrival)))
+            REQUESTS.labels(f"error:{type(error).__name__}").inc()
+        await self._app(scope, body.receive, send)
+
+    async def _ranked(
+        self, scope: Scope, send: Send, route: Route, content: bytes | None, arrival: float
+    ) -> tuple[Scope, Send]:
+        """The scope with a priority, and where the engine's id comes with the answer, a send that looks for it."""
+        asked = asked_of(route, content) if content is not None else None
+        if self._settings.client_priority == "keep" and (
+            _is_integer(_first(scope["headers"], PRIORITY)) or (asked is not None and asked.has_priority)
+        ):
+            REQUESTS.labels("client").inc()
+            return scope, send
+        if asked is None:
+            REQUESTS.labels("too_large" if content is None else "unreadable").inc()
+            return _with(scope, PRIORITY, str(_milliseconds(arrival))), send
+        queue, outcome = await self._order(asked, arrival)
+        REQUESTS.labels(outcome).inc()
+        # Of several prompts the one that is due last: the answer is not there before.
+        key = max(r.serving_key for r in queue) if queue else _milliseconds(arrival)
+        scope = _with(scope, PRIORITY, str(max(-_LARGEST, min(key, _LARGEST))))
+        if queue is None or not asked.one_each:
+            return scope, send
+        entries = _entries(queue, arrival, ignore_eos=asked.ignore_eos)
+        if route is Route.RESPONSES and asked.request_id is None:
+            return scope, self._watched(send, entries)
+        scope, base = _identified(scope, asked, route)
+        self._remember(engine_ids(route, base, len(asked.prompts)), entries)
+        return scope, send
+
+    async def _order(self, asked: Asked, arrival: float) -> tuple[RankedQueue | None, str]:
+        """Ask; gives an order whose keys are to be used, or None for arrival order, and what to count."""
+        if None in asked.prompts or not asked.prompts:
+            return None, "no_text"
+        ranked_id = uuid.uuid4().hex
+        queue = await self._asker.ask(
+            [
+                Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
+                for index, prompt in enumerate(asked.prompts)
+            ]
+        )
+        if queue is None:
+            return None, "circuit_open"
+        if queue.policy is Policy.AGED:
+            return None, "policy_aged"  # its keys hold for one moment
+        return queue, queue.reason or "ranked"
+
+    def _remember(self, ids: Sequence[str], entries: Sequence[Remembered | None]) -> None:
+        for engine_id, entry in zip(ids, entries, strict=False):
+            if entry is not None:
+                self._memory.remember(engine_id, entry)
+
+    def _watched(self, send: Send, entries: Sequence[Remembered | None]) -> Send:
+        """A send that passes everything on and reads a response's id out of its beginning: vLLM makes it up itself."""
+        seen = b""
+        looking = True
+
+        async def watch(message: Message) -> None:
+            nonlocal seen, looking
+            if looking and message["type"] == "http.response.body":
+                seen += message.get("body", b"")[:_SEARCHED_BYTES]
+                if (found := _RESPONSE_ID.search(seen)) is not None:
+                    self._remember(engine_ids(Route.RESPONSES, found[1].decode(), 1), entries)
+                looking = found is None and len(seen) < _SEARCHED_BYTES
+                seen = seen if looking else b""
+            await send(message)
+
+        return watch
+
+
+def _entries(queue: RankedQueue, arrival: float, *, ignore_eos: bool) -> list[Remembered | None]:
+    """What to remember, in the order that was asked in."""
+    return [
+        Remembered(r.request_id, r.prediction, arrival, ignore_eos) if r.prediction is not None else None
+        for r in sorted(queue, key=lambda r: r.index)
+    ]
+
+
+def _identified(scope: Scope, asked: Asked, route: Route) -> tuple[Scope, str]:
+    """The scope and the id that vLLM will build its own on; one is made up where the client gave none."""
+    if route is Route.RESPONSES:
+        return scope, asked.request_id or ""
+    given = _first(scope["headers"], REQUEST_ID)
+    if given is not None:
+        return scope, given.decode("latin-1")
+    if asked.request_id is not None:
+        return scope, asked.request_id
+    made_up = uuid.uuid4().hex
+    return _with(scope, REQUEST_ID, made_up), made_up
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _first(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    return next((value for key, value in headers if key.lower() == name), None)
+
+
+def _with(scope: Scope, name: bytes, value: str) -> Scope:
+    """The scope with a header in place of those of that name; the scope given stays as it is."""
+    headers = [(key, old) for key, old in scope["headers"] if key.lower() != name]
+    return {**scope, "headers": [*headers, (name, value.encode())]}
+
+
+def _is_integer(value: bytes | None) -> bool:
+    """Whether vLLM takes a header; it ignores what is no integer, and the priority would be 0."""
+    try:
+        return value is not None and abs(int(value.decode("latin-1"))) <= _LARGEST
+    except ValueError:
+        return False
+
+
+def _is_json(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """What vLLM takes for JSON; it refuses everything else."""
+    return (_first(headers, b"content-type") or b"").lower().split(b";", 1)[0] == b"application/json"
+
+
+def _length(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """The length that a request claims; 0 where it claims none."""
+    value = _first(headers, b"content-length") or b""
+    return int(value) if value.isdigit() and len(value) < 20 else 0

@@ -1,0 +1,170 @@
+"""Schedulers for ``--scheduler-cls``: the waiting queue is ordered anew whenever a place is free.
+
+``schedule()`` makes no call and waits for nothing: scores and rules come from threads, reports go to one.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from rankd_client import Completed
+from rankd_client.ordering import Columns, order_queue
+from rankd_client.types import Finish
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.request_queue import RequestQueue, SchedulingPolicy, create_request_queue
+from vllm.v1.core.sched.scheduler import Scheduler
+
+from rankd_vllm.hooks import check_queue, check_scheduler
+from rankd_vllm.memory import Memory
+from rankd_vllm.reporter import Reporter, connected
+from rankd_vllm.scores import Scores
+from rankd_vllm.settings import Settings, say_once
+from rankd_vllm.waiting import RankedRequests
+
+_FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
+_PROGRESS_EVERY = 1.0
+_SHORT_OF_MEMORY = 0.75
+"""Share of the KV cache in use from which running requests are put in order: who is last is preempted first."""
+
+
+class RankScheduler(Scheduler):
+    """For ``--scheduler-cls rankd_vllm.RankScheduler``, with ``--no-async-scheduling`` where that is not a given."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take vLLM's arguments.
+
+        Raises:
+            RuntimeError: this vLLM has other hooks than the one that this was made for, or schedules the other way.
+            ValueError: an environment variable has a value that it cannot have.
+        """
+        if problem := check_scheduler(Scheduler) or check_queue(RequestQueue, RankedRequests):
+            raise RuntimeError(f"rankd: {problem}")
+        super().__init__(*args, **kwargs)
+        if bool(self.scheduler_config.async_scheduling) is not isinstance(self, AsyncScheduler):
+            right = "RankAsyncScheduler" if self.scheduler_config.async_scheduling else "RankScheduler"
+            raise RuntimeError(f"rankd: for how this server schedules take --scheduler-cls rankd_vllm.{right}")
+        settings = Settings.from_environment()
+        self.policy = SchedulingPolicy.PRIORITY  # on memory shortage the worst key goes, not the last that came
+        self.waiting = self._ranked = RankedRequests()
+        self.kv_holding_waiting = create_request_queue(SchedulingPolicy.PRIORITY)
+        self._scores = Scores(settings, functools.partial(_reader, self.vllm_config.model_config))
+        self._reports = Reporter(Memory(), functools.partial(connected, settings))
+        self._ids: dict[str, str] = {}
+        self._since: dict[str, float] = {}
+        self._told = 0.0
+
+    def add_request(self, request: Any) -> None:
+        """Let a request wait, and ask for its score."""
+        known = request.request_id in self.requests
+        super().add_request(request)
+        if not known and request.sampling_params is not None and request.prompt_token_ids:
+            self._ids[request.request_id] = self._scores.arrived(
+                request.request_id, request.prompt_token_ids, request.arrival_time, request.max_tokens or 0
+            )
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """One iteration of vLLM's, over the queue in order."""
+        try:
+            self._prepare(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - the engine goes on with the order that it has
+            say_once("the queue was not brought up to date", error)
+        output = super().schedule(*args, **kwargs)
+        if output.scheduled_new_reqs:
+            now = time.time()
+            for new in output.scheduled_new_reqs:
+                self._since.setdefault(new.req_id, now)
+        return output
+
+    def _prepare(self, now: float) -> None:
+        """Take what came since the last iteration."""
+        ranked, news = self._ranked, self._scores.news
+        ranked.tick(time.time())
+        while news:
+            request_id, prediction = news.popleft()
+            if request_id in self.requests:
+                ranked.predictions[request_id] = prediction
+                ranked.predicted(request_id, prediction)
+        rules = self._scores.rules(now)
+        if rules is not ranked.rules:
+            ranked.rules = rules
+        if self.kv_cache_manager.usage > _SHORT_OF_MEMORY and len(self.running) > 1:
+            self._order_running()
+        if now - self._told > _PROGRESS_EVERY:
+            self._told = now
+            self._scores.backlog_tokens = ranked.backlog_tokens()
+            self._report_progress()
+
+    def _order_running(self) -> None:
+        """Give running requests the keys by which vLLM chooses whom to preempt."""
+        running, ranked = self.running, self._ranked
+        predictions = [ranked.predictions.get(r.request_id) for r in running]
+        queue = Columns(
+            request_ids=[r.request_id for r in running],
+            arrival=np.array([r.arrival_time for r in running]),
+            score=np.array([np.nan if p is None else p.score for p in predictions]),
+            expected=np.array([np.nan if p is None else p.expected_token_count for p in predictions]),
+            generated=np.array([float(r.num_output_tokens) for r in running]),
+            max_tokens=np.array([float(r.max_tokens or 0) for r in running]),
+            priority_class=np.array([ranked.class_of(r) for r in running], dtype=np.int64),
+        )
+        keys = order_queue(queue, ranked.rules, now=time.time()).serving_key.tolist()
+        for request, key in zip(running, keys, strict=True):
+            request.priority = key
+
+    def _report_progress(self) -> None:
+        """Tell how far running requests are: without it long answers are undercounted."""
+        for request in self.running:
+            self._report(request, "in_progress")
+
+    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        request_id = request.request_id
+        try:
+            self._scores.gone(request_id)
+            self._report(request, _FINISH.get(str(request.get_finished_reason()), "aborted"))
+        except Exception as error:  # noqa: BLE001 - a lost report costs nothing
+            say_once("a completion was not reported", error)
+        for table in (self._ids, self._since, self._ranked.predictions, self._ranked.classes):
+            table.pop(request_id, None)
+        return super()._free_request(request, *args, **kwargs)
+
+    def _report(self, request: Any, finish: Finish) -> None:
+        request_id = request.request_id
+        prediction = self._ranked.predictions.get(request_id)
+        if prediction is None or request_id not in self._ids:
+            return
+        arrival, since, tokens = request.arrival_time, self._since.get(request_id), request.num_output_tokens
+        whole = finish == "length" and request.sampling_params.ignore_eos and tokens >= request.max_tokens
+        self._reports.put(
+            Completed(
+                self._ids[request_id],
+                prediction,
+                tokens,
+                finish_reason=finish,
+                length_is_complete=whole,
+                arrival=arrival,
+                queue_seconds=None if since is None else max(0.0, since - arrival),
+                total_seconds=None if finish == "in_progress" else max(0.0, time.time() - arrival),
+            )
+        )
+
+    def shutdown(self) -> None:
+        """End the threads, too."""
+        self._scores.close()
+        self._reports.close()
+        super().shutdown()
+
+
+class RankAsyncScheduler(RankScheduler, AsyncScheduler):
+    """For ``--scheduler-cls rankd_vllm.RankAsyncScheduler``: what vLLM takes by itself except on a CPU."""
+
+
+def _reader(model_config: Any) -> Callable[[Sequence[int]], str]:
+    """What makes text of token ids; runs in the thread that asks."""
+    from vllm.tokenizers import cached_tokenizer_from_config  # noqa: PLC0415 - loading takes a while
+
+    tokenizer = cached_tokenizer_from_config(model_config)
+    return lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -1,0 +1,111 @@
+"""Settings: environment variables of the vLLM process."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from rankd_client import TlsConfig
+
+# A child of vLLM's logger: it has the handlers, others are mute in a vLLM server.
+logger = logging.getLogger("vllm.rankd")
+
+_said: set[tuple[str, str]] = set()
+
+CLIENT_PRIORITIES = ("keep", "ignore")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the daemon is and what to ask it.
+
+    ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
+    priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read.
+    """
+
+    target: str = "127.0.0.1:50051"
+    timeout: float = 0.05
+    model: str = ""
+    client_priority: str = "keep"
+    max_body_bytes: int = 4 * 2**20
+    tls: TlsConfig | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read ``RANKD_TARGET``, ``RANKD_TIMEOUT``, ``RANKD_MODEL`` and the others that docs/engines/vllm.md lists.
+
+        Raises:
+            ValueError: one has a value that it cannot have; the message names it.
+        """
+        default = cls()
+        return cls(
+            target=environment.get("RANKD_TARGET") or default.target,
+            timeout=_read(environment, "RANKD_TIMEOUT", _seconds, default.timeout),
+            model=environment.get("RANKD_MODEL", ""),
+            client_priority=_read(environment, "RANKD_CLIENT_PRIORITY", _client_priority, default.client_priority),
+            max_body_bytes=_read(environment, "RANKD_MAX_BODY_BYTES", _bytes, default.max_body_bytes),
+            tls=_tls(environment),
+        )
+
+
+def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], _T], default: _T) -> _T:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 60:
+        raise ValueError(f"must be seconds above 0 and at most 60, not {text!r}")
+    return value
+
+
+def _bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"must be a number of bytes, not {text!r}")
+    return int(text)
+
+
+def _client_priority(text: str) -> str:
+    if text not in CLIENT_PRIORITIES:
+        raise ValueError(f"must be one of {', '.join(CLIENT_PRIORITIES)}, not {text!r}")
+    return text
+
+
+def _tls(environment: Mapping[str, str]) -> TlsConfig | None:
+    """TLS where one of its files is named; ``RANKD_TLS_ROOTS=system`` trusts the system's roots."""
+    names = ("RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY")
+    if not any(environment.get(name, "").strip() for name in names):
+        return None
+    return TlsConfig(*(_read(environment, name, _content, None) for name in names))
+
+
+def _content(path: str) -> bytes | None:
+    if path == "system":
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
+def say_once(what: str, error: Exception) -> None:
+    """Warn of a failure, once for each kind: what fails at every iteration must not flood the log."""
+    kind = (what, type(error).__name__)
+    if kind not in _said:
+        _said.add(kind)
+        logger.warning("rankd: %s (%s)", *kind)

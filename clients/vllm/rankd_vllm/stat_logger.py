@@ -1,0 +1,77 @@
+"""The stat logger that vLLM loads by its entry point: reports completions of what the middleware ranked."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from rankd_client.types import Finish
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from rankd_vllm.hooks import check_finished
+from rankd_vllm.memory import MEMORY
+from rankd_vllm.reporter import Finished, Reporter, connected
+from rankd_vllm.settings import Settings, logger
+
+_FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
+"""Everything else, as errors and repetitions that were cut, is a length that vLLM chose."""
+
+
+class RankStatLogger(StatLoggerBase):
+    """Costs nothing unless the middleware ranks in this process; never raises into the engine's loop."""
+
+    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+        """Connect to nothing yet; the arguments are vLLM's."""
+        del vllm_config, engine_index
+        self._off = False
+
+    def record(
+        self,
+        scheduler_stats: Any,
+        iteration_stats: Any,
+        mm_cache_stats: Any = None,
+        engine_idx: int = 0,
+    ) -> None:
+        """Hand the completions of an iteration over; the arguments are vLLM's."""
+        del scheduler_stats, mm_cache_stats, engine_idx
+        if self._off or iteration_stats is None or not MEMORY.used:
+            return
+        try:
+            for finished in iteration_stats.finished_requests:
+                if finished.request_id is not None:
+                    reporter().put(_finished(finished))
+        except Exception as error:  # noqa: BLE001 - the engine goes on without reports
+            self._off = True
+            logger.warning(
+                "rankd: completions are not reported, so that rankd cannot judge or tune itself: %s", _told(error)
+            )
+
+    def log_engine_initialized(self) -> None:
+        """Check what is read later."""
+        problem = check_finished()
+        if problem:
+            self._off = True
+            logger.warning("rankd: completions will not be reported: %s", problem)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if isinstance(error, AttributeError) else type(error).__name__
+
+
+def _finished(stats: Any) -> Finished:
+    return Finished(
+        engine_id=stats.request_id,
+        output_tokens=stats.num_generation_tokens,
+        finish_reason=_FINISH.get(str(stats.finish_reason), "aborted"),
+        max_tokens=stats.max_tokens_param,
+        # Negative where it never ran.
+        queue_seconds=stats.queued_time if stats.queued_time >= 0 else None,
+        total_seconds=stats.e2e_latency if stats.e2e_latency > 0 else None,
+    )
+
+
+@functools.cache
+def reporter() -> Reporter:
+    """That of this process; several engines of a server share it."""
+    settings = Settings.from_environment()
+    return Reporter(MEMORY, functools.partial(connected, settings))

@@ -1,0 +1,118 @@
+"""What rankd-vllm reports of completions, against a real daemon."""
+
+import time
+
+from rankd_client import RankClient
+from rankd_vllm.memory import Memory, Remembered
+from rankd_vllm.reporter import Finished, Reporter
+
+
+def remembered(client, text, *, ignore_eos=False):
+    """What the middleware remembers of a prompt."""
+    (ranked,) = client.rank([text], timeout=5.0)
+    return Remembered(ranked.request_id, ranked.prediction, time.time(), ignore_eos)
+
+
+def finished(engine_id, tokens=10, reason="stop", **more):
+    return Finished(
+        engine_id,
+        tokens,
+        reason,
+        **({"max_tokens": 10, "queue_seconds": 0.5, "total_seconds": 2.0} | more),
+    )
+
+
+class Kept:
+    """A client that keeps what it is given, and reports it to a daemon."""
+
+    def __init__(self, client):
+        self.client, self.completed = client, []
+
+    def report(self, completions, *, timeout):
+        result = self.client.report(completions, timeout=timeout)
+        if not result.error:
+            self.completed += completions
+        return result
+
+
+def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
+    """A length stop is a lower bound, unless the request ran with ignore_eos to its maximum."""
+    daemon = start_daemon()
+    memory = Memory()
+    with RankClient(daemon.target) as client:
+        kept = Kept(client)
+        reporter = Reporter(memory, lambda: kept)
+        rows = {"a": (True, "length", 10), "b": (False, "length", 10), "c": (True, "length", 7), "d": (True, "stop", 3)}
+        for engine_id, (ignore_eos, _, _) in rows.items():
+            memory.remember(engine_id, remembered(client, "short", ignore_eos=ignore_eos))
+        for engine_id, (_, reason, tokens) in rows.items():
+            reporter.put(finished(engine_id, tokens, reason))
+        reporter.put(finished("unknown"))
+        wait_until(lambda: len(kept.completed) == 4)
+        assert [c.length_is_complete for c in kept.completed] == [True, False, False, False]
+        assert {(c.queue_seconds, c.total_seconds) for c in kept.completed} == {(0.5, 2.0)}
+        assert client.quality().qualities[0].completions == 4
+        assert len(memory) == 0
+        reporter.close()
+
+
+def test_an_id_that_comes_with_the_answer_is_waited_for(daemon, wait_until):
+    """The engine tells the end of a response before its first byte is out: the report waits for the id."""
+    memory = Memory()
+    with RankClient(daemon.target) as client:
+        kept = Kept(client)
+        reporter = Reporter(memory, lambda: kept)
+        reporter.put(finished("resp_1_0"))
+        time.sleep(0.5)
+        memory.remember("resp_1_0", remembered(client, "short"))
+        wait_until(lambda: len(kept.completed) == 1)
+        reporter.close()
+
+
+def test_reports_survive_a_restart_of_the_daemon(start_process, wait_until):
+    """What ends while the daemon is gone is reported when it is back, once."""
+    process = start_process()
+    memory = Memory()
+    with RankClient(process.target) as client:
+        entry = remembered(client, "short")
+        process.kill()
+        kept = Kept(client)
+        reporter = Reporter(memory, lambda: kept)
+        memory.remember("a", entry)
+        reporter.put(finished("a"))
+        time.sleep(0.6)
+        assert not kept.completed
+        start_process(port=process.port)
+        wait_until(lambda: len(kept.completed) == 1, 15)
+        assert client.quality().qualities[0].completions == 1
+        reporter.close()
+
+
+def test_the_engine_never_waits():
+    """With a client that hangs, completions are handed over at once, and beyond the capacity they are dropped."""
+    memory = Memory()
+
+    class Hanging:
+        def report(self, *_, **__):
+            time.sleep(0.5)
+            raise RuntimeError
+
+    reporter = Reporter(memory, Hanging, capacity=1000)
+    start = time.perf_counter()
+    for _ in range(20_000):
+        reporter.put(finished("x"))
+    assert (time.perf_counter() - start) / 20_000 < 1e-4
+    assert reporter._inbox.qsize() <= 1000
+    reporter.close(0.01)
+
+
+def test_memory_is_bounded(daemon):
+    """The oldest prediction makes room for the newest."""
+    memory = Memory(capacity=3)
+    with RankClient(daemon.target) as client:
+        entry = remembered(client, "short")
+    for number in range(10):
+        memory.remember(str(number), entry)
+    assert len(memory) == 3
+    assert memory.take("0") is None
+    assert memory.take("9") is entry

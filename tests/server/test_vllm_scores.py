@@ -1,0 +1,109 @@
+"""Scores and rules that rankd-vllm fetches for its scheduler, from a real daemon."""
+
+import signal
+import time
+
+import pytest
+from rankd_client.ordering import Policy
+from rankd_vllm import Settings, scores
+from rankd_vllm.scores import Scores
+
+WORDS = {1: "short", 2: "long"}
+
+
+def text_of(ids):
+    """A tokenizer of two words."""
+    return " ".join(WORDS[i] for i in ids)
+
+
+@pytest.fixture
+def connected():
+    """Makes Scores of a daemon, and closes them."""
+    made = []
+
+    def make(target, connect_text=lambda: text_of):
+        made.append(Scores(Settings(target=target), connect_text))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_what_arrives_is_scored_and_rules_come(connected, start_daemon, wait_until):
+    """Each request gets its prediction, by the engine's id, and the daemon's policy is in force."""
+    fetched = connected(start_daemon().target)
+    now = time.time()
+    ids = [fetched.arrived(f"e{n}", [1 + n % 2] * 3, now, 500) for n in range(300)]
+    assert len(set(ids)) == 300
+    wait_until(lambda: len(fetched.news) == 300)
+    predictions = dict(fetched.news)
+    assert set(predictions) == {f"e{n}" for n in range(300)}
+    assert predictions["e0"].score < predictions["e1"].score
+    wait_until(lambda: fetched.rules(time.monotonic()).policy is Policy.BOOST)
+    rules = fetched.rules(time.monotonic())
+    time.sleep(1.5)
+    assert fetched.rules(time.monotonic()) is rules, "no change, no new object: the queue is not sorted anew"
+
+
+def test_handing_over_never_waits(connected):
+    """With nobody at the address: microseconds, and arrival order."""
+    fetched = connected("127.0.0.1:1")
+    fetched.arrived("first", [1], time.time(), 1)
+    start = time.perf_counter()
+    for n in range(2000):
+        fetched.arrived(str(n), [1], time.time(), 1)
+        fetched.rules(time.monotonic())
+        fetched.gone(str(n))
+    assert (time.perf_counter() - start) / 2000 < 2e-4
+    assert fetched.rules(time.monotonic()).policy is Policy.FCFS
+
+
+def test_who_waited_for_the_daemon_is_scored_when_it_is_back(connected, start_process, wait_until):
+    """Killed and started again: what arrived meanwhile is scored, what is gone is not."""
+    process = start_process()
+    fetched = connected(process.target)
+    fetched.arrived("before", [1], time.time(), 1)
+    wait_until(lambda: len(fetched.news) == 1)
+    process.kill()
+    for n in range(3):
+        fetched.arrived(f"meanwhile{n}", [1], time.time(), 1)
+    fetched.gone("meanwhile1")
+    time.sleep(0.5)
+    start_process(port=process.port)
+    wait_until(lambda: len(fetched.news) == 3)
+    assert {engine_id for engine_id, _ in fetched.news} == {"before", "meanwhile0", "meanwhile2"}
+
+
+def test_rules_of_a_daemon_that_is_silent_expire(connected, start_process, wait_until, monkeypatch):
+    """Frozen, it watches its ranker no more: arrival order after a while; thawed, its rules are back."""
+    monkeypatch.setattr(scores, "_RULES_HOLD", 2.0)
+    process = start_process()
+    fetched = connected(process.target)
+    fetched.arrived("a", [1], time.time(), 1)
+
+    def policy():
+        return fetched.rules(time.monotonic()).policy
+
+    wait_until(lambda: policy() is Policy.BOOST)
+    process.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: policy() is Policy.FCFS, 6)
+    finally:
+        process.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: policy() is Policy.BOOST)
+
+
+def test_a_tokenizer_that_fails_costs_the_rank_only(connected, daemon, caplog):
+    """One warning, no score, and the thread lives on."""
+
+    def broken():
+        raise OSError("no tokenizer")
+
+    fetched = connected(daemon.target, broken)
+    for n in range(3):
+        fetched.arrived(str(n), [1], time.time(), 1)
+        time.sleep(0.2)
+    assert not fetched.news
+    assert caplog.text.count("scores could not be asked for") <= 1
+    assert fetched.rules(time.monotonic()) is not None

@@ -1,0 +1,129 @@
+"""The waiting queue of rankd-vllm's scheduler, called as vLLM calls it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rankd_client.ordering import Columns, Policy, Rules, order_queue
+from rankd_client.v1.prediction_pb2 import Prediction
+from rankd_vllm.waiting import RankedRequests
+
+
+@dataclass(eq=False)
+class Request:
+    """What the queue reads of vLLM's request."""
+
+    request_id: str
+    arrival_time: float
+    priority: int = 0
+    num_output_tokens: int = 0
+    max_tokens: int = 1000
+
+
+RULES = st.builds(
+    Rules,
+    policy=st.sampled_from(Policy),
+    patience=st.sampled_from([0.0, 0.1, 5.0]),
+    wait_cap=st.sampled_from([float("inf"), 3.0]),
+    overtake_cap=st.sampled_from([0, 2]),
+    prior_expected=st.sampled_from([None, 40.0]),
+)
+
+
+class Story:
+    """A queue through which things happen, and who is in it."""
+
+    def __init__(self, rules):
+        self.queue, self.inside, self.now, self.rules, self.number = RankedRequests(), {}, 0.0, rules, 0
+
+    def add(self, value):
+        self.number += 1
+        request = Request(str(self.number), self.now - value, priority=value % 3)
+        self.inside[request.request_id] = request
+        self.queue.add_request(request)
+
+    def tick(self, value):
+        self.now += value
+        self.queue.tick(self.now)
+
+    def change_rules(self, value):
+        self.queue.rules = self.rules[value]
+
+    def pop(self, _):
+        first = self.queue.peek_request()
+        assert self.queue.pop_request() is first
+        del self.inside[first.request_id]
+        return first
+
+    def skip(self, value):
+        first = self.pop(value)
+        self.queue.prepend_requests([first])
+        self.inside[first.request_id] = first
+
+    def peek(self, _):
+        assert self.queue.peek_request().request_id in self.inside
+
+    def drop(self, value):
+        request = list(self.inside.values())[value % len(self.inside)]
+        self.queue.remove_requests({request, Request("stranger", 0.0)})
+        del self.inside[request.request_id]
+
+    def predict(self, value):
+        request_id = list(self.inside)[value % len(self.inside)]
+        self.queue.predicted(request_id, Prediction(score=value, expected_token_count=10.0 * value))
+
+
+ALWAYS, WHERE_SOMEBODY_WAITS = ["add", "tick", "change_rules"], ["pop", "skip", "peek", "drop", "predict"]
+ACTIONS = st.lists(st.tuples(st.sampled_from(ALWAYS + WHERE_SOMEBODY_WAITS), st.integers(0, 9)), max_size=40)
+
+
+@given(ACTIONS, st.lists(RULES, min_size=10, max_size=10))
+def test_nobody_is_lost_and_who_is_peeked_at_is_popped(actions, rules):
+    """Whatever is called between: vLLM allocates for whom it peeked at, and relies on the same being popped."""
+    story = Story(rules)
+    for action, value in actions:
+        if story.inside or action in ALWAYS:
+            getattr(story, action)(value)
+        assert len(story.queue) == len(story.inside)
+        assert bool(story.queue) is bool(story.inside)
+    assert {r.request_id for r in story.queue} == set(story.inside)
+    while story.queue:
+        story.pop(0)
+    assert not story.inside
+    with pytest.raises(IndexError):
+        story.queue.peek_request()
+
+
+@given(RULES, st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9), st.sampled_from([0, 0, 1, 2**41])), max_size=12))
+def test_it_pops_what_order_queue_lists(rules, rows):
+    """The order is that of the daemon's own code; a client's small priority is a class, a serving key is none."""
+    rules = replace(rules, overtake_cap=0)
+    queue = RankedRequests()
+    queue.rules = rules
+    queue.tick(6.0)
+    for number, (arrival, length, priority) in enumerate(rows):
+        request = Request(str(number), float(arrival), priority=priority)
+        queue.predictions[request.request_id] = Prediction(score=length, expected_token_count=10.0 * length)
+        queue.add_request(request)
+    columns = Columns(
+        request_ids=[str(n) for n in range(len(rows))],
+        arrival=np.array([float(a) for a, _, _ in rows]),
+        score=np.array([float(length) for _, length, _ in rows]),
+        expected=np.array([10.0 * length for _, length, _ in rows]),
+        max_tokens=np.full(len(rows), 1000.0),
+        priority_class=np.array([p if p < 100 else 0 for _, _, p in rows], dtype=np.int64),
+    )
+    expected = [str(i) for i in order_queue(columns, rules, now=6.0).order] if rows else []
+    assert [queue.pop_request().request_id for _ in range(len(rows))] == expected
+
+
+def test_a_queue_that_cannot_be_ordered_goes_by_arrival(monkeypatch, caplog):
+    """Should the ordering fail, the engine goes on, in arrival order."""
+    queue = RankedRequests()
+    for number in (2, 0, 1):
+        queue.add_request(Request(str(number), float(number)))
+    monkeypatch.setattr(queue._queue, "peek", lambda _: 1 / 0)
+    assert [queue.pop_request().request_id for _ in range(3)] == ["0", "1", "2"]
+    assert caplog.text.count("could not be ordered") == 1
