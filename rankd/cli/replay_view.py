@@ -51,15 +51,15 @@ def _policies(report: Report) -> Table:
     for f in report.figures:
         table.add_row(
             Text(f.policy, style="bold" if f.policy == report.policy else ""),
-            unit(f.latency.mean),
+            unit.bare(f.latency.mean),
             _change(f.latency.mean, fcfs.latency.mean, f),
-            unit(f.latency.p50),
-            unit(f.latency.p90),
-            unit(f.latency.p99),
+            unit.bare(f.latency.p50),
+            unit.bare(f.latency.p90),
+            unit.bare(f.latency.p99),
             _change(f.latency.p99, fcfs.latency.p99, f),
-            unit(f.latency.max),
-            unit(f.per_token.mean),
-            unit(f.first_token.mean),
+            unit.bare(f.latency.max),
+            unit.bare(f.per_token.mean),
+            unit.bare(f.first_token.mean),
             "-" if f.gain is None else f"{f.gain:.0%}",
             "-" if f.trust is None else f"{f.trust:.2f}",
         )
@@ -78,7 +78,7 @@ def _groups(report: Report, title: str, groups: tuple) -> Table:  # type: ignore
         table.add_column(column, justify="right", no_wrap=True)
     for g in groups[:MOST_GROUPS]:
         changes = f"{g.mean_of_fcfs - 1:+.0%}", f"{g.p99_of_fcfs - 1:+.0%}"
-        table.add_row(g.name, f"{g.requests:,}", unit(g.mean), changes[0], unit(g.p99), changes[1])
+        table.add_row(g.name, f"{g.requests:,}", unit.bare(g.mean), changes[0], unit.bare(g.p99), changes[1])
     return table
 
 

@@ -13,8 +13,10 @@ from rankd.replay.engine import Batch
 from rankd.replay.trace import Floats, Trace
 from rankd.view import Load, Trust, guard_settings, quality_settings
 
-_LOOK_EVERY = 50
-"""Completions between two looks of the guard; the daemon's 20 take longer and decide hardly sooner."""
+_LOOK_EVERY = (50, 100)
+"""Completions between two looks of the guard, fewest and most; the daemon's 20 take longer and decide hardly sooner."""
+_LOOKS = 200
+"""Looks in a replay of a middling trace."""
 _FIRST_FITS = (32, 64, 128)
 """Completions after which a map is learned besides, where there is no prior and nothing would be known so long."""
 _CLOCK = 1.0
@@ -62,7 +64,7 @@ class Learner:
         self._completions = self._look_at = 0
         self._guard = Guard(guard_settings(settings), measured=measured)
         self._enabled = settings.guard.enabled
-        self._look_every = max(_LOOK_EVERY, settings.guard.every)
+        self._look_every = max(settings.guard.every, int(np.clip(len(trace) // _LOOKS, *_LOOK_EVERY)))
         self._order = settings.order
         self._arrival: list[float] = trace.arrival.tolist()
         self._output: list[int] = trace.output.tolist()

@@ -89,7 +89,7 @@ def _policy_card(report: Report) -> str:
 
     def cell(value: float, before: float, f: Figures) -> str:
         more = "" if f is fcfs else f"<br/><small>{_change(value, before)}</small>"
-        return unit(value) + more
+        return unit.bare(value) + more
 
     rows = [
         (

@@ -15,7 +15,8 @@ from rankd.replay import engine
 from rankd.replay.cost import Cost
 from rankd.replay.engine import Result
 from rankd.replay.learner import Learner
-from rankd.replay.orders import Boost, FixedKey, KeyOrder, PaperOrder, ShortestRemaining
+from rankd.replay.orders import Boost, FixedKey, KeyOrder, ShortestRemaining
+from rankd.replay.paper import PaperOrder
 from rankd.replay.ranked import Lengths, Oracle, RankdOrder
 from rankd.replay.trace import Floats, Trace
 

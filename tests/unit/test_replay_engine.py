@@ -7,7 +7,8 @@ from replay_reference import Reference, engines, traces
 
 from rankd.replay.cost import Cost, at_load, capacity, offered_load, step_cost, work
 from rankd.replay.engine import Engine, run
-from rankd.replay.orders import Boost, FixedKey, KeyOrder, PaperOrder, ShortestRemaining
+from rankd.replay.orders import Boost, FixedKey, KeyOrder, ShortestRemaining
+from rankd.replay.paper import PaperOrder
 from rankd.replay.policies import POLICIES, simulate
 from rankd.replay.trace import trace_of
 
