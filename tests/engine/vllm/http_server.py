@@ -171,13 +171,13 @@ def ordered(model, rows, daemon):
     with running(Server(model, *ours, RANKD_TARGET=daemon.target, RANKD_MODEL="ordered")) as server:
         out = summary(asyncio.run(burst(server.url, rows)), [row["output_tokens"] for row in rows])
         assert "".join(server.lines).count("leaves requests alone") == 1
-    with RankClient(daemon.target) as client:
-        end = time.monotonic() + 15
-        while not (mine := [q for q in client.quality().qualities if q.model == "ordered"]) or (
-            mine[0].completions < len(rows)
-        ):
-            assert time.monotonic() < end, "completions were not reported"
-            time.sleep(0.2)
+        with RankClient(daemon.target) as client:
+            end = time.monotonic() + 15
+            while not (mine := [q for q in client.quality().qualities if q.model == "ordered"]) or (
+                mine[0].completions < len(rows)
+            ):
+                assert time.monotonic() < end, "completions were not reported"
+                time.sleep(0.2)
     say("ordered by RankScheduler", out)
     return out
 
