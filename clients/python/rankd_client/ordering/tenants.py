@@ -56,16 +56,24 @@ def virtual_starts(
     weights: Mapping[str, float],
 ) -> FloatArray:
     """What a tenant's counter shows when each of its requests starts, [n], if they go in the order given."""
-    starts = np.empty(len(order))
-    codes = np.unique(np.asarray(tenants, dtype=object), return_inverse=True)[1]
-    in_order = codes[order]
-    for code in range(int(codes.max()) + 1):
-        mine = order[in_order == code]
-        tenant = tenants[int(mine[0])]
-        paid = costs[mine] / weight_of(tenant, weights)
-        # Summed from the counter on, one by one, as a queue that serves one by one does: the same to the last bit.
-        starts[mine] = np.cumsum(np.concatenate(([counter_of(tenant, served, weights)], paid[:-1])))
-    return starts
+    names, codes = coded(tenants)
+    counters = [counter_of(name, served, weights) for name in names]
+    shares = [weight_of(name, weights) for name in names]
+    starts = [0.0] * len(order)
+    # Plain numbers, one request after the other: as exact as a queue that serves one by one, and there may be as many
+    # tenants as requests.
+    for row, cost in zip(order.tolist(), costs[order].tolist(), strict=True):
+        code = codes[row]
+        starts[row] = counters[code]
+        counters[code] += cost / shares[code]
+    return np.array(starts)
+
+
+def coded(tenants: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The names, each once, and by request where its own stands among them."""
+    seen: dict[str, int] = {}
+    codes = [seen.setdefault(tenant, len(seen)) for tenant in tenants]
+    return list(seen), codes
 
 
 class Shares:
@@ -75,7 +83,8 @@ class Shares:
         self, tenants: Sequence[str], costs: FloatArray, served: Mapping[str, float], weights: Mapping[str, float]
     ) -> None:
         """Take each request's tenant and cost."""
-        names, self._codes = np.unique(np.asarray(tenants, dtype=object), return_inverse=True)
+        names, codes = coded(tenants)
+        self._codes = np.array(codes)
         self._counters = np.array([counter_of(name, served, weights) for name in names])
         self._paid = costs / np.array([weight_of(name, weights) for name in names])[self._codes]
 
