@@ -102,8 +102,9 @@ class TenantCounters:
     """What tenants were served, as an engine keeps it: the ``served`` of an order.
 
     A tenant that comes back after having had nothing to do is lifted to the least of those that had (the lift of
-    virtual token counters): being away saves up nothing. Bounded by the tenants that have requests, and those that are
-    ahead of them. Not safe across threads.
+    virtual token counters), or to the most of anybody where nobody had: being away saves up nothing, and having been
+    alone costs nothing. Bounded by the tenants that have requests, and those that are ahead of them. Not safe across
+    threads.
     """
 
     def __init__(self, weights: Mapping[str, float] | None = None, *, prompt_weight: float = 0.5) -> None:
@@ -117,6 +118,8 @@ class TenantCounters:
         self._prompt_weight = prompt_weight
         self._open: dict[str, int] = {}
         self._served: dict[str, float] = {}
+        self._level = 0.0
+        """Where the last one that came back started."""
 
     @property
     def served(self) -> Mapping[str, float]:
@@ -126,10 +129,11 @@ class TenantCounters:
     def arrived(self, tenant: str) -> None:
         """A request of a tenant came."""
         if tenant not in self._open:
-            least = min((counter_of(t, self._served, self._weights) for t in self._open), default=0.0)
-            lifted = least * weight_of(tenant, self._weights)
+            shown = [counter_of(t, self._served, self._weights) for t in self._open or self._served]
+            self._level = min(shown) if self._open else max(shown, default=self._level)
+            lifted = self._level * weight_of(tenant, self._weights)
             before = self._served.get(tenant, 0.0)
-            self._forget(least)
+            self._forget()
             self._served[tenant] = max(before, lifted)
         self._open[tenant] = self._open.get(tenant, 0) + 1
 
@@ -148,8 +152,8 @@ class TenantCounters:
         else:
             self._open[tenant] -= 1
 
-    def _forget(self, least: float) -> None:
+    def _forget(self) -> None:
         """Drop who would be lifted to no less than what they have."""
-        behind = [t for t in self._served if t not in self._open and counter_of(t, self._served, self._weights) < least]
-        for tenant in behind:
-            del self._served[tenant]
+        for tenant in [t for t in self._served if t not in self._open]:
+            if counter_of(tenant, self._served, self._weights) <= self._level:
+                del self._served[tenant]
