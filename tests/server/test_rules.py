@@ -346,3 +346,24 @@ def test_the_client_refuses_shares_that_cannot_be(daemon):
             client.rank(["x"], served={"a": -1.0})
         with pytest.raises(ValueError, match="weights"):
             client.rank(["x"], weights={"a": 0.0})
+
+
+def test_without_a_daemon_the_users_own_word_holds_all_the_same(daemon):
+    """Running requests, classes and shares rest on no prediction: order and keys as the daemon's under FCFS."""
+    items = [
+        Item("x", "bulk", arrival=T0, priority_class=1),
+        Item("x", "a1", arrival=T0 + 1, tenant="a"),
+        Item("x", "a2", arrival=T0 + 2, tenant="a"),
+        Item("x", "b", arrival=T0 + 3, tenant="b"),
+        Item("x", "urgent", arrival=T0 + 4, priority_class=-1),
+        Item("x", "runs", arrival=T0 + 5, running=True),
+    ]
+    served = {"b": 0.5}
+    with RankClient(daemon.target, policy=Policy.FCFS) as client, RankClient("127.0.0.1:1", timeout=0.5) as alone:
+        told = client.rank(items, served=served)
+        made_up = alone.rank(items, served=served)
+        assert (made_up.failed, made_up.policy) == (True, Policy.FCFS)
+        assert [(r.request_id, r.serving_key) for r in made_up] == [(r.request_id, r.serving_key) for r in told]
+        assert [r.request_id for r in told] == ["runs", "urgent", "a1", "b", "a2", "bulk"]
+        with alone.stream() as stream:
+            assert stream.step(items) == ["runs", "urgent", "a1", "b", "a2", "bulk"]

@@ -257,3 +257,21 @@ def test_ten_thousand_under_every_rule_take_milliseconds():
         return time.perf_counter() - began
 
     assert min(once() for _ in range(7)) < 0.05
+
+
+def test_neither_ties_nor_as_many_tenants_as_requests_hold_up_the_daemon():
+    """What a caller can send at worst: a cap that binds among 16,384 that differ by their ids alone, each its own."""
+    n = 16_384
+    ids = [f"{v:016x}" for v in np.random.default_rng(0).permutation(n).tolist()]
+    arrival, expected = np.full(n, 50.0), np.full(n, 10.0)
+    arrival[0], expected[0] = 0.0, 1e6
+    for tenant in (None, ids):
+        queue = Columns(ids, arrival, expected, expected, tenant=tenant)
+        for cap in (0, 3000):
+            took = []
+            for _ in range(3):
+                began = time.perf_counter()
+                order = order_queue(queue, Rules(patience=10.0, overtake_cap=cap), now=100.0).order
+                took.append(time.perf_counter() - began)
+            assert min(took) < 0.4
+            assert [ids[row] for row in order[:9]] == sorted(ids[1:] if tenant is None else ids)[:9]

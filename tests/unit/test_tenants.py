@@ -21,6 +21,19 @@ def test_being_away_saves_up_nothing():
         counters.left("c")
 
 
+def test_having_been_alone_costs_nothing():
+    """Who was served for long while nobody else came waits for no newcomer to catch up; and no name is kept."""
+    counters = TenantCounters({"new": 2.0})
+    for tenant in ["old", *map(str, range(99)), "old"]:
+        counters.arrived(tenant)
+        counters.produced(tenant, 1000)
+        counters.left(tenant)
+    assert len(counters.served) == 1
+    counters.arrived("new")
+    counters.arrived("old")
+    assert counters.served["new"] == 2 * counters.served["old"]
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50), st.booleans()), max_size=200))
 def test_memory_is_bounded_by_who_is_there_or_ahead(events):
     """Nobody is remembered who would be lifted to no less than what they have."""

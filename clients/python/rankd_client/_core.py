@@ -94,6 +94,7 @@ class Queue:
         """
         self.now = time.time() if now is None else now
         self.shares = shares_of(served, weights)
+        self._served, self._weights = served, weights
         self.items = [Item(i) if isinstance(i, str) else i for i in items]
         for index, item in enumerate(self.items):
             _check_texts(item, index)
@@ -177,7 +178,7 @@ class Queue:
         return max(0.001, left - min(_SECONDS_PER_ITEM * len(self.ids), left / 4))
 
     def fallback(self, reason: str) -> RankedQueue:
-        """The queue in arrival order."""
+        """The queue in arrival order, by the rules that rest on no prediction."""
         ordering = self._by_arrival()
         ranked = tuple(
             Ranked(position, self.ids[i], i, int(ordering.serving_key[i]), self.items[i].prediction, reason)
@@ -186,7 +187,16 @@ class Queue:
         return RankedQueue(ranked, Policy.FCFS, reason, "", failed=True)
 
     def _by_arrival(self) -> Ordering:
-        return by_arrival(self.ids, self.arrival)
+        return by_arrival(
+            self.ids,
+            self.arrival,
+            running=[i.running for i in self.items],
+            classes=[i.priority_class for i in self.items],
+            tenants=[i.tenant for i in self.items],
+            prompt_tokens=[i.prompt_tokens for i in self.items],
+            served=self._served,
+            weights=self._weights,
+        )
 
 
 def shares_of(served: Mapping[str, float], weights: Mapping[str, float]) -> list[rank_pb2.TenantService]:
@@ -238,11 +248,30 @@ def _check_numbers(item: Item, arrival: float, index: int) -> None:
         raise ValueError(f"items[{index}].deadline: must be seconds since the epoch, not {item.deadline!r}")
 
 
-def by_arrival(ids: Sequence[str], arrival: Sequence[float]) -> Ordering:
-    """First come, first served."""
+def by_arrival(
+    ids: Sequence[str],
+    arrival: Sequence[float],
+    *,
+    running: Sequence[bool],
+    classes: Sequence[int],
+    tenants: Sequence[str],
+    prompt_tokens: Sequence[int],
+    served: Mapping[str, float] = NOBODY,
+    weights: Mapping[str, float] = NOBODY,
+) -> Ordering:
+    """First come, first served, as the daemon does it by default: running first, then classes, then fair tenants."""
     nothing = np.full(len(ids), np.nan)
-    times = np.array(arrival, dtype=np.float64)
-    return order_queue(Columns(ids, times, nothing, nothing), Rules(Policy.FCFS))
+    queue = Columns(
+        ids,
+        np.array(arrival, dtype=np.float64),
+        nothing,
+        nothing,
+        running=np.array(running, dtype=np.bool_),
+        priority_class=np.array(classes, dtype=np.int64),
+        tenant=tenants,
+        prompt_tokens=np.array(prompt_tokens, dtype=np.float64),
+    )
+    return order_queue(queue, Rules(Policy.FCFS), served=served, weights=weights)
 
 
 def checked(prediction: prediction_pb2.Prediction) -> prediction_pb2.Prediction:

@@ -169,10 +169,18 @@ class StreamCore:
         return self.local(text), not late
 
     def local(self, error: str = "") -> list[str]:
-        """The queue in arrival order; ``reason`` stays what it was."""
+        """The queue in arrival order, by the rules that rest on no prediction; ``reason`` stays what it was."""
         note(self._stats, self.reason, error)
-        ids = list(self.entries)
-        return [ids[i] for i in by_arrival(ids, [e.arrival for e in self.entries.values()]).order.tolist()]
+        ids, entries = list(self.entries), self.entries.values()
+        ordering = by_arrival(
+            ids,
+            [e.arrival for e in entries],
+            running=[e.item.running for e in entries],
+            classes=[e.item.priority_class for e in entries],
+            tenants=[e.item.tenant for e in entries],
+            prompt_tokens=[e.item.prompt_token_count for e in entries],
+        )
+        return [ids[i] for i in ordering.order.tolist()]
 
     def prediction(self, request_id: str) -> prediction_pb2.Prediction | None:
         """The prediction of a request in the queue."""

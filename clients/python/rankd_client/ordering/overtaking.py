@@ -17,8 +17,7 @@ def one_by_one(
     rows: NDArray[np.intp],
     above: Sequence[Level],
     shares: Shares | None,
-    below: Sequence[Level],
-    request_ids: Sequence[str],
+    rank: IntArray,
     arrival: FloatArray,
     overtaken: IntArray,
     cap: int,
@@ -32,14 +31,13 @@ def one_by_one(
         rows: whom to serve, in the order that they have without the cap.
         above: by request, what counts before the tenants' shares.
         shares: the tenants' counters; None where there is but one tenant.
-        below: by request, what counts after them.
-        request_ids: by request, for ties.
+        rank: by request, its place by all that counts after them; no two are the same.
         arrival: by request.
         overtaken: by request, how often so far.
         cap: how often at most.
         places: how many to serve by the cap; the rest follow as they came.
     """
-    times, counts = arrival[rows], overtaken[rows].copy()
+    times, counts, ranks = arrival[rows], overtaken[rows].copy(), rank[rows]
     out = np.empty(min(places, len(rows)), dtype=np.intp)
     for place in range(len(out)):
         blocked = counts >= cap
@@ -48,14 +46,13 @@ def one_by_one(
             some = lowest(level[rows], some)
         if shares is not None:
             some = lowest(shares.counters(rows), some)
-        for level in below:
-            some = lowest(level[rows], some)
-        at = min(some.tolist(), key=lambda i: request_ids[int(rows[i])])
+        at = int(some[ranks[some].argmin()])
         out[place] = rows[at]
         if shares is not None:
             shares.charge(int(rows[at]))
         counts += times < times[at]
-        rows, times, counts = np.delete(rows, at), np.delete(times, at), np.delete(counts, at)
+        rows, times = np.delete(rows, at), np.delete(times, at)
+        counts, ranks = np.delete(counts, at), np.delete(ranks, at)
     return np.concatenate((out, rows))
 
 

@@ -173,8 +173,11 @@ def _without_more_overtaking(
         for row in order[:ahead].tolist():
             shares.charge(row)
     above = [] if stages.classes is None else [stages.classes]
-    below = [key, arrival] if stages.late is None else [stages.late, key, arrival]
-    tail = one_by_one(rest, above, shares, below, queue.request_ids, arrival, before, rules.overtake_cap, PLACES)
+    below: list[NDArray[np.generic]] = [key] if stages.late is None else [stages.late, key]
+    # Once for all places: comparing the ids of those that are equal otherwise would cost more than all the rest.
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[_sorted(below, arrival, queue.request_ids)] = np.arange(len(order))
+    tail = one_by_one(rest, above, shares, rank, arrival, before, rules.overtake_cap, PLACES)
     return np.concatenate((order[:ahead], tail))
 
 

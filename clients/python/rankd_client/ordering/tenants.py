@@ -56,16 +56,24 @@ def virtual_starts(
     weights: Mapping[str, float],
 ) -> FloatArray:
     """What a tenant's counter shows when each of its requests starts, [n], if they go in the order given."""
-    starts = np.empty(len(order))
-    codes = np.unique(np.asarray(tenants, dtype=object), return_inverse=True)[1]
-    in_order = codes[order]
-    for code in range(int(codes.max()) + 1):
-        mine = order[in_order == code]
-        tenant = tenants[int(mine[0])]
-        paid = costs[mine] / weight_of(tenant, weights)
-        # Summed from the counter on, one by one, as a queue that serves one by one does: the same to the last bit.
-        starts[mine] = np.cumsum(np.concatenate(([counter_of(tenant, served, weights)], paid[:-1])))
-    return starts
+    names, codes = coded(tenants)
+    counters = [counter_of(name, served, weights) for name in names]
+    shares = [weight_of(name, weights) for name in names]
+    starts = [0.0] * len(order)
+    # Plain numbers, one request after the other: as exact as a queue that serves one by one, and there may be as many
+    # tenants as requests.
+    for row, cost in zip(order.tolist(), costs[order].tolist(), strict=True):
+        code = codes[row]
+        starts[row] = counters[code]
+        counters[code] += cost / shares[code]
+    return np.array(starts)
+
+
+def coded(tenants: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The names, each once, and by request where its own stands among them."""
+    seen: dict[str, int] = {}
+    codes = [seen.setdefault(tenant, len(seen)) for tenant in tenants]
+    return list(seen), codes
 
 
 class Shares:
@@ -75,7 +83,8 @@ class Shares:
         self, tenants: Sequence[str], costs: FloatArray, served: Mapping[str, float], weights: Mapping[str, float]
     ) -> None:
         """Take each request's tenant and cost."""
-        names, self._codes = np.unique(np.asarray(tenants, dtype=object), return_inverse=True)
+        names, codes = coded(tenants)
+        self._codes = np.array(codes)
         self._counters = np.array([counter_of(name, served, weights) for name in names])
         self._paid = costs / np.array([weight_of(name, weights) for name in names])[self._codes]
 
@@ -93,8 +102,9 @@ class TenantCounters:
     """What tenants were served, as an engine keeps it: the ``served`` of an order.
 
     A tenant that comes back after having had nothing to do is lifted to the least of those that had (the lift of
-    virtual token counters): being away saves up nothing. Bounded by the tenants that have requests, and those that are
-    ahead of them. Not safe across threads.
+    virtual token counters), or to the most of anybody where nobody had: being away saves up nothing, and having been
+    alone costs nothing. Bounded by the tenants that have requests, and those that are ahead of them. Not safe across
+    threads.
     """
 
     def __init__(self, weights: Mapping[str, float] | None = None, *, prompt_weight: float = 0.5) -> None:
@@ -108,6 +118,8 @@ class TenantCounters:
         self._prompt_weight = prompt_weight
         self._open: dict[str, int] = {}
         self._served: dict[str, float] = {}
+        self._level = 0.0
+        """Where the last one that came back started."""
 
     @property
     def served(self) -> Mapping[str, float]:
@@ -117,10 +129,11 @@ class TenantCounters:
     def arrived(self, tenant: str) -> None:
         """A request of a tenant came."""
         if tenant not in self._open:
-            least = min((counter_of(t, self._served, self._weights) for t in self._open), default=0.0)
-            lifted = least * weight_of(tenant, self._weights)
+            shown = [counter_of(t, self._served, self._weights) for t in self._open or self._served]
+            self._level = min(shown) if self._open else max(shown, default=self._level)
+            lifted = self._level * weight_of(tenant, self._weights)
             before = self._served.get(tenant, 0.0)
-            self._forget(least)
+            self._forget()
             self._served[tenant] = max(before, lifted)
         self._open[tenant] = self._open.get(tenant, 0) + 1
 
@@ -139,8 +152,8 @@ class TenantCounters:
         else:
             self._open[tenant] -= 1
 
-    def _forget(self, least: float) -> None:
+    def _forget(self) -> None:
         """Drop who would be lifted to no less than what they have."""
-        behind = [t for t in self._served if t not in self._open and counter_of(t, self._served, self._weights) < least]
-        for tenant in behind:
-            del self._served[tenant]
+        for tenant in [t for t in self._served if t not in self._open]:
+            if counter_of(tenant, self._served, self._weights) <= self._level:
+                del self._served[tenant]
