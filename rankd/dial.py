@@ -53,7 +53,12 @@ def rules_of(order: Order, policy: Policy, trust: Trust, backlog: float) -> Rule
 
 
 def backlog_of(queue: Columns, trust: Trust) -> float:
-    """Expected output tokens that are still to be made for a queue; 0 where nothing is known."""
+    """Expected output tokens that are still to be made for a queue; 0 where nothing is known.
+
+    A queue of one says nothing either: its caller asks about requests one by one, whatever else waits.
+    """
+    if len(queue) < 2:
+        return 0.0
     lengths = lengths_of(queue)
     if np.isnan(lengths).all():
         return 0.0

@@ -199,6 +199,22 @@ def test_patience_follows_the_waits_that_are_reported(start_daemon):
     assert after.items[0].serving_key == pytest.approx((T0 + wanted * expected) * 1000, rel=1e-9, abs=2)
 
 
+def test_a_caller_who_asks_one_by_one_does_not_tell_that_nothing_waits(start_daemon):
+    """What is served how fast is known, and nothing waited so far: a queue of one still has the patience of the start,
+    a longer one that of its backlog.
+    """
+    daemon = start_daemon(order={"patience_backlog_share": 0.5}, guard={"enabled": False})
+    with daemon.channel() as channel:
+        for _ in range(2):
+            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=5)
+            time.sleep(0.05)
+        assert policy_of(channel).dial.HasField("tokens_per_second")
+        one = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=5)
+        two = rank_stub(channel).Rank(request(item("a", SHORT), item("b", LONG), model="llm"), timeout=5)
+    assert one.patience_per_token.ToMilliseconds() == 200
+    assert 0 < two.patience_per_token.ToNanoseconds() < 200_000_000
+
+
 def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_until):
     """From completions with their durations the daemon finds the patience that the tail allows, and orders by it."""
     daemon = start_daemon(order={"tune_every": 300, "tune_window": 900}, guard={"enabled": False})
