@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import Columns, History, Policy, Rules, WaitingQueue, order_queue
+from rankd_client.ordering import Columns, History, Policy, Rules, TenantCounters, WaitingQueue, order_queue
 
 from rankd.config import Order
 from rankd.dial import rules_of
@@ -119,7 +119,11 @@ class RankdOrder:
         self._classes = [0] * n if trace.priority_class is None else trace.priority_class.tolist()
         self._tenants = [""] * n if trace.tenant is None else [str(t) for t in trace.tenant.tolist()]
         self._lengths, self._order, self._policy = lengths, order, policy
-        self._queue = Queue(self._rules(0.0))
+        # As a caller of the daemon keeps them: who was away has saved up nothing.
+        self._counters = TenantCounters(prompt_weight=order.prompt_weight)
+        self._queue = Queue(self._rules(0.0), served=self._counters.served)
+        self._here: set[int] = set()
+        self._started: set[int] = set()
         self._version = lengths.version
         self._since_turn = 0
         self._batch: Batch | None = None
@@ -145,6 +149,10 @@ class RankdOrder:
     def add(self, request: int, now: float, generated: int) -> None:
         """Let a request wait."""
         score = self._scores[request]
+        new = request not in self._here
+        if new:
+            self._here.add(request)
+            self._counters.arrived(self._tenants[request])
         self._queue.add(
             self._ids[request],
             self._arrival[request],
@@ -155,7 +163,7 @@ class RankdOrder:
             tenant=self._tenants[request],
             prompt_tokens=float(self._prompt[request]),
         )
-        if not generated:
+        if new:
             self._lengths.arrived(request, now)
 
     def peek(self, now: float) -> int:
@@ -168,7 +176,8 @@ class RankdOrder:
         self._turn()
         request = int(self._queue.pop(now))
         self._since_turn += 1
-        if not self.batch.generated(request):
+        if request not in self._started:
+            self._started.add(request)
             self._lengths.started(request, now)
         return request
 
@@ -197,6 +206,11 @@ class RankdOrder:
 
     def finished(self, request: int, now: float) -> None:
         """Learn from it."""
+        tenant = self._tenants[request]
+        self._here.discard(request)
+        self._started.discard(request)
+        self._counters.produced(tenant, self.batch.generated(request), self._prompt[request])
+        self._counters.left(tenant)
         self._lengths.finished(request, now, self.batch)
 
     def _turn(self) -> None:
