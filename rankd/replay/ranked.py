@@ -152,7 +152,7 @@ class RankdOrder:
         new = request not in self._here
         if new:
             self._here.add(request)
-            self._counters.arrived(self._tenants[request])
+        self._counters.arrived(self._tenants[request])
         self._queue.add(
             self._ids[request],
             self._arrival[request],
@@ -175,6 +175,7 @@ class RankdOrder:
         """Start who goes next."""
         self._turn()
         request = int(self._queue.pop(now))
+        self._counters.left(self._tenants[request])
         self._since_turn += 1
         if request not in self._started:
             self._started.add(request)
@@ -210,7 +211,6 @@ class RankdOrder:
         self._here.discard(request)
         self._started.discard(request)
         self._counters.produced(tenant, self.batch.generated(request), self._prompt[request])
-        self._counters.left(tenant)
         self._lengths.finished(request, now, self.batch)
 
     def _turn(self) -> None:

@@ -65,3 +65,18 @@ def test_a_flood_does_not_delay_another_tenant():
     counters.arrived("late")
     queue.add("late", 3.0, expected=400.0, tenant="late")
     assert "late" in [queue.pop(3.0) for _ in range(2)]
+
+
+def test_who_was_served_little_and_comes_back_does_not_go_first_for_ever():
+    """A waiting queue by itself: a tenant that had nothing waiting shares from its return on, with no credit."""
+    queue = WaitingQueue(Rules(prior_expected=10.0))
+    queue.add("b0", 0.0, expected=10.0, tenant="b")
+    queue.pop(0.0)
+    for n in range(40):
+        queue.add(f"a{n:02}", 1.0, expected=10.0, tenant="a")
+    for _ in range(20):
+        queue.pop(1.0)
+    for n in range(10):
+        queue.add(f"b{n + 1}", 2.0, expected=10.0, tenant="b")
+    next_ten = [queue.pop(2.0)[0] for _ in range(10)]
+    assert sorted(next_ten) == ["a"] * 5 + ["b"] * 5

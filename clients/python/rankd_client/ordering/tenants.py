@@ -101,9 +101,9 @@ class Shares:
 class TenantCounters:
     """What tenants were served, as an engine keeps it: the ``served`` of an order.
 
-    A tenant that comes back after having had nothing to do is lifted to the least of those that had (the lift of
-    virtual token counters), or to the most of anybody where nobody had: being away saves up nothing, and having been
-    alone costs nothing. Bounded by the tenants that have requests, and those that are ahead of them. Not safe across
+    A tenant that comes to wait after having had nothing that waited is lifted to the least of those that wait (the lift
+    of virtual token counters), or to the most of anybody where nobody waits: being away saves up nothing, and having
+    been alone costs nothing. Bounded by the tenants that wait, and those that are ahead of them. Not safe across
     threads.
     """
 
@@ -116,7 +116,7 @@ class TenantCounters:
         """
         self._weights = dict(weights or {})
         self._prompt_weight = prompt_weight
-        self._open: dict[str, int] = {}
+        self._waits: dict[str, int] = {}
         self._served: dict[str, float] = {}
         self._level = 0.0
         """Where the last one that came back started."""
@@ -127,33 +127,33 @@ class TenantCounters:
         return self._served
 
     def arrived(self, tenant: str) -> None:
-        """A request of a tenant came."""
-        if tenant not in self._open:
-            shown = [counter_of(t, self._served, self._weights) for t in self._open or self._served]
-            self._level = min(shown) if self._open else max(shown, default=self._level)
+        """A request of a tenant waits: it came, or was taken off its slot."""
+        if tenant not in self._waits:
+            shown = [counter_of(t, self._served, self._weights) for t in self._waits or self._served]
+            self._level = min(shown) if self._waits else max(shown, default=self._level)
             lifted = self._level * weight_of(tenant, self._weights)
             before = self._served.get(tenant, 0.0)
             self._forget()
             self._served[tenant] = max(before, lifted)
-        self._open[tenant] = self._open.get(tenant, 0) + 1
+        self._waits[tenant] = self._waits.get(tenant, 0) + 1
 
     def produced(self, tenant: str, output_tokens: float, prompt_tokens: float = 0.0) -> None:
         """A tenant was served so many tokens."""
         self._served[tenant] = self._served.get(tenant, 0.0) + output_tokens + self._prompt_weight * prompt_tokens
 
     def left(self, tenant: str) -> None:
-        """A request of a tenant ended, whatever way.
+        """A request of a tenant waits no more: it was started, or went away.
 
         Raises:
-            KeyError: it has none.
+            KeyError: none of it waits.
         """
-        if self._open[tenant] == 1:
-            del self._open[tenant]
+        if self._waits[tenant] == 1:
+            del self._waits[tenant]
         else:
-            self._open[tenant] -= 1
+            self._waits[tenant] -= 1
 
     def _forget(self) -> None:
         """Drop who would be lifted to no less than what they have."""
-        for tenant in [t for t in self._served if t not in self._open]:
+        for tenant in [t for t in self._served if t not in self._waits]:
             if counter_of(tenant, self._served, self._weights) <= self._level:
                 del self._served[tenant]

@@ -206,14 +206,16 @@ class WaitingQueue:
 
     def _code(self, tenant: str) -> int:
         code = self._codes.get(tenant)
+        known = code is not None
         if code is None:
             code = self._codes[tenant] = len(self._codes)
             self._counters = np.append(self._counters, 0.0)
             self._waiting.append(0)
         if not self._waiting[code]:
-            # Who had nothing waiting may have been served elsewhere, or lifted for having been away.
+            # Who had nothing waiting may have been served elsewhere, and being away saves up nothing.
             told = counter_of(tenant, self._served, self._weights)
-            self._counters[code] = max(self._counters[code], told)
+            others = [c for c, n in zip(self._counters.tolist(), self._waiting, strict=True) if n] if known else []
+            self._counters[code] = max(self._counters[code], told, min(others, default=0.0))
         self._waiting[code] += 1
         return code
 
