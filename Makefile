@@ -91,7 +91,7 @@ rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
 
-study: setup ## replay all traces under all policies, write out/study/study.md; 35 minutes on one core
+study: setup ## replay all traces under all policies, write out/study/study.md; an hour on one core
 	$(BIN)/python -m rankd.replay.study --traces $(TRACES) --out out/study
 
 # vLLM wants versions of its own; the torchvision of PyPI breaks its import on a CPU.
