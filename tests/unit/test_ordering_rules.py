@@ -202,6 +202,16 @@ def test_the_service_rate_is_tokens_over_time():
     assert still.per_second is None
 
 
+@pytest.mark.parametrize("batch", [1, 7, 129, 200, 256, 1000])
+def test_the_service_rate_does_not_depend_on_how_completions_are_batched(batch):
+    """Three tokens a second, told in reports of any size."""
+    rate = ServiceRate()
+    for at in range(4 + 1024 // batch):
+        for _ in range(batch):
+            rate.add(3.0, float(at * batch))
+    assert rate.per_second == pytest.approx(3.0)
+
+
 @given(st.lists(st.integers(0, 9).map(float), max_size=40), st.integers(0, 700))
 def test_overtakes_are_inversions(arrival, more):
     """Counted by blocks as by hand."""
