@@ -3,10 +3,11 @@
 import pytest
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import Policy
-from rankd_client.v1 import rank_pb2
+from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.config import Limits, Order
 from rankd.dial import rules_of
+from rankd.transport.completion_service import _expected
 from rankd.transport.convert import Violations, shares_of
 from rankd.transport.quality_service import _dial
 from rankd.transport.stream_queue import StreamQueue
@@ -39,3 +40,11 @@ def test_a_weight_can_be_taken_back():
     state.share(said(5))
     state.share(said(0))
     assert state.shares.weights == {"a": 1.0}
+
+
+def test_an_expected_length_that_no_answer_could_have_does_not_tune():
+    """One report of 1e308 tokens would make the average length infinite, and all patience 0: as in a queue, refused."""
+    most = Limits().max_token_count
+    for told in (-1.0, most + 1.0, 1e308, float("inf"), float("nan")):
+        assert _expected(prediction_pb2.Prediction(expected_token_count=told), most) is None
+    assert _expected(prediction_pb2.Prediction(expected_token_count=most), most) == most
