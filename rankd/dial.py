@@ -46,10 +46,17 @@ def rules_of(order: Order, policy: Policy, trust: Trust, backlog: float) -> Rule
     """
     mean = trust.calibration.mean_expected if trust.calibration is not None else None
     level = trust.level if policy is not Policy.FCFS else 0.0
-    # What was tuned is the configured policy's patience; another one that a call names has a meaning of its own.
-    tuned = trust.load.patience if policy.value == order.policy else None
+    tuned = tuned_for(order, policy, trust)
     rules = dial_of(order, policy).at(level, trust.drain(backlog), mean or 0.0, tuned)
     return replace(rules, prior_expected=mean)
+
+
+def tuned_for(order: Order, policy: Policy, trust: Trust) -> float | None:
+    """The tuned patience as far as it is this policy's.
+
+    It is the configured one's; another one that a call or a pilot names has a meaning of its own.
+    """
+    return trust.load.patience if policy.value == order.policy else None
 
 
 def backlog_of(queue: Columns, trust: Trust) -> float:

@@ -178,7 +178,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             ),
             waited=waited,
             ran=_ran(message, waited),
-            expected=_expected(message.prediction),
+            expected=_expected(message.prediction, limits.max_token_count),
             pilot_slot=message.prediction.pilot_slot,
             took=message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else None,
         )
@@ -192,12 +192,12 @@ def _ran(message: completion_pb2.Completion, waited: float | None) -> float | No
     return ran if ran >= 0 else None
 
 
-def _expected(prediction: prediction_pb2.Prediction) -> float | None:
+def _expected(prediction: prediction_pb2.Prediction, most: int) -> float | None:
     """The expected length that a prediction tells; None where it tells none that can be."""
     if not prediction.HasField("expected_token_count"):
         return None
     expected = prediction.expected_token_count
-    return expected if 0 <= expected < math.inf else None
+    return expected if 0 <= expected <= most else None
 
 
 def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:

@@ -301,8 +301,7 @@ def shares_of(messages: Sequence[rank_pb2.TenantService], limits: Limits, bad: V
         if not 0 <= message.weight < math.inf:
             bad.add(f"tenants[{index}].weight", "must be above 0 and finite, or left out for 1")
         shares.served[tenant] = message.served_token_count
-        if message.weight:
-            shares.weights[tenant] = message.weight
+        shares.weights[tenant] = message.weight or 1.0
     return shares
 
 

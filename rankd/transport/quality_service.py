@@ -13,7 +13,7 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.config import Order, Settings
-from rankd.dial import dial_of, rules_of
+from rankd.dial import dial_of, rules_of, tuned_for
 from rankd.errors import NotFoundError
 from rankd.monitor import Monitor, Trust, View
 from rankd.pilots import Pilots
@@ -207,6 +207,7 @@ def _dial(order: Order, policy: Policy, trust: Trust) -> quality_pb2.Dial:
     dial = dial_of(order, policy)
     rules = dial.rules
     rate, wait = trust.load.rate.per_second, trust.load.wait.mean
+    tuned = tuned_for(order, policy, trust)
     return quality_pb2.Dial(
         policy=POLICY_TO_PROTO[rules.policy],
         trust=trust.level,
@@ -225,5 +226,5 @@ def _dial(order: Order, policy: Policy, trust: Trust) -> quality_pb2.Dial:
         running_first=rules.running_first,
         tokens_per_second=rate,
         mean_wait=to_duration(wait) if wait is not None else None,
-        tuned_patience_per_token=to_duration(tuned) if (tuned := trust.load.patience) is not None else None,
+        tuned_patience_per_token=to_duration(tuned) if tuned is not None else None,
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from queues import NAN, columns, length_of, rows, rules, serve
 from rankd_client.ordering import Columns, Dial, Policy, Rules, ServiceRate, WaitingQueue, order_queue, trust_of
@@ -202,6 +202,16 @@ def test_the_service_rate_is_tokens_over_time():
     assert still.per_second is None
 
 
+@pytest.mark.parametrize("batch", [1, 7, 129, 200, 256, 1000])
+def test_the_service_rate_does_not_depend_on_how_completions_are_batched(batch):
+    """Three tokens a second, told in reports of any size."""
+    rate = ServiceRate()
+    for at in range(4 + 1024 // batch):
+        for _ in range(batch):
+            rate.add(3.0, float(at * batch))
+    assert rate.per_second == pytest.approx(3.0)
+
+
 @given(st.lists(st.integers(0, 9).map(float), max_size=40), st.integers(0, 700))
 def test_overtakes_are_inversions(arrival, more):
     """Counted by blocks as by hand."""
@@ -213,6 +223,7 @@ def test_overtakes_are_inversions(arrival, more):
 
 
 @given(st.lists(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 8), max_size=8), rules(), st.floats())
+@example([(t, *[0.0] * 7) for t in (-9.9e291, 0.0, 1.79e308)], Rules(), 1.79e308)
 def test_no_number_breaks_any_rule(numbers, rules, now):
     """Whatever floats come in, every request comes out once."""
     names = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens")
@@ -275,3 +286,36 @@ def test_neither_ties_nor_as_many_tenants_as_requests_hold_up_the_daemon():
                 took.append(time.perf_counter() - began)
             assert min(took) < 0.4
             assert [ids[row] for row in order[:9]] == sorted(ids[1:] if tenant is None else ids)[:9]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"priority_class": 60_000}, {"priority_class": -60_000}, {"deadline": -math.inf}, {"deadline": NAN}]
+)
+def test_what_is_out_of_range_is_the_same_one_by_one(odd):
+    """Classes beyond the widest are one class, and a deadline that is no time is none: sorted or served one by one."""
+    some = [
+        {"request_id": "a", "arrival": 1.0, "expected": 5.0, **odd},
+        {"request_id": "b", "arrival": 2.0, "expected": 5.0, **{k: v * 2 / 3 for k, v in odd.items() if k[0] == "p"}},
+    ]
+    queue = WaitingQueue(Rules(prior_expected=10.0))
+    for row in some:
+        queue.add(**{k: int(v) if k == "priority_class" else v for k, v in row.items()})
+    full = Columns(
+        ["a", "b"],
+        np.array([1.0, 2.0]),
+        np.full(2, NAN),
+        np.full(2, 5.0),
+        deadline=np.array([r.get("deadline", math.inf) for r in some]),
+        priority_class=np.array([r.get("priority_class", 0) for r in some], dtype=np.int64),
+    )
+    assert order_queue(full, Rules(prior_expected=10.0), now=9.0).order.tolist() == [0, 1]
+    assert [queue.pop(9.0), queue.pop(9.0)] == ["a", "b"]
+
+
+def test_a_waiting_queue_takes_any_time():
+    """Arrivals that are no number, or beyond all numbers, are served like any other, by id where they are the same."""
+    for time_ in (NAN, math.inf, -math.inf, 1e308):
+        queue = WaitingQueue(Rules(prior_expected=10.0, wait_cap=5.0))
+        queue.add("b", time_, expected=5.0)
+        queue.add("a", time_, expected=5.0)
+        assert [queue.pop(1e308), queue.pop(NAN)] == ["a", "b"]

@@ -45,6 +45,10 @@ class Columns:
         return len(self.request_ids)
 
 
+LATEST = 2.0**62
+"""Seconds, of either sign; differences of times within it are finite."""
+
+
 def finite(values: FloatArray) -> FloatArray:
     """Values with 0 for NaN and bounds for infinities; the same array where nothing is to do."""
     return values if np.isfinite(values).all() else np.nan_to_num(values)
@@ -53,3 +57,13 @@ def finite(values: FloatArray) -> FloatArray:
 def sane(value: float, low: float, high: float, otherwise: float) -> float:
     """A number within bounds; ``otherwise`` where it is none."""
     return otherwise if math.isnan(value) else min(max(value, low), high)
+
+
+def times_of(values: FloatArray) -> FloatArray:
+    """Times within bounds; 0 for NaN."""
+    return np.minimum(np.maximum(finite(values), -LATEST), LATEST)
+
+
+def time_of(value: float) -> float:
+    """A time within bounds; NaN stays NaN, which is later than nothing."""
+    return sane(value, -LATEST, LATEST, math.nan)

@@ -72,38 +72,59 @@ def trust_of(tau_low: float, *, full: float) -> float:
     return sane(tau_low / full, 0.0, 1.0, 0.0) if full > 0 else float(tau_low > 0)
 
 
+@dataclass(slots=True)
+class _Moment:
+    """What completed at one time."""
+
+    at: float
+    tokens: float
+    completions: int
+
+
 class ServiceRate:
-    """Tokens per second over the latest completions: what turns a backlog into a time."""
+    """Tokens per second over the latest completions: what turns a backlog into a time.
+
+    Completions come in batches: those of one time count all or not at all, or what a part of a batch made would be set
+    against the time of the whole.
+    """
 
     def __init__(self, completions: int = 256, least: int = 8) -> None:
         """Start without any.
 
         Args:
-            completions: how many count.
+            completions: how many count, and at least those of the last two times.
             least: how many it takes to say anything.
         """
-        self._recent: deque[tuple[float, float]] = deque(maxlen=max(completions, 2))
+        self._recent: deque[_Moment] = deque()
+        self._most = max(completions, 2)
         self._least = max(least, 2)
+        self._count = 0
         self._sum = 0.0
 
     def add(self, tokens: float, at: float) -> None:
         """Note a completion of so many tokens at a time; times that run backwards count as the latest."""
         if not (math.isfinite(tokens) and tokens >= 0 and math.isfinite(at)):
             return
-        if len(self._recent) == self._recent.maxlen:
-            self._sum -= self._recent[0][1]
-        if self._recent:
-            at = max(at, self._recent[-1][0])
-        self._recent.append((at, tokens))
+        if self._recent and at <= self._recent[-1].at:
+            self._recent[-1].tokens += tokens
+            self._recent[-1].completions += 1
+        else:
+            self._recent.append(_Moment(at, tokens, 1))
         self._sum += tokens
+        self._count += 1
+        while len(self._recent) > 2 and self._count > self._most:
+            gone = self._recent.popleft()
+            self._sum -= gone.tokens
+            self._count -= gone.completions
 
     @property
     def per_second(self) -> float | None:
         """Output tokens per second; None where too few completions, or all at one time, leave it unknown."""
-        if len(self._recent) < self._least:
+        if self._count < self._least:
             return None
-        seconds = self._recent[-1][0] - self._recent[0][0]
-        tokens = self._sum - self._recent[0][1]
+        seconds = self._recent[-1].at - self._recent[0].at
+        # The first only start the clock.
+        tokens = self._sum - self._recent[0].tokens
         return tokens / seconds if seconds > 0 and tokens > 0 else None
 
     def drain(self, tokens: float) -> float | None:

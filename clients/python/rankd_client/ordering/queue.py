@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, finite
+from rankd_client.ordering.columns import Columns, time_of, times_of
 from rankd_client.ordering.keys import filled, keys_of, lengths_of, policy_in_force, running_time, strict_classes
 from rankd_client.ordering.overtaking import one_by_one, overtakes
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
@@ -76,7 +76,7 @@ def order_queue(
         The order. A request without score or expectation is placed as one of ``rules.prior_expected`` tokens. Where
         no request has any, or DUE, BOOST and AGED know no expected length at all, the whole queue is FCFS.
     """
-    arrival = finite(np.asarray(queue.arrival, dtype=np.float64))
+    arrival, now = times_of(np.asarray(queue.arrival, dtype=np.float64)), time_of(now)
     lengths = lengths_of(queue, rules.risk)
     policy = policy_in_force(rules, queue, lengths, comparable=scores_comparable)
     key = keys_of(policy, queue, lengths, arrival, rules, now, comparable=scores_comparable)
@@ -141,7 +141,7 @@ def hopeless(queue: Columns, lengths: FloatArray, rules: Rules, now: float) -> B
         takes = np.zeros(len(lengths))
     else:
         takes = running_time(filled(lengths, queue, rules.prior_expected), rules)
-    late: BoolArray = now + takes > np.where(np.isnan(queue.deadline), np.inf, queue.deadline)
+    late: BoolArray = now + takes > np.where(np.isfinite(queue.deadline), queue.deadline, np.inf)
     return late
 
 

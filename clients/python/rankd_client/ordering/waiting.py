@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, finite
+from rankd_client.ordering.columns import Columns, time_of
 from rankd_client.ordering.keys import filled, keys_of, lengths_of, policy_in_force, strict_classes
 from rankd_client.ordering.overtaking import lowest
 from rankd_client.ordering.queue import hopeless
@@ -72,9 +72,9 @@ class _Table:
 class WaitingQueue:
     """Requests that wait, in the order of ``order_queue``, popped one at a time.
 
-    Where the length of a request is not known and ``rules.prior_expected`` is None, the median of those waiting *now*
-    stands for it; otherwise popping all at one time gives exactly ``order_queue``'s order. Serving charges the
-    request's tenant with its expected cost and counts the requests it overtakes. Not safe across threads.
+    Where ``rules.prior_expected`` is None, the median of those waiting *now* stands for a length that is not known, and
+    for the average of BOOST; otherwise popping all at one time gives exactly ``order_queue``'s order. Serving charges
+    the request's tenant with its expected cost and counts the requests it overtakes. Not safe across threads.
     """
 
     def __init__(
@@ -142,6 +142,7 @@ class WaitingQueue:
         table.ids.append(request_id)
         table.tenants.append(tenant)
         self._row[request_id] = row
+        arrival = 0.0 if math.isnan(arrival) else time_of(arrival)
         values = (arrival, score, expected, p90, generated, max_tokens, deadline, prompt_tokens)
         for name, value in zip(_FLOATS, values, strict=True):
             table.floats[name][row] = value
@@ -238,8 +239,7 @@ class WaitingQueue:
         return self._rules.policy is Policy.FCFS or not self._unknown
 
     def _keys(self, queue: Columns, lengths: FloatArray, now: float) -> IntArray:
-        arrival = finite(queue.arrival)
-        return keys_of(self._policy, queue, lengths, arrival, self._rules, now, comparable=True)
+        return keys_of(self._policy, queue, lengths, queue.arrival, self._rules, now, comparable=True)
 
     def _refresh(self, now: float) -> None:
         """Bring all keys up to date."""
@@ -261,7 +261,7 @@ class WaitingQueue:
 
     def _first(self, now: float) -> int:
         """The row that goes next: the levels of ``order_queue``, one after the other."""
-        n = len(self)
+        n, now = len(self), time_of(now)
         if not n:
             raise IndexError("nobody waits")
         self._refresh(now)
@@ -274,8 +274,8 @@ class WaitingQueue:
             blocked = table.ints["overtaken"][:n] >= rules.overtake_cap
             if blocked.any():
                 rows = np.flatnonzero(arrival <= arrival[blocked].min())
-        if self._any_class and strict_classes(self._columns(), rules, self._policy) is not None:
-            rows = lowest(table.ints["priority_class"][:n], rows)
+        if self._any_class and (classes := strict_classes(self._columns(), rules, self._policy)) is not None:
+            rows = lowest(classes, rows)
         if rules.fair_tenants and len(self._codes) > 1:
             rows = lowest(self._counters[table.code[:n]], rows)
         if self._any_deadline and self._policy is not Policy.FCFS:
