@@ -36,7 +36,10 @@ class RankCounts:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What an order rests on beside the queue: while it is the same, so is the order of a queue without changes."""
+    """What an order rests on beside the queue.
+
+    While it is the same, the order told last will do for a queue without changes; patience may have moved on a little.
+    """
 
     ranker_version: str
     trust: Trust

@@ -55,7 +55,7 @@ def guard_settings(settings: Settings) -> GuardSettings:
 
 
 class Waits:
-    """The mean of recent waiting times."""
+    """The mean of recent waiting times, without the largest twentieth: no one report moves it far."""
 
     def __init__(self) -> None:
         """Start without any."""
@@ -68,7 +68,10 @@ class Waits:
     @property
     def mean(self) -> float | None:
         """Seconds; None where none was reported."""
-        return sum(self._recent) / len(self._recent) if self._recent else None
+        if not self._recent:
+            return None
+        kept = sorted(self._recent)[: len(self._recent) - len(self._recent) // 20]
+        return sum(kept) / len(kept)
 
 
 @dataclass(slots=True)

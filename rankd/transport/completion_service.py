@@ -163,7 +163,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             )
         # Clocks differ: an age by the caller's clock becomes a time by ours. Validates the durations, too.
         arrival = now - max(0.0, caller_now - _arrival(message, caller_now))
-        waited = message.queue_duration.ToNanoseconds() * 1e-9 if message.HasField("queue_duration") else None
+        waited = _waited(message)
         return Completion(
             request_id=message.request_id,
             model=model,
@@ -182,6 +182,15 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             pilot_slot=message.prediction.pilot_slot,
             took=message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else None,
         )
+
+
+def _waited(message: completion_pb2.Completion) -> float | None:
+    """Seconds that a request waited; None where that was not said, or is more than it took in all."""
+    if not message.HasField("queue_duration"):
+        return None
+    waited = message.queue_duration.ToNanoseconds() * 1e-9
+    total = message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else waited
+    return waited if waited <= total else None
 
 
 def _ran(message: completion_pb2.Completion, waited: float | None) -> float | None:

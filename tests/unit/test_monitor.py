@@ -9,6 +9,7 @@ from rankd.monitor import Monitor
 from rankd.quality import Verdict
 from rankd.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
+from rankd.view import Waits
 
 VERSION = "r@1"
 
@@ -79,3 +80,15 @@ def test_who_makes_room_is_who_has_told_least() -> None:
         m.close()
 
     asyncio.run(scenario())
+
+
+def test_one_absurd_wait_does_not_move_the_mean():
+    """Of 256 waits the largest twentieth does not count."""
+    waits = Waits()
+    for _ in range(255):
+        waits.add(2.0)
+    waits.add(3e11)
+    assert waits.mean == 2.0
+    alone = Waits()
+    alone.add(5.0)
+    assert alone.mean == 5.0

@@ -140,3 +140,16 @@ def test_a_burst_that_was_served_shortest_first_still_calls_for_patience():
     for waited, own in zip(replayed(served, ran, 4) - ran, ran, strict=True):
         history.add(0.0, max(float(waited), 0.0), float(own), 100 * float(own))
     assert tuned_patience(history.served(), Policy.BOOST) > 0
+
+
+@pytest.mark.parametrize("row", [(0.0, 0.0, 1e6, 200.0), (0.0, 1e6, 1.0, 200.0), (0.0, 1.0, 1.0, 1e7)])
+def test_one_report_does_not_decide(row):
+    """A row of absurd duration or length among 2,000 neither ends tuning nor moves what is found by more than half."""
+    served, _ = traffic(quality=0.8)
+    rows = list(zip(served.arrival, served.waited, served.ran, served.expected, strict=True))
+    history = History(2001)
+    for one in [*rows, row]:
+        history.add(*map(float, one))
+    found, poisoned = tuned_patience(served, Policy.BOOST), tuned_patience(history.served(), Policy.BOOST)
+    assert poisoned is not None
+    assert found / 2 <= poisoned <= 2 * found

@@ -143,7 +143,7 @@ def fit_monotone(
     mean = float((rows[:, 0] * counts).sum() / counts.sum())
     weights = counts if prior is None else counts + prior_weight / len(bins)
     if prior is not None:
-        centres, rows, weights = _with_outer(centres, rows, weights, prior, prior_weight / len(bins))
+        centres, rows, weights = _with_outer(centres, rows, weights, prior, prior_weight)
     fitted = np.column_stack(
         [centred(centres, pool_adjacent_violators(rows[:, c], weights), weights) for c in range(3)]
     )
@@ -155,15 +155,17 @@ def fit_monotone(
 
 
 def _with_outer(
-    centres: FloatArray, rows: FloatArray, weights: FloatArray, prior: Calibration, weight: float
+    centres: FloatArray, rows: FloatArray, weights: FloatArray, prior: Calibration, prior_weight: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Add what the prior says of scores beyond those that completed.
 
     While a burst drains shortest first, only the shortest have completed: without this all others would be tied.
     """
     outer = [k for k in prior.knots if not centres[0] <= k.score <= centres[-1]]
-    if not outer or not weight > 0:
+    if not outer or not prior_weight > 0:
         return centres, rows, weights
+    # All of them together count for no more than the prior.
+    weight = prior_weight / (len(rows) + len(outer))
     believed = np.array([[k.expected, k.p50, k.p90] for k in outer], dtype=np.float64)
     # Where the prior has no quantiles, those of the nearest completions hold; pooling makes what is out of order flat.
     nearest = np.where([k.score < centres[0] for k in outer], 0, len(rows) - 1)
