@@ -18,6 +18,8 @@ from rankd_client.ordering.rules import Policy, Rules
 
 _LONGEST = 1e9
 """Seconds, 30 years."""
+_LEAST_PATIENCE = 1e-4
+"""Seconds per token, however short the backlog: keys are whole milliseconds, and what came together stays told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Dial:
         if tuned is not None:
             patience = tuned
         elif self.backlog_share > 0 and drain is not None and mean_length > 0:
-            patience = self.backlog_share * sane(drain, 0.0, _LONGEST, 0.0) / mean_length
+            patience = max(self.backlog_share * sane(drain, 0.0, _LONGEST, 0.0) / mean_length, _LEAST_PATIENCE)
         return replace(
             self.rules,
             patience=trust * min(patience, self.most_patience),
