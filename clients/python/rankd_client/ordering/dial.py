@@ -19,7 +19,7 @@ from rankd_client.ordering.rules import Policy, Rules
 _LONGEST = 1e9
 """Seconds, 30 years."""
 _LEAST_PATIENCE = 1e-4
-"""Seconds per token, however short the backlog: keys are whole milliseconds, and what came together stays told apart."""
+"""Seconds per token, however short the backlog: keys are whole milliseconds, and must still tell lengths apart."""
 
 
 @dataclass(frozen=True, slots=True)
