@@ -13,8 +13,8 @@ import pytest
 from asgi import CHUNKS, Engine, Receiver, messages_of, post, run, scope_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rankd_client.engine.memory import Memory
 from rankd_vllm import RankMiddleware, Settings, mode
-from rankd_vllm.memory import Memory
 
 SHORT, LONG = "a short answer", "a long long long answer"
 SYSTEM = {"role": "system", "content": LONG * 9}
@@ -395,7 +395,7 @@ def test_a_server_that_ignores_priorities_is_named_once(daemon, caplog):
                 for _ in range(2):
                     await app(scope_of(kind="lifespan", app=server(policy)), None, None)
 
-    with caplog.at_level(logging.INFO, "vllm.rankd"):
+    with caplog.at_level(logging.INFO, "rankd_client.engine"):
         run(story())
     (record,) = caplog.records
     assert record.levelno == logging.WARNING

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rankd_client import AsyncRankClient, Item, RankedQueue
-
-from rankd_vllm.settings import Settings, logger
+from rankd_client.engine.settings import Settings, logger
 
 _FAILURES = 3
 """In a row, after which nobody waits for the daemon any more."""
