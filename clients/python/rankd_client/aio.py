@@ -61,6 +61,7 @@ class AsyncRankClient:
         timeout: float | None = None,
         served: Mapping[str, float] = NOBODY,
         weights: Mapping[str, float] = NOBODY,
+        backlog: int = 0,
     ) -> RankedQueue:
         """Order a queue; fails open as :meth:`rankd_client.RankClient.rank` does.
 
@@ -69,7 +70,7 @@ class AsyncRankClient:
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items, served=served, weights=weights)
+        queue = Queue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:

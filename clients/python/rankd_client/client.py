@@ -71,6 +71,7 @@ class RankClient:
         timeout: float | None = None,
         served: Mapping[str, float] = NOBODY,
         weights: Mapping[str, float] = NOBODY,
+        backlog: int = 0,
     ) -> RankedQueue:
         """Order a queue of prompts or items.
 
@@ -82,13 +83,15 @@ class RankClient:
             timeout: seconds; default: the client's.
             served: what each tenant was served so far, in output tokens (docs/ordering.md); default 0.
             weights: of tenants; default 1.
+            backlog: requests that wait and are not in ``items``, as far as you know: of use where requests are asked
+                about one by one.
 
         Raises:
             ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items, served=served, weights=weights)
+        queue = Queue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:
