@@ -12,9 +12,10 @@ from rankd_client._core import NOBODY, OPTIONS, Queue, count, credentials, secon
 from rankd_client._failures import NO_ANSWER, explain
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
+from rankd_client._stream_core import StreamCore
 from rankd_client._trace import client_span
 from rankd_client.ordering import Policy
-from rankd_client.stream import RankStream, StreamCore
+from rankd_client.stream import RankStream
 from rankd_client.types import (
     ClientStats,
     Completed,
