@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, time_of, times_of
+from rankd_client.ordering.columns import Columns, finite, time_of, times_of
 from rankd_client.ordering.keys import (
     filled,
     finite,
@@ -150,7 +150,7 @@ def hopeless(queue: Columns, lengths: FloatArray, rules: Rules, now: float) -> B
     else:
         left = filled(lengths, queue, rules.prior_expected)
         if queue.generated is not None:
-            left = np.maximum(left - finite(queue.generated), 0.0)
+            left = np.maximum(left - np.maximum(finite(queue.generated), 0.0), 0.0)
         takes = running_time(left, rules)
     late: BoolArray = now + takes > np.where(np.isfinite(queue.deadline), queue.deadline, np.inf)
     return late
