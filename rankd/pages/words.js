@@ -51,8 +51,8 @@ function lasting(s) {
 const clean = (name) => name.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 const nameOf = (w) => clean(w.model) || "models without reports";
 
-/** What a window is called where several rankers have one for the same model. */
-const titleOf = (w) => (w.in_service ? nameOf(w) : `${nameOf(w)} · ${w.ranker_version}`);
+/** What a window is called in a choice: its ranker where that is not in service, and its mode where it does not rank. */
+const titleOf = (w) => [nameOf(w), ...(w.in_service ? [] : [w.ranker_version]), ...(w.guard.ranking ? [] : [MODES[w.guard.mode]])].join(" · ");
 
 /** The state in a headline, a sentence or two, and what to do about it: {tone, title, lead, todo}. */
 function verdict(state, w) {
