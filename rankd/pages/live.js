@@ -81,7 +81,7 @@ function showQuality(state, w) {
     marks,
     lines: [{ values: series.gain, style: "line-gain" }, { values: series.tau, style: "line-ranker" }],
   });
-  showModes(w, range);
+  showModes(w, range, state.rankd.started_at);
   const rows = thinned(series.at.length, ROWS).map((i) => [
     moment(series.at[i]), tau(series.tau[i]), series.tau[i] === null ? NONE : `${tau(series.tau_low[i])} to ${tau(series.tau_high[i])}`,
     percent(series.gain[i]), series.gain[i] === null ? NONE : `${percent(series.gain_low[i])} to ${percent(series.gain_high[i])}`, tau(series.trust[i]),
@@ -90,9 +90,9 @@ function showQuality(state, w) {
 }
 
 /** The guard's modes as blocks, from its changes: before the first one that is known it was in what that one left. */
-function showModes(w, range) {
+function showModes(w, range, started) {
   const { changes, mode } = w.guard, level = { fallback: 0, warming_up: 1, ranked: 2 };
-  const starts = [[range[0], changes[0]?.from ?? mode], ...changes.map((c) => [c.at, c.to])];
+  const starts = [[Math.max(range[0], started), changes[0]?.from ?? mode], ...changes.map((c) => [c.at, c.to])];
   const blocks = starts.flatMap(([from, name], i) => {
     const to = Math.min(starts[i + 1]?.[0] ?? range[1], range[1]);
     return to <= range[0] ? [] : [{ from: Math.max(from, range[0]), to, low: level[name] - 0.3, high: level[name] + 0.3, style: `mode-${name}` }];

@@ -11,6 +11,8 @@ from rankd_client.v1 import completion_pb2
 from test_status_json import report
 from wire import completion, completion_stub
 
+from rankd.types import GuardMode
+
 PHONE, DESK = {"width": 375, "height": 812, "mobile": True}, {"width": 1440, "height": 900}
 COMPLETIONS, OTHERS = 50_000, 2_500
 HOSTILE = '"><img src=x onerror=alert(1)></td><script>alert(2)</script>\u202eevil'
@@ -135,6 +137,36 @@ def test_it_shows_new_completions_by_itself(look, start_daemon):
     assert page.run("document.getElementById('window').checkVisibility()") is False  # one model is no choice
     assert page.run("window.same && document.querySelector('details').open")
     assert page.run("performance.getEntriesByType('navigation').length") == 1
+
+
+def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
+    """Set to arrival order, ranking unguarded, nothing to gain, pinned, draining: each has its own sentence."""
+    for settings, headline, why in (
+        ({"order": {"policy": "fcfs"}}, "Arrival order, not for want of trust", "order.policy = fcfs"),
+        ({"guard": {"enabled": False}}, "Ranking whatever the quality", "guard.enabled = false"),
+        ({}, "Ranking: 100 % of the possible gain", "Ranked since"),
+    ):
+        daemon = start_daemon(**settings)
+        report(daemon, "llm", 300)
+        page = look(daemon, **PHONE)
+        page.wait_for_text(headline, "#verdict")
+        page.wait_for_text(why, "#lead")
+
+    def look_again():
+        daemon.app.status._told.clear()
+        page.run("document.dispatchEvent(new Event('visibilitychange'))")
+
+    (view,) = daemon.app.monitor.reported_views()
+    view.load.patience = 0.0
+    look_again()
+    page.wait_for_text("overtaking would gain nothing", "#verdict")
+    daemon.call(daemon.app.monitor.pin, "llm", "tiny@1.0.0", GuardMode.FALLBACK, time.time() + 60, time.time())
+    look_again()
+    page.wait_for_text("Pinned: fallback", "#verdict")
+    assert "an administrator fixed the mode" in page.text("#guard-changes")
+    daemon.call(daemon.app.streams.drain)
+    look_again()
+    page.wait_for_text("Not ready: draining", "#verdict")
 
 
 def test_names_that_callers_choose_are_text(look, start_daemon):
