@@ -65,7 +65,7 @@ def busy(tiny):
             )
             assert answer.accepted_count == 10_000
     report(daemon, "qwen/qwen2.5-72b-instruct-with-a-rather-long-name-and-no-space-anywhere-in-it", OTHERS, scale=-1.0)
-    with RankClient(daemon.target, model="llama-3.1-8b-instruct", timeout=5) as client:
+    with RankClient(daemon.target, model="llama-3.1-8b-instruct", timeout=30) as client:
         for k in range(5):
             client.rank([Item(f"a prompt {i}", request_id=f"r{k}-{i}", tenant=f"team-{i % 3}") for i in range(20)])
     end = time.monotonic() + 10
@@ -126,8 +126,9 @@ def test_it_shows_new_completions_by_itself(look, start_daemon):
     assert "rankd rank prompts.txt" in page.text("#next")
     assert violations(page) == []
     page.run("window.same = true; document.querySelector('details').open = true")
-    with RankClient(daemon.target, model="llm", timeout=5) as client:
+    with RankClient(daemon.target, model="llm", timeout=30) as client:
         queue = client.rank([Item("long " * i, request_id=f"{i}") for i in range(10)])
+        assert not queue.failed, queue.reason
         page.wait_for_text("no completion was reported", "#verdict")
         assert "client.report" in page.text("#next")
         client.report([Completed(r.request_id, r.prediction, output_tokens=9) for r in queue], timeout=5)
@@ -174,7 +175,7 @@ def test_names_that_callers_choose_are_text(look, start_daemon):
     daemon = start_daemon()
     report(daemon, HOSTILE, 300)
     report(daemon, "other", 10)
-    with RankClient(daemon.target, model=HOSTILE, timeout=5) as client:
+    with RankClient(daemon.target, model=HOSTILE, timeout=30) as client:
         client.rank([Item("a", request_id="1", tenant=HOSTILE), Item("b", request_id="2", tenant="b")])
     page = look(daemon, **PHONE)
     page.live()
