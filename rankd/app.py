@@ -25,6 +25,7 @@ from rankd.ranker import Ranker
 from rankd.registry import Registry
 from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry, one_hot
+from rankd.transport.access import Access
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
 from rankd.transport.http import HttpServer
@@ -53,6 +54,7 @@ class App:
         """Build the rooms; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
+        self.access = Access(settings, self.telemetry)
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
@@ -63,11 +65,12 @@ class App:
         self.turns = Turns()
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
-        self.interceptor = CallInterceptor(self.telemetry, rate)
+        self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
         self.public = Listener(settings, "listen", self.interceptor)
         self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
         self.http: HttpServer | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._started = time.time()
 
     async def start(self) -> None:
@@ -102,6 +105,7 @@ class App:
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
+        self._reader = asyncio.create_task(self._follow(), name="rankd-files")
         _log.info(
             "started",
             version=VERSION,
@@ -123,8 +127,9 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for task in (self._ticker, self._reader):
+            if task is not None:
+                task.cancel()
         self.shadows.close()
         self.judge.close()
         self.registry.close()
@@ -150,6 +155,15 @@ class App:
                     self.monitor.still_running(ranker.version, seconds, now)
             self.monitor.tick(now)
             self.pilots.advance(now)
+
+    async def _follow(self) -> None:
+        """Read files of secrets again when they change, in a thread: a volume may be slow."""
+        while True:
+            await asyncio.sleep(_TICK)
+            await asyncio.get_running_loop().run_in_executor(None, self._look)
+
+    def _look(self) -> None:
+        self.access.look()
 
     # -- what metrics and the page show --------------------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 from rankd.completion_log import CompletionLog
 from rankd.config import Settings
 from rankd.ranker import Ranker
+from rankd.transport.access import the_caller
 from rankd.transport.convert import queue_of, response_of
 from rankd.transport.models import check_model
 from rankd.transport.pace import AnswerPace
 from rankd.transport.rank_stream import StreamSteps
-from rankd.transport.ratelimit import caller_of
 from rankd.transport.stream_queue import StreamQueue
 from rankd.transport.streams import Room, Streams
 from rankd.types import Answer, Queue
@@ -67,7 +67,8 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self, request_iterator: AsyncIterator[rank_pb2.RankStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[rank_pb2.RankStreamResponse]:
         """Order one queue as it changes."""
-        with self._streams.opened(Room.RANK, caller_of(context)):
+        del context
+        with self._streams.opened(Room.RANK, the_caller().key):
             state = StreamQueue()
             while (request := await self._streams.next(request_iterator)) is not None:
                 asked = await self._steps.take(state, request)
