@@ -34,6 +34,7 @@ from rankd.transport.quality_service import QualityService
 from rankd.transport.rank_service import RankService
 from rankd.transport.rank_stream import StreamSteps
 from rankd.transport.ratelimit import RateLimit
+from rankd.transport.seals import Seals
 from rankd.transport.server import Listener, add_admin, add_public
 from rankd.transport.streams import Streams
 from rankd.turns import Turns
@@ -63,6 +64,7 @@ class App:
         self.pilots = Pilots(self.telemetry)
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
         self.turns = Turns()
+        self.seals = Seals(settings, self.turns, self.telemetry)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
@@ -90,11 +92,13 @@ class App:
         ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
         self._observe()
-        steps = StreamSteps(self.ranker, self.log, settings, self.turns)
+        steps = StreamSteps(self.ranker, self.log, settings, self.turns, self.seals)
         names = add_public(
             self.public,
-            RankService(self.ranker, self.log, settings, self.streams, steps),
-            CompletionService(self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns),
+            RankService(self.ranker, self.log, settings, self.streams, steps, self.seals),
+            CompletionService(
+                self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns, self.seals
+            ),
             QualityService(self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams),
         )
         if settings.metrics:
@@ -164,6 +168,7 @@ class App:
 
     def _look(self) -> None:
         self.access.look()
+        self.seals.look()
 
     # -- what metrics and the page show --------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class Monitor:
             What became of it; None where its model has no window and gets none, because all are in use.
         """
         report = Report(
-            key=self._key(completion.request_id),
+            key=self._key(completion.tenant, completion.request_id),
             score=completion.score,
             tokens=completion.tokens,
             final=completion.final,
@@ -314,6 +314,7 @@ class Monitor:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _key(self, request_id: str) -> int:
-        digest = hashlib.blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).digest()
-        return int.from_bytes(digest)
+    def _key(self, tenant: str, request_id: str) -> int:
+        # The tenant's length keeps apart what would read the same.
+        text = f"{len(tenant)} {tenant}{request_id}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._salt).digest())
