@@ -22,10 +22,8 @@ from rankd.types import Answer
 
 _DOMAIN = b"rankd prediction 1\n"
 """Sets these signatures apart from any other use of a key."""
-_FIXED = struct.Struct("<BdqidddQI")
-_LENGTH = struct.Struct("<I")
+_FIXED = struct.Struct("<BdqidddQIIIII")
 _SHADOW = struct.Struct("<dI")
-_NO_SCORED_AT = (0, 0)
 _AT_ONCE = 32
 """Items between two looks at the clock."""
 
@@ -34,35 +32,44 @@ def canonical(prediction: prediction_pb2.Prediction, request_id: str, model: str
     """What is signed: all that a prediction says but its signature, and whose it is.
 
     Little-endian and without padding: which optional fields are set (bit 0 scored_at, 1 expected, 2 p50, 3 p90), score,
-    scored_at's seconds and nanos, the three lengths, pilot slot, number of shadow scores; then request id, tenant,
-    model and ranker version, each as its length and its UTF-8; then of each shadow its score and its name likewise.
+    scored_at's seconds and nanos, the three lengths, pilot slot, number of shadow scores, and the sizes of request id,
+    tenant, model and ranker version in bytes of UTF-8; then these four; then each shadow's score, size and name.
     """
     has = prediction.HasField
     flags = (
         has("scored_at") | has("expected_token_count") << 1 | has("p50_token_count") << 2 | has("p90_token_count") << 3
     )
-    at = (prediction.scored_at.seconds, prediction.scored_at.nanos) if flags & 1 else _NO_SCORED_AT
+    seconds = nanos = 0
+    if flags & 1:
+        at = prediction.scored_at
+        seconds, nanos = at.seconds, at.nanos
     shadows = prediction.shadow_scores
-    parts = [
-        _DOMAIN,
-        _FIXED.pack(
-            flags,
-            prediction.score,
-            *at,
-            prediction.expected_token_count,
-            prediction.p50_token_count,
-            prediction.p90_token_count,
-            prediction.pilot_slot,
-            len(shadows),
-        ),
-    ]
-    for text in (request_id, prediction.tenant, model, prediction.ranker_version):
-        data = text.encode("utf-8", "surrogatepass")
-        parts += (_LENGTH.pack(len(data)), data)
+    identity, tenant = _utf8(request_id), _utf8(prediction.tenant)
+    served, version = _utf8(model), _utf8(prediction.ranker_version)
+    fixed = _FIXED.pack(
+        flags,
+        prediction.score,
+        seconds,
+        nanos,
+        prediction.expected_token_count,
+        prediction.p50_token_count,
+        prediction.p90_token_count,
+        prediction.pilot_slot,
+        len(shadows),
+        len(identity),
+        len(tenant),
+        len(served),
+        len(version),
+    )
+    data = b"".join((_DOMAIN, fixed, identity, tenant, served, version))
     for shadow in shadows:
-        data = shadow.ranker_version.encode("utf-8", "surrogatepass")
-        parts += (_SHADOW.pack(shadow.score, len(data)), data)
-    return b"".join(parts)
+        name = _utf8(shadow.ranker_version)
+        data += _SHADOW.pack(shadow.score, len(name)) + name
+    return data
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 class Seals:

@@ -165,7 +165,7 @@ def test_ids_are_each_tenants_own(signing):
 
 
 def test_keys_rotate_without_a_break(start_daemon, tmp_path, wait_until):
-    """A new first key signs from then on, the old one still verifies and is signed over; taken out, it is not believed."""
+    """A new first key signs from then on, the old one verifies and is signed over until it is taken out."""
     file = write_keys(tmp_path / "keys.toml", "k1")
     daemon = start_daemon(signing={"file": file})
     with daemon.channel() as channel:
