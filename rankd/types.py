@@ -150,6 +150,8 @@ class Queue:
     """Whether any item brings a prediction."""
     rest: Rest
     shares: Shares
+    backlog: int = 0
+    """Requests that wait beside the queue, as the caller tells."""
 
     def tenant_of(self, index: int) -> str:
         """Whose an item is."""

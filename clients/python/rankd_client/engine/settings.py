@@ -1,4 +1,4 @@
-"""Settings: environment variables of the vLLM process."""
+"""Settings of an integration: environment variables of the engine's process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import TypeVar
 
 from rankd_client import TlsConfig
 
-# A child of vLLM's logger: it has the handlers, others are mute in a vLLM server.
-logger = logging.getLogger("vllm.rankd")
+logger = logging.getLogger("rankd_client.engine")
 
 _said: set[tuple[str, str]] = set()
 
@@ -38,7 +37,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read ``RANKD_TARGET``, ``RANKD_TIMEOUT``, ``RANKD_MODEL`` and the others that docs/engines/vllm.md lists.
+        """Read ``RANKD_TARGET``, ``RANKD_TIMEOUT``, ``RANKD_MODEL`` and the others that docs/engines lists.
 
         Raises:
             ValueError: one has a value that it cannot have; the message names it.
@@ -101,6 +100,11 @@ def _content(path: str) -> bytes | None:
         return Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
+def log_under(parent: str) -> None:
+    """Hand log lines to an engine's logger: in a vLLM server only that one has handlers."""
+    logger.parent = logging.getLogger(parent)
 
 
 def say_once(what: str, error: Exception) -> None:
