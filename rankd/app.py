@@ -37,6 +37,7 @@ from rankd.transport.ratelimit import RateLimit
 from rankd.transport.seals import Seals
 from rankd.transport.server import Listener, add_admin, add_public
 from rankd.transport.streams import Streams
+from rankd.transport.tls import Expiry
 from rankd.turns import Turns
 from rankd.version import VERSION
 
@@ -65,6 +66,7 @@ class App:
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
         self.turns = Turns()
         self.seals = Seals(settings, self.turns, self.telemetry)
+        self.expiry = Expiry(settings.tls)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
@@ -178,6 +180,7 @@ class App:
         observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
         observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
         observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.tls.certificate_expiry", self._certificate_end)
         observe("rankd.order.trust", self._trusts)
         observe("rankd.order.patience", self._patiences)
         observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
@@ -194,6 +197,10 @@ class App:
     def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
         ranker = self.registry.in_service
         return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _certificate_end(self) -> list[tuple[float, dict[str, str]]]:
+        end = self.expiry.end()
+        return [] if end is None else [(end, {})]
 
     def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
         for view in self._views():

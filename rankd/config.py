@@ -219,6 +219,7 @@ def _refuse_unknown_variables() -> None:
         "RANKD_ADMIN_TARGET",
         "RANKD_TOKEN",
         "RANKD_TOKEN_FILE",
+        "RANKD_PLAINTEXT_TOKEN",
         # of rankd-vllm (docs/engines/vllm.md), which may be started from the same shell
         "RANKD_TIMEOUT",
         "RANKD_MODEL",

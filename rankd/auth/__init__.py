@@ -4,7 +4,7 @@ from rankd.auth.book import Book, Credential, Quota, Role
 from rankd.auth.caller import ANYBODY, Caller
 from rankd.auth.exposure import check_exposure
 from rankd.auth.file import digest_of, read_book
-from rankd.auth.followed import Followed
+from rankd.auth.followed import Followed, Stamp, stamp_of
 from rankd.auth.keys import Keys, read_keys
 
 __all__ = [
@@ -16,8 +16,10 @@ __all__ = [
     "Keys",
     "Quota",
     "Role",
+    "Stamp",
     "check_exposure",
     "digest_of",
     "read_book",
     "read_keys",
+    "stamp_of",
 ]

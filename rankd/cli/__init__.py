@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rankd.bundled import ranker_path
+from rankd.cli.connection_flags import add_connection_flags
 from rankd.cli.terminal import abandon_output, complain, mend_streams
 from rankd.config import Settings, settings_reference
 from rankd.errors import RankdError
@@ -267,9 +267,7 @@ def _target(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--target", metavar="HOST:PORT", default=default, help=f"the daemon; default: RANKD_TARGET or {DEFAULT_TARGET}"
     )
-    verb.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and trust the roots in this PEM file")
-    verb.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate of the client, for mutual TLS")
-    verb.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the client, for mutual TLS")
+    add_connection_flags(verb)
 
 
 def _positive(text: str) -> float:
