@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _train(verbs)
     _evaluate(verbs)
     _replay(verbs)
+    _token(verbs)
     return parser
 
 
@@ -260,6 +261,22 @@ def _run_pilot(arguments: argparse.Namespace) -> int:
     from rankd.cli.pilot import pilot
 
     return pilot(arguments)
+
+
+def _token(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.token_flags import add_token_flags
+
+    verb = verbs.add_parser(
+        "token", help="make tokens and signing keys", description="Make secrets for auth.file and signing.file."
+    )
+    add_token_flags(verb)
+    verb.set_defaults(run=_run_token)
+
+
+def _run_token(arguments: argparse.Namespace) -> int:
+    from rankd.cli.token import new_key, new_token
+
+    return new_key(arguments) if arguments.kind == "key" else new_token(arguments)
 
 
 def _target(verb: argparse.ArgumentParser) -> None:

@@ -160,8 +160,8 @@ def seconds_of(pem):
 
 def test_the_certificates_end_is_a_metric(start_daemon, pki, tmp_path):
     """As openssl tells it, of the first that is over; it follows a renewal, and outlives a broken file."""
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "long.key", "-out", "long.pem", "-subj", "/CN=l",
-            "-days", "20000", cwd=tmp_path)  # fmt: skip
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "long.key", "-out", "long.pem", "-subj",
+            "/CN=l", "-days", "20000", cwd=tmp_path)  # fmt: skip
     certificate = tmp_path / "tls.pem"
     certificate.write_bytes((tmp_path / "long.pem").read_bytes() + (pki / "server.pem").read_bytes())
     daemon = start_daemon(tls={"certificate": certificate, "private_key": tmp_path / "long.key"})
