@@ -91,12 +91,16 @@ class Monitor:
             final=completion.final,
             complete=completion.complete,
             arrival=completion.arrival,
+            source=self._key(completion.reporter, "") if completion.reporter else 0,
         )
         if not possible(report, now):
             return Verdict.INVALID
         view = self._views.reported(completion.model, completion.ranker_version, now)
         if view is None:
             return None
+        # Decided when a request is first heard of: what followed it from then on is told to the end.
+        if not view.tracker.holds(report.key) and not view.shares.admit(completion.reporter, now):
+            return Verdict.OVER_SHARE
         verdict = view.tracker.add(report, now)
         if completion.final and verdict is Verdict.ACCEPTED:
             self._learn_load(view, completion, now)

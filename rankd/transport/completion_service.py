@@ -125,12 +125,15 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             self._telemetry.completion("duplicate")
             return
         _check_verdict(verdict)
-        self._shadows.completed(completion, now)
+        learned = verdict is not Verdict.OVER_SHARE
+        if learned:
+            self._shadows.completed(completion, now)
         self._pilots.completed(completion, finish)
         if self._log is not None:
             self._log.completed(completion, finish, now)
         response.accepted_count += 1
-        self._telemetry.completion("accepted" if verdict is not None else "not_followed")
+        outcome = "not_followed" if verdict is None else "accepted" if learned else "over_share"
+        self._telemetry.completion(outcome)
 
     def _completion(self, message: completion_pb2.Completion, model: str, caller_now: float, now: float) -> Completion:
         """Judge one report.
