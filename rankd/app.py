@@ -25,6 +25,7 @@ from rankd.ranker import Ranker
 from rankd.registry import Registry
 from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry, one_hot
+from rankd.transport.access import Access
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
 from rankd.transport.http import HttpServer
@@ -33,8 +34,10 @@ from rankd.transport.quality_service import QualityService
 from rankd.transport.rank_service import RankService
 from rankd.transport.rank_stream import StreamSteps
 from rankd.transport.ratelimit import RateLimit
+from rankd.transport.seals import Seals
 from rankd.transport.server import Listener, add_admin, add_public
 from rankd.transport.streams import Streams
+from rankd.transport.tls import Expiry
 from rankd.turns import Turns
 from rankd.version import VERSION
 
@@ -53,6 +56,7 @@ class App:
         """Build the rooms; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
+        self.access = Access(settings, self.telemetry)
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
@@ -61,13 +65,16 @@ class App:
         self.pilots = Pilots(self.telemetry)
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
         self.turns = Turns()
+        self.seals = Seals(settings, self.turns, self.telemetry)
+        self.expiry = Expiry(settings.tls)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
-        self.interceptor = CallInterceptor(self.telemetry, rate)
+        self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
         self.public = Listener(settings, "listen", self.interceptor)
         self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
         self.http: HttpServer | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._started = time.time()
 
     async def start(self) -> None:
@@ -87,11 +94,13 @@ class App:
         ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
         self._observe()
-        steps = StreamSteps(self.ranker, self.log, settings, self.turns)
+        steps = StreamSteps(self.ranker, self.log, settings, self.turns, self.seals)
         names = add_public(
             self.public,
-            RankService(self.ranker, self.log, settings, self.streams, steps),
-            CompletionService(self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns),
+            RankService(self.ranker, self.log, settings, self.streams, steps, self.seals),
+            CompletionService(
+                self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns, self.seals
+            ),
             QualityService(self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams),
         )
         if settings.metrics:
@@ -102,6 +111,7 @@ class App:
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
+        self._reader = asyncio.create_task(self._follow(), name="rankd-files")
         _log.info(
             "started",
             version=VERSION,
@@ -123,8 +133,9 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for task in (self._ticker, self._reader):
+            if task is not None:
+                task.cancel()
         self.shadows.close()
         self.judge.close()
         self.registry.close()
@@ -151,6 +162,16 @@ class App:
             self.monitor.tick(now)
             self.pilots.advance(now)
 
+    async def _follow(self) -> None:
+        """Read files of secrets again when they change, in a thread: a volume may be slow."""
+        while True:
+            await asyncio.sleep(_TICK)
+            await asyncio.get_running_loop().run_in_executor(None, self._look)
+
+    def _look(self) -> None:
+        self.access.look()
+        self.seals.look()
+
     # -- what metrics and the page show --------------------------------------------------------------------------------
 
     def _observe(self) -> None:
@@ -159,6 +180,7 @@ class App:
         observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
         observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
         observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.tls.certificate_expiry", self._certificate_end)
         observe("rankd.order.trust", self._trusts)
         observe("rankd.order.patience", self._patiences)
         observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
@@ -175,6 +197,10 @@ class App:
     def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
         ranker = self.registry.in_service
         return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _certificate_end(self) -> list[tuple[float, dict[str, str]]]:
+        end = self.expiry.end()
+        return [] if end is None else [(end, {})]
 
     def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
         for view in self._views():

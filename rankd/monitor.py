@@ -85,18 +85,22 @@ class Monitor:
             What became of it; None where its model has no window and gets none, because all are in use.
         """
         report = Report(
-            key=self._key(completion.request_id),
+            key=self._key(completion.tenant, completion.request_id),
             score=completion.score,
             tokens=completion.tokens,
             final=completion.final,
             complete=completion.complete,
             arrival=completion.arrival,
+            source=self._key(completion.reporter, "") if completion.reporter else 0,
         )
         if not possible(report, now):
             return Verdict.INVALID
         view = self._views.reported(completion.model, completion.ranker_version, now)
         if view is None:
             return None
+        # Decided when a request is first heard of: what followed it from then on is told to the end.
+        if not view.tracker.holds(report.key) and not view.shares.admit(completion.reporter, now):
+            return Verdict.OVER_SHARE
         verdict = view.tracker.add(report, now)
         if completion.final and verdict is Verdict.ACCEPTED:
             self._learn_load(view, completion, now)
@@ -314,6 +318,7 @@ class Monitor:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _key(self, request_id: str) -> int:
-        digest = hashlib.blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).digest()
-        return int.from_bytes(digest)
+    def _key(self, tenant: str, request_id: str) -> int:
+        # The tenant's length keeps apart what would read the same.
+        text = f"{len(tenant)} {tenant}{request_id}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._salt).digest())

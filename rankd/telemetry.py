@@ -71,7 +71,10 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     "rankd.completions": (
         "counter",
         "{report}",
-        "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), duplicate, or why rejected.",
+        (
+            "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), over_share (beyond "
+            "quality.max_tenant_share), duplicate, or why rejected."
+        ),
         "outcome",
     ),
     "rankd.guard.transitions": (
@@ -101,6 +104,21 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     ),
     "rankd.completion_log.bytes": ("counter", "By", "Bytes of those segments.", "outcome"),
     "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate.", ""),
+    "rankd.auth.refused": (
+        "counter",
+        "{refusal}",
+        (
+            "Calls that were refused, by reason: missing, unknown or expired (credential), role, tenant. And "
+            "predictions that were not believed: signature, of an echo or a report; tenant, of a report."
+        ),
+        "reason",
+    ),
+    "rankd.tls.certificate_expiry": (
+        "gauge",
+        SECONDS,
+        "When the first certificate of the server's chain is over, in seconds since the epoch; absent without TLS.",
+        "",
+    ),
     "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model.", ""),
     "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model.", ""),
     "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache.", ""),
@@ -178,6 +196,8 @@ EVENTS: dict[str, str] = {
     "completion_log_recovered": "The completion log is written again.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
+    "secrets_reloaded": "What auth.file or signing.file (`setting`) holds now is in force.",
+    "secrets_unusable": "That file changed and is wrong; what it held before stays in force.",
     "certificate_renewed": "New connections get the certificate that is in the files now.",
     "certificate_unusable": "The certificate files changed and are wrong; the certificate before is kept.",
 }
@@ -317,6 +337,10 @@ class Telemetry:
     def rate_limited(self) -> None:
         """Count a call that was refused for its rate."""
         self._counts["rankd.rate_limited"][()] += 1
+
+    def refused(self, reason: str) -> None:
+        """Count a call that was refused for its credential, or a prediction that was not believed."""
+        self._counts["rankd.auth.refused"][(("reason", reason),)] += 1
 
     def answer(self, policy: str, reason: str) -> None:
         """Count a Rank answer."""

@@ -16,7 +16,7 @@ from rankd.config import Settings
 from rankd.errors import NotFoundError, QuotaError
 from rankd.quality import Guard, QualitySettings, QualityTracker
 from rankd.types import GuardMode
-from rankd.view import Load, View, guard_settings, quality_settings
+from rankd.view import Load, View, guard_settings, quality_settings, tenant_shares
 
 _NOTHING = QualitySettings(window=2, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
 """For the views that stand for models without reports: theirs stay empty."""
@@ -123,6 +123,7 @@ class Views:
         base = self.base(ranker_version)
         guard, tracker = copy.copy(base.guard), QualityTracker(self._quality)
         view = View(model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason)
+        view.shares = tenant_shares(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((v.load for v in self._views.values() if v.model == model), None)
         view.load = known or Load(history=History(self._settings.order.tune_window))

@@ -3,6 +3,7 @@
 from rankd.quality.arrivals import Cohort
 from rankd.quality.guard import Guard, GuardReason, GuardSettings, HealthEvidence, Transition
 from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
+from rankd.quality.shares import TenantShares
 from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "QualityTracker",
     "Report",
     "Snapshot",
+    "TenantShares",
     "Transition",
     "Verdict",
     "possible",

@@ -22,6 +22,29 @@ class Cohort:
     score: NDArray[np.float64]
     tokens: NDArray[np.int64]
     complete: NDArray[np.bool_]
+    source: NDArray[np.uint64] | None = None
+    """Whose reports they are, as in ``Report``."""
+
+    def sources(self, share: float) -> list[int]:
+        """Those that are at least a share of the cohort."""
+        if self.source is None or not self.source.any():
+            return []
+        found, counts = np.unique(self.source, return_counts=True)
+        return [int(s) for s in found[counts >= max(1.0, share * len(self.source))] if s]
+
+    def without(self, source: int) -> Cohort:
+        """The cohort as if one source had told nothing."""
+        assert self.source is not None
+        return self._kept(self.source != np.uint64(source))
+
+    def only(self, source: int) -> Cohort:
+        """The cohort as if nobody but one source had told anything."""
+        assert self.source is not None
+        return self._kept(self.source == np.uint64(source))
+
+    def _kept(self, kept: NDArray[np.bool_]) -> Cohort:
+        source = None if self.source is None else self.source[kept]
+        return Cohort(self.score[kept], self.tokens[kept], self.complete[kept], source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +79,7 @@ class ArrivalTable:
         self._seen = np.zeros(capacity, dtype=np.float64)
         self._sojourn = np.zeros(capacity, dtype=np.float64)
         self._state = np.zeros(capacity, dtype=np.int8)
+        self._source = np.zeros(capacity, dtype=np.uint64)
         self._open = 0
         self._level = 0
         self._thinned: list[tuple[float, int]] = []
@@ -63,6 +87,10 @@ class ArrivalTable:
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    def holds(self, key: int) -> bool:
+        """Whether a request is in the table."""
+        return key & _WORD in self._slots
 
     @property
     def level(self) -> int:
@@ -108,6 +136,7 @@ class ArrivalTable:
         self._slots[key] = slot
         self._key[slot] = key
         self._score[slot] = report.score
+        self._source[slot] = report.source & _WORD
         self._arrival[slot] = arrival
         self._state[slot] = _OPEN
         self._open += 1
@@ -168,7 +197,8 @@ class ArrivalTable:
         if len(used) > size:
             used = used[np.argpartition(self._arrival[used], len(used) - size)[-size:]]
         used = used[np.argsort(self._arrival[used], kind="stable")]
-        return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE)
+        complete = self._state[used] == _COMPLETE
+        return Cohort(self._score[used], self._tokens[used], complete, self._source[used])
 
     def known(self) -> Cohort:
         """Every request in the table that has ended, oldest arrival first."""

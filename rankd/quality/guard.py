@@ -6,6 +6,7 @@ import enum
 import math
 from dataclasses import dataclass, replace
 
+from rankd.quality.report import Bounded
 from rankd.quality.tracker import GuardEvidence
 from rankd.types import GuardMode
 
@@ -186,14 +187,29 @@ class Guard:
         """Decide on a new look at the guard's cohort."""
         ended = self.tick(now)
         tau, settings = evidence.tau.tau, self.settings
-        if tau is None or evidence.tau.known < settings.min_known or not math.isfinite(tau.low + tau.high):
+        if (
+            tau is None
+            or evidence.tau.known < settings.min_known * (1.0 - evidence.left_out)
+            or not math.isfinite(tau.low + tau.high)
+        ):
             # No evidence is no reason: keep the mode, and start confirming anew.
             self._below = self._above = 0
             return ended
-        self._tau_low = tau.low
-        self._below = self._below + 1 if tau.high < settings.floor else 0
-        self._above = self._above + 1 if tau.low > settings.floor + settings.margin else 0
+        # Reports can be invented: what any one tenant brought must not be what decides.
+        good = settings.floor + settings.margin
+        bad_for_all = tau.high < settings.floor and all(t < settings.floor for t in evidence.without)
+        good_for_all = tau.low > good and all(t > good for t in evidence.without)
+        self._tau_low = self._moved(tau, evidence.without)
+        self._below = self._below + 1 if bad_for_all else 0
+        self._above = self._above + 1 if good_for_all else 0
         return _joined(ended, self._decide_quality(evidence))
+
+    def _moved(self, tau: Bounded, without: tuple[float, ...]) -> float:
+        """The lower bound of tau, moved only as far as the evidence says so without any one tenant, too."""
+        width = tau.value - tau.low
+        lows = [tau.low, *(t - width for t in without)]
+        before = math.inf if self._tau_low is None else self._tau_low
+        return min(max(before, min(lows)), max(lows))
 
     def _decide_quality(self, evidence: GuardEvidence) -> Transition | None:
         settings = self.settings

@@ -24,6 +24,8 @@ class Report:
     final: bool
     complete: bool
     arrival: float
+    source: int = 0
+    """A 64-bit hash of the tenant that reports; 0 where none is known."""
 
 
 class Verdict(enum.Enum):
@@ -37,6 +39,8 @@ class Verdict(enum.Enum):
     """Overtaken: progress after the final report, or fewer tokens than known already."""
     INVALID = "invalid"
     """Cannot be true: a score that is not finite, an impossible token count."""
+    OVER_SHARE = "over_share"
+    """Not learned from: its tenant fills its share already, and others report too. Never a tracker's own verdict."""
 
 
 @dataclass(frozen=True, slots=True)

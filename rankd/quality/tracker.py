@@ -16,6 +16,7 @@ from rankd.quality.report import (
     Report,
     Verdict,
 )
+from rankd.quality.tenants import weigh
 
 
 def possible(report: Report, now: float) -> bool:
@@ -31,6 +32,10 @@ class GuardEvidence:
     completions: int
     """Final reports accepted so far."""
     tau: CohortTau
+    without: tuple[float, ...] = ()
+    """Tau as it is without each tenant that brought much of the cohort, where the others can be judged on."""
+    left_out: float = 0.0
+    """Share of the cohort that ``tau`` leaves out, since one tenant's reports contradict those of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,13 @@ class GuardSnapshot:
     cohort: Cohort
 
     def evaluate(self) -> GuardEvidence:
-        """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided."""
+        """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided.
+
+        Up to twice as much again for each tenant that brought a notable share, of which there are twenty at most.
+        """
         settings = self.settings
-        tau = cohort_tau(self.cohort, settings.horizon, settings.guard_z, settings.min_cohort)
-        return GuardEvidence(at=self.at, completions=self.completions, tau=tau)
+        weighed = weigh(self.cohort, lambda c: cohort_tau(c, settings.horizon, settings.guard_z, settings.min_cohort))
+        return GuardEvidence(self.at, self.completions, weighed.tau, weighed.without, weighed.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,10 @@ class QualityTracker:
     def guard_due(self) -> bool:
         """Whether enough has ended since the last ``guard_evidence`` for another look."""
         return self._completions - self._guard_at >= self.settings.guard_every
+
+    def holds(self, key: int) -> bool:
+        """Whether anything is known of a request yet."""
+        return key in self._ended or self._arrivals.holds(key)
 
     def count(self, verdict: Verdict) -> int:
         """How many reports met this verdict."""
