@@ -163,6 +163,13 @@ class Quality(_Section):
     """How live quality is measured (docs/quality.md)."""
 
     window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
+    pair_window: int = Field(
+        256,
+        ge=16,
+        le=8192,
+        description="Complete reports before it that each one is compared with in the sums that replicas are added up "
+        "by (docs/fleet.md).",
+    )
     cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
     arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
     dedupe: int = Field(16384, ge=1, le=2**20, description="Final reports remembered to tell duplicates.")

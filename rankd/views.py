@@ -18,7 +18,7 @@ from rankd.quality import Guard, QualitySettings, QualityTracker
 from rankd.types import GuardMode
 from rankd.view import Load, View, guard_settings, quality_settings
 
-_NOTHING = QualitySettings(window=2, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
+_NOTHING = QualitySettings(window=2, pair_window=1, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
 """For the views that stand for models without reports: theirs stay empty."""
 
 

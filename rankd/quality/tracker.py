@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rankd.quality.arrivals import ArrivalTable, Cohort, Occupancy
 from rankd.quality.censored import cohort_tau
+from rankd.quality.compare import Comparer
 from rankd.quality.pairs import PairSums, PairWindow
 from rankd.quality.report import (
     MAX_TOKENS,
@@ -102,6 +103,8 @@ class QualityTracker:
         """Start empty."""
         self.settings = settings or QualitySettings()
         self._plain = PairWindow(self.settings.window)
+        self.compared = Comparer(self.settings.pair_window)
+        """What replicas are added up by."""
         self._arrivals = ArrivalTable(self.settings.arrivals, self.settings.progress_ttl)
         # A dict keeps the order of insertion: the oldest key is the first to be forgotten.
         self._ended: dict[int, None] = {}
@@ -148,6 +151,7 @@ class QualityTracker:
             self._completions += 1
             if report.complete:
                 self._plain.add(report.score, report.tokens)
+                self.compared.add(report.score, report.tokens)
         return Verdict.ACCEPTED
 
     def snapshot(self, now: float) -> Snapshot:
