@@ -26,6 +26,7 @@ from rankd.quality.compare import counters
 from rankd.ranker import Ranker
 from rankd.registry import Registry
 from rankd.shadow import Shadows
+from rankd.snapshot import Snapshots
 from rankd.telemetry import READ_ELSEWHERE, Telemetry, one_hot
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
@@ -60,6 +61,7 @@ class App:
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         self.pilots = Pilots(self.telemetry)
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
         self.turns = Turns()
@@ -88,6 +90,7 @@ class App:
         settings = self.settings
         ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
+        await self.snapshots.start()
         self._observe()
         steps = StreamSteps(self.ranker, self.log, settings, self.turns)
         names = add_public(
@@ -127,6 +130,7 @@ class App:
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
         if self._ticker is not None:
             self._ticker.cancel()
+        await self.snapshots.close()
         self.shadows.close()
         self.judge.close()
         self.registry.close()

@@ -192,6 +192,17 @@ class Quality(_Section):
         60.0, gt=0, le=LONGEST, description="Progress that is not renewed is forgotten, seconds."
     )
     models: tuple[str, ...] = Field((), description="Served models that are accepted; empty accepts any.")
+    snapshot: Path | None = Field(
+        None,
+        description="File that windows are written to, on SIGTERM too, and restored from at the start; for each daemon "
+        "one of its own, on a volume that outlives it. Empty: a restart begins with empty windows.",
+    )
+    snapshot_every: float = Field(60.0, ge=1, le=LONGEST, description="Seconds between two writes of that file.")
+    snapshot_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that the hashes of request ids in that file are made with. Empty: whoever reads the file "
+        "and guesses an id can tell whether it was reported.",
+    )
 
     @model_validator(mode="after")
     def _room(self) -> Quality:

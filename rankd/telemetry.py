@@ -211,6 +211,9 @@ EVENTS: dict[str, str] = {
     "pilot_changed": "A pilot was planned, began or ended: its `state`, why, and the `blocks` that were measured.",
     "completion_log_failing": "The completion log cannot be written, or drops rows; `reason` says which. Told once.",
     "completion_log_recovered": "The completion log is written again.",
+    "snapshot_restored": "Windows of an earlier process were restored: how many, with so many completions.",
+    "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
+    "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
     "certificate_renewed": "New connections get the certificate that is in the files now.",
@@ -446,6 +449,18 @@ class Telemetry:
     def completion_log_recovered(self) -> None:
         """Tell that they are again."""
         _log.info("completion_log_recovered")
+
+    def snapshot_restored(self, windows: int, completions: int) -> None:
+        """Tell what a snapshot brought back."""
+        _log.info("snapshot_restored", windows=windows, completions=completions)
+
+    def snapshot_unusable(self, reason: str) -> None:
+        """Tell that a snapshot was left alone."""
+        _log.warning("snapshot_unusable", reason=reason)
+
+    def snapshot_failing(self, error: OSError) -> None:
+        """Tell that the snapshot cannot be written."""
+        _log.error("snapshot_failing", reason=errno.errorcode.get(error.errno or 0, "unknown"), **describe_error(error))
 
     # -- gauges --------------------------------------------------------------------------------------------------------
 

@@ -1,26 +1,13 @@
 """Real daemons export what they compared."""
 
-import urllib.request
-
 import numpy as np
 import pytest
+from calls import counted
 from rankd_client import Completed, RankClient
 from rankd_client.types import Item
 from test_sums import compared
 
 from rankd.quality.compare import counters
-
-
-def scraped(daemon):
-    """The counters of a daemon's metrics page, by name and its label that is not the model or ranker."""
-    text = urllib.request.urlopen(f"{daemon.http}/metrics", timeout=10).read().decode()
-    out = {}
-    for line in text.splitlines():
-        name, _, rest = line.partition("{")
-        if name.startswith("rankd_quality_") and name.endswith("_total"):
-            labels = dict(pair.split("=", 1) for pair in rest.rpartition("}")[0].split(","))
-            out[name, labels.get("kind") or labels.get("of")] = float(line.rsplit(" ", 1)[1])
-    return out
 
 
 def test_each_final_complete_report_counts_once_on_the_replica_that_took_it(start_daemon):
@@ -45,10 +32,10 @@ def test_each_final_complete_report_counts_once_on_the_replica_that_took_it(star
             client.report([Completed(f"cut{side}", sent[0].prediction, 5, finish_reason="aborted")])
             client.report([Completed(f"on{side}", sent[0].prediction, 5, finish_reason="in_progress")])
         totals += compared([predictions[i.request_id].score for i in items], lengths[side], 16)
-        for key, value in scraped(daemon).items():
+        for key, value in counted(daemon).items():
             found[key] = found.get(key, 0.0) + value
     expected = {
-        (f"{name.replace('.', '_')}_total", f'"{next(iter(labels.values()))}"' if labels else None): value
+        (f"{name.replace('.', '_')}_total", next(iter(labels.values()), "")): value
         for name, labels, value in counters(totals)
     }
     assert found == pytest.approx(expected)
