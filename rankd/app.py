@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,10 +22,12 @@ from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
 from rankd.pilots import Pilots
 from rankd.promotion import Promotion
+from rankd.quality.compare import counters
 from rankd.ranker import Ranker
 from rankd.registry import Registry
 from rankd.shadow import Shadows
-from rankd.telemetry import Telemetry, one_hot
+from rankd.snapshot import Snapshots
+from rankd.telemetry import READ_ELSEWHERE, Telemetry, one_hot
 from rankd.transport.access import Access
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
@@ -62,6 +65,7 @@ class App:
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         self.pilots = Pilots(self.telemetry)
         self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
         self.turns = Turns()
@@ -93,6 +97,7 @@ class App:
         settings = self.settings
         ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
+        await self.snapshots.start()
         self._observe()
         steps = StreamSteps(self.ranker, self.log, settings, self.turns, self.seals)
         names = add_public(
@@ -136,6 +141,7 @@ class App:
         for task in (self._ticker, self._reader):
             if task is not None:
                 task.cancel()
+        await self.snapshots.close()
         self.shadows.close()
         self.judge.close()
         self.registry.close()
@@ -187,6 +193,8 @@ class App:
         observe("rankd.quality.tau", lambda: self._bounds("tau"))
         observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided)
+        for name in READ_ELSEWHERE:
+            observe(name, partial(self._compared, name))
 
     def _scorers(self) -> list[Any]:
         return [r.scorer for r in self.registry.all()]
@@ -212,6 +220,12 @@ class App:
         for view in self._views():
             if view.estimate is not None and view.estimate.decided_pair_share is not None:
                 yield view.estimate.decided_pair_share, _labels(view)
+
+    def _compared(self, metric: str) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self.monitor.reported_views():
+            for name, labels, value in counters(view.tracker.compared.totals):
+                if name == metric:
+                    yield value, _labels(view) | labels
 
     def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
         for view in self._views():

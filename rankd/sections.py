@@ -163,6 +163,13 @@ class Quality(_Section):
     """How live quality is measured (docs/quality.md)."""
 
     window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
+    pair_window: int = Field(
+        256,
+        ge=16,
+        le=8192,
+        description="Complete reports before it that each one is compared with in the sums that replicas are added up "
+        "by (docs/fleet.md).",
+    )
     cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
     arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
     dedupe: int = Field(16384, ge=1, le=2**20, description="Final reports remembered to tell duplicates.")
@@ -199,6 +206,17 @@ class Quality(_Section):
         le=LONGEST,
         description="Seconds over which max_tenant_share is counted; others report too where they brought at least "
         "guard.min_known times 1 - max_tenant_share reports in them.",
+    )
+    snapshot: Path | None = Field(
+        None,
+        description="File that windows are written to, on SIGTERM too, and restored from at the start; for each daemon "
+        "one of its own, on a volume that outlives it. Empty: a restart begins with empty windows.",
+    )
+    snapshot_every: float = Field(60.0, ge=1, le=LONGEST, description="Seconds between two writes of that file.")
+    snapshot_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that the hashes of request ids in that file are made with. Empty: whoever reads the file "
+        "and guesses an id can tell whether it was reported.",
     )
 
     @model_validator(mode="after")

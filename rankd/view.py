@@ -30,6 +30,7 @@ def quality_settings(settings: Settings) -> QualitySettings:
     quality, guard = settings.quality, settings.guard
     return QualitySettings(
         window=quality.window,
+        pair_window=quality.pair_window,
         cohort=quality.cohort,
         guard_cohort=guard.cohort,
         arrivals=max(quality.arrivals, guard.cohort),
