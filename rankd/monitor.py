@@ -303,6 +303,7 @@ class Monitor:
         if transition is None:
             return
         view.transitions += 1
+        view.changes.append(transition)
         view.reason = transition.reason.value
         self._telemetry.guard_changed(
             model=view.model,

@@ -18,10 +18,12 @@ from rankd.quality import (
     QualityEstimate,
     QualitySettings,
     QualityTracker,
+    Transition,
 )
 
 _RECENT_BATCHES = 64
 _RECENT_WAITS = 256
+_MOST_CHANGES = 64
 
 
 def quality_settings(settings: Settings) -> QualitySettings:
@@ -141,6 +143,8 @@ class View:
     load: Load = field(default_factory=Load)
     reason: str = "no_evidence"
     transitions: int = 0
+    changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))
+    """The last changes of its guard, the oldest first."""
     used_at: float = 0.0
     """Its last report, or an operator's last word, by the daemon's clock."""
     refit_at: int = 0
