@@ -97,10 +97,10 @@ function chart(host, spec) {
   }, ...parts));
 }
 
-/** A table of rows of text; a cell may be an element. The first cell of a row names it. */
+/** A table of rows of text; a cell may be an element. The first cell of a row names it; a phone names the others. */
 function fill(table, heads, rows) {
   const head = el("thead", {}, el("tr", {}, ...heads.map((h) => (h ? el("th", { scope: "col" }, h) : el("td")))));
-  const body = rows.map(([name, ...cells]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells.map((c) => el("td", {}, c))));
+  const body = rows.map(([name, ...cells]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells.map((c, i) => el("td", { "data-label": heads[i + 1] }, c))));
   table.replaceChildren(head, el("tbody", {}, ...body));
 }
 

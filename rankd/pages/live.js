@@ -3,6 +3,7 @@
 const SCHEMA = 1;
 const PERIOD = 3000, PATIENCE = 5000; // milliseconds
 const ROWS = 12;
+const WIDE = 84; // room for the names of modes, also beside tau, so that both pictures have one time axis
 const $ = (id) => document.getElementById(id);
 
 const wanted = new URLSearchParams(location.hash.slice(1));
@@ -18,7 +19,7 @@ function say(node, text) {
 
 function showVerdict(state, w) {
   const told = verdict(state, w), { version, started_at: started } = state.rankd;
-  say($("about"), `rankd ${version} · up ${lasting(state.at - started)} · ${w.model ? `model ${w.model}` : "any model"}`);
+  say($("about"), `rankd ${version} · up ${lasting(state.at - started)} · ${w.model ? `model ${nameOf(w)}` : "any model"}`);
   say($("verdict"), told.title);
   say($("lead"), told.lead);
   document.body.dataset.tone = told.tone;
@@ -29,13 +30,13 @@ function showVerdict(state, w) {
 }
 
 function showTiles(state, w) {
-  const { traffic, history } = state, last = (name) => history.traffic[name].at(-1);
+  const { traffic, history } = state, last = (name) => history.traffic[name].at(-1), share = last("not_ranked_share");
   const undecided = w.decided_pair_share === null ? "" : `, ${percent(w.decided_pair_share)} of pairs decided`;
   const tiles = [
     ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
     ["Realised gain", percent(w.realised_gain?.value), w.realised_gain ? `${percent(w.realised_gain.low)} to ${percent(w.realised_gain.high)} of a perfect order's` : "of a perfect order's"],
     ["Guard", MODES[w.guard.mode], w.guard.since ? `since ${moment(w.guard.since)}` : WHY[w.guard.reason] ?? words(w.guard.reason)],
-    ["Answers per second", rate(last("answers_per_second")), `${percent(last("not_ranked_share"))} not ranked; ${count(traffic.answers)} since the start`],
+    ["Answers per second", rate(last("answers_per_second")), `${share === null || share === undefined ? "none of late" : `${percent(share)} not ranked`}; ${count(traffic.answers)} since the start`],
   ];
   $("tiles").replaceChildren(...tiles.map(([what, figure, more]) =>
     el("div", { class: "tile" }, el("span", { class: "what" }, what), el("span", { class: "figure" }, figure), el("span", { class: "more" }, more))));
@@ -74,11 +75,11 @@ function showQuality(state, w) {
     text: w.tau
       ? `Tau is now ${tau(w.tau.value)}, interval ${between(w.tau)}; the floor is ${tau(settings.floor)}, the ceiling ${tau(settings.ceiling)}. The table below has the figures.`
       : "Nothing is known yet.",
-    height: 260, range, at: series.at, gap: 2.5 * history.every, label: (v) => v.toFixed(2),
+    height: 260, left: WIDE, range, at: series.at, gap: 2.5 * history.every, label: (v) => v.toFixed(2),
     ticks: Array.from({ length: Math.round((1 - low) * 4) + 1 }, (_, i) => low + i / 4),
     bands: [{ low: series.tau_low, high: series.tau_high, style: "fill-ranker" }],
     marks,
-    lines: [{ values: series.gain, style: "line-oracle" }, { values: series.tau, style: "line-ranker" }],
+    lines: [{ values: series.gain, style: "line-gain" }, { values: series.tau, style: "line-ranker" }],
   });
   showModes(w, range);
   const rows = thinned(series.at.length, ROWS).map((i) => [
@@ -99,7 +100,7 @@ function showModes(w, range) {
   chart($("chart-mode"), {
     title: `The guard's mode for ${nameOf(w)} over time`,
     text: `It is now ${MODES[mode]}; ${changes.length ? "its changes are listed under guard history" : "it did not change"}.`,
-    height: 116, left: 96, range, at: [], gap: 0, ticks: [-0.5, 0, 1, 2, 2.5], blocks,
+    height: 116, left: WIDE, range, at: [], gap: 0, ticks: [-0.5, 0, 1, 2, 2.5], blocks,
     label: (v) => ["fallback", "warming up", "ranked"][v] ?? "",
   });
 }
@@ -143,7 +144,7 @@ function showOrder(state, { order, guard }) {
   pairs($("order"), [
     ["Policy", order.policy + (order.reason === "none" ? "" : `, not ${state.settings.policy}: ${words(order.reason)}`)],
     ["Trust", guard.ranking ? percent(order.trust) : `${percent(0)}: not ranking`],
-    ["Patience", order.patience_per_token === null ? NONE : `${lasting(order.patience_per_token)} a token`],
+    ["Patience", order.patience_per_token === null ? NONE : order.patience_per_token === 0 ? "none: arrival order" : `${lasting(order.patience_per_token)} a token`],
     ["Patience, as tuned", order.tuned_patience_per_token === null ? "not yet: completions with their durations are needed" : `${lasting(order.tuned_patience_per_token)} a token at full trust`],
     ["Mean wait of late", order.mean_wait === null ? "not reported" : lasting(order.mean_wait)],
     ["Served", order.tokens_per_second === null ? "not known yet" : `${rate(order.tokens_per_second)} tokens/s`],
@@ -189,7 +190,7 @@ function showModels({ windows, windows_left_out: left }) {
 }
 
 function showTenants({ tenants, other_tenants: others }) {
-  const rows = tenants.map((t) => [t.tenant || "(unnamed)", t]);
+  const rows = tenants.map((t) => [clean(t.tenant) || "(unnamed)", t]);
   if (others.answers) rows.push(["(others)", others]);
   $("tenants-card").hidden = !tenants.some((t) => t.tenant) && !others.answers;
   const all = rows.reduce((sum, [, t]) => sum + t.items, 0);
@@ -207,7 +208,7 @@ function showPilots({ pilots }) {
     ]));
     const arm = p.arm ? `, now by ${p[p.arm]}` : "", shadow = p.shadow ? "; in the shadow: nothing is treated" : "";
     const what = `${p.treatment} against ${p.control}: ${p.state}${arm}, ${p.blocks_measured} of ${p.blocks} blocks known, ${count(p.requests)} requests${shadow}. ${p.reason}`;
-    return [el("h3", {}, p.model || "any model"), el("p", {}, what), ...(p.effects.length ? [el("div", { class: "scroll" }, table)] : [])];
+    return [el("h3", {}, clean(p.model) || "any model"), el("p", {}, what), ...(p.effects.length ? [el("div", { class: "scroll" }, table)] : [])];
   }));
 }
 

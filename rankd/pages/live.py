@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from rankd.pages.parts import resource
+from rankd.printable import printable
 
 _PACKAGE = "rankd.pages"
 ASSETS: dict[str, tuple[bytes, str]] = {
@@ -31,7 +32,8 @@ def live_page(state: dict[str, Any]) -> str:
         state: ``ready``, ``reason``, and ``facts`` by label. Names in them are a caller's to choose.
     """
     rows = "".join(
-        f'<tr><th scope="row">{escape(str(k))}</th><td>{escape(str(v))}</td></tr>' for k, v in state["facts"].items()
+        f'<tr><th scope="row">{escape(printable(k))}</th><td>{escape(printable(v))}</td></tr>'
+        for k, v in state["facts"].items()
     )
     word = "ready" if state["ready"] else f"not ready: {state['reason']}"
     return f'{_BEFORE}<tr><th scope="row">state</th><td>{escape(word)}</td></tr>{rows}{_AFTER}'

@@ -39,6 +39,7 @@ function moment(t) {
 
 function lasting(s) {
   if (s === null || s === undefined) return NONE;
+  if (s === 0) return "0 s";
   if (s < 0.00095) return `${(s * 1e6).toFixed(0)} µs`;
   if (s < 0.95) return `${s * 1000 < 9.5 ? (s * 1000).toFixed(1) : (s * 1000).toFixed(0)} ms`;
   if (s < 90) return `${s < 9.5 ? s.toFixed(1) : s.toFixed(0)} s`;
@@ -46,7 +47,9 @@ function lasting(s) {
   return s < 172800 ? `${(s / 3600).toFixed(0)} h` : `${(s / 86400).toFixed(0)} days`;
 }
 
-const nameOf = (w) => w.model || "models without reports";
+/** A name as a caller chose it, without signs that would turn the text around it. */
+const clean = (name) => name.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+const nameOf = (w) => clean(w.model) || "models without reports";
 
 /** What a window is called where several rankers have one for the same model. */
 const titleOf = (w) => (w.in_service ? nameOf(w) : `${nameOf(w)} · ${w.ranker_version}`);
@@ -85,10 +88,15 @@ function unreported(w) {
   };
 }
 
+function ofCeiling(value, ceiling) {
+  if (!ceiling || value <= 0) return "";
+  return value > ceiling ? `, above what is typical as a ceiling, ${tau(ceiling)}` : `, ${percent(value / ceiling)} of the ceiling of ${tau(ceiling)}`;
+}
+
 function judged(state, w) {
   const { guard, order } = w, settings = state.settings;
   const known = w.tau ? `tau is ${tau(w.tau.value)} (${between(w.tau)})` : "tau is not known yet";
-  const share = w.tau && settings.ceiling ? `, ${percent(w.tau.value / settings.ceiling)} of the ceiling of ${tau(settings.ceiling)}` : "";
+  const share = w.tau ? ofCeiling(w.tau.value, settings.ceiling) : "";
   const since = guard.since ? ` since ${moment(guard.since)}` : "";
   const late = w.progress_seen ? "" : " Only requests that ended are reported: report those that still run too, or long answers are undercounted.";
   if (!w.in_service) {

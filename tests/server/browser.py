@@ -19,7 +19,10 @@ REQUIRED = bool(os.environ.get("REQUIRE_BROWSER") or os.environ.get("CI"))
 
 def need_browser():
     """Where there is none a user's test run goes on without; CI does not."""
-    for there, remedy in ((CHROMIUM, "apt-get install chromium"), (AXE.exists(), f"make {AXE.relative_to(AXE.parents[4])}")):
+    for there, remedy in (
+        (CHROMIUM, "apt-get install chromium"),
+        (AXE.exists(), f"make {AXE.relative_to(AXE.parents[4])}"),
+    ):
         if not there:
             reason = f"the page is looked at with Chromium and axe-core: {remedy}"
             pytest.fail(reason) if REQUIRED else pytest.skip(reason)
@@ -138,7 +141,9 @@ class Page:
         """Wait until a script's value is true; gives it."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
-            assert time.monotonic() < end, f"{script} did not come true within {seconds} s; the page reads:\n{self.text()}"
+            assert time.monotonic() < end, (
+                f"{script} did not come true within {seconds} s; the page reads:\n{self.text()}"
+            )
             time.sleep(0.05)
         return value
 
