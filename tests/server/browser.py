@@ -34,11 +34,11 @@ class Chromium:
     def __init__(self, directory):
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
-        command = [
-            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-default-browser-check",
-            "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={directory}", "about:blank",
-        ]  # fmt: skip
+        flags = (
+            "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run disable-background-networking "
+            f"disable-component-update disable-sync hide-scrollbars remote-debugging-pipe user-data-dir={directory}"
+        )
+        command = [CHROMIUM, *(f"--{flag}" for flag in flags.split()), "about:blank"]
         # The protocol wants descriptors 3 and 4.
         script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
@@ -98,6 +98,7 @@ class Page:
     def __init__(self, browser, session, target):
         self._browser, self._session, self._target = browser, session, target
         self.asked, self.failed, self.complaints = [], [], []
+        self._loaded = threading.Event()
 
     def start(self, url, *, width=1440, height=900, scheme="light", script=True, mobile=False):
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -105,6 +106,7 @@ class Page:
         self.look(width=width, height=height, scheme=scheme, mobile=mobile)
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.call("Page.navigate", url=url)
+        assert self._loaded.wait(30), f"{url} did not load"
 
     def look(self, *, width, height=900, scheme="light", mobile=False):
         """Be a screen of this many CSS pixels."""
@@ -112,7 +114,9 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def event(self, method, params):
-        if method == "Network.requestWillBeSent":
+        if method == "Page.loadEventFired":
+            self._loaded.set()
+        elif method == "Network.requestWillBeSent":
             self.asked.append(params["request"]["url"])
         elif method == "Network.loadingFailed" and not params.get("canceled"):
             self.failed.append(params.get("errorText") or params.get("blockedReason"))
@@ -121,7 +125,7 @@ class Page:
         elif method == "Runtime.consoleAPICalled" and params["type"] in {"error", "warning", "assert"}:
             self.complaints.append(str(params["args"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] in {"error", "warning"}:
-            self.complaints.append(params["entry"]["text"])
+            self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
     def call(self, method, **params):
         return self._browser.call(method, self._session, **params)
