@@ -1,7 +1,7 @@
 // The page itself: asks for /status.json every few seconds while it is looked at, and shows what it gets.
 
 const SCHEMA = 1;
-const PERIOD = 3000, PATIENCE = 5000; // milliseconds
+const PERIOD = 2000, PATIENCE = 5000; // milliseconds
 const ROWS = 12;
 const WIDE = 84; // room for the names of modes, also beside tau, so that both pictures have one time axis
 const $ = (id) => document.getElementById(id);

@@ -50,6 +50,7 @@ def busy(tiny):
     # Looking at quality seldom leaves the time to the reports themselves.
     seldom = {"guard": {"every": 1000}, "order": {"recalibrate_every": 10_000}}
     daemon = Daemon(ranker=tiny, page={"every": 1}, **seldom)
+    daemon.app.turns._seconds = 60  # nobody else wants the loop: no pauses for others
     with daemon.channel() as channel:
         for first in range(0, COMPLETIONS, 10_000):
             # Scores in the order of lengths, but for one in four.
@@ -237,7 +238,7 @@ def test_it_asks_nothing_while_it_is_paused_or_hidden(look, busy):
         page.run(leave)
     time.sleep(0.3)  # what was under way ends
     before = [asked(paused), asked(hidden)]
-    time.sleep(3.5)
+    time.sleep(2.6)
     assert [asked(paused), asked(hidden)] == before
     assert "Paused" in paused.text("#link")
     for page, back in ((paused, press), (hidden, f"{unhide}; {tell}")):
