@@ -8,7 +8,7 @@ from browser import AXE, Chromium, need_browser
 from conftest import Daemon
 from rankd_client import Completed, Item, RankClient
 from rankd_client.v1 import completion_pb2
-from test_page import report
+from test_status_json import report
 from wire import completion, completion_stub
 
 PHONE, DESK = {"width": 375, "height": 812, "mobile": True}, {"width": 1440, "height": 900}
