@@ -91,7 +91,7 @@ class Monitor:
             final=completion.final,
             complete=completion.complete,
             arrival=completion.arrival,
-            source=self._key(completion.reporter, "") if completion.reporter else 0,
+            source=self.salt.key(completion.reporter, "") if completion.reporter else 0,
         )
         if not possible(report, now):
             return Verdict.INVALID
@@ -316,6 +316,7 @@ class Monitor:
         if transition is None:
             return
         view.transitions += 1
+        view.changes.append(transition)
         view.reason = transition.reason.value
         self._telemetry.guard_changed(
             model=view.model,

@@ -285,6 +285,44 @@ class Promotion(_Section):
     )
 
 
+class Page(_Section):
+    """What the page at ``/`` of the metrics port keeps and shows (docs/page.md)."""
+
+    every: float = Field(5.0, ge=1, le=3600, description="Seconds between two points of the page's short span.")
+    long_every: float = Field(180.0, ge=1, le=86400, description="Seconds between two points of its long span.")
+    samples: int = Field(
+        240,
+        ge=2,
+        le=2000,
+        description="Points of each span: 20 minutes and 12 hours by default. 113 bytes each, and as much again for "
+        "every window that is followed: 1.8 MB with quality.max_windows = 32.",
+    )
+    windows: int = Field(
+        32,
+        ge=1,
+        le=1000,
+        description="Most pairs of served model and ranker version that the page lists: those in service first, then "
+        "those with the most completions.",
+    )
+    tenants: int = Field(
+        20, ge=0, le=1000, description="Most tenants that the page names, others are added up; 0 names none."
+    )
+    ceiling: float = Field(
+        0.66,
+        ge=0,
+        le=1,
+        description="Tau that hardly any ranker passes, drawn on the page: how well one answer's length orders another "
+        "answer's to the same prompt. The default is the middle of .63 to .69, measured on public data; `rankd "
+        "evaluate` tells yours where rows have samples. 0 draws none.",
+    )
+
+    @model_validator(mode="after")
+    def _spans(self) -> Page:
+        if self.long_every < self.every:
+            raise ValueError(f"long_every {self.long_every:g} must be at least every {self.every:g}")
+        return self
+
+
 class CompletionLogSection(_Section):
     """What is kept of requests for retraining (docs/completion-log.md)."""
 

@@ -33,6 +33,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client.registry import CollectorRegistry
 
+from rankd.history import Stages
 from rankd.privacy import describe_error
 from rankd.types import GuardMode, Reason
 
@@ -241,6 +242,7 @@ EVENTS: dict[str, str] = {
 }
 
 
+_RANK = "rankd.v1.RankService/Rank"
 _SCORED, _ECHOED = (("outcome", "scored"),), (("outcome", "echoed"),)
 # By identity: there may be ten thousand to count, and hashing a member of an enum is a call into Python.
 _UNSCORED = {id(reason): (("outcome", reason.value),) for reason in Reason}
@@ -280,6 +282,7 @@ class Telemetry:
         )
         self._meter = self._meters.get_meter("rankd", version)
         self._metrics: dict[str, Any] = {}
+        self.stages = Stages()
         # Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step.
         self._counts: dict[str, Counter[tuple[tuple[str, str], ...]]] = {
             n: Counter() for n, m in METRICS.items() if m[0] == "counter" and n not in READ_ELSEWHERE
@@ -292,6 +295,10 @@ class Telemetry:
 
     def _counted(self, name: str, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value, dict(labels)) for labels, value in list(self._counts[name].items())]
+
+    def counted(self, name: str) -> list[tuple[dict[str, str], int]]:
+        """A counter's values since the start, by labels. May be called in any thread."""
+        return [(dict(labels), value) for labels, value in self._counts[name].copy().items()]
 
     # -- spans and stages ----------------------------------------------------------------------------------------------
 
@@ -332,6 +339,7 @@ class Telemetry:
 
     def stage_seconds(self, name: str, seconds: float) -> None:
         """Note how long a stage took."""
+        self.stages.add(name, seconds)
         self._metrics["rankd.stage.duration"].record(seconds, {"stage": name})
 
     @contextmanager
@@ -371,6 +379,8 @@ class Telemetry:
         if error_type is not None:
             attributes["error.type"] = error_type
         self._metrics["rpc.server.call.duration"].record(seconds, attributes)
+        if method == _RANK:
+            self.stages.add("call", seconds)
 
     def rate_limited(self) -> None:
         """Count a call that was refused for its rate."""

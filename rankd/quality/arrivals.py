@@ -251,4 +251,5 @@ class ArrivalTable:
             "seen": self._seen,
             "sojourn": self._sojourn,
             "state": self._state,
+            "source": self._source,
         }

@@ -34,6 +34,7 @@ _GROUPS: dict[str, dict[str, Any]] = {
         "seen": np.float64,
         "sojourn": np.float64,
         "state": np.int8,
+        "source": np.uint64,
     },
     "ended": {"key": np.uint64},
 }
