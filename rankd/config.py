@@ -27,6 +27,7 @@ from rankd.bundled import ranker_path
 from rankd.errors import ConfigError
 from rankd.sections import (
     LONGEST,
+    Auth,
     CompletionLogSection,
     GuardSection,
     Limits,
@@ -35,10 +36,12 @@ from rankd.sections import (
     Promotion,
     Quality,
     Scoring,
+    Signing,
     Tls,
 )
 
 __all__ = [
+    "Auth",
     "CompletionLogSection",
     "GuardSection",
     "Limits",
@@ -49,6 +52,7 @@ __all__ = [
     "Quality",
     "Scoring",
     "Settings",
+    "Signing",
     "Tls",
     "load_settings",
     "settings_reference",
@@ -101,6 +105,8 @@ class Settings(BaseSettings):
     page: Page = Page()
     completion_log: CompletionLogSection = CompletionLogSection()
     tls: Tls = Tls()
+    auth: Auth = Auth()
+    signing: Signing = Signing()
 
     @field_validator("ranker", mode="before")
     @classmethod
@@ -216,6 +222,9 @@ def _refuse_unknown_variables() -> None:
         "RANKD_CONFIG",
         "RANKD_TARGET",
         "RANKD_ADMIN_TARGET",
+        "RANKD_TOKEN",
+        "RANKD_TOKEN_FILE",
+        "RANKD_PLAINTEXT_TOKEN",
         # of rankd-vllm (docs/engines/vllm.md), which may be started from the same shell
         "RANKD_TIMEOUT",
         "RANKD_MODEL",
