@@ -25,7 +25,7 @@ from rankd.quality import (
     possible,
 )
 from rankd.telemetry import Telemetry
-from rankd.types import Completion, GuardMode
+from rankd.types import Completion, GuardMode, identity
 from rankd.view import Health, Load, Trust, View, guard_settings, quality_settings
 from rankd.views import Views
 
@@ -319,6 +319,5 @@ class Monitor:
         changed.set()
 
     def _key(self, tenant: str, request_id: str) -> int:
-        # The tenant's length keeps apart what would read the same.
-        text = f"{len(tenant)} {tenant}{request_id}".encode("utf-8", "surrogatepass")
+        text = identity(tenant, request_id).encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._salt).digest())
