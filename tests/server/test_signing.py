@@ -253,7 +253,7 @@ a_prediction = st.builds(
 place = st.tuples(st.text(max_size=3), st.text(max_size=3))
 
 
-@hypothesis.settings(max_examples=400)
+@hypothesis.settings(max_examples=200)
 @given(one=a_prediction, other=a_prediction, here=place, there=place)
 def test_whatever_a_prediction_says_its_encoding_is_its_own(one, other, here, there):
     """Any message has an encoding, and two that differ in anything, or in whose they are, never share one."""
