@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,10 +23,14 @@ from rankd.monitor import Monitor, View
 from rankd.pilots import Pilots
 from rankd.privacy import describe_error
 from rankd.promotion import Promotion
+from rankd.quality.compare import counters
 from rankd.ranker import Ranker
 from rankd.registry import Registry
 from rankd.shadow import Shadows
-from rankd.telemetry import Telemetry, one_hot
+from rankd.snapshot import Snapshots
+from rankd.status import Status
+from rankd.telemetry import READ_ELSEWHERE, Telemetry, one_hot
+from rankd.tenants import Tenants
 from rankd.transport.access import Access
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
@@ -63,8 +68,12 @@ class App:
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         self.pilots = Pilots(self.telemetry)
-        self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
+        tenants = Tenants(settings.page.tenants)
+        self.ranker = Ranker(
+            self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants
+        )
         self.turns = Turns()
         self.seals = Seals(settings, self.turns, self.telemetry)
         self.expiry = Expiry(settings.tls)
@@ -74,9 +83,20 @@ class App:
         self.public = Listener(settings, "listen", self.interceptor)
         self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
         self.http: HttpServer | None = None
+        self.status = Status(
+            settings,
+            self.registry,
+            self.monitor,
+            self.ranker,
+            self.shadows,
+            self.pilots,
+            self.log,
+            tenants,
+            self.telemetry,
+            lambda: self.streams.draining,
+        )
         self._ticker: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._started = time.time()
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -94,6 +114,7 @@ class App:
         settings = self.settings
         ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
+        await self.snapshots.start()
         self._observe()
         steps = StreamSteps(self.ranker, self.log, settings, self.turns, self.seals)
         names = add_public(
@@ -105,7 +126,7 @@ class App:
             QualityService(self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams),
         )
         if settings.metrics:
-            self.http = HttpServer(settings.metrics, self.telemetry.registry, self._snapshot)
+            self.http = HttpServer(settings.metrics, self.telemetry.registry, self.status.snapshot, self.status.body)
         if self.admin is not None:
             promotion = Promotion(self.registry, self.monitor, self.shadows, self.judge, settings)
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
@@ -137,6 +158,7 @@ class App:
         for task in (self._ticker, self._reader):
             if task is not None:
                 task.cancel()
+        await self.snapshots.close()
         self.shadows.close()
         self.judge.close()
         self.registry.close()
@@ -162,6 +184,8 @@ class App:
                     self.monitor.still_running(ranker.version, seconds, now)
             self.monitor.tick(now)
             self.pilots.advance(now)
+            if self.http is not None:
+                self.status.sample(now)
 
     async def _follow(self) -> None:
         """Read files of secrets again when they change, in a thread: a volume may be slow."""
@@ -176,7 +200,7 @@ class App:
             except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
                 _log.error("internal_error", **describe_error(error))
 
-    # -- what metrics and the page show --------------------------------------------------------------------------------
+    # -- what metrics show ---------------------------------------------------------------------------------------------
 
     def _observe(self) -> None:
         observe = self.telemetry.observe
@@ -191,6 +215,8 @@ class App:
         observe("rankd.quality.tau", lambda: self._bounds("tau"))
         observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided)
+        for name in READ_ELSEWHERE:
+            observe(name, partial(self._compared, name))
 
     def _scorers(self) -> list[Any]:
         return [r.scorer for r in self.registry.all()]
@@ -217,6 +243,12 @@ class App:
             if view.estimate is not None and view.estimate.decided_pair_share is not None:
                 yield view.estimate.decided_pair_share, _labels(view)
 
+    def _compared(self, metric: str) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self.monitor.reported_views():
+            for name, labels, value in counters(view.tracker.compared.totals):
+                if name == metric:
+                    yield value, _labels(view) | labels
+
     def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
         for view in self._views():
             yield self.monitor.trust(view.model, view.ranker_version).level, _labels(view)
@@ -225,33 +257,6 @@ class App:
         for view in self._views():
             if view.load.patience is not None:
                 yield view.load.patience, _labels(view)
-
-    def _snapshot(self) -> dict[str, Any]:
-        """The state for probes and the page."""
-        ranker = self.registry.in_service
-        counts = self.ranker.counts
-        facts: dict[str, str] = {
-            "rankd": VERSION,
-            "ranker": f"{ranker.version} on {ranker.scorer.provider}",
-            "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._started)),
-            "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
-            "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",
-        }
-        if self.log is not None:
-            facts["completion log"] = "failing: see the log" if self.log.failing else "written"
-        for view in self._views():
-            facts[f"guard {view.model}".strip()] = f"{view.guard.mode.value} ({view.reason})"
-            estimate = view.estimate
-            if estimate is not None and estimate.tau is not None:
-                facts[f"tau {view.model}".strip()] = (
-                    f"{estimate.tau.value:.3f} ({estimate.tau.low:.3f} to {estimate.tau.high:.3f}), "
-                    f"{estimate.cohort_size:,} requests"
-                )
-            if estimate is not None and estimate.realised_gain is not None:
-                gain = estimate.realised_gain
-                facts[f"realised gain {view.model}".strip()] = f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
-        draining = self.streams.draining
-        return {"ready": not draining, "reason": "draining" if draining else "serving", "facts": facts}
 
 
 def _labels(view: View) -> dict[str, str]:

@@ -32,6 +32,7 @@ from rankd.sections import (
     GuardSection,
     Limits,
     Order,
+    Page,
     Promotion,
     Quality,
     Scoring,
@@ -45,6 +46,7 @@ __all__ = [
     "GuardSection",
     "Limits",
     "Order",
+    "Page",
     "Promotion",
     "Provider",
     "Quality",
@@ -76,7 +78,9 @@ class Settings(BaseSettings):
     )
 
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC services.")
-    metrics: str = Field("127.0.0.1:9464", description="HOST:PORT of metrics and the health page; empty is off.")
+    metrics: str = Field(
+        "127.0.0.1:9464", description="HOST:PORT of metrics, probes and the page to look at; empty is off."
+    )
     admin: str = Field("127.0.0.1:50052", description="HOST:PORT of the admin service; empty is off.")
     ranker: Path | None = Field(
         None,
@@ -98,6 +102,7 @@ class Settings(BaseSettings):
     quality: Quality = Quality()
     guard: GuardSection = GuardSection()
     promotion: Promotion = Promotion()
+    page: Page = Page()
     completion_log: CompletionLogSection = CompletionLogSection()
     tls: Tls = Tls()
     auth: Auth = Auth()

@@ -63,6 +63,10 @@ class Pilots:
         self._advance(model, pilot, time.time())
         return pilot
 
+    def all(self) -> list[tuple[str, Pilot]]:
+        """Every model's pilot, those that ended too. May be called in any thread."""
+        return list(self._pilots.copy().items())
+
     def stop(self, model: str) -> Pilot:
         """End a model's pilot; one that has ended stays as it is.
 

@@ -19,10 +19,12 @@ from rankd.quality import (
     QualitySettings,
     QualityTracker,
     TenantShares,
+    Transition,
 )
 
 _RECENT_BATCHES = 64
 _RECENT_WAITS = 256
+_MOST_CHANGES = 64
 
 
 def quality_settings(settings: Settings) -> QualitySettings:
@@ -30,6 +32,7 @@ def quality_settings(settings: Settings) -> QualitySettings:
     quality, guard = settings.quality, settings.guard
     return QualitySettings(
         window=quality.window,
+        pair_window=quality.pair_window,
         cohort=quality.cohort,
         guard_cohort=guard.cohort,
         arrivals=max(quality.arrivals, guard.cohort),
@@ -151,6 +154,8 @@ class View:
     """Whose reports it was learned from."""
     reason: str = "no_evidence"
     transitions: int = 0
+    changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))
+    """The last changes of its guard, the oldest first."""
     used_at: float = 0.0
     """Its last report, or an operator's last word, by the daemon's clock."""
     refit_at: int = 0

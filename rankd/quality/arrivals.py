@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,3 +206,50 @@ class ArrivalTable:
         used = np.flatnonzero(self._state >= _COMPLETE)
         used = used[np.argsort(self._arrival[used], kind="stable")]
         return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE)
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def contents(self) -> dict[str, NDArray[Any]]:
+        """Copies of the requests it knows, in columns, the oldest arrival first."""
+        used = np.flatnonzero(self._state != _FREE)
+        used = used[np.argsort(self._arrival[used], kind="stable")]
+        return {name: column[used] for name, column in self._columns().items()}
+
+    def sampling(self) -> dict[str, Any]:
+        """How arrivals are sampled, and when progress was last heard of (None: never), as JSON."""
+        progress_at = self._progress_at if math.isfinite(self._progress_at) else None
+        return {"level": self._level, "thinned": self._thinned, "progress_at": progress_at}
+
+    def refill(self, contents: dict[str, NDArray[Any]], sampling: dict[str, Any], now: float) -> None:
+        """Hold the latest of these requests; the table must be empty.
+
+        Raises:
+            ValueError: they cannot be.
+            KeyError: something is missing.
+        """
+        contents = {name: column[-self._capacity :] for name, column in contents.items()}
+        keys = contents["key"].tolist()
+        if len(set(keys)) != len(keys) or not np.isin(contents["state"], (_OPEN, _COMPLETE, _CENSORED)).all():
+            raise ValueError("arrivals: a key twice, or an unknown state")
+        for name, column in self._columns().items():
+            column[: len(keys)] = contents[name]
+        self._arrival[: len(keys)] = np.minimum(self._arrival[: len(keys)], now)
+        self._slots = {key: slot for slot, key in enumerate(keys)}
+        self._free = list(range(self._capacity - 1, len(keys) - 1, -1))
+        self._open = int(np.count_nonzero(contents["state"] == _OPEN))
+        self._level = min(max(0, int(sampling["level"])), 63)
+        self._thinned = [(float(until), int(level)) for until, level in sampling["thinned"]]
+        at = sampling["progress_at"]
+        self._progress_at = -math.inf if at is None else min(float(at), now)
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        return {
+            "key": self._key,
+            "score": self._score,
+            "tokens": self._tokens,
+            "arrival": self._arrival,
+            "seen": self._seen,
+            "sojourn": self._sojourn,
+            "state": self._state,
+            "source": self._source,
+        }

@@ -49,6 +49,8 @@ class QualitySettings:
 
     window: int = 4096
     """Complete requests in the plain window (tau-b, realised gain, head and tail tau)."""
+    pair_window: int = 256
+    """Complete requests before it that each one is compared with in the sums that replicas are added up by."""
     cohort: int = 2048
     """Arrivals in the censoring-aware estimate that is reported."""
     guard_cohort: int = 320
@@ -74,7 +76,8 @@ class QualitySettings:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work."""
-        for name, least in (("window", 2), ("cohort", 2), ("guard_cohort", 2), ("dedupe", 1), ("guard_every", 1)):
+        least_of = {"window": 2, "pair_window": 1, "cohort": 2, "guard_cohort": 2, "dedupe": 1, "guard_every": 1}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}")
         if self.arrivals < max(self.cohort, self.guard_cohort):
