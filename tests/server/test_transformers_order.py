@@ -45,7 +45,7 @@ def test_the_shortest_expected_go_first_and_no_token_changes(ranked):
         scored(engine, len(prompts))
         for one in (plain, engine):
             one.run()
-    starts = sorted(lengths, key=engine.first.__getitem__)
+    starts = sorted(lengths, key=lambda r: (engine.first[r], lengths[r]))
     assert [lengths[r] for r in starts] == sorted(lengths.values())
     assert {r: len(tokens) for r, tokens in tokens_of(engine).items()} == lengths
     assert tokens_of(engine) == tokens_of(plain)
