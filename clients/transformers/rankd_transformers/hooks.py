@@ -31,7 +31,10 @@ _STATE = {
     "_new_tokens_limit", "_eos_token_ids", "_true_initial_tokens",
 }  # fmt: skip
 _STATUSES = {"DECODING", "FAILED"}
-_CACHE = {"compute_free_capacity", "free_blocks"}
+_CACHE = {"compute_free_capacity", "count_storable_requests"}
+_ALLOCATOR = {"needs_new_blocks"}
+_CACHE_SETS = {"cache_allocators", "num_blocks"}
+_ALLOCATOR_FREES = {"block_table"}
 
 
 def check() -> str:
@@ -39,6 +42,7 @@ def check() -> str:
     try:
         # The modules themselves may have moved.
         from transformers.generation.continuous_batching.cache import PagedAttentionCache  # noqa: PLC0415
+        from transformers.generation.continuous_batching.cache_allocators import CacheAllocator  # noqa: PLC0415
         from transformers.generation.continuous_batching.requests import RequestState, RequestStatus  # noqa: PLC0415
         from transformers.generation.continuous_batching.scheduler import (  # noqa: PLC0415
             SCHEDULER_MAPPING,
@@ -52,6 +56,9 @@ def check() -> str:
     missing |= _STATE - {field.name for field in dataclasses.fields(RequestState)}
     missing |= _STATUSES - set(RequestStatus.__members__)
     missing |= {name for name in _CACHE if not hasattr(PagedAttentionCache, name)}
+    missing |= {name for name in _ALLOCATOR if not hasattr(CacheAllocator, name)}
+    missing |= _CACHE_SETS - _names_in(PagedAttentionCache, "__init__")
+    missing |= _ALLOCATOR_FREES - _names_in(CacheAllocator, "free_blocks")
     if "fifo" not in SCHEDULER_MAPPING:
         missing.add("SCHEDULER_MAPPING")
     return _told(missing) if missing else ""

@@ -11,7 +11,7 @@ from rankd_client.engine.reporter import Reporter
 from rankd_client.engine.scores import FCFS, Scores
 from rankd_client.engine.tally import Tally
 
-from rankd_transformers.requests import Known, Waiting, completed, ending, running_keys
+from rankd_transformers.requests import Known, Waiting, arrival_of, completed, ending, running_keys
 
 _EVERY = 1.0
 """Seconds between reports of progress."""
@@ -52,8 +52,7 @@ class Ranking:
         if known is None or not known.preempted:
             if known is not None:
                 self.forget(request_id)
-            arrival = time.time() - (time.perf_counter() - state.created_time)
-            name, most = str(next(_names)), state.max_new_tokens or 0
+            arrival, name, most = arrival_of(state), str(next(_names)), state.max_new_tokens or 0
             ranked_id = self.scores.arrived(name, state.initial_tokens, arrival, most)
             known = self._known[request_id] = Known(name, ranked_id, arrival, most)
             self._ids[name] = request_id

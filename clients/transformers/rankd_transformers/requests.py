@@ -36,6 +36,11 @@ def produced(state: Any) -> int:
     return len(state.generated_tokens) + (len(state.initial_tokens) - kept if kept else 0)
 
 
+def arrival_of(state: Any) -> float:
+    """When transformers was given a request, seconds since the epoch."""
+    return time.time() - (time.perf_counter() - float(state.created_time))
+
+
 def ending(state: Any) -> tuple[Finish, bool] | None:
     """How a request ended and whether its length is complete; None for one that was preempted."""
     tokens, eos = state.generated_tokens, state._eos_token_ids  # noqa: SLF001 - checked in hooks
@@ -129,7 +134,7 @@ def running_keys(states: Sequence[Any], known: Sequence[Known | None], rules: Ru
     score, expected, p90 = np.array(lengths, dtype=np.float64).T if lengths else np.empty((3, 0))
     queue = Columns(
         request_ids=[s.request_id for s in states],
-        arrival=np.array([k.arrival if k else 0.0 for k in known]),
+        arrival=np.array([k.arrival if k else arrival_of(s) for k, s in zip(known, states, strict=True)]),
         score=score,
         expected=expected,
         p90=p90,

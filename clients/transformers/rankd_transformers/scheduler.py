@@ -15,6 +15,7 @@ from rankd_client.engine.settings import logger, say_once
 from transformers.generation.continuous_batching.requests import RequestStatus
 from transformers.generation.continuous_batching.scheduler import FIFOScheduler
 
+from rankd_transformers.memory import may_run_out, victims
 from rankd_transformers.ranking import Ranking
 from rankd_transformers.registration import Registration
 
@@ -78,30 +79,28 @@ class RankScheduler(FIFOScheduler):
         ranked = self._rankd
         if ranked is None or ranked.by_arrival:
             return super()._process_candidates(candidates, *args, **kwargs)
+        held: list[Any] = []
         with _carry_on("running requests could not be ordered"):
-            if self._may_run_out():
-                candidates = self._best_first(ranked, candidates)
+            if may_run_out(self.cache, len(self.active_requests)):
+                candidates, held = self._make_room(ranked, candidates)
         result = super()._process_candidates(candidates, *args, **kwargs)
-        if len(self.starved_requests) > 1:
-            with _carry_on("preempted requests could not be ordered"):
-                # The last one is preempted first.
+        with _carry_on("preempted requests could not be ordered"):
+            if len(self.starved_requests) > 1:
                 asked = {state.request_id: tokens for state, tokens in self.starved_requests}
                 order = ranked.best_first([state for state, _ in self.starved_requests])
                 self.starved_requests = [(state, asked[state.request_id]) for state in order]
+            # The last one is preempted first, and no more of them than must be.
+            self.starved_requests += [(state, 1) for state in held]
         return result
 
-    def _may_run_out(self) -> bool:
-        """Whether there may be too little memory for everybody's next token; each may need a block."""
-        active = len(self.active_requests)
-        return active > 1 and bool(self.cache.compute_free_capacity() * self.cache.num_blocks < 2 * active)
-
-    @staticmethod
-    def _best_first(ranked: Ranking, candidates: Sequence[Any]) -> list[Any]:
-        """The candidates, with those that are decoding, which come first, in order."""
+    def _make_room(self, ranked: Ranking, candidates: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """The candidates, those that are decoding in order, without those that make room; and these."""
         decoding = next(
             (i for i, state in enumerate(candidates) if state.status != RequestStatus.DECODING), len(candidates)
         )
-        return [*ranked.best_first(candidates[:decoding]), *candidates[decoding:]]
+        order = ranked.best_first(candidates[:decoding])
+        kept = len(order) - (victims(self.cache, order) if order else 0)
+        return [*order[:kept], *candidates[decoding:]], order[kept:]
 
     def _cleanup_waiting_queue(self, request_ids_to_remove_from_waiting: set[str]) -> None:
         if request_ids_to_remove_from_waiting:
