@@ -173,24 +173,6 @@ class WaitingQueue:
         """
         self._take(self._row[request_id])
 
-    def peek(self, now: float) -> str:
-        """The id of who goes next.
-
-        Raises:
-            IndexError: nobody waits.
-        """
-        return self._table.ids[self._first(now)]
-
-    def pop(self, now: float) -> str:
-        """Serve who goes next; gives the id.
-
-        Raises:
-            IndexError: nobody waits.
-        """
-        row = self._first(now)
-        self._charge(row)
-        return self._take(row)
-
     def first(self, now: float, most: int) -> list[str]:
         """The ids of who would be popped one after the other at one time, at most so many; nobody is served.
 
@@ -212,8 +194,28 @@ class WaitingQueue:
             KeyError: it does not wait.
         """
         row = self._row[request_id]
+        if len(self._codes) > 1:
+            self.lengths()  # what it costs its tenant
         self._charge(row)
         self._take(row)
+
+    def peek(self, now: float) -> str:
+        """The id of who goes next.
+
+        Raises:
+            IndexError: nobody waits.
+        """
+        return self._table.ids[self._first(now)]
+
+    def pop(self, now: float) -> str:
+        """Serve who goes next; gives the id.
+
+        Raises:
+            IndexError: nobody waits.
+        """
+        row = self._first(now)
+        self._charge(row)
+        return self._take(row)
 
     def lengths(self) -> FloatArray:
         """Expected lengths in tokens of those who wait, in no order, [n]; 0 where nothing is known of anybody."""
