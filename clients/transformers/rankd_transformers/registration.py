@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from rankd_client.engine.memory import Memory
 from rankd_client.engine.reporter import Reporter, connected
 from rankd_client.engine.scores import Scores
-from rankd_client.engine.settings import Settings
+from rankd_client.engine.settings import Settings, say_once
 from rankd_client.engine.tally import Counts
 
 from rankd_transformers.hooks import check
@@ -61,9 +61,14 @@ class Registration:
         return Ranking(scores, self._reports, self._started)
 
     def end(self, ranking: Ranking) -> None:
-        """A scheduler is gone."""
-        ranking.clear()
-        self._idle.append(ranking.scores)
+        """A scheduler is gone; called by the collector of garbage, which nothing may be raised into."""
+        try:
+            ranking.clear()
+        except Exception as error:  # noqa: BLE001 - whatever it is, these connections are not used again
+            say_once("what a scheduler left could not be cleared", error)
+            ranking.scores.close()
+        else:
+            self._idle.append(ranking.scores)
 
     def close(self) -> None:
         """Report what is left, and end the threads of schedulers that are gone."""

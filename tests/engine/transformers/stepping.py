@@ -1,5 +1,6 @@
 """transformers' continuous batching, stepped by hand: in which iteration what happens is the same on any machine."""
 
+import math
 import os
 from contextlib import contextmanager
 
@@ -85,7 +86,7 @@ class Ended:
     """Lets answers end with an end-of-text token after as many tokens as they shall have: nobody is told the length."""
 
     def __init__(self, lengths):
-        """``lengths`` by request id."""
+        """``lengths`` by request id; others are left alone."""
         self.lengths = lengths
 
     def __enter__(self):
@@ -93,7 +94,7 @@ class Ended:
 
         def ended(state, token, logprob):
             before = len(state.initial_tokens) - state._true_initial_tokens if state._true_initial_tokens else 0
-            if before + len(state.generated_tokens) + 1 >= lengths[state.request_id]:
+            if before + len(state.generated_tokens) + 1 >= lengths.get(state.request_id, math.inf):
                 token = EOS
             return update(state, token, logprob)
 
