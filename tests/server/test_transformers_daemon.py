@@ -1,5 +1,6 @@
 """rankd inside transformers while the daemon is absent, killed, frozen, somebody else, or back: nobody is lost."""
 
+import functools
 import logging
 import signal
 import socket
@@ -16,8 +17,8 @@ LENGTHS = {f"r{n}": 4 + 4 * k for n, k in enumerate(LONGS)}
 
 @pytest.fixture(autouse=True)
 def short_hold(monkeypatch):
-    """Rules hold for 2 s without word from the daemon instead of 10."""
-    monkeypatch.setattr(scores, "_RULES_HOLD", 2.0)
+    """Rules hold for 1.5 s without word from the daemon instead of 10."""
+    monkeypatch.setattr(scores, "_RULES_HOLD", 1.5)
 
 
 def send(engine, prefix="r", only=None):
@@ -26,12 +27,13 @@ def send(engine, prefix="r", only=None):
         engine.add(f"{prefix}{n}", prompt(k, n), 500, EOS)
 
 
-def fifo(at=None):
+@functools.cache
+def fifo():
     """What transformers' own scheduler does."""
     with Ended(LENGTHS):
         engine = Engine(MODEL, "fifo")
         send(engine)
-        engine.run(at=at)
+        engine.run()
     return engine
 
 
@@ -63,7 +65,7 @@ def test_a_daemon_that_dies_in_the_middle_costs_nothing_but_its_order(start_proc
     name, _ = registered(process.target)
 
     def later():
-        time.sleep(2.1)
+        time.sleep(1.6)
 
     with Ended(LENGTHS):
         engine = Engine(MODEL, name)
@@ -104,7 +106,7 @@ def test_a_daemon_that_comes_late_or_comes_back_ranks_within_seconds(start_daemo
                 engine.step()
             took.append(time.monotonic() - began)
             daemon.stop()
-            time.sleep(2.1)
+            time.sleep(1.6)
         engine.run()
     assert len(engine.outputs) == sent
 
