@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rankd_client.ordering.columns import Columns, time_of
 from rankd_client.ordering.keys import filled, keys_of, lengths_of, policy_in_force, strict_classes
 from rankd_client.ordering.overtaking import lowest
-from rankd_client.ordering.queue import hopeless
+from rankd_client.ordering.queue import hopeless, order_queue
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
 from rankd_client.ordering.tenants import costs_of, counter_of, weight_of
 
@@ -172,6 +172,32 @@ class WaitingQueue:
             KeyError: it does not wait.
         """
         self._take(self._row[request_id])
+
+    def first(self, now: float, most: int) -> list[str]:
+        """The ids of who would be popped one after the other at one time, at most so many; nobody is served.
+
+        As ``order_queue`` has it: exact in the first 256 places, and where ``rules.prior_expected`` is given.
+        """
+        if most == 1 or len(self) == 1:
+            return [self.peek(now)] if len(self) else []
+        ids = self._table.ids
+        served = {
+            tenant: self._counters[code] * weight_of(tenant, self._weights) for tenant, code in self._codes.items()
+        }
+        order = order_queue(self._columns(), self._rules, now=now, served=served, weights=self._weights).order
+        return [ids[row] for row in order[:most].tolist()]
+
+    def serve(self, request_id: str) -> None:
+        """Serve a request, whoever would go next: what ``pop`` notes is noted.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        row = self._row[request_id]
+        if len(self._codes) > 1:
+            self.lengths()  # what it costs its tenant
+        self._charge(row)
+        self._take(row)
 
     def peek(self, now: float) -> str:
         """The id of who goes next.
