@@ -24,7 +24,9 @@ OWNED = frozenset(
     {
         "listen", "metrics", "admin", "provider", "ranker", "registry", "drain_delay", "drain_timeout",
         "tls.certificate", "tls.private_key", "tls.client_ca", "auth.file", "auth.anonymous", "signing.file",
-        "completion_log.directory", "completion_log.join_key", "quality.snapshot", "fleet.peers", "fleet.follow",
+        "auth.plaintext", "completion_log.directory", "completion_log.join_key", "quality.snapshot",
+        "quality.snapshot_key",
+        "fleet.peers", "fleet.follow", "fleet.token_file", "fleet.tls_roots", "fleet.tls_name",
     }
 )  # fmt: skip
 """Settings that the chart gives as variables, which win over the file: in ``settings`` they would be ignored."""

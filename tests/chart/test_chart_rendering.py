@@ -141,8 +141,8 @@ def test_a_changed_setting_rolls_the_pods_and_a_changed_token_does_not():
     def annotations(**values):
         return named(render(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]
 
-    token = {"name": "a", "sha256": "0" * 64}
-    auth = {"enabled": True, "tokens": [token], "client": {"existingSecret": "c"}}
+    token = {"name": "a", "sha256": "0" * 64, "roles": ["rank"]}
+    auth = {"enabled": True, "tokens": [token], "client": {"existingSecret": "c"}, "plaintext": True}
     other = auth | {"tokens": [token | {"tenant": "b"}]}
     assert annotations(settings={"guard": {"floor": 0.2}}) != annotations(settings={"guard": {"floor": 0.3}})
     assert annotations(auth=auth) == annotations(auth=other)

@@ -15,6 +15,7 @@ import document
 
 AUTH = {"enabled": True, "existingSecret": "tokens", "client": {"existingSecret": "token"}}
 TLS = {"enabled": True, "existingSecret": "certificate"}
+TOKENS = [{"name": "a", "sha256": "0" * 64, "roles": ["rank"]}]
 REGISTRY = {"enabled": True}
 LOG = {"enabled": True}
 
@@ -28,9 +29,18 @@ WRONG = [
     ({"image": {"digest": "sha256:abc"}}, "image.digest: Does not match pattern"),
     ({"service": {"port": 70000}}, "service.port: Must be less than or equal to 65535"),
     ({"completionLog": {"url": "/var/log"}}, "completionLog.url: Does not match pattern"),
-    ({"auth": {"tokens": [{"name": "a", "token": "t"}]}}, "auth.tokens.0: Additional property token is not allowed"),
-    ({"auth": {"tokens": [{"name": "a", "sha256": "t"}]}}, "auth.tokens.0.sha256: Does not match pattern"),
-    ({"signing": {"keys": [{"id": "a", "secret": "c2hvcnQ="}]}}, "signing.keys.0.secret: Does not match pattern"),
+    (
+        {"auth": {"tokens": [{"name": "a", "token": "t", "roles": ["rank"]}]}},
+        "auth.tokens.0: Additional property token is not allowed",
+    ),
+    (
+        {"auth": {"tokens": [{"name": "a", "sha256": "t", "roles": ["rank"]}]}},
+        "auth.tokens.0.sha256: Does not match pattern",
+    ),
+    (
+        {"signing": {"keys": [{"id": "a", "secret": "c2hvcnQ="}]}},
+        "signing.keys.0.secret: String length must be greater than or equal to 44",
+    ),
     ({"nodeSelector": {"gpu": True}}, "nodeSelector.gpu: Invalid type. Expected: string, given: boolean"),
     # rankd's own settings are known by name, kind and bounds; what the chart sets itself is not to be set there.
     ({"settings": {"scorin": {}}}, "settings: Additional property scorin is not allowed"),
@@ -65,8 +75,13 @@ CONTRADICTIONS = [
     ({"admin": {"exposed": True}}, "set auth.enabled or tls.mutual.enabled, or leave it off"),
     ({"service": {"type": "LoadBalancer"}}, "service.type LoadBalancer is reached from outside"),
     ({"auth": {"enabled": True}}, "set auth.existingSecret, auth.tokens or auth.certificates"),
-    ({"auth": AUTH | {"tokens": [{"name": "a", "sha256": "0" * 64}]}}, "leave one empty"),
-    ({"auth": {"enabled": True, "existingSecret": "tokens"}}, "set auth.client.existingSecret"),
+    ({"auth": AUTH | {"tokens": TOKENS}, "tls": TLS}, "leave one empty"),
+    ({"auth": {"enabled": True, "existingSecret": "tokens"}, "tls": TLS}, "set auth.client.existingSecret"),
+    ({"auth": AUTH}, "tokens would pass in the clear. Set tls.enabled, or auth.plaintext"),
+    (
+        {"auth": {"enabled": True, "certificates": [{"name": "a", "roles": ["rank"]}]}, "tls": TLS},
+        "set tls.mutual.enabled",
+    ),
     ({"signing": {"enabled": True}}, "set signing.existingSecret or signing.keys"),
     ({"terminationGracePeriodSeconds": 30}, "at least 50 are needed"),
     ({"retraining": {"enabled": True}}, "set completionLog.enabled, or retraining.data"),
@@ -182,7 +197,7 @@ def _sidecar_comment():
     ("values", "wanted"),
     [
         ({}, ["helm -n serving test r", "OPEN: callers need no token", "IMAGE: rankd:0.1.0-cpu is not published"]),
-        ({"auth": AUTH, "image": {"repository": "example.com/rankd"}}, ["authorization: Bearer"]),
+        ({"auth": AUTH, "tls": TLS, "image": {"repository": "example.com/rankd"}}, ["authorization: Bearer"]),
         ({"mode": "sidecar"}, ["Nothing runs yet", "r-rankd-sidecar"]),
     ],
     ids=["defaults", "auth", "sidecar"],

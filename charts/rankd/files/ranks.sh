@@ -1,6 +1,6 @@
 #!/bin/sh
 # Rank a file of prompts over the network; fails unless every prompt has a place and a score.
-# Variables: RANKD_TARGET, and where they are needed TLS_CA, TLS_CERT, TLS_KEY, RANKD_TOKEN.
+# Variables: RANKD_TARGET, and where they are needed TLS_CA, TLS_CERT, TLS_KEY, RANKD_TOKEN_FILE.
 set -eu
 prompts=$1
 set -- --target "$RANKD_TARGET" --timeout 30 --json

@@ -7,7 +7,7 @@
 #   TRAIN_DATA TRAIN_ARGS EVALUATE_DATA EVALUATE_ARGS MIN_TAU
 #   PROMOTE_ARGS    unset: the ranker is put into the registry and not promoted
 #   ADMIN_HOSTS ADMIN_PORT, or ADMIN_NAME, a DNS name with an address per replica
-#   TLS_CA TLS_CERT TLS_KEY RANKD_TOKEN, where they are needed
+#   TLS_CA TLS_CERT TLS_KEY RANKD_TOKEN_FILE, where they are needed
 set -eu
 
 newline='

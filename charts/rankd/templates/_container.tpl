@@ -79,12 +79,14 @@ volumeMounts:
 {{- end }}
 {{- if and .Values.snapshot.enabled (not $sidecar) }}
 - {name: RANKD_QUALITY__SNAPSHOT, value: /var/lib/rankd/quality/windows}
+{{- if .Values.snapshot.key.existingSecret }}
+- name: RANKD_QUALITY__SNAPSHOT_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.snapshot.key.existingSecret }}, key: {{ .Values.snapshot.key.key }}}
+{{- end }}
 {{- end }}
 {{- include "rankd.trustEnv" . }}
-{{- if and .Values.fleet.enabled (not $sidecar) }}
-- {name: RANKD_FLEET__PEERS, value: "dns:///{{ include "rankd.headless" . }}.{{ .Release.Namespace }}.svc:{{ .Values.service.port }}"}
-- {name: RANKD_FLEET__FOLLOW, value: {{ .Values.fleet.follow | quote }}}
-{{- end }}
+{{- include "rankd.fleetEnv" . }}
 {{- with .Values.otlp.endpoint }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ quote . }}}
 - name: POD_NAME
@@ -98,6 +100,24 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
+{{/* Peers are asked at their addresses, which are in no certificate: the Service's name is. */}}
+{{- define "rankd.fleetEnv" -}}
+{{- if include "rankd.fleet" . }}
+- {name: RANKD_FLEET__PEERS, value: "dns:///{{ include "rankd.headless" . }}.{{ .Release.Namespace }}.svc:{{ .Values.service.port }}"}
+- {name: RANKD_FLEET__FOLLOW, value: {{ .Values.fleet.follow | quote }}}
+{{- if .Values.tls.enabled }}
+- {name: RANKD_FLEET__TLS_ROOTS, value: /etc/rankd/peers/ca.crt}
+- {name: RANKD_FLEET__TLS_NAME, value: {{ include "rankd.host" . }}}
+{{- end }}
+{{- if .Values.auth.client.existingSecret }}
+- {name: RANKD_FLEET__TOKEN_FILE, value: /etc/rankd/token/token}
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- define "rankd.fleet" -}}
+{{- if and .Values.fleet.enabled (eq .Values.mode "service") -}}true{{- end -}}
+{{- end -}}
+
 {{/* Who may call, and how it is known. A sidecar listens on loopback, where neither is needed. */}}
 {{- define "rankd.trustEnv" -}}
 {{- if .Values.tls.enabled }}
@@ -109,7 +129,10 @@ volumeMounts:
 {{- end }}
 {{- if .Values.auth.enabled }}
 - {name: RANKD_AUTH__FILE, value: /etc/rankd/auth/auth.toml}
-{{- else if eq .Values.mode "service" }}
+{{- if .Values.auth.plaintext }}
+- {name: RANKD_AUTH__PLAINTEXT, value: "true"}
+{{- end }}
+{{- else if and (eq .Values.mode "service") (not (include "rankd.authenticates" .)) }}
 # rankd listens beyond loopback without tokens only if it is told that this is meant.
 - {name: RANKD_AUTH__ANONYMOUS, value: "true"}
 {{- end }}
@@ -170,6 +193,12 @@ readinessProbe:
 {{- if and .Values.snapshot.enabled (eq .Values.mode "service") }}
 - {name: snapshot, mountPath: /var/lib/rankd/quality}
 {{- end }}
+{{- if include "rankd.fleet" . }}
+{{- if .Values.tls.enabled }}
+- {name: peers, mountPath: /etc/rankd/peers, readOnly: true}
+{{- end }}
+{{- include "rankd.tokenMount" . }}
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -217,6 +246,15 @@ readinessProbe:
 {{- if include "rankd.logOnVolume" . }}
 - name: log
   persistentVolumeClaim: {claimName: {{ include "rankd.logClaim" . }}}
+{{- end }}
+{{- if include "rankd.fleet" . }}
+{{- if .Values.tls.enabled }}
+- name: peers
+  secret:
+    secretName: {{ default (include "rankd.tlsSecret" .) .Values.tls.client.existingSecret }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
+{{- include "rankd.tokenVolume" . }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

@@ -90,12 +90,18 @@
 {{- if and .Values.auth.enabled (not (or .Values.auth.existingSecret .Values.auth.tokens .Values.auth.certificates)) -}}
 {{- fail "auth.enabled needs somebody who may call: set auth.existingSecret, auth.tokens or auth.certificates" -}}
 {{- end -}}
-{{- if and .Values.auth.existingSecret (or .Values.auth.tokens .Values.auth.certificates) -}}
-{{- fail "auth.existingSecret holds the whole file, and auth.tokens and auth.certificates would be ignored: leave one empty" -}}
+{{- if and .Values.auth.existingSecret (or .Values.auth.tokens .Values.auth.certificates .Values.auth.tenants) -}}
+{{- fail "auth.existingSecret holds the whole file, and auth.tokens, auth.certificates and auth.tenants would be ignored: leave one empty" -}}
 {{- end -}}
-{{- $clients := and (eq .Values.mode "service") (or .Values.test.enabled .Values.retraining.enabled) -}}
+{{- if and .Values.auth.enabled (eq .Values.mode "service") (not .Values.tls.enabled) (not .Values.auth.plaintext) (or .Values.auth.existingSecret .Values.auth.tokens) -}}
+{{- fail "auth.enabled without tls.enabled: tokens would pass in the clear. Set tls.enabled, or auth.plaintext to true where a mesh speaks TLS for the pods" -}}
+{{- end -}}
+{{- if and .Values.auth.certificates (not .Values.tls.mutual.enabled) -}}
+{{- fail "auth.certificates names certificates that nobody asks for: set tls.mutual.enabled" -}}
+{{- end -}}
+{{- $clients := and (eq .Values.mode "service") (or .Values.test.enabled .Values.retraining.enabled .Values.fleet.enabled) -}}
 {{- if and .Values.auth.enabled $clients (not .Values.auth.client.existingSecret) (not .Values.tls.mutual.enabled) -}}
-{{- fail "auth.enabled: helm test and retraining need a token too: set auth.client.existingSecret, or test.enabled and retraining.enabled to false" -}}
+{{- fail "auth.enabled: helm test, retraining and the fleet need a token too: set auth.client.existingSecret, or test.enabled, retraining.enabled and fleet.enabled to false" -}}
 {{- end -}}
 {{- if and .Values.signing.enabled (not (or .Values.signing.existingSecret .Values.signing.keys)) -}}
 {{- fail "signing.enabled needs a key: set signing.existingSecret or signing.keys" -}}

@@ -38,7 +38,7 @@ topologySpreadConstraints:
 {{- end -}}
 {{- end -}}
 
-{{/* Variables of the chart's own clients, and the volumes they need. RANKD_TLS is read by files/*.sh. */}}
+{{/* Variables of the chart's own clients, and the volumes they need. TLS_... are read by files/*.sh. */}}
 {{- define "rankd.clientEnv" -}}
 - {name: RANKD_TARGET, value: "{{ include "rankd.host" . }}:{{ .Values.service.port }}"}
 {{- if .Values.tls.enabled }}
@@ -49,16 +49,25 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 {{- if .Values.auth.client.existingSecret }}
-- name: RANKD_TOKEN
-  valueFrom:
-    secretKeyRef: {name: {{ .Values.auth.client.existingSecret }}, key: {{ .Values.auth.client.key }}}
+- {name: RANKD_TOKEN_FILE, value: /etc/rankd/token/token}
+{{- if .Values.auth.plaintext }}
+- {name: RANKD_PLAINTEXT_TOKEN, value: "true"}
+{{- end }}
 {{- end }}
 {{- end -}}
+
 {{- define "rankd.clientMounts" -}}
 {{- if .Values.tls.enabled }}
 - {name: client, mountPath: /etc/rankd/client, readOnly: true}
 {{- end }}
+{{- include "rankd.tokenMount" . }}
 {{- end -}}
+{{- define "rankd.tokenMount" -}}
+{{- if .Values.auth.client.existingSecret }}
+- {name: token, mountPath: /etc/rankd/token, readOnly: true}
+{{- end }}
+{{- end -}}
+
 {{- define "rankd.clientVolumes" -}}
 {{- if .Values.tls.enabled }}
 - name: client
@@ -71,5 +80,15 @@ topologySpreadConstraints:
       - {key: tls.crt, path: tls.crt}
       - {key: tls.key, path: tls.key}
       {{- end }}
+{{- end }}
+{{- include "rankd.tokenVolume" . }}
+{{- end -}}
+{{- define "rankd.tokenVolume" -}}
+{{- if .Values.auth.client.existingSecret }}
+- name: token
+  secret:
+    secretName: {{ .Values.auth.client.existingSecret }}
+    defaultMode: 0440
+    items: [{key: {{ .Values.auth.client.key }}, path: token}]
 {{- end }}
 {{- end -}}

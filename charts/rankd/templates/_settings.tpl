@@ -16,7 +16,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* The file of tokens and certificates, and the file of keys. */}}
+{{/* The file of tokens, certificates and tenants, and the file of keys. */}}
 {{- define "rankd.authFile" -}}
 {{- range .Values.auth.tokens }}
 [[token]]
@@ -24,6 +24,10 @@
 {{ end }}
 {{- range .Values.auth.certificates }}
 [[certificate]]
+{{- include "rankd.credential" . }}
+{{ end }}
+{{- range .Values.auth.tenants }}
+[[tenant]]
 {{- include "rankd.credential" . }}
 {{ end }}
 {{- end -}}
