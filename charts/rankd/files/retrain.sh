@@ -41,8 +41,11 @@ train() {
 }
 
 evaluate() {
-    with_words "$EVALUATE_ARGS${newline}--data$newline$EVALUATE_DATA" \
-        rankd evaluate --ranker "$out" --json > "$WORKSPACE/$RUN.json"
+    if [ ! -e "$WORKSPACE/$RUN.json" ]; then
+        with_words "$EVALUATE_ARGS${newline}--data$newline$EVALUATE_DATA" \
+            rankd evaluate --ranker "$out" --json > "$WORKSPACE/verdict.tmp" || return 1
+        mv "$WORKSPACE/verdict.tmp" "$WORKSPACE/$RUN.json"
+    fi
     python3 - "$WORKSPACE/$RUN.json" "$MIN_TAU" << 'PYTHON'
 import json
 import sys
