@@ -324,7 +324,9 @@ def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
         columns.add(item, "items", index)
     check_unique(columns.request_ids, "items", bad)
     bad.check()
-    return columns.queue(model, policy, version, shares)
+    queue = columns.queue(model, policy, version, shares)
+    queue.backlog = request.backlog_request_count
+    return queue
 
 
 def check_count(items: Sized, field: str, limits: Limits, bad: Violations) -> None:
@@ -352,6 +354,10 @@ class Identified(Protocol):
         """Its id."""
 
     @property
+    def tenant(self) -> str:
+        """Whose it is."""
+
+    @property
     def prediction(self) -> prediction_pb2.Prediction:
         """The prediction that it came with."""
 
@@ -371,6 +377,8 @@ def item_filler(
         ranked: rank_pb2.RankedItem = add(request_id=item.request_id, index=position, serving_key=keys[position])
         if fresh[position]:
             ranked.prediction.CopyFrom(_prediction(answer, position, scored_at))
+            if item.tenant:
+                ranked.prediction.tenant = item.tenant
             if position in slots:
                 ranked.prediction.pilot_slot = slots[position]
         elif position in missing:

@@ -13,8 +13,8 @@ import pytest
 from asgi import CHUNKS, Engine, Receiver, messages_of, post, run, scope_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rankd_client.engine.memory import Memory
 from rankd_vllm import RankMiddleware, Settings, mode
-from rankd_vllm.memory import Memory
 
 SHORT, LONG = "a short answer", "a long long long answer"
 SYSTEM = {"role": "system", "content": LONG * 9}
@@ -75,6 +75,39 @@ def test_short_answers_go_first_and_bytes_pass_untouched(daemon, path, body):
                 assert [m.get("body") for m in sent[1:]] == [*CHUNKS, b""]
         assert engine.priority(1) < engine.priority(0)
         assert abs(engine.priority(0) - time.time() * 1000) < 1e6, "milliseconds, as arrival keys are"
+
+    run(story())
+
+
+def test_the_daemon_hears_how_many_requests_are_under_way(daemon):
+    """Requests are asked about one by one: without this a burst would look like queues of one."""
+
+    async def story():
+        release, all_asked = asyncio.Event(), asyncio.Event()
+
+        class Held(Engine):
+            async def __call__(self, scope, receive, send):
+                await super().__call__(scope, receive, send)
+                await release.wait()
+
+        told = []
+        async with middleware(Held(), daemon.target) as app:
+            ask = app._asker.ask
+
+            async def noted(items, *, backlog):
+                told.append(backlog)
+                if len(told) == 5:
+                    all_asked.set()
+                return await ask(items, backlog=backlog)
+
+            app._asker.ask = noted
+            burst = [asyncio.create_task(post(app, {"prompt": SHORT})) for _ in range(5)]
+            await all_asked.wait()
+            release.set()
+            await asyncio.gather(*burst)
+            await post(app, {"prompt": SHORT})
+        assert sorted(told[:5]) == [0, 1, 2, 3, 4]
+        assert told[5] == 0, "who has left waits no more"
 
     run(story())
 
@@ -395,7 +428,7 @@ def test_a_server_that_ignores_priorities_is_named_once(daemon, caplog):
                 for _ in range(2):
                     await app(scope_of(kind="lifespan", app=server(policy)), None, None)
 
-    with caplog.at_level(logging.INFO, "vllm.rankd"):
+    with caplog.at_level(logging.INFO, "rankd_client.engine"):
         run(story())
     (record,) = caplog.records
     assert record.levelno == logging.WARNING

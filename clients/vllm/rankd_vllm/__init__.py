@@ -9,11 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from rankd_client.engine.settings import Settings, log_under
+
 from rankd_vllm.middleware import RankMiddleware
-from rankd_vllm.settings import Settings
 
 if TYPE_CHECKING:
     from rankd_vllm.scheduler import RankAsyncScheduler, RankScheduler
+
+# Its logger has the handlers; others are mute in a vLLM server.
+log_under("vllm")
 
 __all__ = ["RankAsyncScheduler", "RankMiddleware", "RankScheduler", "Settings"]
 

@@ -13,14 +13,16 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from rankd_client import Item, Policy, RankedQueue
+from rankd_client.engine.asking import Asker
+from rankd_client.engine.body import Body, Message, Receive
+from rankd_client.engine.memory import Memory, Remembered
+from rankd_client.engine.openai import Asked, Route, asked_of, route_of
+from rankd_client.engine.settings import Settings, logger
 
-from rankd_vllm.asking import Asker
-from rankd_vllm.body import Body, Message, Receive
 from rankd_vllm.counters import REQUESTS
-from rankd_vllm.memory import MEMORY, Memory, Remembered
+from rankd_vllm.ids import engine_ids
+from rankd_vllm.memory import MEMORY
 from rankd_vllm.mode import Mode, mode_of
-from rankd_vllm.requests import Asked, Route, asked_of, engine_ids, route_of
-from rankd_vllm.settings import Settings, logger
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -47,6 +49,7 @@ class RankMiddleware:
         self._memory = memory
         self._asker = Asker(self._settings)
         self._mode = Mode.UNKNOWN
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -58,6 +61,13 @@ class RankMiddleware:
         if route is None or not _is_json(scope["headers"]):
             await self._app(scope, receive, send)
             return
+        self._under_way += 1
+        try:
+            await self._ranked_and_served(scope, receive, send, route)
+        finally:
+            self._under_way -= 1
+
+    async def _ranked_and_served(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
         body = Body(receive, self._settings.max_body_bytes)
         whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
         arrival = time.time()
@@ -66,7 +76,7 @@ class RankMiddleware:
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             logger.warning("rankd: a request goes in arrival order (%s)", type(error).__name__)
             scope = _with(scope, PRIORITY, str(_milliseconds(arrival)))
-            REQUESTS.labels(f"error:{type(error).__name__}").inc()
+            REQUESTS.inc(f"error:{type(error).__name__}")
         await self._app(scope, body.receive, send)
 
     async def _ranked(
@@ -77,13 +87,13 @@ class RankMiddleware:
         if self._settings.client_priority == "keep" and (
             _is_integer(_first(scope["headers"], PRIORITY)) or (asked is not None and asked.has_priority)
         ):
-            REQUESTS.labels("client").inc()
+            REQUESTS.inc("client")
             return scope, send
         if asked is None:
-            REQUESTS.labels("too_large" if content is None else "unreadable").inc()
+            REQUESTS.inc("too_large" if content is None else "unreadable")
             return _with(scope, PRIORITY, str(_milliseconds(arrival))), send
         queue, outcome = await self._order(asked, arrival)
-        REQUESTS.labels(outcome).inc()
+        REQUESTS.inc(outcome)
         # Of several prompts the one that is due last: the answer is not there before.
         key = max(r.serving_key for r in queue) if queue else _milliseconds(arrival)
         scope = _with(scope, PRIORITY, str(max(-_LARGEST, min(key, _LARGEST))))
@@ -105,7 +115,9 @@ class RankMiddleware:
             [
                 Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
                 for index, prompt in enumerate(asked.prompts)
-            ]
+            ],
+            # What runs is among them: the engine does not tell it apart here.
+            backlog=self._under_way - 1,
         )
         if queue is None:
             return None, "circuit_open"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from rankd_vllm.settings import logger
+from rankd_client.engine.settings import logger
 
 _NOT_IN_PRIORITY_MODE = """
 ===========================================================================================

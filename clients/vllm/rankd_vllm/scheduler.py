@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 from rankd_client import Completed
+from rankd_client.engine.memory import Memory
+from rankd_client.engine.reporter import Reporter, connected
+from rankd_client.engine.scores import Scores
+from rankd_client.engine.settings import Settings, say_once
 from rankd_client.ordering import Columns, order_queue
 from rankd_client.types import Finish
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.request_queue import RequestQueue, SchedulingPolicy, create_request_queue
 from vllm.v1.core.sched.scheduler import Scheduler
 
+from rankd_vllm.counters import REPORTS, REQUESTS
 from rankd_vllm.hooks import check_queue, check_scheduler
-from rankd_vllm.memory import Memory
-from rankd_vllm.reporter import Reporter, connected
-from rankd_vllm.scores import Scores
-from rankd_vllm.settings import Settings, say_once
 from rankd_vllm.waiting import RankedRequests
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
@@ -51,8 +52,8 @@ class RankScheduler(Scheduler):
         self.policy = SchedulingPolicy.PRIORITY  # on memory shortage the worst key goes, not the last that came
         self.waiting = self._ranked = RankedRequests()
         self.kv_holding_waiting = create_request_queue(SchedulingPolicy.PRIORITY)
-        self._scores = Scores(settings, functools.partial(_reader, self.vllm_config.model_config))
-        self._reports = Reporter(Memory(), functools.partial(connected, settings))
+        self._scores = Scores(settings, functools.partial(_reader, self.vllm_config.model_config), REQUESTS)
+        self._reports = Reporter(Memory(), functools.partial(connected, settings), REPORTS)
         self._ids: dict[str, str] = {}
         self._since: dict[str, float] = {}
         self._told = 0.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from rankd_client.engine.reporter import Finished, Reporter, connected
+from rankd_client.engine.settings import Settings, logger
 from rankd_client.types import Finish
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from rankd_vllm.counters import REPORTS
 from rankd_vllm.hooks import check_finished
 from rankd_vllm.memory import MEMORY
-from rankd_vllm.reporter import Finished, Reporter, connected
-from rankd_vllm.settings import Settings, logger
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
 """Everything else, as errors and repetitions that were cut, is a length that vLLM chose."""
@@ -74,4 +75,4 @@ def _finished(stats: Any) -> Finished:
 def reporter() -> Reporter:
     """That of this process; several engines of a server share it."""
     settings = Settings.from_environment()
-    return Reporter(MEMORY, functools.partial(connected, settings))
+    return Reporter(MEMORY, functools.partial(connected, settings), REPORTS)

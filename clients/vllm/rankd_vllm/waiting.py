@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rankd_client.engine.scores import FCFS
+from rankd_client.engine.settings import logger
 from rankd_client.ordering import Rules, WaitingQueue
 from rankd_client.v1.prediction_pb2 import Prediction
-
-from rankd_vllm.scores import FCFS
-from rankd_vllm.settings import logger
 
 _CLASSES = range(-(2**15), 2**15)
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rankd_client import Completed, RankClient, ReportResult
+from rankd_client.engine.memory import Memory
+from rankd_client.engine.settings import Settings, logger
+from rankd_client.engine.tally import Counts, Tally
 from rankd_client.types import Finish
-
-from rankd_vllm.counters import REPORTS
-from rankd_vllm.memory import Memory
-from rankd_vllm.settings import Settings, logger
 
 _CAPACITY, _BATCH = 16_384, 1024
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0
@@ -47,9 +46,12 @@ class Sender(Protocol):
 class Reporter:
     """Takes completions at any time from any thread, drops them rather than wait, and reports what was ranked."""
 
-    def __init__(self, memory: Memory, connect: Callable[[], Sender], capacity: int = _CAPACITY) -> None:
-        """Nothing runs before the first completion."""
+    def __init__(
+        self, memory: Memory, connect: Callable[[], Sender], tally: Tally | None = None, capacity: int = _CAPACITY
+    ) -> None:
+        """Nothing runs before the first completion. ``tally`` counts what became of reports."""
         self._memory, self._connect, self._capacity = memory, connect, capacity
+        self._tally: Tally = Counts() if tally is None else tally
         self._inbox: queue.SimpleQueue[Finished | Completed | None] = queue.SimpleQueue()
         self._unmatched: deque[tuple[float, Finished]] = deque(maxlen=4096)
         self._ready: deque[Completed] = deque()
@@ -60,7 +62,7 @@ class Reporter:
     def put(self, finished: Finished | Completed) -> None:
         """Hand a completion over; never waits, never raises."""
         if self._inbox.qsize() >= self._capacity:
-            REPORTS.labels("dropped_full").inc()
+            self._tally.inc("dropped_full")
             return
         self._inbox.put(finished)
         if self._thread is None:
@@ -90,7 +92,7 @@ class Reporter:
                 pause = _PAUSE if self._send(sender) else min(2 * pause, _LONGEST_PAUSE)
             except Exception as error:  # noqa: BLE001 - a lost report costs nothing, a lost thread all of them
                 logger.warning("rankd: completions could not be reported (%s)", type(error).__name__)
-                REPORTS.labels("dropped_error").inc(len(self._ready))
+                self._tally.inc("dropped_error", len(self._ready))
                 self._ready.clear()
             if closing:
                 return
@@ -135,7 +137,7 @@ class Reporter:
             self._unmatched.append((time.monotonic() if since is None else since, finished))
         while len(self._ready) > self._capacity:
             self._ready.popleft()
-            REPORTS.labels("dropped_full").inc()
+            self._tally.inc("dropped_full")
 
     def _send(self, sender: Sender) -> bool:
         """Report what is ready; False where the daemon does not answer, and it stays ready."""
@@ -146,12 +148,12 @@ class Reporter:
                 # The daemon takes no final report twice, so that what did arrive does no harm.
                 self._ready.extendleft(reversed(batch))
                 return False
-            REPORTS.labels("accepted").inc(result.accepted)
-            REPORTS.labels("duplicate").inc(result.duplicate)
-            REPORTS.labels("rejected").inc(len(result.rejected))
+            self._tally.inc("accepted", result.accepted)
+            self._tally.inc("duplicate", result.duplicate)
+            self._tally.inc("rejected", len(result.rejected))
         return True
 
 
 def connected(settings: Settings) -> RankClient:
     """A client as the settings say."""
-    return RankClient(settings.target, model=settings.model, timeout=settings.timeout, tls=settings.tls)
+    return RankClient(**settings.connection)

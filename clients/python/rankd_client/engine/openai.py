@@ -1,4 +1,4 @@
-"""What vLLM's HTTP requests ask for, as far as a ranker needs to know. No I/O."""
+"""What requests of OpenAI's API ask for, as far as a ranker needs to know. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 _MOST_PROMPTS = 256
 """Of one request that are asked about; the longest of them is what the request waits for."""
 _COMPLETION_MAX_TOKENS = 16
-"""What vLLM takes for a completion that names no ``max_tokens``."""
+"""What OpenAI and vLLM take for a completion that names no ``max_tokens``."""
 
 
 class Route(Enum):
@@ -21,7 +21,7 @@ class Route(Enum):
     CHAT = "/v1/chat/completions"
     RESPONSES = "/v1/responses"
     MESSAGES = "/v1/messages"
-    """Anthropic's; vLLM serves it as a chat."""
+    """Anthropic's; engines serve it as a chat."""
 
 
 _ROUTES = {route.value: route for route in Route}
@@ -52,7 +52,7 @@ class Asked:
 def asked_of(route: Route, body: bytes) -> Asked | None:
     """Read a body; None where it is not what the endpoint takes.
 
-    What JSON holds, vLLM judges: a field of another type counts as absent.
+    What JSON holds, the engine judges: a field of another type counts as absent.
     """
     try:
         data = json.loads(body)
@@ -60,7 +60,7 @@ def asked_of(route: Route, body: bytes) -> Asked | None:
         return None
     if not isinstance(data, dict):
         return None
-    # vLLM makes a chat of a message, and takes over neither of these.
+    # Engines make a chat of a message, and take over none of these.
     mine = data if route is not Route.MESSAGES else {}
     request_id = mine.get("request_id")
     return Asked(
@@ -132,11 +132,3 @@ def _texts(parts: Iterable[Any]) -> Iterable[str]:
             yield part
         elif isinstance(part, dict) and isinstance(part.get("text"), str):
             yield part["text"]
-
-
-def engine_ids(route: Route, base: str, prompts: int) -> list[str]:
-    """The ids under which vLLM's stat logger will name the answers to a request's prompts."""
-    if route is Route.COMPLETIONS:
-        return [f"cmpl-{base}-{index}" for index in range(prompts)]
-    # What a built-in tool adds to a response, are requests of their own (_1, _2 ...): those are not what was ranked.
-    return [f"{base}_0" if route is Route.RESPONSES else f"chatcmpl-{base}"]

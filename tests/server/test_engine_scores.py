@@ -4,9 +4,9 @@ import signal
 import time
 
 import pytest
+from rankd_client.engine import Settings, scores
+from rankd_client.engine.scores import Scores
 from rankd_client.ordering import Policy
-from rankd_vllm import Settings, scores
-from rankd_vllm.scores import Scores
 
 WORDS = {1: "short", 2: "long"}
 

@@ -3,8 +3,8 @@
 import time
 
 from rankd_client import RankClient
-from rankd_vllm.memory import Memory, Remembered
-from rankd_vllm.reporter import Finished, Reporter
+from rankd_client.engine.memory import Memory, Remembered
+from rankd_client.engine.reporter import Finished, Reporter
 
 
 def remembered(client, text, *, ignore_eos=False):

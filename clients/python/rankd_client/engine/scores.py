@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rankd_client import Item, QualityReport, RankClient
+from rankd_client.engine.settings import Settings, logger, say_once
+from rankd_client.engine.tally import Counts, Tally
 from rankd_client.ordering import Policy, Rules
 from rankd_client.v1.prediction_pb2 import Prediction
-
-from rankd_vllm.counters import REQUESTS
-from rankd_vllm.settings import Settings, logger, say_once
 
 FCFS = Rules(Policy.FCFS)
 _BATCH = 256
@@ -47,6 +46,8 @@ class Scores:
 
     settings: Settings
     connect_text: Callable[[], Callable[[Sequence[int]], str]]
+    tally: Tally = field(default_factory=Counts)
+    """Counts what was scored, and why the rest was not."""
     news: deque[tuple[str, Prediction]] = field(default_factory=deque)
     """Scores to take, by the engine's id."""
     backlog_tokens: float = 0.0
@@ -133,7 +134,7 @@ class Scores:
             timeout=_ASK_TIMEOUT,
         )
         if answer.failed:
-            REQUESTS.labels(answer.reason).inc()
+            self.tally.inc(answer.reason)
             return _LONGEST_PAUSE
         got = 0
         for ranked in answer:
@@ -143,7 +144,7 @@ class Scores:
                 del waiting[one.engine_id]
                 texts.pop(one.engine_id, None)
                 got += 1
-        REQUESTS.labels("scored").inc(got)
+        self.tally.inc("scored", got)
         return 0.0 if got else _FIRST_PAUSE
 
     def _watch(self) -> None:
@@ -175,5 +176,4 @@ class Scores:
         self._rules = (old if rules == old else rules, time.monotonic())
 
     def _client(self) -> RankClient:
-        known = self.settings
-        return RankClient(known.target, model=known.model, timeout=known.timeout, tls=known.tls)
+        return RankClient(**self.settings.connection)

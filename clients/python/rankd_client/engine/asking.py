@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rankd_client import AsyncRankClient, Item, RankedQueue
-
-from rankd_vllm.settings import Settings, logger
+from rankd_client.engine.settings import Settings, logger
 
 _FAILURES = 3
 """In a row, after which nobody waits for the daemon any more."""
@@ -35,12 +34,12 @@ class Asker:
         """Whether the circuit is broken, so that nobody asks."""
         return self._probing is not None
 
-    async def ask(self, items: Sequence[Item]) -> RankedQueue | None:
+    async def ask(self, items: Sequence[Item], *, backlog: int = 0) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
         client = self._of_this_loop()
         if self.open:
             return None
-        queue = await client.rank(items)
+        queue = await client.rank(items, backlog=backlog)
         if not queue.failed:
             self._failures = 0
         else:
@@ -58,8 +57,7 @@ class Asker:
     def _of_this_loop(self) -> AsyncRankClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            known = self._settings
-            self._client = AsyncRankClient(known.target, model=known.model, timeout=known.timeout, tls=known.tls)
+            self._client = AsyncRankClient(**self._settings.connection)
             self._loop, self._failures, self._probing = loop, 0, None
         return self._client
 
