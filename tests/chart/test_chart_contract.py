@@ -1,0 +1,166 @@
+"""What the chart sets is what rankd takes: every variable, every setting, every file."""
+
+import base64
+import os
+import tomllib
+
+import pytest
+import yaml
+from rendering import CHART, MATRIX, daemon, given, named, pods, render, rendered
+
+from rankd.cli import build_parser
+from rankd.config import Settings, load_settings, settings_reference
+
+EXPECTED = frozenset(
+    {
+        "RANKD_AUTH__FILE",
+        "RANKD_AUTH__ANONYMOUS",
+        "RANKD_AUTH__PLAINTEXT",
+        "RANKD_SIGNING__FILE",
+        "RANKD_FLEET__PEERS",
+        "RANKD_FLEET__FOLLOW",
+        "RANKD_FLEET__TLS_ROOTS",
+        "RANKD_FLEET__TLS_NAME",
+        "RANKD_FLEET__TOKEN_FILE",
+        "RANKD_QUALITY__SNAPSHOT",
+        "RANKD_QUALITY__SNAPSHOT_KEY",
+    }
+)
+"""Variables of settings that come in with the chart; once they are there they are checked as all others are."""
+
+
+def _variables(container):
+    """The variables of a container; those from Secrets with some text."""
+    return {v["name"]: v.get("value", "from-a-secret") for v in container.get("env", [])}
+
+
+def _known():
+    return {"RANKD_" + name.upper().replace(".", "__") for name, _, _ in settings_reference()} | {"RANKD_CONFIG"}
+
+
+def _load(documents, tmp_path, monkeypatch):
+    """The settings that rankd reads in a rendered container."""
+    variables = _variables(daemon(documents))
+    ours = {name: value for name, value in variables.items() if name.startswith("RANKD_")}
+    for name in EXPECTED - _known():
+        ours.pop(name, None)
+    if "RANKD_CONFIG" in ours:
+        settings = named(documents, "ConfigMap", "-settings")["data"]
+        directory, _, file = ours["RANKD_CONFIG"].rpartition("/")
+        mounts = {m["mountPath"] for m in daemon(documents)["volumeMounts"]}
+        assert directory in mounts
+        (tmp_path / file).write_text(settings[file])
+        ours["RANKD_CONFIG"] = str(tmp_path / file)
+    for name in [n for n in os.environ if n.startswith("RANKD_")]:
+        monkeypatch.delenv(name)
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    return load_settings(), ours
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_rankd_takes_every_variable_and_setting_of_the_container(name, tmp_path, monkeypatch):
+    settings, variables = _load(rendered(name), tmp_path, monkeypatch)
+    assert set(variables) <= _known(), "a variable that rankd does not know"
+    # And none of them silently lost: each stands in the settings that were loaded.
+    for variable, value in variables.items():
+        if variable in ("RANKD_CONFIG", "RANKD_RANKER") or (variable.endswith("_KEY") and "TLS" not in variable):
+            continue
+        found = settings
+        for part in variable.removeprefix("RANKD_").lower().split("__"):
+            found = getattr(found, part)
+        assert str(found).lower() in (value.lower(), f"{value}.0"), variable
+    for section, values in given(name).get("settings", {}).items():
+        for key, value in (values if isinstance(values, dict) else {}).items():
+            found = getattr(getattr(settings, section), key)
+            assert found == (tuple(value) if isinstance(value, list) else value), f"{section}.{key}"
+
+
+def test_every_setting_that_values_may_name_reaches_rankd(tmp_path, monkeypatch):
+    """All of ``settings``, each with its default: the TOML that comes out is rankd's own defaults again."""
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())["properties"]["settings"]
+    defaults = Settings().model_dump(mode="json")
+
+    def fill(part, values):
+        return {
+            name: fill(child, values[name]) if "properties" in child else values[name]
+            for name, child in part["properties"].items()
+            if values[name] is not None
+        }
+
+    filled = fill(schema, defaults)
+    assert len(filled) > 5
+    assert len(filled["order"]) > 10
+    settings, _ = _load(render({"settings": filled}), tmp_path, monkeypatch)
+    assert fill(schema, settings.model_dump(mode="json")) == filled
+
+
+def test_settings_that_are_not_for_values_are_the_charts_own():
+    """What ``settings`` leaves out is a variable of the container with everything on, or a Secret."""
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
+    free = {f"{s}.{k}" for s, v in schema.items() for k in v.get("properties", {})} | set(schema)
+    own = {name for name, _, _ in settings_reference()} - free
+    given_variables = set(_variables(daemon(rendered("everything"))))
+    for name in ("tls", "cpu", "scaled"):
+        given_variables |= set(_variables(daemon(rendered(name))))
+    missing = {name for name in own if "RANKD_" + name.upper().replace(".", "__") not in given_variables}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("name", ["tls", "everything"])
+def test_the_file_of_tokens_is_toml_as_written_in_values(name):
+    auth = given(name)["auth"]
+    text = named(rendered(name), "Secret", "-auth")["stringData"]["auth.toml"]
+    parsed = tomllib.loads(text)
+    for kind, key in (("token", "tokens"), ("certificate", "certificates"), ("tenant", "tenants")):
+        wanted = auth.get(key, [])
+        found = [{k: v for k, v in row.items() if k != "expires"} for row in parsed.get(kind, [])]
+        assert found == [{k: v for k, v in row.items() if k != "expires"} for row in wanted]
+        for row, one in zip(parsed.get(kind, []), wanted, strict=True):
+            if "expires" in one:
+                assert row["expires"].isoformat() == one["expires"].replace("Z", "+00:00")
+
+
+def test_the_file_of_keys_is_toml_as_written_in_values():
+    text = named(rendered("everything"), "Secret", "-signing")["stringData"]["signing.toml"]
+    (key,) = tomllib.loads(text)["key"]
+    assert key["id"] == "k1"
+    assert len(base64.b64decode(key["secret"])) >= 32
+
+
+def test_torchrun_is_given_flags_that_rankd_train_knows():
+    job = named(rendered("everything"), "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["torchrun"]
+    at = container["args"].index("-m")
+    launcher, program = container["args"][:at], container["args"][at + 1 :]
+    assert program[0] == "rankd"
+    arguments = build_parser().parse_args(program[1:])
+    assert str(arguments.out) == "/var/lib/rankd/registry/spring"
+    assert [str(d) for d in arguments.data] == ["/var/lib/rankd/log"]
+    # The first pod's name, as Kubernetes makes it: its Job's, its index, and the Service that gives names.
+    spec = job["spec"]["template"]["spec"]
+    host = f"{job['metadata']['name']}-0.{spec['subdomain']}.serving.svc"
+    assert f"--rdzv-endpoint={host}:29500" in launcher
+    service = named(rendered("everything"), "Service", spec["subdomain"])
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"]
+    assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == 2
+    assert "--node-rank=$(JOB_COMPLETION_INDEX)" in launcher
+
+
+@pytest.mark.parametrize("name", ["scaled", "everything"])
+def test_retraining_is_given_flags_that_rankd_knows(name):
+    spec = next(s for label, _, s in pods(rendered(name)) if label.startswith("CronJob"))
+    variables = _variables(spec["containers"][0])
+    parser = build_parser()
+
+    def words(variable):
+        return variables[variable].split("\n")
+
+    parser.parse_args(["train", *words("TRAIN_ARGS"), "--data", *words("TRAIN_DATA"), "--out", "o", "--version", "v"])
+    parser.parse_args(
+        ["evaluate", *words("EVALUATE_ARGS"), "--data", *words("EVALUATE_DATA"), "--ranker", "o", "--json"]
+    )
+    parser.parse_args(["promote", "o", "--admin", "a:1", *words("PROMOTE_ARGS")])

@@ -1,0 +1,168 @@
+"""What the chart renders: valid for Kubernetes, hardened, without loose ends, and as the examples say."""
+
+import re
+
+import kubernetes_validate
+import pytest
+import yaml
+from crds import CRDS
+from jsonschema import Draft202012Validator
+from rendering import CHART, EXAMPLES, MATRIX, containers, daemon, example, given, helm, named, pods, render, rendered
+
+OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
+"""Native sidecars are known from 1.29 on; the chart itself asks for 1.27."""
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_helm_lint_strict_has_no_complaint(name):
+    done = helm("lint", "--strict", CHART, "--values", CHART.parents[1] / "tests" / "chart" / "values" / f"{name}.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("name", MATRIX)
+def test_every_object_is_valid_by_kubernetes_own_schemas(name, version):
+    checked = 0
+    for document in rendered(name):
+        schema = CRDS.get((document["apiVersion"], document["kind"]))
+        if schema is not None:
+            Draft202012Validator(schema).validate(document)
+        else:
+            kubernetes_validate.validate(document, version, strict=True)
+        checked += 1
+    for label, metadata, spec in pods(rendered(name)):
+        if label.startswith("ConfigMap/"):
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "engine"} | metadata, "spec": spec}
+            kubernetes_validate.validate(pod, version, strict=True)
+    assert checked >= 2
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_renders_what_the_example_says(name):
+    path = EXAMPLES / f"{name}.yaml"
+    written = path.read_text() if path.exists() else ""
+    assert written == example(name), f"look at the difference, then `make chart`: {path}"
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_every_pod_is_locked_down(name):
+    for label, _, spec in pods(rendered(name)):
+        sidecar = label.startswith("ConfigMap/")
+        if not sidecar:
+            assert spec["automountServiceAccountToken"] is False, label
+            assert not spec.get("hostNetwork")
+            assert not spec.get("hostPID")
+        # Or RANKD_PORT=tcp://... and its like would come in, as settings that do not exist.
+        assert spec["enableServiceLinks"] is False, label
+        for container in containers(spec):
+            if container["name"] == "engine":
+                continue
+            security = (spec["securityContext"] if not sidecar else {}) | container["securityContext"]
+            assert security["runAsNonRoot"], label
+            assert security["runAsUser"] == 65532, label
+            assert security["readOnlyRootFilesystem"], label
+            assert security["allowPrivilegeEscalation"] is False, label
+            assert security["capabilities"] == {"drop": ["ALL"]}, label
+            assert security["seccompProfile"] == {"type": "RuntimeDefault"}, label
+            assert "/tmp" in {m["mountPath"] for m in container["volumeMounts"]}, "nowhere to write"
+            assert name == "nothing" or container["resources"]["limits"]["memory"], label
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_nothing_refers_to_what_is_not_there(name):
+    documents = rendered(name)
+    # What values name exists already; what they do not name must be made here.
+    there = {(d["kind"], d["metadata"]["name"]) for d in documents} | {("Secret", "r-rankd-tls")}
+    known = re.findall(r"[\w.-]+", yaml.safe_dump(given(name)))
+    for label, _, spec in pods(documents):
+        volumes = {v["name"]: v for v in spec["volumes"]} | (
+            {"snapshot": {}} if label.startswith("StatefulSet/") and given(name).get("snapshot") else {}
+        )
+        for volume in volumes.values():
+            for kind, key, field in (
+                ("Secret", "secret", "secretName"),
+                ("ConfigMap", "configMap", "name"),
+                ("PersistentVolumeClaim", "persistentVolumeClaim", "claimName"),
+            ):
+                if key in volume:
+                    target = volume[key][field]
+                    assert (kind, target) in there or target in known, f"{label}: {kind} {target}"
+        mounted = {m["name"] for c in containers(spec) for m in c.get("volumeMounts", [])}
+        assert mounted <= set(volumes), label
+        assert set(volumes) <= mounted, f"{label}: mounted nowhere"
+        account = spec.get("serviceAccountName", "default")
+        assert account == "default" or ("ServiceAccount", account) in there, label
+
+
+@pytest.mark.parametrize("name", [n for n in MATRIX if n != "sidecar"])
+def test_services_policies_and_scalers_find_the_pods_and_their_ports(name):
+    documents = rendered(name)
+    ((_, metadata, _),) = [p for p in pods(documents) if p[0].startswith(("Deployment", "StatefulSet"))]
+    ports = {p["name"]: p["containerPort"] for p in daemon(documents)["ports"]}
+    others = [m["labels"] for label, m, _ in pods(documents) if not label.startswith(("Deployment", "StatefulSet"))]
+    selecting = [d for d in documents if d["kind"] in ("Service", "PodDisruptionBudget", "NetworkPolicy")]
+    for document in selecting:
+        if "train" in document["metadata"]["name"]:
+            continue
+        spec = document["spec"]
+        selector = spec.get("podSelector", spec.get("selector"))
+        selector = selector.get("matchLabels", selector)
+        assert selector.items() <= metadata["labels"].items()
+        assert not any(selector.items() <= labels.items() for labels in others), "finds pods that are no daemon"
+    for service in (d for d in documents if d["kind"] == "Service" and "train" not in d["metadata"]["name"]):
+        assert {p["targetPort"] for p in service["spec"]["ports"]} <= set(ports)
+    for policy in (d for d in documents if d["kind"] == "NetworkPolicy"):
+        assert {p["port"] for rule in policy["spec"]["ingress"] for p in rule["ports"]} == set(ports)
+    for scaler in (d for d in documents if d["kind"] == "HorizontalPodAutoscaler"):
+        target = scaler["spec"]["scaleTargetRef"]
+        assert "replicas" not in named(documents, target["kind"], target["name"])["spec"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert daemon(documents)[probe]["httpGet"]["port"] in ports
+    for monitor in (d for d in documents if d["kind"] == "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        (service,) = [d for d in documents if d["kind"] == "Service" and wanted <= d["metadata"]["labels"].items()]
+        assert monitor["spec"]["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
+
+
+def test_one_line_asks_for_a_gpu_and_refuses_a_cpu():
+    container = daemon(render({"gpu": {"enabled": True}}))
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert {"name": "RANKD_PROVIDER", "value": "cuda"} in container["env"]
+    assert container["image"] == "rankd:0.1.0-cuda"
+
+
+def test_pods_live_as_long_as_a_drain_takes():
+    spec = named(render({"drain": {"delay": 7.5, "timeout": 60}}), "Deployment")["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 8 + 60 + 15
+
+
+def test_a_changed_setting_rolls_the_pods_and_a_changed_token_does_not():
+    def annotations(**values):
+        return named(render(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]
+
+    token = {"name": "a", "sha256": "0" * 64, "roles": ["rank"]}
+    auth = {"enabled": True, "tokens": [token], "client": {"existingSecret": "c"}, "plaintext": True}
+    other = auth | {"tokens": [token | {"tenant": "b"}]}
+    assert annotations(settings={"guard": {"floor": 0.2}}) != annotations(settings={"guard": {"floor": 0.3}})
+    assert annotations(auth=auth) == annotations(auth=other)
+
+
+def test_rules_and_dashboards_reach_the_cluster_as_they_are_in_their_files():
+    documents = rendered("everything")
+    files = sorted((CHART / "files" / "rules").glob("*.yaml"))
+    groups = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
+    found = [d["spec"]["groups"] for d in documents if d["kind"] == "PrometheusRule"]
+    assert found == ([groups] if groups else [])
+    boards = {p.name: p.read_text() for p in (CHART / "files" / "dashboards").glob("*.json")}
+    maps = [d["data"] for d in documents if d["metadata"]["name"].endswith("-dashboards")]
+    assert maps == ([boards] if boards else [])
+
+
+def test_a_sidecar_makes_no_pods_and_is_called_on_loopback_only():
+    kinds = {d["kind"] for d in rendered("sidecar")}
+    assert kinds == {"ConfigMap"}
+    container = daemon(rendered("sidecar"))
+    assert {"name": "RANKD_LISTEN", "value": "127.0.0.1:50051"} in container["env"]
+    assert container["restartPolicy"] == "Always"
+    assert "restartPolicy" not in daemon(render({"mode": "sidecar", "sidecar": {"native": False}}))

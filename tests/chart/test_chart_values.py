@@ -1,0 +1,232 @@
+"""Wrong values are refused, by schema or guard, in words that say what to do; and all values are documented."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from rendering import CHART, ROOT, daemon, engine, helm, named, objects, refusal, render, template
+
+sys.path.insert(0, str(ROOT / "charts"))
+
+import document
+
+AUTH = {"enabled": True, "existingSecret": "tokens", "client": {"existingSecret": "token"}}
+TLS = {"enabled": True, "existingSecret": "certificate"}
+TOKENS = [{"name": "a", "sha256": "0" * 64, "roles": ["rank"]}]
+REGISTRY = {"enabled": True}
+LOG = {"enabled": True}
+
+WRONG = [
+    ({"replicaCount": 3}, "Additional property replicaCount is not allowed"),
+    ({"replicas": "3"}, "replicas: Invalid type. Expected: integer, given: string"),
+    ({"replicas": -1}, "replicas: Must be greater than or equal to 0"),
+    ({"gpu": {"enable": True}}, "gpu: Additional property enable is not allowed"),
+    ({"mode": "daemonset"}, 'mode: mode must be one of the following: "service", "sidecar"'),
+    ({"provider": "rocm"}, "provider: provider must be one of the following"),
+    ({"image": {"digest": "sha256:abc"}}, "image.digest: Does not match pattern"),
+    ({"service": {"port": 70000}}, "service.port: Must be less than or equal to 65535"),
+    ({"completionLog": {"url": "/var/log"}}, "completionLog.url: Does not match pattern"),
+    (
+        {"auth": {"tokens": [{"name": "a", "token": "t", "roles": ["rank"]}]}},
+        "auth.tokens.0: Additional property token is not allowed",
+    ),
+    (
+        {"auth": {"tokens": [{"name": "a", "sha256": "t", "roles": ["rank"]}]}},
+        "auth.tokens.0.sha256: Does not match pattern",
+    ),
+    (
+        {"signing": {"keys": [{"id": "a", "secret": "c2hvcnQ="}]}},
+        "signing.keys.0.secret: String length must be greater than or equal to 44",
+    ),
+    ({"nodeSelector": {"gpu": True}}, "nodeSelector.gpu: Invalid type. Expected: string, given: boolean"),
+    # rankd's own settings are known by name, kind and bounds; what the chart sets itself is not to be set there.
+    ({"settings": {"scorin": {}}}, "settings: Additional property scorin is not allowed"),
+    ({"settings": {"scoring": {"thread": 1}}}, "settings.scoring: Additional property thread is not allowed"),
+    ({"settings": {"guard": {"floor": 2}}}, "settings.guard.floor: Must be less than or equal to 1"),
+    ({"settings": {"order": {"policy": "fifo"}}}, "settings.order.policy must be one of the following"),
+    ({"settings": {"listen": "0.0.0.0:1"}}, "settings: Additional property listen is not allowed"),
+    ({"settings": {"completion_log": {"join_key": "s"}}}, "Additional property join_key is not allowed"),
+]
+
+CONTRADICTIONS = [
+    ({"gpu": {"enabled": True}, "provider": "cpu"}, "leave provider empty, or set gpu.enabled to false"),
+    ({"provider": "cuda"}, "set gpu.enabled to true"),
+    ({"registry": REGISTRY | {"accessModes": ["ReadWriteOnce"]}}, "registry.accessModes [ReadWriteOnce] lets one node"),
+    ({"completionLog": LOG | {"accessModes": ["ReadWriteOnce"]}}, "or completionLog.url with an object store"),
+    (
+        {"replicas": 1, "autoscaling": {"enabled": True}, "registry": REGISTRY | {"accessModes": ["ReadWriteOnce"]}},
+        "use ReadWriteMany",
+    ),
+    ({"completionLog": LOG | {"url": "s3://a/b", "existingClaim": "c"}}, "leave one empty"),
+    ({"snapshot": {"enabled": True}}, "set workload to StatefulSet"),
+    ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}, "minReplicas 5 is above"),
+    ({"autoscaling": {"enabled": True, "cpu": {"target": 0}}}, "set autoscaling.cpu.target or autoscaling.queue"),
+    ({"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}}, "set resources.requests.cpu"),
+    ({"rollout": {"maxSurge": 0, "maxUnavailable": 0}}, "raise one"),
+    ({"tls": {"enabled": True, "certManager": {"enabled": True}}}, "set tls.certManager.issuer.name"),
+    ({"tls": {"enabled": True}}, "set tls.existingSecret, or tls.certManager.enabled"),
+    ({"tls": {"mutual": {"enabled": True}}}, "need tls.enabled"),
+    ({"tls": TLS, "probes": {"kind": "grpc"}}, "set probes.kind to http"),
+    ({"tls": TLS | {"mutual": {"enabled": True}}}, "set tls.client.existingSecret"),
+    ({"networkPolicy": {"enabled": False}}, "or set auth.allowAnonymous to true if that is meant"),
+    ({"admin": {"exposed": True}}, "set auth.enabled or tls.mutual.enabled, or leave it off"),
+    ({"service": {"type": "LoadBalancer"}}, "service.type LoadBalancer is reached from outside"),
+    ({"auth": {"enabled": True}}, "set auth.existingSecret, auth.tokens or auth.certificates"),
+    ({"auth": AUTH | {"tokens": TOKENS}, "tls": TLS}, "leave one empty"),
+    ({"auth": {"enabled": True, "existingSecret": "tokens"}, "tls": TLS}, "set auth.client.existingSecret"),
+    ({"auth": AUTH}, "tokens would pass in the clear. Set tls.enabled, or auth.plaintext"),
+    (
+        {"auth": {"enabled": True, "certificates": [{"name": "a", "roles": ["rank"]}]}, "tls": TLS},
+        "set tls.mutual.enabled",
+    ),
+    ({"signing": {"enabled": True}}, "set signing.existingSecret or signing.keys"),
+    ({"terminationGracePeriodSeconds": 30}, "at least 50 are needed"),
+    ({"retraining": {"enabled": True}}, "set completionLog.enabled, or retraining.data"),
+    ({"training": {"enabled": True}}, "set completionLog.enabled, or training.data"),
+    ({"training": {"enabled": True}, "completionLog": LOG}, "set registry.enabled"),
+    (
+        {
+            "replicas": 1, "retraining": {"enabled": True}, "registry": REGISTRY,
+            "completionLog": LOG | {"accessModes": ["ReadWriteOnce"]},
+        },
+        "set completionLog.accessModes to [ReadWriteMany], or completionLog.url",
+    ),
+    ({"retraining": {"enabled": True}, "registry": REGISTRY, "completionLog": LOG}, "set admin.exposed"),
+    (
+        {
+            "retraining": {"enabled": True}, "registry": REGISTRY, "completionLog": LOG, "tls": TLS, "auth": AUTH,
+            "admin": {"exposed": True},
+        },
+        "set workload to StatefulSet",
+    ),
+    ({"mode": "sidecar", "autoscaling": {"enabled": True}}, "mode sidecar runs no pods of its own"),
+    ({"mode": "sidecar", "probes": {"kind": "grpc"}}, "set probes.kind to http"),
+    (
+        {"mode": "sidecar", "tls": {"enabled": True, "certManager": {"enabled": True, "issuer": {"name": "i"}}}},
+        "loopback",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG, ids=[m for _, m in WRONG])
+def test_the_schema_refuses_and_names_the_value(values, message):
+    said = refusal(values)
+    assert "values don't meet the specifications of the schema(s)" in said
+    assert message in said
+
+
+@pytest.mark.parametrize(("values", "message"), CONTRADICTIONS, ids=[m for _, m in CONTRADICTIONS])
+def test_a_guard_refuses_and_names_the_remedy(values, message):
+    assert message in refusal(values)
+
+
+def test_every_guard_is_tried():
+    """Each ``fail`` in the templates is met by a set of values above."""
+    guards = (CHART / "templates" / "_guards.tpl").read_text()
+    said = "\n".join(refusal(values) for values, _ in CONTRADICTIONS)
+    said += refusal({"mode": "sidecar"}, kubernetes="1.28.0")
+    for text in re.findall(r'fail (?:\(printf )?"([^"]*)"', guards):
+        fixed = max(re.split(r"%[svd]", text), key=len)
+        assert fixed in said, f"no values meet: {text}"
+
+
+def test_a_sidecar_stays_only_where_kubernetes_knows_such():
+    said = refusal({"mode": "sidecar"}, kubernetes="1.28.0")
+    assert "set sidecar.native to false" in said
+
+
+def test_an_old_kubernetes_is_refused():
+    assert "kubeVersion" in refusal({}, kubernetes="1.26.0")
+
+
+def test_reference_and_schema_are_those_of_values_yaml():
+    values = document.read_values((CHART / "values.yaml").read_text())
+    for name, text in (("README.md", document.reference(values)), ("values.schema.json", document.schema(values))):
+        assert (CHART / name).read_text() == text, f"charts/rankd/{name} is out of date: `make chart`"
+
+
+def test_a_value_without_a_description_is_an_error():
+    with pytest.raises(ValueError, match="line 3: b has no description"):
+        document.read_values("# -- What it is for.\na: 1\nb: 2\n")
+
+
+def test_nothing_in_the_schema_is_open_but_free_maps():
+    def walk(schema, path):
+        if schema.get("type") == "object" and "properties" in schema:
+            assert schema["additionalProperties"] is False, path
+            for name, child in schema["properties"].items():
+                walk(child, f"{path}.{name}")
+        elif schema.get("type") == "object":
+            assert "additionalProperties" in schema, path
+        elif schema.get("type") == "array":
+            walk(schema["items"], f"{path}[]")
+
+    walk(yaml.safe_load((CHART / "values.schema.json").read_text()), "")
+
+
+def test_another_chart_puts_rankd_beside_its_engine(tmp_path):
+    """As a dependency, ``rankd.sidecar`` and ``rankd.sidecarVolumes`` render within the other chart's pod."""
+    chart = tmp_path / "engine"
+    (chart / "templates").mkdir(parents=True)
+    shutil.copytree(CHART, chart / "charts" / "rankd")
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: engine\nversion: 1.0.0\n")
+    (chart / "values.yaml").write_text("rankd: {mode: sidecar, settings: {guard: {floor: 0.2}}}\n")
+    usage = re.search(r"\{\{- \$rankd := .*?indent 4 \}\}\n\nThe engine", _sidecar_comment(), re.DOTALL)
+    lines = usage[0].removesuffix("\n\nThe engine").replace("# or containers, with rankd.sidecar.native: false", "")
+    (chart / "templates" / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: engine}\nspec:\n"
+        + lines.replace("\n  volumes", "\n  containers: [{name: engine, image: engine}]\n  volumes")
+    )
+    done = template(chart)
+    assert done.returncode == 0, done.stderr
+    documents = objects(done.stdout)
+    pod = named(documents, "Pod")
+    alone = engine(named(render({"mode": "sidecar", "settings": {"guard": {"floor": 0.2}}}), "ConfigMap", "-sidecar"))
+    assert pod["spec"]["initContainers"] == alone["initContainers"]
+    assert pod["spec"]["volumes"] == alone["volumes"]
+
+
+def _sidecar_comment():
+    return (CHART / "templates" / "_sidecar.tpl").read_text().partition("*/}}")[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({}, ["helm -n serving test r", "OPEN: callers need no token", "IMAGE: rankd:0.1.0-cpu is not published"]),
+        ({"auth": AUTH, "tls": TLS, "image": {"repository": "example.com/rankd"}}, ["authorization: Bearer"]),
+        ({"mode": "sidecar"}, ["Nothing runs yet", "r-rankd-sidecar"]),
+    ],
+    ids=["defaults", "auth", "sidecar"],
+)
+def test_notes_say_what_to_do_next(values, wanted, tmp_path):
+    """``helm install --dry-run`` needs a cluster; the notes are rendered as a page of a copied chart instead."""
+    chart = tmp_path / "rankd"
+    shutil.copytree(CHART, chart)
+    notes = (chart / "templates" / "NOTES.txt").read_text()
+    (chart / "templates" / "NOTES.txt").unlink()
+    page = '{{- define "notes" -}}\n' + notes + '{{- end -}}\nnotes: {{ include "notes" . | toJson }}\n'
+    (chart / "templates" / "notes.yaml").write_text(page)
+    (page,) = [d["notes"] for d in render(values, chart=chart) if "notes" in d]
+    for text in wanted:
+        assert text in page
+    assert ("OPEN" in page) == (values == {})
+
+
+def test_versions_are_those_of_the_package():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert chart["appVersion"] == version
+    assert f'"AppVersion" "{version}"' in _sidecar_comment()
+
+
+def test_the_chart_packs_into_what_helm_can_install(tmp_path):
+    done = helm("package", CHART, "--destination", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (archive,) = Path(tmp_path).glob("rankd-*.tgz")
+    done = template(archive)
+    assert done.returncode == 0, done.stderr
+    assert daemon(objects(done.stdout))["image"] == "rankd:0.1.0-cpu"
