@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _train(verbs)
     _evaluate(verbs)
     _replay(verbs)
+    _proxy(verbs)
     return parser
 
 
@@ -260,6 +261,25 @@ def _run_pilot(arguments: argparse.Namespace) -> int:
     from rankd.cli.pilot import pilot
 
     return pilot(arguments)
+
+
+def _proxy(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.proxy_flags import add_flags
+
+    verb = verbs.add_parser(
+        "proxy",
+        help="give requests to any OpenAI-compatible engine their priority",
+        description="A streaming reverse proxy before an engine that speaks OpenAI's API: asks the daemon about each "
+        "prompt and writes `priority` into the request's body. Nothing else of it changes.",
+    )
+    add_flags(verb)
+    verb.set_defaults(run=_run_proxy)
+
+
+def _run_proxy(arguments: argparse.Namespace) -> int:
+    from rankd.cli.proxy import proxy
+
+    return proxy(arguments)
 
 
 def _target(verb: argparse.ArgumentParser) -> None:

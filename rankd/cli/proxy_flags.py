@@ -1,0 +1,29 @@
+"""Flags of ``rankd proxy``; apart, so that other verbs do not load the proxy."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """Declare them."""
+    verb.add_argument(
+        "--upstream", metavar="URL", help="the engine, such as http://127.0.0.1:8000; or RANKD_PROXY_UPSTREAM"
+    )
+    verb.add_argument("--listen", metavar="HOST:PORT", help="for clients; default: 127.0.0.1:8080")
+    verb.add_argument(
+        "--metrics", metavar="HOST:PORT", help="of /metrics, /livez and /readyz, empty is off; default: 127.0.0.1:9465"
+    )
+    verb.add_argument(
+        "--direction",
+        choices=["auto", "lower-first", "higher-first"],
+        help="which priority the engine serves first; auto, the default, asks the engine",
+    )
+    verb.add_argument("--target", metavar="HOST:PORT", help="the daemon; default: RANKD_TARGET or 127.0.0.1:50051")
+    verb.add_argument("--model", help="the served language model whose calibration and guard apply; or RANKD_MODEL")
+    verb.add_argument(
+        "--timeout", metavar="SECONDS", help="that asking may hold a request up; default: RANKD_TIMEOUT or 0.05"
+    )
+    verb.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    verb.add_argument("--log-format", choices=["auto", "json", "console"], default="auto")
+    verb.add_argument("--help-settings", action="store_true", help="list all RANKD_PROXY_* settings, and exit")
