@@ -109,6 +109,8 @@ class ProxyServer:
     async def serve(self) -> None:
         """Serve until told to stop, and until what was under way then has ended, or its time is up."""
         settings = self._settings
+        for bound in self._sockets:
+            bound.listen(_BACKLOG)  # who connects from now on is served
         main = self._server(self.proxy, limit_concurrency=settings.max_connections)
         self._servers = [main]
         if settings.metrics:

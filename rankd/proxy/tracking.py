@@ -96,7 +96,14 @@ class Tracker:
             _log.warning("answers_without_usage", reason=WITHOUT_USAGE)
 
     def broken_off(self, tracked: Tracked, finish: Finish) -> None:
-        """Its answer is not complete: what there is of it is a lower bound."""
+        """Its answer is not complete: what there is of it is a lower bound.
+
+        Unless it has said all that matters: many clients hang up at ``[DONE]``, before the stream's end.
+        """
+        outcome = tracked.answer.outcome() if tracked.answer is not None else None
+        if outcome is not None and outcome[1] != "aborted":
+            self.ended(tracked)
+            return
         self._under_way.discard(tracked)
         self._reporter.put(tracked.completed(tracked.least, finish))
 
