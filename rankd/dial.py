@@ -59,18 +59,24 @@ def tuned_for(order: Order, policy: Policy, trust: Trust) -> float | None:
     return trust.load.patience if policy.value == order.policy else None
 
 
-def backlog_of(queue: Columns, trust: Trust) -> float:
+def backlog_of(queue: Columns, trust: Trust, beside: int = 0) -> float:
     """Expected output tokens that are still to be made for a queue; 0 where nothing is known.
 
-    A queue of one says nothing either: its caller asks about requests one by one, whatever else waits.
+    A queue of one says nothing by itself: its caller asks about requests one by one, whatever else waits.
+
+    Args:
+        queue: what the caller asks about.
+        trust: in the ranker, on this model.
+        beside: requests that wait beside it, as the caller tells; each counts as one of average length.
     """
-    if len(queue) < 2:
+    mean = trust.calibration.mean_expected if trust.calibration is not None else None
+    others = beside * (mean or 0.0)
+    if len(queue) < 2 and not beside:
         return 0.0
     lengths = lengths_of(queue)
     if np.isnan(lengths).all():
-        return 0.0
-    mean = trust.calibration.mean_expected if trust.calibration is not None else None
+        return others
     lengths = filled(lengths, queue, mean)
     if queue.generated is not None:
         lengths = np.maximum(lengths - queue.generated, 0.0)
-    return float(lengths.sum())
+    return others + float(lengths.sum())

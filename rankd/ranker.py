@@ -156,7 +156,7 @@ class Ranker:
         policy, reason = self._policy(queue, trust)
         empty = not queue.request_ids
         columns = _columns(queue, score, expected, queue.p90 if p90 is None else np.where(fresh, p90, queue.p90))
-        rules = rules_of(self._settings, policy, trust, backlog_of(columns, trust))
+        rules = rules_of(self._settings, policy, trust, backlog_of(columns, trust, queue.backlog))
         ordering = order_queue(
             columns,
             rules,

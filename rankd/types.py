@@ -146,6 +146,8 @@ class Queue:
     """Whether any item brings a prediction."""
     rest: Rest
     shares: Shares
+    backlog: int = 0
+    """Requests that wait beside the queue, as the caller tells."""
 
 
 @dataclass(slots=True)

@@ -324,7 +324,9 @@ def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
         columns.add(item, "items", index)
     check_unique(columns.request_ids, "items", bad)
     bad.check()
-    return columns.queue(model, policy, version, shares)
+    queue = columns.queue(model, policy, version, shares)
+    queue.backlog = request.backlog_request_count
+    return queue
 
 
 def check_count(items: Sized, field: str, limits: Limits, bad: Violations) -> None:

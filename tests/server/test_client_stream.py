@@ -9,8 +9,8 @@ from concurrent import futures
 
 import grpc
 import pytest
-from rankd_client import AsyncRankClient, Completed, Item, RankClient
-from rankd_client import stream as stream_module
+from rankd_client import AsyncRankClient, Completed, Item, Progress, RankClient
+from rankd_client import _stream_core as stream_module
 from rankd_client.v1 import prediction_pb2, rank_pb2, rank_pb2_grpc
 
 
@@ -97,6 +97,29 @@ def test_a_queue_that_changes(connect, start_daemon):
     assert s.step(gone=["m", "l"]) == []
 
 
+def test_shares_and_who_runs_are_told_and_kept(connect, start_process):
+    """Fair shares and preemption reach the daemon; a daemon that comes later is told both; they hold without one."""
+    first = start_process()
+    s = connect(first.target, timeout=5)
+    queue = [item("a", "w1", 1.0, tenant="a"), item("b", "w1", 2.0, tenant="b"), item("c", "w1", 3.0, tenant="b")]
+    assert s.step(queue, max_wait=5, served={"a": 9e6}) == ["b", "c", "a"]
+    assert s.step(progressed={"a": Progress(5, running=True, overtaken=1)}) == ["a", "b", "c"], "what runs goes first"
+    first.kill()
+    assert s.step() == ["a", "b", "c"]
+    assert s.stream.reason in {"unavailable", "error:CANCELLED"}
+    assert s.step(progressed={"a": Progress(5, running=False)}) == ["b", "c", "a"], "by arrival, and fair"
+    second = start_process(port=first.port)
+    for _ in range(100):
+        order = s.step(timeout=2)
+        if not s.stream.reason:
+            break
+        time.sleep(0.1)
+    assert order == ["b", "c", "a"]
+    assert s.stream.reason == ""
+    assert s.step(served={"a": 0.0, "b": 9e6}) == ["a", "b", "c"]
+    assert second.process.poll() is None
+
+
 def test_any_changes_keep_both_sides_the_same(connect, daemon):
     """After random changes the daemon's queue is the caller's, every time, and without one fallback of the client."""
     s = connect(daemon.target, timeout=10)
@@ -121,6 +144,9 @@ def test_any_changes_keep_both_sides_the_same(connect, daemon):
         ({"arrived": [item("a", "p"), item("a", "p")]}, "request_id"),
         ({"arrived": [item("a", "p", arrival=float("nan"))]}, "arrival"),
         ({"arrived": [item("a", "p")], "progressed": {"a": -1}}, "progressed"),
+        ({"arrived": [item("a", "p")], "progressed": {"a": Progress(1, overtaken=-1)}}, "progressed"),
+        ({"arrived": [item("a", "p")], "served": {"t": float("inf")}}, "served"),
+        ({"arrived": [item("a", "p")], "weights": {"t": 0.0}}, "weights"),
     ],
 )
 def test_mistakes_change_nothing(connect, daemon, change, words):

@@ -215,6 +215,29 @@ def test_a_caller_who_asks_one_by_one_does_not_tell_that_nothing_waits(start_dae
     assert 0 < two.patience_per_token.ToNanoseconds() < 200_000_000
 
 
+def test_a_caller_who_asks_one_by_one_can_tell_what_waits(start_daemon):
+    """A queue of one beside so many others has the patience of a long queue; it grows with what waits."""
+    daemon = start_daemon(order={"patience_backlog_share": 0.5}, guard={"enabled": False})
+    with daemon.channel() as channel:
+        for _ in range(2):
+            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=5)
+            time.sleep(0.05)
+        ranks = rank_stub(channel)
+        answers = [
+            ranks.Rank(request(item("a", SHORT), model="llm", backlog_request_count=n), timeout=5)
+            for n in (100, 10_000)
+        ]
+        with RankClient(daemon.target, model="llm", timeout=5) as client:
+            asked = client.rank([Item(SHORT, "a", arrival=T0)], backlog=10_000)
+        with pytest.raises(ValueError, match="backlog"):
+            client.rank([SHORT], backlog=-1)
+    few, many = (a.patience_per_token.ToNanoseconds() * 1e-9 for a in answers)
+    assert 50 < many / few < 105, "in proportion to what waits, but for the request itself"
+    keys = [a.items[0].serving_key - T0 * 1000 for a in answers]
+    assert abs(keys[1]) > 50 * abs(keys[0]) > 0
+    assert asked[0].serving_key - T0 * 1000 == pytest.approx(keys[1], abs=1)
+
+
 def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_until):
     """From completions with their durations the daemon finds the patience that the tail allows, and orders by it."""
     daemon = start_daemon(order={"tune_every": 300, "tune_window": 900}, guard={"enabled": False})

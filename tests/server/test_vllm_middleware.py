@@ -79,6 +79,39 @@ def test_short_answers_go_first_and_bytes_pass_untouched(daemon, path, body):
     run(story())
 
 
+def test_the_daemon_hears_how_many_requests_are_under_way(daemon):
+    """Requests are asked about one by one: without this a burst would look like queues of one."""
+
+    async def story():
+        release, all_asked = asyncio.Event(), asyncio.Event()
+
+        class Held(Engine):
+            async def __call__(self, scope, receive, send):
+                await super().__call__(scope, receive, send)
+                await release.wait()
+
+        told = []
+        async with middleware(Held(), daemon.target) as app:
+            ask = app._asker.ask
+
+            async def noted(items, *, backlog):
+                told.append(backlog)
+                if len(told) == 5:
+                    all_asked.set()
+                return await ask(items, backlog=backlog)
+
+            app._asker.ask = noted
+            burst = [asyncio.create_task(post(app, {"prompt": SHORT})) for _ in range(5)]
+            await all_asked.wait()
+            release.set()
+            await asyncio.gather(*burst)
+            await post(app, {"prompt": SHORT})
+        assert sorted(told[:5]) == [0, 1, 2, 3, 4]
+        assert told[5] == 0, "who has left waits no more"
+
+    run(story())
+
+
 def test_predictions_are_remembered_by_the_ids_that_vllm_reports(daemon):
     """The client's X-Request-Id, else the body's request_id, else one made up and handed on as a header."""
 

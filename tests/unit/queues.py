@@ -127,7 +127,7 @@ def serve(rows, rules, now, served):  # noqa: C901 - all rules in one place, as 
         return math.floor(due * 1000)
 
     def place(r):
-        takes = 0.0 if nothing else rules.pace * size(r)
+        takes = 0.0 if nothing else rules.pace * max(size(r) - r["generated"], 0.0)
         late = policy is not Policy.FCFS and now + takes > r["deadline"]
         strict = rules.class_step is None or policy is Policy.SCORE
         counter = counters[r["tenant"]] if rules.fair_tenants else 0.0

@@ -204,3 +204,28 @@ def test_scores_beyond_those_that_completed_keep_what_the_prior_says():
     expected = learned.expected(np.arange(5.0, 20.0))
     assert (np.diff(expected) > 0).all()
     assert expected[-1] == pytest.approx(390.0)
+
+
+def test_scores_beyond_the_outermost_knots_are_told_apart():
+    """Two prompts that promise less than any before: the one that promises least goes first; within a factor of 2."""
+    steep = Calibration(
+        (Knot(-1.0, 10.0, 8.0, 20.0), Knot(0.0, 100.0, 90.0, 150.0), Knot(1.0, 110.0, 95.0, 160.0)), 50.0
+    )
+    below, above = steep.expected(np.linspace(-3, -1, 50)), steep.expected(np.linspace(1, 3, 50))
+    assert (np.diff(below) > 0).all()
+    assert (np.diff(above) > 0).all()
+    assert below[0] == pytest.approx(5.0), "half, where the slope would be more"
+    assert above[-1] == pytest.approx(110 * 1.1**2), "the slope of the logarithm"
+    assert steep.expected(np.array([-1e300, 1e300])).tolist() == [below[0], above[-1]]
+    assert (steep.p50(np.linspace(-9, 9, 99)) <= steep.p90(np.linspace(-9, 9, 99))).all()
+
+
+@pytest.mark.parametrize(
+    "knots",
+    [(Knot(0.0, 7.0),), (Knot(0.0, 7.0), Knot(1.0, 7.0)), (Knot(-1.5e308, 7.0), Knot(1.5e308, 7.5))],
+    ids=["one", "flat", "as far as floats go"],
+)
+def test_a_map_without_a_slope_stays_as_it_is_beyond_its_knots(knots):
+    """A ranker that tells nothing tells nothing there either; nothing overflows."""
+    far = Calibration(knots, 7.0).expected(np.array([-1.7e308, 1.7e308]))
+    assert far.tolist() == [knots[0].expected, knots[-1].expected]

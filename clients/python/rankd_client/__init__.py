@@ -7,6 +7,7 @@ from rankd_client.stream import AsyncRankStream, RankStream
 from rankd_client.types import (
     Completed,
     Item,
+    Progress,
     QualityReport,
     RankdUnavailableError,
     Ranked,
@@ -21,6 +22,7 @@ __all__ = [
     "Completed",
     "Item",
     "Policy",
+    "Progress",
     "QualityReport",
     "RankClient",
     "RankStream",

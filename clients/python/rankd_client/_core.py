@@ -85,6 +85,7 @@ class Queue:
         *,
         served: Mapping[str, float] = NOBODY,
         weights: Mapping[str, float] = NOBODY,
+        backlog: int = 0,
     ) -> None:
         """Check items before anything is sent.
 
@@ -95,6 +96,9 @@ class Queue:
         self.now = time.time() if now is None else now
         self.shares = shares_of(served, weights)
         self._served, self._weights = served, weights
+        if not 0 <= backlog < 2**32:
+            raise ValueError(f"backlog: must be a number of requests, at least 0, not {backlog}")
+        self._backlog = backlog
         self.items = [Item(i) if isinstance(i, str) else i for i in items]
         for index, item in enumerate(self.items):
             _check_texts(item, index)
@@ -128,7 +132,7 @@ class Queue:
         return requests
 
     def _empty(self, model: str, policy: Policy | None) -> rank_pb2.RankRequest:
-        request = rank_pb2.RankRequest(model=model, tenants=self.shares)
+        request = rank_pb2.RankRequest(model=model, tenants=self.shares, backlog_request_count=self._backlog)
         set_time(request.now, self.now)
         if policy is not None:
             request.policy = TO_PROTO[policy]

@@ -13,10 +13,11 @@ from rankd_client._core import NOBODY, OPTIONS, Queue, count, credentials, secon
 from rankd_client._failures import NO_ANSWER, explain, readable
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
+from rankd_client._stream_core import StreamCore
 from rankd_client._trace import client_span
 from rankd_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from rankd_client.ordering import Policy
-from rankd_client.stream import AsyncRankStream, StreamCore
+from rankd_client.stream import AsyncRankStream
 from rankd_client.types import (
     ClientStats,
     Completed,
@@ -61,6 +62,7 @@ class AsyncRankClient:
         timeout: float | None = None,
         served: Mapping[str, float] = NOBODY,
         weights: Mapping[str, float] = NOBODY,
+        backlog: int = 0,
     ) -> RankedQueue:
         """Order a queue; fails open as :meth:`rankd_client.RankClient.rank` does.
 
@@ -69,7 +71,7 @@ class AsyncRankClient:
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items, served=served, weights=weights)
+        queue = Queue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:

@@ -5,6 +5,7 @@ A score has no unit and is comparable within one ranker only; an expected length
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,7 +28,11 @@ class Knot:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A piecewise linear, never decreasing map from score to length; constant outside of its knots.
+    """A piecewise linear, never decreasing map from score to length.
+
+    Beyond the outermost knots it goes on, so that scores never seen before are not all tied: to a point as far away
+    again as the knots reach, with the slope (of the length's logarithm) of the outermost two, by a factor of 2 at
+    most. From there on it is constant.
 
     ``mean_expected`` is the expected length of a request of which nothing is known.
     """
@@ -90,7 +95,24 @@ class Calibration:
         return self.knots
 
     def _map(self, values: Sequence[float], scores: FloatArray) -> FloatArray:
-        return np.interp(scores, [k.score for k in self.knots], values)
+        return np.interp(scores, *_with_ends([k.score for k in self.knots], values))
+
+
+def _with_ends(scores: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The points of a map and one more on either side, where it has a slope there."""
+    span = scores[-1] - scores[0]
+    if not (span > 0 and np.isfinite([scores[0] - span, scores[-1] + span]).all()):
+        return list(scores), list(values)
+    below = _growth(values[0], values[1], span / (scores[1] - scores[0]))
+    above = _growth(values[-2], values[-1], span / (scores[-1] - scores[-2]))
+    return [scores[0] - span, *scores, scores[-1] + span], [values[0] / below, *values, values[-1] * above]
+
+
+def _growth(less: float, more: float, steps: float) -> float:
+    """What a length grows by in so many steps from ``less`` to ``more``: 1 to 2."""
+    if not 0 < less < more:
+        return 2.0 if less < more else 1.0
+    return math.exp(min(math.log(2), steps * math.log(more / less)))
 
 
 def fit_monotone(

@@ -12,9 +12,10 @@ from rankd_client._core import NOBODY, OPTIONS, Queue, count, credentials, secon
 from rankd_client._failures import NO_ANSWER, explain
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
+from rankd_client._stream_core import StreamCore
 from rankd_client._trace import client_span
 from rankd_client.ordering import Policy
-from rankd_client.stream import RankStream, StreamCore
+from rankd_client.stream import RankStream
 from rankd_client.types import (
     ClientStats,
     Completed,
@@ -71,6 +72,7 @@ class RankClient:
         timeout: float | None = None,
         served: Mapping[str, float] = NOBODY,
         weights: Mapping[str, float] = NOBODY,
+        backlog: int = 0,
     ) -> RankedQueue:
         """Order a queue of prompts or items.
 
@@ -82,13 +84,15 @@ class RankClient:
             timeout: seconds; default: the client's.
             served: what each tenant was served so far, in output tokens (docs/ordering.md); default 0.
             weights: of tenants; default 1.
+            backlog: requests that wait and are not in ``items``, as far as you know: of use where requests are asked
+                about one by one.
 
         Raises:
             ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items, served=served, weights=weights)
+        queue = Queue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank") as metadata:

@@ -10,182 +10,13 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
-from rankd_client._core import (
-    MAX_BYTES,
-    MAX_ITEMS,
-    TO_PROTO,
-    Queue,
-    by_arrival,
-    checked,
-    message_of,
-    note,
-    seconds,
-    set_time,
-)
-from rankd_client._failures import BadAnswerError, StreamEndedError, explain, readable, reason_name
-from rankd_client.ordering import Policy
-from rankd_client.types import ClientStats, Item
-from rankd_client.v1 import prediction_pb2, rank_pb2
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-_HUNG = 5.0
-"""Seconds without an answer after which a stream is given up. A late answer alone is no reason to send all again."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A request of the queue, prompt included; ``joined`` is the message that it arrived with."""
-
-    item: rank_pb2.RankItem
-    arrival: float
-    joined: int
-    wants_prompt: bool = False
-
-    def message(self) -> rank_pb2.RankItem:
-        """What to send: the prediction where there is one, unless the daemon could not use it."""
-        if not self.item.HasField("prediction") or self.wants_prompt:
-            return self.item
-        lean = rank_pb2.RankItem(
-            request_id=self.item.request_id,
-            prediction=self.item.prediction,
-            arrival_time=self.item.arrival_time,
-            max_token_count=self.item.max_token_count,
-            generated_token_count=self.item.generated_token_count,
-            prompt_token_count=self.item.prompt_token_count,
-            deadline=self.item.deadline if self.item.HasField("deadline") else None,
-            overtaken_count=self.item.overtaken_count,
-            priority_class=self.item.priority_class,
-            tenant=self.item.tenant,
-            running=self.item.running,
-        )
-        return lean if self.item.HasField("prompt") else self.item
-
-
-class StreamCore:
-    """The queue, what to tell the daemon of it, and what it answers. No I/O."""
-
-    def __init__(self, stats: ClientStats, model: str, policy: Policy | None) -> None:
-        """Begin with an empty queue."""
-        self.entries: dict[str, _Entry] = {}
-        self.reason = ""
-        self.sequence = 0
-        self._stats, self._pause, self._retry_at, self._heard = stats, _FIRST_PAUSE, 0.0, 0.0
-        self._options = rank_pb2.RankStreamOptions(model=model, policy=TO_PROTO[policy] if policy else None)
-
-    def change(
-        self, arrived: Iterable[Item], progressed: Mapping[str, int], gone: Iterable[str]
-    ) -> rank_pb2.RankStreamRequest:
-        """Change the queue; gives the same change for the daemon.
-
-        Raises:
-            ValueError: naming the field that the caller must correct; the queue is as before.
-        """
-        items, left = list(arrived), list(gone)
-        if any(i.request_id is None for i in items):
-            raise ValueError("arrived: every item needs a request_id, to know it again in the order")
-        if any(not 0 <= n < 2**32 for n in progressed.values()):
-            raise ValueError("progressed: token counts must be in 0 to 2**32 - 1")
-        new = Queue(items)
-        # Made before anything is changed: an impossible field leaves all as it was.
-        messages = [message_of(i, r, a) for i, r, a in zip(new.items, new.ids, new.arrival, strict=True)]
-        delta = rank_pb2.RankStreamRequest(gone_request_ids=[i for i in left if i in self.entries])
-        for request_id in left:
-            self.entries.pop(request_id, None)
-        for request_id, arrival, message in zip(new.ids, new.arrival, messages, strict=True):
-            self.entries[request_id] = _Entry(message, arrival, self.sequence + 1)
-        for request_id, tokens in progressed.items():
-            if (entry := self.entries.get(request_id)) is not None:
-                entry.item.generated_token_count = tokens
-                delta.progressed.add(request_id=request_id, generated_token_count=tokens)
-        return delta
-
-    def messages(
-        self, delta: rank_pb2.RankStreamRequest, max_wait: float, *, opening: bool
-    ) -> list[rank_pb2.RankStreamRequest]:
-        """What to send: the change, or all of the queue where the stream is new. Each within the message limit."""
-        if opening:
-            delta = rank_pb2.RankStreamRequest(options=self._options)
-            self._heard = time.monotonic()
-        out, size = [delta], delta.ByteSize()
-        for entry in self.entries.values():
-            if not (opening or entry.joined > self.sequence or entry.wants_prompt):
-                continue
-            message = entry.message()
-            entry.wants_prompt = False
-            if size + message.ByteSize() + 8 > MAX_BYTES or len(out[-1].arrived) >= MAX_ITEMS:
-                out.append(rank_pb2.RankStreamRequest())
-                size = 0
-            out[-1].arrived.append(message)
-            size += message.ByteSize() + 8
-        now = time.time()
-        for request in out:
-            self.sequence += 1
-            request.sequence = self.sequence
-            set_time(request.now, now)
-        out[-1].max_wait.FromNanoseconds(round(max_wait * 1e9))
-        return out
-
-    def take(self, answer: Any) -> list[str] | None:
-        """Read an answer: the order, or None where it is that of an earlier message.
-
-        Raises:
-            BadAnswerError: it does not hold the queue.
-            Exception: what came instead of an answer.
-        """
-        if isinstance(answer, BaseException):
-            raise answer
-        self._heard = time.monotonic()
-        for ranked in readable(answer).changed_items:
-            entry = self.entries.get(ranked.request_id)
-            if entry is None or entry.joined > answer.sequence:
-                continue  # it is gone, or another request has its id by now
-            if ranked.HasField("prediction"):
-                entry.item.prediction.CopyFrom(checked(ranked.prediction))
-            # Asked for what was sent without it: the ranker changed.
-            entry.wants_prompt = ranked.needs_prompt and entry.item.HasField("prompt")
-        if answer.sequence < self.sequence:
-            return None
-        order = list(answer.request_ids)
-        if answer.sequence != self.sequence or len(order) != len(self.entries) or set(order) != self.entries.keys():
-            raise BadAnswerError("the daemon's answer does not hold every request exactly once")
-        self._pause, self.reason = _FIRST_PAUSE, reason_name(answer.reason)
-        note(self._stats, self.reason)
-        return order
-
-    def may_open(self) -> bool:
-        """Whether to try a new stream now: after a failure not at once, the whole queue goes along."""
-        return time.monotonic() >= self._retry_at
-
-    def failed(self, error: BaseException) -> tuple[list[str], bool]:
-        """The queue in arrival order, and whether to give the stream up."""
-        self.reason, text = explain(TimeoutError() if isinstance(error, queue.Empty) else error)
-        late = isinstance(error, TimeoutError | queue.Empty) and time.monotonic() - self._heard < _HUNG
-        if not late:
-            self._retry_at = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        return self.local(text), not late
-
-    def local(self, error: str = "") -> list[str]:
-        """The queue in arrival order, by the rules that rest on no prediction; ``reason`` stays what it was."""
-        note(self._stats, self.reason, error)
-        ids, entries = list(self.entries), self.entries.values()
-        ordering = by_arrival(
-            ids,
-            [e.arrival for e in entries],
-            running=[e.item.running for e in entries],
-            classes=[e.item.priority_class for e in entries],
-            tenants=[e.item.tenant for e in entries],
-            prompt_tokens=[e.item.prompt_token_count for e in entries],
-        )
-        return [ids[i] for i in ordering.order.tolist()]
-
-    def prediction(self, request_id: str) -> prediction_pb2.Prediction | None:
-        """The prediction of a request in the queue."""
-        entry = self.entries.get(request_id)
-        return entry.item.prediction if entry is not None and entry.item.HasField("prediction") else None
+from rankd_client._core import NOBODY, seconds
+from rankd_client._failures import StreamEndedError
+from rankd_client._stream_core import StreamCore
+from rankd_client.types import Item, Progress
+from rankd_client.v1 import prediction_pb2
 
 
 class RankStream:
@@ -211,19 +42,23 @@ class RankStream:
     def step(
         self,
         arrived: Iterable[Item] = (),
-        progressed: Mapping[str, int] | None = None,
+        progressed: Mapping[str, int | Progress] | None = None,
         gone: Iterable[str] = (),
         max_wait: float = 0.0,
         timeout: float | None = None,
+        served: Mapping[str, float] = NOBODY,
+        weights: Mapping[str, float] = NOBODY,
     ) -> list[str]:
         """Change the queue and order it. Never raises for the daemon's sake: else the order is that of arrival.
 
         Args:
             arrived: requests that joined; an id that is in the queue already is replaced.
-            progressed: tokens produced so far, by id.
+            progressed: tokens produced so far, by id, or a ``Progress``, which also says whether it runs.
             gone: ids that left. Unknown ids are ignored.
             max_wait: seconds that the daemon may wait for scores of what arrived.
             timeout: seconds to wait for the answer; default: the client's, and ``max_wait``.
+            served: what tenants were served so far, in output tokens; replaces what was said before of those named.
+            weights: of tenants; default 1.
 
         Returns:
             The ids of the whole queue, the first to serve first.
@@ -235,7 +70,7 @@ class RankStream:
         with self._lock:
             wait = seconds(max_wait, "max_wait")
             end = time.monotonic() + (self._timeout + wait if timeout is None else seconds(timeout))
-            delta = self._core.change(arrived, progressed or {}, gone)
+            delta = self._core.change(arrived, progressed or {}, gone, served, weights)
             opening = self._call is None
             if opening and not self._core.may_open():
                 return self._core.local()
@@ -309,10 +144,12 @@ class AsyncRankStream:
     async def step(
         self,
         arrived: Iterable[Item] = (),
-        progressed: Mapping[str, int] | None = None,
+        progressed: Mapping[str, int | Progress] | None = None,
         gone: Iterable[str] = (),
         max_wait: float = 0.0,
         timeout: float | None = None,
+        served: Mapping[str, float] = NOBODY,
+        weights: Mapping[str, float] = NOBODY,
     ) -> list[str]:
         """Change the queue and order it, as :meth:`RankStream.step` does.
 
@@ -323,7 +160,7 @@ class AsyncRankStream:
         async with self._lock:
             wait = seconds(max_wait, "max_wait")
             end = time.monotonic() + (self._timeout + wait if timeout is None else seconds(timeout))
-            delta = self._core.change(arrived, progressed or {}, gone)
+            delta = self._core.change(arrived, progressed or {}, gone, served, weights)
             opening = self._call is None
             if opening and not self._core.may_open():
                 return self._core.local()

@@ -54,6 +54,19 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a request of a stream's queue is.
+
+    ``tokens`` produced so far; whether it is ``running``, False for one that was preempted; how many ``overtaken`` it.
+    None: as before.
+    """
+
+    tokens: int
+    running: bool | None = None
+    overtaken: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """A request in its place: ``position`` counts from 1, ``index`` is its place in what was passed in.
 

@@ -49,6 +49,7 @@ class RankMiddleware:
         self._memory = memory
         self._asker = Asker(self._settings)
         self._mode = Mode.UNKNOWN
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -60,6 +61,13 @@ class RankMiddleware:
         if route is None or not _is_json(scope["headers"]):
             await self._app(scope, receive, send)
             return
+        self._under_way += 1
+        try:
+            await self._ranked_and_served(scope, receive, send, route)
+        finally:
+            self._under_way -= 1
+
+    async def _ranked_and_served(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
         body = Body(receive, self._settings.max_body_bytes)
         whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
         arrival = time.time()
@@ -107,7 +115,9 @@ class RankMiddleware:
             [
                 Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
                 for index, prompt in enumerate(asked.prompts)
-            ]
+            ],
+            # What runs is among them: the engine does not tell it apart here.
+            backlog=self._under_way - 1,
         )
         if queue is None:
             return None, "circuit_open"

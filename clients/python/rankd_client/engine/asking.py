@@ -34,12 +34,12 @@ class Asker:
         """Whether the circuit is broken, so that nobody asks."""
         return self._probing is not None
 
-    async def ask(self, items: Sequence[Item]) -> RankedQueue | None:
+    async def ask(self, items: Sequence[Item], *, backlog: int = 0) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
         client = self._of_this_loop()
         if self.open:
             return None
-        queue = await client.rank(items)
+        queue = await client.rank(items, backlog=backlog)
         if not queue.failed:
             self._failures = 0
         else:

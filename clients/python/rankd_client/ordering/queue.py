@@ -17,8 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, time_of, times_of
-from rankd_client.ordering.keys import filled, keys_of, lengths_of, policy_in_force, running_time, strict_classes
+from rankd_client.ordering.columns import Columns, finite, time_of, times_of
+from rankd_client.ordering.keys import (
+    filled,
+    keys_of,
+    lengths_of,
+    policy_in_force,
+    running_time,
+    strict_classes,
+)
 from rankd_client.ordering.overtaking import one_by_one, overtakes
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
 from rankd_client.ordering.tenants import Shares, costs_of, virtual_starts
@@ -135,12 +142,15 @@ def _stages(
 
 
 def hopeless(queue: Columns, lengths: FloatArray, rules: Rules, now: float) -> BoolArray:
-    """Who cannot be done by the deadline even if started now, [n]."""
+    """Who cannot be done by the deadline even if started now, [n]; what was produced already takes no more time."""
     assert queue.deadline is not None
     if np.isnan(lengths).all():
         takes = np.zeros(len(lengths))
     else:
-        takes = running_time(filled(lengths, queue, rules.prior_expected), rules)
+        left = filled(lengths, queue, rules.prior_expected)
+        if queue.generated is not None:
+            left = np.maximum(left - np.maximum(finite(queue.generated), 0.0), 0.0)
+        takes = running_time(left, rules)
     late: BoolArray = now + takes > np.where(np.isfinite(queue.deadline), queue.deadline, np.inf)
     return late
 

@@ -40,20 +40,22 @@ class RankItem(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_token_count: _Optional[int] = ..., generated_token_count: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overtaken_count: _Optional[int] = ..., priority_class: _Optional[int] = ..., tenant: _Optional[str] = ..., running: bool = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("model", "now", "items", "policy", "ranker_version", "tenants")
+    __slots__ = ("model", "now", "items", "policy", "ranker_version", "tenants", "backlog_request_count")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     NOW_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TENANTS_FIELD_NUMBER: _ClassVar[int]
+    BACKLOG_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
     model: str
     now: _timestamp_pb2.Timestamp
     items: _containers.RepeatedCompositeFieldContainer[RankItem]
     policy: _prediction_pb2.Policy
     ranker_version: str
     tenants: _containers.RepeatedCompositeFieldContainer[TenantService]
-    def __init__(self, model: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., items: _Optional[_Iterable[_Union[RankItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ranker_version: _Optional[str] = ..., tenants: _Optional[_Iterable[_Union[TenantService, _Mapping]]] = ...) -> None: ...
+    backlog_request_count: int
+    def __init__(self, model: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., items: _Optional[_Iterable[_Union[RankItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ranker_version: _Optional[str] = ..., tenants: _Optional[_Iterable[_Union[TenantService, _Mapping]]] = ..., backlog_request_count: _Optional[int] = ...) -> None: ...
 
 class TenantService(_message.Message):
     __slots__ = ("tenant", "served_token_count", "weight")
