@@ -55,7 +55,7 @@ class Exchange:
         self._tracked: Tracked | None = None
         self.started = False
         """The answer's head went out."""
-        self._complete = self._gone = False
+        self._complete = self._gone = self._waits = False
 
     async def run(self) -> str:
         """Serve it.
@@ -67,8 +67,13 @@ class Exchange:
             RefusalError: nothing was answered yet, and this is to be.
             ClientGoneError: the client hung up; the engine has been told.
         """
-        fields = self._fields()
-        fields, data = await self._prioritised(fields)
+        try:
+            return await self._run()
+        finally:
+            self._waits_no_more()
+
+    async def _run(self) -> str:
+        fields, data = await self._prioritised(self._fields())
         main = asyncio.current_task()
         assert main is not None
         watch = asyncio.create_task(self._watch(main))
@@ -94,6 +99,11 @@ class Exchange:
         if not self._complete:
             self._gone = True
             main.cancel()
+
+    def _waits_no_more(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._rooms.ranking.waiting -= 1
 
     def _lost(self, finish: Any) -> None:
         if self._tracked is not None:
@@ -122,6 +132,8 @@ class Exchange:
         if found is None or not headers.is_json(fields):
             self._rooms.metrics.requests.inc("direction_unknown" if found is None else "encoded")
             return fields, self._body()
+        self._waits = True
+        self._rooms.ranking.waiting += 1
         claimed = headers.length_of(fields)
         content = None if claimed is not None and claimed > self._rooms.limit else await self._upload.whole()
         began = time.perf_counter()
@@ -194,13 +206,15 @@ class Exchange:
         tracked = self._begun(answer)
         self.started = True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
-        first = tracked is not None
+        first = True
         async for chunk in answer.content.iter_any():
             if tracked is not None and tracked.answer is not None:
                 tracked.answer.feed(chunk)
             if first:
                 first = False
-                self._rooms.metrics.first_byte.observe(time.perf_counter() - self._began)
+                self._waits_no_more()
+                if tracked is not None:
+                    self._rooms.metrics.first_byte.observe(time.perf_counter() - self._began)
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._complete = True
         if tracked is not None:

@@ -45,6 +45,8 @@ class Ranking:
     def __init__(self, settings: Settings, asker: Asker) -> None:
         """Ask by these settings."""
         self._settings, self._asker = settings, asker
+        self.waiting = 0
+        """Requests, to all that is ranked, whose answers have not begun: what each that comes has before it."""
 
     @property
     def keeps(self) -> bool:
@@ -80,7 +82,8 @@ class Ranking:
             [
                 Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
                 for index, prompt in enumerate(asked.prompts)
-            ]
+            ],
+            backlog=max(0, self.waiting - 1),
         )
         if queue is None:
             return None, "circuit_open"

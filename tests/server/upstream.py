@@ -147,7 +147,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 def streamed(events, pause=0.0, head=HEAD):
     """Answers with a chunk for each event, and notices that nobody reads any more."""
 
-    async def answer(seen, reader, writer):
+    async def answer(_seen, reader, writer):
         writer.write(head)
         for event in events:
             writer.write(b"%x\r\n%s\r\n" % (len(event), event))
@@ -163,7 +163,7 @@ def streamed(events, pause=0.0, head=HEAD):
 def whole(body, head=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"):
     """Answers at once."""
 
-    async def answer(seen, reader, writer):
+    async def answer(_seen, _reader, writer):
         writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
 
@@ -299,6 +299,11 @@ class Client:
         while size := int((await self.reader.readuntil(b"\r\n")).strip(), 16):
             yield (await self.reader.readexactly(size + 2))[:-2]
         await self.reader.readuntil(b"\r\n")
+
+
+def run(coroutine):
+    """Run on a loop of its own, within a minute."""
+    return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 async def post(port, body, path=b"/v1/completions", **options):
