@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUF_VERSION := 1.75.0
+AXE_VERSION := 4.11.4
 PROTOC_PYTHON := $(VENV)-protos/bin/python
 STUBS := clients/python/rankd_client/v1
 PYTEST_ARGS ?=
@@ -12,7 +13,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit test-lowest rankers bench soak study sim-check engines format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe test-lowest rankers bench soak study sim-check engines format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,7 +40,7 @@ run: setup ## serve the bundled ranker on 127.0.0.1:50051
 	@[ -t 2 ] || printf '%s\n' 'Once it has started, in a second terminal:' '  $(BIN)/rankd rank prompts.txt' '  $(BIN)/rankd status --watch'
 	$(BIN)/rankd serve
 
-test: check unit ## everything that CI checks
+test: check axe unit ## everything that CI checks
 
 check: lint types imports protos-check
 
@@ -78,6 +79,13 @@ protos-breaking: $(VENV)/buf/node_modules/.bin/buf ## what would break clients o
 $(VENV)/buf/node_modules/.bin/buf: $(VENV)/.installed
 	@command -v npm >/dev/null || { echo 'buf comes from npm: install Node.js, or run `make unit lint types imports` instead' >&2; exit 1; }
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/buf @bufbuild/buf@$(BUF_VERSION)
+
+axe: $(VENV)/axe/node_modules/axe-core/axe.min.js ## what the page's accessibility is tested with; the tests want Chromium too
+
+$(VENV)/axe/node_modules/axe-core/axe.min.js: $(VENV)/.installed
+	@command -v npm >/dev/null || { echo 'axe-core comes from npm: install Node.js, or run `make unit`, which skips the tests that need it' >&2; exit 1; }
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@$(AXE_VERSION)
+	@touch $@
 
 test-lowest: ## the tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,10 +22,15 @@ from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
 from rankd.pilots import Pilots
 from rankd.promotion import Promotion
+from rankd.quality.compare import counters
 from rankd.ranker import Ranker
 from rankd.registry import Registry
 from rankd.shadow import Shadows
-from rankd.telemetry import Telemetry, one_hot
+from rankd.snapshot import Snapshots
+from rankd.status import Status
+from rankd.telemetry import READ_ELSEWHERE, Telemetry, one_hot
+from rankd.tenants import Tenants
+from rankd.transport.access import Access
 from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
 from rankd.transport.http import HttpServer
@@ -33,8 +39,10 @@ from rankd.transport.quality_service import QualityService
 from rankd.transport.rank_service import RankService
 from rankd.transport.rank_stream import StreamSteps
 from rankd.transport.ratelimit import RateLimit
+from rankd.transport.seals import Seals
 from rankd.transport.server import Listener, add_admin, add_public
 from rankd.transport.streams import Streams
+from rankd.transport.tls import Expiry
 from rankd.turns import Turns
 from rankd.version import VERSION
 
@@ -53,22 +61,41 @@ class App:
         """Build the rooms; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
+        self.access = Access(settings, self.telemetry)
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
         self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         self.pilots = Pilots(self.telemetry)
-        self.ranker = Ranker(self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry)
+        tenants = Tenants(settings.page.tenants)
+        self.ranker = Ranker(
+            self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants
+        )
         self.turns = Turns()
+        self.seals = Seals(settings, self.turns, self.telemetry)
+        self.expiry = Expiry(settings.tls)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
-        self.interceptor = CallInterceptor(self.telemetry, rate)
+        self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
         self.public = Listener(settings, "listen", self.interceptor)
         self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
         self.http: HttpServer | None = None
+        self.status = Status(
+            settings,
+            self.registry,
+            self.monitor,
+            self.ranker,
+            self.shadows,
+            self.pilots,
+            self.log,
+            tenants,
+            self.telemetry,
+            lambda: self.streams.draining,
+        )
         self._ticker: asyncio.Task[None] | None = None
-        self._started = time.time()
+        self._reader: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -86,22 +113,26 @@ class App:
         settings = self.settings
         ranker = await self.registry.load(settings.ranker or default_ranker_path())
         self.registry.promote(ranker.version)
+        await self.snapshots.start()
         self._observe()
-        steps = StreamSteps(self.ranker, self.log, settings, self.turns)
+        steps = StreamSteps(self.ranker, self.log, settings, self.turns, self.seals)
         names = add_public(
             self.public,
-            RankService(self.ranker, self.log, settings, self.streams, steps),
-            CompletionService(self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns),
+            RankService(self.ranker, self.log, settings, self.streams, steps, self.seals),
+            CompletionService(
+                self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns, self.seals
+            ),
             QualityService(self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams),
         )
         if settings.metrics:
-            self.http = HttpServer(settings.metrics, self.telemetry.registry, self._snapshot)
+            self.http = HttpServer(settings.metrics, self.telemetry.registry, self.status.snapshot, self.status.body)
         if self.admin is not None:
             promotion = Promotion(self.registry, self.monitor, self.shadows, self.judge, settings)
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
+        self._reader = asyncio.create_task(self._follow(), name="rankd-files")
         _log.info(
             "started",
             version=VERSION,
@@ -123,8 +154,10 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for task in (self._ticker, self._reader):
+            if task is not None:
+                task.cancel()
+        await self.snapshots.close()
         self.shadows.close()
         self.judge.close()
         self.registry.close()
@@ -150,8 +183,20 @@ class App:
                     self.monitor.still_running(ranker.version, seconds, now)
             self.monitor.tick(now)
             self.pilots.advance(now)
+            if self.http is not None:
+                self.status.sample(now)
 
-    # -- what metrics and the page show --------------------------------------------------------------------------------
+    async def _follow(self) -> None:
+        """Read files of secrets again when they change, in a thread: a volume may be slow."""
+        while True:
+            await asyncio.sleep(_TICK)
+            await asyncio.get_running_loop().run_in_executor(None, self._look)
+
+    def _look(self) -> None:
+        self.access.look()
+        self.seals.look()
+
+    # -- what metrics show ---------------------------------------------------------------------------------------------
 
     def _observe(self) -> None:
         observe = self.telemetry.observe
@@ -159,12 +204,15 @@ class App:
         observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
         observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
         observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.tls.certificate_expiry", self._certificate_end)
         observe("rankd.order.trust", self._trusts)
         observe("rankd.order.patience", self._patiences)
         observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
         observe("rankd.quality.tau", lambda: self._bounds("tau"))
         observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided)
+        for name in READ_ELSEWHERE:
+            observe(name, partial(self._compared, name))
 
     def _scorers(self) -> list[Any]:
         return [r.scorer for r in self.registry.all()]
@@ -175,6 +223,10 @@ class App:
     def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
         ranker = self.registry.in_service
         return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _certificate_end(self) -> list[tuple[float, dict[str, str]]]:
+        end = self.expiry.end()
+        return [] if end is None else [(end, {})]
 
     def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
         for view in self._views():
@@ -187,6 +239,12 @@ class App:
             if view.estimate is not None and view.estimate.decided_pair_share is not None:
                 yield view.estimate.decided_pair_share, _labels(view)
 
+    def _compared(self, metric: str) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self.monitor.reported_views():
+            for name, labels, value in counters(view.tracker.compared.totals):
+                if name == metric:
+                    yield value, _labels(view) | labels
+
     def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
         for view in self._views():
             yield self.monitor.trust(view.model, view.ranker_version).level, _labels(view)
@@ -195,33 +253,6 @@ class App:
         for view in self._views():
             if view.load.patience is not None:
                 yield view.load.patience, _labels(view)
-
-    def _snapshot(self) -> dict[str, Any]:
-        """The state for probes and the page."""
-        ranker = self.registry.in_service
-        counts = self.ranker.counts
-        facts: dict[str, str] = {
-            "rankd": VERSION,
-            "ranker": f"{ranker.version} on {ranker.scorer.provider}",
-            "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._started)),
-            "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
-            "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",
-        }
-        if self.log is not None:
-            facts["completion log"] = "failing: see the log" if self.log.failing else "written"
-        for view in self._views():
-            facts[f"guard {view.model}".strip()] = f"{view.guard.mode.value} ({view.reason})"
-            estimate = view.estimate
-            if estimate is not None and estimate.tau is not None:
-                facts[f"tau {view.model}".strip()] = (
-                    f"{estimate.tau.value:.3f} ({estimate.tau.low:.3f} to {estimate.tau.high:.3f}), "
-                    f"{estimate.cohort_size:,} requests"
-                )
-            if estimate is not None and estimate.realised_gain is not None:
-                gain = estimate.realised_gain
-                facts[f"realised gain {view.model}".strip()] = f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
-        draining = self.streams.draining
-        return {"ready": not draining, "reason": "draining" if draining else "serving", "facts": facts}
 
 
 def _labels(view: View) -> dict[str, str]:

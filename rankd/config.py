@@ -27,26 +27,32 @@ from rankd.bundled import ranker_path
 from rankd.errors import ConfigError
 from rankd.sections import (
     LONGEST,
+    Auth,
     CompletionLogSection,
     GuardSection,
     Limits,
     Order,
+    Page,
     Promotion,
     Quality,
     Scoring,
+    Signing,
     Tls,
 )
 
 __all__ = [
+    "Auth",
     "CompletionLogSection",
     "GuardSection",
     "Limits",
     "Order",
+    "Page",
     "Promotion",
     "Provider",
     "Quality",
     "Scoring",
     "Settings",
+    "Signing",
     "Tls",
     "load_settings",
     "settings_reference",
@@ -72,7 +78,9 @@ class Settings(BaseSettings):
     )
 
     listen: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC services.")
-    metrics: str = Field("127.0.0.1:9464", description="HOST:PORT of metrics and the health page; empty is off.")
+    metrics: str = Field(
+        "127.0.0.1:9464", description="HOST:PORT of metrics, probes and the page to look at; empty is off."
+    )
     admin: str = Field("127.0.0.1:50052", description="HOST:PORT of the admin service; empty is off.")
     ranker: Path | None = Field(
         None,
@@ -94,8 +102,11 @@ class Settings(BaseSettings):
     quality: Quality = Quality()
     guard: GuardSection = GuardSection()
     promotion: Promotion = Promotion()
+    page: Page = Page()
     completion_log: CompletionLogSection = CompletionLogSection()
     tls: Tls = Tls()
+    auth: Auth = Auth()
+    signing: Signing = Signing()
 
     @field_validator("ranker", mode="before")
     @classmethod
@@ -211,6 +222,9 @@ def _refuse_unknown_variables() -> None:
         "RANKD_CONFIG",
         "RANKD_TARGET",
         "RANKD_ADMIN_TARGET",
+        "RANKD_TOKEN",
+        "RANKD_TOKEN_FILE",
+        "RANKD_PLAINTEXT_TOKEN",
         # of rankd-vllm (docs/engines/vllm.md), which may be started from the same shell
         "RANKD_TIMEOUT",
         "RANKD_MODEL",

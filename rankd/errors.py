@@ -60,6 +60,24 @@ class NotFoundError(RankdError):
     """A ranker or model was asked for by name and is not here."""
 
 
+class UnauthenticatedError(RankdError):
+    """It is not known who calls; ``reason`` is machine-readable. The message holds nothing that the caller sent."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep ``reason``: CREDENTIAL_MISSING, CREDENTIAL_UNKNOWN or CREDENTIAL_EXPIRED."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class ForbiddenError(RankdError):
+    """The caller is known and may not do this; ``reason`` is machine-readable."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep ``reason``: ROLE_MISSING or WRONG_TENANT."""
+        super().__init__(message)
+        self.reason = reason
+
+
 class QuotaError(RankdError):
     """The caller is beyond its rate; ``retry_after`` in seconds."""
 

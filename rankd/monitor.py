@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +17,13 @@ from rankd.quality import (
     GuardReason,
     HealthEvidence,
     QualityEstimate,
+    QualityTracker,
     Report,
     Transition,
     Verdict,
     possible,
 )
+from rankd.salt import Salt
 from rankd.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 from rankd.view import Health, Load, Trust, View, guard_settings, quality_settings
@@ -47,7 +47,7 @@ class Monitor:
         self._views = Views(settings)
         self._health: dict[str, Health] = {}
         self._gone: dict[str, None] = {}
-        self._salt = secrets.token_bytes(16)
+        self.salt = Salt(settings.quality.snapshot_key.get_secret_value())
         self._thread = ThreadPoolExecutor(1, "rankd-quality")
         self._changed = asyncio.Event()
         self._closed = False
@@ -85,18 +85,22 @@ class Monitor:
             What became of it; None where its model has no window and gets none, because all are in use.
         """
         report = Report(
-            key=self._key(completion.request_id),
+            key=self.salt.key(completion.tenant, completion.request_id),
             score=completion.score,
             tokens=completion.tokens,
             final=completion.final,
             complete=completion.complete,
             arrival=completion.arrival,
+            source=self.salt.key(completion.reporter, "") if completion.reporter else 0,
         )
         if not possible(report, now):
             return Verdict.INVALID
         view = self._views.reported(completion.model, completion.ranker_version, now)
         if view is None:
             return None
+        # Decided when a request is first heard of: what followed it from then on is told to the end.
+        if not view.tracker.holds(report.key) and not view.shares.admit(completion.reporter, now):
+            return Verdict.OVER_SHARE
         verdict = view.tracker.add(report, now)
         if completion.final and verdict is Verdict.ACCEPTED:
             self._learn_load(view, completion, now)
@@ -282,6 +286,15 @@ class Monitor:
         """The view that stands for models without reports."""
         return self._views.base(ranker_version)
 
+    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> View:
+        """A view as a first report would make it, around a tracker, followed by nobody yet."""
+        return self._views.blank(model, ranker_version, tracker)
+
+    def restored(self, view: View, now: float) -> None:
+        """Follow a view that a snapshot held."""
+        self._views.place(view)
+        self._refresh(view, now)
+
     async def changed(self, timeout: float) -> bool:
         """Wait for a guard to change, or for ``timeout`` seconds; say which."""
         event = self._changed
@@ -303,6 +316,7 @@ class Monitor:
         if transition is None:
             return
         view.transitions += 1
+        view.changes.append(transition)
         view.reason = transition.reason.value
         self._telemetry.guard_changed(
             model=view.model,
@@ -313,7 +327,3 @@ class Monitor:
         )
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-    def _key(self, request_id: str) -> int:
-        digest = hashlib.blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).digest()
-        return int.from_bytes(digest)

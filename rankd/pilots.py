@@ -63,6 +63,10 @@ class Pilots:
         self._advance(model, pilot, time.time())
         return pilot
 
+    def all(self) -> list[tuple[str, Pilot]]:
+        """Every model's pilot, those that ended too. May be called in any thread."""
+        return list(self._pilots.copy().items())
+
     def stop(self, model: str) -> Pilot:
         """End a model's pilot; one that has ended stays as it is.
 
@@ -116,7 +120,7 @@ class Pilots:
             # Clocks differ: an age by the caller's clock becomes a time by ours.
             arrival = now - (queue.now - float(queue.arrival[i]))
             if ticket := pilot.ticket_at(arrival):
-                pilot.arrived(self._key(queue.request_ids[i]), ticket, arrival)
+                pilot.arrived(self._key(queue.tenant_of(i), queue.request_ids[i]), ticket, arrival)
                 slots[i] = ticket
         return slots
 
@@ -127,7 +131,7 @@ class Pilots:
         pilot = self._active(completion.model)
         if pilot is not None:
             pilot.ended(
-                self._key(completion.request_id),
+                self._key(completion.tenant, completion.request_id),
                 completion.pilot_slot,
                 completion.arrival,
                 completion.took,
@@ -141,6 +145,7 @@ class Pilots:
         self._advance(model, pilot, time.time())
         return pilot if pilot.active else None
 
-    def _key(self, request_id: str) -> int:
-        digest = hashlib.blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).digest()
-        return int.from_bytes(digest)
+    def _key(self, tenant: str, request_id: str) -> int:
+        # The tenant's length keeps apart what would read the same.
+        text = f"{len(tenant)} {tenant}{request_id}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._salt).digest())

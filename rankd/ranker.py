@@ -22,6 +22,7 @@ from rankd.pilots import Pilots
 from rankd.registry import LoadedRanker, Registry
 from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry
+from rankd.tenants import Tenants
 from rankd.types import Answer, FloatArray, Queue, Reach, Reason
 
 
@@ -58,8 +59,10 @@ class Ranker:
         pilots: Pilots,
         order: Order,
         telemetry: Telemetry,
+        tenants: Tenants,
     ) -> None:
         """Take the rooms that an order needs."""
+        self._tenants = tenants
         self._pilots = pilots
         self._registry = registry
         self._shadows = shadows
@@ -104,6 +107,7 @@ class Ranker:
         answer.shadow_scores = self._shadows.see(queue, ranker, scores)
         answer.pilot_slots = self._pilots.ordered(queue, answer.policy, answer.fresh)
         self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
+        self._tenants.count(queue.rest.tenant, len(scores), answer.fresh, answer.missing)
         return answer
 
     def repeated(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason]) -> None:

@@ -163,6 +163,13 @@ class Quality(_Section):
     """How live quality is measured (docs/quality.md)."""
 
     window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
+    pair_window: int = Field(
+        256,
+        ge=16,
+        le=8192,
+        description="Complete reports before it that each one is compared with in the sums that replicas are added up "
+        "by (docs/fleet.md).",
+    )
     cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
     arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
     dedupe: int = Field(16384, ge=1, le=2**20, description="Final reports remembered to tell duplicates.")
@@ -185,6 +192,32 @@ class Quality(_Section):
         60.0, gt=0, le=LONGEST, description="Progress that is not renewed is forgotten, seconds."
     )
     models: tuple[str, ...] = Field((), description="Served models that are accepted; empty accepts any.")
+    max_tenant_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Most of what is learned of a served model and ranker version that one tenant with a credential of "
+        "its own may bring while others report too; reports beyond are accepted, and nothing is learned from them. 1 "
+        "is no bound.",
+    )
+    tenant_share_period: float = Field(
+        600.0,
+        ge=1,
+        le=LONGEST,
+        description="Seconds over which max_tenant_share is counted; others report too where they brought at least "
+        "guard.min_known times 1 - max_tenant_share reports in them.",
+    )
+    snapshot: Path | None = Field(
+        None,
+        description="File that windows are written to, on SIGTERM too, and restored from at the start; for each daemon "
+        "one of its own, on a volume that outlives it. Empty: a restart begins with empty windows.",
+    )
+    snapshot_every: float = Field(60.0, ge=1, le=LONGEST, description="Seconds between two writes of that file.")
+    snapshot_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that the hashes of request ids in that file are made with. Empty: whoever reads the file "
+        "and guesses an id can tell whether it was reported.",
+    )
 
     @model_validator(mode="after")
     def _room(self) -> Quality:
@@ -252,6 +285,44 @@ class Promotion(_Section):
     )
 
 
+class Page(_Section):
+    """What the page at ``/`` of the metrics port keeps and shows (docs/page.md)."""
+
+    every: float = Field(5.0, ge=1, le=3600, description="Seconds between two points of the page's short span.")
+    long_every: float = Field(180.0, ge=1, le=86400, description="Seconds between two points of its long span.")
+    samples: int = Field(
+        240,
+        ge=2,
+        le=2000,
+        description="Points of each span: 20 minutes and 12 hours by default. 113 bytes each, and as much again for "
+        "every window that is followed: 1.8 MB with quality.max_windows = 32.",
+    )
+    windows: int = Field(
+        32,
+        ge=1,
+        le=1000,
+        description="Most pairs of served model and ranker version that the page lists: those in service first, then "
+        "those with the most completions.",
+    )
+    tenants: int = Field(
+        20, ge=0, le=1000, description="Most tenants that the page names, others are added up; 0 names none."
+    )
+    ceiling: float = Field(
+        0.66,
+        ge=0,
+        le=1,
+        description="Tau that hardly any ranker passes, drawn on the page: how well one answer's length orders another "
+        "answer's to the same prompt. The default is the middle of .63 to .69, measured on public data; `rankd "
+        "evaluate` tells yours where rows have samples. 0 draws none.",
+    )
+
+    @model_validator(mode="after")
+    def _spans(self) -> Page:
+        if self.long_every < self.every:
+            raise ValueError(f"long_every {self.long_every:g} must be at least every {self.every:g}")
+        return self
+
+
 class CompletionLogSection(_Section):
     """What is kept of requests for retraining (docs/completion-log.md)."""
 
@@ -301,3 +372,33 @@ class Tls(_Section):
         if self.client_ca is not None and self.certificate is None:
             raise ValueError("tls.client_ca needs tls.certificate and tls.private_key")
         return self
+
+
+class Auth(_Section):
+    """Who may call (docs/security.md)."""
+
+    file: Path | None = Field(
+        None,
+        description="TOML file of tokens, names of client certificates and quotas of tenants, read again within two "
+        "seconds when it changes.",
+    )
+    anonymous: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether calls without a credential are answered. auto: only where there is no auth.file, and on "
+        "loopback only. true: everywhere; with an auth.file not for administration.",
+    )
+    plaintext: bool = Field(
+        False,
+        description="Take tokens without TLS on listeners that are not on loopback, as where a mesh or a proxy speaks "
+        "TLS for this daemon.",
+    )
+
+
+class Signing(_Section):
+    """Whether predictions prove that this daemon made them (docs/security.md)."""
+
+    file: Path | None = Field(
+        None,
+        description="TOML file of keys that replicas share, the signing one first, read again within two seconds when "
+        "it changes. Without it nothing is signed.",
+    )

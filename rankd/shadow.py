@@ -211,7 +211,7 @@ class Shadows:
             return {}
         found: ShadowScores = {}
         for index, (request_id, fresh) in enumerate(zip(queue.request_ids, (scores == scores).tolist(), strict=True)):  # noqa: PLR0124 - not NaN
-            key = _key(queue.model, request_id)
+            key = _key(queue.model, queue.tenant_of(index), request_id)
             for version, shadow in self._shadows.items():
                 prompt = queue.prompts[index]
                 if fresh and prompt is not None:
@@ -224,7 +224,7 @@ class Shadows:
         """Take an accepted report; ``now`` by the daemon's clock."""
         if not self._shadows or not completion.final:
             return
-        key = _key(completion.model, completion.request_id)
+        key = _key(completion.model, completion.tenant, completion.request_id)
         for shadow in self._shadows.values():
             shadow.completed(key, completion, now)
 
@@ -235,6 +235,6 @@ class Shadows:
         self._shadows.clear()
 
 
-def _key(model: str, request_id: str) -> int:
+def _key(model: str, tenant: str, request_id: str) -> int:
     """Python's own hash of strings is keyed anew in every process; nothing else of a request is kept."""
-    return hash((model, request_id))
+    return hash((model, tenant, request_id))

@@ -33,6 +33,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client.registry import CollectorRegistry
 
+from rankd.history import Stages
 from rankd.privacy import describe_error
 from rankd.types import GuardMode, Reason
 
@@ -71,7 +72,10 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     "rankd.completions": (
         "counter",
         "{report}",
-        "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), duplicate, or why rejected.",
+        (
+            "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), over_share (beyond "
+            "quality.max_tenant_share), duplicate, or why rejected."
+        ),
         "outcome",
     ),
     "rankd.guard.transitions": (
@@ -101,6 +105,21 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     ),
     "rankd.completion_log.bytes": ("counter", "By", "Bytes of those segments.", "outcome"),
     "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate.", ""),
+    "rankd.auth.refused": (
+        "counter",
+        "{refusal}",
+        (
+            "Calls that were refused, by reason: missing, unknown or expired (credential), role, tenant. And "
+            "predictions that were not believed: signature, of an echo or a report; tenant, of a report."
+        ),
+        "reason",
+    ),
+    "rankd.tls.certificate_expiry": (
+        "gauge",
+        SECONDS,
+        "When the first certificate of the server's chain is over, in seconds since the epoch; absent without TLS.",
+        "",
+    ),
     "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model.", ""),
     "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model.", ""),
     "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache.", ""),
@@ -147,10 +166,45 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "Share of the oracle's gain that is realised, by bound.",
         "model, ranker_version, bound",
     ),
+    "rankd.quality.compared": (
+        "counter",
+        "{report}",
+        "Complete reports compared with the quality.pair_window before them on this replica (docs/fleet.md).",
+        "model, ranker_version",
+    ),
+    "rankd.quality.pairs": (
+        "counter",
+        "{pair}",
+        "Their pairs, by kind: concordant, discordant, tied_score, tied_length, tied_both.",
+        "model, ranker_version, kind",
+    ),
+    "rankd.quality.pair_tokens": (
+        "counter",
+        "{token}",
+        "Sum of the length differences of those pairs, by kind: concordant, discordant, tied_score.",
+        "model, ranker_version, kind",
+    ),
+    "rankd.quality.pair_products": (
+        "counter",
+        "{product}",
+        "Sums of products of two averages over a report's pairs, for the interval of tau, by which two.",
+        "model, ranker_version, of",
+    ),
+    "rankd.quality.pair_token_products": (
+        "counter",
+        "{product}",
+        "The same of length differences, for the interval of realised gain.",
+        "model, ranker_version, of",
+    ),
     "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known.", "model, ranker_version"),
 }
 """All metrics by name: kind, unit, description, labels. Labels that a caller can choose (the served model) are bounded
 in number by ``quality.max_windows``."""
+
+READ_ELSEWHERE = frozenset(
+    f"rankd.quality.{name}" for name in ("compared", "pairs", "pair_tokens", "pair_products", "pair_token_products")
+)
+"""Counters that a room keeps itself, and that are read there when metrics are collected."""
 
 SPANS: dict[str, str] = {
     "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
@@ -176,8 +230,13 @@ EVENTS: dict[str, str] = {
     "pilot_changed": "A pilot was planned, began or ended: its `state`, why, and the `blocks` that were measured.",
     "completion_log_failing": "The completion log cannot be written, or drops rows; `reason` says which. Told once.",
     "completion_log_recovered": "The completion log is written again.",
+    "snapshot_restored": "Windows of an earlier process were restored: how many, with so many completions.",
+    "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
+    "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
+    "secrets_reloaded": "What auth.file or signing.file (`setting`) holds now is in force.",
+    "secrets_unusable": "That file changed and is wrong; what it held before stays in force.",
     "certificate_renewed": "New connections get the certificate that is in the files now.",
     "certificate_unusable": "The certificate files changed and are wrong; the certificate before is kept.",
     "proxy_started": "`rankd proxy` serves.",
@@ -189,6 +248,7 @@ EVENTS: dict[str, str] = {
 }
 
 
+_RANK = "rankd.v1.RankService/Rank"
 _SCORED, _ECHOED = (("outcome", "scored"),), (("outcome", "echoed"),)
 # By identity: there may be ten thousand to count, and hashing a member of an enum is a call into Python.
 _UNSCORED = {id(reason): (("outcome", reason.value),) for reason in Reason}
@@ -228,18 +288,23 @@ class Telemetry:
         )
         self._meter = self._meters.get_meter("rankd", version)
         self._metrics: dict[str, Any] = {}
+        self.stages = Stages()
         # Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step.
         self._counts: dict[str, Counter[tuple[tuple[str, str], ...]]] = {
-            n: Counter() for n, m in METRICS.items() if m[0] == "counter"
+            n: Counter() for n, m in METRICS.items() if m[0] == "counter" and n not in READ_ELSEWHERE
         }
         for name, (kind, unit, description, _) in METRICS.items():
-            if kind == "counter":
+            if name in self._counts:
                 self._meter.create_observable_counter(name, [partial(self._counted, name)], unit, description)
             elif kind == "histogram":
                 self._metrics[name] = self._meter.create_histogram(name, unit, description)
 
     def _counted(self, name: str, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value, dict(labels)) for labels, value in list(self._counts[name].items())]
+
+    def counted(self, name: str) -> list[tuple[dict[str, str], int]]:
+        """A counter's values since the start, by labels. May be called in any thread."""
+        return [(dict(labels), value) for labels, value in self._counts[name].copy().items()]
 
     # -- spans and stages ----------------------------------------------------------------------------------------------
 
@@ -280,6 +345,7 @@ class Telemetry:
 
     def stage_seconds(self, name: str, seconds: float) -> None:
         """Note how long a stage took."""
+        self.stages.add(name, seconds)
         self._metrics["rankd.stage.duration"].record(seconds, {"stage": name})
 
     @contextmanager
@@ -319,10 +385,16 @@ class Telemetry:
         if error_type is not None:
             attributes["error.type"] = error_type
         self._metrics["rpc.server.call.duration"].record(seconds, attributes)
+        if method == _RANK:
+            self.stages.add("call", seconds)
 
     def rate_limited(self) -> None:
         """Count a call that was refused for its rate."""
         self._counts["rankd.rate_limited"][()] += 1
+
+    def refused(self, reason: str) -> None:
+        """Count a call that was refused for its credential, or a prediction that was not believed."""
+        self._counts["rankd.auth.refused"][(("reason", reason),)] += 1
 
     def answer(self, policy: str, reason: str) -> None:
         """Count a Rank answer."""
@@ -418,17 +490,30 @@ class Telemetry:
         """Tell that they are again."""
         _log.info("completion_log_recovered")
 
+    def snapshot_restored(self, windows: int, completions: int) -> None:
+        """Tell what a snapshot brought back."""
+        _log.info("snapshot_restored", windows=windows, completions=completions)
+
+    def snapshot_unusable(self, reason: str) -> None:
+        """Tell that a snapshot was left alone."""
+        _log.warning("snapshot_unusable", reason=reason)
+
+    def snapshot_failing(self, error: OSError) -> None:
+        """Tell that the snapshot cannot be written."""
+        _log.error("snapshot_failing", reason=errno.errorcode.get(error.errno or 0, "unknown"), **describe_error(error))
+
     # -- gauges --------------------------------------------------------------------------------------------------------
 
     def observe(self, name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]]) -> None:
-        """Let a gauge be read when metrics are collected. ``read`` may be called in any thread."""
+        """Let a gauge, or a counter kept elsewhere, be read when metrics are collected, in any thread."""
         kind, unit, description, _ = METRICS[name]
-        assert kind == "gauge"
+        assert kind == "gauge" or name in READ_ELSEWHERE
 
         def callback(_: CallbackOptions) -> Iterable[Observation]:
             return [Observation(value, labels) for value, labels in read()]
 
-        self._meter.create_observable_gauge(name, [callback], unit, description)
+        create = self._meter.create_observable_gauge if kind == "gauge" else self._meter.create_observable_counter
+        create(name, [callback], unit, description)
 
     def shutdown(self) -> None:
         """Flush what is left, within ``FLUSH_SECONDS`` even where the collector is gone."""

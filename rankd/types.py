@@ -57,6 +57,10 @@ class Completion:
     """Seconds from then to its end; None where that was not reported."""
     expected: float | None = None
     """Its length in tokens as it was expected; None where its prediction does not say."""
+    tenant: str = ""
+    """Whose request it is: ids are one tenant's own."""
+    reporter: str = ""
+    """The tenant of the credential that it was reported with; empty where that may act for any, or there is none."""
 
 
 class GuardMode(enum.Enum):
@@ -148,6 +152,10 @@ class Queue:
     shares: Shares
     backlog: int = 0
     """Requests that wait beside the queue, as the caller tells."""
+
+    def tenant_of(self, index: int) -> str:
+        """Whose an item is."""
+        return "" if self.rest.tenant is None else self.rest.tenant[index]
 
 
 @dataclass(slots=True)

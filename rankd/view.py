@@ -18,10 +18,13 @@ from rankd.quality import (
     QualityEstimate,
     QualitySettings,
     QualityTracker,
+    TenantShares,
+    Transition,
 )
 
 _RECENT_BATCHES = 64
 _RECENT_WAITS = 256
+_MOST_CHANGES = 64
 
 
 def quality_settings(settings: Settings) -> QualitySettings:
@@ -29,6 +32,7 @@ def quality_settings(settings: Settings) -> QualitySettings:
     quality, guard = settings.quality, settings.guard
     return QualitySettings(
         window=quality.window,
+        pair_window=quality.pair_window,
         cohort=quality.cohort,
         guard_cohort=guard.cohort,
         arrivals=max(quality.arrivals, guard.cohort),
@@ -52,6 +56,13 @@ def guard_settings(settings: Settings) -> GuardSettings:
         max_consecutive_failures=guard.max_consecutive_failures,
         recover_successes=guard.recover_successes,
     )
+
+
+def tenant_shares(settings: Settings) -> TenantShares:
+    """What bounds a tenant's part in one view."""
+    quality = settings.quality
+    least = settings.guard.min_known * (1.0 - quality.max_tenant_share)
+    return TenantShares(quality.max_tenant_share, quality.tenant_share_period, least, settings.guard.cohort)
 
 
 class Waits:
@@ -139,8 +150,12 @@ class View:
     calibration: Calibration | None
     """The prior refined by completions."""
     load: Load = field(default_factory=Load)
+    shares: TenantShares = field(default_factory=TenantShares)
+    """Whose reports it was learned from."""
     reason: str = "no_evidence"
     transitions: int = 0
+    changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))
+    """The last changes of its guard, the oldest first."""
     used_at: float = 0.0
     """Its last report, or an operator's last word, by the daemon's clock."""
     refit_at: int = 0

@@ -16,9 +16,9 @@ from rankd.config import Settings
 from rankd.errors import NotFoundError, QuotaError
 from rankd.quality import Guard, QualitySettings, QualityTracker
 from rankd.types import GuardMode
-from rankd.view import Load, View, guard_settings, quality_settings
+from rankd.view import Load, View, guard_settings, quality_settings, tenant_shares
 
-_NOTHING = QualitySettings(window=2, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
+_NOTHING = QualitySettings(window=2, pair_window=1, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
 """For the views that stand for models without reports: theirs stay empty."""
 
 
@@ -118,15 +118,24 @@ class Views:
         view.used_at = max(now, view.used_at)
         return view
 
-    def _add(self, model: str, ranker_version: str) -> View:
+    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> View:
         """A new view, which begins with what the base knows: a first report is no reason to rank, or not to."""
         base = self.base(ranker_version)
-        guard, tracker = copy.copy(base.guard), QualityTracker(self._quality)
+        guard = copy.copy(base.guard)
         view = View(model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason)
+        view.shares = tenant_shares(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((v.load for v in self._views.values() if v.model == model), None)
         view.load = known or Load(history=History(self._settings.order.tune_window))
-        self._views[model, ranker_version] = view
+        return view
+
+    def place(self, view: View) -> None:
+        """Follow a view, as far as there is room without taking another's place."""
+        if len(self._views) < self._most:
+            self._views[view.model, view.ranker_version] = view
+
+    def _add(self, model: str, ranker_version: str) -> View:
+        view = self._views[model, ranker_version] = self.blank(model, ranker_version, QualityTracker(self._quality))
         return view
 
     def _room(self, now: float) -> bool:

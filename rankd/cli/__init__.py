@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rankd.bundled import ranker_path
+from rankd.cli.connection_flags import add_connection_flags
+from rankd.cli.proxy_flags import add_proxy
 from rankd.cli.terminal import abandon_output, complain, mend_streams
 from rankd.config import Settings, settings_reference
 from rankd.errors import RankdError
@@ -59,7 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     _train(verbs)
     _evaluate(verbs)
     _replay(verbs)
-    _proxy(verbs)
+    add_proxy(verbs)
+    _token(verbs)
     return parser
 
 
@@ -263,23 +265,20 @@ def _run_pilot(arguments: argparse.Namespace) -> int:
     return pilot(arguments)
 
 
-def _proxy(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from rankd.cli.proxy_flags import add_flags
+def _token(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from rankd.cli.token_flags import add_token_flags
 
     verb = verbs.add_parser(
-        "proxy",
-        help="give requests to any OpenAI-compatible engine their priority",
-        description="A streaming reverse proxy before an engine that speaks OpenAI's API: asks the daemon about each "
-        "prompt and writes `priority` into the request's body. Nothing else of it changes.",
+        "token", help="make tokens and signing keys", description="Make secrets for auth.file and signing.file."
     )
-    add_flags(verb)
-    verb.set_defaults(run=_run_proxy)
+    add_token_flags(verb)
+    verb.set_defaults(run=_run_token)
 
 
-def _run_proxy(arguments: argparse.Namespace) -> int:
-    from rankd.cli.proxy import proxy
+def _run_token(arguments: argparse.Namespace) -> int:
+    from rankd.cli.token import new_key, new_token
 
-    return proxy(arguments)
+    return new_key(arguments) if arguments.kind == "key" else new_token(arguments)
 
 
 def _target(verb: argparse.ArgumentParser) -> None:
@@ -287,9 +286,7 @@ def _target(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--target", metavar="HOST:PORT", default=default, help=f"the daemon; default: RANKD_TARGET or {DEFAULT_TARGET}"
     )
-    verb.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and trust the roots in this PEM file")
-    verb.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate of the client, for mutual TLS")
-    verb.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the client, for mutual TLS")
+    add_connection_flags(verb)
 
 
 def _positive(text: str) -> float:

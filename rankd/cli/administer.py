@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rankd_client import RankdUnavailableError
 from rankd_client.admin import AdminClient, RankdRefusedError
 
-from rankd.cli.connection import tls_of
+from rankd.cli.connection import connect
 from rankd.cli.terminal import complain
 
 DONE, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
@@ -17,7 +17,7 @@ DONE, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
 def administer(arguments: argparse.Namespace, verb: Callable[[AdminClient, argparse.Namespace], int]) -> int:
     """Run a verb; 1 where the daemon does not answer, 2 where it will not do what was asked."""
     try:
-        with AdminClient(arguments.admin, tls=tls_of(arguments)) as client:
+        with connect(AdminClient, arguments.admin, arguments) as client:
             return verb(client, arguments)
     except RankdUnavailableError as error:
         complain(

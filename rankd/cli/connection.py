@@ -1,13 +1,36 @@
-"""Flags that say how to reach a daemon."""
+"""Reaching a daemon as flags say."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rankd_client import TlsConfig
 
 from rankd.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def connect(kind: Callable[..., C], target: str, arguments: argparse.Namespace, **options: Any) -> C:
+    """A client of the daemon at ``target``, as flags and variables say; the flag goes before the variables.
+
+    Raises:
+        ConfigError: a file cannot be read or is missing, or the token cannot be shown there.
+    """
+    token = os.environ.get("RANKD_TOKEN", "").strip() or None
+    token_file: Any = os.environ.get("RANKD_TOKEN_FILE", "").strip() or None
+    if arguments.token_file is not None:
+        token, token_file = None, arguments.token_file
+    plaintext = arguments.plaintext_token or os.environ.get("RANKD_PLAINTEXT_TOKEN") == "true"
+    tls = tls_of(arguments)
+    try:
+        return kind(target, tls=tls, token=token, token_file=token_file, plaintext_token=plaintext, **options)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def tls_of(arguments: argparse.Namespace) -> TlsConfig | None:

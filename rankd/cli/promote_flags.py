@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from rankd.bundled import ranker_path
+from rankd.cli.connection_flags import add_connection_flags
 
 DEFAULT_ADMIN = "127.0.0.1:50052"
 
@@ -19,9 +19,7 @@ def add_admin_flags(verb: argparse.ArgumentParser) -> None:
         default=os.environ.get("RANKD_ADMIN_TARGET", DEFAULT_ADMIN),
         help=f"the daemon's admin listener; default: RANKD_ADMIN_TARGET or {DEFAULT_ADMIN}",
     )
-    verb.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and trust the roots in this PEM file")
-    verb.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate of the client, for mutual TLS")
-    verb.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the client, for mutual TLS")
+    add_connection_flags(verb)
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 

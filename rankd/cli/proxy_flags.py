@@ -1,12 +1,29 @@
-"""Flags of ``rankd proxy``; apart, so that other verbs do not load the proxy."""
+"""The verb ``rankd proxy`` and its flags; apart, so that other verbs do not load the proxy."""
 
 from __future__ import annotations
 
 import argparse
 
 
-def add_flags(verb: argparse.ArgumentParser) -> None:
-    """Declare them."""
+def add_proxy(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    verb = verbs.add_parser(
+        "proxy",
+        help="give requests to any OpenAI-compatible engine their priority",
+        description="A streaming reverse proxy before an engine that speaks OpenAI's API: asks the daemon about each "
+        "prompt and writes `priority` into the request's body. Nothing else of it changes.",
+    )
+    _add_flags(verb)
+    verb.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rankd.cli.proxy import proxy
+
+    return proxy(arguments)
+
+
+def _add_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--upstream", metavar="URL", help="the engine, such as http://127.0.0.1:8000; or RANKD_PROXY_UPSTREAM"
     )

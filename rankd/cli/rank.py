@@ -17,7 +17,7 @@ from rankd_client.types import MAX_ID_BYTES
 from rich.table import Table
 from rich.text import Text
 
-from rankd.cli.connection import tls_of
+from rankd.cli.connection import connect
 from rankd.cli.terminal import Console, complain, output
 from rankd.errors import ConfigError
 from rankd.printable import printable
@@ -32,8 +32,8 @@ def rank(arguments: argparse.Namespace) -> int:
     items = read_items(arguments.file)
     console = Console(stderr=True)
     policy = Policy(arguments.policy) if arguments.policy else None
-    with RankClient(
-        arguments.target, model=arguments.model, timeout=arguments.timeout, policy=policy, tls=tls_of(arguments)
+    with connect(
+        RankClient, arguments.target, arguments, model=arguments.model, timeout=arguments.timeout, policy=policy
     ) as client:
         with console.status(Text(f"ranking {len(items)} prompts at {arguments.target} ...")):
             queue = client.rank(items)

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rankd.cli.connection import tls_of
+from rankd.cli.connection import connect
 from rankd.cli.terminal import Console, complain, output
 from rankd.printable import printable
 
@@ -25,7 +25,7 @@ _BAR = 20
 
 def status(arguments: argparse.Namespace) -> int:
     """Show the state; 1 where the daemon does not answer."""
-    with RankClient(arguments.target, tls=tls_of(arguments)) as client:
+    with connect(RankClient, arguments.target, arguments) as client:
         try:
             if arguments.watch:
                 _watch(client, arguments)

@@ -1,8 +1,10 @@
 """Live quality of a ranker, and the guard that decides whether to trust it: pure, no I/O, no clock."""
 
 from rankd.quality.arrivals import Cohort
-from rankd.quality.guard import Guard, GuardReason, GuardSettings, HealthEvidence, Transition
+from rankd.quality.guard import Guard
 from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
+from rankd.quality.shares import TenantShares
+from rankd.quality.standing import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
 from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "QualityTracker",
     "Report",
     "Snapshot",
+    "Standing",
+    "TenantShares",
     "Transition",
     "Verdict",
     "possible",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,29 @@ class Cohort:
     score: NDArray[np.float64]
     tokens: NDArray[np.int64]
     complete: NDArray[np.bool_]
+    source: NDArray[np.uint64] | None = None
+    """Whose reports they are, as in ``Report``."""
+
+    def sources(self, share: float) -> list[int]:
+        """Those that are at least a share of the cohort."""
+        if self.source is None or not self.source.any():
+            return []
+        found, counts = np.unique(self.source, return_counts=True)
+        return [int(s) for s in found[counts >= max(1.0, share * len(self.source))] if s]
+
+    def without(self, source: int) -> Cohort:
+        """The cohort as if one source had told nothing."""
+        assert self.source is not None
+        return self._kept(self.source != np.uint64(source))
+
+    def only(self, source: int) -> Cohort:
+        """The cohort as if nobody but one source had told anything."""
+        assert self.source is not None
+        return self._kept(self.source == np.uint64(source))
+
+    def _kept(self, kept: NDArray[np.bool_]) -> Cohort:
+        source = None if self.source is None else self.source[kept]
+        return Cohort(self.score[kept], self.tokens[kept], self.complete[kept], source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,7 @@ class ArrivalTable:
         self._seen = np.zeros(capacity, dtype=np.float64)
         self._sojourn = np.zeros(capacity, dtype=np.float64)
         self._state = np.zeros(capacity, dtype=np.int8)
+        self._source = np.zeros(capacity, dtype=np.uint64)
         self._open = 0
         self._level = 0
         self._thinned: list[tuple[float, int]] = []
@@ -63,6 +88,10 @@ class ArrivalTable:
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    def holds(self, key: int) -> bool:
+        """Whether a request is in the table."""
+        return key & _WORD in self._slots
 
     @property
     def level(self) -> int:
@@ -108,6 +137,7 @@ class ArrivalTable:
         self._slots[key] = slot
         self._key[slot] = key
         self._score[slot] = report.score
+        self._source[slot] = report.source & _WORD
         self._arrival[slot] = arrival
         self._state[slot] = _OPEN
         self._open += 1
@@ -168,10 +198,58 @@ class ArrivalTable:
         if len(used) > size:
             used = used[np.argpartition(self._arrival[used], len(used) - size)[-size:]]
         used = used[np.argsort(self._arrival[used], kind="stable")]
-        return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE)
+        complete = self._state[used] == _COMPLETE
+        return Cohort(self._score[used], self._tokens[used], complete, self._source[used])
 
     def known(self) -> Cohort:
         """Every request in the table that has ended, oldest arrival first."""
         used = np.flatnonzero(self._state >= _COMPLETE)
         used = used[np.argsort(self._arrival[used], kind="stable")]
         return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE)
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def contents(self) -> dict[str, NDArray[Any]]:
+        """Copies of the requests it knows, in columns, the oldest arrival first."""
+        used = np.flatnonzero(self._state != _FREE)
+        used = used[np.argsort(self._arrival[used], kind="stable")]
+        return {name: column[used] for name, column in self._columns().items()}
+
+    def sampling(self) -> dict[str, Any]:
+        """How arrivals are sampled, and when progress was last heard of (None: never), as JSON."""
+        progress_at = self._progress_at if math.isfinite(self._progress_at) else None
+        return {"level": self._level, "thinned": self._thinned, "progress_at": progress_at}
+
+    def refill(self, contents: dict[str, NDArray[Any]], sampling: dict[str, Any], now: float) -> None:
+        """Hold the latest of these requests; the table must be empty.
+
+        Raises:
+            ValueError: they cannot be.
+            KeyError: something is missing.
+        """
+        contents = {name: column[-self._capacity :] for name, column in contents.items()}
+        keys = contents["key"].tolist()
+        if len(set(keys)) != len(keys) or not np.isin(contents["state"], (_OPEN, _COMPLETE, _CENSORED)).all():
+            raise ValueError("arrivals: a key twice, or an unknown state")
+        for name, column in self._columns().items():
+            column[: len(keys)] = contents[name]
+        self._arrival[: len(keys)] = np.minimum(self._arrival[: len(keys)], now)
+        self._slots = {key: slot for slot, key in enumerate(keys)}
+        self._free = list(range(self._capacity - 1, len(keys) - 1, -1))
+        self._open = int(np.count_nonzero(contents["state"] == _OPEN))
+        self._level = min(max(0, int(sampling["level"])), 63)
+        self._thinned = [(float(until), int(level)) for until, level in sampling["thinned"]]
+        at = sampling["progress_at"]
+        self._progress_at = -math.inf if at is None else min(float(at), now)
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        return {
+            "key": self._key,
+            "score": self._score,
+            "tokens": self._tokens,
+            "arrival": self._arrival,
+            "seen": self._seen,
+            "sojourn": self._sojourn,
+            "state": self._state,
+            "source": self._source,
+        }

@@ -2,101 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rankd.quality.report import Bounded
+from rankd.quality.standing import Evidence, GuardReason, GuardSettings, HealthEvidence, Standing, Transition
 from rankd.quality.tracker import GuardEvidence
 from rankd.types import GuardMode
-
-
-class GuardReason(enum.Enum):
-    """Why the guard changed its mode."""
-
-    WARMED_UP = "warmed_up"
-    """Enough has been observed, and it is good."""
-    QUALITY = "quality"
-    """The upper confidence bound of tau fell below the floor."""
-    ERRORS = "errors"
-    """Batches fail."""
-    LATENCY = "latency"
-    """Scoring takes too long."""
-    RECOVERED = "recovered"
-    """What was wrong is well again, seen in the shadow."""
-    PINNED = "pinned"
-    """An admin fixed the mode for a while."""
-    UNPINNED = "unpinned"
-    """The pin ended, by hand or by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class GuardSettings:
-    """Thresholds; the defaults' behaviour is measured in docs/quality.md."""
-
-    floor: float = 0.14
-    """Fall back when tau's upper confidence bound is below this: surely not worth reordering for."""
-    margin: float = 0.05
-    """Rank again when tau's lower confidence bound is above floor + margin."""
-    min_known: int = 200
-    """Requests of known length in the guard's cohort below which quality decides nothing."""
-    confirm: int = 2
-    """Evaluations in a row that must agree before quality changes the mode."""
-    dwell: float = 60.0
-    """Seconds a mode is kept before quality, latency or a recovery may change it."""
-    dwell_max: float = 14400.0
-    """Longest time in fallback that relapses can escalate to."""
-    relapse_window: float = 86400.0
-    """A fallback within this time of the last recovery doubles the next stay in fallback."""
-    max_consecutive_failures: int = 5
-    """Failing batches in a row that end ranking at once."""
-    max_failure_share: float = 0.5
-    """Share of failing batches among the recent ones that ends ranking."""
-    min_batches: int = 20
-    """Recent batches below which the share says nothing."""
-    max_latency: float = 1.0
-    """Scoring latency in seconds that is too long (which quantile is the caller's choice)."""
-    latency_confirm: int = 3
-    """Health reports in a row with too long a latency before it ends ranking."""
-    recover_successes: int = 20
-    """Shadow batches in a row that must succeed before ranking resumes after errors or latency."""
-
-    def __post_init__(self) -> None:
-        """Refuse thresholds that cannot work."""
-        if not (-1 <= self.floor <= 1 and self.margin >= 0 and self.floor + self.margin < 1):
-            raise ValueError("floor must be in -1..1, margin at least 0, and their sum below 1")
-        if not (0 <= self.dwell <= self.dwell_max):
-            raise ValueError("dwell must be in 0..dwell_max")
-        if not 0 < self.max_failure_share <= 1:
-            raise ValueError("max_failure_share must be in 0..1")
-        for name in ("min_known", "confirm", "max_consecutive_failures", "min_batches", "latency_confirm"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-
-
-@dataclass(frozen=True, slots=True)
-class HealthEvidence:
-    """How scoring went of late; in fallback it comes from scoring in the shadow."""
-
-    batches: int = 0
-    failures: int = 0
-    consecutive_failures: int = 0
-    consecutive_successes: int = 0
-    latency: float | None = None
-    """Seconds; None where nothing was scored."""
-
-
-Evidence = GuardEvidence | HealthEvidence | None
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One change of mode, with what it was decided on."""
-
-    at: float
-    origin: GuardMode
-    to: GuardMode
-    reason: GuardReason
-    evidence: Evidence
 
 
 class Guard:
@@ -146,6 +58,11 @@ class Guard:
         return self._pin[1] if self._pin else None
 
     @property
+    def pinned(self) -> tuple[GuardMode, float] | None:
+        """The pin: its mode and end; None without one."""
+        return self._pin
+
+    @property
     def cause(self) -> GuardReason | None:
         """Why it is in fallback; None in other modes."""
         return self._cause
@@ -154,6 +71,27 @@ class Guard:
     def since(self) -> float | None:
         """When the mode under any pin was entered; None before the first change."""
         return self._since if math.isfinite(self._since) else None
+
+    @property
+    def standing(self) -> Standing:
+        """What the machine under any pin stands at."""
+        return Standing(
+            self._mode, self._since, self._cause, self._stay, self._recovered_at, self._relapses, self._tau_low
+        )
+
+    def adopt(self, standing: Standing, now: float) -> Transition | None:
+        """Stand where another guard does, but for what scoring itself does here: that stays a fallback."""
+        ended = self.tick(now)
+        origin = self.mode
+        self._stay = min(max(standing.stay, self.settings.dwell), self.settings.dwell_max)
+        self._recovered_at, self._relapses = min(standing.recovered_at, self._now), standing.relapses
+        self._tau_low = standing.tau_low
+        if self.standing.ill or standing.ill:
+            return ended
+        if (standing.mode, standing.cause) != (self._mode, self._cause):
+            self._below = self._above = self._slow = 0
+        self._mode, self._since, self._cause = standing.mode, min(standing.since, self._now), standing.cause
+        return _joined(ended, self._shown(origin, GuardReason.FOLLOWED, None))
 
     def pin(self, mode: GuardMode, until: float, now: float) -> Transition | None:
         """Fix the mode until a time; None where that changes nothing that shows."""
@@ -186,14 +124,29 @@ class Guard:
         """Decide on a new look at the guard's cohort."""
         ended = self.tick(now)
         tau, settings = evidence.tau.tau, self.settings
-        if tau is None or evidence.tau.known < settings.min_known or not math.isfinite(tau.low + tau.high):
+        if (
+            tau is None
+            or evidence.tau.known < settings.min_known * (1.0 - evidence.left_out)
+            or not math.isfinite(tau.low + tau.high)
+        ):
             # No evidence is no reason: keep the mode, and start confirming anew.
             self._below = self._above = 0
             return ended
-        self._tau_low = tau.low
-        self._below = self._below + 1 if tau.high < settings.floor else 0
-        self._above = self._above + 1 if tau.low > settings.floor + settings.margin else 0
+        # Reports can be invented: what any one tenant brought must not be what decides.
+        good = settings.floor + settings.margin
+        bad_for_all = tau.high < settings.floor and all(t < settings.floor for t in evidence.without)
+        good_for_all = tau.low > good and all(t > good for t in evidence.without)
+        self._tau_low = self._moved(tau, evidence.without)
+        self._below = self._below + 1 if bad_for_all else 0
+        self._above = self._above + 1 if good_for_all else 0
         return _joined(ended, self._decide_quality(evidence))
+
+    def _moved(self, tau: Bounded, without: tuple[float, ...]) -> float:
+        """The lower bound of tau, moved only as far as the evidence says so without any one tenant, too."""
+        width = tau.value - tau.low
+        lows = [tau.low, *(t - width for t in without)]
+        before = math.inf if self._tau_low is None else self._tau_low
+        return min(max(before, min(lows)), max(lows))
 
     def _decide_quality(self, evidence: GuardEvidence) -> Transition | None:
         settings = self.settings

@@ -33,15 +33,19 @@ def bounded(value: float, influence: Floats, z: float, doubt: float = 0.0) -> Bo
     centred = influence - influence.mean()
     # The jackknife's factor for a statistic of pairs, rather than the plain 1 / n**2.
     variance = float(centred @ centred) * (n - 1) / (n * (n - 2) ** 2)
-    spread = math.sqrt(max(variance, 0.0) + doubt * doubt)
-    if not math.isfinite(spread) or not math.isfinite(value):
+    return around(value, math.sqrt(max(variance, 0.0) + doubt * doubt), z)
+
+
+def around(value: float, deviation: float, z: float) -> Bounded | None:
+    """Put an interval around a statistic in [-1, 1] of this standard deviation, symmetric in atanh(value)."""
+    if not math.isfinite(deviation) or not math.isfinite(value):
         return None
     inside = min(max(value, -1.0), 1.0)
     slope = 1.0 - inside * inside
     if slope <= 1e-12:
         # Every pair agrees: the data show no variation to make an interval of.
         return Bounded(inside, inside, inside)
-    centre, half = math.atanh(inside), z * spread / slope
+    centre, half = math.atanh(inside), z * deviation / slope
     return Bounded(inside, math.tanh(centre - half), math.tanh(centre + half))
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rankd.quality import counts, interval
 from rankd.quality.report import Bounded
+from rankd.quality.sums import pair_sums
 
 Ints = NDArray[np.int64]
 Counts = NDArray[np.int32]
@@ -108,6 +109,22 @@ class PairWindow:
         if direction > 0:
             self._pairs[:, slot] = agreement.sum(), np.count_nonzero(score_untied), np.count_nonzero(length_untied)
             self._lengths[:, slot] = gain.sum(), spread.sum()
+
+    def recent(self) -> tuple[Floats, Ints]:
+        """Copies of scores and lengths, the oldest first."""
+        order = np.arange(self._head - self._size, self._head) % self._capacity
+        return self._score[order], self._tokens[order]
+
+    def refill(self, score: Floats, tokens: Ints) -> None:
+        """Hold the latest of these, the oldest first, and nothing else: O(n log n), exactly as if added one by one."""
+        score, tokens = score[-self._capacity :], tokens[-self._capacity :]
+        size = len(score)
+        self._size, self._head = size, size % self._capacity
+        self._score[:size], self._tokens[:size] = score, tokens
+        if size:
+            whole = pair_sums([score], tokens, np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64))
+            self._pairs[:, :size] = whole.agree[0], whole.score_untied[0], whole.length_untied
+            self._lengths[:, :size] = whole.gain[0], whole.spread
 
     def sums(self) -> PairSums:
         """Copy the window, for reading elsewhere while this one goes on."""

@@ -24,6 +24,8 @@ class Report:
     final: bool
     complete: bool
     arrival: float
+    source: int = 0
+    """A 64-bit hash of the tenant that reports; 0 where none is known."""
 
 
 class Verdict(enum.Enum):
@@ -37,6 +39,8 @@ class Verdict(enum.Enum):
     """Overtaken: progress after the final report, or fewer tokens than known already."""
     INVALID = "invalid"
     """Cannot be true: a score that is not finite, an impossible token count."""
+    OVER_SHARE = "over_share"
+    """Not learned from: its tenant fills its share already, and others report too. Never a tracker's own verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class QualitySettings:
 
     window: int = 4096
     """Complete requests in the plain window (tau-b, realised gain, head and tail tau)."""
+    pair_window: int = 256
+    """Complete requests before it that each one is compared with in the sums that replicas are added up by."""
     cohort: int = 2048
     """Arrivals in the censoring-aware estimate that is reported."""
     guard_cohort: int = 320
@@ -70,7 +76,8 @@ class QualitySettings:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work."""
-        for name, least in (("window", 2), ("cohort", 2), ("guard_cohort", 2), ("dedupe", 1), ("guard_every", 1)):
+        least_of = {"window": 2, "pair_window": 1, "cohort": 2, "guard_cohort": 2, "dedupe": 1, "guard_every": 1}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}")
         if self.arrivals < max(self.cohort, self.guard_cohort):

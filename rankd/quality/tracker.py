@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rankd.quality.arrivals import ArrivalTable, Cohort, Occupancy
 from rankd.quality.censored import cohort_tau
+from rankd.quality.compare import Comparer
 from rankd.quality.pairs import PairSums, PairWindow
 from rankd.quality.report import (
     MAX_TOKENS,
@@ -16,6 +21,7 @@ from rankd.quality.report import (
     Report,
     Verdict,
 )
+from rankd.quality.tenants import weigh
 
 
 def possible(report: Report, now: float) -> bool:
@@ -31,6 +37,10 @@ class GuardEvidence:
     completions: int
     """Final reports accepted so far."""
     tau: CohortTau
+    without: tuple[float, ...] = ()
+    """Tau as it is without each tenant that brought much of the cohort, where the others can be judged on."""
+    left_out: float = 0.0
+    """Share of the cohort that ``tau`` leaves out, since one tenant's reports contradict those of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +53,13 @@ class GuardSnapshot:
     cohort: Cohort
 
     def evaluate(self) -> GuardEvidence:
-        """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided."""
+        """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided.
+
+        Up to twice as much again for each tenant that brought a notable share, of which there are twenty at most.
+        """
         settings = self.settings
-        tau = cohort_tau(self.cohort, settings.horizon, settings.guard_z, settings.min_cohort)
-        return GuardEvidence(at=self.at, completions=self.completions, tau=tau)
+        weighed = weigh(self.cohort, lambda c: cohort_tau(c, settings.horizon, settings.guard_z, settings.min_cohort))
+        return GuardEvidence(self.at, self.completions, weighed.tau, weighed.without, weighed.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,8 @@ class QualityTracker:
         """Start empty."""
         self.settings = settings or QualitySettings()
         self._plain = PairWindow(self.settings.window)
+        self.compared = Comparer(self.settings.pair_window)
+        """What replicas are added up by."""
         self._arrivals = ArrivalTable(self.settings.arrivals, self.settings.progress_ttl)
         # A dict keeps the order of insertion: the oldest key is the first to be forgotten.
         self._ended: dict[int, None] = {}
@@ -120,6 +135,10 @@ class QualityTracker:
     def guard_due(self) -> bool:
         """Whether enough has ended since the last ``guard_evidence`` for another look."""
         return self._completions - self._guard_at >= self.settings.guard_every
+
+    def holds(self, key: int) -> bool:
+        """Whether anything is known of a request yet."""
+        return key in self._ended or self._arrivals.holds(key)
 
     def count(self, verdict: Verdict) -> int:
         """How many reports met this verdict."""
@@ -148,6 +167,7 @@ class QualityTracker:
             self._completions += 1
             if report.complete:
                 self._plain.add(report.score, report.tokens)
+                self.compared.add(report.score, report.tokens)
         return Verdict.ACCEPTED
 
     def snapshot(self, now: float) -> Snapshot:
@@ -180,6 +200,37 @@ class QualityTracker:
     def guard_evidence(self, now: float) -> GuardEvidence:
         """Evaluate the guard's cohort here and now."""
         return self.guard_snapshot(now).evaluate()
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def contents(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Copies of the requests it knows, in columns: what ``refill`` takes."""
+        plain, compared = self._plain.recent(), self.compared.recent()
+        return {
+            "plain": {"score": plain[0], "tokens": plain[1]},
+            "compared": {"score": compared[0], "tokens": compared[1]},
+            "arrivals": self._arrivals.contents(),
+            "ended": {"key": np.fromiter(self._ended, dtype=np.uint64, count=len(self._ended))},
+        }
+
+    def sampling(self) -> dict[str, Any]:
+        """What the table of arrivals knows beside its requests."""
+        return self._arrivals.sampling()
+
+    def refill(self, contents: dict[str, dict[str, NDArray[Any]]], scalars: dict[str, Any], now: float) -> None:
+        """Take what another tracker knew; this one must be empty. Verdicts count from here on.
+
+        Raises:
+            ValueError: it cannot be.
+            KeyError: something is missing.
+        """
+        self._completions = self._guard_at = max(0, int(scalars["completions"]))
+        self._plain.refill(**contents["plain"])
+        for score, tokens in zip(*(contents["compared"][c].tolist() for c in ("score", "tokens")), strict=True):
+            self.compared.remember(score, tokens)
+        self._arrivals.refill(contents["arrivals"], scalars, now)
+        keys = contents["ended"]["key"][-self.settings.dedupe :]
+        self._ended = dict.fromkeys(keys.tolist())
 
     def lengths(self) -> Cohort:
         """Scores, lengths and whether each is complete, of the requests that ended: for calibration."""

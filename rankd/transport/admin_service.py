@@ -18,12 +18,12 @@ from rankd.monitor import Monitor
 from rankd.pilots import Pilots
 from rankd.promotion import Promotion
 from rankd.registry import LoadedRanker, Registry
+from rankd.transport.access import the_caller
 from rankd.transport.convert import Violations, duration_of, name_of, timestamp
 from rankd.transport.judging import judgement_of, options_of
 from rankd.transport.models import check_model
 from rankd.transport.piloting import plan_of, status_of
 from rankd.transport.quality_service import guard_of
-from rankd.transport.ratelimit import caller_of
 from rankd.transport.streams import Room, Streams
 from rankd.types import GuardMode
 
@@ -116,13 +116,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.JudgeRankerRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[admin_pb2.JudgeRankerResponse]:
         """Compare a ranker with the one in service: progress, then the judgement."""
+        del context
         options = self._options(request.options, "options")
         state = [0, 0]
 
         def progress(done: int, total: int) -> None:
             state[:] = done, total
 
-        with self._streams.opened(Room.JUDGE, caller_of(context)):
+        with self._streams.opened(Room.JUDGE, the_caller().key):
             judging = asyncio.ensure_future(self._promotion.judge(request.ranker_version, options, progress))
             try:
                 while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:

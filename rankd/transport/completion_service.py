@@ -15,6 +15,7 @@ from rankd.pilots import Pilots
 from rankd.quality import Verdict
 from rankd.shadow import Shadows
 from rankd.telemetry import Telemetry
+from rankd.transport.access import the_caller
 from rankd.transport.convert import (
     MOST_SHADOW_SCORES,
     Violations,
@@ -26,6 +27,7 @@ from rankd.transport.convert import (
     too_long,
 )
 from rankd.transport.models import check_model
+from rankd.transport.seals import Seals
 from rankd.turns import Turns
 from rankd.types import Completion, FinishReason
 
@@ -60,8 +62,10 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         settings: Settings,
         telemetry: Telemetry,
         turns: Turns,
+        seals: Seals,
     ) -> None:
         """Take the rooms that learn from them, and the log where there is one."""
+        self._seals = seals
         self._turns = turns
         self._monitor = monitor
         self._shadows = shadows
@@ -121,12 +125,15 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             self._telemetry.completion("duplicate")
             return
         _check_verdict(verdict)
-        self._shadows.completed(completion, now)
+        learned = verdict is not Verdict.OVER_SHARE
+        if learned:
+            self._shadows.completed(completion, now)
         self._pilots.completed(completion, finish)
         if self._log is not None:
             self._log.completed(completion, finish, now)
         response.accepted_count += 1
-        self._telemetry.completion("accepted" if verdict is not None else "not_followed")
+        outcome = "not_followed" if verdict is None else "accepted" if learned else "over_share"
+        self._telemetry.completion(outcome)
 
     def _completion(self, message: completion_pb2.Completion, model: str, caller_now: float, now: float) -> Completion:
         """Judge one report.
@@ -145,6 +152,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                 completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
                 "prediction must be the one of the Rank answer, unchanged, with a finite score",
             )
+        self._check_origin(message, model)
         if not self._monitor.knows(message.prediction.ranker_version):
             raise RejectedError(
                 completion_pb2.REJECTION_REASON_UNKNOWN_RANKER_VERSION,
@@ -180,8 +188,35 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             ran=_ran(message, waited),
             expected=_expected(message.prediction, limits.max_token_count),
             pilot_slot=message.prediction.pilot_slot,
+            tenant=message.prediction.tenant or the_caller().tenant,
+            reporter=the_caller().tenant,
             took=message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else None,
         )
+
+    def _check_origin(self, message: completion_pb2.Completion, model: str) -> None:
+        """Refuse a prediction that is another tenant's than the caller's, or not one of ours.
+
+        Raises:
+            RejectedError: with what is wrong.
+        """
+        caller, tenant = the_caller(), message.prediction.tenant
+        if too_long(tenant, self._settings.limits.max_name_bytes):
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
+                f"prediction.tenant is longer than limits.max_name_bytes = {self._settings.limits.max_name_bytes}",
+            )
+        # Without keys nothing binds a prediction to a tenant, and one of before the credential had one names none.
+        if caller.tenant and tenant != caller.tenant and (tenant or self._seals.keys is not None):
+            self._telemetry.refused("tenant")
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_WRONG_TENANT,
+                "prediction.tenant is not the tenant of the caller's credential",
+            )
+        if not self._seals.believes(message.prediction, message.request_id, model):
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_INVALID_SIGNATURE,
+                "prediction must be the one of the Rank answer, unchanged, of this request_id, tenant and model",
+            )
 
 
 def _waited(message: completion_pb2.Completion) -> float | None:

@@ -354,6 +354,10 @@ class Identified(Protocol):
         """Its id."""
 
     @property
+    def tenant(self) -> str:
+        """Whose it is."""
+
+    @property
     def prediction(self) -> prediction_pb2.Prediction:
         """The prediction that it came with."""
 
@@ -373,6 +377,8 @@ def item_filler(
         ranked: rank_pb2.RankedItem = add(request_id=item.request_id, index=position, serving_key=keys[position])
         if fresh[position]:
             ranked.prediction.CopyFrom(_prediction(answer, position, scored_at))
+            if item.tenant:
+                ranked.prediction.tenant = item.tenant
             if position in slots:
                 ranked.prediction.pilot_slot = slots[position]
         elif position in missing:

@@ -12,11 +12,13 @@ from google.rpc.status_pb2 import Status
 
 from rankd.errors import (
     ArtifactError,
+    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     PilotError,
     ProviderError,
     QuotaError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from rankd.transport.convert import to_duration
@@ -36,23 +38,31 @@ class Failure:
 
 def failure_of(error: Exception) -> Failure | None:
     """The status of a domain error; None for anything else, which is a bug."""
-    if isinstance(error, InvalidRequestError):
-        violations = [BadRequest.FieldViolation(field=v.field, description=v.description) for v in error.violations]
-        return _failure(
-            grpc.StatusCode.INVALID_ARGUMENT, str(error), "INVALID_FIELD", BadRequest(field_violations=violations)
-        )
-    if isinstance(error, NotFoundError):
-        return _failure(grpc.StatusCode.NOT_FOUND, str(error), "NOT_FOUND")
-    if isinstance(error, QuotaError):
-        retry = RetryInfo(retry_delay=to_duration(error.retry_after))
-        return _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), "RATE_LIMITED", retry)
-    if isinstance(error, UnavailableError):
-        retry = RetryInfo(retry_delay=to_duration(error.retry_after))
-        return _failure(grpc.StatusCode.UNAVAILABLE, str(error), "NOT_SERVING", retry)
-    if isinstance(error, ArtifactError | ProviderError | PilotError):
-        reason = "PILOT_UNDER_WAY" if isinstance(error, PilotError) else "RANKER_UNUSABLE"
-        return _failure(grpc.StatusCode.FAILED_PRECONDITION, str(error), reason)
-    return None
+    details: list[Message] = []
+    match error:
+        case InvalidRequestError():
+            code, reason = grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"
+            violations = [BadRequest.FieldViolation(field=v.field, description=v.description) for v in error.violations]
+            details = [BadRequest(field_violations=violations)]
+        case NotFoundError():
+            code, reason = grpc.StatusCode.NOT_FOUND, "NOT_FOUND"
+        case UnauthenticatedError():
+            code, reason = grpc.StatusCode.UNAUTHENTICATED, error.reason
+        case ForbiddenError():
+            code, reason = grpc.StatusCode.PERMISSION_DENIED, error.reason
+        case QuotaError():
+            code, reason = grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"
+            details = [RetryInfo(retry_delay=to_duration(error.retry_after))]
+        case UnavailableError():
+            code, reason = grpc.StatusCode.UNAVAILABLE, "NOT_SERVING"
+            details = [RetryInfo(retry_delay=to_duration(error.retry_after))]
+        case PilotError():
+            code, reason = grpc.StatusCode.FAILED_PRECONDITION, "PILOT_UNDER_WAY"
+        case ArtifactError() | ProviderError():
+            code, reason = grpc.StatusCode.FAILED_PRECONDITION, "RANKER_UNUSABLE"
+        case _:
+            return None
+    return _failure(code, str(error), reason, *details)
 
 
 def bug() -> Failure:

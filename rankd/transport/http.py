@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import socket
 import threading
@@ -12,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import parse_qs
 
 import structlog
 from prometheus_client.exposition import choose_encoder
@@ -20,6 +20,8 @@ from prometheus_client.registry import CollectorRegistry
 
 from rankd.config import split_address
 from rankd.errors import ConfigError
+from rankd.history import SpanName
+from rankd.pages.live import ASSETS, live_page
 from rankd.privacy import describe_error
 
 _log = structlog.get_logger("rankd")
@@ -29,16 +31,27 @@ _SLOWEST_REQUEST = 5.0
 _LONGEST_CONNECTION = 10.0
 """Seconds for all of a request and its answer: a client that sends a byte now and then is never silent."""
 
-_TEXT = "text/plain; charset=utf-8"
+_TEXT, _JSON, _HTML = "text/plain; charset=utf-8", "application/json", "text/html; charset=utf-8"
+_MOST_PARAMETERS = 8
+_PATHS = "/, /status.json, /metrics, /livez and /readyz"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+"""What the page may load and do: its own script, style and icon, and ask its own daemon. It makes no HTML of text."""
+_FIXED = {"/livez": (b'{"live": true}\n', _JSON), **ASSETS}
 
 Snapshot = Callable[[], dict[str, Any]]
 """Gives ``ready`` (bool), ``reason`` (str) and ``facts`` (label to text); called in a server thread."""
 
+StatusJson = Callable[[str, SpanName], bytes]
+"""Gives the JSON that the page shows, by the id of a window and how far back; called in a server thread."""
+
 
 class HttpServer:
-    """Serves ``/metrics``, ``/livez``, ``/readyz`` and ``/``."""
+    """Serves the page at ``/`` with what it needs, ``/status.json``, ``/metrics``, ``/livez`` and ``/readyz``."""
 
-    def __init__(self, address: str, registry: CollectorRegistry, snapshot: Snapshot) -> None:
+    def __init__(self, address: str, registry: CollectorRegistry, snapshot: Snapshot, status: StatusJson) -> None:
         """Bind and serve.
 
         Raises:
@@ -50,7 +63,7 @@ class HttpServer:
         class Handler(_Handler):
             pass
 
-        Handler.registry, Handler.snapshot = registry, staticmethod(snapshot)
+        Handler.registry, Handler.snapshot, Handler.status = registry, staticmethod(snapshot), staticmethod(status)
         server_type = type("Server", (_Server,), {"address_family": family})
         try:
             self._server = server_type((host, port), Handler)
@@ -141,6 +154,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     registry: CollectorRegistry
     snapshot: Snapshot
+    status: StatusJson
     server: _Server
     timeout = _SLOWEST_REQUEST
     server_version = "rankd"
@@ -153,28 +167,41 @@ class _Handler(BaseHTTPRequestHandler):
         return whole
 
     def do_GET(self) -> None:
-        path = self.path.split("?", 1)[0]
+        path, _, query = self.path.partition("?")
         try:
-            answer = self._answer(path)
+            answer = self._answer(path, query)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a page, a probe must get an answer
             _log.error("internal_error", method=f"GET {path}", **describe_error(error))
             answer = 500, b"internal error in rankd; its log has the trace\n", _TEXT
         self._send(*answer)
 
-    def _answer(self, path: str) -> tuple[int, bytes, str]:
+    def _answer(self, path: str, query: str) -> tuple[int, bytes, str]:
         """Status, body and content type."""
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
             return 200, encode(self.registry), content_type
-        if path == "/livez":
-            return 200, b'{"live": true}\n', "application/json"
         if path == "/readyz":
             state = self.snapshot()
             body = json.dumps({"ready": state["ready"], "reason": state["reason"]}) + "\n"
-            return 200 if state["ready"] else 503, body.encode(), "application/json"
+            return 200 if state["ready"] else 503, body.encode(), _JSON
         if path == "/":
-            return 200, page(self.snapshot()).encode(), "text/html; charset=utf-8"
-        return 404, b"rankd serves /, /metrics, /livez and /readyz\n", _TEXT
+            return 200, live_page(self.snapshot()).encode(), _HTML
+        if path in _FIXED:
+            return 200, *_FIXED[path]
+        if path == "/status.json":
+            return self._status(query)
+        return 404, f"rankd serves {_PATHS}\n".encode(), _TEXT
+
+    def _status(self, query: str) -> tuple[int, bytes, str]:
+        try:
+            asked = parse_qs(query, max_num_fields=_MOST_PARAMETERS)
+        except ValueError:
+            return 400, b"at most %d parameters\n" % _MOST_PARAMETERS, _TEXT
+        named = asked.get("span", ["short"])[-1]
+        span = next((s for s in get_args(SpanName) if s == named), None)
+        if span is None:
+            return 400, b"span: must be short or long\n", _TEXT
+        return 200, self.status(asked.get("window", [""])[-1], span), _JSON
 
     do_HEAD = do_GET  # noqa: N815 - the name is http.server's
 
@@ -199,7 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.send_header("Content-Security-Policy", _POLICY if content_type == _HTML else "default-src 'none'")
+        self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
@@ -207,33 +235,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
         """Probes and scrapes are not worth a log line."""
-
-
-_STYLE = """
-:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
-body{max-width:42rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #8884;vertical-align:top}
-th{font-weight:500;width:40%}
-.state{display:inline-block;padding:.1rem .7rem;border-radius:1rem;color:#fff;background:#b3261e}
-.ok{background:#1b7f3b}
-small{opacity:.75}
-"""
-
-
-def page(state: dict[str, Any]) -> str:
-    """The page: one self-contained document, readable on a phone, in light and dark."""
-    rows = "".join(
-        f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in state["facts"].items()
-    )
-    word = "ready" if state["ready"] else state["reason"]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>rankd</title>'
-        '<meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="5">'
-        f"<style>{_STYLE}</style></head><body><h1>rankd</h1>"
-        f'<p><span class="state{" ok" if state["ready"] else ""}">{html.escape(word)}</span></p>'
-        f"<table>{rows}</table>"
-        "<p><small>tau: Kendall's tau-b between score and true answer length, 1 is a perfect order, 0 is chance. "
-        "Realised gain: share of the mean-latency gain of a perfect order. The page renews itself every 5 s; "
-        '<a href="/metrics">metrics</a>, <a href="/readyz">readiness</a>.</small></p></body></html>'
-    )

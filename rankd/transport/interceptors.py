@@ -18,9 +18,11 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from rankd.auth import Caller
 from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, UnavailableError
 from rankd.privacy import describe_error
 from rankd.telemetry import Telemetry
+from rankd.transport.access import Access, enter
 from rankd.transport.codec import MALFORMED, tolerant
 from rankd.transport.errors import Failure, bug, failure_of, not_implemented
 from rankd.transport.ratelimit import RateLimit, caller_of
@@ -29,6 +31,8 @@ _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
 _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _OURS = "/rankd."
+_OPEN = "grpc.health."
+"""Services that answer anybody: probes have no credential."""
 _END = object()
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
@@ -40,10 +44,11 @@ _UNKNOWN_METHOD = "_OTHER"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method of every service on a server."""
 
-    def __init__(self, telemetry: Telemetry, rate: RateLimit) -> None:
-        """Take what is shared by all calls."""
+    def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Access | None = None) -> None:
+        """Take what is shared by all calls; without ``access`` everybody is let in."""
         self.telemetry = telemetry
         self.rate = rate
+        self.access = access
         self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
         self._drained = asyncio.Event()
         self.in_flight = 0
@@ -101,6 +106,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with _Call(self, name, context, ours=True) as call:
                 call.check(request)
                 async for response in inner(request, context):
+                    call.recheck()
                     yield response
 
         return unary_stream
@@ -153,13 +159,14 @@ async def _maybe_await(result: Any) -> Any:
 class _Call:
     """One call from its first byte to its status; an asynchronous context manager around the handler."""
 
-    __slots__ = ("_began", "_context", "_name", "_ours", "_owner", "_span")
+    __slots__ = ("_began", "_caller", "_context", "_name", "_ours", "_owner", "_span")
 
     def __init__(self, owner: CallInterceptor, name: str, context: grpc.aio.ServicerContext, *, ours: bool) -> None:
         self._owner = owner
         self._name = name
         self._context = context
         self._ours = ours
+        self._caller: Caller | None = None
 
     async def __aenter__(self) -> Self:
         owner = self._owner
@@ -183,27 +190,41 @@ class _Call:
         # closed in another one, where OpenTelemetry would log a failure.
         owner.in_flight += self._ours
         try:
-            if self._ours:
-                self._admit()
+            self._admit()
         except Exception as error:
             await self.__aexit__(type(error), error, None)
             raise
         return self
 
     def _admit(self) -> None:
-        if self._owner.draining:
+        if self._name.startswith(_OPEN):
+            return
+        if self._ours and self._owner.draining:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        self._count()
+        access = self._owner.access
+        if access is None:
+            self._caller = Caller(caller_of(self._context))
+        else:
+            self._caller = access.admit(self._name.rpartition("/")[0], self._context)
+        enter(self._caller)
+        if self._ours:
+            self._count()
 
     def _count(self) -> None:
         """Count a call, or a further message of a stream, for its caller."""
-        rate = self._owner.rate
-        if not rate.enabled:
-            return
-        wait = rate.take(caller_of(self._context), time.monotonic())
+        assert self._caller is not None
+        wait = self._owner.rate.take_of(self._caller, time.monotonic())
         if wait > 0:
             self._owner.telemetry.rate_limited()
-            raise QuotaError("the caller is beyond limits.calls_per_second", retry_after=wait)
+            raise QuotaError(
+                "the caller is beyond limits.calls_per_second, or its credential or tenant beyond that of auth.file",
+                retry_after=wait,
+            )
+
+    def recheck(self) -> None:
+        """Refuse to go on with a stream whose credential was taken back, or is over."""
+        if self._caller is not None and self._owner.access is not None:
+            self._owner.access.still(self._caller)
 
     def check(self, request: Any) -> None:
         """Refuse a request that could not be decoded."""
@@ -228,6 +249,7 @@ class _Call:
                 return
             self.check(read[0])
             if not counted:
+                self.recheck()
                 self._count()
             counted = False
             yield read.pop()

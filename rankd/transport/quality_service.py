@@ -20,6 +20,7 @@ from rankd.pilots import Pilots
 from rankd.quality import Bounded
 from rankd.ranker import Ranker, why_not_ranked
 from rankd.registry import Registry
+from rankd.transport.access import the_caller
 from rankd.transport.convert import (
     POLICY_TO_PROTO,
     REASON_TO_PROTO,
@@ -28,7 +29,6 @@ from rankd.transport.convert import (
     timestamp,
     to_duration,
 )
-from rankd.transport.ratelimit import caller_of
 from rankd.transport.streams import Room, Streams
 from rankd.types import GuardMode, Reason
 from rankd.version import VERSION
@@ -73,6 +73,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self, request: quality_pb2.WatchQualityRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
         """Show the state now, at every interval and at every change of a guard."""
+        del context
         bad = Violations()
         interval = _DEFAULT_INTERVAL
         if request.HasField("interval"):
@@ -80,7 +81,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             if not _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL:
                 bad.add("interval", "must be 100 ms to 1 h")
         bad.check()
-        with self._streams.opened(Room.WATCH, caller_of(context)):
+        with self._streams.opened(Room.WATCH, the_caller().key):
             while True:
                 yield quality_pb2.WatchQualityResponse(**await self._state(request))
                 await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))

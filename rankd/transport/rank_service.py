@@ -11,11 +11,12 @@ from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 from rankd.completion_log import CompletionLog
 from rankd.config import Settings
 from rankd.ranker import Ranker
+from rankd.transport.access import the_caller
 from rankd.transport.convert import queue_of, response_of
 from rankd.transport.models import check_model
 from rankd.transport.pace import AnswerPace
 from rankd.transport.rank_stream import StreamSteps
-from rankd.transport.ratelimit import caller_of
+from rankd.transport.seals import Seals
 from rankd.transport.stream_queue import StreamQueue
 from rankd.transport.streams import Room, Streams
 from rankd.types import Answer, Queue
@@ -25,9 +26,16 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     """Orders queues."""
 
     def __init__(
-        self, ranker: Ranker, log: CompletionLog | None, settings: Settings, streams: Streams, steps: StreamSteps
+        self,
+        ranker: Ranker,
+        log: CompletionLog | None,
+        settings: Settings,
+        streams: Streams,
+        steps: StreamSteps,
+        seals: Seals,
     ) -> None:
         """Take the use case, and the log where there is one."""
+        self._seals = seals
         self._steps = steps
         self._ranker = ranker
         self._log = log
@@ -41,10 +49,13 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     async def Rank(self, request: rank_pb2.RankRequest, context: grpc.aio.ServicerContext) -> rank_pb2.RankResponse:  # noqa: N802
         """Order one queue."""
         deadline = self._deadline(context, len(request.items))
+        if len(request.items) <= self._limits.max_items:
+            await self._seals.screen_all(request.items, "items", request.model)
         queue = queue_of(request, self._limits)
         check_model(queue.model, self._models)
         answer = await self._rank(queue, deadline)
         response = response_of(answer, request.items)
+        await self._seals.seal_all(response.items, answer, queue.model)
         # From the last score, or from when there was no more waiting for any: ordering and answering.
         self._pace.learn(len(request.items), self._loop.time() - min(answer.scored_at, deadline))
         return response
@@ -67,7 +78,8 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self, request_iterator: AsyncIterator[rank_pb2.RankStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[rank_pb2.RankStreamResponse]:
         """Order one queue as it changes."""
-        with self._streams.opened(Room.RANK, caller_of(context)):
+        del context
+        with self._streams.opened(Room.RANK, the_caller().key):
             state = StreamQueue()
             while (request := await self._streams.next(request_iterator)) is not None:
                 asked = await self._steps.take(state, request)

@@ -26,6 +26,7 @@ from rankd.transport.convert import (
     shares_of,
 )
 from rankd.transport.models import check_model
+from rankd.transport.seals import Seals
 from rankd.transport.stream_queue import StreamQueue
 from rankd.turns import Turn, Turns
 from rankd.types import Answer, Queue, Reach
@@ -48,8 +49,11 @@ class Asked:
 class StreamSteps:
     """Answers the messages of streams."""
 
-    def __init__(self, ranker: Ranker, log: CompletionLog | None, settings: Settings, turns: Turns) -> None:
+    def __init__(
+        self, ranker: Ranker, log: CompletionLog | None, settings: Settings, turns: Turns, seals: Seals
+    ) -> None:
         """Take the use case, and the log where there is one."""
+        self._seals = seals
         self._ranker = ranker
         self._log = log
         self._limits = settings.limits
@@ -118,6 +122,7 @@ class StreamSteps:
         for index, item in enumerate(request.arrived):
             if index % _AT_ONCE == 0 and turn.over:
                 await turn.next()
+            self._seals.screen(item, f"arrived[{index}]", state.model)
             arrived.add(item, "arrived", index)
         bad.check()
         self._share(state, request)
@@ -163,7 +168,7 @@ class StreamSteps:
         if asked.wait:
             began = min(answer.scored_at, began + asked.wait)  # waiting is no work
         async with self._turns.turn() as turn:
-            response = await state.response(answer, basis, asked.sequence, turn)
+            response = await state.response(answer, basis, asked.sequence, turn, self._seals)
         now = self._loop.time()
         state.look_at = now + _LOOK_AGAIN * (now - began)
         return response

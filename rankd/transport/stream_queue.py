@@ -26,6 +26,7 @@ from rankd.transport.convert import (
     rest_of,
     timestamp,
 )
+from rankd.transport.seals import Seals
 from rankd.turns import Turn
 from rankd.types import Answer, Queue, Reach, Reason, Shares
 
@@ -210,7 +211,9 @@ class StreamQueue:
         self._queue.now = self.now
         return self._queue
 
-    async def response(self, answer: Answer, basis: Basis, sequence: int, turn: Turn) -> rank_pb2.RankStreamResponse:
+    async def response(
+        self, answer: Answer, basis: Basis, sequence: int, turn: Turn, seals: Seals
+    ) -> rank_pb2.RankStreamResponse:
         """Put an answer together, and remember what it tells."""
         items = list(self.items.values())
         keys, missing = answer.serving_key.tolist(), answer.missing
@@ -233,6 +236,7 @@ class StreamQueue:
                 await turn.next()
             ranked = fill(position)
             ranked.index = place
+            seals.seal(ranked, self.model, new=bool(answer.fresh[position]) or position in answer.shadow_scores)
             items[position].told = (keys[position], position not in missing)
             if answer.fresh[position]:
                 self._scored(items[position], ranked.prediction)

@@ -9,8 +9,10 @@ from pathlib import Path
 import grpc
 import structlog
 
+from rankd.auth import Stamp, stamp_of
 from rankd.config import Tls
 from rankd.errors import ConfigError
+from rankd.transport.certificate import chain_end
 
 _log = structlog.get_logger("rankd")
 
@@ -29,6 +31,28 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
     return grpc.dynamic_ssl_server_credentials(
         renewal.first, renewal.fetch, require_client_authentication=tls.client_ca is not None
     )
+
+
+class Expiry:
+    """When the certificate in the file is over; the last answer holds while the file cannot be read."""
+
+    def __init__(self, tls: Tls) -> None:
+        """Take where the file is; nothing is read yet."""
+        self._path = tls.certificate
+        self._seen: Stamp = None
+        self._end: float | None = None
+
+    def end(self) -> float | None:
+        """In seconds since the epoch; None without TLS."""
+        if self._path is None:
+            return None
+        stamp = stamp_of(self._path)
+        if stamp is not None and stamp != self._seen:
+            try:
+                self._end, self._seen = chain_end(self._path.read_bytes()), stamp
+            except (OSError, ValueError):
+                return self._end  # half a file, perhaps: what is served is the one before
+        return self._end
 
 
 class _Renewal:
@@ -58,15 +82,8 @@ class _Renewal:
         _log.info("certificate_renewed")
         return configuration
 
-    def _stamp(self) -> list[tuple[int, int, int] | None]:
-        stamps: list[tuple[int, int, int] | None] = []
-        for path in self._paths:
-            try:
-                status = path.stat()
-                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
-            except OSError:
-                stamps.append(None)
-        return stamps
+    def _stamp(self) -> list[Stamp]:
+        return [stamp_of(path) for path in self._paths]
 
 
 def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:

@@ -22,6 +22,7 @@ from rankd_client.v1 import (
 )
 from wire import admin_stub, details, ids, item, quality_stub, rank_stub, request
 
+from rankd.auth import Caller, Credential, Quota
 from rankd.errors import (
     ArtifactError,
     FieldViolation,
@@ -353,15 +354,30 @@ def test_callers_beyond_their_rate_are_told_when_to_come_back(start_daemon):
 
 def test_rates_are_each_callers_own_and_bounded_in_number():
     """A bucket refills with time, one caller's does not empty another's, and there is a most of them."""
+    a, b = Caller("a"), Caller("b")
     rate = RateLimit(per_second=2.0, burst=2)
-    assert [rate.take("a", 0.0) for _ in range(3)] == [0.0, 0.0, 0.5]
-    assert rate.take("b", 0.0) == 0.0
-    assert rate.take("a", 0.25) == 0.25
-    assert rate.take("a", 0.5) == 0.0
-    assert rate.take("a", 0.4) > 0  # a clock that goes back gives nothing
+    assert [rate.take_of(a, 0.0) for _ in range(3)] == [0.0, 0.0, 0.5]
+    assert rate.take_of(b, 0.0) == 0.0
+    assert rate.take_of(a, 0.25) == 0.25
+    assert rate.take_of(a, 0.5) == 0.0
+    assert rate.take_of(a, 0.4) > 0  # a clock that goes back gives nothing
     for n in range(10_000):
-        rate.take(str(n), 1.0)
+        rate.take_of(Caller(str(n)), 1.0)
     assert len(rate._buckets) <= 4096
     off = RateLimit(per_second=0.0, burst=1)
-    assert not off.enabled
-    assert [off.take("a", 0.0) for _ in range(5)] == [0.0] * 5
+    assert [off.take_of(a, 0.0) for _ in range(5)] == [0.0] * 5
+    assert not off._buckets
+
+
+def test_a_quota_of_ones_own_and_one_that_a_tenant_shares():
+    """A credential's own quota goes before the limits of all; a tenant's is emptied by all of its credentials."""
+    shared = Quota(1.0, 3)
+    one, other, plain = (
+        Caller(f"token {name}", "team", Credential(name, "team", frozenset(), quota=quota, digest=b"x"), shared)
+        for name, quota in (("one", Quota(1.0, 1)), ("other", Quota(1.0, 9)), ("plain", None))
+    )
+    rate = RateLimit(per_second=0.0, burst=1)
+    assert [rate.take_of(one, 0.0), rate.take_of(one, 0.0)] == [0.0, 1.0]
+    assert [rate.take_of(other, 0.0), rate.take_of(plain, 0.0)] == [0.0, 0.0]
+    assert [rate.take_of(other, 0.0), rate.take_of(plain, 0.0)] == [1.0, 1.0], "the tenant's three are gone"
+    assert rate.take_of(one, 1.0) == 0.0, "refused calls cost nothing"

@@ -16,7 +16,7 @@ from wire import completion, completion_stub, item, rank_stub, request
 from rankd.errors import ConfigError
 from rankd.telemetry import METRICS
 from rankd.transport import http
-from rankd.transport.http import HttpServer, page
+from rankd.transport.http import HttpServer
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ def start():
     started = []
 
     def begin(snapshot=lambda: {"ready": True, "reason": "serving", "facts": {}}, address="127.0.0.1:0"):
-        started.append(HttpServer(address, CollectorRegistry(), snapshot))
+        started.append(
+            HttpServer(address, CollectorRegistry(), snapshot, lambda window, span: f"{window} {span}".encode())
+        )
         return started[-1]
 
     yield begin
@@ -181,14 +183,43 @@ def test_a_taken_port_names_the_setting(start):
         start(address="no-such-host.invalid:0")
 
 
-def test_the_page_escapes_what_it_shows():
-    """A served model's name, which a caller chooses, is text; the page needs nothing from elsewhere."""
-    text = page({"ready": False, "reason": "<b>", "facts": {"tau <script>": "<img src=x>"}})
-    assert "<script" not in text
+def test_the_document_is_text_and_loads_from_its_own_daemon_only(start):
+    """A served model's name, which a caller chooses, is text in it; the browser is told to load nothing else."""
+    facts = {"tau <script>": "<img src=x>", "guard \u202e": "fallback"}
+    server = start(lambda: {"ready": False, "reason": "<b>", "facts": facts})
+    _, headers, body = get(server, "/")
+    text = body.decode()
+    assert "tau &lt;script&gt;" in text
+    assert "not ready: &lt;b&gt;" in text
+    assert text.count("<script") == 1
     assert "<img" not in text
-    assert "color-scheme:light dark" in text
-    assert "http://" not in text
-    assert "https://" not in text
+    assert "\u202e" not in text
+    assert "//" not in text.replace("<!DOCTYPE html>", "")  # no address of anything else
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy.pop("default-src") == policy.pop("frame-ancestors") == policy.pop("base-uri") == "'none'"
+    assert {policy[kind] for kind in ("script-src", "style-src", "connect-src", "img-src")} == {"'self'"}
+    assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_what_the_page_loads_is_served_with_its_type(start):
+    """Style, script and icon come from the same server; a browser that may not guess types takes them."""
+    server = start()
+    for path, kind in (("/page.css", "text/css"), ("/page.js", "text/javascript"), ("/icon.svg", "image/svg+xml")):
+        status, headers, body = get(server, path)
+        assert (status, headers["content-type"].split(";")[0], len(body) > 100) == (200, kind, True)
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_data_is_asked_for_by_window_and_span(start):
+    """What is asked for is handed on; a span that there is none of, or too many parameters, are refused by name."""
+    server = start()
+    assert get(server, "/status.json")[2] == b" short"
+    assert get(server, "/status.json?window=a1&span=long&x=1")[2] == b"a1 long"
+    assert get(server, "/status.json?span=week")[::2] == (400, b"span: must be short or long\n")
+    assert get(server, "/status.json?" + "&".join(["x=1"] * 9))[::2] == (400, b"at most 8 parameters\n")
+    status, headers, body = get(server, "/status.json", "HEAD")
+    assert (status, headers["content-type"], body) == (200, "application/json", b"")
+    assert get(server, "/status.json", "POST")[0] == 405
 
 
 def test_metrics_have_only_declared_names_and_labels(start_daemon):

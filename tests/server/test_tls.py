@@ -1,8 +1,11 @@
 """TLS and mutual TLS by files."""
 
 import shutil
+import socket
 import ssl
 import subprocess
+import warnings
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -147,3 +150,76 @@ def test_certificates_are_renewed_in_place(start_daemon, pki, tmp_path):
         certificate.unlink()
         assert served_certificate(daemon) == new
         assert rank_stub(channel).Rank(request(item("a", "w1")), timeout=5).items, "connections go on"
+
+
+def seconds_of(pem):
+    """When a certificate is over, as openssl tells it."""
+    told = subprocess.run(["openssl", "x509", "-noout", "-enddate", "-in", pem], check=True, capture_output=True).stdout
+    return ssl.cert_time_to_seconds(told.decode().strip().removeprefix("notAfter="))
+
+
+def test_the_certificates_end_is_a_metric(start_daemon, pki, tmp_path):
+    """As openssl tells it, of the first that is over; it follows a renewal, and outlives a broken file."""
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "long.key", "-out", "long.pem", "-subj",
+            "/CN=l", "-days", "20000", cwd=tmp_path)  # fmt: skip
+    certificate = tmp_path / "tls.pem"
+    certificate.write_bytes((tmp_path / "long.pem").read_bytes() + (pki / "server.pem").read_bytes())
+    daemon = start_daemon(tls={"certificate": certificate, "private_key": tmp_path / "long.key"})
+
+    def told():
+        text = urlopen(daemon.http + "/metrics").read().decode()
+        name = "rankd_tls_certificate_expiry_seconds{"
+        return [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)]
+
+    assert told() == [seconds_of(pki / "server.pem")]
+    certificate.write_bytes((tmp_path / "long.pem").read_bytes())
+    assert told() == [seconds_of(tmp_path / "long.pem")]
+    assert told()[0] > 2**31, "beyond 2050 a certificate tells its time in another form"
+    certificate.write_bytes((pki / "junk.pem").read_bytes())
+    assert told() == [seconds_of(tmp_path / "long.pem")]
+
+
+def test_without_tls_there_is_no_end(daemon):
+    """No sample, rather than one that an alert would take for a certificate that is over."""
+    assert "rankd_tls_certificate_expiry_seconds{" not in urlopen(daemon.http + "/metrics").read().decode()
+
+
+@pytest.mark.parametrize(
+    ("version", "served"),
+    [
+        (ssl.TLSVersion.TLSv1, False),
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+def test_old_tls_is_refused(start_daemon, pki, version, served):
+    """The daemon itself declines what is older than TLS 1.2, whatever the client would put up with."""
+    daemon = start_daemon(tls=settings(pki))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", daemon.app.public.port), timeout=5) as plain:
+        if served:
+            with context.wrap_socket(plain) as secure:
+                assert secure.selected_alpn_protocol() == "h2"
+        else:
+            # The daemon hangs up; a client that declined by itself would say so otherwise.
+            with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
+                context.wrap_socket(plain)
+
+
+def test_a_certificate_of_another_authority_is_refused(start_daemon, pki, tmp_path):
+    """Under mutual TLS a client's certificate must chain to tls.client_ca, whatever name it has."""
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "evil.key", "-out", "evil.pem", "-subj",
+            "/CN=client", "-days", "2", cwd=tmp_path)  # fmt: skip
+    daemon = start_daemon(tls=settings(pki, client_ca=pki / "ca.pem"))
+    files = [(pki / "ca.pem").read_bytes(), (tmp_path / "evil.key").read_bytes(), (tmp_path / "evil.pem").read_bytes()]
+    evil = grpc.ssl_channel_credentials(*files)
+    with grpc.secure_channel(daemon.target, evil) as channel, pytest.raises(grpc.RpcError) as raised:
+        rank_stub(channel).Rank(request(item("a", "w1")), timeout=5)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -11,18 +11,18 @@ try:
 except ImportError:
     trace = None  # type: ignore[assignment]
 
-Metadata = tuple[tuple[str, str], ...] | None
+from rankd_client._token import Metadata, Token
 
 
 @contextmanager
-def client_span(method: str) -> Iterator[Metadata]:
-    """Give the metadata that carries the trace to the daemon. No id and no prompt is recorded."""
+def client_span(method: str, token: Token) -> Iterator[Metadata]:
+    """Give the metadata that carries trace and token to the daemon. No id, no prompt and no token is recorded."""
     if trace is None:
-        yield None
+        yield token.metadata()
         return
     tracer = trace.get_tracer("rankd_client")
     attributes = {"rpc.system.name": "grpc", "rpc.method": method}
     with tracer.start_as_current_span(method, kind=trace.SpanKind.CLIENT, attributes=attributes):
         carrier: dict[str, Any] = {}
         propagate.inject(carrier)
-        yield tuple((k.lower(), str(v)) for k, v in carrier.items()) or None
+        yield (*((k.lower(), str(v)) for k, v in carrier.items()), *token.metadata())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import grpc
 
 from rankd_client._core import OPTIONS, credentials, seconds
 from rankd_client._failures import explain
+from rankd_client._token import Token
 from rankd_client.pilot import PilotPlan, PilotStatus, request_of, status_of
 from rankd_client.types import Estimate, RankdUnavailableError, TlsConfig
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc
@@ -26,6 +28,8 @@ _REFUSED = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
 }
 
 
@@ -128,17 +132,32 @@ class AdminClient:
         target: ``HOST:PORT`` of the admin listener.
         timeout: seconds that a call may take; loading and judging take longer and have their own.
         tls: files' contents for TLS; default: plaintext.
+        token: as for :class:`rankd_client.RankClient`.
+        token_file: the same.
+        plaintext_token: the same.
     """
 
     def __init__(
-        self, target: str = DEFAULT_ADMIN_TARGET, *, timeout: float = 10.0, tls: TlsConfig | None = None
+        self,
+        target: str = DEFAULT_ADMIN_TARGET,
+        *,
+        timeout: float = 10.0,
+        tls: TlsConfig | None = None,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        plaintext_token: bool = False,
     ) -> None:
-        """Open a channel; nothing is sent before the first call."""
+        """Open a channel; nothing is sent before the first call.
+
+        Raises:
+            ValueError: the token cannot be read, or would go over a network in the clear.
+        """
+        shown = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
         if tls is None:
             self._channel = grpc.insecure_channel(target, options=OPTIONS)
         else:
             self._channel = grpc.secure_channel(target, credentials(tls), options=OPTIONS)
-        self._stub = admin_pb2_grpc.AdminServiceStub(self._channel)
+        self._stub = admin_pb2_grpc.AdminServiceStub(grpc.intercept_channel(self._channel, _Showing(shown)))
         self._timeout = seconds(timeout)
 
     def rankers(self) -> Rankers:
@@ -228,6 +247,43 @@ class AdminClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Details(NamedTuple):
+    """A call's details, with more metadata."""
+
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class _Showing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Shows a token with every call."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Add it to a unary call."""
+        return continuation(self._with_token(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Add it to a call with many answers."""
+        return continuation(self._with_token(client_call_details), request)
+
+    def _with_token(self, details: Any) -> _Details:
+        metadata = (*(details.metadata or ()), *self._token.metadata())
+        return _Details(
+            details.method,
+            details.timeout,
+            metadata,
+            details.credentials,
+            details.wait_for_ready,
+            details.compression,
+        )
 
 
 @contextmanager

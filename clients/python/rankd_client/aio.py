@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Self
@@ -14,6 +15,7 @@ from rankd_client._failures import NO_ANSWER, explain, readable
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
 from rankd_client._stream_core import StreamCore
+from rankd_client._token import Token
 from rankd_client._trace import client_span
 from rankd_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from rankd_client.ordering import Policy
@@ -42,8 +44,16 @@ class AsyncRankClient:
         timeout: float = DEFAULT_TIMEOUT,
         policy: Policy | None = None,
         tls: TlsConfig | None = None,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        plaintext_token: bool = False,
     ) -> None:
-        """Open a channel; nothing is sent before the first call."""
+        """Open a channel; nothing is sent before the first call.
+
+        Raises:
+            ValueError: the token cannot be read, or would go over a network in the clear.
+        """
+        self._token = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
         self._model, self._timeout, self._policy = model, seconds(timeout), policy
         if tls is None:
@@ -74,7 +84,7 @@ class AsyncRankClient:
         queue = Queue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
-            with client_span("rankd.v1.RankService/Rank") as metadata:
+            with client_span("rankd.v1.RankService/Rank", self._token) as metadata:
                 left = queue.wait(end - time.monotonic())
                 calls = [self._rank(r, timeout=left, metadata=metadata) for r in requests]
                 try:
@@ -90,7 +100,7 @@ class AsyncRankClient:
     def stream(self) -> AsyncRankStream:
         """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
         core = StreamCore(self.stats, self._model, self._policy)
-        return AsyncRankStream(self._stream, core, self._timeout)
+        return AsyncRankStream(self._stream, core, self._timeout, self._token)
 
     async def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
@@ -102,7 +112,7 @@ class AsyncRankClient:
         end = time.monotonic() + seconds(timeout)
         parts: list[tuple[list[int], Any]] = []
         try:
-            with client_span("rankd.v1.CompletionService/ReportCompletions") as metadata:
+            with client_span("rankd.v1.CompletionService/ReportCompletions", self._token) as metadata:
                 for indices, request in requests:
                     left = max(0.001, end - time.monotonic())
                     answer = await self._report(request, timeout=left, metadata=metadata)
@@ -121,7 +131,7 @@ class AsyncRankClient:
         """
         wait = seconds(timeout)
         try:
-            with client_span("rankd.v1.QualityService/GetQuality") as metadata:
+            with client_span("rankd.v1.QualityService/GetQuality", self._token) as metadata:
                 request = quality_pb2.GetQualityRequest()
                 answer = await self._quality.GetQuality(request, timeout=wait, metadata=metadata)
                 return report_of(readable(answer))
@@ -140,7 +150,7 @@ class AsyncRankClient:
         request.interval.FromNanoseconds(round(seconds(interval, "interval") * 1e9))
         call = None
         try:
-            call = self._quality.WatchQuality(request)
+            call = self._quality.WatchQuality(request, metadata=self._token.metadata())
             async for answer in call:
                 yield report_of(readable(answer))
         except (*NO_ANSWER, asyncio.CancelledError) as error:

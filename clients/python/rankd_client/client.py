@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
@@ -13,6 +14,7 @@ from rankd_client._failures import NO_ANSWER, explain
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
 from rankd_client._stream_core import StreamCore
+from rankd_client._token import Token
 from rankd_client._trace import client_span
 from rankd_client.ordering import Policy
 from rankd_client.stream import RankStream
@@ -42,6 +44,9 @@ class RankClient:
             over some months, ``inf`` too, as some months.
         policy: the policy asked for; default: the daemon's.
         tls: files' contents for TLS; default: plaintext.
+        token: shown with every call, where the daemon asks for one.
+        token_file: a file that holds it instead; read again within a second when it changes.
+        plaintext_token: show it without TLS to other machines too, as where a mesh speaks TLS for this process.
     """
 
     def __init__(
@@ -52,8 +57,16 @@ class RankClient:
         timeout: float = DEFAULT_TIMEOUT,
         policy: Policy | None = None,
         tls: TlsConfig | None = None,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        plaintext_token: bool = False,
     ) -> None:
-        """Open a channel; nothing is sent before the first call."""
+        """Open a channel; nothing is sent before the first call.
+
+        Raises:
+            ValueError: the token cannot be read, or would go over a network in the clear.
+        """
+        self._token = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
         self._model, self._timeout, self._policy = model, seconds(timeout), policy
         if tls is None:
@@ -95,7 +108,7 @@ class RankClient:
         queue = Queue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
-            with client_span("rankd.v1.RankService/Rank") as metadata:
+            with client_span("rankd.v1.RankService/Rank", self._token) as metadata:
                 calls = [
                     self._rank.future(r, timeout=queue.wait(end - time.monotonic()), metadata=metadata)
                     for r in requests
@@ -112,7 +125,7 @@ class RankClient:
     def stream(self) -> RankStream:
         """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
         core = StreamCore(self.stats, self._model, self._policy)
-        return RankStream(self._stream, core, self._timeout)
+        return RankStream(self._stream, core, self._timeout, self._token)
 
     def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
@@ -124,7 +137,7 @@ class RankClient:
         end = time.monotonic() + seconds(timeout)
         parts: list[tuple[list[int], Any]] = []
         try:
-            with client_span("rankd.v1.CompletionService/ReportCompletions") as metadata:
+            with client_span("rankd.v1.CompletionService/ReportCompletions", self._token) as metadata:
                 for indices, request in requests:
                     left = max(0.001, end - time.monotonic())
                     parts.append((indices, self._report(request, timeout=left, metadata=metadata)))
@@ -141,7 +154,7 @@ class RankClient:
         """
         wait = seconds(timeout)
         try:
-            with client_span("rankd.v1.QualityService/GetQuality") as metadata:
+            with client_span("rankd.v1.QualityService/GetQuality", self._token) as metadata:
                 request = quality_pb2.GetQualityRequest()
                 return report_of(self._quality.GetQuality(request, timeout=wait, metadata=metadata))
         except NO_ANSWER as error:
@@ -158,7 +171,7 @@ class RankClient:
         request.interval.FromNanoseconds(round(seconds(interval, "interval") * 1e9))
         call = None
         try:
-            call = self._quality.WatchQuality(request)
+            call = self._quality.WatchQuality(request, metadata=self._token.metadata())
             for answer in call:
                 yield report_of(answer)
         except NO_ANSWER as error:

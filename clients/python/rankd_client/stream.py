@@ -15,6 +15,7 @@ from typing import Any, Self
 from rankd_client._core import NOBODY, seconds
 from rankd_client._failures import StreamEndedError
 from rankd_client._stream_core import StreamCore
+from rankd_client._token import Metadata, Token
 from rankd_client.types import Item, Progress
 from rankd_client.v1 import prediction_pb2
 
@@ -22,9 +23,10 @@ from rankd_client.v1 import prediction_pb2
 class RankStream:
     """One queue over one stream; made by :meth:`rankd_client.RankClient.stream`. Safe to share between threads."""
 
-    def __init__(self, rpc: Callable[..., Any], core: StreamCore, timeout: float) -> None:
+    def __init__(self, rpc: Callable[..., Any], core: StreamCore, timeout: float, token: Token) -> None:
         """Nothing is opened before the first step."""
-        self._rpc, self._core, self._timeout = rpc, core, timeout
+        self._rpc, self._core, self._timeout, self._token = rpc, core, timeout, token
+        self._opened_with: Metadata = ()
         self._lock = threading.Lock()
         self._call: Any = None
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -71,6 +73,8 @@ class RankStream:
             wait = seconds(max_wait, "max_wait")
             end = time.monotonic() + (self._timeout + wait if timeout is None else seconds(timeout))
             delta = self._core.change(arrived, progressed or {}, gone, served, weights)
+            if self._call is not None and self._token.metadata() != self._opened_with:
+                self._drop()  # the old token is on its way out, and the stream would be ended with it
             opening = self._call is None
             if opening and not self._core.may_open():
                 return self._core.local()
@@ -90,7 +94,8 @@ class RankStream:
 
     def _open(self) -> None:
         self._outbox, self._inbox = queue.SimpleQueue(), queue.SimpleQueue()
-        self._call = self._rpc(iter(self._outbox.get, None))
+        self._opened_with = self._token.metadata()
+        self._call = self._rpc(iter(self._outbox.get, None), metadata=self._opened_with)
         threading.Thread(target=_read, args=(self._call, self._inbox), name="rankd-stream", daemon=True).start()
 
     def _drop(self) -> None:
@@ -123,9 +128,10 @@ def _read(call: Any, inbox: queue.SimpleQueue[Any]) -> None:
 class AsyncRankStream:
     """One queue over one stream; made by :meth:`rankd_client.AsyncRankClient.stream`. One step at a time."""
 
-    def __init__(self, rpc: Callable[..., Any], core: StreamCore, timeout: float) -> None:
+    def __init__(self, rpc: Callable[..., Any], core: StreamCore, timeout: float, token: Token) -> None:
         """Nothing is opened before the first step."""
-        self._rpc, self._core, self._timeout = rpc, core, timeout
+        self._rpc, self._core, self._timeout, self._token = rpc, core, timeout, token
+        self._opened_with: Metadata = ()
         self._lock = asyncio.Lock()
         self._call: Any = None
         self._reader: asyncio.Task[None] | None = None
@@ -161,6 +167,8 @@ class AsyncRankStream:
             wait = seconds(max_wait, "max_wait")
             end = time.monotonic() + (self._timeout + wait if timeout is None else seconds(timeout))
             delta = self._core.change(arrived, progressed or {}, gone, served, weights)
+            if self._call is not None and self._token.metadata() != self._opened_with:
+                self._drop()  # the old token is on its way out, and the stream would be ended with it
             opening = self._call is None
             if opening and not self._core.may_open():
                 return self._core.local()
@@ -185,7 +193,8 @@ class AsyncRankStream:
 
     def _open(self) -> None:
         self._outbox, self._inbox = asyncio.Queue(), asyncio.Queue()
-        self._call = self._rpc(_sent(self._outbox))
+        self._opened_with = self._token.metadata()
+        self._call = self._rpc(_sent(self._outbox), metadata=self._opened_with)
         self._reader = asyncio.create_task(_aread(self._call, self._inbox), name="rankd-stream")
 
     def _drop(self) -> None:

@@ -57,8 +57,7 @@ class Asker:
     def _of_this_loop(self) -> AsyncRankClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            known = self._settings
-            self._client = AsyncRankClient(known.target, model=known.model, timeout=known.timeout, tls=known.tls)
+            self._client = AsyncRankClient(**self._settings.connection)
             self._loop, self._failures, self._probing = loop, 0, None
         return self._client
 

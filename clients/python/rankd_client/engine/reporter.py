@@ -156,4 +156,4 @@ class Reporter:
 
 def connected(settings: Settings) -> RankClient:
     """A client as the settings say."""
-    return RankClient(settings.target, model=settings.model, timeout=settings.timeout, tls=settings.tls)
+    return RankClient(**settings.connection)

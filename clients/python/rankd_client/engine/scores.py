@@ -176,5 +176,4 @@ class Scores:
         self._rules = (old if rules == old else rules, time.monotonic())
 
     def _client(self) -> RankClient:
-        known = self.settings
-        return RankClient(known.target, model=known.model, timeout=known.timeout, tls=known.tls)
+        return RankClient(**self.settings.connection)

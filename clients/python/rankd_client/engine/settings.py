@@ -6,11 +6,12 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rankd_client import TlsConfig
+from rankd_client._token import Token
 
 logger = logging.getLogger("rankd_client.engine")
 
@@ -25,7 +26,8 @@ class Settings:
     """Where the daemon is and what to ask it.
 
     ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
-    priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read.
+    priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read. ``token``,
+    ``token_file`` and ``plaintext_token`` are as for :class:`rankd_client.RankClient`.
     """
 
     target: str = "127.0.0.1:50051"
@@ -34,6 +36,22 @@ class Settings:
     client_priority: str = "keep"
     max_body_bytes: int = 4 * 2**20
     tls: TlsConfig | None = None
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    plaintext_token: bool = False
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """What every client is made with."""
+        return {
+            "target": self.target,
+            "model": self.model,
+            "timeout": self.timeout,
+            "tls": self.tls,
+            "token": self.token,
+            "token_file": self.token_file,
+            "plaintext_token": self.plaintext_token,
+        }
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,14 +61,22 @@ class Settings:
             ValueError: one has a value that it cannot have; the message names it.
         """
         default = cls()
-        return cls(
+        read = cls(
             target=environment.get("RANKD_TARGET") or default.target,
             timeout=_read(environment, "RANKD_TIMEOUT", _seconds, default.timeout),
             model=environment.get("RANKD_MODEL", ""),
             client_priority=_read(environment, "RANKD_CLIENT_PRIORITY", _client_priority, default.client_priority),
             max_body_bytes=_read(environment, "RANKD_MAX_BODY_BYTES", _bytes, default.max_body_bytes),
             tls=_tls(environment),
+            token=environment.get("RANKD_TOKEN", "").strip() or None,
+            token_file=_read(environment, "RANKD_TOKEN_FILE", Path, None),
+            plaintext_token=_read(environment, "RANKD_PLAINTEXT_TOKEN", _flag, default.plaintext_token),
         )
+        try:
+            Token(read.token, read.token_file, target=read.target, tls=read.tls, plaintext=read.plaintext_token)
+        except ValueError as error:
+            raise ValueError(f"RANKD_TOKEN, RANKD_TOKEN_FILE, RANKD_PLAINTEXT_TOKEN: {error}") from None
+        return read
 
 
 def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], _T], default: _T) -> _T:
@@ -77,6 +103,12 @@ def _bytes(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"must be a number of bytes, not {text!r}")
     return int(text)
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"must be true or false, not {text!r}")
+    return text == "true"
 
 
 def _client_priority(text: str) -> str:

@@ -31,6 +31,8 @@ class RejectionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REJECTION_REASON_UNKNOWN_FINISH_REASON: _ClassVar[RejectionReason]
     REJECTION_REASON_OUT_OF_ORDER: _ClassVar[RejectionReason]
     REJECTION_REASON_INVALID_TIME: _ClassVar[RejectionReason]
+    REJECTION_REASON_INVALID_SIGNATURE: _ClassVar[RejectionReason]
+    REJECTION_REASON_WRONG_TENANT: _ClassVar[RejectionReason]
 FINISH_REASON_UNSPECIFIED: FinishReason
 FINISH_REASON_STOP: FinishReason
 FINISH_REASON_LENGTH: FinishReason
@@ -45,6 +47,8 @@ REJECTION_REASON_IMPOSSIBLE_COUNT: RejectionReason
 REJECTION_REASON_UNKNOWN_FINISH_REASON: RejectionReason
 REJECTION_REASON_OUT_OF_ORDER: RejectionReason
 REJECTION_REASON_INVALID_TIME: RejectionReason
+REJECTION_REASON_INVALID_SIGNATURE: RejectionReason
+REJECTION_REASON_WRONG_TENANT: RejectionReason
 
 class Completion(_message.Message):
     __slots__ = ("request_id", "prediction", "output_token_count", "finish_reason", "length_is_complete", "arrival_time", "queue_duration", "total_duration")

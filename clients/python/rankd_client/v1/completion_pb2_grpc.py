@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CompletionServiceStub(object):
-    """Takes reports of what requests really produced.
+    """Takes reports of what requests really produced. Where the daemon knows its callers, reporting is a role of its own.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class CompletionServiceStub(object):
 
 
 class CompletionServiceServicer(object):
-    """Takes reports of what requests really produced.
+    """Takes reports of what requests really produced. Where the daemon knows its callers, reporting is a role of its own.
     """
 
     def ReportCompletions(self, request, context):
@@ -71,7 +71,7 @@ def add_CompletionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CompletionService(object):
-    """Takes reports of what requests really produced.
+    """Takes reports of what requests really produced. Where the daemon knows its callers, reporting is a role of its own.
     """
 
     @staticmethod

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brankd/v1/error_reason.proto\x12\x08rankd.v1*\xfe\x01\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x02\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x03\x12\x1c\n\x18\x45RROR_REASON_NOT_SERVING\x10\x04\x12 \n\x1c\x45RROR_REASON_RANKER_UNUSABLE\x10\x05\x12\x14\n\x10\x45RROR_REASON_BUG\x10\x06\x12 \n\x1c\x45RROR_REASON_PILOT_UNDER_WAY\x10\x07\x42\x61\n\x0c\x64\x65v.rankd.v1B\x10\x45rrorReasonProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brankd/v1/error_reason.proto\x12\x08rankd.v1*\xab\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x02\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x03\x12\x1c\n\x18\x45RROR_REASON_NOT_SERVING\x10\x04\x12 \n\x1c\x45RROR_REASON_RANKER_UNUSABLE\x10\x05\x12\x14\n\x10\x45RROR_REASON_BUG\x10\x06\x12 \n\x1c\x45RROR_REASON_PILOT_UNDER_WAY\x10\x07\x12#\n\x1f\x45RROR_REASON_CREDENTIAL_MISSING\x10\x08\x12#\n\x1f\x45RROR_REASON_CREDENTIAL_UNKNOWN\x10\t\x12#\n\x1f\x45RROR_REASON_CREDENTIAL_EXPIRED\x10\n\x12\x1d\n\x19\x45RROR_REASON_ROLE_MISSING\x10\x0b\x12\x1d\n\x19\x45RROR_REASON_WRONG_TENANT\x10\x0c\x42\x61\n\x0c\x64\x65v.rankd.v1B\x10\x45rrorReasonProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.rankd.v1B\020ErrorReasonProtoP\001Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\252\002\010Rankd.V1'
   _globals['_ERRORREASON']._serialized_start=42
-  _globals['_ERRORREASON']._serialized_end=296
+  _globals['_ERRORREASON']._serialized_end=469
 # @@protoc_insertion_point(module_scope)

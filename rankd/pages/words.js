@@ -1,0 +1,126 @@
+// Figures as people read them, and the state of a served model in a sentence.
+
+const NONE = "–";
+const MODES = { warming_up: "warming up", ranked: "ranked", fallback: "fallback" };
+const WHY = {
+  no_evidence: "nothing is known yet",
+  warmed_up: "enough completions, and it orders well enough",
+  quality: "tau was surely below the floor",
+  errors: "batches failed",
+  latency: "scoring took too long",
+  recovered: "what was wrong is well again",
+  pinned: "an administrator fixed the mode",
+  unpinned: "the pin ended",
+  judged: "it was just judged on recent completions",
+};
+const ROLES = { in_service: "in service", previous: "previous", shadow: "shadow", loaded: "loaded, idle" };
+
+const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const times = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const days = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+
+const words = (name) => name.replaceAll("_", " ");
+const count = (n) => number.format(n);
+const tau = (v) => (v === null || v === undefined ? NONE : v.toFixed(2));
+const percent = (share) => (share === null || share === undefined ? NONE : `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`);
+const between = (b) => (b ? `${tau(b.low)} to ${tau(b.high)}` : NONE);
+const clock = (t) => times.format(new Date(t * 1000));
+const toTheSecond = (t) => seconds.format(new Date(t * 1000));
+
+/** A rate, with as many digits as it needs. */
+const rate = (v) => (v === null || v === undefined ? NONE : v >= 100 ? count(v) : v >= 10 ? v.toFixed(0) : v.toFixed(v > 0 && v < 1 ? 2 : 1));
+
+/** A time with its day, where that is not today. */
+function moment(t) {
+  const at = new Date(t * 1000);
+  return at.toDateString() === new Date().toDateString() ? toTheSecond(t) : `${days.format(at)}, ${clock(t)}`;
+}
+
+function lasting(s) {
+  if (s === null || s === undefined) return NONE;
+  if (s === 0) return "0 s";
+  if (s < 0.00095) return `${(s * 1e6).toFixed(0)} µs`;
+  if (s < 0.95) return `${s * 1000 < 9.5 ? (s * 1000).toFixed(1) : (s * 1000).toFixed(0)} ms`;
+  if (s < 90) return `${s < 9.5 ? s.toFixed(1) : s.toFixed(0)} s`;
+  if (s < 5400) return `${(s / 60).toFixed(0)} min`;
+  return s < 172800 ? `${(s / 3600).toFixed(0)} h` : `${(s / 86400).toFixed(0)} days`;
+}
+
+/** A name as a caller chose it, without signs that would turn the text around it. */
+const clean = (name) => name.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+const nameOf = (w) => clean(w.model) || "models without reports";
+
+/** What a window is called where several rankers have one for the same model. */
+const titleOf = (w) => (w.in_service ? nameOf(w) : `${nameOf(w)} · ${w.ranker_version}`);
+
+/** The state in a headline, a sentence or two, and what to do about it: {tone, title, lead, todo}. */
+function verdict(state, w) {
+  if (!state.ready) {
+    return { tone: "bad", title: `Not ready: ${state.reason}`, lead: "Calls under way are finished, new ones are refused: send them to another replica.", todo: [] };
+  }
+  if (!state.traffic.answers && !w.completions) {
+    return {
+      tone: "calm", title: "Ready, and nobody has asked yet",
+      lead: "Send it the queue of an engine, and it answers with the order to serve it in.",
+      todo: [
+        ["Try it from a terminal on this machine: ", "rankd rank prompts.txt", " with one prompt a line."],
+        ["Let an engine ask: ", "rankd_vllm.RankMiddleware", " for vLLM, or the Python client's ", "RankClient(target).rank(prompts)", "."],
+        ["Let it report what each request produced (", "client.report(…)", "; the vLLM plug-in does by itself). Then this page shows how well the ranker orders."],
+      ],
+    };
+  }
+  if (!w.completions) return unreported(w);
+  return judged(state, w);
+}
+
+function unreported(w) {
+  return {
+    tone: w.guard.ranking ? "calm" : "bad",
+    title: w.guard.ranking ? "Ranking on trust: no completion was reported" : "Arrival order: no completion was reported",
+    lead: w.guard.ranking
+      ? "The ranker orders the queue because it did well on the data it was measured on. How well it orders this traffic is not known."
+      : "The ranker in service was never measured, so it orders nothing until completions show what it is worth.",
+    todo: [
+      ["Report what each request produced: ", "client.report([Completed(request_id, prediction, output_tokens=…, finish_reason=\"stop\")])", ". The vLLM plug-in does by itself."],
+      ["Report those that still run too, with ", "finish_reason=\"in_progress\"", ": without them long answers are undercounted."],
+    ],
+  };
+}
+
+function ofCeiling(value, ceiling) {
+  if (!ceiling || value <= 0) return "";
+  return value > ceiling ? `, above what is typical as a ceiling, ${tau(ceiling)}` : `, ${percent(value / ceiling)} of the ceiling of ${tau(ceiling)}`;
+}
+
+function judged(state, w) {
+  const { guard, order } = w, settings = state.settings;
+  const known = w.tau ? `tau is ${tau(w.tau.value)} (${between(w.tau)})` : "tau is not known yet";
+  const share = w.tau ? ofCeiling(w.tau.value, settings.ceiling) : "";
+  const since = guard.since ? ` since ${moment(guard.since)}` : "";
+  const late = w.progress_seen ? "" : " Only requests that ended are reported: report those that still run too, or long answers are undercounted.";
+  if (!w.in_service) {
+    return { tone: "calm", title: `${w.ranker_version} is not in service`, lead: `For ${nameOf(w)} its ${known}${share}, from ${count(w.completions)} completions.`, todo: [] };
+  }
+  if (!settings.guard_enabled) {
+    return { tone: "bad", title: "Ranking whatever the quality", lead: `The guard is off (guard.enabled = false); ${known}${share}.`, todo: [] };
+  }
+  if (guard.pinned_until) {
+    return { tone: "calm", title: `Pinned: ${MODES[guard.mode]}`, lead: `An administrator fixed the mode until ${moment(guard.pinned_until)}; ${known}${share}.`, todo: [] };
+  }
+  if (guard.mode === "fallback") {
+    const back = guard.reason === "quality"
+      ? `It ranks again once tau is surely above ${tau(settings.return_above)}. A ranker trained on your own log does better: rankd train.`
+      : "It ranks again once batches have succeeded in a row for a while.";
+    return { tone: "bad", title: "Arrival order: the ranker is not trusted", lead: `In fallback${since}: ${WHY[guard.reason] ?? words(guard.reason)}. Now ${known}${share}. ${back}`, todo: [] };
+  }
+  if (guard.mode === "warming_up") {
+    const how = guard.ranking ? "Meanwhile it ranks, since it was measured when it was made." : "Until then requests are served in arrival order.";
+    return { tone: "calm", title: `Warming up: ${count(Math.min(w.completions, settings.min_known))} of ${count(settings.min_known)} completions`, lead: `${how} So far ${known}.${late}`, todo: [] };
+  }
+  if (order.trust <= 0) {
+    return { tone: "calm", title: "Arrival order: trust is 0", lead: `The guard lets it rank, but ${known}${share}: the lower end of the interval gives no reason to overtake anybody.${late}`, todo: [] };
+  }
+  const gain = w.realised_gain ? `Ranking: ${percent(w.realised_gain.value)} of the possible gain` : "Ranking";
+  return { tone: "good", title: gain, lead: `On this traffic ${known}${share}. Ranked${since}; the guard ends it once tau is surely below ${tau(settings.floor)}.${late}`, todo: [] };
+}
