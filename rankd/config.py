@@ -237,6 +237,8 @@ def _refuse_unknown_variables() -> None:
     for name in sorted(os.environ):
         if not name.startswith("RANKD_") or name in known or _KUBERNETES.search(name):
             continue
+        if name.startswith("RANKD_PROXY_"):
+            continue  # of `rankd proxy`, as above
         if name in {_variable(section) for section in Settings.model_fields}:
             continue  # a whole section as JSON
         near = difflib.get_close_matches(name, sorted(known), n=1)

@@ -239,6 +239,12 @@ EVENTS: dict[str, str] = {
     "secrets_unusable": "That file changed and is wrong; what it held before stays in force.",
     "certificate_renewed": "New connections get the certificate that is in the files now.",
     "certificate_unusable": "The certificate files changed and are wrong; the certificate before is kept.",
+    "proxy_started": "`rankd proxy` serves.",
+    "upstream_found": "The proxy knows its engine, and which priority that serves first.",
+    "upstream_misconfigured": "The engine does not do with priorities what it should; `reason` names the remedy.",
+    "upstream_unknown": "The engine does not say which priority it serves first: none is written until it is named.",
+    "upstream_unreachable": "The engine did not answer the proxy's start; it is asked again in the background.",
+    "answers_without_usage": "An answer does not say its length, and is not reported; `reason` names the remedy. Once.",
 }
 
 
