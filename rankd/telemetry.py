@@ -166,6 +166,12 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "Share of the oracle's gain that is realised, by bound.",
         "model, ranker_version, bound",
     ),
+    "rankd.fleet.replicas": (
+        "gauge",
+        "{replica}",
+        "Replicas heard of late, this one included; 1 without fleet.peers.",
+        "",
+    ),
     "rankd.quality.compared": (
         "counter",
         "{report}",
@@ -233,6 +239,8 @@ EVENTS: dict[str, str] = {
     "snapshot_restored": "Windows of an earlier process were restored: how many, with so many completions.",
     "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
     "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
+    "fleet_changed": "So many replicas are heard now, this one included (`replicas`).",
+    "peers_failing": "Peers could not be asked because of a bug, or of a file that is gone.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
     "secrets_reloaded": "What auth.file or signing.file (`setting`) holds now is in force.",
@@ -501,6 +509,14 @@ class Telemetry:
     def snapshot_failing(self, error: OSError) -> None:
         """Tell that the snapshot cannot be written."""
         _log.error("snapshot_failing", reason=errno.errorcode.get(error.errno or 0, "unknown"), **describe_error(error))
+
+    def fleet_changed(self, replicas: int) -> None:
+        """Tell how many replicas are heard."""
+        _log.info("fleet_changed", replicas=replicas)
+
+    def peers_failing(self, error: Exception) -> None:
+        """Tell that peers could not be asked."""
+        _log.warning("peers_failing", **describe_error(error))
 
     # -- gauges --------------------------------------------------------------------------------------------------------
 
