@@ -41,8 +41,8 @@ class Metrics:
         self.answers = Counted(
             Counter(
                 "rankd_proxy_answers",
-                "All requests by what became of them: status class, cancelled by the client, unreachable, "
-                "connect_timeout, broken (the engine hung up), refused here.",
+                "All requests by what became of them: status class, cancelled by the client, upstream_unreachable, "
+                "upstream_timeout, upstream_broken (the engine hung up, or spoke no HTTP), refused here, internal.",
                 ["outcome"],
                 registry=registry,
             )
