@@ -23,12 +23,12 @@ help: ## list the targets
 
 setup: $(VENV)/.installed ## prepare .venv
 
-$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/pyproject.toml
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/pyproject.toml clients/transformers/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankd needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12 setup" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo 'installing rankd and its tools (onnxruntime-gpu alone is about 250 MB) ...'
-	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e '.[dev]'
+	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
 	@touch $@
 
 setup-train: $(VENV)/.trainable ## prepare .venv for training too
@@ -52,7 +52,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 types: setup-train
-	MYPYPATH=clients/python:clients/vllm $(BIN)/mypy
+	MYPYPATH=clients/python:clients/vllm:clients/transformers $(BIN)/mypy
 
 imports: setup
 	$(BIN)/lint-imports
@@ -103,7 +103,7 @@ $(VENV)/axe/node_modules/axe-core/axe.min.js: $(VENV)/.installed
 test-lowest: helm ## the tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
-	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e '.[dev]'
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
 	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
 
 rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from DATA

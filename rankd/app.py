@@ -21,6 +21,7 @@ from rankd.judge import Judge
 from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
 from rankd.pilots import Pilots
+from rankd.privacy import describe_error
 from rankd.promotion import Promotion
 from rankd.quality.compare import counters
 from rankd.ranker import Ranker
@@ -193,8 +194,11 @@ class App:
             await asyncio.get_running_loop().run_in_executor(None, self._look)
 
     def _look(self) -> None:
-        self.access.look()
-        self.seals.look()
+        for look in (self.access.look, self.seals.look):
+            try:
+                look()
+            except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
+                _log.error("internal_error", **describe_error(error))
 
     # -- what metrics show ---------------------------------------------------------------------------------------------
 

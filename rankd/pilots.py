@@ -13,7 +13,7 @@ from rankd_client.ordering import Policy
 from rankd.errors import NotFoundError, PilotError
 from rankd.pilot import Pilot, Plan, State
 from rankd.telemetry import Telemetry
-from rankd.types import Completion, FinishReason, Queue
+from rankd.types import Completion, FinishReason, Queue, identity
 
 MOST_PILOTS = 16
 """Served models with a pilot, ended ones included."""
@@ -146,6 +146,5 @@ class Pilots:
         return pilot if pilot.active else None
 
     def _key(self, tenant: str, request_id: str) -> int:
-        # The tenant's length keeps apart what would read the same.
-        text = f"{len(tenant)} {tenant}{request_id}".encode("utf-8", "surrogatepass")
+        text = identity(tenant, request_id).encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._salt).digest())

@@ -6,6 +6,8 @@ import hashlib
 import secrets
 from typing import Any
 
+from rankd.types import identity
+
 
 class Salt:
     """The key of the hash. Drawn anew by each process, or derived from a secret that outlives it."""
@@ -18,8 +20,7 @@ class Salt:
 
     def key(self, tenant: str, request_id: str) -> int:
         """64 bits that stand for a request id of a tenant."""
-        # The tenant's length keeps apart what would read the same.
-        text = f"{len(tenant)} {tenant}{request_id}".encode("utf-8", "surrogatepass")
+        text = identity(tenant, request_id).encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._value).digest())
 
     def saved(self) -> dict[str, str]:

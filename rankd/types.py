@@ -63,6 +63,12 @@ class Completion:
     """The tenant of the credential that it was reported with; empty where that may act for any, or there is none."""
 
 
+def identity(tenant: str, request_id: str) -> str:
+    """What tells a request from all others of a served model: ids are each tenant's own."""
+    # The length keeps apart what would read the same.
+    return f"\0{len(tenant)}\0{tenant}{request_id}" if tenant else request_id
+
+
 class GuardMode(enum.Enum):
     """What the guard says about a ranker."""
 

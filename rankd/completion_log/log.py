@@ -24,7 +24,7 @@ from rankd.completion_log.writer import Writer
 from rankd.config import CompletionLogSection
 from rankd.errors import ConfigError
 from rankd.telemetry import Telemetry
-from rankd.types import Completion, FinishReason, Queue
+from rankd.types import Completion, FinishReason, Queue, identity
 
 _WRONG = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
 """What makes a directory a wrong setting; a full disk is none, and does not keep a daemon from starting."""
@@ -69,7 +69,7 @@ class CompletionLog:
         for index, is_fresh in enumerate(fresh.tolist()):
             if not is_fresh or (prompt := queue.prompts[index]) is None:
                 continue
-            request = self._hash(queue.model, queue.request_ids[index])
+            request = self._hash(queue.model, identity(queue.tenant_of(index), queue.request_ids[index]))
             if request < self._below and self._is_new(hash((request, prompt))):
                 arrival = float(queue.arrival[index]) + lag
                 rows.append(PromptRow(request, queue.model, cut(prompt, most), arrival, now))
@@ -89,7 +89,7 @@ class CompletionLog:
         if not completion.final:
             return
         row = CompletionRow(
-            self._hash(completion.model, completion.request_id),
+            self._hash(completion.model, identity(completion.tenant, completion.request_id)),
             completion.model,
             completion.ranker_version,
             completion.score,

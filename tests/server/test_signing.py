@@ -2,10 +2,16 @@
 
 import time
 
+import hypothesis
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 from rankd_client.v1 import completion_pb2, prediction_pb2, rank_pb2
 from secrets_files import bearer, write_keys, write_tokens
 from wire import completion_stub, item, rank_stub, request
+
+from rankd.transport.seals import canonical
 
 STOP = completion_pb2.FINISH_REASON_STOP
 
@@ -226,3 +232,32 @@ def test_without_keys_nothing_is_signed(daemon):
         prediction.score = 5.0
         answer = rank_stub(channel).Rank(request(item("u", prediction=prediction)), timeout=5).items[0]
     assert answer.prediction.score == 5.0
+
+
+a_prediction = st.builds(
+    lambda fields, shadows: prediction_pb2.Prediction(
+        **fields, shadow_scores=[prediction_pb2.ShadowScore(ranker_version=v, score=s) for v, s in shadows]
+    ),
+    st.fixed_dictionaries(
+        {"score": st.floats()},
+        optional={
+            "ranker_version": st.text(max_size=3), "tenant": st.text(max_size=3), "expected_token_count": st.floats(),
+            "p50_token_count": st.floats(), "p90_token_count": st.floats(), "pilot_slot": st.integers(0, 2**64 - 1),
+            "scored_at": st.builds(
+                Timestamp, seconds=st.integers(-(2**63), 2**63 - 1), nanos=st.integers(-(2**31), 2**31 - 1)
+            ),
+        },
+    ),
+    st.lists(st.tuples(st.text(max_size=3), st.floats()), max_size=3),
+)  # fmt: skip
+place = st.tuples(st.text(max_size=3), st.text(max_size=3))
+
+
+@hypothesis.settings(max_examples=200)
+@given(one=a_prediction, other=a_prediction, here=place, there=place)
+def test_whatever_a_prediction_says_its_encoding_is_its_own(one, other, here, there):
+    """Any message has an encoding, and two that differ in anything, or in whose they are, never share one."""
+    same = one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True) and here == there
+    assert (canonical(one, *here) == canonical(other, *there)) == same
+    one.key_id, one.signature = "k", b"s"
+    assert canonical(one, *here) == canonical(prediction_pb2.Prediction.FromString(one.SerializeToString()), *here)

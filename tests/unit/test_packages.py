@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DAEMON, CLIENT, VLLM = ROOT, ROOT / "clients" / "python", ROOT / "clients" / "vllm"
-PACKAGES = {DAEMON: "rankd", CLIENT: "rankd_client", VLLM: "rankd_vllm"}
+CLIENTS = ROOT / "clients"
+DAEMON, CLIENT, VLLM, TRANSFORMERS = ROOT, CLIENTS / "python", CLIENTS / "vllm", CLIENTS / "transformers"
+PACKAGES = {DAEMON: "rankd", CLIENT: "rankd_client", VLLM: "rankd_vllm", TRANSFORMERS: "rankd_transformers"}
 
 
 @pytest.fixture(scope="module", params=list(PACKAGES), ids=list(PACKAGES.values()))
@@ -47,7 +48,7 @@ def test_nothing_else_is_in_them(built):
         assert any(name.startswith("rankd/rankers/") and name.endswith("model.onnx") for name in wheel)
         assert "protos/rankd/v1/rank.proto" in sdist
     assert {name.partition("/")[0] for name in sdist} <= {
-        "rankd", "protos", "rankd_client", "rankd_vllm", "README.md",
+        "rankd", "protos", "rankd_client", "rankd_vllm", "rankd_transformers", "README.md",
         "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO",
         ".gitignore",
     }  # fmt: skip

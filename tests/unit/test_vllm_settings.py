@@ -54,6 +54,7 @@ def test_the_daemon_starts_beside_the_variables_of_the_engine(monkeypatch):
     from rankd.config import load_settings
 
     for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_CLIENT_PRIORITY", "RANKD_MAX_BODY_BYTES",
-                 "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY"):  # fmt: skip
+                 "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY", "RANKD_TOKEN", "RANKD_TOKEN_FILE",
+                 "RANKD_PLAINTEXT_TOKEN"):  # fmt: skip
         monkeypatch.setenv(name, "x")
     load_settings()

@@ -1,10 +1,11 @@
-"""Predictions that come while a request waits already."""
+"""Predictions that come while a request waits already, and looking at several of those that wait."""
 
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from queues import rows, rules
 from rankd_client.ordering import Policy, Rules, WaitingQueue
 
 LENGTH = st.sampled_from([math.nan, 0.0, 1.0, 30.0, 500.0])
@@ -31,6 +32,24 @@ def test_a_late_prediction_is_as_good_as_an_early_one(policy, risk, rows, prior)
     assert sorted(late.lengths()) == pytest.approx(sorted(early.lengths()))
     while len(early):
         assert late.pop(7.0) == early.pop(7.0)
+
+
+@settings(max_examples=300)
+@given(rows(known=True), rules(), st.integers(1, 16))
+def test_the_first_are_those_that_pop_gives(some, rules, most):
+    """Looking at several says who is popped next, and changes nothing; to serve them by name is to pop them."""
+    looked, popped = WaitingQueue(rules), WaitingQueue(rules)
+    for row in some:
+        looked.add(**row)
+        popped.add(**row)
+    while len(popped):
+        first = looked.first(15.0, most)
+        assert first == looked.first(15.0, most)
+        assert len(first) == min(most, len(popped))
+        for name in first:
+            assert popped.pop(15.0) == name
+            looked.serve(name)
+    assert looked.first(15.0, most) == []
 
 
 def test_only_who_waits_is_predicted():

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import grpc
 
 from rankd_client._core import OPTIONS, credentials, seconds
 from rankd_client._failures import explain
+from rankd_client._showing import Showing
 from rankd_client._token import Token
 from rankd_client.pilot import PilotPlan, PilotStatus, request_of, status_of
 from rankd_client.types import Estimate, RankdUnavailableError, TlsConfig
@@ -157,7 +158,7 @@ class AdminClient:
             self._channel = grpc.insecure_channel(target, options=OPTIONS)
         else:
             self._channel = grpc.secure_channel(target, credentials(tls), options=OPTIONS)
-        self._stub = admin_pb2_grpc.AdminServiceStub(grpc.intercept_channel(self._channel, _Showing(shown)))
+        self._stub = admin_pb2_grpc.AdminServiceStub(grpc.intercept_channel(self._channel, Showing(shown)))
         self._timeout = seconds(timeout)
 
     def rankers(self) -> Rankers:
@@ -247,43 +248,6 @@ class AdminClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Details(NamedTuple):
-    """A call's details, with more metadata."""
-
-    method: str
-    timeout: float | None
-    metadata: Any
-    credentials: Any
-    wait_for_ready: bool | None
-    compression: Any
-
-
-class _Showing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
-    """Shows a token with every call."""
-
-    def __init__(self, token: Token) -> None:
-        self._token = token
-
-    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Add it to a unary call."""
-        return continuation(self._with_token(client_call_details), request)
-
-    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Add it to a call with many answers."""
-        return continuation(self._with_token(client_call_details), request)
-
-    def _with_token(self, details: Any) -> _Details:
-        metadata = (*(details.metadata or ()), *self._token.metadata())
-        return _Details(
-            details.method,
-            details.timeout,
-            metadata,
-            details.credentials,
-            details.wait_for_ready,
-            details.compression,
-        )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Prompts with the lengths of their answers: made up, or real ones where the data lies beside the repository."""
 
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -9,6 +10,8 @@ from pathlib import Path
 _FOLDER = Path(os.environ.get("DATA") or Path(__file__).parents[4] / "shared" / "data" / "lengths")
 DATA = _FOLDER / "alpaca20k-seqsched__vicuna-7b.jsonl.gz"
 """Prompts that the bundled rankers were not trained on, with the lengths of two samples of their answers."""
+SHARE_SERVED = 0.15
+"""Of the rows, that runs draw from; rankers are fitted to the others (``other_rows.py``)."""
 _SHORT = ["What is the capital of {}?", "Is {} a fruit? Answer yes or no.", "Translate '{}' into French.",
           "Give one synonym of '{}'.", "How many letters has the word {}?"]  # fmt: skip
 _LONG = ["Write a detailed essay on the history of {}.", "Write a long story in which {} plays a part.",
@@ -29,13 +32,24 @@ def made_up(count, seed):
     return rows
 
 
+def rows_of(path):
+    """The rows of a file."""
+    with gzip.open(path, "rt") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def served(row):
+    """Whether a row is one that runs draw from: by its prompt, so that no other choice changes it."""
+    digest = hashlib.sha256(row["prompt"].encode()).digest()
+    return int.from_bytes(digest[:4], "big") < SHARE_SERVED * 2**32
+
+
 def workload(count, seed):
     """Rows of prompt, output tokens and, where known, those of another sample; and where they are from."""
     if not DATA.exists():
         return made_up(count, seed), "made up"
-    with gzip.open(DATA, "rt") as lines:
-        rows = [json.loads(line) for line in lines]
-    chosen = random.Random(seed).sample([r for r in rows if r["output_tokens"] and len(r["prompt"]) < 2000], count)
+    rows = [r for r in rows_of(DATA) if r["output_tokens"] and len(r["prompt"]) < 2000 and served(r)]
+    chosen = random.Random(seed).sample(rows, count)
     return [
         {
             "prompt": r["prompt"],

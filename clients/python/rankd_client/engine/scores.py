@@ -59,12 +59,16 @@ class Scores:
     _prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    def arrived(self, engine_id: str, token_ids: Sequence[int], arrival: float, max_tokens: int) -> str:
-        """Ask for a request; gives the id that it is ranked under, for its report."""
+    def start(self) -> None:
+        """Let the threads begin, where they have not: the rules are there when the first request comes."""
         if not self._started:
             self._started = True
             for run in (self._ask, self._watch):
                 threading.Thread(target=run, name=f"rankd{run.__name__}", daemon=True).start()
+
+    def arrived(self, engine_id: str, token_ids: Sequence[int], arrival: float, max_tokens: int) -> str:
+        """Ask for a request; gives the id that it is ranked under, for its report."""
+        self.start()
         ranked_id = f"{self._prefix}-{next(self._numbers)}"
         self._inbox.put(Arrived(engine_id, token_ids, arrival, max_tokens, ranked_id))
         return ranked_id

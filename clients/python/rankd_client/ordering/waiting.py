@@ -4,69 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankd_client.ordering.columns import Columns, time_of
 from rankd_client.ordering.keys import filled, keys_of, lengths_of, policy_in_force, strict_classes
+from rankd_client.ordering.line import Line
 from rankd_client.ordering.overtaking import lowest
-from rankd_client.ordering.queue import hopeless
+from rankd_client.ordering.queue import hopeless, order_queue
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
+from rankd_client.ordering.table import Table
 from rankd_client.ordering.tenants import costs_of, counter_of, weight_of
 
 _NOBODY: Mapping[str, float] = {}
-_FLOATS = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens")
-_INTS = ("overtaken", "priority_class")
-
-
-@dataclass(slots=True)
-class _Table:
-    """Requests by row, kept dense: who leaves is replaced by the last row."""
-
-    ids: list[str] = field(default_factory=list)
-    tenants: list[str] = field(default_factory=list)
-    floats: dict[str, FloatArray] = field(default_factory=lambda: {name: np.empty(16) for name in _FLOATS})
-    ints: dict[str, IntArray] = field(default_factory=lambda: {name: np.empty(16, dtype=np.int64) for name in _INTS})
-    length: FloatArray = field(default_factory=lambda: np.empty(16))
-    key: IntArray = field(default_factory=lambda: np.empty(16, dtype=np.int64))
-    code: NDArray[np.intp] = field(default_factory=lambda: np.empty(16, dtype=np.intp))
-
-    def arrays(self) -> list[NDArray[np.generic]]:
-        return [*self.floats.values(), *self.ints.values(), self.length, self.key, self.code]
-
-    def grow(self) -> None:
-        double = 2 * len(self.length)
-        for values in (*self.floats.values(), *self.ints.values(), self.length, self.key, self.code):
-            # In place; no view of a table outlives the call that made it.
-            values.resize(double, refcheck=False)
-
-    def columns(self, start: int, stop: int) -> Columns:
-        rows = slice(start, stop)
-        floats, ints = self.floats, self.ints
-        return Columns(
-            request_ids=self.ids[rows],
-            arrival=floats["arrival"][rows],
-            score=floats["score"][rows],
-            expected=floats["expected"][rows],
-            p90=floats["p90"][rows],
-            generated=floats["generated"][rows],
-            max_tokens=floats["max_tokens"][rows],
-            deadline=floats["deadline"][rows],
-            overtaken=ints["overtaken"][rows],
-            priority_class=ints["priority_class"][rows],
-            tenant=self.tenants[rows],
-            prompt_tokens=floats["prompt_tokens"][rows],
-        )
-
-    def drop(self, row: int) -> None:
-        last = len(self.ids) - 1
-        for values in self.arrays():
-            values[row] = values[last]
-        for names in (self.ids, self.tenants):
-            names[row] = names[last]
-            names.pop()
+_MANY = 4
+"""Times those that are new are all there is: keys are made anew for all, or for the new ones alone."""
 
 
 class WaitingQueue:
@@ -91,13 +44,17 @@ class WaitingQueue:
         self._rules = rules
         self._weights = weights
         self._served = served
-        self._table = _Table()
+        self._table = Table()
         self._row: dict[str, int] = {}
+        self._line = Line(self._table, self._row.get)
         self._codes: dict[str, int] = {}
         self._counters = np.empty(0)
         self._waiting: list[int] = []
         self._unknown = 0
-        self._stale = False
+        self._stale = True
+        """Whether every key is to be made anew, and not only those of ``_new``."""
+        self._new: set[str] = set()
+        """Who came, or was told a prediction, since keys were made."""
         self._policy = Policy.FCFS
         self._any_class = self._any_deadline = False
 
@@ -137,20 +94,17 @@ class WaitingQueue:
         if request_id in self._row:
             self.remove(request_id)
         table, row = self._table, len(self._table.ids)
-        if row == len(table.length):
-            table.grow()
+        table.room()
         table.ids.append(request_id)
         table.tenants.append(tenant)
         self._row[request_id] = row
         arrival = 0.0 if math.isnan(arrival) else time_of(arrival)
-        values = (arrival, score, expected, p90, generated, max_tokens, deadline, prompt_tokens)
-        for name, value in zip(_FLOATS, values, strict=True):
-            table.floats[name][row] = value
-        table.ints["overtaken"][row], table.ints["priority_class"][row] = overtaken, priority_class
-        table.code[row] = self._code(tenant)
+        # In the order of FLOATS; a length of 0 until it is measured, which is not an unknown one.
+        table.real[:, row] = (arrival, score, expected, p90, generated, max_tokens, deadline, prompt_tokens, 0.0)
+        table.whole[:, row] = (overtaken, priority_class, 0, self._code(tenant))
         self._any_class |= priority_class != 0
         self._any_deadline |= math.isfinite(deadline)
-        self._place(row)
+        self._new.add(request_id)
 
     def predict(
         self, request_id: str, *, score: float = math.nan, expected: float = math.nan, p90: float = math.nan
@@ -163,7 +117,7 @@ class WaitingQueue:
         row = self._row[request_id]
         floats = self._table.floats
         floats["score"][row], floats["expected"][row], floats["p90"][row] = score, expected, p90
-        self._stale = True
+        self._new.add(request_id)
 
     def remove(self, request_id: str) -> None:
         """Take a request out that is not served from here.
@@ -172,6 +126,32 @@ class WaitingQueue:
             KeyError: it does not wait.
         """
         self._take(self._row[request_id])
+
+    def first(self, now: float, most: int) -> list[str]:
+        """The ids of who would be popped one after the other at one time, at most so many; nobody is served.
+
+        As ``order_queue`` has it: exact in the first 256 places, and where ``rules.prior_expected`` is given.
+        """
+        if most == 1 or len(self) == 1:
+            return [self.peek(now)] if len(self) else []
+        ids = self._table.ids
+        served = {
+            tenant: self._counters[code] * weight_of(tenant, self._weights) for tenant, code in self._codes.items()
+        }
+        order = order_queue(self._columns(), self._rules, now=now, served=served, weights=self._weights).order
+        return [ids[row] for row in order[:most].tolist()]
+
+    def serve(self, request_id: str) -> None:
+        """Serve a request, whoever would go next: what ``pop`` notes is noted.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        row = self._row[request_id]
+        if len(self._codes) > 1:
+            self.lengths()  # what it costs its tenant
+        self._charge(row)
+        self._take(row)
 
     def peek(self, now: float) -> str:
         """The id of who goes next.
@@ -193,7 +173,7 @@ class WaitingQueue:
 
     def lengths(self) -> FloatArray:
         """Expected lengths in tokens of those who wait, in no order, [n]; 0 where nothing is known of anybody."""
-        if self._stale:
+        if self._stale or self._new:
             self._measure()
         lengths = self._table.length[: len(self)]
         if not len(self) or np.isnan(lengths).all():
@@ -203,7 +183,7 @@ class WaitingQueue:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _columns(self) -> Columns:
-        return self._table.columns(0, len(self._table.ids))
+        return self._table.columns(slice(0, len(self._table.ids)))
 
     def _code(self, tenant: str) -> int:
         code = self._codes.get(tenant)
@@ -220,17 +200,6 @@ class WaitingQueue:
         self._waiting[code] += 1
         return code
 
-    def _place(self, row: int) -> None:
-        """Give a new row its length and, where it depends on no other row, its key."""
-        mine = self._table.columns(row, row + 1)
-        length = lengths_of(mine, self._rules.risk)
-        self._table.length[row] = length[0]
-        self._unknown += int(np.isnan(length[0]))
-        if self._alone and not self._stale and row:
-            self._table.key[row] = self._keys(mine, length, 0.0)[0]
-        else:
-            self._stale = True
-
     @property
     def _alone(self) -> bool:
         """Whether a key depends on its own request only."""
@@ -243,14 +212,34 @@ class WaitingQueue:
 
     def _refresh(self, now: float) -> None:
         """Bring all keys up to date."""
-        if not self._stale and self._policy is not Policy.AGED:
+        if self._policy is not Policy.AGED and not self._stale and (not self._new or self._place_new()):
             return
         queue = self._columns()
-        if self._stale:
+        if self._stale or self._new:
             lengths = self._measure()
             self._policy = policy_in_force(self._rules, queue, lengths, comparable=True)
         self._table.key[: len(self)] = self._keys(queue, self._table.length[: len(self)], now)
         self._stale = not self._alone
+        self._new.clear()
+        self._line.forget()
+
+    def _place_new(self) -> bool:
+        """Give new rows their keys; False where it takes all rows to say what they are, or is no less work."""
+        if _MANY * len(self._new) > len(self):
+            return False
+        table = self._table
+        rows = np.array([self._row[request_id] for request_id in self._new], dtype=np.intp)
+        mine = table.columns(rows)
+        lengths = lengths_of(mine, self._rules.risk)
+        self._unknown += int(np.isnan(lengths).sum()) - int(np.isnan(table.length[rows]).sum())
+        table.length[rows] = lengths
+        if not self._alone:
+            return False
+        table.key[rows] = self._keys(mine, lengths, 0.0)
+        for row in rows.tolist():
+            self._line.join(row)
+        self._new.clear()
+        return True
 
     def _measure(self) -> FloatArray:
         """Bring all lengths up to date; gives them."""
@@ -265,6 +254,8 @@ class WaitingQueue:
         if not n:
             raise IndexError("nobody waits")
         self._refresh(now)
+        if self._plain:
+            return self._line.first()
         rules, table = self._rules, self._table
         arrival = table.floats["arrival"][:n]
         if rules.wait_cap < math.inf and now - arrival.min() > rules.wait_cap:
@@ -284,6 +275,20 @@ class WaitingQueue:
         rows = lowest(table.key[:n], rows)
         return int(rows[0]) if len(rows) == 1 else self._least(lowest(arrival, rows))
 
+    @property
+    def _plain(self) -> bool:
+        """Whether keys say it all, and stay as they are while nobody comes."""
+        rules = self._rules
+        return (
+            not self._stale
+            and self._policy is not Policy.AGED
+            and rules.wait_cap == math.inf
+            and rules.overtake_cap <= 0
+            and not (self._any_class and rules.class_step is not None)
+            and not (self._any_deadline and self._policy is not Policy.FCFS)
+            and not (rules.fair_tenants and len(self._codes) > 1)
+        )
+
     def _least(self, rows: NDArray[np.intp]) -> int:
         """Of rows that are equal otherwise, the one with the least id."""
         if len(rows) == 1:
@@ -298,7 +303,7 @@ class WaitingQueue:
             arrival = table.floats["arrival"][:n]
             table.ints["overtaken"][:n] += arrival < arrival[row]
         if self._rules.fair_tenants:
-            mine = table.columns(row, row + 1)
+            mine = table.columns(slice(row, row + 1))
             length = self.lengths()[row : row + 1] if self._unknown else table.length[row : row + 1]
             if self._unknown and np.isnan(table.length[:n]).all():
                 length = table.length[row : row + 1]
@@ -311,6 +316,7 @@ class WaitingQueue:
         self._waiting[table.code[row]] -= 1
         self._unknown -= int(np.isnan(table.length[row]))
         del self._row[request_id]
+        self._new.discard(request_id)
         table.drop(row)
         if row < len(table.ids):
             self._row[table.ids[row]] = row

@@ -1,0 +1,12 @@
+"""rankd inside transformers' continuous batching: shortest expected answer first, arrival order without rankd.
+
+``register(tokenizer)`` once per process, then ``ContinuousBatchingConfig(scheduler_type="ranked")``.
+"""
+
+from __future__ import annotations
+
+from rankd_client.engine.settings import Settings
+
+from rankd_transformers.registration import Registration, register
+
+__all__ = ["Registration", "Settings", "register"]

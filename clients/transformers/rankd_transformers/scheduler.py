@@ -1,0 +1,148 @@
+"""The scheduler behind ``scheduler_type="ranked"``: transformers' FIFO one, with the waiting in order of the rules.
+
+No hook makes a call or waits, and whatever fails in one, the engine goes on as if it were not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from rankd_client.engine.settings import logger, say_once
+from transformers.generation.continuous_batching.requests import RequestStatus
+from transformers.generation.continuous_batching.scheduler import FIFOScheduler
+
+from rankd_transformers.memory import may_run_out, victims
+from rankd_transformers.ranking import Ranking
+from rankd_transformers.registration import Registration
+
+
+class RankScheduler(FIFOScheduler):
+    """Made by ``register``, one class for each registration."""
+
+    registration: ClassVar[Registration]
+
+    def __init__(self, cache: Any, safety_margin: float | None, max_requests_per_batch: int) -> None:
+        """Take transformers' arguments."""
+        self._rankd: Ranking | None = None  # reset() is called below
+        super().__init__(cache, safety_margin, max_requests_per_batch)
+        with _carry_on("requests go in arrival order"):
+            if _is_one_of_several() and not self.registration.whole_model:
+                logger.warning(_SEVERAL)
+                return
+            self._rankd = self.registration.begin()
+            finalizer = weakref.finalize(self, self.registration.end, self._rankd)
+            finalizer.atexit = False
+
+    def reset(self) -> None:
+        """Begin anew, as transformers asks for between two runs of a manager."""
+        super().reset()
+        if self._rankd is not None:
+            with _carry_on("requests of an earlier run are remembered"):
+                self._rankd.clear()
+
+    def add_waiting_request(self, state: Any) -> None:
+        """Let a request wait, and ask for its score."""
+        super().add_waiting_request(state)
+        if self._rankd is not None:
+            with _carry_on("a request is not ranked"):
+                self._rankd.arrived(state)
+
+    def schedule_batch(self, token_budget: int, cache_budget: int) -> Any:
+        """One iteration of transformers', over the queue in order."""
+        if self._rankd is not None:
+            with _carry_on("the queue was not brought up to date"):
+                self._rankd.prepare(self.active_requests)
+        return super().schedule_batch(token_budget, cache_budget)
+
+    def _get_waiting_candidates(self) -> list[Any]:
+        ranked = self._rankd
+        if ranked is not None and not ranked.by_arrival:
+            with _carry_on("the queue could not be ordered"):
+                places = self.max_requests_per_batch - len(self.active_requests)
+                if not self.active_requests:
+                    places = len(self.waiting_requests)  # whoever fits must be found
+                elif places > 0 and self._has_little_memory():
+                    places = 1  # transformers stops at the first one
+                return ranked.candidates(self.waiting_requests, places) if places > 0 else []
+        candidates: list[Any] = super()._get_waiting_candidates()
+        return candidates
+
+    def _has_little_memory(self) -> bool:
+        return bool(self.cache.compute_free_capacity() < self.safety_margin)
+
+    def _process_candidates(self, candidates: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """As transformers; on memory shortage, running requests keep their memory in the order of the rules."""
+        ranked = self._rankd
+        if ranked is None or ranked.by_arrival:
+            return super()._process_candidates(candidates, *args, **kwargs)
+        held: list[Any] = []
+        with _carry_on("running requests could not be ordered"):
+            if may_run_out(self.cache, len(self.active_requests)):
+                candidates, held = self._make_room(ranked, candidates)
+        result = super()._process_candidates(candidates, *args, **kwargs)
+        with _carry_on("preempted requests could not be ordered"):
+            if len(self.starved_requests) > 1:
+                asked = {state.request_id: tokens for state, tokens in self.starved_requests}
+                order = ranked.best_first([state for state, _ in self.starved_requests])
+                self.starved_requests = [(state, asked[state.request_id]) for state in order]
+            # The last one is preempted first, and no more of them than must be.
+            self.starved_requests += [(state, 1) for state in held]
+        return result
+
+    def _make_room(self, ranked: Ranking, candidates: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """The candidates, those that are decoding in order, without those that make room; and these."""
+        decoding = next(
+            (i for i, state in enumerate(candidates) if state.status != RequestStatus.DECODING), len(candidates)
+        )
+        order = ranked.best_first(candidates[:decoding])
+        kept = len(order) - (victims(self.cache, order) if order else 0)
+        return [*order[:kept], *candidates[decoding:]], order[kept:]
+
+    def _cleanup_waiting_queue(self, request_ids_to_remove_from_waiting: set[str]) -> None:
+        if request_ids_to_remove_from_waiting:
+            super()._cleanup_waiting_queue(request_ids_to_remove_from_waiting)
+            if self._rankd is not None:
+                with _carry_on("a start was not noted"):
+                    self._rankd.started(request_ids_to_remove_from_waiting)
+
+    def finish_request(self, request_id: str) -> None:
+        """A request ended, or gives up its memory to wait again."""
+        state = self.active_requests.get(request_id)
+        super().finish_request(request_id)
+        if self._rankd is not None and state is not None:
+            with _carry_on("a completion was not reported"):
+                self._rankd.stopped(state)
+
+    def clear_cancelled_requests(self) -> list[Any]:
+        """Let go of requests that were taken back."""
+        cancelled: list[Any] = super().clear_cancelled_requests()
+        if self._rankd is not None:
+            with _carry_on("a cancellation was not reported"):
+                for state in cancelled:
+                    self._rankd.cancelled(state)
+        return cancelled
+
+
+_SEVERAL = (
+    "rankd: this is one of several processes (torch.distributed). Where they share one model (tensor parallelism) all "
+    "must choose the same requests, so requests go in arrival order here. If each process has a model of its own, pass "
+    "register(..., whole_model=True)."
+)
+
+
+def _is_one_of_several() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+@contextlib.contextmanager
+def _carry_on(what: str) -> Iterator[None]:
+    """Whatever fails inside costs the engine nothing; said once."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the engine goes on without us
+        say_once(what, error)
