@@ -36,6 +36,7 @@ def main():
         job = named(render(values), "Job")
         first = _start(job, place)
         _wait_for(place / "first" / ".checkpoint", first)
+        time.sleep(4.0)  # an epoch or more
         # As a pod dies: all of it. torchrun's worker would live on without it.
         for process in [*psutil.Process(first[1].pid).children(recursive=True), first[1]]:
             process.send_signal(signal.SIGKILL)

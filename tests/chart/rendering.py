@@ -44,12 +44,17 @@ def render(values, *, chart=CHART, kubernetes=KUBERNETES):
     return objects(done.stdout)
 
 
-def refusal(values, *, chart=CHART, kubernetes=KUBERNETES):
+def refusal(values, *, kubernetes=KUBERNETES):
     """What helm says to values that it refuses."""
+    return _refusal(json.dumps(values), kubernetes)
+
+
+@functools.cache
+def _refusal(values, kubernetes):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        json.dump(values, file)
+        file.write(values)
         file.flush()
-        done = template(chart, "--values", file.name, kubernetes=kubernetes)
+        done = template(CHART, "--values", file.name, kubernetes=kubernetes)
     assert done.returncode != 0, "these values were rendered"
     return done.stderr
 

@@ -8,32 +8,21 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
 from rankd_client.admin import AdminClient
-from rendering import CHART, containers, daemon, named, pods, render, rendered
+from rendering import CHART, containers, given, named, pods, render, rendered
+from standing import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
+from test_chart_contract import EXPECTED, known
 
 RANKS = CHART / "files" / "ranks.sh"
 RETRAIN = CHART / "files" / "retrain.sh"
 
 
-def _path(place):
-    """A PATH with ``rankd`` on it, as the image has it, of this very checkout."""
-    programs = place / "bin"
-    programs.mkdir()
-    for name, words in {"rankd": ["-m", "rankd"], "python3": []}.items():
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {" ".join([sys.executable, *words])} "$@"\n')
-        program.chmod(0o755)
-    return f"{programs}:{os.environ['PATH']}"
-
-
 @pytest.fixture
 def path(tmp_path):
-    return _path(tmp_path)
+    return programs(tmp_path)
 
 
 def _sh(script, *arguments, path, **variables):
@@ -41,14 +30,6 @@ def _sh(script, *arguments, path, **variables):
     return subprocess.run(
         command, env=os.environ | {"PATH": path} | variables, capture_output=True, text=True, timeout=120, check=False
     )
-
-
-def test_helm_test_ranks_every_prompt_and_says_so(start_process, path):
-    done = _sh(RANKS, CHART / "files" / "prompts.txt", path=path, RANKD_TARGET=start_process().target)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [json.loads(line)["position"] for line in lines[:-1]] == [1, 2, 3, 4]
-    assert lines[-1] == "4 prompts were ranked"
 
 
 def test_helm_test_fails_where_nothing_answers(path):
@@ -75,32 +56,56 @@ def test_helm_tests_pod_runs_that_script_on_those_prompts():
 
 
 @pytest.mark.parametrize("promoted", [False, True], ids=["nothing promoted", "one promoted"])
-def test_a_restarted_pod_serves_what_was_promoted_last(promoted, tiny, tmp_path, path, wait_until):
-    """The rendered command, with its volumes elsewhere: the link in the registry is followed where there is one."""
-    container = daemon(render({"registry": {"enabled": True}}))
-    registry = tmp_path / "registry"
-    registry.mkdir()
+def test_a_restarted_pod_serves_what_was_promoted_last(promoted, tiny, tmp_path, wait_until):
+    """The link in the registry is followed where there is one; and SIGTERM drains the pod within its grace."""
+    stand = Stand(render({"registry": {"enabled": True}}), "Deployment", "rankd", tmp_path, {})
+    registry = Path(stand.variables()["RANKD_REGISTRY"])
     if promoted:
         shutil.copytree(tiny, registry / "second")
         (registry / "serving").symlink_to("second")
-    variables = {v["name"]: v["value"] for v in container["env"] if v["name"] in ("RANKD_PROVIDER", "RANKD_REGISTRY")}
-    assert variables["RANKD_REGISTRY"] == "/var/lib/rankd/registry"
-    ports = {f"RANKD_{name}": "127.0.0.1:0" for name in ("LISTEN", "METRICS", "ADMIN")}
-    with subprocess.Popen(
-        container["command"] + container["args"],
-        env=os.environ | variables | ports | {"PATH": path, "RANKD_REGISTRY": str(registry)},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        timer = threading.Timer(60, process.kill)
-        timer.start()
-        started = next(e for line in process.stderr if (e := json.loads(line))["event"] == "started")
-        timer.cancel()
-        # rankd took the shell's place, or the kubelet's SIGTERM would not reach it.
-        wait_until(lambda: _handles(process.pid, signal.SIGTERM), 30, "a handler of SIGTERM")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    assert started["ranker_version"] == ("tiny@1.0.0" if promoted else "minilm-l6@1.0.0")
+    with Running(stand, **listening_anywhere(stand)) as running:
+        assert running.started["ranker_version"] == ("tiny@1.0.0" if promoted else "minilm-l6@1.0.0")
+        if promoted:
+            # rankd took the shell's place, or the kubelet's SIGTERM would not reach it.
+            wait_until(lambda: _handles(running.process.pid, signal.SIGTERM), 30, "a handler of SIGTERM")
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(stand.grace) == 0
+
+
+@pytest.mark.parametrize("name", ["cpu", "nothing", "tls", "everything"])
+def test_the_daemon_starts_as_it_is_rendered_and_helm_test_ranks_over_it(name, tmp_path, tiny):
+    """With its own command, variables, files and addresses; certificates are made here, as cert-manager would."""
+    documents = rendered(name)
+    secrets = {
+        "rankd-client": {"token": TOKEN},
+        "rankd-join": {"join-key": "j"},
+        "rankd-snapshot": {"snapshot-key": "s"},
+    }
+    if given(name).get("tls"):
+        (tmp_path / "pki").mkdir()
+        pki = certificates(tmp_path / "pki", dns_names(documents))
+        secrets |= {"r-rankd-tls": pki["server"], "rankd-client-tls": pki["client"], "clients-ca": pki["client"]}
+    kind = given(name).get("workload", "Deployment")
+    (tmp_path / "daemon").mkdir()
+    stand = Stand(documents, kind, "rankd", tmp_path / "daemon", secrets)
+    for variable in EXPECTED - known():
+        stand.container["env"] = [v for v in stand.container["env"] if v["name"] != variable]
+    # A small ranker, to be quick; nothing is at the other end of OTLP.
+    others = listening_anywhere(stand) | {"RANKD_RANKER": str(tiny), "OTEL_SDK_DISABLED": "true"}
+    with Running(stand, **others) as running:
+        assert running.started["listen"].startswith("0.0.0.0:")
+        (tmp_path / "test").mkdir()
+        # With everything off there is no pod for helm test: the default one's will do.
+        documents = documents if name != "nothing" else rendered("cpu")
+        pod = Stand(documents, "Pod", "rank", tmp_path / "test", secrets)
+        done = pod.run(RANKD_TARGET=f"127.0.0.1:{running.port}")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert [json.loads(line)["position"] for line in lines[:-1]] == [1, 2, 3, 4]
+        assert lines[-1] == "4 prompts were ranked"
+        if given(name).get("auth", {}).get("enabled"):
+            done = pod.run(RANKD_TARGET=f"127.0.0.1:{running.port}", RANKD_TOKEN_FILE="")
+            assert done.returncode != 0, "a token is not asked for"
 
 
 def _handles(pid, number):
@@ -142,7 +147,7 @@ class _Retraining:
 def trained(tmp_path_factory):
     """A run of the script, without promotion; training takes seconds, so it is shared."""
     place = tmp_path_factory.mktemp("retraining")
-    done = _Retraining(place, _path(place)).run()
+    done = _Retraining(place, programs(place)).run()
     assert done.returncode == 0, done.stderr
     assert "promote it with: rankd promote" in done.stderr
     return place

@@ -230,3 +230,13 @@ def test_the_chart_packs_into_what_helm_can_install(tmp_path):
     done = template(archive)
     assert done.returncode == 0, done.stderr
     assert daemon(objects(done.stdout))["image"] == "rankd:0.1.0-cpu"
+
+
+def _blocks():
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", _blocks(), ids=lambda block: block.partition("\n")[0])
+def test_values_in_the_docs_are_taken_as_they_stand(block):
+    assert render(yaml.safe_load(block))
