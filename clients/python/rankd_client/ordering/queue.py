@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from rankd_client.ordering.columns import Columns, finite, time_of, times_of
 from rankd_client.ordering.keys import (
     filled,
-    finite,
     keys_of,
     lengths_of,
     policy_in_force,
