@@ -107,7 +107,7 @@ class Five:
     def _send(self, name, number):
         """Queues of ten new prompts and two known ones; reports of what ended, but not from the mute one."""
         rng, engine, before, ended = random.Random(number), Engine(), [], []
-        with RankClient(self.daemons[name].target, model=MODEL, timeout=5) as client:
+        with RankClient(self.daemons[name].target, model=MODEL, timeout=20) as client:
             for sequence in itertools.count():
                 drawn = [prompt(rng) for _ in range(20 if name == "mute" else 10)]
                 items = [Item(text, request_id=f"{name}-{sequence}-{i}") for i, (text, _) in enumerate(drawn)]
@@ -118,7 +118,7 @@ class Five:
                 known = [r for r in queue if r.prediction is not None]
                 before = [Item(request_id=r.request_id, prediction=r.prediction) for r in known[:2]]
                 if name != "mute":
-                    client.report(ended, timeout=5)
+                    client.report(ended, timeout=20)
                     ended = engine.served([(r, drawn[r.index][1]) for r in queue if r.index < len(drawn)])
                 if self._stopped.wait(0.1):
                     return
