@@ -19,6 +19,7 @@ from rankd.config import Settings
 from rankd.fleet import Fleet
 from rankd.following import Following
 from rankd.hint import what_next
+from rankd.infer import wanted_provider
 from rankd.judge import Judge
 from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
@@ -219,9 +220,17 @@ class App:
         observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
         observe("rankd.ranker.info", self._ranker_info)
         observe("rankd.tls.certificate_expiry", self._certificate_end)
+        wanted: dict[str, str] = {"provider": wanted_provider(self.settings.provider)}
+        observe("rankd.provider.wanted", lambda: [(1.0, wanted)])
         observe("rankd.order.trust", self._trusts)
         observe("rankd.order.patience", self._patiences)
         observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
+        observe(
+            "rankd.guard.pinned", lambda: [(float(v.guard.pinned_until is not None), _labels(v)) for v in self._views()]
+        )
+        if (guard := self.settings.guard).enabled:
+            observe("rankd.guard.floor", lambda: [(guard.floor, {})])
+            observe("rankd.guard.return", lambda: [(guard.floor + guard.margin, {})])
         observe("rankd.quality.tau", lambda: self._bounds("tau"))
         observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided)
