@@ -141,6 +141,7 @@ engines: setup $(VLLM)/.installed ## rankd inside a real vLLM: in process, over 
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
 	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/in_process.py out/vllm_in_process.json
 	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/http_server.py out/vllm_http.json
+	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/proxied.py out/vllm_proxied.json
 
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -16,7 +16,10 @@ import structlog
 from rankd.bundled import default_ranker_path
 from rankd.completion_log import open_log
 from rankd.config import Settings
+from rankd.fleet import Fleet
+from rankd.following import Following
 from rankd.hint import what_next
+from rankd.infer import wanted_provider
 from rankd.judge import Judge
 from rankd.logs import configure_logs
 from rankd.monitor import Monitor, View
@@ -36,6 +39,7 @@ from rankd.transport.admin_service import AdminService
 from rankd.transport.completion_service import CompletionService
 from rankd.transport.http import HttpServer
 from rankd.transport.interceptors import CallInterceptor
+from rankd.transport.peers import Peers
 from rankd.transport.quality_service import QualityService
 from rankd.transport.rank_service import RankService
 from rankd.transport.rank_stream import StreamSteps
@@ -69,6 +73,9 @@ class App:
         self.log = open_log(settings.completion_log, self.telemetry)
         self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
+        fleet = Fleet(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
+        self.following = Following(fleet, self.monitor, settings)
+        self.peers = Peers(settings, self.following, self.telemetry)
         self.pilots = Pilots(self.telemetry)
         tenants = Tenants(settings.page.tenants)
         self.ranker = Ranker(
@@ -123,7 +130,9 @@ class App:
             CompletionService(
                 self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns, self.seals
             ),
-            QualityService(self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams),
+            QualityService(
+                self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.following
+            ),
         )
         if settings.metrics:
             self.http = HttpServer(settings.metrics, self.telemetry.registry, self.status.snapshot, self.status.body)
@@ -132,6 +141,7 @@ class App:
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
+        self.peers.start()
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
         self._reader = asyncio.create_task(self._follow(), name="rankd-files")
         _log.info(
@@ -151,6 +161,7 @@ class App:
             for listener in self._listeners():
                 await listener.set_ready(False)
             await asyncio.sleep(self.settings.drain_delay)
+        await self.peers.close()
         self.streams.drain()
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
@@ -209,12 +220,21 @@ class App:
         observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
         observe("rankd.ranker.info", self._ranker_info)
         observe("rankd.tls.certificate_expiry", self._certificate_end)
+        wanted: dict[str, str] = {"provider": wanted_provider(self.settings.provider)}
+        observe("rankd.provider.wanted", lambda: [(1.0, wanted)])
         observe("rankd.order.trust", self._trusts)
         observe("rankd.order.patience", self._patiences)
         observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
+        observe(
+            "rankd.guard.pinned", lambda: [(float(v.guard.pinned_until is not None), _labels(v)) for v in self._views()]
+        )
+        if (guard := self.settings.guard).enabled:
+            observe("rankd.guard.floor", lambda: [(guard.floor, {})])
+            observe("rankd.guard.return", lambda: [(guard.floor + guard.margin, {})])
         observe("rankd.quality.tau", lambda: self._bounds("tau"))
         observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided)
+        observe("rankd.fleet.replicas", lambda: [(float(self.following.replicas), {})])
         for name in READ_ELSEWHERE:
             observe(name, partial(self._compared, name))
 

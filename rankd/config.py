@@ -29,6 +29,7 @@ from rankd.sections import (
     LONGEST,
     Auth,
     CompletionLogSection,
+    FleetSection,
     GuardSection,
     Limits,
     Order,
@@ -38,11 +39,13 @@ from rankd.sections import (
     Scoring,
     Signing,
     Tls,
+    split_address,
 )
 
 __all__ = [
     "Auth",
     "CompletionLogSection",
+    "FleetSection",
     "GuardSection",
     "Limits",
     "Order",
@@ -59,7 +62,6 @@ __all__ = [
     "split_address",
 ]
 
-_ADDRESS = re.compile(r"(\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>[0-9]+)")
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 
 Provider = Literal["auto", "cuda", "cpu"]
@@ -101,6 +103,7 @@ class Settings(BaseSettings):
     order: Order = Order()
     quality: Quality = Quality()
     guard: GuardSection = GuardSection()
+    fleet: FleetSection = FleetSection()
     promotion: Promotion = Promotion()
     page: Page = Page()
     completion_log: CompletionLogSection = CompletionLogSection()
@@ -141,18 +144,6 @@ class Settings(BaseSettings):
         if path := os.environ.get("RANKD_CONFIG"):
             sources.append(InitSettingsSource(settings_cls, init_kwargs=_read_file(path)))
         return tuple(sources)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Split ``HOST:PORT``; IPv6 hosts in brackets.
-
-    Raises:
-        ValueError: where it is neither.
-    """
-    match = _ADDRESS.fullmatch(address)
-    if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{address!r} is not HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
-    return match["ipv6"] or match["host"], int(match["port"])
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -237,6 +228,8 @@ def _refuse_unknown_variables() -> None:
     for name in sorted(os.environ):
         if not name.startswith("RANKD_") or name in known or _KUBERNETES.search(name):
             continue
+        if name.startswith("RANKD_PROXY_"):
+            continue  # of `rankd proxy`, as above
         if name in {_variable(section) for section in Settings.model_fields}:
             continue  # a whole section as JSON
         near = difflib.get_close_matches(name, sorted(known), n=1)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +23,8 @@ Scores = NDArray[np.float64]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+GPU_PATHS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""What is there where the kernel has an NVIDIA GPU, and where Windows lends one to Linux (WSL)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,18 @@ def _providers(options: SessionOptions) -> tuple[list[Any], Literal["cuda", "cpu
             "install onnxruntime-gpu and a driver, or start with --provider auto or cpu"
         )
     return [_CPU], "cpu"
+
+
+def wanted_provider(
+    provider: Literal["auto", "cuda", "cpu"], gpu_paths: Sequence[Path] = GPU_PATHS
+) -> Literal["cuda", "cpu"]:
+    """Say where a model should run, whether or not it can: for ``auto``, on the GPU that the machine shows.
+
+    A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, without a word.
+    """
+    if provider == "auto":
+        return "cuda" if any(path.exists() for path in gpu_paths) else "cpu"
+    return provider
 
 
 def cuda_device_present() -> bool:

@@ -82,11 +82,11 @@ def describe_exception(_: object, __: str, event: EventDict) -> EventDict:
 def only_own_words(_: object, __: str, event: EventDict) -> EventDict:
     """Keep of other libraries' messages what is written in their code; values could be anything.
 
-    OpenTelemetry's values are kept, as they say which collector fails and how. Only first lines are: asyncio puts
-    the text of exceptions into the second.
+    OpenTelemetry's values are kept, as they say which collector fails and how, and those of our own client, which hold
+    nothing that anybody sent. Only first lines are: asyncio puts the text of exceptions into the second.
     """
     record = event.get("_record")
-    if record is not None and not record.name.startswith("opentelemetry"):
+    if record is not None and not record.name.startswith(("opentelemetry", "rankd_client")):
         event["event"] = str(record.msg)
     lines = str(event["event"]).splitlines()
     event["event"] = lines[0][:_LONGEST_MESSAGE] if lines else ""

@@ -19,6 +19,7 @@ from rankd.quality import (
     QualityEstimate,
     QualityTracker,
     Report,
+    Standing,
     Transition,
     Verdict,
     possible,
@@ -150,8 +151,13 @@ class Monitor:
         return future
 
     def _judge(self, view: View, now: float) -> None:
-        """Evaluate the guard's evidence in the worker thread where it is time to, and let the guard decide on it."""
-        if self._closed or view.judging is not None or not view.tracker.guard_due:
+        """Look at the guard's evidence where it is time to."""
+        if view.tracker.guard_due:
+            self.look(view, now)
+
+    def look(self, view: View, now: float) -> None:
+        """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
+        if self._closed or view.judging is not None or not view.tracker.guard_stale:
             return
         loop = asyncio.get_running_loop()
         view.judging = loop.run_in_executor(self._thread, view.tracker.guard_snapshot(now).evaluate)
@@ -159,10 +165,24 @@ class Monitor:
         def done(result: asyncio.Future[GuardEvidence]) -> None:
             view.judging = None
             if not result.cancelled() and result.exception() is None:
-                self._transit(view, view.guard.observe_quality(result.result(), now))
+                view.sums = result.result().tau.sums
+                if view.fleet is None or not view.fleet.decides:
+                    self.observe(view, result.result(), now)
                 self._judge(view, time.time())  # more came in the meantime
 
         view.judging.add_done_callback(done)
+
+    def observe(self, view: View, evidence: GuardEvidence, now: float) -> None:
+        """Let a guard decide."""
+        self._transit(view, view.guard.observe_quality(evidence, now))
+
+    def adopt(self, view: View, standing: Standing, now: float) -> None:
+        """Let a guard stand where the fleet's does."""
+        self._transit(view, view.guard.adopt(standing, now))
+
+    def opened(self, model: str, ranker_version: str, now: float) -> View | None:
+        """A registered ranker's window on a model, a new one if need be; None where there is no room."""
+        return self._views.opened(model, ranker_version, now)
 
     def _refit(self, view: View) -> None:
         """Learn the map from score to length anew in the worker thread where it is time to; one at a time."""

@@ -31,6 +31,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import ProcessCollector
 from prometheus_client.registry import CollectorRegistry
 
 from rankd.history import Stages
@@ -136,6 +137,12 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "1 for the ranker in service, by version and provider.",
         "ranker_version, provider",
     ),
+    "rankd.provider.wanted": (
+        "gauge",
+        "1",
+        "1 for the provider that the ranker should run on: as set; where that is auto, cuda if the machine has a GPU.",
+        "provider",
+    ),
     "rankd.order.trust": (
         "gauge",
         "1",
@@ -154,6 +161,24 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "1 for the mode a guard is in, by served model, ranker and mode.",
         "model, ranker_version, mode",
     ),
+    "rankd.guard.pinned": (
+        "gauge",
+        "1",
+        "1 while an operator holds a guard in its mode, else 0.",
+        "model, ranker_version",
+    ),
+    "rankd.guard.floor": (
+        "gauge",
+        "1",
+        "Tau below which, by its upper bound, a ranker is followed no more (guard.floor); absent with the guard off.",
+        "",
+    ),
+    "rankd.guard.return": (
+        "gauge",
+        "1",
+        "Tau above which, by its lower bound, it is followed again (guard.floor + guard.margin); absent likewise.",
+        "",
+    ),
     "rankd.quality.tau": (
         "gauge",
         "1",
@@ -165,6 +190,12 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "1",
         "Share of the oracle's gain that is realised, by bound.",
         "model, ranker_version, bound",
+    ),
+    "rankd.fleet.replicas": (
+        "gauge",
+        "{replica}",
+        "Replicas heard of late, this one included; 1 without fleet.peers.",
+        "",
     ),
     "rankd.quality.compared": (
         "counter",
@@ -206,6 +237,26 @@ READ_ELSEWHERE = frozenset(
 )
 """Counters that a room keeps itself, and that are read there when metrics are collected."""
 
+PROCESS_METRICS: dict[str, tuple[str, str]] = {
+    "process_cpu_seconds": ("counter", "Processor time, seconds."),
+    "process_resident_memory_bytes": ("gauge", "Memory in use, bytes."),
+    "process_virtual_memory_bytes": ("gauge", "Address space, bytes; much more than is in use."),
+    "process_open_fds": ("gauge", "Open files and connections."),
+    "process_max_fds": ("gauge", "Most of these that the system allows."),
+    "process_start_time_seconds": ("gauge", "When the process began, seconds since the epoch."),
+}
+"""What prometheus_client tells of the process on Linux, by Prometheus name: kind and description. Only at /metrics."""
+
+FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
+    "rankd.items": tuple(
+        (("outcome", outcome),)
+        for outcome in ("scored", "echoed", "deadline", "overloaded", "ranker_unavailable", "needs_prompt")
+    ),
+    "rankd.completions": ((("outcome", "accepted"),),),
+}
+"""Labels of counters that are told from the start, as those without labels are: of a series that begins at 1,
+Prometheus never sees the first step, and one that is not there cannot be compared with 0."""
+
 SPANS: dict[str, str] = {
     "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
     "score": "Waiting for scores within a call.",
@@ -233,12 +284,20 @@ EVENTS: dict[str, str] = {
     "snapshot_restored": "Windows of an earlier process were restored: how many, with so many completions.",
     "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
     "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
+    "fleet_changed": "So many replicas are heard now, this one included (`replicas`).",
+    "peers_failing": "Peers could not be asked because of a bug, or of a file that is gone.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
     "secrets_reloaded": "What auth.file or signing.file (`setting`) holds now is in force.",
     "secrets_unusable": "That file changed and is wrong; what it held before stays in force.",
     "certificate_renewed": "New connections get the certificate that is in the files now.",
     "certificate_unusable": "The certificate files changed and are wrong; the certificate before is kept.",
+    "proxy_started": "`rankd proxy` serves.",
+    "upstream_found": "The proxy knows its engine, and which priority that serves first.",
+    "upstream_misconfigured": "The engine does not do with priorities what it should; `reason` names the remedy.",
+    "upstream_unknown": "The engine does not say which priority it serves first: none is written until it is named.",
+    "upstream_unreachable": "The engine did not answer the proxy's start; it is asked again in the background.",
+    "answers_without_usage": "An answer does not say its length, and is not reported; `reason` names the remedy. Once.",
 }
 
 
@@ -260,6 +319,8 @@ class Telemetry:
         """
         resource = _resource(version)
         self.registry = registry or CollectorRegistry()
+        if not _disabled():
+            ProcessCollector(registry=self.registry)
         self._exporters: list[Any] = []
         self._spans = _tracer_provider(resource, self._exporters)
         self.recording = self._spans is not None
@@ -285,7 +346,9 @@ class Telemetry:
         self.stages = Stages()
         # Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step.
         self._counts: dict[str, Counter[tuple[tuple[str, str], ...]]] = {
-            n: Counter() for n, m in METRICS.items() if m[0] == "counter" and n not in READ_ELSEWHERE
+            n: Counter(dict.fromkeys(FROM_ZERO.get(n, () if m[3] else ((),)), 0))
+            for n, m in METRICS.items()
+            if m[0] == "counter" and n not in READ_ELSEWHERE
         }
         for name, (kind, unit, description, _) in METRICS.items():
             if name in self._counts:
@@ -496,6 +559,14 @@ class Telemetry:
         """Tell that the snapshot cannot be written."""
         _log.error("snapshot_failing", reason=errno.errorcode.get(error.errno or 0, "unknown"), **describe_error(error))
 
+    def fleet_changed(self, replicas: int) -> None:
+        """Tell how many replicas are heard."""
+        _log.info("fleet_changed", replicas=replicas)
+
+    def peers_failing(self, error: Exception) -> None:
+        """Tell that peers could not be asked."""
+        _log.warning("peers_failing", **describe_error(error))
+
     # -- gauges --------------------------------------------------------------------------------------------------------
 
     def observe(self, name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]]) -> None:
@@ -549,8 +620,12 @@ def _resource(version: str) -> Resource:
     return found if named else found.merge(Resource({"service.name": "rankd"}))
 
 
+def _disabled() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
 def _wanted(signal: str) -> bool:
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if _disabled():
         return False
     exporters = [e.strip().lower() for e in os.environ.get(f"OTEL_{signal}_EXPORTER", "").split(",") if e.strip()]
     if exporters:

@@ -11,6 +11,7 @@ from rankd_client.ordering import History, Policy, ServiceRate
 
 from rankd.config import Order, Settings
 from rankd.quality import (
+    Bounded,
     Guard,
     GuardEvidence,
     GuardSettings,
@@ -21,6 +22,7 @@ from rankd.quality import (
     TenantShares,
     Transition,
 )
+from rankd.quality.cohort_sums import CohortSums
 
 _RECENT_BATCHES = 64
 _RECENT_WAITS = 256
@@ -135,6 +137,22 @@ class Trust:
         return max(known, default=0.0) or None
 
 
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """How a guard stands to the fleet's."""
+
+    decides: bool
+    """The fleet does, not this replica's own evidence."""
+    leads: bool
+    """This replica does so, for all."""
+    peers: int
+    """Replicas heard, this one not counted, that know of its model and ranker version."""
+    replicas: int
+    """Whose evidence counts, this one included."""
+    tau: Bounded | None
+    """Theirs together."""
+
+
 @dataclass(slots=True)
 class View:
     """All that is known of one served model and ranker version."""
@@ -168,6 +186,12 @@ class View:
     estimate: QualityEstimate | None = None
     estimated_at: int = -1
     """Completions at the time of the estimate."""
+    sums: CohortSums | None = None
+    """Of the guard's cohort at the last look: what peers are told."""
+    fleet: FleetStatus | None = None
+    """None where there are no peers to ask."""
+    looked: dict[str, int] = field(default_factory=dict)
+    """Completions by replica at the last look at the fleet's evidence; empty where another one leads."""
 
 
 @dataclass(slots=True)

@@ -100,6 +100,14 @@ class Views:
         view.used_at = max(now, view.used_at)
         return view
 
+    def opened(self, model: str, ranker_version: str, now: float) -> View | None:
+        """A model's own view, a new one where there is room without taking another's; None where there is none."""
+        view = self._views.get((model, ranker_version))
+        if view is None and len(self._views) < self._most:
+            view = self._add(model, ranker_version)
+            view.used_at = now
+        return view
+
     def wanted(self, model: str, ranker_version: str, now: float) -> View:
         """The view that an operator names, made if need be: even one with evidence makes room for it.
 

@@ -196,3 +196,51 @@ def wait_until():
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def start_engine():
+    """Starts raw servers in the place of engines."""
+    from upstream import Upstream
+
+    started = []
+
+    def start(*arguments, **options):
+        started.append(Upstream(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for upstream in started:
+        upstream.close()
+
+
+@pytest.fixture
+def start_proxy(daemon):
+    """Starts proxies before engines."""
+    from upstream import Through
+
+    started = []
+
+    def start(upstream, target=daemon.target, **options):
+        started.append(Through(upstream if isinstance(upstream, str) else upstream.url, target, **options))
+        return started[-1]
+
+    yield start
+    for proxy in started:
+        proxy.stop()
+
+
+@pytest.fixture
+def start_proxy_process(daemon):
+    """Starts ``rankd proxy`` processes."""
+    from upstream import ProxyProcess
+
+    started = []
+
+    def start(upstream, *flags, target=daemon.target, **environment):
+        started.append(ProxyProcess(upstream.url, target, *flags, **environment))
+        return started[-1]
+
+    yield start
+    for proxy in started:
+        proxy.kill()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from rankd.bundled import ranker_path
 from rankd.cli.connection_flags import add_connection_flags
+from rankd.cli.proxy_flags import add_proxy
 from rankd.cli.terminal import abandon_output, complain, mend_streams
 from rankd.config import Settings, settings_reference
 from rankd.errors import RankdError
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _train(verbs)
     _evaluate(verbs)
     _replay(verbs)
+    add_proxy(verbs)
     _token(verbs)
     return parser
 

@@ -112,6 +112,10 @@ def _quality(q: ModelQuality) -> RenderableType:
     table.add_row("")
     state = printable(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})")
     table.add_row(_named("guard", q.model), Text(state, style=style))
+    if q.fleet is not None:
+        whose = f"{q.fleet.replicas} of {q.fleet.peers + 1} replicas" + (", this one decides" * q.fleet.leading)
+        decides = "" if q.fleet.followed else "; the guard decides on its own"
+        table.add_row("tau, fleet", _bounded(q.fleet.tau, f"{whose}{decides}"))
     table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))
     table.add_row("tau, finished", _bounded(q.finished_tau, f"{q.window_size:,} requests"))
     table.add_row("realised gain", _bounded(q.realised_gain, "1 is a perfect order, 0 is chance"))

@@ -2,13 +2,13 @@
 
 const SCHEMA = 1;
 const PERIOD = 2000, PATIENCE = 5000; // milliseconds
-const ROWS = 12;
+const ROWS = 12, FEW = 8;
 const WIDE = 84; // room for the names of modes, also beside tau, so that both pictures have one time axis
 const $ = (id) => document.getElementById(id);
 
 const wanted = new URLSearchParams(location.hash.slice(1));
 let chosen = wanted.get("window") ?? "", span = wanted.get("span") === "long" ? "long" : "short";
-let shown = null, lostAt = null, paused = false, timer = 0, asking = null;
+let shown = null, lostAt = null, paused = false, timer = 0, asking = null, listed = 0;
 
 /** Set text only where it changes: what is read aloud is read once, and what is selected stays selected. */
 function say(node, text) {
@@ -81,7 +81,7 @@ function showQuality(state, w) {
     marks,
     lines: [{ values: series.gain, style: "line-gain" }, { values: series.tau, style: "line-ranker" }],
   });
-  showModes(w, range);
+  showModes(w, range, state.rankd.started_at);
   const rows = thinned(series.at.length, ROWS).map((i) => [
     moment(series.at[i]), tau(series.tau[i]), series.tau[i] === null ? NONE : `${tau(series.tau_low[i])} to ${tau(series.tau_high[i])}`,
     percent(series.gain[i]), series.gain[i] === null ? NONE : `${percent(series.gain_low[i])} to ${percent(series.gain_high[i])}`, tau(series.trust[i]),
@@ -90,9 +90,9 @@ function showQuality(state, w) {
 }
 
 /** The guard's modes as blocks, from its changes: before the first one that is known it was in what that one left. */
-function showModes(w, range) {
+function showModes(w, range, started) {
   const { changes, mode } = w.guard, level = { fallback: 0, warming_up: 1, ranked: 2 };
-  const starts = [[range[0], changes[0]?.from ?? mode], ...changes.map((c) => [c.at, c.to])];
+  const starts = [[Math.max(range[0], started), changes[0]?.from ?? mode], ...changes.map((c) => [c.at, c.to])];
   const blocks = starts.flatMap(([from, name], i) => {
     const to = Math.min(starts[i + 1]?.[0] ?? range[1], range[1]);
     return to <= range[0] ? [] : [{ from: Math.max(from, range[0]), to, low: level[name] - 0.3, high: level[name] + 0.3, style: `mode-${name}` }];
@@ -182,7 +182,11 @@ function showRankers({ rankers }) {
 }
 
 function showModels({ windows, windows_left_out: left }) {
-  $("models-card").hidden = windows.length < 2;
+  if (windows.length !== listed) $("models-all").open = windows.length <= FEW;
+  listed = windows.length;
+  $("models-card").hidden = listed < 2;
+  const modes = Object.keys(MODES).map((mode) => [windows.filter((w) => w.guard.mode === mode).length, MODES[mode]]);
+  say($("models-sum"), `${count(listed)}: ${modes.filter(([n]) => n).map(([n, mode]) => `${count(n)} ${mode}`).join(", ")}`);
   fill($("models"), ["served model", "ranker", "guard", "tau", "interval", "realised gain", "trust", "completions"], windows.map((w) => [
     nameOf(w), w.ranker_version, MODES[w.guard.mode], tau(w.tau?.value), between(w.tau), percent(w.realised_gain?.value), percent(w.order.trust), count(w.completions),
   ]));
@@ -202,12 +206,12 @@ function showTenants({ tenants, other_tenants: others }) {
 function showPilots({ pilots }) {
   $("pilots-card").hidden = !pilots.length;
   $("pilots").replaceChildren(...pilots.flatMap((p) => {
-    const table = el("table");
+    const table = el("table", { class: "stack" });
     fill(table, ["latency", p.control, p.treatment, "ratio", "95 % interval"], p.effects.map((e) => [
       e.metric, lasting(e.control), lasting(e.treatment), e.ratio.toFixed(2), `${e.low.toFixed(2)} to ${e.high === null ? "∞" : e.high.toFixed(2)}`,
     ]));
     const arm = p.arm ? `, now by ${p[p.arm]}` : "", shadow = p.shadow ? "; in the shadow: nothing is treated" : "";
-    const what = `${p.treatment} against ${p.control}: ${p.state}${arm}, ${p.blocks_measured} of ${p.blocks} blocks known, ${count(p.requests)} requests${shadow}. ${p.reason}`;
+    const what = `${p.treatment} against ${p.control}: ${p.state}${arm}, ${p.blocks_measured} of ${p.blocks} blocks known, ${count(p.requests)} requests${shadow}${p.reason ? `; ${p.reason}` : ""}.`;
     return [el("h3", {}, clean(p.model) || "any model"), el("p", {}, what), ...(p.effects.length ? [el("div", { class: "scroll" }, table)] : [])];
   }));
 }

@@ -51,8 +51,8 @@ function lasting(s) {
 const clean = (name) => name.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 const nameOf = (w) => clean(w.model) || "models without reports";
 
-/** What a window is called where several rankers have one for the same model. */
-const titleOf = (w) => (w.in_service ? nameOf(w) : `${nameOf(w)} · ${w.ranker_version}`);
+/** What a window is called in a choice: its ranker where that is not in service, and its mode where it does not rank. */
+const titleOf = (w) => [nameOf(w), ...(w.in_service ? [] : [w.ranker_version]), ...(w.guard.ranking ? [] : [MODES[w.guard.mode]])].join(" · ");
 
 /** The state in a headline, a sentence or two, and what to do about it: {tone, title, lead, todo}. */
 function verdict(state, w) {
@@ -120,6 +120,13 @@ function judged(state, w) {
   }
   if (order.trust <= 0) {
     return { tone: "calm", title: "Arrival order: trust is 0", lead: `The guard lets it rank, but ${known}${share}: the lower end of the interval gives no reason to overtake anybody.${late}`, todo: [] };
+  }
+  if (order.policy === "fcfs") {
+    const why = settings.policy === "fcfs" ? "as it is set (order.policy = fcfs)" : "it is the turn of a pilot's slot without ranking";
+    return { tone: "calm", title: "Arrival order, not for want of trust", lead: `Requests are served as they come: ${why}. On this traffic ${known}${share}.${late}`, todo: [] };
+  }
+  if (order.patience_per_token === 0 && ["boost", "due"].includes(order.policy)) {
+    return { tone: "calm", title: "Arrival order: overtaking would gain nothing", lead: `On this traffic ${known}${share}, and the ranker may rank. But replaying recent completions found no patience that makes the mean better within its bounds.${late}`, todo: [] };
   }
   const gain = w.realised_gain ? `Ranking: ${percent(w.realised_gain.value)} of the possible gain` : "Ranking";
   return { tone: "good", title: gain, lead: `On this traffic ${known}${share}. Ranked${since}; the guard ends it once tau is surely below ${tau(settings.floor)}.${late}`, todo: [] };

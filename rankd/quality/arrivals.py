@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rankd.quality.report import Report
 
-_FREE, _OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
+_FREE, OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
 _MIX = 0x9E3779B97F4A7C15
 _WORD = 2**64 - 1
 
@@ -109,7 +109,7 @@ class ArrivalTable:
             slot = self._insert(report, now)
             if slot is None:
                 return True
-        elif self._state[slot] != _OPEN or (not report.final and report.tokens < self._tokens[slot]):
+        elif self._state[slot] != OPEN or (not report.final and report.tokens < self._tokens[slot]):
             return False
         if report.final:
             self._open -= 1
@@ -139,12 +139,12 @@ class ArrivalTable:
         self._score[slot] = report.score
         self._source[slot] = report.source & _WORD
         self._arrival[slot] = arrival
-        self._state[slot] = _OPEN
+        self._state[slot] = OPEN
         self._open += 1
         return slot
 
     def _drop(self, slot: int) -> None:
-        if self._state[slot] == _OPEN:
+        if self._state[slot] == OPEN:
             self._open -= 1
         key = int(self._key[slot])
         self._slots.pop(key, None)
@@ -172,7 +172,7 @@ class ArrivalTable:
 
     def occupancy(self, now: float) -> Occupancy:
         """Count the table by state."""
-        waiting = self._state == _OPEN
+        waiting = self._state == OPEN
         expired = int(np.count_nonzero(waiting & (now - self._seen > self._ttl)))
         return Occupancy(
             finished=int(np.count_nonzero(self._state == _COMPLETE)),
@@ -188,7 +188,7 @@ class ArrivalTable:
         select on the score, since under load it is the high scores that starve.
         """
         used = np.flatnonzero(self._state != _FREE)
-        ended = used[self._state[used] != _OPEN]
+        ended = used[self._state[used] != OPEN]
         if len(ended):
             if not self.progress_seen(now):
                 # Nothing is known of those still running: wait until hardly any can be missing.
@@ -229,14 +229,14 @@ class ArrivalTable:
         """
         contents = {name: column[-self._capacity :] for name, column in contents.items()}
         keys = contents["key"].tolist()
-        if len(set(keys)) != len(keys) or not np.isin(contents["state"], (_OPEN, _COMPLETE, _CENSORED)).all():
+        if len(set(keys)) != len(keys) or not np.isin(contents["state"], (OPEN, _COMPLETE, _CENSORED)).all():
             raise ValueError("arrivals: a key twice, or an unknown state")
         for name, column in self._columns().items():
             column[: len(keys)] = contents[name]
         self._arrival[: len(keys)] = np.minimum(self._arrival[: len(keys)], now)
         self._slots = {key: slot for slot, key in enumerate(keys)}
         self._free = list(range(self._capacity - 1, len(keys) - 1, -1))
-        self._open = int(np.count_nonzero(contents["state"] == _OPEN))
+        self._open = int(np.count_nonzero(contents["state"] == OPEN))
         self._level = min(max(0, int(sampling["level"])), 63)
         self._thinned = [(float(until), int(level)) for until, level in sampling["thinned"]]
         at = sampling["progress_at"]

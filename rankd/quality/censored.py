@@ -6,15 +6,15 @@ and both bounds, from ``latent``. Where everything is decided this is the plain 
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality import counts, impute, interval, latent
 from rankd.quality.arrivals import Cohort
-from rankd.quality.report import Bounded, CohortTau
+from rankd.quality.cohort_sums import CohortSums
+from rankd.quality.report import CohortTau
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,7 +60,8 @@ def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int, doubt: float 
     size = len(cohort.score)
     known = cohort.complete
     started = int(np.count_nonzero(known | (cohort.tokens > 0)))
-    if size < 2 or started < max(least, LEAST_STARTED * size):
+    # Where nothing is to be estimated, few are enough for sums: together with other replicas' they may say something.
+    if size < 2 or (started < max(least, LEAST_STARTED * size) and not known.all()):
         return CohortTau(None, size, int(np.count_nonzero(known)), 0, None, None)
     horizon = effective_horizon(cohort.tokens, known, horizon)
     length = np.minimum(cohort.tokens, horizon)
@@ -68,15 +69,21 @@ def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int, doubt: float 
     exact = _exact_pairs(cohort.score, length, known)
     pairs = size * (size - 1) // 2
     n_known = int(np.count_nonzero(known))
-    tau: Bounded | None = None
-    if n_known >= least:
-        if exact.decided == pairs and n_known == size:
-            tau = interval.tau_interval(exact.agree, exact.score_untied, exact.length_untied, z)
-        else:
-            tau = _imputed_tau(
-                impute.Restricted(cohort.score, length, known, horizon), exact, z, doubt * (1.0 - exact.decided / pairs)
-            )
-    return CohortTau(tau, size, n_known, exact.decided, exact.decided / pairs, horizon)
+    found = CohortTau(None, size, n_known, exact.decided, exact.decided / pairs, horizon)
+    if exact.decided == pairs and n_known == size:
+        columns, learned, doubt = exact.columns(), None, 0.0
+    elif n_known < least:
+        return found
+    else:
+        restricted = impute.Restricted(cohort.score, length, known, horizon)
+        imputed = _imputed(restricted, exact)
+        if imputed is None:
+            return found
+        (columns, learned), doubt = imputed, doubt * (1.0 - exact.decided / pairs)
+    if size < interval.LEAST:
+        return found
+    sums = CohortSums.of(found, columns, learned, doubt)
+    return replace(found, sums=sums, tau=sums.tau(z) if n_known >= least else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,10 @@ class _Exact:
     score_less: Ints
     score_most: Ints
     decided: int
+
+    def columns(self) -> Floats:
+        """Per request, sums over its pairs: agreement, untied in score, untied in length."""
+        return np.stack((self.agree, self.score_untied, self.length_untied), axis=1)
 
 
 def _exact_pairs(score: Floats, length: Ints, known: Bools) -> _Exact:
@@ -124,7 +135,11 @@ def _edges(cohort: impute.Restricted) -> Ints:
     return np.array(keep, dtype=np.int64)
 
 
-def _imputed_tau(cohort: impute.Restricted, exact: _Exact, z: float, doubt: float) -> Bounded | None:
+def _imputed(cohort: impute.Restricted, exact: _Exact) -> tuple[Floats, Floats] | None:
+    """Columns as ``_Exact``'s with the expected order of undecided pairs, and what the fit adds to each request's.
+
+    None where no model can be fitted, or nothing is to be compared.
+    """
     length, known = cohort.length, cohort.known
     edges = _edges(cohort)
     bins = len(edges) + 1
@@ -142,15 +157,14 @@ def _imputed_tau(cohort: impute.Restricted, exact: _Exact, z: float, doubt: floa
     spans = (exact.score_less, exact.score_most)
     grid = impute.Grid.build(cohort, low, model, design, spans)
     agree, untied = grid.sums(spans, exact.agree, exact.length_untied)
-    total_agree, total_score, total_length = agree.sum(), exact.score_untied.sum(), untied.sum()
-    if total_score <= 0 or total_length <= 0:
+    if exact.score_untied.sum() <= 0 or untied.sum() <= 0:
         return None
-    tau = float(total_agree / math.sqrt(total_score * total_length))
-    own = interval.tau_influence(agree, exact.score_untied, untied)
-    # What one unit of expected agreement, and of an untied length, is worth to tau in a pair.
-    worth = (2.0 / math.sqrt(total_score * total_length), -tau / total_length)
-    learned = model.influence(grid.gradient(model, design, worth))
-    return interval.bounded(tau, own + learned, z, doubt)
+    # How the parameters move agreement, and untied lengths, each by itself: any tau can be made of them later.
+    size = len(length)
+    learned = np.zeros((size, 3))
+    for column, worth in ((0, (1.0, 0.0)), (2, (0.0, 1.0))):
+        learned[:, column] = model.influence(grid.gradient(model, design, worth)) / size
+    return np.stack((agree, exact.score_untied, untied), axis=1), learned
 
 
 def _design(normal: Floats, started: Bools) -> latent.Design:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rankd.quality.cohort_sums import CohortSums
 
 MAX_TOKENS = 2**31 - 1
 """Longest length that is believed; the exact integer sums stay far below 2**63 with it."""
@@ -113,6 +117,8 @@ class CohortTau:
     decided_pairs: int
     decided_pair_share: float | None
     horizon_tokens: int | None
+    sums: CohortSums | None = None
+    """What it is made of, to be added up with other replicas'; there from fewer known lengths on than a tau."""
 
 
 @dataclass(frozen=True, slots=True)

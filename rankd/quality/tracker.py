@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.arrivals import ArrivalTable, Cohort, Occupancy
+from rankd.quality.arrivals import OPEN, ArrivalTable, Cohort, Occupancy
 from rankd.quality.censored import cohort_tau
 from rankd.quality.compare import Comparer
 from rankd.quality.pairs import PairSums, PairWindow
@@ -124,6 +125,7 @@ class QualityTracker:
         self._completions = 0
         self._version = 0
         self._guard_at = 0
+        self._times: deque[float] = deque(maxlen=self.settings.guard_cohort)
         self._cached: tuple[int, QualityEstimate] | None = None
 
     @property
@@ -139,6 +141,17 @@ class QualityTracker:
     def holds(self, key: int) -> bool:
         """Whether anything is known of a request yet."""
         return key in self._ended or self._arrivals.holds(key)
+
+    @property
+    def guard_stale(self) -> bool:
+        """Whether anything has ended since then."""
+        return self._completions > self._guard_at
+
+    def pace(self, now: float) -> float:
+        """Final reports per second, by when as many came as the guard looks at; falls while none come."""
+        if not self._times:
+            return 0.0
+        return len(self._times) / max(now - self._times[0], 1.0)
 
     def count(self, verdict: Verdict) -> int:
         """How many reports met this verdict."""
@@ -165,6 +178,7 @@ class QualityTracker:
             if len(self._ended) > self.settings.dedupe:
                 del self._ended[next(iter(self._ended))]
             self._completions += 1
+            self._times.append(now)
             if report.complete:
                 self._plain.add(report.score, report.tokens)
                 self.compared.add(report.score, report.tokens)
@@ -224,11 +238,14 @@ class QualityTracker:
             ValueError: it cannot be.
             KeyError: something is missing.
         """
-        self._completions = self._guard_at = max(0, int(scalars["completions"]))
+        self._completions = max(0, int(scalars["completions"]))
         self._plain.refill(**contents["plain"])
         for score, tokens in zip(*(contents["compared"][c].tolist() for c in ("score", "tokens")), strict=True):
             self.compared.remember(score, tokens)
         self._arrivals.refill(contents["arrivals"], scalars, now)
+        # The last to end, by when they did: what the pace is told from.
+        ends = contents["arrivals"]["seen"][contents["arrivals"]["state"] != OPEN]
+        self._times.extend(np.minimum(np.sort(ends), now).tolist())
         keys = contents["ended"]["key"][-self.settings.dedupe :]
         self._ended = dict.fromkeys(keys.tolist())
 

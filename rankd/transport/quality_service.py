@@ -15,6 +15,7 @@ from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 from rankd.config import Order, Settings
 from rankd.dial import dial_of, rules_of, tuned_for
 from rankd.errors import NotFoundError
+from rankd.following import Following
 from rankd.monitor import Monitor, Trust, View
 from rankd.pilots import Pilots
 from rankd.quality import Bounded
@@ -22,6 +23,7 @@ from rankd.ranker import Ranker, why_not_ranked
 from rankd.registry import Registry
 from rankd.transport.access import the_caller
 from rankd.transport.convert import (
+    MODE_TO_PROTO,
     POLICY_TO_PROTO,
     REASON_TO_PROTO,
     Violations,
@@ -30,14 +32,10 @@ from rankd.transport.convert import (
     to_duration,
 )
 from rankd.transport.streams import Room, Streams
-from rankd.types import GuardMode, Reason
+from rankd.transport.words import to_proto
+from rankd.types import Reason
 from rankd.version import VERSION
 
-MODE_TO_PROTO = {
-    GuardMode.WARMING_UP: quality_pb2.GUARD_MODE_WARMING_UP,
-    GuardMode.RANKED: quality_pb2.GUARD_MODE_RANKED,
-    GuardMode.FALLBACK: quality_pb2.GUARD_MODE_FALLBACK,
-}
 _SHORTEST_INTERVAL, _LONGEST_INTERVAL, _DEFAULT_INTERVAL = 0.1, 3600.0, 1.0
 
 
@@ -52,8 +50,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         pilots: Pilots,
         settings: Settings,
         streams: Streams,
+        following: Following,
     ) -> None:
         """Take the rooms whose state is shown."""
+        self._following = following
         self._pilots = pilots
         self._monitor = monitor
         self._registry = registry
@@ -85,6 +85,13 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             while True:
                 yield quality_pb2.WatchQualityResponse(**await self._state(request))
                 await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))
+
+    async def GetFleetShare(  # noqa: N802
+        self, request: quality_pb2.GetFleetShareRequest, context: grpc.aio.ServicerContext
+    ) -> quality_pb2.GetFleetShareResponse:
+        """Say what this replica contributes."""
+        del request, context
+        return to_proto(self._following.word(), time.time())
 
     async def _state(self, request: Any) -> dict[str, Any]:
         in_service = self._registry.in_service.version
@@ -159,6 +166,11 @@ def quality_of(view: View, enabled: bool) -> quality_pb2.Quality:
         completion_count=view.tracker.completions,
         guard=guard_of(view, enabled),
     )
+    if (fleet := view.fleet) is not None:
+        out.fleet.followed, out.fleet.leading = fleet.decides, fleet.leads
+        out.fleet.peer_count, out.fleet.replica_count = fleet.peers, fleet.replicas
+        if fleet.tau is not None:
+            out.fleet.tau.CopyFrom(_estimate(fleet.tau))
     estimate = view.estimate
     if estimate is None:
         return out

@@ -39,5 +39,5 @@ def traffic(client, numbers, length=lambda n: 50 * (n % 9 + 1) + (n * 31) % 170)
     """Rank requests, the higher n modulo 9 the longer by their score, and report that they finished."""
     numbers = list(numbers)
     queue = client.rank([Item("long " * (n % 9 + 1), f"secret-id-{n}") for n in numbers])
-    assert not queue.failed
+    assert not queue.failed, queue.reason
     return client.report(Completed(r.request_id, r.prediction, length(numbers[r.index])) for r in queue)

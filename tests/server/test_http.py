@@ -14,7 +14,7 @@ from rankd_client.v1 import completion_pb2
 from wire import completion, completion_stub, item, rank_stub, request
 
 from rankd.errors import ConfigError
-from rankd.telemetry import METRICS
+from rankd.telemetry import METRICS, PROCESS_METRICS
 from rankd.transport import http
 from rankd.transport.http import HttpServer
 
@@ -233,7 +233,7 @@ def test_metrics_have_only_declared_names_and_labels(start_daemon):
         completion_stub(channel).ReportCompletions(
             completion_pb2.ReportCompletionsRequest(completions=reports), timeout=5
         )
-    declared = {}
+    declared = {name: (kind, set()) for name, (kind, _) in PROCESS_METRICS.items()}
     for name, (kind, unit, _, labels) in METRICS.items():
         suffix = "_seconds" if unit == "s" else ""
         names = {label.replace(".", "_") for label in labels.split(", ") if label}

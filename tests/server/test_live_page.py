@@ -11,6 +11,8 @@ from rankd_client.v1 import completion_pb2
 from test_status_json import report
 from wire import completion, completion_stub
 
+from rankd.types import GuardMode
+
 PHONE, DESK = {"width": 375, "height": 812, "mobile": True}, {"width": 1440, "height": 900}
 COMPLETIONS, OTHERS = 50_000, 2_500
 HOSTILE = '"><img src=x onerror=alert(1)></td><script>alert(2)</script>\u202eevil'
@@ -63,7 +65,7 @@ def busy(tiny):
             )
             assert answer.accepted_count == 10_000
     report(daemon, "qwen/qwen2.5-72b-instruct-with-a-rather-long-name-and-no-space-anywhere-in-it", OTHERS, scale=-1.0)
-    with RankClient(daemon.target, model="llama-3.1-8b-instruct", timeout=5) as client:
+    with RankClient(daemon.target, model="llama-3.1-8b-instruct", timeout=30) as client:
         for k in range(5):
             client.rank([Item(f"a prompt {i}", request_id=f"r{k}-{i}", tenant=f"team-{i % 3}") for i in range(20)])
     end = time.monotonic() + 10
@@ -124,8 +126,9 @@ def test_it_shows_new_completions_by_itself(look, start_daemon):
     assert "rankd rank prompts.txt" in page.text("#next")
     assert violations(page) == []
     page.run("window.same = true; document.querySelector('details').open = true")
-    with RankClient(daemon.target, model="llm", timeout=5) as client:
+    with RankClient(daemon.target, model="llm", timeout=30) as client:
         queue = client.rank([Item("long " * i, request_id=f"{i}") for i in range(10)])
+        assert not queue.failed, queue.reason
         page.wait_for_text("no completion was reported", "#verdict")
         assert "client.report" in page.text("#next")
         client.report([Completed(r.request_id, r.prediction, output_tokens=9) for r in queue], timeout=5)
@@ -137,12 +140,42 @@ def test_it_shows_new_completions_by_itself(look, start_daemon):
     assert page.run("performance.getEntriesByType('navigation').length") == 1
 
 
+def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
+    """Set to arrival order, ranking unguarded, nothing to gain, pinned, draining: each has its own sentence."""
+    for settings, headline, why in (
+        ({"order": {"policy": "fcfs"}}, "Arrival order, not for want of trust", "order.policy = fcfs"),
+        ({"guard": {"enabled": False}}, "Ranking whatever the quality", "guard.enabled = false"),
+        ({}, "Ranking: 100 % of the possible gain", "Ranked since"),
+    ):
+        daemon = start_daemon(**settings)
+        report(daemon, "llm", 300)
+        page = look(daemon, **PHONE)
+        page.wait_for_text(headline, "#verdict")
+        page.wait_for_text(why, "#lead")
+
+    def look_again():
+        daemon.app.status._told.clear()
+        page.run("document.dispatchEvent(new Event('visibilitychange'))")
+
+    (view,) = daemon.app.monitor.reported_views()
+    view.load.patience = 0.0
+    look_again()
+    page.wait_for_text("overtaking would gain nothing", "#verdict")
+    daemon.call(daemon.app.monitor.pin, "llm", "tiny@1.0.0", GuardMode.FALLBACK, time.time() + 60, time.time())
+    look_again()
+    page.wait_for_text("Pinned: fallback", "#verdict")
+    assert "an administrator fixed the mode" in page.text("#guard-changes")
+    daemon.call(daemon.app.streams.drain)
+    look_again()
+    page.wait_for_text("Not ready: draining", "#verdict")
+
+
 def test_names_that_callers_choose_are_text(look, start_daemon):
     """A model's and a tenant's name full of markup is shown as it is, does nothing, and turns no text around."""
     daemon = start_daemon()
     report(daemon, HOSTILE, 300)
     report(daemon, "other", 10)
-    with RankClient(daemon.target, model=HOSTILE, timeout=5) as client:
+    with RankClient(daemon.target, model=HOSTILE, timeout=30) as client:
         client.rank([Item("a", request_id="1", tenant=HOSTILE), Item("b", request_id="2", tenant="b")])
     page = look(daemon, **PHONE)
     page.live()
@@ -199,9 +232,10 @@ def test_terms_are_reached_by_keyboard(look, busy):
             break
         if page.run("document.activeElement.matches('summary')"):
             reached.append(page.run("document.activeElement.closest('section').querySelector('h2').innerText"))
-            page.press("Enter")
+            if not page.run("document.activeElement.parentNode.open"):
+                page.press("Enter")
     cards = ["How well it orders", "Guard history", "What orders the queue", "Traffic", "How answers came about"]
-    assert list(dict.fromkeys(reached)) == [*cards, "Latency by stage", "Rankers"]
+    assert list(dict.fromkeys(reached)) == [*cards, "Latency by stage", "Rankers", "All served models"]
     assert page.run("[...document.querySelectorAll('summary')].every((s) => !s.checkVisibility() || s.parentNode.open)")
     assert "how much more often does the ranker put them in the right order" in page.text()
 

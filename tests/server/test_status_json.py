@@ -70,7 +70,7 @@ def test_traffic_quality_and_tenants_are_told_without_prompts_and_request_ids(st
     """What came in is counted, by reason, stage and tenant; nothing of a request but its model's and tenant's name."""
     daemon = start_daemon(page={"every": 1})
     wait_until(lambda: told(daemon)["history"]["traffic"]["at"])
-    with RankClient(daemon.target, model="llm", timeout=5) as client:
+    with RankClient(daemon.target, model="llm", timeout=30) as client:
         items = [Item(f"sesame {'long ' * i}", request_id=f"sesame-{i}", tenant="ab"[i % 2]) for i in range(10)]
         queue = client.rank(items)
         client.report([Completed(r.request_id, r.prediction, output_tokens=r.index + 5) for r in queue], timeout=5)

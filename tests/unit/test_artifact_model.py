@@ -6,7 +6,7 @@ from make_artifact import make_artifact
 
 from rankd.artifact import load_artifact
 from rankd.errors import ArtifactError
-from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
+from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, wanted_provider, warm_up
 from rankd.registry import WARM_UP_PROMPTS
 from rankd.tokenise import Tokeniser, Truncation
 
@@ -97,3 +97,12 @@ def test_tiny_ranker_scores_as_foretold(tmp_path, work):
     assert np.allclose(model.run(*pad(encoded)), expected, atol=1e-4)
     assert np.allclose([model.run(*pad([e]))[0] for e in encoded], expected, atol=1e-4)
     assert [len(e) for e in encoded] == [5, 6, 3, 6]
+
+
+def test_a_gpu_that_is_there_is_wanted_unless_the_cpu_was_asked_for(tmp_path):
+    """``auto`` should use the GPU that the machine shows, whatever onnxruntime makes of it; a choice is a choice."""
+    shown = tmp_path / "nvidiactl"
+    assert wanted_provider("auto", [shown]) == "cpu"
+    assert wanted_provider("cuda", [shown]) == "cuda"
+    shown.touch()
+    assert [wanted_provider(p, [tmp_path / "none", shown]) for p in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]

@@ -4,6 +4,7 @@
 """
 
 import ast
+import re
 import socket
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import generate_latest
 
 from rankd.privacy import LOG_KEYS, describe_error
-from rankd.telemetry import EVENTS, METRICS, SPANS, Telemetry, _wanted
+from rankd.telemetry import EVENTS, METRICS, PROCESS_METRICS, SPANS, Telemetry, _wanted
 from rankd.types import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,20 @@ def test_counters_add_up():
     assert values["rankd_batch_padding_total"] == 4
     assert values["rankd_queue_prompts"] == 7
     telemetry.shutdown()
+
+
+def test_alerts_find_their_counters_before_anything_happened():
+    """What alerts compare with 0 is there from the start; so is the process."""
+    telemetry = Telemetry("0")
+    values = {
+        line.split(" ")[0].split("{")[0] + "".join(re.findall(r'outcome="(\w+)"', line)): float(line.rsplit(" ", 1)[1])
+        for line in generate_latest(telemetry.registry).decode().splitlines()
+        if not line.startswith("#")
+    }
+    names = ["rankd_batch_failures_total", "rankd_rate_limited_total", "rankd_completions_totalaccepted"]
+    names += [f"rankd_items_total{o}" for o in ("scored", "overloaded", "ranker_unavailable", "deadline")]
+    assert [values[name] for name in names] == [0] * 7
+    assert values["process_start_time_seconds"] <= time.time()
 
 
 @pytest.mark.parametrize(
@@ -192,7 +207,8 @@ def reference():
     spans = "".join(f"| `{name}` | {description} |\n" for name, description in SPANS.items())
     events = "".join(f"| `{name}` | {description} |\n" for name, description in EVENTS.items())
     keys = ", ".join(f"`{key}`" for key in sorted(LOG_KEYS))
-    return TEMPLATE.format(metrics=metrics, spans=spans, events=events, keys=keys)
+    process = "".join(f"| `{name}` | {kind} | {text} |\n" for name, (kind, text) in PROCESS_METRICS.items())
+    return TEMPLATE.format(metrics=metrics, process=process, spans=spans, events=events, keys=keys)
 
 
 TEMPLATE = """# Telemetry
@@ -217,6 +233,14 @@ choose it: the number of values is bounded by `quality.max_windows`. Methods tha
 | name | kind | unit | labels | |
 |---|---|---|---|---|
 {metrics}
+On Linux `/metrics` also tells of the process, under the names that Prometheus' own libraries use:
+
+| name in Prometheus | kind | |
+|---|---|---|
+{process}
+Counters without labels, and those outcomes that alerts look at, are there from the start with 0: of a series that
+begins at 1 Prometheus never sees the first step.
+
 ## Spans
 
 | name | |

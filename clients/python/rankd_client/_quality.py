@@ -9,7 +9,15 @@ from rankd_client._core import FROM_PROTO
 from rankd_client._failures import reason_name
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import Dial, Policy, Rules
-from rankd_client.types import Estimate, GuardState, ModelQuality, PolicyInForce, QualityReport, ServiceStatus
+from rankd_client.types import (
+    Estimate,
+    FleetState,
+    GuardState,
+    ModelQuality,
+    PolicyInForce,
+    QualityReport,
+    ServiceStatus,
+)
 from rankd_client.v1 import quality_pb2
 
 
@@ -53,10 +61,15 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
         completions=q.completion_count,
         open=q.open_count,
         guard=_guard(q.guard),
+        fleet=_fleet(q.fleet) if q.HasField("fleet") else None,
     )
 
 
-def _estimate(q: quality_pb2.Quality, name: str) -> Estimate | None:
+def _fleet(fleet: quality_pb2.FleetStatus) -> FleetState:
+    return FleetState(fleet.followed, fleet.leading, fleet.peer_count, fleet.replica_count, _estimate(fleet, "tau"))
+
+
+def _estimate(q: quality_pb2.Quality | quality_pb2.FleetStatus, name: str) -> Estimate | None:
     if not q.HasField(name):
         return None
     estimate = getattr(q, name)

@@ -190,6 +190,21 @@ class GuardState:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetState:
+    """How a guard stands to the fleet's, where replicas tell each other.
+
+    ``followed``: the fleet's evidence decides, and not the replica's own. ``leading``: this replica decides for all.
+    ``peers`` are heard, ``replicas`` (this one included) have evidence in ``tau``.
+    """
+
+    followed: bool
+    leading: bool
+    peers: int
+    replicas: int
+    tau: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelQuality:
     """Live quality of one ranker version on one served model; None where it is undefined."""
 
@@ -208,6 +223,7 @@ class ModelQuality:
     completions: int
     open: int
     guard: GuardState
+    fleet: FleetState | None = None
 
 
 @dataclass(frozen=True, slots=True)

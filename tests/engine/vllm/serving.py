@@ -84,6 +84,23 @@ class Daemon(Process):
         self.target, self.http = event["listen"], event["metrics"]
 
 
+class Proxy(Process):
+    """``rankd proxy``."""
+
+    def __init__(self, upstream, target, *flags, **environment):
+        """Stand before a server."""
+        command = [RANKD_PYTHON, "-m", "rankd", "proxy", "--upstream", upstream, "--listen", "127.0.0.1:0",
+                   "--metrics", "127.0.0.1:0", "--target", target, "--log-format", "json", *flags]  # fmt: skip
+        super().__init__(
+            command,
+            {"PYTHONPATH": PATHS} | environment,
+            ready=lambda line: '"event": "proxy_started"' in line,
+            seconds=60,
+        )
+        event = next(json.loads(line) for line in self.lines if '"event": "proxy_started"' in line)
+        self.url, self.metrics, self.direction = event["listen"], event["metrics"], event["direction"]
+
+
 class Server(Process):
     """vLLM's OpenAI server."""
 

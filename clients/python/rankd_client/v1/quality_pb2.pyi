@@ -49,8 +49,22 @@ class GuardStatus(_message.Message):
     transition_count: int
     def __init__(self, mode: _Optional[_Union[GuardMode, str]] = ..., ranking: bool = ..., reason: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pinned_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., transition_count: _Optional[int] = ...) -> None: ...
 
+class FleetStatus(_message.Message):
+    __slots__ = ("followed", "leading", "peer_count", "replica_count", "tau")
+    FOLLOWED_FIELD_NUMBER: _ClassVar[int]
+    LEADING_FIELD_NUMBER: _ClassVar[int]
+    PEER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TAU_FIELD_NUMBER: _ClassVar[int]
+    followed: bool
+    leading: bool
+    peer_count: int
+    replica_count: int
+    tau: Estimate
+    def __init__(self, followed: bool = ..., leading: bool = ..., peer_count: _Optional[int] = ..., replica_count: _Optional[int] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
 class Quality(_message.Message):
-    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard")
+    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TAU_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +81,7 @@ class Quality(_message.Message):
     COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
     OPEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     GUARD_FIELD_NUMBER: _ClassVar[int]
+    FLEET_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     tau: Estimate
@@ -83,7 +98,8 @@ class Quality(_message.Message):
     completion_count: int
     open_count: int
     guard: GuardStatus
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ...) -> None: ...
+    fleet: FleetStatus
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ...) -> None: ...
 
 class CalibrationKnot(_message.Message):
     __slots__ = ("score", "expected_token_count", "p50_token_count", "p90_token_count")
@@ -222,3 +238,69 @@ class WatchQualityResponse(_message.Message):
     policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
     service: ServiceStatus
     def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
+
+class GetFleetShareRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetFleetShareResponse(_message.Message):
+    __slots__ = ("instance", "senior_since", "shares")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    SENIOR_SINCE_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    senior_since: _timestamp_pb2.Timestamp
+    shares: _containers.RepeatedCompositeFieldContainer[FleetShare]
+    def __init__(self, instance: _Optional[str] = ..., senior_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shares: _Optional[_Iterable[_Union[FleetShare, _Mapping]]] = ...) -> None: ...
+
+class FleetShare(_message.Message):
+    __slots__ = ("model", "ranker_version", "completion_count", "completions_per_second", "sums", "standing")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETIONS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    SUMS_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    completion_count: int
+    completions_per_second: float
+    sums: CohortSums
+    standing: GuardStanding
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., completion_count: _Optional[int] = ..., completions_per_second: _Optional[float] = ..., sums: _Optional[_Union[CohortSums, _Mapping]] = ..., standing: _Optional[_Union[GuardStanding, _Mapping]] = ...) -> None: ...
+
+class CohortSums(_message.Message):
+    __slots__ = ("size", "known_count", "decided_pair_share", "horizon_token_count", "means", "covariance", "doubt")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_PAIR_SHARE_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MEANS_FIELD_NUMBER: _ClassVar[int]
+    COVARIANCE_FIELD_NUMBER: _ClassVar[int]
+    DOUBT_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    known_count: float
+    decided_pair_share: float
+    horizon_token_count: int
+    means: _containers.RepeatedScalarFieldContainer[float]
+    covariance: _containers.RepeatedScalarFieldContainer[float]
+    doubt: float
+    def __init__(self, size: _Optional[int] = ..., known_count: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., means: _Optional[_Iterable[float]] = ..., covariance: _Optional[_Iterable[float]] = ..., doubt: _Optional[float] = ...) -> None: ...
+
+class GuardStanding(_message.Message):
+    __slots__ = ("mode", "age", "cause", "stay", "recovered_age", "relapse_count", "tau_low")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    STAY_FIELD_NUMBER: _ClassVar[int]
+    RECOVERED_AGE_FIELD_NUMBER: _ClassVar[int]
+    RELAPSE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TAU_LOW_FIELD_NUMBER: _ClassVar[int]
+    mode: GuardMode
+    age: _duration_pb2.Duration
+    cause: str
+    stay: _duration_pb2.Duration
+    recovered_age: _duration_pb2.Duration
+    relapse_count: int
+    tau_low: float
+    def __init__(self, mode: _Optional[_Union[GuardMode, str]] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cause: _Optional[str] = ..., stay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., recovered_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relapse_count: _Optional[int] = ..., tau_low: _Optional[float] = ...) -> None: ...

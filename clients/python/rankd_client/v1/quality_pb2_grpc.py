@@ -45,6 +45,11 @@ class QualityServiceStub(object):
                 request_serializer=rankd_dot_v1_dot_quality__pb2.WatchQualityRequest.SerializeToString,
                 response_deserializer=rankd_dot_v1_dot_quality__pb2.WatchQualityResponse.FromString,
                 _registered_method=True)
+        self.GetFleetShare = channel.unary_unary(
+                '/rankd.v1.QualityService/GetFleetShare',
+                request_serializer=rankd_dot_v1_dot_quality__pb2.GetFleetShareRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_quality__pb2.GetFleetShareResponse.FromString,
+                _registered_method=True)
 
 
 class QualityServiceServicer(object):
@@ -65,6 +70,14 @@ class QualityServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFleetShare(self, request, context):
+        """What this replica contributes to its fleet's evidence. Replicas ask each other, see docs/fleet.md; it takes the
+        same role as reading quality.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QualityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +90,11 @@ def add_QualityServiceServicer_to_server(servicer, server):
                     servicer.WatchQuality,
                     request_deserializer=rankd_dot_v1_dot_quality__pb2.WatchQualityRequest.FromString,
                     response_serializer=rankd_dot_v1_dot_quality__pb2.WatchQualityResponse.SerializeToString,
+            ),
+            'GetFleetShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFleetShare,
+                    request_deserializer=rankd_dot_v1_dot_quality__pb2.GetFleetShareRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_quality__pb2.GetFleetShareResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class QualityService(object):
             '/rankd.v1.QualityService/WatchQuality',
             rankd_dot_v1_dot_quality__pb2.WatchQualityRequest.SerializeToString,
             rankd_dot_v1_dot_quality__pb2.WatchQualityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFleetShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.QualityService/GetFleetShare',
+            rankd_dot_v1_dot_quality__pb2.GetFleetShareRequest.SerializeToString,
+            rankd_dot_v1_dot_quality__pb2.GetFleetShareResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,100 @@
+"""The ASGI applications: the proxy itself, and its page of metrics and probes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from prometheus_client.exposition import choose_encoder
+
+from rankd.privacy import describe_error
+from rankd.proxy import headers
+from rankd.proxy.exchange import Exchange, Rooms, Scope, Send
+from rankd.proxy.metrics import Metrics
+from rankd.proxy.refusal import RefusalError
+from rankd.proxy.upload import ClientGoneError, Receive
+
+_log = structlog.get_logger("rankd")
+
+
+class Proxy:
+    """Passes every request on."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        """Share these between all requests."""
+        self._rooms = rooms
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        self.in_flight += 1
+        outcome = "error"
+        exchange: Exchange | None = None
+        try:
+            _check(scope)
+            exchange = Exchange(self._rooms, scope, receive, send)
+            outcome = await exchange.run()
+        except ClientGoneError:
+            outcome = "cancelled"
+        except RefusalError as refusal:
+            outcome = refusal.outcome
+            await _refuse(refusal, exchange, send)
+        except Exception as error:  # noqa: BLE001 - a bug of ours ends one request, and its text may hold what was sent
+            _log.error("internal_error", **describe_error(error))
+            await _refuse(RefusalError(500, "internal", "rankd proxy: internal error"), exchange, send)
+        finally:
+            self.in_flight -= 1
+            self._rooms.metrics.answers.inc(outcome)
+
+
+def _check(scope: Scope) -> None:
+    """Refuse what is no request with an answer.
+
+    Raises:
+        RefusalError: it is a tunnel or a WebSocket.
+    """
+    fields = scope["headers"]
+    asked = headers.tokens(fields, b"upgrade") if b"upgrade" in headers.tokens(fields, b"connection") else set()
+    if scope["method"] == "CONNECT" or b"websocket" in asked:
+        raise RefusalError(501, "refused", "rankd proxy: WebSockets and tunnels are not passed on; go to the engine")
+
+
+async def _refuse(refusal: RefusalError, exchange: Exchange | None, send: Send) -> None:
+    """Answer, unless an answer began: returning within it cuts the connection, so that nobody takes it for whole."""
+    if exchange is not None and exchange.started:
+        return
+    await send({"type": "http.response.start", "status": refusal.status, "headers": refusal.fields})
+    await send({"type": "http.response.body", "body": refusal.body, "more_body": False})
+
+
+class Pages:
+    """``/metrics``, ``/livez`` and ``/readyz``, on a listener of their own: no path of the engine's is taken away."""
+
+    def __init__(self, metrics: Metrics, state: Callable[[], dict[str, Any]]) -> None:
+        """``state`` gives ``ready`` and what else is worth telling."""
+        self._metrics, self._state = metrics, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        del receive
+        status, kind, body = self._page(scope)
+        fields = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        fields += [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _page(self, scope: Scope) -> tuple[int, str, bytes]:
+        if scope["method"] not in {"GET", "HEAD"}:
+            return 405, "text/plain", b"GET and HEAD only\n"
+        if scope["path"] == "/metrics":
+            accept = headers.first(scope["headers"], b"accept") or b""
+            encode, kind = choose_encoder(accept.decode("latin-1"))
+            return 200, kind, encode(self._metrics.registry)
+        if scope["path"] == "/livez":
+            return 200, "application/json", b'{"live": true}\n'
+        if scope["path"] == "/readyz":
+            state = self._state()
+            return 200 if state["ready"] else 503, "application/json", json.dumps(state).encode() + b"\n"
+        return 404, "text/plain", b"rankd proxy serves /metrics, /livez and /readyz here\n"

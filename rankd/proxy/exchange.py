@@ -1,0 +1,246 @@
+"""One request: prioritised, passed on, and its answer passed back as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import structlog
+from multidict import CIMultiDict
+from rankd_client.engine.openai import Route, route_of
+from yarl import URL
+
+from rankd.privacy import describe_error
+from rankd.proxy import headers
+from rankd.proxy.engine import Engine, Found
+from rankd.proxy.metrics import Metrics
+from rankd.proxy.ranking import ARRIVAL_ONLY, Ranked, Ranking
+from rankd.proxy.refusal import RefusalError
+from rankd.proxy.splice import with_priority
+from rankd.proxy.tracking import Tracked, Tracker
+from rankd.proxy.upload import ClientGoneError, Receive, Upload
+
+_log = structlog.get_logger("rankd")
+Scope = Any
+Send = Callable[[Any], Awaitable[None]]
+Fields = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What all exchanges share. ``limit`` in bytes of a body that is read before it is passed on."""
+
+    session: aiohttp.ClientSession
+    base: str
+    engine: Engine
+    ranking: Ranking
+    tracker: Tracker
+    metrics: Metrics
+    limit: int
+
+
+class Exchange:
+    """Lives as long as its request."""
+
+    def __init__(self, rooms: Rooms, scope: Scope, receive: Receive, send: Send) -> None:
+        """The arguments are ASGI's."""
+        self._rooms, self._scope, self._send = rooms, scope, send
+        self.arrival, self._began = time.time(), time.perf_counter()
+        fields = scope["headers"]
+        self._upload = Upload(receive, rooms.limit, empty=not headers.has_body(fields))
+        self._tracked: Tracked | None = None
+        self.started = False
+        """The answer's head went out."""
+        self._complete = self._gone = self._waits = False
+
+    async def run(self) -> str:
+        """Serve it.
+
+        Returns:
+            What became of it, to count.
+
+        Raises:
+            RefusalError: nothing was answered yet, and this is to be.
+            ClientGoneError: the client hung up; the engine has been told.
+        """
+        try:
+            return await self._run()
+        finally:
+            self._waits_no_more()
+
+    async def _run(self) -> str:
+        fields, data = await self._prioritised(self._fields())
+        main = asyncio.current_task()
+        assert main is not None
+        watch = asyncio.create_task(self._watch(main))
+        try:
+            return await self._passed_on(fields, data)
+        except asyncio.CancelledError:
+            self._lost("cancelled" if self._gone else "aborted")
+            if not self._gone:
+                raise
+            main.uncancel()
+            raise ClientGoneError from None
+        except BaseException:
+            self._lost("cancelled" if self._upload.gone else "aborted")
+            if self._upload.gone:
+                raise ClientGoneError from None
+            raise
+        finally:
+            watch.cancel()
+
+    async def _watch(self, main: asyncio.Task[Any]) -> None:
+        """Take the request back from the engine when its client hangs up."""
+        await self._upload.client_gone()
+        if not self._complete:
+            self._gone = True
+            main.cancel()
+
+    def _waits_no_more(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._rooms.ranking.waiting -= 1
+
+    def _lost(self, finish: Any) -> None:
+        if self._tracked is not None:
+            self._rooms.tracker.broken_off(self._tracked, finish)
+            self._tracked = None
+
+    def _fields(self) -> Fields:
+        client = self._scope.get("client")
+        fields = headers.to_engine(self._scope["headers"], client[0] if client else None, self._scope["scheme"])
+        for name, value in fields:
+            if not value.isascii() and not _is_utf8(value):
+                raise RefusalError(400, "refused", f"the header {name.decode('latin-1')!r} is not UTF-8")
+        return fields
+
+    # -- on the way there ----------------------------------------------------------------------------------------------
+
+    async def _prioritised(self, fields: Fields) -> tuple[Fields, bytes | AsyncIterator[bytes] | None]:
+        """Header fields and body as the engine gets them."""
+        scope, found = self._scope, self._rooms.engine.found
+        route = route_of(scope["method"], scope["path"], "")
+        others = ARRIVAL_ONLY.get(found.name, frozenset()) if found is not None else frozenset()
+        if route is None and not (scope["method"] == "POST" and scope["path"] in others):
+            return fields, self._body()
+        if not self._rooms.ranking.keeps:
+            fields = [(key, value) for key, value in fields if key != headers.PRIORITY]
+        if found is None or not headers.is_json(fields):
+            self._rooms.metrics.requests.inc("direction_unknown" if found is None else "encoded")
+            return fields, self._body()
+        self._waits = True
+        self._rooms.ranking.waiting += 1
+        claimed = headers.length_of(fields)
+        content = None if claimed is not None and claimed > self._rooms.limit else await self._upload.whole()
+        began = time.perf_counter()
+        ranked = await self._ranked(found, route, fields, content)
+        self._rooms.metrics.requests.inc(ranked.outcome)
+        if route is not None and ranked.queue is not None:
+            self._tracked = self._rooms.tracker.track(ranked, route, self.arrival)
+        written = await self._written(fields, content, ranked)
+        self._rooms.metrics.held.observe(time.perf_counter() - began)
+        return written
+
+    async def _ranked(self, found: Found, route: Route | None, fields: Fields, content: bytes | None) -> Ranked:
+        ranking = self._rooms.ranking
+        try:
+            if content is None or route is None:
+                return ranking.without_text(
+                    found, fields, self.arrival, "too_large" if content is None else "arrival_only"
+                )
+            return await ranking.of(found, route, fields, content, self.arrival)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
+            _log.error("internal_error", **describe_error(error))
+            return ranking.without_text(found, fields, self.arrival, f"error:{type(error).__name__}")
+
+    async def _written(
+        self, fields: Fields, content: bytes | None, ranked: Ranked
+    ) -> tuple[Fields, bytes | AsyncIterator[bytes] | None]:
+        if ranked.priority is not None and ranked.in_header:
+            value = str(ranked.priority).encode()
+            fields = [*((key, old) for key, old in fields if key != headers.PRIORITY), (headers.PRIORITY, value)]
+        elif ranked.priority is not None and content is not None:
+            content = with_priority(content, ranked.priority)
+        elif ranked.priority is not None:
+            grown = await self._upload.insert(ranked.priority)
+            if (claimed := headers.length_of(fields)) is not None:
+                fields = headers.with_length(fields, claimed + grown)
+        if content is None:
+            return fields, self._upload.chunks()
+        return headers.with_length(fields, len(content)), content
+
+    def _body(self) -> AsyncIterator[bytes] | None:
+        return self._upload.chunks() if headers.has_body(self._scope["headers"]) else None
+
+    # -- and back ------------------------------------------------------------------------------------------------------
+
+    async def _passed_on(self, fields: Fields, data: bytes | AsyncIterator[bytes] | None) -> str:
+        query = self._scope["query_string"]
+        target = self._scope["raw_path"] + (b"?" + query if query else b"")
+        url = URL(self._rooms.base + target.decode("ascii"), encoded=True)
+        named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
+        try:
+            async with self._rooms.session.request(
+                self._scope["method"], url, headers=named, data=data, allow_redirects=False
+            ) as answer:
+                return await self._passed_back(answer)
+        except aiohttp.ServerTimeoutError:
+            raise self._refused(504, "upstream_timeout", "the engine did not answer in time") from None
+        except aiohttp.ClientConnectorError:
+            self._rooms.engine.look_again()
+            raise self._refused(502, "upstream_unreachable", "the engine cannot be reached") from None
+        except (aiohttp.ClientError, OSError):
+            self._rooms.engine.look_again()
+            raise self._refused(502, "upstream_broken", "the engine hung up before its answer was complete") from None
+
+    @staticmethod
+    def _refused(status: int, outcome: str, message: str) -> RefusalError:
+        return RefusalError(status, outcome, f"rankd proxy: {message}")
+
+    async def _passed_back(self, answer: aiohttp.ClientResponse) -> str:
+        fields = headers.end_to_end(answer.raw_headers)
+        tracked = self._begun(answer)
+        self.started = True
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
+        first = True
+        async for chunk in answer.content.iter_any():
+            if tracked is not None and tracked.answer is not None:
+                tracked.answer.feed(chunk)
+            if first:
+                first = False
+                self._waits_no_more()
+                if tracked is not None:
+                    self._rooms.metrics.first_byte.observe(time.perf_counter() - self._began)
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._complete = True
+        if tracked is not None:
+            self._rooms.tracker.ended(tracked)
+            self._tracked = None
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        return f"{answer.status // 100}xx"
+
+    def _begun(self, answer: aiohttp.ClientResponse) -> Tracked | None:
+        """What is followed of an answer that begins; an error is none."""
+        tracked = self._tracked
+        if tracked is None:
+            return None
+        if answer.status != 200:
+            self._rooms.tracker.refused(tracked)
+            self._tracked = None
+            return None
+        kind = answer.headers.get("Content-Type", "").lower()
+        readable = answer.headers.get("Content-Encoding", "identity").lower() == "identity"
+        self._rooms.tracker.begins(tracked, stream=kind.startswith("text/event-stream"), readable=readable)
+        return tracked
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

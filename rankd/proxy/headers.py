@@ -1,0 +1,84 @@
+"""Which header fields a proxy passes on (RFC 9110, 7.6), and which it adds. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
+VIA = b"1.1 rankd"
+PRIORITY = b"x-vllm-priority"
+_LARGEST = 2**63 - 1
+
+
+def first(fields: Fields, name: bytes) -> bytes | None:
+    """The first value of a field; names are lower case."""
+    return next((value for key, value in fields if key == name), None)
+
+
+def tokens(fields: Fields, name: bytes) -> set[bytes]:
+    """All members of a field that lists, in lower case."""
+    return {t.strip().lower() for key, value in fields if key.lower() == name for t in value.split(b",")}
+
+
+def end_to_end(fields: Fields) -> list[tuple[bytes, bytes]]:
+    """Without those that are for one connection only: the known ones, and what Connection names."""
+    dropped = _HOP | tokens(fields, b"connection")
+    return [(key, value) for key, value in fields if key.lower() not in dropped]
+
+
+def to_engine(fields: Fields, client: str | None, scheme: str) -> list[tuple[bytes, bytes]]:
+    """What an engine gets of a request's fields, names in lower case.
+
+    The Host is the engine's own, which the HTTP client writes; what the client sent is in X-Forwarded-Host. Expect is
+    met here: the body is read.
+    """
+    host = first(fields, b"host")
+    kept = [(key, value) for key, value in end_to_end(fields) if key not in _FORWARDED | {b"host", b"expect"}]
+    via = [client.encode()] if client else []
+    kept.append((b"x-forwarded-for", b", ".join([*_all(fields, b"x-forwarded-for"), *via])))
+    kept.append((b"x-forwarded-host", first(fields, b"x-forwarded-host") or host or b""))
+    kept.append((b"x-forwarded-proto", first(fields, b"x-forwarded-proto") or scheme.encode()))
+    return [*((key, value) for key, value in kept if value or key not in _FORWARDED), (b"via", VIA)]
+
+
+def with_length(fields: Iterable[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    """With a body's length in place of the one that is there; added where there is none."""
+    value = str(length).encode()
+    replaced = [(key, value if key == b"content-length" else old) for key, old in fields]
+    return replaced if any(key == b"content-length" for key, _ in replaced) else [*replaced, (b"content-length", value)]
+
+
+def length_of(fields: Fields) -> int | None:
+    """The length that a body claims; None where it claims none."""
+    value = first(fields, b"content-length")
+    return int(value) if value is not None and value.isdigit() and len(value) < 20 else None
+
+
+def has_body(fields: Fields) -> bool:
+    """Whether a request has a body."""
+    return bool(length_of(fields)) or first(fields, b"transfer-encoding") is not None
+
+
+def is_json(fields: Fields) -> bool:
+    """Whether a body is JSON that can be read: engines refuse other types, and decode no encodings."""
+    kind = (first(fields, b"content-type") or b"").lower().split(b";", 1)[0].strip()
+    encoding = (first(fields, b"content-encoding") or b"identity").strip().lower()
+    return kind == b"application/json" and encoding == b"identity"
+
+
+def gives_priority(fields: Fields) -> bool:
+    """Whether there is a header that vLLM takes for a priority, before the body's; it ignores what is no integer."""
+    value = first(fields, PRIORITY)
+    try:
+        return value is not None and abs(int(value.decode("latin-1"))) <= _LARGEST
+    except ValueError:
+        return False
+
+
+def _all(fields: Fields, name: bytes) -> list[bytes]:
+    return [value for key, value in fields if key == name]

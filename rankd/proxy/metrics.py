@@ -1,0 +1,87 @@
+"""What the proxy counts, on its own /metrics page. Labels are words of ours: no path, no model, no text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+
+
+class Counted:
+    """A tally (``rankd_client.engine.tally``) that is a counter of Prometheus'."""
+
+    def __init__(self, counter: Counter) -> None:
+        """Count by the counter's only label."""
+        self._counter = counter
+
+    def inc(self, outcome: str, amount: int = 1) -> None:
+        """Count an outcome."""
+        if amount:
+            self._counter.labels(outcome).inc(amount)
+
+
+class Metrics:
+    """Of one proxy."""
+
+    def __init__(self) -> None:
+        """Declare them, in a registry of their own."""
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counted(
+            Counter(
+                "rankd_proxy_requests",
+                "Requests to ranked endpoints by what their priority is: ranked, the client's own, or arrival order "
+                "and why; direction_unknown, encoded and messages go without one.",
+                ["outcome"],
+                registry=registry,
+            )
+        )
+        self.answers = Counted(
+            Counter(
+                "rankd_proxy_answers",
+                "All requests by what became of them: status class, cancelled by the client, upstream_unreachable, "
+                "upstream_timeout, upstream_broken (the engine hung up, or spoke no HTTP), refused here, internal.",
+                ["outcome"],
+                registry=registry,
+            )
+        )
+        self.reports = Counted(
+            Counter(
+                "rankd_proxy_reports",
+                "Completions by what became of their reports: accepted, duplicate, rejected, dropped_*, no_usage (the "
+                "answer does not say its length), several (answers in one).",
+                ["outcome"],
+                registry=registry,
+            )
+        )
+        self.held = Histogram(
+            "rankd_proxy_held_seconds",
+            "From the end of a ranked request's body until it goes to the engine, asking included.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.first_byte = Histogram(
+            "rankd_proxy_first_byte_seconds",
+            "From a ranked request's arrival to the first byte of its answer's body.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def observe(self, in_flight: Callable[[], int], circuit_open: Callable[[], bool], known: Callable[[], str]) -> None:
+        """Read these when metrics are collected."""
+        for name, text, read in (
+            ("rankd_proxy_in_flight", "Requests under way.", in_flight),
+            ("rankd_proxy_circuit_open", "1 while the daemon is known not to answer, and is not asked.", circuit_open),
+        ):
+            Gauge(name, text, registry=self.registry).set_function(read)
+        gauge = Gauge(
+            "rankd_proxy_direction", "1 for the order that the engine serves in.", ["direction"], registry=self.registry
+        )
+        for direction in ("unknown", "lower-first", "higher-first"):
+            gauge.labels(direction).set_function(partial(_same, known, direction))
+
+
+def _same(known: Callable[[], str], direction: str) -> float:
+    return float(known() == direction)

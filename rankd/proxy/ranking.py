@@ -1,0 +1,101 @@
+"""Which priority a request gets: the daemon's, the client's own, or its arrival's; never one that jumps the queue.
+
+Keys are milliseconds, lower first, for what is ranked and what is not. An engine that serves higher first gets them
+with the other sign.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rankd_client import Item, Policy, RankedQueue
+from rankd_client.engine.asking import Asker
+from rankd_client.engine.openai import Asked, Route, asked_of
+from rankd_client.engine.settings import Settings
+
+from rankd.proxy import headers
+from rankd.proxy.engine import Found
+from rankd.proxy.settings import Direction
+
+_LARGEST = 2**63 - 1
+ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
+    "vllm": frozenset({"/v1/chat/completions/batch"}),
+    "sglang": frozenset({"/generate"}),
+}
+"""By engine, further endpoints whose bodies take a priority: they get that of their arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What becomes of a request: ``priority`` in the engine's direction, None where the body stays as it is."""
+
+    outcome: str
+    priority: int | None = None
+    in_header: bool = False
+    """Anthropic's messages take none in the body; vLLM takes it from a header."""
+    queue: RankedQueue | None = None
+    asked: Asked | None = None
+
+
+class Ranking:
+    """Asks the daemon; fails open."""
+
+    def __init__(self, settings: Settings, asker: Asker) -> None:
+        """Ask by these settings."""
+        self._settings, self._asker = settings, asker
+        self.waiting = 0
+        """Requests, to all that is ranked, whose answers have not begun: what each that comes has before it."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a client's own priority holds."""
+        return self._settings.client_priority == "keep"
+
+    def without_text(self, found: Found, fields: headers.Fields, arrival: float, outcome: str) -> Ranked:
+        """For a body that is not read."""
+        if self.keeps and headers.gives_priority(fields):
+            return Ranked("client")
+        return Ranked(outcome, _in(found.direction, _milliseconds(arrival)))
+
+    async def of(self, found: Found, route: Route, fields: headers.Fields, content: bytes, arrival: float) -> Ranked:
+        """For a body that is whole."""
+        in_header = route is Route.MESSAGES
+        if in_header and found.name != "vllm":
+            return Ranked("messages")
+        asked = asked_of(route, content)
+        if self.keeps and (headers.gives_priority(fields) or (asked is not None and asked.has_priority)):
+            return Ranked("client")
+        if asked is None:
+            return Ranked("unreadable", _in(found.direction, _milliseconds(arrival)), in_header)
+        queue, outcome = await self._order(asked, arrival)
+        # Of several prompts the one that is due last: the answer is not there before.
+        key = max(r.serving_key for r in queue) if queue else _milliseconds(arrival)
+        return Ranked(outcome, _in(found.direction, key), in_header, queue, asked)
+
+    async def _order(self, asked: Asked, arrival: float) -> tuple[RankedQueue | None, str]:
+        if None in asked.prompts or not asked.prompts:
+            return None, "no_text"
+        ranked_id = uuid.uuid4().hex
+        queue = await self._asker.ask(
+            [
+                Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
+                for index, prompt in enumerate(asked.prompts)
+            ],
+            backlog=max(0, self.waiting - 1),
+        )
+        if queue is None:
+            return None, "circuit_open"
+        if queue.policy is Policy.AGED:
+            return None, "policy_aged"  # its keys hold for one moment
+        return queue, queue.reason or "ranked"
+
+
+def _in(direction: Direction, key: int) -> int:
+    key = max(-_LARGEST, min(key, _LARGEST))
+    return -key if direction is Direction.HIGHER_FIRST else key
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

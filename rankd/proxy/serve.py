@@ -1,0 +1,260 @@
+"""Builds a proxy, runs it, and drains it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import aiohttp
+import structlog
+import uvicorn
+from rankd_client.engine import Asker, Memory, Reporter, connected
+from rankd_client.engine.settings import Settings
+
+from rankd.config import split_address
+from rankd.errors import ConfigError
+from rankd.proxy.app import Pages, Proxy
+from rankd.proxy.engine import Engine
+from rankd.proxy.exchange import Rooms
+from rankd.proxy.metrics import Metrics
+from rankd.proxy.ranking import Ranking
+from rankd.proxy.settings import ProxySettings
+from rankd.proxy.tracking import Tracker
+from rankd.version import VERSION
+
+_log = structlog.get_logger("rankd")
+_AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""Fields that aiohttp would add of its own."""
+_BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """Says on a signal that it drains, and waits a while before it accepts no more."""
+
+    def __init__(self, config: uvicorn.Config, on_signal: Callable[[], float]) -> None:
+        super().__init__(config)
+        self._on_signal = on_signal
+        self._asked = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._asked:
+            super().handle_exit(sig, frame)  # a second one does not wait
+            return
+        self._asked = True
+        asyncio.get_running_loop().call_later(self._on_signal(), self.stop)
+
+    def stop(self) -> None:
+        """Accept no more, and end once answers under way have."""
+        self.should_exit = True
+
+
+class ProxyServer:
+    """One proxy on real ports. ``start``, then ``serve`` until ``stop`` or a signal."""
+
+    def __init__(self, settings: ProxySettings, asking: Settings) -> None:
+        """Bind the ports.
+
+        Raises:
+            ConfigError: an address cannot be bound.
+        """
+        self._settings, self._asking = settings, asking
+        self._sockets = [_bound(settings.listen, "--listen (RANKD_PROXY_LISTEN)")]
+        if settings.metrics:
+            try:
+                self._sockets.append(_bound(settings.metrics, "--metrics (RANKD_PROXY_METRICS)"))
+            except ConfigError:
+                self._sockets[0].close()
+                raise
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.metrics_port: int | None = self._sockets[1].getsockname()[1] if settings.metrics else None
+        self.metrics = Metrics()
+        self._draining = False
+        self._servers: list[_Server] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        """Open what it needs, and ask the engine what it is.
+
+        Raises:
+            ConfigError: the engine answers, and is none that is known.
+        """
+        settings, asking = self._settings, self._asking
+        self._session = _session(settings)
+        self._engine = Engine(self._session, settings.upstream, settings.direction)
+        self._asker = Asker(asking)
+        self._reporter = Reporter(Memory(), functools.partial(connected, asking), self.metrics.reports)
+        try:
+            await self._engine.start()
+        except BaseException:
+            for bound in self._sockets:
+                bound.close()
+            await self._close()
+            raise
+        tracker = Tracker(self._reporter, self.metrics, asking.max_body_bytes)
+        ranking = Ranking(asking, self._asker)
+        rooms = Rooms(
+            self._session, settings.upstream, self._engine, ranking, tracker, self.metrics, asking.max_body_bytes
+        )
+        self.proxy = Proxy(rooms)
+        self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._asker.open, lambda: self._engine.direction)
+        self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
+
+    async def serve(self) -> None:
+        """Serve until told to stop, and until what was under way then has ended, or its time is up."""
+        settings = self._settings
+        for bound in self._sockets:
+            bound.listen(_BACKLOG)  # who connects from now on is served
+        main = self._server(self.proxy, limit_concurrency=settings.max_connections)
+        self._servers = [main]
+        if settings.metrics:
+            pages = self._server(Pages(self.metrics, self._state), limit_concurrency=64)
+            self._servers.append(pages)
+            self._tasks.append(asyncio.create_task(pages._serve(self._sockets[1:]), name="rankd-pages"))  # noqa: SLF001 - its `serve` would take the signals
+        _log.info(
+            "proxy_started",
+            version=VERSION,
+            listen=_shown(settings.listen, self.port),
+            metrics=_shown(settings.metrics, self.metrics_port) if self.metrics_port else "off",
+            upstream=settings.upstream,
+            direction=self._engine.direction,
+            target=self._asking.target,
+        )
+        try:
+            await main.serve(self._sockets[:1])
+        finally:
+            await self._close()
+        _log.info("stopped")
+
+    def stop(self) -> None:
+        """Drain; from the loop's thread."""
+        self._drain()
+        self._servers[0].stop()
+
+    def _drain(self) -> float:
+        self._draining = True
+        _log.info("draining", calls=self.proxy.in_flight)
+        return self._settings.drain_delay
+
+    def _server(self, app: Any, limit_concurrency: int) -> _Server:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            limit_concurrency=limit_concurrency,
+            timeout_keep_alive=round(self._settings.client_idle) or 1,
+            timeout_graceful_shutdown=round(self._settings.drain_timeout) or 1,
+        )
+        return _Server(config, self._drain)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "ready": not self._draining,
+            "in_flight": self.proxy.in_flight,
+            "direction": self._engine.direction,
+            "daemon": "circuit_open" if self._asker.open else "asked",
+        }
+
+    async def _close(self) -> None:
+        for server in self._servers[1:]:
+            server.stop()
+        await asyncio.sleep(0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._engine.close()
+        await self._asker.close()
+        await asyncio.to_thread(self._reporter.close)
+        await self._session.close()
+
+
+def run_proxy(settings: ProxySettings, asking: Settings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: something cannot be used as it is set; the message names the remedy.
+    """
+    # uvicorn says these; what matters of them the proxy says itself, and no path or header may be in a log.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    _allow_many_files()
+    server = ProxyServer(settings, asking)
+
+    async def story() -> None:
+        # uvicorn gives a signal on once it is done: by then it has had its effect.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _nothing)
+        await server.start()
+        await server.serve()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(story())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed: it halves what a request costs."""
+    try:
+        import uvloop  # noqa: PLC0415 - there is none for Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    del number, frame
+
+
+def _session(settings: ProxySettings) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=settings.upstream_idle),
+        timeout=aiohttp.ClientTimeout(
+            total=None,
+            connect=settings.connect_timeout,
+            sock_connect=settings.connect_timeout,
+            sock_read=settings.answer_timeout or None,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=_AUTOMATIC,
+        trust_env=False,
+        max_line_size=settings.max_header_bytes,
+        max_field_size=settings.max_header_bytes,
+    )
+
+
+def _bound(address: str, name: str) -> socket.socket:
+    host, port = split_address(address)
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, where = infos[0]
+        bound = socket.socket(family, kind, protocol)
+        # Accepted connections inherit it: who vanished without a word does not hold a place in the engine for ever.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(where)
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot listen on {address}: {error.strerror}") from None
+    return bound
+
+
+def _shown(address: str, port: int | None) -> str:
+    return f"http://{address.rpartition(':')[0]}:{port}"
+
+
+def _allow_many_files() -> None:
+    """Two files for each request under way: more than the 1,024 that most shells allow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

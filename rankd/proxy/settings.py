@@ -1,0 +1,126 @@
+"""Settings of the proxy: where it listens, whom it serves, and its limits. Asking has the settings of all engines."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rankd.config import split_address
+from rankd.errors import ConfigError
+
+_DAY = 86_400.0
+
+
+class Direction(Enum):
+    """Whom an engine serves first."""
+
+    AUTO = "auto"
+    """Ask the engine."""
+    LOWER_FIRST = "lower-first"
+    HIGHER_FIRST = "higher-first"
+
+
+class ProxySettings(BaseSettings):
+    """What ``rankd proxy`` takes, by flags before ``RANKD_PROXY_*``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RANKD_PROXY_", extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+    upstream: str = Field(
+        "", description="URL of the engine, such as http://127.0.0.1:8000; a path in it goes before those of requests."
+    )
+    listen: str = Field("127.0.0.1:8080", description="HOST:PORT that clients connect to.")
+    metrics: str = Field("127.0.0.1:9465", description="HOST:PORT of /metrics, /livez and /readyz; empty is off.")
+    direction: Direction = Field(
+        Direction.AUTO, description="Which priority the engine serves first; auto asks the engine."
+    )
+    connect_timeout: float = Field(5.0, gt=0, le=_DAY, description="Seconds for a connection to the engine.")
+    answer_timeout: float = Field(
+        0.0,
+        ge=0,
+        le=_DAY,
+        description="Seconds for which the engine may send nothing, before or within an answer; 0 is without end.",
+    )
+    upstream_idle: float = Field(
+        2.0,
+        ge=0,
+        le=_DAY,
+        description="Seconds that an unused connection to the engine is kept; less than the engine keeps it, which for "
+        "most is 5, or a request may meet a connection that is being closed.",
+    )
+    client_idle: float = Field(
+        75.0, gt=0, le=_DAY, description="Seconds that an unused connection of a client is kept."
+    )
+    drain_delay: float = Field(
+        0.0, ge=0, le=_DAY, description="Seconds on SIGTERM between failing /readyz and accepting no more connections."
+    )
+    drain_timeout: float = Field(600.0, gt=0, le=_DAY, description="Seconds on SIGTERM for answers that are under way.")
+    max_connections: int = Field(
+        10_000, ge=1, le=10**6, description="Connections of clients; beyond it requests get 503."
+    )
+    max_header_bytes: int = Field(65_536, ge=1024, le=2**24, description="Longest header line of an engine's answer.")
+    progress_every: float = Field(
+        10.0, ge=0, le=_DAY, description="Seconds between two reports of requests under way; 0 is off."
+    )
+
+    @field_validator("upstream")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be the engine's URL, such as http://127.0.0.1:8000")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("must be scheme, host, port and path only: clients send their own keys")
+        if parts.port == 0:
+            raise ValueError("must not have port 0")
+        return value.rstrip("/")
+
+    @field_validator("listen", "metrics")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _needed(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty: give HOST:PORT, such as 127.0.0.1:8080")
+        return value
+
+
+def load_proxy_settings(**flags: Any) -> ProxySettings:
+    """Read the settings; ``flags`` that are None do not count.
+
+    Raises:
+        ConfigError: naming every wrong setting and what is wrong with it.
+    """
+    try:
+        return ProxySettings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as error:
+        raise ConfigError("wrong settings:\n  " + "\n  ".join(_explain(e) for e in error.errors())) from None
+
+
+def _explain(error: Any) -> str:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    flag = f"--{name.replace('_', '-')}" if name in {"upstream", "listen", "metrics", "direction"} else ""
+    names = " or ".join(filter(None, (flag, "RANKD_PROXY_" + name.upper())))
+    return f"{names}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def proxy_settings_reference() -> list[tuple[str, str, str]]:
+    """Variable, default and description of every setting."""
+    return [
+        (
+            "RANKD_PROXY_" + name.upper(),
+            str(field.default.value if isinstance(field.default, Enum) else field.default),
+            field.description or "",
+        )
+        for name, field in ProxySettings.model_fields.items()
+    ]

@@ -1,0 +1,92 @@
+"""A request's body on its way to the engine: whole where it is ranked, else as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from rankd.proxy.splice import insertion, is_open
+
+Message = Any
+Receive = Callable[[], Awaitable[Message]]
+
+
+class ClientGoneError(Exception):
+    """The client hung up."""
+
+
+class Upload:
+    """Reads a body once, message by message: ahead within a bound, then as the engine takes it.
+
+    What the server has not read from the socket, TCP holds back: nothing is buffered without bound.
+    """
+
+    def __init__(self, receive: Receive, limit: int, *, empty: bool) -> None:
+        """``limit`` in bytes of what is read ahead; ``empty``: there is no body."""
+        self._receive, self._limit = receive, limit
+        self._ahead: list[bytes] = []
+        self._size = 0
+        self.finished = asyncio.Event()
+        """All of it came."""
+        self.gone = False
+        """The client hung up within it."""
+        if empty:
+            self.finished.set()
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self.gone = True
+            raise ClientGoneError
+        if not message.get("more_body", False):
+            self.finished.set()
+        return bytes(message.get("body", b""))
+
+    async def whole(self) -> bytes | None:
+        """All of it; None where it is longer than the bound, and goes on from ``chunks``.
+
+        Raises:
+            ClientGoneError: it did not come to its end.
+        """
+        while not self.finished.is_set() and self._size <= self._limit:
+            self._take(await self._next())
+        return b"".join(self._ahead) if self._size <= self._limit else None
+
+    def _take(self, chunk: bytes) -> None:
+        self._ahead.append(chunk)
+        self._size += len(chunk)
+
+    async def insert(self, priority: int) -> int:
+        """Put a priority into the head of what ``chunks`` will give.
+
+        Returns:
+            By how many bytes it grew; 0 where it is no JSON object.
+
+        Raises:
+            ClientGoneError: its head did not come.
+        """
+        head = b"".join(self._ahead)
+        while is_open(head) and not self.finished.is_set():
+            head += await self._next()
+        place = insertion(head, priority)
+        self._ahead = [head] if place is None else [head[: place[0]], place[1], head[place[0] :]]
+        return 0 if place is None else len(place[1])
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """What was read ahead, and then what comes.
+
+        Raises:
+            ClientGoneError: it did not come to its end.
+        """
+        while self._ahead:
+            yield self._ahead.pop(0)
+        while not self.finished.is_set():
+            if chunk := await self._next():
+                yield chunk
+
+    async def client_gone(self) -> None:
+        """Return once the client hung up after its body."""
+        await self.finished.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,64 @@
+"""Peers behind TLS and mutual TLS."""
+
+import subprocess
+
+import pytest
+from test_follow import free_ports
+
+from rankd.errors import ConfigError
+
+
+def openssl(arguments, cwd):
+    subprocess.run(["openssl", *arguments.split()], cwd=cwd, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    """A CA, and a certificate that all replicas share: for a name, not for addresses."""
+    d = tmp_path_factory.mktemp("pki")
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    openssl(f"req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2", d)
+    openssl(f"req {key} -keyout rankd.key -out rankd.csr -subj /CN=rankd", d)
+    (d / "san").write_text("subjectAltName=DNS:rankd-headless")
+    openssl("x509 -req -in rankd.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out rankd.pem -days 2 -extfile san", d)
+    return d
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_replicas_hear_each_other_over_tls(start_daemon, wait_until, pki, mutual):
+    """By the roots and the name that the certificates carry; with mutual TLS each shows its own certificate."""
+    ports = free_ports(2)
+    tls = {"certificate": pki / "rankd.pem", "private_key": pki / "rankd.key"}
+    if mutual:
+        tls["client_ca"] = pki / "ca.pem"
+    fleet = {
+        "peers": ",".join(f"127.0.0.1:{p}" for p in ports),
+        "every": 0.25,
+        "forget_after": 1.0,
+        "tls_roots": pki / "ca.pem",
+        "tls_name": "rankd-headless",
+    }
+    daemons = [start_daemon(listen=f"127.0.0.1:{p}", tls=tls, fleet=fleet) for p in ports]
+    wait_until(lambda: [d.app.following.replicas for d in daemons] == [2, 2], 5, "both hearing each other")
+
+
+def test_a_peer_with_another_certificate_is_not_heard(start_daemon, wait_until, pki, tmp_path):
+    """Whoever is at a peer's address must be it."""
+    other = tmp_path / "other"
+    other.mkdir()
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=other -days 2", other)
+    ports = free_ports(2)
+    tls = {"certificate": pki / "rankd.pem", "private_key": pki / "rankd.key"}
+    one = start_daemon(listen=f"127.0.0.1:{ports[0]}", tls=tls)
+    fleet = {"every": 0.25, "forget_after": 1.0, "tls_name": "rankd-headless", "peers": f"127.0.0.1:{ports[0]}"}
+    two = start_daemon(listen=f"127.0.0.1:{ports[1]}", tls=tls, fleet=fleet | {"tls_roots": other / "ca.pem"})
+    good = start_daemon(fleet=fleet | {"tls_roots": pki / "ca.pem"})
+    wait_until(lambda: good.app.following.replicas == 2, 5, "the one with the right roots hearing it")
+    assert two.app.following.replicas == 1
+    assert one.app.following.replicas == 1
+
+
+def test_a_file_that_is_not_there_is_refused_with_the_remedy(start_daemon, tmp_path):
+    """Else a fleet would be silent for a typing error."""
+    with pytest.raises(ConfigError, match=r"fleet\.tls_roots: .* is no file: mount it"):
+        start_daemon(fleet={"peers": "127.0.0.1:1", "tls_roots": tmp_path / "gone.pem"})

@@ -1,0 +1,218 @@
+"""Makes charts/rankd/files/dashboards/rankd.json: ``python tests/operations/make_dashboard.py``.
+
+Fields are those of Grafana 10.1, which later ones import; a test reads them back through Grafana's own types.
+"""
+
+import json
+from pathlib import Path
+
+from panel import BOTH, Panel
+from panels_help import HELP
+from panels_inside import LOG, PROCESS, RANKER
+from panels_traffic import LATENCY, TRAFFIC
+
+FILE = Path(__file__).parents[2] / "charts" / "rankd" / "files" / "dashboards" / "rankd.json"
+ROWS = {
+    "Does it help?": HELP,
+    "Traffic": TRAFFIC,
+    "Latency": LATENCY,
+    "Ranker": RANKER,
+    "Completion log": LOG,
+    "Process": PROCESS,
+}
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+_HIDDEN = ["Time", "Value", "__name__", "otel_scope_name", "otel_scope_schema_url", "otel_scope_version", "endpoint"]
+
+
+def variable(name, label, query):
+    """A filter over what there is, several values at a time; All also finds what lacks the label."""
+    return {
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": SOURCE,
+        "query": {"query": query, "refId": name},
+        "refresh": 2,
+        "sort": 1,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"selected": True, "text": "All", "value": "$__all"},
+        "hide": 0,
+        "regex": "",
+        "skipUrlSync": False,
+    }
+
+
+VARIABLES = [
+    {
+        "name": "datasource",
+        "label": "Prometheus",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {},
+        "hide": 0,
+        "includeAll": False,
+        "multi": False,
+        "refresh": 1,
+        "regex": "",
+        "skipUrlSync": False,
+    },
+    variable("job", "Job", "label_values(rankd_ranker_info, job)"),
+    variable("instance", "Replica", 'label_values(rankd_ranker_info{job=~"$job"}, instance)'),
+    variable("model", "Served model", 'label_values(rankd_guard_mode{job=~"$job"}, model)'),
+    variable("ranker_version", "Ranker", 'label_values(rankd_guard_mode{job=~"$job"}, ranker_version)'),
+]
+
+
+def field_config(panel: Panel):
+    """How values are written and coloured."""
+    steps = [{"color": colour, "value": value} for value, colour in panel.steps or [(None, "green")]]
+    custom = {
+        "timeseries": {
+            "drawStyle": "line",
+            "lineWidth": 1,
+            "fillOpacity": 25 if panel.stack else 0,
+            "showPoints": "never",
+            "spanNulls": False,
+            "stacking": {"mode": "normal" if panel.stack else "none", "group": "A"},
+        },
+        "state-timeline": {"fillOpacity": 75, "lineWidth": 0},
+    }.get(panel.kind, {})
+    defaults = {
+        "unit": panel.unit,
+        "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
+        "thresholds": {"mode": "absolute", "steps": steps},
+        "custom": custom,
+        "mappings": _mappings(panel),
+    }
+    numbers = {"min": panel.low, "max": panel.high, "decimals": panel.decimals}
+    defaults |= {name: value for name, value in numbers.items() if value is not None}
+    dashes = {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [6, 4]}}
+    overrides = (
+        [{"matcher": {"id": "byRegexp", "options": panel.dashed}, "properties": [dashes]}] if panel.dashed else []
+    )
+    return {"defaults": defaults, "overrides": overrides}
+
+
+def _mappings(panel: Panel):
+    options = {
+        value: {"text": text, "color": colour, "index": index}
+        for index, (value, (text, colour)) in enumerate(panel.words.items())
+    }
+    return [{"type": "value", "options": options}] if options else []
+
+
+def options_of(panel: Panel):
+    """What the kind of panel can be told."""
+    return {
+        "timeseries": {
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
+        "stat": {
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "colorMode": "value",
+            "graphMode": "area",
+            "justifyMode": "auto",
+            "orientation": "auto",
+            "textMode": "auto" if panel.unit != "short" or panel.decimals else "value_and_name",
+        },
+        "state-timeline": {
+            "mergeValues": True,
+            "showValue": "auto",
+            "rowHeight": 0.8,
+            "alignValue": "left",
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "single", "sort": "none"},
+        },
+        "table": {"showHeader": True, "frameIndex": 0, "cellHeight": "sm"},
+    }[panel.kind]
+
+
+def panel_json(panel: Panel, number, x, y):
+    """One panel as Grafana has it."""
+    targets = [
+        {
+            "datasource": SOURCE,
+            "refId": chr(ord("A") + index),
+            "expr": expression,
+            "legendFormat": legend,
+            "editorMode": "code",
+            "range": panel.kind != "table",
+            "instant": panel.kind == "table",
+            "format": "table" if panel.kind == "table" else "time_series",
+        }
+        for index, (expression, legend) in enumerate(panel.queries)
+    ]
+    made = {
+        "id": number,
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": SOURCE,
+        "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
+        "targets": targets,
+        "fieldConfig": field_config(panel),
+        "options": options_of(panel),
+    }
+    if panel.kind == "table":
+        organise = {"excludeByName": dict.fromkeys(_HIDDEN, True), "indexByName": {}, "renameByName": {}}
+        made["transformations"] = [{"id": "organize", "options": organise}]
+    return made
+
+
+def laid_out():
+    """All rows and panels with their places, left to right and top to bottom."""
+    made, y = [], 0
+    for title, panels in ROWS.items():
+        place = {"x": 0, "y": y, "w": 24, "h": 1}
+        made.append(
+            {"id": len(made) + 1, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+        )
+        x, y, height = 0, y + 1, 0
+        for panel in panels:
+            if x + panel.width > 24:
+                x, y, height = 0, y + height, 0
+            made.append(panel_json(panel, len(made) + 1, x, y))
+            x, height = x + panel.width, max(height, panel.height)
+        y += height
+    return made
+
+
+def dashboard():
+    """The whole dashboard."""
+    changes = {
+        "name": "Guard changes",
+        "datasource": SOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": "orange",
+        "expr": f'changes(rankd_guard_mode{{{BOTH},mode="fallback"}}[$__interval]) > 0',
+        "titleFormat": "guard of {{instance}}: into or out of fallback",
+        "textFormat": "{{model}} {{ranker_version}}",
+    }
+    return {
+        "title": "rankd",
+        "uid": "rankd",
+        "description": "Does rankd help, what is it doing, and how fast? Each panel explains itself behind its (i).",
+        "tags": ["rankd", "llm"],
+        "schemaVersion": 38,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "timezone": "browser",
+        "annotations": {"list": [changes]},
+        "templating": {"list": VARIABLES},
+        "panels": laid_out(),
+    }
+
+
+def text():
+    """The file."""
+    return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")

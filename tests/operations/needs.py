@@ -1,0 +1,81 @@
+"""What each panel must show when five daemons serve, log, are judged and struggle: never silently nothing."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Need:
+    """So many series at least for each query, in order; their values within bounds, and the largest above a value."""
+
+    series: tuple[int, ...]
+    low: float = 0.0
+    high: float = float("inf")
+    above: float = float("-inf")
+
+
+def share(series=1, above=float("-inf")):
+    return Need((series,), 0, 1, above)
+
+
+def flow(*series):
+    """Something flows."""
+    return Need(series, above=0)
+
+
+NEEDS = {
+    # three models of (model, ranker): tiny and backwards report, so the fleet's figures have two; the mute one none
+    "Tau now": Need((2,), -1, 1, 0.4),
+    "Realised gain now": Need((2,), -1, 1, 0.4),
+    "Answers in ranked order": share(above=0.3),
+    "Guards in fallback": Need((1,), 1, 1),
+    "Replicas": Need((1,), 5, 5),
+    "Ranker in service": Need((3,), 1, 3),
+    "Tau of the fleet, its interval, and the guard's thresholds": Need((2, 2, 2, 1, 1), -1, 1, 0.1),
+    "Realised gain of the fleet, and its interval": Need((2, 2, 2), -1, 1, 0.4),
+    "Completions that the fleet's figures rest on": Need((2,), above=100),
+    "Tau by replica": Need((4,), -1, 1, 0.4),
+    "Realised gain by replica": Need((4,), -1, 1, 0.4),
+    "Pairs whose order is known": share(4, above=0.9),
+    "Guard's mode": Need((5,), 0, 2, 1),
+    "Changes of guards": flow(2),
+    "Trust": share(5, above=0.5),
+    "Patience": flow(3),
+    "Answers by policy and reason": flow(3),
+    "Share of answers in order of arrival, by reason": share(2, above=0.1),
+    "Items by outcome": flow(6),
+    "Completions by outcome": flow(1),
+    "Calls by method and status": flow(2),
+    "Calls refused for their rate": Need((5,), 0, 0),
+    "Rank calls": flow(1, 1, 1),
+    "All calls by method": flow(2, 2, 2),
+    "Rank calls within 50 ms": share(above=0.2),
+    "Stages, median": flow(5),
+    "Stages, p99": flow(5),
+    "Rankers in service": Need((5,), 1, 1),
+    "Batches": flow(1, 1),
+    "Prompts read": flow(5),
+    "Size of batches": Need((1, 1), above=1),
+    "Padding": share(above=0),
+    "Prompts that wait": Need((5,)),
+    "Tokens that wait": Need((5,)),
+    "Scores in the cache": flow(5),
+    "Prompts read in the shadow": flow(1),
+    "Candidates judged": Need((1,), 1, 1),
+    "Completion log: alarm": Need((3,), 0, 1, 0.9),
+    "Completion log: rows": flow(2),
+    "Completion log: waiting": flow(3),
+    "Completion log: bytes": flow(1),
+    "Completion log: files": flow(1),
+    "Processor": flow(5),
+    "Memory": Need((5,), low=1e7),
+    "Open files and connections": share(5, above=0),
+    "Running for": Need((5,), low=1, high=600),
+    "Versions": Need((1,), 5, 5),
+}
+NOT_HERE = {
+    "Refused for their credentials": "nobody is asked for any",
+    "rankd_auth_refused_total": "the same",
+    "Certificate's time left": "no daemon here has TLS",
+    "rankd_tls_certificate_expiry_seconds": "the same",
+}
+"""Panels and metrics of alerts that show nothing, and why that is right."""

@@ -1,0 +1,216 @@
+"""Five daemons, real traffic, a real Prometheus: what every panel shows and which alerts are on their way."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import make_dashboard
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
+
+from five import Five
+from needs import NEEDS, NOT_HERE
+from prometheus import RULES, Prometheus, binary
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    binary("prometheus")  # before five daemons start for nothing
+    five = Five(tmp_path_factory.mktemp("five"))
+    yield five
+    five.stop()
+
+
+@pytest.fixture(scope="module")
+def prometheus(five, tmp_path_factory):
+    """Scrapes the five, with the chart's rules; traffic begins once it sees them."""
+    server = Prometheus(tmp_path_factory.mktemp("prometheus"), five.jobs(), sorted(RULES.glob("*.yaml")))
+    wait_for(lambda: len(server.now("up == 1")) == 5, 20, "five targets")
+    five.start_traffic()
+    yield server
+    server.stop()
+
+
+def wait_for(condition, seconds, what):
+    """Wait for what takes a scrape, an evaluation or some traffic to come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def dashboard():
+    return json.loads(make_dashboard.FILE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def panels(dashboard):
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def filled_in(expression, chosen):
+    """An expression as Grafana sends it, with values chosen for the variables."""
+    for name, values in chosen.items():
+        expression = re.sub(rf"\${name}\b", "|".join(values), expression)
+    expression = expression.replace("$__rate_interval", "8s").replace("$__interval", "4s")
+    assert "$" not in expression, expression
+    return expression
+
+
+@pytest.fixture(scope="module")
+def chosen(dashboard, five, prometheus):
+    """The variables' values with All chosen, once five daemons have served for a while."""
+    wait_for(lambda: len(prometheus.now("rankd_order_patience_seconds")) >= 3, 30, "patience tuned on three daemons")
+    wait_for(lambda: prometheus.now('rankd_guard_mode{mode="fallback"} == 1'), 30, "the backwards ranker's fallback")
+    wait_for(lambda: len(prometheus.now("rankd:fleet_tau_low")) == 2, 30, "figures of the fleet for two rankers")
+    assert five.judge().verdict == "not_better"
+    wait_for(lambda: prometheus.now("rankd_judgements_total"), 10, "the judgement to be scraped")
+    assert five.failed == []
+    values = {}
+    for variable in dashboard["templating"]["list"][1:]:
+        label_values = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+        series, label = filled_in(label_values[1], values), label_values[2]
+        values[variable["name"]] = prometheus.label_values(label, series)
+    return values
+
+
+def test_variables_offer_what_there_is(chosen):
+    """Jobs, replicas, served models and rankers of the five."""
+    assert chosen["job"] == ["rankd", "rankd-backwards", "rankd-mute"]
+    assert len(chosen["instance"]) == 5
+    assert "chat" in chosen["model"]
+    assert chosen["ranker_version"] == ["backwards@1.0.0", "stumbling@1.0.0", "tiny@1.0.0"]
+
+
+def shown(panel, chosen, prometheus):
+    """Per query, the last value of each series that has one."""
+    everything = chosen | {"model": [".*"], "ranker_version": [".*"]}
+    for target in panel["targets"]:
+        expression = filled_in(target["expr"], everything)
+        if target["instant"]:
+            yield prometheus.now(expression)
+        else:
+            series = prometheus.lately(expression)
+            numbers = {labels: [v for v in values if not math.isnan(v)] for labels, values in series.items()}
+            yield {labels: values[-1] for labels, values in numbers.items() if values}
+
+
+def missed(panels, chosen, prometheus):
+    """What panels do not show although they should: a line each."""
+    for panel in panels:
+        title, found = panel["title"], list(shown(panel, chosen, prometheus))
+        if title in NOT_HERE:
+            if any(found):
+                yield f"{title}: not empty any more, {found}"
+            continue
+        need = NEEDS[title]
+        for series, least, target in zip(found, need.series, panel["targets"], strict=True):
+            if len(series) < least or any(not need.low <= value <= need.high for value in series.values()):
+                yield f"{title}: {target['expr']} gives {series}"
+            legend = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+            if any(not legend <= {name for name, _ in labels} | {"model"} for labels in series):
+                yield f"{title}: no label for its legend in {list(series)}"
+        if max((value for series in found for value in series.values()), default=-math.inf) <= need.above:
+            yield f"{title}: nothing above {need.above} in {found}"
+
+
+def test_every_panel_shows_what_five_daemons_do(panels, chosen, prometheus):
+    """No query fails; each gives the series it must, within bounds; legends have their labels."""
+    titles = {panel["title"] for panel in panels}
+    assert titles - NOT_HERE.keys() == NEEDS.keys()
+    end = time.monotonic() + 15
+    # What began a moment ago has a rate after two scrapes.
+    while (lines := list(missed(panels, chosen, prometheus))) and time.monotonic() < end:
+        time.sleep(0.5)
+    assert not lines, "\n".join(lines)
+
+
+def test_guard_changes_are_marked(dashboard, chosen, prometheus):
+    """The annotation finds the fall of the backwards ranker's guard."""
+    (mark,) = dashboard["annotations"]["list"]
+    expression = filled_in(mark["expr"], chosen | {"model": [".*"], "ranker_version": [".*"]})
+    marked = prometheus.lately(expression, seconds=60)
+    assert [dict(labels)["ranker_version"] for labels in marked] == ["backwards@1.0.0"]
+
+
+def alerts(prometheus):
+    """Alerts that are pending or firing, by name and job."""
+    rules = [rule for rule in prometheus.rules() if rule["type"] == "alerting"]
+    return {(rule["name"], alert["labels"].get("job", "")) for rule in rules for alert in rule["alerts"]}
+
+
+TROUBLE = {
+    ("RankdTauBelowFloor", ""),
+    ("RankdFallbackTooLong", "rankd-backwards"),
+    ("RankdNoCompletionsReported", "rankd-mute"),
+    ("RankdScoringFailing", "rankd-mute"),
+    ("RankdOverloaded", "rankd-mute"),
+    ("RankdCompletionLogNotWriting", "rankd"),
+}
+
+
+def test_alerts_see_the_trouble_there_is_and_no_other(chosen, prometheus):
+    """Of every kind of trouble among the five its alert is on its way, and none of what is well."""
+    del chosen
+    wait_for(lambda: alerts(prometheus) == TROUBLE, 20, f"alerts {sorted(TROUBLE)}")
+
+
+def test_every_rule_is_evaluated_and_every_text_can_be_read(chosen, prometheus):
+    """No rule of the chart fails, no annotation has a template's error in it, no metric of an alert is unknown."""
+    del chosen
+    assert len(prometheus.rules()) > 20
+    for rule in prometheus.rules():
+        assert (rule["health"], rule.get("lastError")) == ("ok", None), rule["name"]
+        for alert in rule.get("alerts", []):
+            assert alert["labels"].keys() <= {
+                "alertname", "severity", "namespace", "job", "instance", "pod", "model", "ranker_version",
+            }  # fmt: skip
+            for text in alert["annotations"].values():
+                assert "error" not in text
+                assert "no value" not in text
+        for name in re.findall(r"\b(?:rankd[_:]|process_|rpc_)\w+(?=[\[{) ]|$)", rule["query"]):
+            assert name in NOT_HERE or prometheus.now(f"count({name})"), f"{rule['name']}: no {name}"
+
+
+PAGES = make_dashboard.FILE.parents[4] / "docs" / "operations"
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("Rankd*.md")), ids=lambda page: page.stem)
+def test_a_pages_commands_run_as_they_stand(page, chosen, five, prometheus, tmp_path):
+    """Against a daemon in trouble, with the variables of the index: each succeeds and has something to say."""
+    del chosen
+    daemon = five.daemons["full" if "Log" in page.stem else "mute" if "Callers" in page.stem else "backwards"]
+    (tmp_path / "rankd.log").write_text("".join(daemon.lines), encoding="utf-8")
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=rankd -days 2 -keyout key.pem -out tls.crt"
+    if "CERTIFICATE" in page.read_text(encoding="utf-8"):
+        subprocess.run(make.split(), cwd=tmp_path, check=True, capture_output=True)
+    variables = {
+        "HTTP": daemon.http.rstrip("/"), "RANKD_TARGET": daemon.target, "PROMETHEUS": prometheus.url,
+        "LOG": "rankd.log", "CERTIFICATE": "tls.crt", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+    block = page.read_text(encoding="utf-8").partition("## How to look\n```sh\n")[2].partition("```")[0]
+    assert block.strip()
+    for command in block.strip().splitlines():
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=tmp_path, env=os.environ | variables, check=False, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert ran.returncode == 0, (command, ran.stderr)
+        assert ran.stdout.strip(), command
+
+
+def test_killed_daemons_are_noticed(chosen, five, prometheus):
+    """The only one of its job: nobody answers. One of three: a replica is down."""
+    del chosen
+    five.daemons["mute"].kill()
+    five.daemons["full"].kill()
+    both = {("RankdDown", "rankd-mute"), ("RankdReplicaDown", "rankd")}
+    wait_for(lambda: both <= alerts(prometheus), 15, "alerts of two that were killed")
+    assert {name for name, _ in alerts(prometheus)} & {"RankdDown", "RankdReplicaDown"} == {name for name, _ in both}

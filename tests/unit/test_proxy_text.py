@@ -1,0 +1,177 @@
+"""The proxy's text surgery: a priority in a body, a length out of an answer, and which header fields pass."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rankd_client.engine.openai import Route
+
+from rankd.proxy import headers
+from rankd.proxy.answer import Answer
+from rankd.proxy.splice import MOST_HEAD, insertion, is_open, with_priority
+
+BLANK = st.text(" \t\r\n", max_size=3)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.just("priority"), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"a": 1}', b'{"priority":7,"a": 1}'),
+        (b" \n{ \t}", b' \n{"priority":7 \t}'),
+        (b'\xef\xbb\xbf{"a":1}', b'\xef\xbb\xbf{"priority":7,"a":1}'),
+        (b'{"priority": null, "a": 1}', b'{"priority": 7, "a": 1}'),
+        (b'{"a": {"priority": 1}}', b'{"priority":7,"a": {"priority": 1}}'),
+        (b'{"priority":1,"priority" : "x" }', b'{"priority":7,"priority" : 7 }'),
+        (b'{"a": "\\"priority\\": 5", "pr\\u0069ority": [1, {"x": 2}]}',
+         b'{"a": "\\"priority\\": 5", "pr\\u0069ority": 7}'),
+        ('{"a": "ü", "priority": 2}'.encode(), '{"a": "ü", "priority": 7}'.encode()),
+        ('{"a": 1}'.encode("utf-16-be"), '{"priority":7,"a": 1}'.encode("utf-16-be")),
+        ('\ufeff{"priority": 1}'.encode("utf-16-le"), '\ufeff{"priority": 7}'.encode("utf-16-le")),
+        (b'{"priority": 1, broken', b'{"priority":7,"priority": 1, broken'),
+        *((body, body) for body in (b"", b"[]", b"null", b"[{}]", b'"{"', b"{1: 2}", b"{", b"\xff\xfe", b"\x00" * 9)),
+        (b"{{", b"{{"),
+    ],
+)  # fmt: skip
+def test_a_priority_is_written_and_no_other_byte_changes(body, expected):
+    """Behind the first brace, or in the place of those that are there; what is no object stays as it is."""
+    assert with_priority(body, 7) == expected
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.text(max_size=5) | st.just("priority"), VALUES), BLANK, st.integers(-(2**63), 2**63))
+def test_an_engine_reads_the_same_with_another_priority(data, blank, priority):
+    """What a parser sees is what was sent, and the priority."""
+    body = (blank + json.dumps(data, indent=len(blank) or None)).encode()
+    assert json.loads(with_priority(body, priority)) == data | {"priority": priority}
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.text(max_size=5), VALUES), BLANK, st.booleans())
+def test_a_head_is_enough_to_tell_the_place(data, blank, mark):
+    """However little comes at a time, the place is the same, and asking for more ends."""
+    body = b"\xef\xbb\xbf" * mark + (blank + json.dumps(data)).encode()
+    size = 0
+    while is_open(body[:size]):
+        size += 1
+    assert size <= len(blank) + 6
+    at, member = insertion(body[:size], 5)
+    assert json.loads((body[:at] + member + body[at:]).decode("utf-8-sig")) == data | {"priority": 5} | data
+
+
+def test_blank_bytes_without_end_are_not_read_without_end():
+    """A body may begin with megabytes of blanks: then it gets no priority, and no memory."""
+    assert is_open(b" " * MOST_HEAD)
+    assert not is_open(b" " * (MOST_HEAD + 1))
+
+
+def stream(*events):
+    return b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in events) + b"data: [DONE]\n\n"
+
+
+def chat(reason=None, **more):
+    return {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": reason}]} | more
+
+
+USAGE = {"choices": [], "usage": {"completion_tokens": 5}}
+
+
+@pytest.mark.parametrize(
+    ("route", "text", "expected"),
+    [
+        (Route.CHAT, stream(chat(), chat("stop"), USAGE), (5, "stop")),
+        (Route.CHAT, stream(chat(usage=None), chat("length", usage={"completion_tokens": 9})), (9, "length")),
+        (Route.CHAT, stream(chat(), chat("tool_calls"), USAGE), (5, "stop")),
+        (Route.CHAT, stream(chat(), chat("content_filter"), USAGE), (5, "aborted")),
+        (Route.CHAT, stream(chat(), chat("stop")), None),
+        (Route.CHAT, stream({"choices": [], "usage": {"completion_tokens": -5}}), None),
+        (Route.CHAT, stream({"choices": [], "usage": {"completion_tokens": True}}), None),
+        (Route.CHAT, stream(chat("stop"), {"usage": {"completion_tokens": "5"}}), None),
+        (Route.CHAT, stream(chat("stop"))[:-40] + b'data: {"usage":{"completion_tok', None),
+        (Route.COMPLETIONS, stream(chat("stop"), USAGE).replace(b"\n", b"\r\n"), (5, "stop")),
+        (Route.RESPONSES, stream({"response": {"status": "completed", "usage": {"output_tokens": 3}}}), (3, "stop")),
+        (
+            Route.RESPONSES,
+            stream({"response": {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"},
+                                 "usage": {"output_tokens": 3}}}),
+            (3, "length"),
+        ),
+        (
+            Route.MESSAGES,
+            stream({"message": {"usage": {"output_tokens": 0}}},
+                   {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}),
+            (4, "stop"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_stream_tells_its_length_and_why_it_ended(route, text, expected):
+    """However it is cut; what does not say, is not guessed."""
+    for cut in (1, 7, len(text)):
+        answer = Answer(route, stream=True, limit=10_000)
+        for at in range(0, len(text), cut):
+            answer.feed(text[at : at + cut])
+        assert answer.outcome() == expected
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "expected"),
+    [
+        (Route.CHAT, chat("stop", usage={"completion_tokens": 8}), (8, "stop")),
+        (Route.CHAT, chat("stop"), None),
+        (Route.RESPONSES, {"status": "completed", "usage": {"output_tokens": 8}}, (8, "stop")),
+        (Route.MESSAGES, {"stop_reason": "max_tokens", "usage": {"output_tokens": 8}}, (8, "length")),
+        (Route.CHAT, [1], None),
+        (Route.CHAT, {"choices": "x", "usage": 5}, None),
+    ],
+)
+def test_a_whole_answer_tells_its_length(route, body, expected):
+    """From its usage; one beyond the bound is not kept, and says nothing."""
+    text = json.dumps(body).encode()
+    answer = Answer(route, stream=False, limit=len(text))
+    answer.feed(text[:9])
+    answer.feed(text[9:])
+    assert answer.outcome() == expected
+    answer.feed(b" ")
+    assert answer.outcome() is None
+
+
+def test_a_lower_bound_is_no_more_than_what_came():
+    """Events less those that bring no token; what the engine counts along; nothing where events are no tokens."""
+    counting = Answer(Route.CHAT, stream=True, limit=10_000)
+    for least in (0, 0, 1, 2):
+        counting.feed(stream(chat()).removesuffix(b"data: [DONE]\n\n"))
+        assert counting.least == least
+    counting.feed(b'data: {"usage": {"completion_tokens": 40}}\n')
+    assert counting.least == 40
+    responses = Answer(Route.RESPONSES, stream=True, limit=10_000)
+    responses.feed(stream(*[{"type": "response.output_text.delta"}] * 9))
+    assert responses.least == 0
+
+
+def test_a_line_without_end_is_not_kept():
+    """Memory is bounded whatever an engine sends, and what comes after the line is read again."""
+    answer = Answer(Route.CHAT, stream=True, limit=1000)
+    for _ in range(100):
+        answer.feed(b"x" * 100)
+        assert len(answer._rest) <= 1000
+    answer.feed(b"\n" + stream(chat("stop"), USAGE))
+    assert answer.outcome() == (5, "stop")
+
+
+def test_fields_of_one_connection_stay_there():
+    """Also those that Connection names; everything else passes, in its order, twice where it came twice."""
+    fields = [
+        (b"host", b"a"), (b"connection", b"close, X-Mine"), (b"x-mine", b"1"), (b"accept", b"x"), (b"te", b"trailers"),
+        (b"x-twice", b"1"), (b"keep-alive", b"5"), (b"x-twice", b"2"), (b"transfer-encoding", b"chunked"),
+        (b"expect", b"100-continue"), (b"authorization", b"Bearer k"), (b"x-forwarded-for", b"9.9.9.9"),
+    ]  # fmt: skip
+    assert headers.to_engine(fields, "1.2.3.4", "http") == [
+        (b"accept", b"x"), (b"x-twice", b"1"), (b"x-twice", b"2"), (b"authorization", b"Bearer k"),
+        (b"x-forwarded-for", b"9.9.9.9, 1.2.3.4"), (b"x-forwarded-host", b"a"), (b"x-forwarded-proto", b"http"),
+        (b"via", b"1.1 rankd"),
+    ]  # fmt: skip
