@@ -16,7 +16,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart test-lowest rankers bench soak study sim-check engines format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart images test-lowest rankers bench soak study sim-check engines format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -114,6 +114,11 @@ bench: setup ## measure, and write out/bench.json
 
 study: setup ## replay all traces under all policies, write out/study/study.md; an hour on one core
 	$(BIN)/python -m rankd.replay.study --traces $(TRACES) --out out/study
+
+images: ## build the three images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
+	docker/check.sh cpu
+	docker/check.sh train
+	docker/check.sh cuda
 
 # vLLM wants versions of its own; the torchvision of PyPI breaks its import on a CPU.
 VLLM := $(VENV)-vllm
