@@ -38,6 +38,8 @@ NEEDS = {
     "Pairs whose order is known": share(4, above=0.9),
     "Guard's mode": Need((5,), 0, 2, 1),
     "Changes of guards": flow(2),
+    "Guards held by an operator": Need((5,), 0, 0),
+    "Replicas in touch": Need((5,), 1, 1),
     "Trust": share(5, above=0.5),
     "Patience": flow(3),
     "Answers by policy and reason": flow(3),
