@@ -1,17 +1,22 @@
-"""Five real daemons under real traffic: three that are well, one whose ranker is no good, one that struggles."""
+"""Five daemons under real traffic: three that are well, one of them with TLS; one ranks backwards; one struggles."""
 
 import itertools
 import random
 import resource
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import grpc
 from conftest import DaemonProcess
 from make_artifact import make_artifact
-from rankd_client import Completed, Item, RankClient
+from rankd_client import Completed, Item, RankClient, TlsConfig
 from rankd_client.admin import AdminClient, JudgeOptions
+from secrets_files import bearer, write_tokens
 from traffic import prompt
+from wire import item, rank_stub, request
 
 MODEL = "chat"
 
@@ -42,6 +47,17 @@ class Engine:
         return done
 
 
+def _certificate(directory):
+    """A certificate that ends in two days, and the settings to serve with it."""
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=rankd -addext subjectAltName=IP:127.0.0.1 -days 2 "
+        "-keyout tls.key -out tls.crt"
+    )
+    subprocess.run(command.split(), cwd=directory, check=True, capture_output=True)
+    files = {"CERTIFICATE": directory / "tls.crt", "PRIVATE_KEY": directory / "tls.key"}
+    return {f"RANKD_TLS__{name}": str(path) for name, path in files.items()}
+
+
 class Five:
     """The daemons, by name; their traffic runs until ``stop``."""
 
@@ -51,9 +67,11 @@ class Five:
         backwards = make_artifact(directory / "backwards", name="backwards", scale=-1.0)
         stumbling = make_artifact(directory / "stumbling", name="stumbling", nan_word="w5", work=8)
         make_artifact(directory / "registry" / "candidate", name="candidate", long=0.0)
-        busy = {"RANKD_SCORING__MAX_QUEUED_PROMPTS": "8", "RANKD_SCORING__CACHE_ENTRIES": "0"}
+        known = write_tokens(directory / "auth.toml")
+        busy = {"RANKD_AUTH__FILE": str(known), "RANKD_AUTH__ANONYMOUS": "true"}
+        busy |= {"RANKD_SCORING__MAX_QUEUED_PROMPTS": "8", "RANKD_SCORING__CACHE_ENTRIES": "0"}
         plans = {
-            "well": (ranker, self._log("well")),
+            "well": (ranker, self._log("well") | _certificate(directory)),
             "trying": (ranker, self._log("trying") | {"RANKD_REGISTRY": str(directory / "registry")}),
             "full": (ranker, self._log("full")),
             "backwards": (backwards, {}),
@@ -107,7 +125,8 @@ class Five:
     def _send(self, name, number):
         """Queues of ten new prompts and two known ones; reports of what ended, but not from the mute one."""
         rng, engine, before, ended = random.Random(number), Engine(), [], []
-        with RankClient(self.daemons[name].target, model=MODEL, timeout=20) as client:
+        tls = TlsConfig((self._directory / "tls.crt").read_bytes()) if name == "well" else None
+        with RankClient(self.daemons[name].target, model=MODEL, timeout=20, tls=tls) as client:
             for sequence in itertools.count():
                 drawn = [prompt(rng) for _ in range(20 if name == "mute" else 10)]
                 items = [Item(text, request_id=f"{name}-{sequence}-{i}") for i, (text, _) in enumerate(drawn)]
@@ -117,11 +136,18 @@ class Five:
                     return
                 known = [r for r in queue if r.prediction is not None]
                 before = [Item(request_id=r.request_id, prediction=r.prediction) for r in known[:2]]
-                if name != "mute":
+                if name == "mute":
+                    self._knock()
+                else:
                     client.report(ended, timeout=20)
                     ended = engine.served([(r, drawn[r.index][1]) for r in queue if r.index < len(drawn)])
                 if self._stopped.wait(0.1):
                     return
+
+    def _knock(self):
+        """Call with a token that nobody knows."""
+        with grpc.insecure_channel(self.daemons["mute"].target) as channel, suppress(grpc.RpcError):
+            rank_stub(channel).Rank(request(item("a", "w1")), timeout=20, metadata=bearer("gone"))
 
     def stop(self):
         """End traffic and daemons."""

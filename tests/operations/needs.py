@@ -38,6 +38,8 @@ NEEDS = {
     "Pairs whose order is known": share(4, above=0.9),
     "Guard's mode": Need((5,), 0, 2, 1),
     "Changes of guards": flow(2),
+    "Guards held by an operator": Need((5,), 0, 0),
+    "Replicas in touch": Need((5,), 1, 1),
     "Trust": share(5, above=0.5),
     "Patience": flow(3),
     "Answers by policy and reason": flow(3),
@@ -46,6 +48,7 @@ NEEDS = {
     "Completions by outcome": flow(1),
     "Calls by method and status": flow(2),
     "Calls refused for their rate": Need((5,), 0, 0),
+    "Refused for their credentials": flow(1),
     "Rank calls": flow(1, 1, 1),
     "All calls by method": flow(2, 2, 2),
     "Rank calls within 50 ms": share(above=0.2),
@@ -70,12 +73,6 @@ NEEDS = {
     "Memory": Need((5,), low=1e7),
     "Open files and connections": share(5, above=0),
     "Running for": Need((5,), low=1, high=600),
+    "Certificate's time left": Need((1,), 86400, 2 * 86400),
     "Versions": Need((1,), 5, 5),
 }
-NOT_HERE = {
-    "Refused for their credentials": "nobody is asked for any",
-    "rankd_auth_refused_total": "the same",
-    "Certificate's time left": "no daemon here has TLS",
-    "rankd_tls_certificate_expiry_seconds": "the same",
-}
-"""Panels and metrics of alerts that show nothing, and why that is right."""

@@ -177,6 +177,24 @@ HELP = [
         low=0,
     ),
     Panel(
+        "Guards held by an operator",
+        "1 while somebody pinned a guard to a mode; it ends by itself at the time that was given. A held guard raises "
+        "no alarm about fallback.",
+        [(f"rankd_guard_pinned{{{BOTH}}}", "{{instance}} {{model}} {{ranker_version}}")],
+        kind="state-timeline",
+        width=12,
+        words={"0": ("decides itself", "green"), "1": ("held", "orange")},
+    ),
+    Panel(
+        "Replicas in touch",
+        "How many replicas each one has heard of lately, itself included. 1 everywhere without fleet.peers; with it, a "
+        "replica that shows less than the others cannot reach them.",
+        [(f"sum by (instance) (rankd_fleet_replicas{{{REPLICA}}})", "{{instance}}")],
+        width=12,
+        low=0,
+        decimals=0,
+    ),
+    Panel(
         "Trust",
         "How far the ranker is followed: 1 is fully, 0 is order of arrival. It grows with the lower end of tau's "
         "interval. No unit.",

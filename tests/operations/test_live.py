@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
 from five import Five
-from needs import NEEDS, NOT_HERE
+from needs import NEEDS
 from prometheus import RULES, Prometheus, binary
 
 
@@ -106,10 +106,6 @@ def missed(panels, chosen, prometheus):
     """What panels do not show although they should: a line each."""
     for panel in panels:
         title, found = panel["title"], list(shown(panel, chosen, prometheus))
-        if title in NOT_HERE:
-            if any(found):
-                yield f"{title}: not empty any more, {found}"
-            continue
         need = NEEDS[title]
         for series, least, target in zip(found, need.series, panel["targets"], strict=True):
             if len(series) < least or any(not need.low <= value <= need.high for value in series.values()):
@@ -123,8 +119,7 @@ def missed(panels, chosen, prometheus):
 
 def test_every_panel_shows_what_five_daemons_do(panels, chosen, prometheus):
     """No query fails; each gives the series it must, within bounds; legends have their labels."""
-    titles = {panel["title"] for panel in panels}
-    assert titles - NOT_HERE.keys() == NEEDS.keys()
+    assert {panel["title"] for panel in panels} == NEEDS.keys()
     end = time.monotonic() + 15
     # What began a moment ago has a rate after two scrapes.
     while (lines := list(missed(panels, chosen, prometheus))) and time.monotonic() < end:
@@ -152,7 +147,9 @@ TROUBLE = {
     ("RankdNoCompletionsReported", "rankd-mute"),
     ("RankdScoringFailing", "rankd-mute"),
     ("RankdOverloaded", "rankd-mute"),
+    ("RankdCallersRefused", "rankd-mute"),
     ("RankdCompletionLogNotWriting", "rankd"),
+    ("RankdCertificateNearEnd", "rankd"),
 }
 
 
@@ -176,7 +173,7 @@ def test_every_rule_is_evaluated_and_every_text_can_be_read(chosen, prometheus):
                 assert "error" not in text
                 assert "no value" not in text
         for name in re.findall(r"\b(?:rankd[_:]|process_|rpc_)\w+(?=[\[{) ]|$)", rule["query"]):
-            assert name in NOT_HERE or prometheus.now(f"count({name})"), f"{rule['name']}: no {name}"
+            assert prometheus.now(f"count({name})"), f"{rule['name']}: no {name}"
 
 
 PAGES = make_dashboard.FILE.parents[4] / "docs" / "operations"
