@@ -1,6 +1,7 @@
 """The recording rules, by Prometheus' own promtool, against the same figures in Python."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -12,7 +13,9 @@ from test_sums import Z, compared, drawn
 from rankd.quality.compare import Sums, counters
 
 PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool here: apt-get install prometheus")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None and not os.environ.get("CI"), reason="no promtool here: apt-get install prometheus"
+)
 
 
 def test_the_file_is_what_its_script_writes():
