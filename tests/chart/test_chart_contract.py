@@ -11,9 +11,6 @@ from rendering import CHART, MATRIX, daemon, given, named, pods, render, rendere
 from rankd.cli import build_parser
 from rankd.config import Settings, load_settings, settings_reference
 
-EXPECTED = frozenset(f"RANKD_FLEET__{name}" for name in ("PEERS", "FOLLOW", "TLS_ROOTS", "TLS_NAME", "TOKEN_FILE"))
-"""Variables of settings that are not there yet; once they are they are checked as all others."""
-
 
 def _variables(container):
     """The variables of a container; those from Secrets with some text."""
@@ -29,8 +26,6 @@ def _load(documents, tmp_path, monkeypatch):
     """The settings that rankd reads in a rendered container."""
     variables = _variables(daemon(documents))
     ours = {name: value for name, value in variables.items() if name.startswith("RANKD_")}
-    for name in EXPECTED - known():
-        ours.pop(name, None)
     if "RANKD_CONFIG" in ours:
         settings = named(documents, "ConfigMap", "-settings")["data"]
         directory, _, file = ours["RANKD_CONFIG"].rpartition("/")

@@ -14,7 +14,6 @@ import pytest
 from rankd_client.admin import AdminClient
 from rendering import CHART, containers, given, named, pods, render, rendered
 from standing import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
-from test_chart_contract import EXPECTED, known
 
 RANKS = CHART / "files" / "ranks.sh"
 RETRAIN = CHART / "files" / "retrain.sh"
@@ -88,8 +87,6 @@ def test_the_daemon_starts_as_it_is_rendered_and_helm_test_ranks_over_it(name, t
     kind = given(name).get("workload", "Deployment")
     (tmp_path / "daemon").mkdir()
     stand = Stand(documents, kind, "rankd", tmp_path / "daemon", secrets)
-    for variable in EXPECTED - known():
-        stand.container["env"] = [v for v in stand.container["env"] if v["name"] != variable]
     # A small ranker, to be quick; nothing is at the other end of OTLP.
     others = listening_anywhere(stand) | {"RANKD_RANKER": str(tiny), "OTEL_SDK_DISABLED": "true"}
     with Running(stand, **others) as running:
