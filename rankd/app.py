@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -292,17 +293,33 @@ async def run(settings: Settings) -> int:
     # A thread that tokenises may hold the interpreter for so long while a call waits; Python's default is 5 ms.
     sys.setswitchinterval(0.001)
     app = App(settings)
-    await app.start()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Before anything serves: a signal that comes just then must drain, too.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    if not await _started(app, stopped):
+        return 0
     gc.freeze()
     if sys.stderr.isatty():
         host = settings.listen.rpartition(":")[0]
         sys.stderr.write(what_next(f"{host}:{app.public.port}", app.http.port if app.http else None))
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopped.set)
     await stopped.wait()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(name)
     await app.stop()
     return 0
+
+
+async def _started(app: App, stopped: asyncio.Event) -> bool:
+    """Start, or give it up when a signal comes meanwhile; says which."""
+    starting, stopping = asyncio.ensure_future(app.start()), asyncio.ensure_future(stopped.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        await starting
+        return True
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await starting
+    return False

@@ -123,6 +123,24 @@ def serve(*arguments, environment=None, timeout=60):
     return done.returncode, done.stderr
 
 
+@pytest.mark.parametrize("event", ["ranker_loaded", "started"])
+def test_a_signal_as_soon_as_there_is_a_daemon_ends_it_well(tiny, event):
+    """SIGTERM in the moment of the start: nothing is left half done, and the process exits 0."""
+    command = [
+        sys.executable, "-m", "rankd", "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
+        "--admin", "127.0.0.1:0", "--provider", "cpu", "--ranker", str(tiny),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if f'"event": "{event}"' in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stderr.read()
+        assert process.wait(30) == 0
+    assert "Traceback" not in rest
+    assert event == "ranker_loaded" or '"event": "stopped"' in rest
+
+
 def test_a_taken_port_is_an_error_that_names_the_setting(daemon, tiny):
     """No second server shares a port silently, neither gRPC nor HTTP."""
     free = ("--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--ranker", str(tiny))
