@@ -149,9 +149,14 @@ def test_a_changed_setting_rolls_the_pods_and_a_changed_token_does_not():
 
 
 def test_rules_and_dashboards_reach_the_cluster_as_they_are_in_their_files():
+    """But for the base of the runbook pages, which is the operator's."""
     documents = rendered("everything")
     files = sorted((CHART / "files" / "rules").glob("*.yaml"))
-    groups = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
+    texts = [
+        p.read_text().replace("runbook_url: docs", "runbook_url: https://git.example.org/rankd/docs") for p in files
+    ]
+    assert any("git.example.org" in text for text in texts)
+    groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
     found = [d["spec"]["groups"] for d in documents if d["kind"] == "PrometheusRule"]
     assert found == ([groups] if groups else [])
     boards = {p.name: p.read_text() for p in (CHART / "files" / "dashboards").glob("*.json")}
