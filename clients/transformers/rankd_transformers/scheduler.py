@@ -5,9 +5,8 @@ No hook makes a call or waits, and whatever fails in one, the engine goes on as 
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +19,24 @@ from rankd_transformers.ranking import Ranking
 from rankd_transformers.registration import Registration
 
 
+class _CarryOn:
+    """Whatever fails inside costs the engine nothing; said once."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Exception):
+            say_once(self._what, error)
+            return True
+        return False
+
+
 class RankScheduler(FIFOScheduler):
     """Made by ``register``, one class for each registration."""
 
@@ -29,7 +46,7 @@ class RankScheduler(FIFOScheduler):
         """Take transformers' arguments."""
         self._rankd: Ranking | None = None  # reset() is called below
         super().__init__(cache, safety_margin, max_requests_per_batch)
-        with _carry_on("requests go in arrival order"):
+        with _CarryOn("requests go in arrival order"):
             if _is_one_of_several() and not self.registration.whole_model:
                 logger.warning(_SEVERAL)
                 return
@@ -41,27 +58,29 @@ class RankScheduler(FIFOScheduler):
         """Begin anew, as transformers asks for between two runs of a manager."""
         super().reset()
         if self._rankd is not None:
-            with _carry_on("requests of an earlier run are remembered"):
+            with _CarryOn("requests of an earlier run are remembered"):
                 self._rankd.clear()
 
     def add_waiting_request(self, state: Any) -> None:
         """Let a request wait, and ask for its score."""
         super().add_waiting_request(state)
         if self._rankd is not None:
-            with _carry_on("a request is not ranked"):
+            with _CarryOn("a request is not ranked"):
                 self._rankd.arrived(state)
 
     def schedule_batch(self, token_budget: int, cache_budget: int) -> Any:
         """One iteration of transformers', over the queue in order."""
         if self._rankd is not None:
-            with _carry_on("the queue was not brought up to date"):
+            with _CarryOn("the queue was not brought up to date"):
                 self._rankd.prepare(self.active_requests)
         return super().schedule_batch(token_budget, cache_budget)
 
     def _get_waiting_candidates(self) -> list[Any]:
         ranked = self._rankd
+        if not self.waiting_requests:
+            return []
         if ranked is not None and not ranked.by_arrival:
-            with _carry_on("the queue could not be ordered"):
+            with _CarryOn("the queue could not be ordered"):
                 places = self.max_requests_per_batch - len(self.active_requests)
                 if not self.active_requests:
                     places = len(self.waiting_requests)  # whoever fits must be found
@@ -80,11 +99,11 @@ class RankScheduler(FIFOScheduler):
         if ranked is None or ranked.by_arrival:
             return super()._process_candidates(candidates, *args, **kwargs)
         held: list[Any] = []
-        with _carry_on("running requests could not be ordered"):
+        with _CarryOn("running requests could not be ordered"):
             if may_run_out(self.cache, len(self.active_requests)):
                 candidates, held = self._make_room(ranked, candidates)
         result = super()._process_candidates(candidates, *args, **kwargs)
-        with _carry_on("preempted requests could not be ordered"):
+        with _CarryOn("preempted requests could not be ordered"):
             if len(self.starved_requests) > 1:
                 asked = {state.request_id: tokens for state, tokens in self.starved_requests}
                 order = ranked.best_first([state for state, _ in self.starved_requests])
@@ -106,7 +125,7 @@ class RankScheduler(FIFOScheduler):
         if request_ids_to_remove_from_waiting:
             super()._cleanup_waiting_queue(request_ids_to_remove_from_waiting)
             if self._rankd is not None:
-                with _carry_on("a start was not noted"):
+                with _CarryOn("a start was not noted"):
                     self._rankd.started(request_ids_to_remove_from_waiting)
 
     def finish_request(self, request_id: str) -> None:
@@ -114,14 +133,14 @@ class RankScheduler(FIFOScheduler):
         state = self.active_requests.get(request_id)
         super().finish_request(request_id)
         if self._rankd is not None and state is not None:
-            with _carry_on("a completion was not reported"):
+            with _CarryOn("a completion was not reported"):
                 self._rankd.stopped(state)
 
     def clear_cancelled_requests(self) -> list[Any]:
         """Let go of requests that were taken back."""
         cancelled: list[Any] = super().clear_cancelled_requests()
         if self._rankd is not None:
-            with _carry_on("a cancellation was not reported"):
+            with _CarryOn("a cancellation was not reported"):
                 for state in cancelled:
                     self._rankd.cancelled(state)
         return cancelled
@@ -137,12 +156,3 @@ _SEVERAL = (
 def _is_one_of_several() -> bool:
     distributed = torch.distributed
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-@contextlib.contextmanager
-def _carry_on(what: str) -> Iterator[None]:
-    """Whatever fails inside costs the engine nothing; said once."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - the engine goes on without us
-        say_once(what, error)

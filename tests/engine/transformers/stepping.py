@@ -94,8 +94,11 @@ class Ended:
 
         def ended(state, token, logprob):
             before = len(state.initial_tokens) - state._true_initial_tokens if state._true_initial_tokens else 0
-            if before + len(state.generated_tokens) + 1 >= lengths.get(state.request_id, math.inf):
+            made = before + len(state.generated_tokens) + 1
+            if made >= lengths.get(state.request_id, math.inf):
                 token = EOS
+            elif token == EOS:
+                token = EOS + 1
             return update(state, token, logprob)
 
         self._update, RequestState.update_and_check_completion = update, ended

@@ -132,8 +132,8 @@ class WaitingQueue:
 
         As ``order_queue`` has it: exact in the first 256 places, and where ``rules.prior_expected`` is given.
         """
-        if most == 1 or len(self) == 1:
-            return [self.peek(now)] if len(self) else []
+        if most <= 1 or len(self) <= 1:
+            return [self.peek(now)] if len(self) and most > 0 else []
         ids = self._table.ids
         served = {
             tenant: self._counters[code] * weight_of(tenant, self._weights) for tenant, code in self._codes.items()
