@@ -214,14 +214,22 @@ def start_engine():
         upstream.close()
 
 
+@pytest.fixture(scope="session")
+def reported_daemon(tiny):
+    """A daemon like ``daemon``, for what reports completions to it, as proxies do by themselves."""
+    daemon = Daemon(ranker=tiny)
+    yield daemon
+    daemon.stop()
+
+
 @pytest.fixture
-def start_proxy(daemon):
+def start_proxy(reported_daemon):
     """Starts proxies before engines."""
     from upstream import Through
 
     started = []
 
-    def start(upstream, target=daemon.target, **options):
+    def start(upstream, target=reported_daemon.target, **options):
         started.append(Through(upstream if isinstance(upstream, str) else upstream.url, target, **options))
         return started[-1]
 
@@ -231,13 +239,13 @@ def start_proxy(daemon):
 
 
 @pytest.fixture
-def start_proxy_process(daemon):
+def start_proxy_process(reported_daemon):
     """Starts ``rankd proxy`` processes."""
     from upstream import ProxyProcess
 
     started = []
 
-    def start(upstream, *flags, target=daemon.target, **environment):
+    def start(upstream, *flags, target=reported_daemon.target, **environment):
         started.append(ProxyProcess(upstream.url, target, *flags, **environment))
         return started[-1]
 

@@ -48,9 +48,9 @@ def fields(value):
             yield from fields(inner)
 
 
-def test_a_daemon_that_knows_nothing_says_so(daemon):
+def test_a_daemon_that_knows_nothing_says_so(start_daemon):
     """Nothing was reported: figures are null, not 0, and the one window listed stands for all models."""
-    state = told(daemon)
+    state = told(start_daemon())
     (window,) = state["windows"]
     assert (window["model"], window["completions"], window["guard"]["mode"]) == ("", 0, "warming_up")
     assert window["tau"] is window["realised_gain"] is window["decided_pair_share"] is None

@@ -77,7 +77,7 @@ def test_watches_take_no_places_of_streams(start_daemon, stream):
 
 def test_one_caller_leaves_places_for_others(start_daemon, stream, wait_until):
     """A caller is known by its address: beyond its share it is refused while another still opens streams."""
-    daemon = start_daemon(listen="[::]:0", limits={"max_streams_per_caller": 2})
+    daemon = start_daemon(listen="[::]:0", auth={"anonymous": True}, limits={"max_streams_per_caller": 2})
     port = daemon.app.public.port
     with daemon.channel(f"127.0.0.1:{port}") as channel, daemon.channel(f"[::1]:{port}") as other:
         mine = [stream(channel), stream(channel)]

@@ -20,14 +20,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "engines" / "transformers.md"
 NOWHERE = Settings(target="127.0.0.1:1")
 
 
-def test_the_page_s_example_runs(daemon, tmp_path, monkeypatch, capsys):
+def test_the_page_s_example_runs(reported_daemon, tmp_path, monkeypatch, capsys):
     """What docs/engines/transformers.md shows, on a model in a folder."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     copy.deepcopy(MODEL).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
     assert isinstance(LlamaForCausalLM.from_pretrained(tmp_path), LlamaForCausalLM)
     assert AutoTokenizer.from_pretrained(tmp_path).decode([4]) == "long"
-    monkeypatch.setenv("RANKD_TARGET", daemon.target)
+    monkeypatch.setenv("RANKD_TARGET", reported_daemon.target)
     # Answers of a model that makes no sense do not end by themselves.
     code = code.replace("max_new_tokens=512", "max_new_tokens=20")
     names = {"MODEL": str(tmp_path), "prompts": ["long " * (n % 5) + f"w{n % 50}" for n in range(30)]}
