@@ -6,6 +6,7 @@ import ipaddress
 
 from rankd.config import Settings, split_address
 from rankd.errors import ConfigError
+from rankd.sections import peer_targets
 
 
 def check_exposure(settings: Settings, *, tokens: bool) -> None:
@@ -41,6 +42,16 @@ def check_exposure(settings: Settings, *, tokens: bool) -> None:
                 "tls.certificate and tls.private_key, or, where a mesh or a proxy speaks TLS for this daemon, "
                 "auth.plaintext = true (RANKD_AUTH__PLAINTEXT)"
             )
+    fleet = settings.fleet
+    if fleet.token_file is not None and fleet.tls_roots is None and not auth.plaintext:
+        for host, port in peer_targets(fleet.peers)[1]:
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            if not on_loopback(address):
+                raise ConfigError(
+                    f"fleet.token_file (RANKD_FLEET__TOKEN_FILE): {address} is not on loopback, and the token would "
+                    "pass in the clear: set fleet.tls_roots, or, where a mesh speaks TLS for this daemon, "
+                    "auth.plaintext = true (RANKD_AUTH__PLAINTEXT)"
+                )
 
 
 def on_loopback(address: str) -> bool:

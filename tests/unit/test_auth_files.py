@@ -223,6 +223,10 @@ def test_what_counts_as_loopback(address, loopback):
         ({"auth": {"anonymous": False}}, False, r"auth.anonymous \(RANKD_AUTH__ANONYMOUS\): is false, but nothing"),
         ({"auth": {"anonymous": False, "file": "f"}}, True, None),
         ({"listen": "127.0.0.1:1", "auth": {"file": "f"}}, True, None),
+        ({"fleet": {"peers": "dns:///r:1", "token_file": "f"}}, False, r"fleet.token_file .*clear.*fleet.tls_roots"),
+        ({"fleet": {"peers": "127.0.0.1:1,[::1]:2", "token_file": "f"}}, False, None),
+        ({"fleet": {"peers": "dns:///r:1", "token_file": "f", "tls_roots": "r"}}, False, None),
+        ({"fleet": {"peers": "dns:///r:1", "token_file": "f"}, "auth": {"plaintext": True}}, False, None),
     ],
 )  # fmt: skip
 def test_nothing_is_open_unasked(settings, tokens, words):

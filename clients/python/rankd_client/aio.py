@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import NOBODY, OPTIONS, Queue, count, credentials, seconds
+from rankd_client._channels import opened
+from rankd_client._core import NOBODY, Queue, count, seconds
 from rankd_client._failures import NO_ANSWER, explain, readable
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
@@ -47,6 +48,7 @@ class AsyncRankClient:
         token: str | None = None,
         token_file: str | os.PathLike[str] | None = None,
         plaintext_token: bool = False,
+        balance: bool = False,
     ) -> None:
         """Open a channel; nothing is sent before the first call.
 
@@ -56,12 +58,11 @@ class AsyncRankClient:
         self._token = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
         self._model, self._timeout, self._policy = model, seconds(timeout), policy
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials(tls), options=OPTIONS)
-        ranks = rank_pb2_grpc.RankServiceStub(self._channel)
-        self._rank, self._stream = ranks.Rank, ranks.RankStream
+        asking, self._channel = opened(grpc.aio, target, tls, balance=balance)
+        self._channels = {asking, self._channel}
+        self._rank = rank_pb2_grpc.RankServiceStub(asking).Rank
+        # A queue that is told in changes, and all reports of a request, belong to one replica.
+        self._stream = rank_pb2_grpc.RankServiceStub(self._channel).RankStream
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
         self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
 
@@ -162,7 +163,8 @@ class AsyncRankClient:
 
     async def close(self) -> None:
         """Close the channel."""
-        await self._channel.close()
+        for channel in self._channels:
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import grpc
 
-from rankd_client._core import NOBODY, OPTIONS, Queue, count, credentials, seconds
+from rankd_client._channels import opened
+from rankd_client._core import NOBODY, Queue, count, seconds
 from rankd_client._failures import NO_ANSWER, explain
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
@@ -38,7 +39,7 @@ class RankClient:
     """Asks a rank daemon for orders. Safe to share between threads; not across a fork.
 
     Args:
-        target: ``HOST:PORT`` of the daemon.
+        target: ``HOST:PORT`` of the daemon; of several that stand for each other see ``balance``.
         model: the served language model, for calibration and the guard.
         timeout: seconds that :meth:`rank` may take, answer or not. 0 or less counts as a millisecond, and what is
             over some months, ``inf`` too, as some months.
@@ -47,6 +48,8 @@ class RankClient:
         token: shown with every call, where the daemon asks for one.
         token_file: a file that holds it instead; read again within a second when it changes.
         plaintext_token: show it without TLS to other machines too, as where a mesh speaks TLS for this process.
+        balance: calls of :meth:`rank` take turns over all addresses of the target (``dns:///NAME:PORT``,
+            ``ipv4:A:PORT,B:PORT``); streams, reports and quality stay with one of them while it answers.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class RankClient:
         token: str | None = None,
         token_file: str | os.PathLike[str] | None = None,
         plaintext_token: bool = False,
+        balance: bool = False,
     ) -> None:
         """Open a channel; nothing is sent before the first call.
 
@@ -69,12 +73,11 @@ class RankClient:
         self._token = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
         self._model, self._timeout, self._policy = model, seconds(timeout), policy
-        if tls is None:
-            self._channel = grpc.insecure_channel(target, options=OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(target, credentials(tls), options=OPTIONS)
-        ranks = rank_pb2_grpc.RankServiceStub(self._channel)
-        self._rank, self._stream = ranks.Rank, ranks.RankStream
+        asking, self._channel = opened(grpc, target, tls, balance=balance)
+        self._channels = {asking, self._channel}
+        self._rank = rank_pb2_grpc.RankServiceStub(asking).Rank
+        # A queue that is told in changes, and all reports of a request, belong to one replica.
+        self._stream = rank_pb2_grpc.RankServiceStub(self._channel).RankStream
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
         self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
 
@@ -182,7 +185,8 @@ class RankClient:
 
     def close(self) -> None:
         """Close the channel."""
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
     def __enter__(self) -> Self:
         return self
