@@ -16,7 +16,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart images test-lowest rankers bench soak study sim-check engines format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart images test-lowest rankers bench soak study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -142,6 +142,9 @@ engines: setup $(VLLM)/.installed ## rankd inside a real vLLM: in process, over 
 	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/in_process.py out/vllm_in_process.json
 	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/http_server.py out/vllm_http.json
 	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/proxied.py out/vllm_proxied.json
+
+fleet: setup ## five replicas under load, restarted, killed, frozen and drained; needs prometheus; 8 minutes
+	$(BIN)/python tests/fleet/five_daemons.py --json out/five_daemons.json
 
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .

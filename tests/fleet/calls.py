@@ -22,9 +22,9 @@ def administer(daemon, method, request):
         return getattr(admin_pb2_grpc.AdminServiceStub(channel), method)(request, timeout=10)
 
 
-def counted(daemon):
+def counted(daemon, timeout=10.0):
     """The counters of a daemon's windows, by name and the label that is not the model or ranker."""
-    text = urllib.request.urlopen(f"{daemon.http.rstrip('/')}/metrics", timeout=10).read().decode()
+    text = urllib.request.urlopen(f"{daemon.http.rstrip('/')}/metrics", timeout=timeout).read().decode()
     out = {}
     for line in text.splitlines():
         name, _, rest = line.partition("{")

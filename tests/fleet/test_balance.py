@@ -1,6 +1,7 @@
 """The client over several replicas: calls take turns, what belongs together stays together, who drains is left."""
 
 import asyncio
+import signal
 import threading
 import time
 import uuid
@@ -90,3 +91,21 @@ def test_a_daemon_that_drains_under_load_fails_no_call(start_daemon, round_):
             thread.join(20)
     assert failed == []
     assert len(asked) > after > 0
+
+
+def test_a_frozen_replica_is_left(start_process):
+    """It takes connections and answers nothing: calls run into their timeout for seconds, not for a minute."""
+    replicas = [start_process() for _ in range(2)]
+    with RankClient(target_of(replicas), timeout=0.5, balance=True) as client:
+        for _ in range(20):
+            assert not client.rank(items()).failed
+            time.sleep(0.02)
+        replicas[0].process.send_signal(signal.SIGSTOP)
+        began = last = time.monotonic()
+        met = False
+        while time.monotonic() - last < 2.0:
+            assert time.monotonic() - began < 20
+            if client.rank(items()).failed:
+                met, last = True, time.monotonic()
+            time.sleep(0.05)
+    assert met

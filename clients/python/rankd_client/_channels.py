@@ -8,8 +8,13 @@ from typing import Any
 from rankd_client._core import OPTIONS, credentials
 from rankd_client.types import TlsConfig
 
-_KEEPALIVE = {"grpc.keepalive_time_ms": 8000, "grpc.keepalive_timeout_ms": 3000}
-"""A replica that is frozen, or whose machine is gone, is left after 11 s. Daemons allow a ping every 5 s."""
+_KEEPALIVE = {
+    "grpc.keepalive_time_ms": 8000,
+    "grpc.keepalive_timeout_ms": 3000,
+    # While a ping that measures bandwidth is under way there is none for keepalive, and this is its time: 60 s.
+    "grpc.http2.ping_timeout_ms": 3000,
+}
+"""A replica that is frozen, or whose machine is gone, is left after 3 to 11 s. Daemons allow a ping every 5 s."""
 _TURNS = {
     # A replica that drains says so before it refuses anything: no more calls go to it.
     "healthCheckConfig": {"serviceName": ""},
