@@ -23,7 +23,7 @@ from transformers_engine import (
 FOREVER = {"policy": "score", "patience_backlog_share": 0}
 
 
-def workload(count=40, seed=1, per_long=6):
+def workload(count=30, seed=1, per_long=6):
     """Prompts by name, and the lengths of their answers; the more longs, the longer."""
     random_ = random.Random(seed)
     longs = [random_.randrange(10) for _ in range(count)]
@@ -176,7 +176,7 @@ def test_a_cancelled_request_is_forgotten(ranked):
 
 def test_a_failure_of_ours_costs_the_order_only(ranked, monkeypatch, caplog):
     """Whatever hook fails, at whatever time: transformers' own order, every token, one warning for each."""
-    prompts, lengths = workload(10, per_long=2)
+    prompts, lengths = workload(8, per_long=1)
     plain = finished_by("fifo", prompts, lengths)
     hooks = ["arrived", "prepare", "candidates", "started", "best_first", "stopped", "clear"]
     for hook in hooks:
