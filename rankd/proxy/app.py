@@ -53,12 +53,15 @@ def _check(scope: Scope) -> None:
     """Refuse what is no request with an answer.
 
     Raises:
-        RefusalError: it is a tunnel or a WebSocket.
+        RefusalError: it is a tunnel or a WebSocket, or for no path, as ``OPTIONS *``: behind the engine's address it
+            would name another host.
     """
     fields = scope["headers"]
     asked = headers.tokens(fields, b"upgrade") if b"upgrade" in headers.tokens(fields, b"connection") else set()
     if scope["method"] == "CONNECT" or b"websocket" in asked:
         raise RefusalError(501, "refused", "rankd proxy: WebSockets and tunnels are not passed on; go to the engine")
+    if not scope["raw_path"].startswith(b"/"):
+        raise RefusalError(501, "refused", "rankd proxy: only requests for a path are passed on")
 
 
 async def _refuse(refusal: RefusalError, exchange: Exchange | None, send: Send) -> None:

@@ -138,7 +138,8 @@ class Exchange:
         content = None if claimed is not None and claimed > self._rooms.limit else await self._upload.whole()
         began = time.perf_counter()
         ranked = await self._ranked(found, route, fields, content)
-        self._rooms.metrics.requests.inc(ranked.outcome)
+        encoded = ranked.outcome == "unreadable" and headers.is_encoded(fields)
+        self._rooms.metrics.requests.inc("encoded" if encoded else ranked.outcome)
         if route is not None and ranked.queue is not None:
             self._tracked = self._rooms.tracker.track(ranked, route, self.arrival)
         written = await self._written(fields, content, ranked)
@@ -203,6 +204,8 @@ class Exchange:
 
     async def _passed_back(self, answer: aiohttp.ClientResponse) -> str:
         fields = headers.end_to_end(answer.raw_headers)
+        if answer.status == 304:  # the length of what it does not bring: uvicorn would wait for it
+            fields = [(key, value) for key, value in fields if key.lower() != b"content-length"]
         tracked = self._begun(answer)
         self.started = True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})

@@ -65,10 +65,14 @@ def has_body(fields: Fields) -> bool:
 
 
 def is_json(fields: Fields) -> bool:
-    """Whether a body is JSON that can be read: engines refuse other types, and decode no encodings."""
+    """Whether a body says that it is JSON: engines refuse other types."""
     kind = (first(fields, b"content-type") or b"").lower().split(b";", 1)[0].strip()
-    encoding = (first(fields, b"content-encoding") or b"identity").strip().lower()
-    return kind == b"application/json" and encoding == b"identity"
+    return kind == b"application/json"
+
+
+def is_encoded(fields: Fields) -> bool:
+    """Whether a body says that it is compressed: engines do not read that field, and take JSON for what it is."""
+    return (first(fields, b"content-encoding") or b"identity").strip().lower() != b"identity"
 
 
 def gives_priority(fields: Fields) -> bool:

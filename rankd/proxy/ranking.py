@@ -55,7 +55,7 @@ class Ranking:
 
     def without_text(self, found: Found, fields: headers.Fields, arrival: float, outcome: str) -> Ranked:
         """For a body that is not read."""
-        if self.keeps and headers.gives_priority(fields):
+        if self.keeps and _takes_header(found) and headers.gives_priority(fields):
             return Ranked("client")
         return Ranked(outcome, _in(found.direction, _milliseconds(arrival)))
 
@@ -65,7 +65,8 @@ class Ranking:
         if in_header and found.name != "vllm":
             return Ranked("messages")
         asked = asked_of(route, content)
-        if self.keeps and (headers.gives_priority(fields) or (asked is not None and asked.has_priority)):
+        in_fields = _takes_header(found) and headers.gives_priority(fields)
+        if self.keeps and (in_fields or (asked is not None and asked.has_priority)):
             return Ranked("client")
         if asked is None:
             return Ranked("unreadable", _in(found.direction, _milliseconds(arrival)), in_header)
@@ -90,6 +91,11 @@ class Ranking:
         if queue.policy is Policy.AGED:
             return None, "policy_aged"  # its keys hold for one moment
         return queue, queue.reason or "ranked"
+
+
+def _takes_header(found: Found) -> bool:
+    """Whether the engine may be a vLLM: others do not read its header, and would see no priority at all."""
+    return found.name != "sglang" and found.direction is Direction.LOWER_FIRST
 
 
 def _in(direction: Direction, key: int) -> int:

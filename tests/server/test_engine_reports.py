@@ -2,9 +2,10 @@
 
 import time
 
-from rankd_client import RankClient
+from rankd_client import Completed, RankClient, ReportResult
 from rankd_client.engine.memory import Memory, Remembered
 from rankd_client.engine.reporter import Finished, Reporter
+from rankd_client.v1.prediction_pb2 import Prediction
 
 
 def remembered(client, text, *, ignore_eos=False):
@@ -86,6 +87,31 @@ def test_reports_survive_a_restart_of_the_daemon(start_process, wait_until):
         wait_until(lambda: len(kept.completed) == 1, 15)
         assert client.quality().qualities[0].completions == 1
         reporter.close()
+
+
+def test_progress_pushes_no_completion_out(wait_until):
+    """While the daemon is gone: what ended is kept, and what was said of progress is old once it is back."""
+    taken, back = [], []
+
+    class Away:
+        def report(self, completions, *, timeout):
+            del timeout
+            if back:
+                taken.extend(completions)
+            return ReportResult(len(completions), 0, (), 0, "" if back else "gone")
+
+    reporter = Reporter(Memory(), Away, capacity=1000)
+    for number in range(100):
+        reporter.put(Completed(f"done-{number}", Prediction(), 5, finish_reason="stop"))
+    for _ in range(10):
+        for number in range(200):
+            reporter.put(Completed(f"runs-{number}", Prediction(), 5, finish_reason="in_progress"))
+        wait_until(lambda: not reporter._inbox.qsize())
+        time.sleep(0.25)
+    back.append(True)
+    wait_until(lambda: len(taken) >= 100, 15)
+    assert [c.request_id for c in taken if c.finish_reason == "stop"] == [f"done-{n}" for n in range(100)]
+    reporter.close()
 
 
 def test_the_engine_never_waits():

@@ -94,6 +94,25 @@ def test_rules_of_a_daemon_that_is_silent_expire(connected, start_process, wait_
     wait_until(lambda: policy() is Policy.BOOST)
 
 
+def test_nobody_is_asked_anew_for_every_arrival_while_the_daemon_is_gone(connected):
+    """Each question is some work in the engine's process: there are as many as pauses, not as arrivals."""
+    fetched = connected("127.0.0.1:1")
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        fetched.arrived(str(end), [1], time.time(), 1)
+        time.sleep(0.01)
+    assert 1 <= fetched.tally.counts().get("unavailable", 0) <= 7
+
+
+def test_a_prompt_without_text_costs_no_other_its_score(connected, daemon, wait_until):
+    """A function of the user's that fails on one: the others are ranked."""
+    fetched = connected(daemon.target)
+    for engine_id, word in (("a", 1), ("b", 99), ("c", 2)):
+        fetched.arrived(engine_id, [word], time.time(), 1)
+    wait_until(lambda: len(fetched.news) == 2)
+    assert {engine_id for engine_id, _ in fetched.news} == {"a", "c"}
+
+
 def test_a_tokenizer_that_fails_costs_the_rank_only(connected, daemon, caplog):
     """One warning, no score, and the thread lives on."""
 

@@ -109,6 +109,50 @@ def test_a_priority_of_the_client_is_kept_or_not(start_engine, start_proxy, clie
     run(story())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_content_encoding_that_is_not_true_jumps_no_queue(start_engine, start_proxy, encoding):
+    """Engines do not read the field, and take the JSON: it is ranked as any other."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream, asking={"client_priority": "ignore"})
+    body = json.dumps({"prompt": SHORT, "priority": -3}).encode(encoding)
+    run(post(proxy.port, body, fields=[(b"Content-Encoding", b"gzip")]))
+    assert upstream.seen[0].priority > 1e12
+    assert proxy.counts() == {"ranked": 1}
+
+
+def test_vllms_header_is_no_priority_for_sglang(start_engine, start_proxy):
+    """It does not read it: with it alone the request would go behind all."""
+    upstream = start_engine(engine="sglang")
+    proxy = start_proxy(upstream)
+    run(post(proxy.port, {"prompt": SHORT}, fields=[(b"X-Vllm-Priority", b"5")]))
+    assert upstream.seen[0].priority < -1e12
+
+
+def test_what_is_for_no_path_is_refused(start_engine, start_proxy):
+    """`OPTIONS *` behind the engine's address would name another host."""
+    proxy = start_proxy(start_engine())
+    status, _, _ = run(post(proxy.port, b"", b"*", method=b"OPTIONS"))
+    assert status == 501
+
+
+def test_an_answer_without_its_body_says_no_length(start_engine, start_proxy):
+    """304 may say the length of what it does not bring: it is passed on whole, and the connection stays."""
+
+    async def unchanged(_seen, _reader, writer):
+        writer.write(b'HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\nETag: "a"\r\n\r\n')
+
+    proxy = start_proxy(start_engine(unchanged))
+
+    async def story():
+        async with Client(proxy.port) as client:
+            for _ in range(2):
+                await client.send(path=b"/x", method=b"GET")
+                assert b'etag: "a"' in await client.reader.readuntil(b"\r\n\r\n")
+
+    run(story())
+    within(2, lambda: proxy.counts("answers") == {"3xx": 2})
+
+
 def test_a_header_that_vllm_would_ignore_is_none(start_engine, start_proxy):
     """With it, and without a priority in the body, the request would have priority 0 and go before all."""
     upstream = start_engine()

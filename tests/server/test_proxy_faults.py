@@ -272,6 +272,19 @@ def test_without_a_daemon_the_priority_is_the_arrival_and_soon_costs_nothing(sta
     assert proxy.counts()["circuit_open"] == 17
 
 
+def test_a_prompt_over_the_daemons_limits_stops_nobodys_ranking(start_engine, start_proxy, start_daemon):
+    """Such requests go in arrival order; the circuit stays closed for all others."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream, start_daemon(limits={"max_prompt_bytes": 1000}).target)
+
+    async def story():
+        for text in ("x" * 2000, "x" * 2000, "x" * 2000, "x" * 2000, SHORT):
+            await post(proxy.port, {"prompt": text})
+
+    run(story())
+    assert proxy.counts() == {"error:INVALID_ARGUMENT": 4, "ranked": 1}
+
+
 async def ranked_again(proxy, upstream):
     """Wait until a short prompt that came later goes before a long one."""
     async with asyncio.timeout(10):

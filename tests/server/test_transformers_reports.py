@@ -144,6 +144,6 @@ def test_no_prompt_and_no_id_is_logged(start_daemon, caplog, capfd):
             registration.close()
     ours = "".join(r.getMessage() for r in caplog.records if not r.name.startswith(("ContinuousBatching", "hypo")))
     said = ours + capfd.readouterr().out
-    assert "could not be asked for" in said
+    assert "a prompt has no text" in said
     for private in ("ms-doe", "Ms Doe", "41, 42", "cannot read"):
         assert private not in said

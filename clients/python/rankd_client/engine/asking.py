@@ -13,6 +13,8 @@ _FAILURES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 """Seconds between probes of a daemon that does not answer."""
 _PROBE = "Hello"
+_REFUSED = "error:INVALID_ARGUMENT"
+"""An answer: that one request is over the daemon's limits says nothing of others."""
 
 
 class Asker:
@@ -40,7 +42,7 @@ class Asker:
         if self.open:
             return None
         queue = await client.rank(items, backlog=backlog)
-        if not queue.failed:
+        if not queue.failed or queue.reason == _REFUSED:
             self._failures = 0
         else:
             self._failures += 1

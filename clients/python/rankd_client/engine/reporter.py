@@ -145,8 +145,10 @@ class Reporter:
             batch = [self._ready.popleft() for _ in range(min(_BATCH, len(self._ready)))]
             result = sender.report(batch, timeout=1.0)
             if result.error:
-                # The daemon takes no final report twice, so that what did arrive does no harm.
-                self._ready.extendleft(reversed(batch))
+                # The daemon takes no final report twice, so that what did arrive does no harm. Progress is old by then,
+                # and there is so much of it that it would push completions out.
+                kept = [done for done in (*batch, *self._ready) if done.finish_reason != "in_progress"]
+                self._ready = deque(kept)
                 return False
             self._tally.inc("accepted", result.accepted)
             self._tally.inc("duplicate", result.duplicate)

@@ -98,7 +98,8 @@ class Scores:
                 self._collect(waiting, texts, wait=pause if waiting else None)
                 if text_of is None:
                     text_of = self.connect_text()
-                pause = self._round(client, waiting, texts, text_of)
+                paused = self._round(client, waiting, texts, text_of)
+                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE) if paused is None else paused
             except Exception as error:  # noqa: BLE001 - the thread must live, or nothing is ranked any more
                 say_once("scores could not be asked for, so that requests go in arrival order", error)
                 waiting.clear()
@@ -106,16 +107,17 @@ class Scores:
                 pause = _LONGEST_PAUSE
 
     def _collect(self, waiting: dict[str, Arrived], texts: dict[str, str], *, wait: float | None) -> None:
-        """Take what arrived and left; None waits for the first of it."""
+        """Take what arrived and left for so many seconds, however much it is; None waits for the first of it."""
+        end = time.monotonic() + (wait or 0.0)
         try:
-            change = self._inbox.get(timeout=wait) if wait != 0 else self._inbox.get_nowait()
+            change = self._inbox.get() if wait is None else self._inbox.get(timeout=wait)
             while change is not None:
                 if isinstance(change, Arrived):
                     waiting[change.engine_id] = change
                 else:
                     waiting.pop(change, None)
                     texts.pop(change, None)
-                change = self._inbox.get_nowait()
+                change = self._inbox.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             return
 
@@ -125,21 +127,28 @@ class Scores:
         waiting: dict[str, Arrived],
         texts: dict[str, str],
         text_of: Callable[[Sequence[int]], str],
-    ) -> float:
-        """Ask once for those who wait longest; gives the seconds to pause."""
+    ) -> float | None:
+        """Ask once for those who wait longest; gives the seconds to pause, None where the daemon does not answer."""
         asked = list(itertools.islice(waiting.values(), _BATCH))
         if not asked:
             return 0.0
         for one in asked:
             if one.engine_id not in texts:
-                texts[one.engine_id] = text_of(one.token_ids)
+                try:
+                    texts[one.engine_id] = text_of(one.token_ids)
+                except Exception as error:  # noqa: BLE001 - one prompt must not cost the others their scores
+                    say_once("a prompt has no text, so that it is not ranked", error)
+                    del waiting[one.engine_id]
+        asked = [one for one in asked if one.engine_id in texts]
+        if not asked:
+            return 0.0
         answer = client.rank(
             [Item(texts[a.engine_id], a.ranked_id, arrival=a.arrival, max_tokens=a.max_tokens) for a in asked],
             timeout=_ASK_TIMEOUT,
         )
         if answer.failed:
             self.tally.inc(answer.reason)
-            return _LONGEST_PAUSE
+            return None
         got = 0
         for ranked in answer:
             if ranked.prediction is not None:
