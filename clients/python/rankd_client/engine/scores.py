@@ -95,7 +95,9 @@ class Scores:
         pause = 0.0
         while not self._closing.is_set():
             try:
-                self._collect(waiting, texts, wait=pause if waiting else None)
+                # The whole of it, whoever comes or goes meanwhile: a daemon that fails is not to be asked for each.
+                self._closing.wait(pause)
+                self._collect(waiting, texts, wait=0 if waiting else None)
                 if text_of is None:
                     text_of = self.connect_text()
                 pause = self._round(client, waiting, texts, text_of)
@@ -156,7 +158,7 @@ class Scores:
         client = self._client()
         while not self._closing.is_set():
             try:
-                for report in client.watch_quality():
+                for report in client.watch_quality(model=self.settings.model):
                     pause = _FIRST_PAUSE
                     self._take_rules(report)
                     if self._closing.is_set():
