@@ -2,9 +2,9 @@
 
 usage: python arrivals.py OUT.json LOAD [SEEDS] [REQUESTS]
 
-Patience is in seconds, so that steps must have a length: each is held to ``PACE`` seconds of real time, and daemon, plug-in and
-reports live in that time. Latencies are counted in steps. Arrival order and true lengths need no time: they come
-from the simulator, which is held against vLLM here too. ``FITTED`` names a ranker beside the bundled one.
+Patience is in seconds, so that steps must have a length: each is held to ``PACE`` seconds of real time, and daemon,
+plug-in and reports live in that time. Latencies are counted in steps. Arrival order and true lengths need no time: they
+come from the simulator, which is held against vLLM here too. ``FITTED`` names a ranker beside the bundled one.
 """
 
 import functools

@@ -79,10 +79,10 @@ def ranked(model, rows, tokens, ranker, out):
         mine["scheduler"] = by_scheduler(model, rows, tokens, daemon, tau)
         with streams_on_a_cpu():
             mine["asynchronous"] = by_scheduler(model, rows, tokens, daemon, tau, asynchronous=True)
-        for name in mine:
-            mine[name] |= {"times_better_per_token": times_better(out["fcfs"], mine[name])}
-            mine[name] |= {f"share_of_{best}": reach(out["fcfs"], mine[name], out[best]) for best in BEST if best in out}
-            say(ranker, name, mine[name])
+        for name, figures in mine.items():
+            figures["times_better_per_token"] = times_better(out["fcfs"], figures)
+            figures |= {f"share_of_{best}": reach(out["fcfs"], figures, out[best]) for best in BEST if best in out}
+            say(ranker, name, figures)
         return mine | {"tau": round(tau, 4), "draws": draws(daemon, model)}
 
 
@@ -131,9 +131,7 @@ def main(target, count="500"):
             out[name] = summary(steps, lengths)
             say(name, out[name])
         del engine
-        out["rankers"] = {
-            name: ranked(model, rows, tokens, ranker, out) for name, ranker in RANKERS.items() if ranker
-        }
+        out["rankers"] = {name: ranked(model, rows, tokens, ranker, out) for name, ranker in RANKERS.items() if ranker}
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(target).write_text(json.dumps(out, indent=1))
 

@@ -2,8 +2,8 @@
 
 usage: python faults.py OUT.json [PROMPTS]
 
-In the middle of every run the daemon is frozen, thawed, slow, answers noise, answers wrong numbers, is killed, is absent or comes
-back as another ranker. Every request must finish with every token. Every check that fails ends the run.
+In the middle of every run the daemon is frozen, thawed, slow, answers noise, answers wrong numbers, is killed, is
+absent or comes back as another ranker. Every request must finish with every token. Every check that fails ends the run.
 """
 
 import json

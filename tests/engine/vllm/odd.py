@@ -12,8 +12,10 @@ SLOW = 1.0
 
 
 class Odd(grpc.GenericRpcHandler):
-    """``mode`` may change at any time: ``true``, ``slow``, ``noise`` (bytes that are no message), ``wrong`` (a message
-    with other numbers in it), ``gone`` (refused)."""
+    """``mode`` may change at any time.
+
+    ``true``; ``slow``; ``noise``: bytes that are no message; ``wrong``: a message with other numbers in it; ``gone``.
+    """
 
     def __init__(self, target):
         """Listen on a port of its own; ``target`` is the daemon."""

@@ -1,4 +1,4 @@
-"""The simulator of `rankd replay`, which `make sim-check` holds against vLLM to the step: for draws beyond the real runs."""
+"""The simulator of `rankd replay`, which is held against vLLM to the step: for draws beyond the real runs."""
 
 import numpy as np
 from engines import SLOTS
