@@ -4,7 +4,8 @@ usage: python arrivals.py OUT.json LOAD [SEEDS] [REQUESTS]
 
 Patience is in seconds, so that steps must have a length: each is held to ``PACE`` seconds of real time, and daemon,
 plug-in and reports live in that time. Latencies are counted in steps. Arrival order and true lengths need no time: they
-come from the simulator, which is held against vLLM here too. ``FITTED`` names a ranker beside the bundled one.
+come from the simulator, which is held against vLLM here too. ``FITTED`` names a ranker beside the bundled one, which
+``BUNDLED=no`` leaves out; with ``STATIC=yes`` a key that is given once is run beside RankScheduler.
 """
 
 import functools
@@ -125,7 +126,10 @@ def run(model, daemon, name, load, seed, rows, arrival):
     fcfs, oracle = summary(simulate(), lengths), summary(simulate(keys=lengths), lengths)
     out = {"ranker": name, "load": load, "seed": seed, "fcfs": fcfs, "oracle": oracle}
     os.environ["RANKD_TARGET"] = daemon.target
-    for how, serve in {"scheduler": every_iteration, "static": functools.partial(once, daemon=daemon)}.items():
+    serves = {"scheduler": every_iteration}
+    if os.environ.get("STATIC") == "yes":
+        serves["static"] = functools.partial(once, daemon=daemon)
+    for how, serve in serves.items():
         os.environ["RANKD_MODEL"] = f"{how}-{seed}"
         latency, pace = serve(model, rows, tokens, arrival)
         out[how] = against(latency, fcfs, oracle, lengths) | {"seconds_per_step": round(pace, 5)}
@@ -149,7 +153,7 @@ def main(target, load, seeds="5", count="1000"):
             assert same, "the simulator ends requests in other steps"
             del engine
         for name, ranker in RANKERS.items():
-            if ranker:
+            if ranker and not (name == "bundled" and os.environ.get("BUNDLED") == "no"):
                 with running(Daemon(ranker=ranker)) as daemon:
                     for seed in range(int(seeds)):
                         rows, arrival, _ = drawn(float(load), seed, int(count))

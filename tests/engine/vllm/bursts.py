@@ -36,6 +36,11 @@ def asked(daemon, rows):
     return scores, keys
 
 
+def figures_of(steps, lengths):
+    """What is judged, and percentiles for a picture."""
+    return summary(steps, lengths) | {"curve": [round(float(v), 1) for v in np.percentile(steps, range(1, 100, 2))]}
+
+
 def static(engine, rows, tokens, keys):
     """Serve a burst by keys, in arrival order where there are none."""
     add(engine, rows, tokens, None if keys is None else lambda n: int(keys[n]))
@@ -49,7 +54,7 @@ def by_scheduler(model, rows, tokens, daemon, tau, *, asynchronous=False):
     engine = engine_of(model, OURS.replace("Rank", "RankAsync") if asynchronous else OURS, asynchronous=asynchronous)
     add(engine, rows, tokens)
     scored(engine, len(rows))
-    out = summary(steps_of(engine, rows), [row["output_tokens"] for row in rows])
+    out = figures_of(steps_of(engine, rows), [row["output_tokens"] for row in rows])
     live = live_tau(daemon, len(rows), tau)
     return out | {"tau_live": round(live, 4), "tau_offline": round(tau, 4)}
 
@@ -74,7 +79,7 @@ def ranked(model, rows, tokens, ranker, out):
         scores, keys = asked(daemon, rows)
         tau = tau_b(scores, lengths)
         engine = engine_of(model)
-        mine = {"static": summary(static(engine, rows, tokens, keys), lengths)}
+        mine = {"static": figures_of(static(engine, rows, tokens, keys), lengths)}
         del engine
         mine["scheduler"] = by_scheduler(model, rows, tokens, daemon, tau)
         with streams_on_a_cpu():
@@ -82,7 +87,7 @@ def ranked(model, rows, tokens, ranker, out):
         for name, figures in mine.items():
             figures["times_better_per_token"] = times_better(out["fcfs"], figures)
             figures |= {f"share_of_{best}": reach(out["fcfs"], figures, out[best]) for best in BEST if best in out}
-            say(ranker, name, figures)
+            say(ranker, name, {k: v for k, v in figures.items() if k != "curve"})
         return mine | {"tau": round(tau, 4), "draws": draws(daemon, model)}
 
 
@@ -128,8 +133,8 @@ def main(target, count="500"):
             steps = static(engine, rows, tokens, keys)
             same = np.array_equal(steps, simulated(rows, [len(t) for t in tokens], keys=keys))
             assert same, "the simulator ends requests in other steps"
-            out[name] = summary(steps, lengths)
-            say(name, out[name])
+            out[name] = figures_of(steps, lengths)
+            say(name, {k: v for k, v in out[name].items() if k != "curve"})
         del engine
         out["rankers"] = {name: ranked(model, rows, tokens, ranker, out) for name, ranker in RANKERS.items() if ranker}
     Path(target).parent.mkdir(parents=True, exist_ok=True)
