@@ -49,7 +49,7 @@ def steps_of(options, out):
                  "--cap", "alpaca20k-seqsched=512", "--threads", "1", "--restart", "--out", fitted)  # fmt: skip
         steps = [Step("rows", RANKD, (here("vllm/other_rows.py"), str(out / "rows.jsonl.gz")), 60),
                  Step("fitting", RANKD, train, 240)]  # fmt: skip
-    both, pace = (("FITTED", fitted),), (("PACE", "0.005" if options.full else "0.004"),)
+    both, pace = (("FITTED", fitted),), (("PACE", "0.006"),)
     more = (("STATIC", "yes"),) if options.full else (("BUNDLED", "no"),)
     for lane, load in enumerate(("0.9", "1.0")):
         count, limit = ("1000", 3000) if options.full else ("800", 480)

@@ -26,7 +26,7 @@ from rankd_client.engine import Remembered
 from serving import Daemon, running
 from simulated import simulated
 
-PACE = float(os.environ.get("PACE", "0.005"))
+PACE = float(os.environ.get("PACE", "0.006"))
 """Seconds of a step."""
 
 
