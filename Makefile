@@ -135,13 +135,11 @@ sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by
 	$(VLLM)/bin/python tests/engine/vllm_steps.py out/workloads.json out/vllm_steps.json
 	$(BIN)/python tests/engine/compare_steps.py out/workloads.json out/vllm_steps.json out/sim_check.json
 
-# A daemon from .venv, engines from .venv-vllm; the clients come from here.
-engines: setup $(VLLM)/.installed ## rankd inside a real vLLM: in process, over HTTP, with the daemon killed and frozen; 10 minutes
-	@mkdir -p out
+# A daemon from .venv, engines from .venv-vllm and .venv; the clients come from here. FITTED: a ranker fitted to other
+# rows of the same source (docs/engines/vllm.md); without it an ngram is fitted first. FULL=--full runs what the docs have.
+engines: setup-train $(VLLM)/.installed ## rankd inside real engines: vLLM, transformers, the proxy; 20 minutes on two cores
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
-	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/in_process.py out/vllm_in_process.json
-	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/http_server.py out/vllm_http.json
-	DATA=$(abspath $(DATA)) $(VLLM)/bin/python tests/engine/vllm/proxied.py out/vllm_proxied.json
+	DATA=$(abspath $(DATA)) $(BIN)/python tests/engine/run.py out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
 
 fleet: setup ## five replicas under load, restarted, killed, frozen and drained; needs prometheus; 8 minutes
 	$(BIN)/python tests/fleet/five_daemons.py --json out/five_daemons.json

@@ -14,7 +14,7 @@ from rankd.tokenise import Truncation
 
 if TYPE_CHECKING:
     from rankd.training.bases import Recipe
-    from rankd.training.options import FitOptions
+    from rankd.training.options import FitOptions, Ranks
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -93,6 +93,12 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--bucket", type=_positive, default=1.0, metavar="TOKENS", help="lengths in one bucket are tied; default: 1"
     )
+    verb.add_argument(
+        "--ranks",
+        choices=["expected", "median"],
+        help="what to order by where the loss learns a spread: expected lengths (default), best for a queue of the "
+        "traffic that it was trained on, or median ones, best for prompts of other kinds",
+    )
     verb.add_argument("--margin", type=float, default=0.0, metavar="X", help="of the pairwise loss; default: 0")
     verb.add_argument(
         "--max-tokens", type=_at_least(4), default=128, metavar="N", help="read of a prompt; default: 128"
@@ -137,7 +143,7 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
     Raises:
         ConfigError: two flags that contradict each other.
     """
-    from rankd.training.options import FitOptions
+    from rankd.training.options import WITH_SPREAD, FitOptions
 
     given = {f.name: getattr(arguments, f.name, None) for f in fields(recipe)}
     recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
@@ -145,6 +151,11 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
         raise ConfigError(
             f"--margin is of the pairwise loss, not of {recipe.loss}: add --loss pairwise, or leave it out"
         )
+    if arguments.ranks and recipe.loss not in WITH_SPREAD:
+        raise ConfigError(
+            f"--ranks needs a loss that learns a spread, not {recipe.loss}: add --loss joint, or leave it out"
+        )
+    ranks: Ranks = arguments.ranks or ("expected" if recipe.loss in WITH_SPREAD else "median")
     return FitOptions(
         recipe=recipe,
         seed=arguments.seed,
@@ -152,6 +163,7 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
         samples=arguments.samples,
         bucket=arguments.bucket,
         margin=arguments.margin,
+        ranks=ranks,
         bf16=has_bf16() if arguments.bf16 is None else arguments.bf16,
         checkpoint_seconds=arguments.checkpoint_seconds,
     )
@@ -159,6 +171,8 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
 
 def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
     """The command that makes the same ranker again, with everything that was left to defaults written out."""
+    from rankd.training.options import WITH_SPREAD
+
     values: dict[str, object] = {
         "base": arguments.base,
         **{f.name: getattr(options.recipe, f.name) for f in fields(options.recipe) if hasattr(arguments, f.name)},
@@ -168,6 +182,7 @@ def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
             for name in ("rows", "valid_share", "model", "max_tokens", "tail_tokens", "most_tau_lost")
         },
         "precision": arguments.precision,
+        "ranks": options.ranks if options.loss in WITH_SPREAD else None,
     }
     words = ["rankd", "train", "--data", *map(str, arguments.data)]
     for name, value in values.items():

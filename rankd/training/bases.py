@@ -21,7 +21,7 @@ from rankd.errors import ConfigError
 from rankd.tokenise import Tokeniser, Truncation
 from rankd.training.characters import Learnable, WordVectors, learnable
 from rankd.training.glosses import glosses_file
-from rankd.training.losses import Loss, spread_of
+from rankd.training.losses import Loss, log_expected, spread_of
 
 MINILM, NGRAM = "minilm", "ngram"
 DEFAULT_TRUNCATION = Truncation(128, 64, 64)
@@ -96,6 +96,8 @@ class TransformerRanker(nn.Module):
         self.body = body
         self.pooling = pooling
         self.has_spread = spread
+        self.by_expected = False
+        """Whether prompts are scored by their expected lengths, not by the median ones, once it is trained."""
         self.head = nn.Linear(hidden, 2 if spread else 1)
 
     def words(self) -> nn.Module:
@@ -116,8 +118,13 @@ class TransformerRanker(nn.Module):
         else:
             last = (attention_mask.sum(dim=1) - 1).clamp(min=0)
             pooled = states[torch.arange(states.shape[0], device=states.device), last]
-        out = self.head(pooled).float()
-        return (out[:, 0], spread_of(out[:, 1])) if self.has_spread else out[:, 0]
+        out: Tensor = self.head(pooled).float()
+        if not self.has_spread:
+            return out[:, 0]
+        score, spread = out[:, 0], spread_of(out[:, 1])
+        if self.by_expected and not self.training:
+            score = log_expected(score, spread)
+        return score, spread
 
 
 @dataclass

@@ -75,6 +75,8 @@ def _fingerprint(base: Base, train: Sequence[Row], valid: Sequence[Row], options
     cut = base.truncation
     # The loss stood beside the recipe once; with it there, runs of that time go on and ranker versions stay the same.
     settings = {**asdict(replace(options, checkpoint_seconds=0.0)), "loss": options.loss}
+    if options.ranks == "median":
+        del settings["ranks"]  # the same for what was chosen before there was a choice
     digest.update(json.dumps([base.name, base.fingerprint, asdict(cut), settings, len(train)], sort_keys=True).encode())
     for row in (*train, *valid):
         digest.update(json.dumps([row.prompt, row.tokens, row.complete, row.group, row.samples]).encode())

@@ -32,6 +32,8 @@ class Loop:
         self._base, self._options, self._processes = base, options, processes
         self._train, self._valid = train, valid
         self.module = base.module(options.seed, spread=options.loss in WITH_SPREAD)
+        if options.loss in WITH_SPREAD and options.ranks == "expected":
+            self.module.by_expected = True  # type: ignore[assignment]
         for layer in self.module.modules():
             if isinstance(layer, torch.nn.Dropout):
                 layer.p = recipe.dropout

@@ -98,6 +98,11 @@ def spread_of(raw: Tensor) -> Tensor:
     return torch.exp(raw.clamp(*_LOG_SPREAD_RANGE))
 
 
+def log_expected(mean: Tensor, spread: Tensor) -> Tensor:
+    """The logarithm of the expected length of a log-normal one: ``mean + spread^2 / 2``."""
+    return mean + 0.5 * spread * spread
+
+
 def log_normal(mean: Tensor, spread: Tensor, log_tokens: Tensor, complete: Tensor) -> Tensor:
     """Negative log-likelihood of log-normal lengths; a cut row counts by the probability of being longer still.
 

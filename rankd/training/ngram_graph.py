@@ -72,11 +72,16 @@ class _Graph:
         hidden = self._add("Relu", [self._dense("hidden", features)], "hidden_active")
         out = self._add("Add", [self._dense("top", hidden), self._dense("straight", features, bias=False)], "out")
         self._add("Squeeze", [self._column(out, 0) if self._module.has_spread else out, "one"], "head_score")
-        self._add("Add", ["head_score", self._bag()], "score")
+        by_expected = self._module.has_spread and self._module.by_expected
+        self._add("Add", ["head_score", self._bag()], "median_score" if by_expected else "score")
         outputs = ["score"]
         if self._module.has_spread:
             self._spread(out)
             outputs.append("spread")
+        if by_expected:
+            self._add("Mul", ["spread", "spread"], "spread_squared")
+            self._add("Mul", ["spread_squared", self._weight("half", 0.5)], "half_squared")
+            self._add("Add", ["median_score", "half_squared"], "score")
         return self._finish(outputs)
 
     def _read(self) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rankd.training.losses import spread_of
+from rankd.training.losses import log_expected, spread_of
 from rankd.training.ngram_words import Words
 
 HEAD_TOKENS = 7
@@ -69,6 +69,8 @@ class NgramRanker(nn.Module):
         """Start from word vectors, which stay as they are, and weights that depend on ``seed`` alone."""
         super().__init__()
         self.has_spread, self.sizes, self.source = spread, sizes, words
+        self.by_expected = False
+        """See ``TransformerRanker.by_expected``."""
         vectors = torch.from_numpy(words.table).float() * torch.from_numpy(words.scale)
         self.register_buffer("words", vectors, persistent=False)
         self.drop = nn.Dropout(0.0)
@@ -102,8 +104,13 @@ class NgramRanker(nn.Module):
         features = self.drop(torch.cat(parts, dim=1))
         hidden = self.drop(functional.relu(self.hidden(features)))
         out = self.top(hidden) + self.straight(features)
-        score = out[:, 0] + self._bag(ids, mask, length)
-        return (score, spread_of(out[:, 1])) if self.has_spread else score
+        score: Tensor = out[:, 0] + self._bag(ids, mask, length)
+        if not self.has_spread:
+            return score
+        spread = spread_of(out[:, 1])
+        if self.by_expected and not self.training:
+            score = log_expected(score, spread)
+        return score, spread
 
     def _bag(self, ids: Tensor, mask: Tensor, length: Tensor) -> Tensor:
         """What single tokens, pairs, and tokens at the start add to the score, [b]."""

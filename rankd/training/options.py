@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import nn
 
@@ -10,6 +11,7 @@ from rankd.training.bases import Base, Recipe
 from rankd.training.lists import Samples
 from rankd.training.losses import Loss
 
+Ranks = Literal["median", "expected"]
 WITH_SPREAD: tuple[Loss, ...] = ("lognormal", "joint")
 
 
@@ -30,6 +32,9 @@ class FitOptions:
     warm_up: float = 0.1
     """Share of the steps in which the learning rate rises."""
     checkpoint_seconds: float = 60.0
+    ranks: Ranks = "median"
+    """What a ranker that learns a spread orders by: the median length, or the expected one, which is what matters to a
+    queue's mean latency where spreads can be believed, as on the traffic that it was trained on."""
 
     @property
     def loss(self) -> Loss:

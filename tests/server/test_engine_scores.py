@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+from rankd_client import Completed, RankClient
 from rankd_client.engine import Settings, scores
 from rankd_client.engine.scores import Scores
 from rankd_client.ordering import Policy
@@ -21,8 +22,8 @@ def connected():
     """Makes Scores of a daemon, and closes them."""
     made = []
 
-    def make(target, connect_text=lambda: text_of):
-        made.append(Scores(Settings(target=target), connect_text))
+    def make(target, connect_text=lambda: text_of, model=""):
+        made.append(Scores(Settings(target=target, model=model), connect_text))
         return made[-1]
 
     yield make
@@ -44,6 +45,30 @@ def test_what_arrives_is_scored_and_rules_come(connected, start_daemon, wait_unt
     rules = fetched.rules(time.monotonic())
     time.sleep(1.5)
     assert fetched.rules(time.monotonic()) is rules, "no change, no new object: the queue is not sorted anew"
+
+
+def test_a_model_of_which_nothing_was_reported_is_ordered(connected, start_daemon, wait_until):
+    """From the start, as every model is by a ranker with a measured tau, also where others have reported already."""
+    daemon = start_daemon()
+    with RankClient(daemon.target, model="old", timeout=5) as client:
+        (ranked,) = client.rank(["short"])
+        assert client.report([Completed(ranked.request_id, ranked.prediction, 7, finish_reason="stop")]).accepted == 1
+        assert [policy.model for policy in client.quality().policies] == ["old"]
+    fetched = connected(daemon.target, model="new")
+    fetched.arrived("a", [1], time.time(), 1)
+    wait_until(lambda: fetched.rules(time.monotonic()).policy is Policy.BOOST)
+
+
+def test_a_daemon_that_fails_is_not_asked_at_every_change(connected):
+    """It is asked again after a pause, however much arrives and leaves meanwhile."""
+    fetched = connected("127.0.0.1:1")
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        fetched.arrived("comes", [1], time.time(), 1)
+        fetched.gone("comes")
+        fetched.arrived("stays", [1], time.time(), 1)
+        time.sleep(0.01)
+    assert 1 <= sum(fetched.tally.counts().values()) <= 2
 
 
 def test_handing_over_never_waits(connected):

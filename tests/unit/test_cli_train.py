@@ -199,6 +199,14 @@ def test_a_margin_for_a_loss_that_has_none_is_refused(base, data, tmp_path, caps
     assert main(flags(base, data, tmp_path / "out", "--margin", "1", "--loss", "pairwise")) == 0
 
 
+def test_ranking_by_expected_lengths_needs_a_spread(base, data, tmp_path, capsys):
+    """A loss without a spread knows no expected length; with one they are the default, and its command says so."""
+    ranks = flags(base, data, tmp_path, "--ranks", "expected", "--loss", "pairwise")
+    assert "--ranks needs a loss that learns a spread" in refused(capsys, *ranks)
+    assert main(flags(base, data, tmp_path / "out", "--loss", "joint")) == 0
+    assert "--ranks expected" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_base_or_tail_that_cannot_be_is_named(base, data, tmp_path, capsys):
     """An unknown base, and a tail that leaves no head."""
     out = tmp_path / "out"

@@ -1,5 +1,6 @@
 """Export: what is served is what was trained, in every precision, and the same bytes each time."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -142,6 +143,20 @@ def test_the_spread_is_served_beside_the_score(fitted, exported, precision):
     assert OnnxModel(spec, SessionOptions("cpu")).run(ids, mask) == pytest.approx(
         spread, rel=0.05 if precision == "int8" else 1e-5
     )
+
+
+def test_a_ranker_may_order_by_expected_lengths(fitted, tmp_path):
+    """Its score is then the logarithm of the expected length, median and spread being what they are otherwise."""
+    if not fitted.has_spread:
+        return
+    ids, mask = pad([np.array([2, 4, 4, 9, 3]), np.array([2, 5, 3])])
+    median, spread = (out.numpy() for out in torch.inference_mode()(fitted.module)(*map(torch.from_numpy, (ids, mask))))
+    assert spread.std() > 0
+    by_expected = copy.deepcopy(fitted.module)
+    by_expected.by_expected = True
+    export_(replace(fitted, module=by_expected), tmp_path)
+    spec = ModelSpec(str(tmp_path / "model.onnx"), load_artifact(tmp_path).manifest.inputs, "score", 64)
+    assert OnnxModel(spec, SessionOptions("cpu")).run(ids, mask) == pytest.approx(median + spread**2 / 2, rel=1e-4)
 
 
 def test_operators_are_fused(fitted, exported):

@@ -43,10 +43,11 @@ def make_batch(batch, tokens, seed=0):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 3), (2, 6), (4, 7), (5, 8), (16, 40), (2, 256)])
-@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("spread", [False, True, "expected"])
 def test_the_graph_is_the_module(shape, spread):
-    """Onnxruntime gives PyTorch's scores for batches of every shape, with padding, with and without a spread."""
-    module = make_module(spread=spread)
+    """Onnxruntime gives PyTorch's scores for batches of every shape, padded, without a spread, with it, and by it."""
+    module = make_module(spread=bool(spread))
+    module.by_expected = spread == "expected"
     ids, mask = make_batch(*shape)
     served = onnx_runner(to_bytes(to_onnx(module)))(ids, mask)
     learned = torch_runner(module)(ids, mask)

@@ -140,14 +140,16 @@ class AsyncRankClient:
             raise_if_cancelled(error)
             raise RankdUnavailableError(": ".join(explain(error))) from None
 
-    async def watch_quality(self, interval: float = 1.0) -> AsyncIterator[QualityReport]:
+    async def watch_quality(self, interval: float = 1.0, *, model: str | None = None) -> AsyncIterator[QualityReport]:
         """Follow :meth:`quality`: now, every ``interval`` seconds, and whenever a guard changes.
+
+        With a ``model`` of that one alone, also while nothing was reported of it: its policy is what orders it.
 
         Raises:
             RankdUnavailableError: the daemon went away.
             ValueError: the interval is NaN.
         """
-        request = quality_pb2.WatchQualityRequest()
+        request = quality_pb2.WatchQualityRequest(model=model)
         request.interval.FromNanoseconds(round(seconds(interval, "interval") * 1e9))
         call = None
         try:

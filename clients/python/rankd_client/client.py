@@ -163,14 +163,16 @@ class RankClient:
         except NO_ANSWER as error:
             raise RankdUnavailableError(": ".join(explain(error))) from None
 
-    def watch_quality(self, interval: float = 1.0) -> Iterator[QualityReport]:
+    def watch_quality(self, interval: float = 1.0, *, model: str | None = None) -> Iterator[QualityReport]:
         """Follow :meth:`quality`: now, every ``interval`` seconds, and whenever a guard changes.
+
+        With a ``model`` of that one alone, also while nothing was reported of it: its policy is what orders it.
 
         Raises:
             RankdUnavailableError: the daemon went away.
             ValueError: the interval is NaN.
         """
-        request = quality_pb2.WatchQualityRequest()
+        request = quality_pb2.WatchQualityRequest(model=model)
         request.interval.FromNanoseconds(round(seconds(interval, "interval") * 1e9))
         call = None
         try:

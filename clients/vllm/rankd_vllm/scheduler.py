@@ -27,7 +27,7 @@ from rankd_vllm.hooks import check_queue, check_scheduler
 from rankd_vllm.waiting import RankedRequests
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
-_PROGRESS_EVERY = 1.0
+_PROGRESS_EVERY, _BACKLOG_EVERY = 1.0, 0.1
 _SHORT_OF_MEMORY = 0.75
 """Share of the KV cache in use from which running requests are put in order: who is last is preempted first."""
 
@@ -56,7 +56,7 @@ class RankScheduler(Scheduler):
         self._reports = Reporter(Memory(), functools.partial(connected, settings), REPORTS)
         self._ids: dict[str, str] = {}
         self._since: dict[str, float] = {}
-        self._told = 0.0
+        self._told = self._measured = 0.0
 
     def add_request(self, request: Any) -> None:
         """Let a request wait, and ask for its score."""
@@ -89,6 +89,9 @@ class RankScheduler(Scheduler):
             if request_id in self.requests:
                 ranked.predictions[request_id] = prediction
                 ranked.predicted(request_id, prediction)
+        if now - self._measured > _BACKLOG_EVERY:
+            self._measured = now
+            self._scores.backlog_tokens = ranked.backlog_tokens() + self._left_of_running()
         rules = self._scores.rules(now)
         if rules is not ranked.rules:
             ranked.rules = rules
@@ -96,8 +99,16 @@ class RankScheduler(Scheduler):
             self._order_running()
         if now - self._told > _PROGRESS_EVERY:
             self._told = now
-            self._scores.backlog_tokens = ranked.backlog_tokens()
             self._report_progress()
+
+    def _left_of_running(self) -> float:
+        """Tokens that are expected yet of what runs: slots that are taken are part of the wait."""
+        predictions = self._ranked.predictions
+        left = 0.0
+        for request in self.running:
+            if (prediction := predictions.get(request.request_id)) is not None:
+                left += max(prediction.expected_token_count - request.num_output_tokens, 0.0)
+        return left
 
     def _order_running(self) -> None:
         """Give running requests the keys by which vLLM chooses whom to preempt."""

@@ -18,7 +18,7 @@ def say(*words):
     print(f"[{time.strftime('%H:%M:%S')}]", *words, file=sys.stderr, flush=True)
 
 
-def engine_of(model, scheduler=None, *, asynchronous=False, **more):
+def engine_of(model, scheduler=None, *, asynchronous=False, stat_loggers=None, **more):
     """A vLLM engine in this process. ``asynchronous``: one that schedules a step ahead, as vLLM does on GPUs."""
     from vllm import EngineArgs, LLMEngine
 
@@ -35,7 +35,7 @@ def engine_of(model, scheduler=None, *, asynchronous=False, **more):
     ).create_engine_config()
     # vLLM's platform turns it off on a CPU, after reading the arguments.
     config.scheduler_config.async_scheduling = asynchronous
-    return LLMEngine.from_vllm_config(config)
+    return LLMEngine.from_vllm_config(config, stat_loggers=stat_loggers)
 
 
 @contextmanager

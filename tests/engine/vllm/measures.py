@@ -12,6 +12,16 @@ def summary(latencies, lengths):
     return {name: round(float(value), 3) for name, value in out.items()}
 
 
+def reach(fcfs, own, best):
+    """The share of the best order's gain in the mean."""
+    return round((fcfs["mean"] - own["mean"]) / (fcfs["mean"] - best["mean"]), 3)
+
+
+def times_better(fcfs, own):
+    """How many times better than arrival order, per token: mean and p90."""
+    return [round(fcfs[name] / own[name], 2) for name in ("per_token_mean", "per_token_p90")]
+
+
 def tau_b(scores, lengths):
     """Kendall's tau-b, pair by pair (Kendall 1945)."""
     x, y = np.array(scores, float), np.array(lengths, float)

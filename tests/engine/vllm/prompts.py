@@ -45,11 +45,14 @@ def served(row):
 
 
 def workload(count, seed):
-    """Rows of prompt, output tokens and, where known, those of another sample; and where they are from."""
+    """Rows of prompt, output tokens and, where known, those of another sample; and where they are from.
+
+    A ``count`` of None is all that there are.
+    """
     if not DATA.exists():
-        return made_up(count, seed), "made up"
+        return made_up(count or 1000, seed), "made up"
     rows = [r for r in rows_of(DATA) if r["output_tokens"] and len(r["prompt"]) < 2000 and served(r)]
-    chosen = random.Random(seed).sample(rows, count)
+    chosen = random.Random(seed).sample(rows, len(rows) if count is None else count)
     return [
         {
             "prompt": r["prompt"],

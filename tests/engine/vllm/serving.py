@@ -118,6 +118,17 @@ class Server(Process):
             seconds=240,
         )
         self.url = f"http://127.0.0.1:{self.port}"
+        # It says so before it listens.
+        end = time.monotonic() + 20
+        while not self._listens():
+            if time.monotonic() > end:
+                self.kill()
+                raise RuntimeError("it does not listen")
+            time.sleep(0.05)
+
+    def _listens(self):
+        with socket.socket() as caller:
+            return caller.connect_ex(("127.0.0.1", self.port)) == 0
 
     def get(self, path):
         """The text of a page."""

@@ -15,6 +15,7 @@ from rankd_client import Item, QualityReport, RankClient
 from rankd_client.engine.settings import Settings, logger, say_once
 from rankd_client.engine.tally import Counts, Tally
 from rankd_client.ordering import Policy, Rules
+from rankd_client.types import PolicyInForce
 from rankd_client.v1.prediction_pb2 import Prediction
 
 FCFS = Rules(Policy.FCFS)
@@ -22,6 +23,8 @@ _BATCH = 256
 _ASK_TIMEOUT = 1.0
 """Seconds for a call; nobody waits for it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_NOTICED = 0.1
+"""Change of the backlog, as a share of it, for which rules are made anew: keys are, too."""
 _RULES_HOLD = 10.0
 """Seconds without word from the daemon after which its rules hold no more: nobody watches the ranker."""
 
@@ -51,9 +54,11 @@ class Scores:
     news: deque[tuple[str, Prediction]] = field(default_factory=deque)
     """Scores to take, by the engine's id."""
     backlog_tokens: float = 0.0
-    """What waits, as the scheduler last said."""
+    """What is still to be made, as the scheduler last said."""
     _inbox: queue.SimpleQueue[Arrived | str | None] = field(default_factory=queue.SimpleQueue)
-    _rules: tuple[Rules, float] = (FCFS, 0.0)
+    _policy: tuple[PolicyInForce | None, float] = (None, 0.0)
+    _ruled: tuple[PolicyInForce | None, float] = (None, 0.0)
+    _rules: Rules = FCFS
     _started: bool = False
     _closing: threading.Event = field(default_factory=threading.Event)
     _prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -79,8 +84,15 @@ class Scores:
 
     def rules(self, now: float) -> Rules:
         """The rules in force at a monotonic time; FCFS without recent word from the daemon."""
-        rules, heard = self._rules
-        return rules if now - heard < _RULES_HOLD else FCFS
+        policy, heard = self._policy
+        if policy is None or now - heard >= _RULES_HOLD:
+            return FCFS
+        ruled, backlog = self._ruled
+        if policy is not ruled or abs(self.backlog_tokens - backlog) > _NOTICED * backlog:
+            rules, self._ruled = policy.rules(self.backlog_tokens), (policy, self.backlog_tokens)
+            if rules != self._rules:  # the same object where nothing changed: comparing it costs the engine nothing
+                self._rules = rules
+        return self._rules
 
     def close(self) -> None:
         """Let the threads end."""
@@ -95,7 +107,9 @@ class Scores:
         pause = 0.0
         while not self._closing.is_set():
             try:
-                self._collect(waiting, texts, wait=pause if waiting else None)
+                # The whole of it, whoever comes or goes meanwhile: a daemon that fails is not to be asked for each.
+                self._closing.wait(pause)
+                self._collect(waiting, texts, wait=0 if waiting else None)
                 if text_of is None:
                     text_of = self.connect_text()
                 paused = self._round(client, waiting, texts, text_of)
@@ -165,7 +179,7 @@ class Scores:
         client = self._client()
         while not self._closing.is_set():
             try:
-                for report in client.watch_quality():
+                for report in client.watch_quality(model=self.settings.model):
                     pause = _FIRST_PAUSE
                     self._take_rules(report)
                     if self._closing.is_set():
@@ -183,10 +197,7 @@ class Scores:
 
     def _take_rules(self, report: QualityReport) -> None:
         mine = next((p for p in report.policies if p.model == self.settings.model), None)
-        rules = mine.rules(self.backlog_tokens) if mine is not None else FCFS
-        old, _ = self._rules
-        # The same object where nothing changed: comparing it costs the engine nothing.
-        self._rules = (old if rules == old else rules, time.monotonic())
+        self._policy = (mine, time.monotonic())
 
     def _client(self) -> RankClient:
         return RankClient(**self.settings.connection)
