@@ -96,8 +96,8 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--ranks",
         choices=["expected", "median"],
-        help="what to order by where the loss learns a spread: expected lengths (default), best for a queue of the "
-        "traffic that it was trained on, or median ones, best for prompts of other kinds",
+        help="what to order by where the loss learns a spread: median lengths (default), or expected ones, which may "
+        "be better for a queue of the traffic that it was trained on",
     )
     verb.add_argument("--margin", type=float, default=0.0, metavar="X", help="of the pairwise loss; default: 0")
     verb.add_argument(
@@ -155,7 +155,7 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
         raise ConfigError(
             f"--ranks needs a loss that learns a spread, not {recipe.loss}: add --loss joint, or leave it out"
         )
-    ranks: Ranks = arguments.ranks or ("expected" if recipe.loss in WITH_SPREAD else "median")
+    ranks: Ranks = arguments.ranks or "median"
     return FitOptions(
         recipe=recipe,
         seed=arguments.seed,

@@ -45,8 +45,9 @@ def steps_of(options, out):
     fitted = options.fitted or (str(out / "ngram") if there else "")
     steps = []
     if there and not options.fitted:
-        train = ("-m", "rankd", "train", "--base", "ngram", "--loss", "joint", "--data", str(out / "rows.jsonl.gz"),
-                 "--cap", "alpaca20k-seqsched=512", "--threads", "1", "--restart", "--out", fitted)  # fmt: skip
+        train = ("-m", "rankd", "train", "--base", "ngram", "--loss", "joint", "--ranks", "expected",
+                 "--data", str(out / "rows.jsonl.gz"), "--cap", "alpaca20k-seqsched=512", "--threads", "1",
+                 "--restart", "--out", fitted)  # fmt: skip
         steps = [Step("rows", RANKD, (here("vllm/other_rows.py"), str(out / "rows.jsonl.gz")), 60),
                  Step("fitting", RANKD, train, 240)]  # fmt: skip
     both, pace = (("FITTED", fitted),), (("PACE", "0.006"),)

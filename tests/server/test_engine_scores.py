@@ -60,7 +60,7 @@ def test_a_model_of_which_nothing_was_reported_is_ordered(connected, start_daemo
 
 
 def test_a_daemon_that_fails_is_not_asked_at_every_change(connected):
-    """It is asked again after a pause, however much arrives and leaves meanwhile."""
+    """It is asked again after pauses that double, however much arrives and leaves meanwhile."""
     fetched = connected("127.0.0.1:1")
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
@@ -68,7 +68,7 @@ def test_a_daemon_that_fails_is_not_asked_at_every_change(connected):
         fetched.gone("comes")
         fetched.arrived("stays", [1], time.time(), 1)
         time.sleep(0.01)
-    assert 1 <= sum(fetched.tally.counts().values()) <= 2
+    assert 1 <= sum(fetched.tally.counts().values()) <= 5, "at 0, .1, .3, .7 and 1.5 s, of 450 changes"
 
 
 def test_handing_over_never_waits(connected):

@@ -200,10 +200,10 @@ def test_a_margin_for_a_loss_that_has_none_is_refused(base, data, tmp_path, caps
 
 
 def test_ranking_by_expected_lengths_needs_a_spread(base, data, tmp_path, capsys):
-    """A loss without a spread knows no expected length; with one they are the default, and its command says so."""
+    """A loss without a spread knows no expected length; with one the card's command says what was chosen."""
     ranks = flags(base, data, tmp_path, "--ranks", "expected", "--loss", "pairwise")
     assert "--ranks needs a loss that learns a spread" in refused(capsys, *ranks)
-    assert main(flags(base, data, tmp_path / "out", "--loss", "joint")) == 0
+    assert main(flags(base, data, tmp_path / "out", "--loss", "joint", "--ranks", "expected")) == 0
     assert "--ranks expected" in (tmp_path / "out" / "README.md").read_text()
 
 
