@@ -83,6 +83,9 @@ class Peers:
                 if not self._failing:
                     self._telemetry.peers_failing(error)
                 self._failing = True
+                with suppress(Exception):  # it was told of
+                    # Lost peers age all the same, or guards would follow what they said last for ever.
+                    self._following.round_done()
             await asyncio.sleep(max(0.05, self._fleet.every - (time.monotonic() - began)))
 
     async def _round(self) -> None:
