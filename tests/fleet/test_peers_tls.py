@@ -82,3 +82,17 @@ def test_a_replica_that_can_ask_nobody_decides_by_itself_again(start_daemon, wai
     first.stop()
     wait_until(lambda: not view.fleet.decides, 5, "the second deciding by itself")
     assert view.fleet.peers == 0
+
+
+def test_a_peer_that_refuses_is_told_of_once(start_daemon, tmp_path, capfd):
+    """Else a fleet whose token is wrong would be none, and nothing would say so."""
+    token = tmp_path / "token"
+    token.write_text("not-a-token-of-anybody")
+    auth = tmp_path / "auth.toml"
+    auth.write_text(f'[[token]]\nname = "x"\nsha256 = "{"0" * 64}"\nroles = ["quality"]\n')
+    peer = start_daemon(auth={"file": auth})
+    fleet = {"every": 0.1, "forget_after": 1.0, "peers": peer.target, "token_file": token}
+    start_daemon(fleet=fleet)
+    time.sleep(1.5)
+    said = capfd.readouterr()
+    assert (said.out + said.err).count("peer_refuses") == 1
