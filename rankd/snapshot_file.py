@@ -57,6 +57,8 @@ def read(path: Path) -> tuple[dict[str, Any], Columns]:
         FileNotFoundError: there is none.
         SnapshotError: it cannot be used.
     """
+    if path.exists() and not path.is_file():
+        raise SnapshotError("is no file")  # opening a pipe would wait for ever
     try:
         with path.open("rb") as file:
             _check_sizes(file, path.stat().st_size)

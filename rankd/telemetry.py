@@ -285,6 +285,8 @@ EVENTS: dict[str, str] = {
     "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
     "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
     "fleet_changed": "So many replicas are heard now, this one included (`replicas`).",
+    "peer_refuses": "A peer is there and does not say what it knows (`reason`): the token of `fleet.token_file` is "
+    "wrong or lacks the role quality, or it runs an older rankd. Told once, until it answers.",
     "peers_failing": "Peers could not be asked because of a bug, or of a file that is gone.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
@@ -566,6 +568,10 @@ class Telemetry:
     def peers_failing(self, error: Exception) -> None:
         """Tell that peers could not be asked."""
         _log.warning("peers_failing", **describe_error(error))
+
+    def peer_refuses(self, status: str) -> None:
+        """Tell that a peer is there and does not answer what it is asked."""
+        _log.warning("peer_refuses", reason=status)
 
     # -- gauges --------------------------------------------------------------------------------------------------------
 

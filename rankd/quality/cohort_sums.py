@@ -17,6 +17,8 @@ from rankd.quality import interval
 from rankd.quality.report import Bounded, CohortTau
 
 Floats = NDArray[np.float64]
+_NOTHING = 1e-30
+"""Less than any cohort's pairs come to: a peer said so, and a division by it would be by zero, or overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class CohortSums:
     def tau(self, z: float) -> Bounded | None:
         """Tau-b with its interval; None where it is undefined."""
         a, b, c = self.means
-        if b <= 0 or c <= 0:
+        if b <= 0 or c <= 0 or b * c < _NOTHING:
             return None
         tau = a / math.sqrt(b * c)
         gradient = np.array([1.0 / math.sqrt(b * c), -tau / (2 * b), -tau / (2 * c)])

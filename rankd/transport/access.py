@@ -96,7 +96,7 @@ class Access:
         book, credential = self._book, caller.credential
         if book is None or credential is None:
             return
-        if not book.current(credential):
+        if not book.current(credential) or book.quota_of(credential.tenant) != caller.tenant_quota:
             raise self._unknown("unknown", "the credential of this stream was taken back or changed: open it anew")
         self._check_time(credential)
 

@@ -22,6 +22,8 @@ from rankd.transport.words import from_proto
 _LONGEST_ANSWER = 2.0
 """Seconds that one peer may take; the others do not wait for it."""
 _MOST_BYTES = 4 * 2**20
+_REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
+"""What does not heal by itself, and is told of: a token or its role is wrong, or no rankd of today is there."""
 _OPTIONS = [
     # A peer that is back is heard within a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -46,6 +48,7 @@ class Peers:
         self._all, self._names = peer_targets(settings.fleet.peers)
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._myself: set[str] = set()
+        self._refusing: set[str] = set()
         self._stamps: list[int] = []
         self._last_heard = 0
         self._failing = False
@@ -83,6 +86,9 @@ class Peers:
                 if not self._failing:
                     self._telemetry.peers_failing(error)
                 self._failing = True
+                with suppress(Exception):  # it was told of
+                    # Lost peers age all the same, or guards would follow what they said last for ever.
+                    self._following.round_done()
             await asyncio.sleep(max(0.05, self._fleet.every - (time.monotonic() - began)))
 
     async def _round(self) -> None:
@@ -90,6 +96,7 @@ class Peers:
         targets = await self._targets()
         await self._drop(set(self._channels) - set(targets))
         self._myself &= set(targets)
+        self._refusing &= set(targets)
         metadata = await asyncio.get_running_loop().run_in_executor(None, self._metadata)
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
         await asyncio.gather(*(self._ask(target, metadata) for target in others))
@@ -111,8 +118,14 @@ class Peers:
                 metadata=metadata,
             )
             word = from_proto(answer, time.time(), self._settings.quality.max_windows)
-        except (grpc.aio.AioRpcError, ValueError):
-            return  # who does not answer, or talks nonsense, ages
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _REFUSALS and target not in self._refusing:
+                self._refusing.add(target)
+                self._telemetry.peer_refuses(error.code().name)
+            return  # who does not answer ages
+        except ValueError:
+            return  # who talks nonsense ages, too
+        self._refusing.discard(target)
         if word.instance == self._following.fleet.instance:
             self._myself.add(target)
         else:

@@ -49,7 +49,11 @@ _MONITOR = _closed(
     endpoints={
         "type": "array", "minItems": 1,
         "items": _closed(
-            ["port"], port=_TEXT, path={"type": "string", "pattern": "^/"}, interval=_TIME, scrapeTimeout=_TIME
+            ["port"], port=_TEXT, path={"type": "string", "pattern": "^/"}, interval=_TIME, scrapeTimeout=_TIME,
+            relabelings={
+                "type": "array",
+                "items": _closed(["targetLabel", "replacement"], targetLabel=_TEXT, replacement=_TEXT),
+            },
         ),
     },
 )  # fmt: skip

@@ -216,6 +216,18 @@ def test_notes_say_what_to_do_next(values, wanted, tmp_path):
     assert ("OPEN" in page) == (values == {})
 
 
+@pytest.mark.parametrize("values", [{}, {"fullnameOverride": "ranker"}, {"nameOverride": "order"}], ids=str)
+def test_alerts_find_rankd_under_any_name(values):
+    """They know it by its job. Without one RankdDown pages for ever, and no other alert ever fires."""
+    documents = render(values | {"serviceMonitor": {"enabled": True}})
+    (endpoint,) = named(documents, "ServiceMonitor")["spec"]["endpoints"]
+    job = named(documents, "Service", "-headless")["metadata"]["name"]
+    for rule in endpoint.get("relabelings", []):
+        assert rule["targetLabel"] == "job"
+        job = rule["replacement"]
+    assert "rankd" in job
+
+
 def test_versions_are_those_of_the_package():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]

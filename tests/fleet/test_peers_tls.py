@@ -1,6 +1,7 @@
 """Peers behind TLS and mutual TLS."""
 
 import subprocess
+import time
 
 import pytest
 from test_follow import free_ports
@@ -62,3 +63,36 @@ def test_a_file_that_is_not_there_is_refused_with_the_remedy(start_daemon, tmp_p
     """Else a fleet would be silent for a typing error."""
     with pytest.raises(ConfigError, match=r"fleet\.tls_roots: .* is no file: mount it"):
         start_daemon(fleet={"peers": "127.0.0.1:1", "tls_roots": tmp_path / "gone.pem"})
+
+
+def test_a_replica_that_can_ask_nobody_decides_by_itself_again(start_daemon, wait_until, pki, tmp_path):
+    """Its roots are gone, and so is its peer: its guard must not stand still for ever on what a lost leader said."""
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes((pki / "ca.pem").read_bytes())
+    ports = free_ports(2)
+    tls = {"certificate": pki / "rankd.pem", "private_key": pki / "rankd.key"}
+    fleet = {"every": 0.25, "forget_after": 1.0, "tls_roots": roots, "tls_name": "rankd-headless"}
+    fleet["peers"] = ",".join(f"127.0.0.1:{p}" for p in ports)
+    first, second = (start_daemon(listen=f"127.0.0.1:{p}", tls=tls, fleet=fleet) for p in ports)
+    version = first.app.registry.in_service.version
+    view = second.call(second.app.monitor.opened, "m", version, time.time())
+    first.call(first.app.monitor.opened, "m", version, time.time())
+    wait_until(lambda: view.fleet is not None and view.fleet.decides, 5, "the second following")
+    roots.unlink()
+    first.stop()
+    wait_until(lambda: not view.fleet.decides, 5, "the second deciding by itself")
+    assert view.fleet.peers == 0
+
+
+def test_a_peer_that_refuses_is_told_of_once(start_daemon, tmp_path, capfd):
+    """Else a fleet whose token is wrong would be none, and nothing would say so."""
+    token = tmp_path / "token"
+    token.write_text("not-a-token-of-anybody")
+    auth = tmp_path / "auth.toml"
+    auth.write_text(f'[[token]]\nname = "x"\nsha256 = "{"0" * 64}"\nroles = ["quality"]\n')
+    peer = start_daemon(auth={"file": auth})
+    fleet = {"every": 0.1, "forget_after": 1.0, "peers": peer.target, "token_file": token}
+    start_daemon(fleet=fleet)
+    time.sleep(1.5)
+    said = capfd.readouterr()
+    assert (said.out + said.err).count("peer_refuses") == 1

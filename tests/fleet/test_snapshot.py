@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import time
 import zipfile
@@ -283,3 +284,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path.write_bytes(before.replace(b'"format": 1', b'"format": 2'))
     with pytest.raises(SnapshotError):
         read(path)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    """A pipe would keep a daemon from starting for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(SnapshotError, match="is no file"):
+            read(path)

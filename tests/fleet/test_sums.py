@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
+from rankd.quality.cohort_sums import CohortSums, combined
 from rankd.quality.compare import SIZE, Comparer, Sums, counters
 from rankd.quality.sums import pair_sums
 
@@ -172,3 +173,10 @@ def test_replicas_with_traffic_of_their_own_are_each_judged_within():
     together = Sums(spread).tau(Z)
     assert together.low < pooled < together.high
     assert together.value == pytest.approx(pooled, abs=0.02)
+
+
+def test_a_tau_of_next_to_no_pairs_is_none_and_no_error():
+    """A peer may say anything: what it says must not end the round of everybody else."""
+    sums = CohortSums(320, 200.0, 1.0, 900, (1.0, 1e-300, 1e-300), (0.1,) * 9, 0.0)
+    assert combined([(1.0, sums)]).tau(Z) is None
+    assert sums.as_cohort(Z).tau is None

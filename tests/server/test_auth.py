@@ -251,6 +251,25 @@ def test_a_stream_ends_when_its_token_is_taken_back(start_daemon, tmp_path, wait
         steps["b"].put(None)
 
 
+def test_a_stream_ends_when_its_tenants_quota_changes(start_daemon, tmp_path, wait_until):
+    """Else a quota given to stop a flood would not hold for the stream that brings it."""
+    file = write_tokens(tmp_path / "auth.toml")
+    daemon = start_daemon(auth={"file": file})
+    with daemon.channel() as channel:
+        steps = queue.SimpleQueue()
+        answers = rank_stub(channel).RankStream(iter(steps.get, None), timeout=30, metadata=bearer("b"))
+        steps.put(rank_pb2.RankStreamRequest())
+        next(answers)
+        before = daemon.app.access._followed.current
+        write_tokens(file, entry("tenant", "team-b", calls_per_second=0.01, call_burst=1))
+        wait_until(lambda: daemon.app.access._followed.current is not before)
+        steps.put(rank_pb2.RankStreamRequest())
+        with pytest.raises(grpc.RpcError) as raised:
+            next(answers)
+        assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        steps.put(None)
+
+
 def refused_now(channel, name):
     try:
         rank(channel, bearer(name))
