@@ -40,6 +40,8 @@ class Answer:
             if not self._skipping:
                 self._rest += chunk
                 self._skipping = len(self._rest) > self._limit
+                if self._skipping:
+                    self._rest.clear()
             return
         begin = 0
         while (end := chunk.find(b"\n", begin)) >= 0:

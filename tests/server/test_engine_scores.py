@@ -71,6 +71,17 @@ def test_a_daemon_that_fails_is_not_asked_at_every_change(connected):
     assert 1 <= sum(fetched.tally.counts().values()) <= 5, "at 0, .1, .3, .7 and 1.5 s, of 450 changes"
 
 
+def test_one_prompt_over_a_limit_costs_the_others_nothing(connected, start_daemon, wait_until):
+    """The daemon refuses a call for one of its prompts: that one is found and left out, all others get their scores."""
+    daemon = start_daemon(limits={"max_prompt_bytes": 40})
+    fetched = connected(daemon.target)
+    for n in range(300):
+        fetched.arrived(f"e{n}", [2] * (50 if n in {17, 250} else 1), time.time(), 1)
+    wait_until(lambda: len(fetched.news) == 298)
+    assert {engine_id for engine_id, _ in fetched.news}.isdisjoint({"e17", "e250"})
+    assert fetched.tally.counts()["error:INVALID_ARGUMENT"] == 2
+
+
 def test_handing_over_never_waits(connected):
     """With nobody at the address: microseconds, and arrival order."""
     fetched = connected("127.0.0.1:1")

@@ -25,6 +25,7 @@ _ASK_TIMEOUT = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _NOTICED = 0.1
 """Change of the backlog, as a share of it, for which rules are made anew: keys are, too."""
+_REFUSED = "error:INVALID_ARGUMENT"
 _RULES_HOLD = 10.0
 """Seconds without word from the daemon after which its rules hold no more: nobody watches the ranker."""
 
@@ -59,6 +60,8 @@ class Scores:
     _policy: tuple[PolicyInForce | None, float] = (None, 0.0)
     _ruled: tuple[PolicyInForce | None, float] = (None, 0.0)
     _rules: Rules = FCFS
+    _most: int = _BATCH
+    """Requests in the next call: fewer after a refused one, until the one that is at fault is found."""
     _started: bool = False
     _closing: threading.Event = field(default_factory=threading.Event)
     _prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -143,7 +146,7 @@ class Scores:
         text_of: Callable[[Sequence[int]], str],
     ) -> float | None:
         """Ask once for those who wait longest; gives the seconds to pause, None where the daemon does not answer."""
-        asked = list(itertools.islice(waiting.values(), _BATCH))
+        asked = list(itertools.islice(waiting.values(), self._most))
         if not asked:
             return 0.0
         for one in asked:
@@ -160,9 +163,12 @@ class Scores:
             [Item(texts[a.engine_id], a.ranked_id, arrival=a.arrival, max_tokens=a.max_tokens) for a in asked],
             timeout=_ASK_TIMEOUT,
         )
+        if answer.reason == _REFUSED:
+            return self._refused(asked, waiting, texts)
         if answer.failed:
             self.tally.inc(answer.reason)
             return None
+        self._most = min(2 * self._most, _BATCH)
         got = 0
         for ranked in answer:
             if ranked.prediction is not None:
@@ -173,6 +179,16 @@ class Scores:
                 got += 1
         self.tally.inc("scored", got)
         return 0.0 if got else _FIRST_PAUSE
+
+    def _refused(self, asked: list[Arrived], waiting: dict[str, Arrived], texts: dict[str, str]) -> float:
+        """One prompt is over a limit of the daemon's: halve until it stands alone, and rank it no more."""
+        if len(asked) > 1:
+            self._most = len(asked) // 2
+        else:
+            self.tally.inc(_REFUSED)
+            del waiting[asked[0].engine_id]
+            texts.pop(asked[0].engine_id, None)
+        return 0.0
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE
