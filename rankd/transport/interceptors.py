@@ -95,17 +95,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, inner: Any, name: str, *, ours: bool) -> Any:
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            async with _Call(self, name, context, ours=ours) as call:
-                call.check(request)
-                return await _maybe_await(inner(request, context))
+            held = [request]
+            del request
+            async with _Call(self, name, context, ours=ours, held=held) as call:
+                call.check(held[0])
+                return await _maybe_await(inner(held.pop(), context))
 
         return unary
 
     def _answering(self, inner: Any, name: str) -> Any:
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with _Call(self, name, context, ours=True) as call:
-                call.check(request)
-                async for response in inner(request, context):
+            held = [request]
+            del request
+            async with _Call(self, name, context, ours=True, held=held) as call:
+                call.check(held[0])
+                async for response in inner(held.pop(), context):
                     call.recheck()
                     yield response
 
@@ -115,9 +119,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Health's Watch, which writes to its context instead of yielding, and never ends by itself."""
 
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> None:
-            async with _Call(self, name, context, ours=False) as call:
-                call.check(request)
-                await self._until_drained(inner(request, context))
+            held = [request]
+            del request
+            async with _Call(self, name, context, ours=False, held=held) as call:
+                call.check(held[0])
+                await self._until_drained(inner(held.pop(), context))
 
         return unary_stream
 
@@ -159,13 +165,22 @@ async def _maybe_await(result: Any) -> Any:
 class _Call:
     """One call from its first byte to its status; an asynchronous context manager around the handler."""
 
-    __slots__ = ("_began", "_caller", "_context", "_name", "_ours", "_owner", "_span")
+    __slots__ = ("_began", "_caller", "_context", "_held", "_name", "_ours", "_owner", "_span")
 
-    def __init__(self, owner: CallInterceptor, name: str, context: grpc.aio.ServicerContext, *, ours: bool) -> None:
+    def __init__(
+        self,
+        owner: CallInterceptor,
+        name: str,
+        context: grpc.aio.ServicerContext,
+        *,
+        ours: bool,
+        held: list[Any] | None = None,
+    ) -> None:
         self._owner = owner
         self._name = name
         self._context = context
         self._ours = ours
+        self._held = held
         self._caller: Caller | None = None
 
     async def __aenter__(self) -> Self:
@@ -266,6 +281,12 @@ class _Call:
         else:
             status, failure = self._judge(error)
         self._end(status, error)
+        if error is not None:
+            # grpc keeps an abort's exception with its frames in a cycle of references, which the collector finds late:
+            # what was sent, which may be large, must not be in any of them.
+            error.__traceback__ = None
+            if self._held:
+                self._held.clear()
         if failure is not None:
             await self._context.abort(failure.code, failure.text, failure.trailers)
         return False

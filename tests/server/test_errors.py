@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import grpc
@@ -381,3 +383,31 @@ def test_a_quota_of_ones_own_and_one_that_a_tenant_shares():
     assert [rate.take_of(other, 0.0), rate.take_of(plain, 0.0)] == [0.0, 0.0]
     assert [rate.take_of(other, 0.0), rate.take_of(plain, 0.0)] == [1.0, 1.0], "the tenant's three are gone"
     assert rate.take_of(one, 1.0) == 0.0, "refused calls cost nothing"
+
+
+def test_what_a_refused_call_sent_is_let_go_of(start_process, tmp_path):
+    """Grpc keeps an abort's frames in a cycle: with the request in them, whoever has no token fills the memory."""
+    file = tmp_path / "auth.toml"
+    file.write_text(f'[[token]]\nname = "x"\nsha256 = "{"0" * 64}"\nroles = ["rank"]\n')
+    daemon = start_process(environment={"RANKD_AUTH__FILE": str(file)})
+    status = Path(f"/proc/{daemon.process.pid}/status")
+
+    def resident():
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status.read_text())[1]) / 1024
+
+    ranked = request(item("r", "x" * 8 * 2**20))
+    asked = health_pb2.HealthCheckRequest(service="x" * 8 * 2**20)
+    with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel:
+        calls = [
+            (rank_stub(channel).Rank, ranked, grpc.StatusCode.UNAUTHENTICATED),
+            (health_pb2_grpc.HealthStub(channel).Check, asked, grpc.StatusCode.NOT_FOUND),
+        ]
+        before = None
+        for call, message, code in calls:
+            for number in range(30):
+                with pytest.raises(grpc.RpcError) as raised:
+                    call(message, timeout=20)
+                assert raised.value.code() is code
+                if number == 5 and before is None:
+                    before = resident()
+    assert resident() - before < 150, "MB, of 430 that were sent"
