@@ -112,7 +112,7 @@
 {{- $grace := int (include "rankd.grace" .) -}}
 {{- $least := int (include "rankd.leastGrace" .) -}}
 {{- if lt $grace $least -}}
-{{- fail (printf "terminationGracePeriodSeconds %d would kill pods while they drain: at least %d are needed for drain.delay, drain.timeout and 15; 0 works it out" $grace $least) -}}
+{{- fail (printf "terminationGracePeriodSeconds %d would kill pods while they drain: at least %d are needed for drain.delay, drain.timeout and what comes after it; 0 works it out" $grace $least) -}}
 {{- end -}}
 {{- end -}}
 

@@ -76,9 +76,9 @@ labels:
 {{- end -}}
 {{- end -}}
 
-{{/* Seconds until a pod is killed: the drain, ten seconds for the completion log, three for telemetry, and two. */}}
+{{/* Seconds until a pod is killed: the drain, ten seconds for the snapshot where there is one, ten for the completion log, three for telemetry, and two. */}}
 {{- define "rankd.leastGrace" -}}
-{{- add (ceil .Values.drain.delay) (ceil .Values.drain.timeout) 15 -}}
+{{- add (ceil .Values.drain.delay) (ceil .Values.drain.timeout) (ternary 25 15 .Values.snapshot.enabled) -}}
 {{- end -}}
 {{- define "rankd.grace" -}}
 {{- $least := include "rankd.leastGrace" . | int -}}
