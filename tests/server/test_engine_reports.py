@@ -57,10 +57,10 @@ def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
         reporter.close()
 
 
-def test_an_id_that_comes_with_the_answer_is_waited_for(daemon, wait_until):
+def test_an_id_that_comes_with_the_answer_is_waited_for(reported_daemon, wait_until):
     """The engine tells the end of a response before its first byte is out: the report waits for the id."""
     memory = Memory()
-    with RankClient(daemon.target) as client:
+    with RankClient(reported_daemon.target) as client:
         kept = Kept(client)
         reporter = Reporter(memory, lambda: kept)
         reporter.put(finished("resp_1_0"))
@@ -132,10 +132,10 @@ def test_the_engine_never_waits():
     reporter.close(0.01)
 
 
-def test_memory_is_bounded(daemon):
+def test_memory_is_bounded(reported_daemon):
     """The oldest prediction makes room for the newest."""
     memory = Memory(capacity=3)
-    with RankClient(daemon.target) as client:
+    with RankClient(reported_daemon.target) as client:
         entry = remembered(client, "short")
     for number in range(10):
         memory.remember(str(number), entry)
