@@ -32,9 +32,9 @@ def workload(count=30, seed=1, per_long=6):
 
 
 @pytest.fixture(scope="module")
-def ranked(daemon):
+def ranked(reported_daemon):
     """A scheduler type of the shared daemon."""
-    return registered(daemon.target)
+    return registered(reported_daemon.target)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "async"])
