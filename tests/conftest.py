@@ -29,6 +29,10 @@ for name in [n for n in os.environ if n.startswith(("RANKD_", "OTEL_"))]:
     del os.environ[name]
 
 
+_shared = []
+"""The daemon that tests share, while there is one."""
+
+
 class Daemon:
     """A daemon on real ports, in a thread with an event loop of its own."""
 
@@ -108,8 +112,20 @@ def tiny(tmp_path_factory):
 def daemon(tiny):
     """A daemon with default settings and a tiny ranker, shared by tests that leave no trace in it."""
     daemon = Daemon(ranker=tiny)
+    _shared.append(daemon)
     yield daemon
+    _shared.clear()
     daemon.stop()
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_trace():
+    """Reported waits change the patience, and so the keys, of all later tests: they go to ``reported_daemon``."""
+    yield
+    for daemon in list(_shared):
+        if any(not v.model and v.load.wait.mean is not None for v in daemon.app.monitor.reported_views()):
+            _shared.remove(daemon)  # told of once
+            raise AssertionError("this test reported to `daemon` how long requests waited: take `reported_daemon`")
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rankd_client.engine.one import is_priority
+
 Fields = Sequence[tuple[bytes, bytes]]
 
 _HOP = frozenset(
@@ -12,7 +14,6 @@ _HOP = frozenset(
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
 VIA = b"1.1 rankd"
 PRIORITY = b"x-vllm-priority"
-_LARGEST = 2**63 - 1
 
 
 def first(fields: Fields, name: bytes) -> bytes | None:
@@ -77,11 +78,7 @@ def is_encoded(fields: Fields) -> bool:
 
 def gives_priority(fields: Fields) -> bool:
     """Whether there is a header that vLLM takes for a priority, before the body's; it ignores what is no integer."""
-    value = first(fields, PRIORITY)
-    try:
-        return value is not None and abs(int(value.decode("latin-1"))) <= _LARGEST
-    except ValueError:
-        return False
+    return is_priority(first(fields, PRIORITY))
 
 
 def _all(fields: Fields, name: bytes) -> list[bytes]:

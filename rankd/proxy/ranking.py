@@ -6,12 +6,12 @@ with the other sign.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rankd_client import Item, Policy, RankedQueue
+from rankd_client import RankedQueue
 from rankd_client.engine.asking import Asker
+from rankd_client.engine.one import order_of, priority_of
 from rankd_client.engine.openai import Asked, Route, asked_of
 from rankd_client.engine.settings import Settings
 
@@ -19,7 +19,6 @@ from rankd.proxy import headers
 from rankd.proxy.engine import Found
 from rankd.proxy.settings import Direction
 
-_LARGEST = 2**63 - 1
 ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
     "vllm": frozenset({"/v1/chat/completions/batch"}),
     "sglang": frozenset({"/generate"}),
@@ -57,7 +56,7 @@ class Ranking:
         """For a body that is not read."""
         if self.keeps and _takes_header(found) and headers.gives_priority(fields):
             return Ranked("client")
-        return Ranked(outcome, _in(found.direction, _milliseconds(arrival)))
+        return Ranked(outcome, _in(found.direction, priority_of(None, arrival)))
 
     async def of(self, found: Found, route: Route, fields: headers.Fields, content: bytes, arrival: float) -> Ranked:
         """For a body that is whole."""
@@ -69,28 +68,9 @@ class Ranking:
         if self.keeps and (in_fields or (asked is not None and asked.has_priority)):
             return Ranked("client")
         if asked is None:
-            return Ranked("unreadable", _in(found.direction, _milliseconds(arrival)), in_header)
-        queue, outcome = await self._order(asked, arrival)
-        # Of several prompts the one that is due last: the answer is not there before.
-        key = max(r.serving_key for r in queue) if queue else _milliseconds(arrival)
-        return Ranked(outcome, _in(found.direction, key), in_header, queue, asked)
-
-    async def _order(self, asked: Asked, arrival: float) -> tuple[RankedQueue | None, str]:
-        if None in asked.prompts or not asked.prompts:
-            return None, "no_text"
-        ranked_id = uuid.uuid4().hex
-        queue = await self._asker.ask(
-            [
-                Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
-                for index, prompt in enumerate(asked.prompts)
-            ],
-            backlog=max(0, self.waiting - 1),
-        )
-        if queue is None:
-            return None, "circuit_open"
-        if queue.policy is Policy.AGED:
-            return None, "policy_aged"  # its keys hold for one moment
-        return queue, queue.reason or "ranked"
+            return Ranked("unreadable", _in(found.direction, priority_of(None, arrival)), in_header)
+        queue, outcome = await order_of(self._asker, asked, arrival, max(0, self.waiting - 1))
+        return Ranked(outcome, _in(found.direction, priority_of(queue, arrival)), in_header, queue, asked)
 
 
 def _takes_header(found: Found) -> bool:
@@ -98,10 +78,5 @@ def _takes_header(found: Found) -> bool:
     return found.name != "sglang" and found.direction is Direction.LOWER_FIRST
 
 
-def _in(direction: Direction, key: int) -> int:
-    key = max(-_LARGEST, min(key, _LARGEST))
-    return -key if direction is Direction.HIGHER_FIRST else key
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
+def _in(direction: Direction, priority: int) -> int:
+    return -priority if direction is Direction.HIGHER_FIRST else priority

@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from rankd_client import Item, Policy, RankedQueue
+from rankd_client import RankedQueue
 from rankd_client.engine.asking import Asker
 from rankd_client.engine.body import Body, Message, Receive
 from rankd_client.engine.memory import Memory, Remembered
+from rankd_client.engine.one import is_priority, order_of, priority_of
 from rankd_client.engine.openai import Asked, Route, asked_of, route_of
 from rankd_client.engine.settings import Settings, logger
 
@@ -29,8 +30,6 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PRIORITY, REQUEST_ID = b"x-vllm-priority", b"x-request-id"
-_LARGEST = 2**63 - 1
-"""vLLM takes any integer from the header, and its engine process fails to read one beyond 64 bits."""
 _RESPONSE_ID = re.compile(rb'"id": ?"(resp_[0-9a-zA-Z_-]{1,128})"')
 _SEARCHED_BYTES = 65_536
 
@@ -75,7 +74,7 @@ class RankMiddleware:
             scope, send = await self._ranked(scope, send, route, body.content if whole else None, arrival)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             logger.warning("rankd: a request goes in arrival order (%s)", type(error).__name__)
-            scope = _with(scope, PRIORITY, str(_milliseconds(arrival)))
+            scope = _with(scope, PRIORITY, str(priority_of(None, arrival)))
             REQUESTS.inc(f"error:{type(error).__name__}")
         await self._app(scope, body.receive, send)
 
@@ -85,18 +84,17 @@ class RankMiddleware:
         """The scope with a priority, and where the engine's id comes with the answer, a send that looks for it."""
         asked = asked_of(route, content) if content is not None else None
         if self._settings.client_priority == "keep" and (
-            _is_integer(_first(scope["headers"], PRIORITY)) or (asked is not None and asked.has_priority)
+            is_priority(_first(scope["headers"], PRIORITY)) or (asked is not None and asked.has_priority)
         ):
             REQUESTS.inc("client")
             return scope, send
         if asked is None:
             REQUESTS.inc("too_large" if content is None else "unreadable")
-            return _with(scope, PRIORITY, str(_milliseconds(arrival))), send
-        queue, outcome = await self._order(asked, arrival)
+            return _with(scope, PRIORITY, str(priority_of(None, arrival))), send
+        # What runs is among those beside it: the engine does not tell it apart here.
+        queue, outcome = await order_of(self._asker, asked, arrival, self._under_way - 1)
         REQUESTS.inc(outcome)
-        # Of several prompts the one that is due last: the answer is not there before.
-        key = max(r.serving_key for r in queue) if queue else _milliseconds(arrival)
-        scope = _with(scope, PRIORITY, str(max(-_LARGEST, min(key, _LARGEST))))
+        scope = _with(scope, PRIORITY, str(priority_of(queue, arrival)))
         if queue is None or not asked.one_each:
             return scope, send
         entries = _entries(queue, arrival, ignore_eos=asked.ignore_eos)
@@ -105,25 +103,6 @@ class RankMiddleware:
         scope, base = _identified(scope, asked, route)
         self._remember(engine_ids(route, base, len(asked.prompts)), entries)
         return scope, send
-
-    async def _order(self, asked: Asked, arrival: float) -> tuple[RankedQueue | None, str]:
-        """Ask; gives an order whose keys are to be used, or None for arrival order, and what to count."""
-        if None in asked.prompts or not asked.prompts:
-            return None, "no_text"
-        ranked_id = uuid.uuid4().hex
-        queue = await self._asker.ask(
-            [
-                Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
-                for index, prompt in enumerate(asked.prompts)
-            ],
-            # What runs is among them: the engine does not tell it apart here.
-            backlog=self._under_way - 1,
-        )
-        if queue is None:
-            return None, "circuit_open"
-        if queue.policy is Policy.AGED:
-            return None, "policy_aged"  # its keys hold for one moment
-        return queue, queue.reason or "ranked"
 
     def _remember(self, ids: Sequence[str], entries: Sequence[Remembered | None]) -> None:
         for engine_id, entry in zip(ids, entries, strict=False):
@@ -169,10 +148,6 @@ def _identified(scope: Scope, asked: Asked, route: Route) -> tuple[Scope, str]:
     return _with(scope, REQUEST_ID, made_up), made_up
 
 
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
 def _first(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     return next((value for key, value in headers if key.lower() == name), None)
 
@@ -181,14 +156,6 @@ def _with(scope: Scope, name: bytes, value: str) -> Scope:
     """The scope with a header in place of those of that name; the scope given stays as it is."""
     headers = [(key, old) for key, old in scope["headers"] if key.lower() != name]
     return {**scope, "headers": [*headers, (name, value.encode())]}
-
-
-def _is_integer(value: bytes | None) -> bool:
-    """Whether vLLM takes a header; it ignores what is no integer, and the priority would be 0."""
-    try:
-        return value is not None and abs(int(value.decode("latin-1"))) <= _LARGEST
-    except ValueError:
-        return False
 
 
 def _is_json(headers: Sequence[tuple[bytes, bytes]]) -> bool:

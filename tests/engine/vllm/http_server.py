@@ -79,6 +79,7 @@ def orders(server, daemon, rows):
         out[name] = summary(asyncio.run(burst(server.url, rows, header)), lengths) | {"patience": round(patience, 4)}
         say(name, out[name])
         time.sleep(1.5)  # until what ended is reported
+    assert out["oracle"]["mean"] < out["fcfs"]["mean"] < out["reversed"]["mean"], "vLLM does not heed priorities"
     return out
 
 

@@ -5,7 +5,6 @@ usage: python proxied.py OUT.json [PROMPTS]
 Every check that fails ends the run. Seconds depend on the machine; that requests finish, and what they hold, does not.
 """
 
-import asyncio
 import json
 import re
 import sys
@@ -15,8 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import httpx
-from http_server import STREAMS, WAIT, burst, policy_of, reported, say
-from measures import summary
+from http_server import STREAMS, WAIT, orders, reported, say
 from prompts import workload
 from serving import Daemon, Proxy, Server, running
 from tiny_model import make_model
@@ -63,26 +61,6 @@ def abandoned(proxy, server):
 def running_now(server):
     """Requests that vLLM runs."""
     return int(float(re.search(r"^vllm:num_requests_running{[^}]*} (\S+)", server.get("/metrics"), re.MULTILINE)[1]))
-
-
-def orders(proxy, daemon, rows):
-    """Latencies by order; a priority of the client's own is kept, so that it can set the others."""
-    out = {}
-    lengths = [row["output_tokens"] for row in rows]
-    by_order = {
-        "fcfs": lambda _: 0,
-        "ranked_at_first": None,
-        "ranked": None,
-        "oracle": lambda row: row["output_tokens"],
-        "reversed": lambda row: -row["output_tokens"],
-    }
-    for name, header in by_order.items():
-        patience = policy_of(daemon).patience
-        out[name] = summary(asyncio.run(burst(proxy.url, rows, header)), lengths) | {"patience": round(patience, 4)}
-        say(name, out[name])
-        time.sleep(1.5)  # until what ended is reported
-    assert out["oracle"]["mean"] < out["fcfs"]["mean"] < out["reversed"]["mean"], "vLLM does not heed priorities"
-    return out
 
 
 def main(target, count="120"):
