@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent / "unit"))
 from hypothesis import settings
 from make_artifact import make_artifact
 
-from rankd.app import App
-from rankd.config import load_settings
+from rankd.daemon import App
+from rankd.settings.load import load_settings
 
 # A machine may be slow; what takes how long is measured elsewhere.
 settings.register_profile("rankd", deadline=None)

@@ -1,11 +1,11 @@
 """Who may call and do what, and what proves that a prediction is ours: pure but for reading two files."""
 
-from rankd.auth.book import Book, Credential, Quota, Role
+from rankd.auth.auth_file import digest_of, read_book
 from rankd.auth.caller import ANYBODY, Caller
+from rankd.auth.credentials import Book, Credential, Quota, Role
 from rankd.auth.exposure import check_exposure
-from rankd.auth.file import digest_of, read_book
-from rankd.auth.followed import Followed, Stamp, stamp_of
-from rankd.auth.keys import Keys, read_keys
+from rankd.auth.reloading_file import Followed, Stamp, stamp_of
+from rankd.auth.signing_keys import Keys, read_keys
 
 __all__ = [
     "ANYBODY",

@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rankd.artifact import load_artifact
 from rankd.bench import scenarios
 from rankd.bench.flags import SCENARIOS
 from rankd.bench.floor import Offline
 from rankd.bench.process import Measured, two_cores
 from rankd.bench.prompts import Prompts
-from rankd.bundled import default_ranker_path
 from rankd.errors import ConfigError
-from rankd.infer import SessionOptions
+from rankd.registry.artifact import load_artifact
+from rankd.registry.bundled import default_ranker_path
+from rankd.scoring.onnx_model import SessionOptions
 from rankd.version import VERSION
 
 Figures = dict[str, Any]

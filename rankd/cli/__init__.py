@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rankd.bundled import ranker_path
 from rankd.cli.connection_flags import add_connection_flags
 from rankd.cli.proxy_flags import add_proxy
 from rankd.cli.terminal import abandon_output, complain, mend_streams
-from rankd.config import Settings, settings_reference
 from rankd.errors import RankdError
+from rankd.registry.bundled import ranker_path
+from rankd.settings.load import Settings, settings_reference
 from rankd.version import VERSION
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -162,7 +162,7 @@ def _run_bench(arguments: argparse.Namespace) -> int:
 
 
 def _train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from rankd.cli.train_flags import add_flags
+    from rankd.cli.train.flags import add_flags
 
     verb = verbs.add_parser("train", help="train a ranker on prompts and output lengths")
     add_flags(verb)
@@ -170,7 +170,7 @@ def _train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
-    from rankd.cli.train import train
+    from rankd.cli.train.train import train
 
     return train(arguments)
 
@@ -195,7 +195,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _replay(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from rankd.cli.replay_flags import add_flags
+    from rankd.cli.replay.flags import add_flags
 
     verb = verbs.add_parser(
         "replay",
@@ -208,7 +208,7 @@ def _replay(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run_replay(arguments: argparse.Namespace) -> int:
-    from rankd.cli.replay import replay
+    from rankd.cli.replay.replay import replay
 
     return replay(arguments)
 

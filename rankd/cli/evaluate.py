@@ -16,12 +16,12 @@ from rich.text import Text
 
 from rankd.cli.evaluate_flags import DEFAULT_HTML
 from rankd.cli.terminal import Console, output
-from rankd.quality.report import Bounded
+from rankd.quality.values import Bounded
 
 if TYPE_CHECKING:
-    from rankd.training.dataset import Dataset
-    from rankd.training.evaluate import Evaluation
-    from rankd.training.figures import Figures
+    from rankd.training.data.dataset import Dataset
+    from rankd.training.evaluation.evaluate import Evaluation
+    from rankd.training.evaluation.figures import Figures
 
 MOST_LINES = 20
 """Lines of a table; the JSON has them all."""
@@ -37,10 +37,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """
     # The tokeniser's own pool knows no other setting, and reads it once.
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
-    from rankd.artifact import load_artifact
-    from rankd.training.dataset import read_dataset
-    from rankd.training.evaluate import evaluate as judge
-    from rankd.training.page import write_page
+    from rankd.registry.artifact import load_artifact
+    from rankd.training.data.dataset import read_dataset
+    from rankd.training.evaluation.evaluate import evaluate as judge
+    from rankd.training.evaluation.page import write_page
 
     load_artifact(arguments.ranker)  # before minutes of reading
     console = Console(stderr=True)
@@ -91,7 +91,7 @@ def _say_read(dataset: Dataset, console: Console) -> None:
 
 
 def _as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
-    from rankd.training.verdict import as_json
+    from rankd.training.evaluation.json_report import as_json
 
     skipped: Counter[str] = dataset.skipped
     data = {"files": dataset.files, "rows_read": dataset.read, "skipped": dict(sorted(skipped.items()))}
@@ -113,7 +113,7 @@ def view(evaluation: Evaluation) -> RenderableType:
 
 
 def _head(e: Evaluation) -> RenderableType:
-    from rankd.training.verdict import estimator
+    from rankd.training.evaluation.json_report import estimator
 
     o, s = e.overall, e.speed
     table = Table.grid(padding=(0, 2))

@@ -16,11 +16,11 @@ from rankd_client.types import Estimate
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rankd.artifact import load_artifact
 from rankd.cli.administer import DONE, REFUSED, administer
 from rankd.cli.install import install
 from rankd.cli.terminal import Console, output
 from rankd.errors import ConfigError
+from rankd.registry.artifact import load_artifact
 
 _EVIDENCE = {"log": "completion_log", "shadow": "shadow_scores", None: None}
 EVIDENCE_NAMES = {

@@ -7,8 +7,8 @@ import importlib.util
 import os
 
 from rankd.errors import ConfigError
-from rankd.logs import configure_logs
 from rankd.proxy.settings import load_proxy_settings, proxy_settings_reference
+from rankd.telemetry.logs import configure_logs
 
 _NEEDS = ("aiohttp", "uvicorn")
 
@@ -26,7 +26,7 @@ def proxy(arguments: argparse.Namespace) -> int:
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"the proxy needs {' and '.join(missing)}: pip install 'rankd[proxy]'")
-    from rankd_client.engine.settings import Settings
+    from rankd_client.integration.settings import Settings
 
     settings = load_proxy_settings(
         upstream=arguments.upstream,

@@ -20,7 +20,7 @@ from rich.text import Text
 from rankd.cli.connection import connect
 from rankd.cli.terminal import Console, complain, output
 from rankd.errors import ConfigError
-from rankd.printable import printable
+from rankd.text import printable
 
 _SHOWN = 60
 """Characters of a prompt in the table."""

@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import os
 
-from rankd.app import run
-from rankd.config import load_settings
+from rankd.daemon import run
+from rankd.settings.load import load_settings
 
 
 def serve(arguments: argparse.Namespace) -> int:

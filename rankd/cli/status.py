@@ -18,7 +18,7 @@ from rich.text import Text
 
 from rankd.cli.connection import connect
 from rankd.cli.terminal import Console, complain, output
-from rankd.printable import printable
+from rankd.text import printable
 
 _BAR = 20
 

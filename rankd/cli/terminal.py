@@ -10,7 +10,7 @@ from typing import Any
 from rich import console as rich_console
 from rich.text import Text
 
-from rankd.printable import printable
+from rankd.text import printable
 
 
 class Console(rich_console.Console):

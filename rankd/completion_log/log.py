@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.completion_log.recent import newest
+from rankd.completion_log.newest import newest
 from rankd.completion_log.records import (
     CompletionRow,
     Kind,
@@ -21,9 +21,9 @@ from rankd.completion_log.records import (
 )
 from rankd.completion_log.store import LocalStore, open_store
 from rankd.completion_log.writer import Writer
-from rankd.config import CompletionLogSection
 from rankd.errors import ConfigError
-from rankd.telemetry import Telemetry
+from rankd.settings.load import CompletionLogSection
+from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, FinishReason, Queue, identity
 
 _WRONG = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from rankd.completion_log.records import CompletionRow, Kind, PromptRow, size_of, table
 from rankd.completion_log.store import Store, segment_names
-from rankd.config import CompletionLogSection
-from rankd.telemetry import Telemetry
+from rankd.settings.load import CompletionLogSection
+from rankd.telemetry.telemetry import Telemetry
 
 Rows = dict[Kind, list[PromptRow | CompletionRow]]
 _FIRST_RETRY = 1.0

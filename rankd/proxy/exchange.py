@@ -11,18 +11,18 @@ from typing import Any
 import aiohttp
 import structlog
 from multidict import CIMultiDict
-from rankd_client.engine.openai import Route, route_of
+from rankd_client.integration.openai_requests import Route, route_of
 from yarl import URL
 
-from rankd.privacy import describe_error
 from rankd.proxy import headers
-from rankd.proxy.engine import Engine, Found
 from rankd.proxy.metrics import Metrics
+from rankd.proxy.priority_body import with_priority
 from rankd.proxy.ranking import ARRIVAL_ONLY, Ranked, Ranking
 from rankd.proxy.refusal import RefusalError
-from rankd.proxy.splice import with_priority
-from rankd.proxy.tracking import Tracked, Tracker
+from rankd.proxy.reporting import Tracked, Tracker
 from rankd.proxy.upload import ClientGoneError, Receive, Upload
+from rankd.proxy.upstream import Engine, Found
+from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
 Scope = Any

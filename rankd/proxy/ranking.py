@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rankd_client import RankedQueue
-from rankd_client.engine.asking import Asker
-from rankd_client.engine.one import order_of, priority_of
-from rankd_client.engine.openai import Asked, Route, asked_of
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.circuit_breaker import Asker
+from rankd_client.integration.openai_requests import Asked, Route, asked_of
+from rankd_client.integration.priority import order_of, priority_of
+from rankd_client.integration.settings import Settings
 
 from rankd.proxy import headers
-from rankd.proxy.engine import Found
 from rankd.proxy.settings import Direction
+from rankd.proxy.upstream import Found
 
 ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
     "vllm": frozenset({"/v1/chat/completions/batch"}),

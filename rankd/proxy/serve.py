@@ -15,18 +15,18 @@ from typing import Any
 import aiohttp
 import structlog
 import uvicorn
-from rankd_client.engine import Asker, Memory, Reporter, connected
-from rankd_client.engine.settings import Settings
+from rankd_client.integration import Asker, Memory, Reporter, connected
+from rankd_client.integration.settings import Settings
 
-from rankd.config import split_address
 from rankd.errors import ConfigError
 from rankd.proxy.app import Pages, Proxy
-from rankd.proxy.engine import Engine
 from rankd.proxy.exchange import Rooms
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.ranking import Ranking
+from rankd.proxy.reporting import Tracker
 from rankd.proxy.settings import ProxySettings
-from rankd.proxy.tracking import Tracker
+from rankd.proxy.upstream import Engine
+from rankd.settings.load import split_address
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")

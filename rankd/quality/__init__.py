@@ -2,10 +2,10 @@
 
 from rankd.quality.arrivals import Cohort
 from rankd.quality.guard import Guard
-from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
-from rankd.quality.shares import TenantShares
-from rankd.quality.standing import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.guard_state import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.tenant_shares import TenantShares
 from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
+from rankd.quality.values import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
 
 __all__ = [
     "Bounded",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.report import Report
+from rankd.quality.values import Report
 
 _FREE, OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
 _MIX = 0x9E3779B97F4A7C15

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from rankd.quality.report import Bounded
-from rankd.quality.standing import Evidence, GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.guard_state import Evidence, GuardReason, GuardSettings, HealthEvidence, Standing, Transition
 from rankd.quality.tracker import GuardEvidence
+from rankd.quality.values import Bounded
 from rankd.types import GuardMode
 
 

@@ -11,18 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.arrivals import OPEN, ArrivalTable, Cohort, Occupancy
-from rankd.quality.censored import cohort_tau
-from rankd.quality.compare import Comparer
-from rankd.quality.pairs import PairSums, PairWindow
-from rankd.quality.report import (
-    MAX_TOKENS,
-    CohortTau,
-    QualityEstimate,
-    QualitySettings,
-    Report,
-    Verdict,
-)
-from rankd.quality.tenants import weigh
+from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.statistics.leave_one_tenant_out import weigh
+from rankd.quality.statistics.pair_counters import Comparer
+from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
+from rankd.quality.values import MAX_TOKENS, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
 
 
 def possible(report: Report, now: float) -> bool:

@@ -16,13 +16,13 @@ from rankd_client.v1 import (
     rank_pb2_grpc,
 )
 
-from rankd.config import Limits, Settings
 from rankd.errors import ConfigError
-from rankd.transport.admin_service import AdminService
-from rankd.transport.completion_service import CompletionService
-from rankd.transport.interceptors import CallInterceptor
-from rankd.transport.quality_service import QualityService
-from rankd.transport.rank_service import RankService
+from rankd.settings.load import Limits, Settings
+from rankd.transport.interceptor import CallInterceptor
+from rankd.transport.services.admin import AdminService
+from rankd.transport.services.completions import CompletionService
+from rankd.transport.services.quality import QualityService
+from rankd.transport.services.rank import RankService
 from rankd.transport.tls import server_credentials
 
 LIVENESS = "liveness"

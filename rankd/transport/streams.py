@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from rankd.config import Limits
 from rankd.errors import QuotaError, UnavailableError
+from rankd.settings.load import Limits
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import grpc
 import structlog
 
 from rankd.auth import Stamp, stamp_of
-from rankd.config import Tls
 from rankd.errors import ConfigError
+from rankd.settings.load import Tls
 from rankd.transport.certificate import chain_end
 
 _log = structlog.get_logger("rankd")

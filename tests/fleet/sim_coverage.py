@@ -10,8 +10,8 @@ import sys
 import numpy as np
 from test_sums import Z, compared, drawn
 
-from rankd.quality.compare import Sums
-from rankd.quality.sums import pair_sums
+from rankd.quality.statistics.pair_counters import Sums
+from rankd.quality.statistics.pair_sums import pair_sums
 
 REPLICAS = 5
 PLANS = ((64, 200, 400), (256, 200, 400), (256, 2000, 200))

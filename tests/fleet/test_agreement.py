@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from rankd.config import load_settings
-from rankd.fleet import Fleet, Share, Word
+from rankd.fleet.membership import Fleet, Share, Word
 from rankd.quality import Cohort, GuardReason, Standing
-from rankd.quality.censored import cohort_tau
-from rankd.quality.cohort_sums import combined
-from rankd.quality.pairs import PairWindow
-from rankd.transport.words import from_proto, to_proto
+from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.statistics.cohort_sums import combined
+from rankd.quality.statistics.rolling_pairs import PairWindow
+from rankd.settings.load import load_settings
+from rankd.transport.convert.fleet import from_proto, to_proto
 from rankd.types import GuardMode
 
 KEY = ("m", "r@1")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_sums import Z, compared, drawn
 
-from rankd.quality.compare import Sums, counters
+from rankd.quality.statistics.pair_counters import Sums, counters
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(

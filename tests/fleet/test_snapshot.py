@@ -14,11 +14,11 @@ from make_artifact import make_artifact
 from rankd_client import RankClient
 from rankd_client.v1 import admin_pb2, quality_pb2
 
+from rankd.monitor.snapshot_file import SnapshotError, read, write
 from rankd.quality import GuardSettings, QualitySettings, QualityTracker, Report
 from rankd.quality.guard import Guard
-from rankd.quality.saved import restore_guard, restore_tracker, save_guard, save_tracker
-from rankd.quality.standing import GuardReason, Standing
-from rankd.snapshot_file import SnapshotError, read, write
+from rankd.quality.guard_state import GuardReason, Standing
+from rankd.quality.serialise import restore_guard, restore_tracker, save_guard, save_tracker
 from rankd.types import GuardMode
 
 SMALL = QualitySettings(window=64, pair_window=16, cohort=64, guard_cohort=32, arrivals=128, dedupe=100)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from rankd.quality.cohort_sums import CohortSums, combined
-from rankd.quality.compare import SIZE, Comparer, Sums, counters
-from rankd.quality.sums import pair_sums
+from rankd.quality.statistics.cohort_sums import CohortSums, combined
+from rankd.quality.statistics.pair_counters import SIZE, Comparer, Sums, counters
+from rankd.quality.statistics.pair_sums import pair_sums
 
 Z = 1.959964
 

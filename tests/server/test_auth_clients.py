@@ -11,7 +11,7 @@ import pytest
 from rankd_client import AsyncRankClient, Completed, Item, RankClient, RankdUnavailableError, TlsConfig
 from rankd_client._token import local
 from rankd_client.admin import AdminClient, RankdRefusedError
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.settings import Settings
 from secrets_files import ALL, TOKENS, bearer, entry, token_entry, write, write_tokens
 from test_auth import administer, rank
 from test_tls import pki, settings  # noqa: F401 - a fixture

@@ -26,7 +26,7 @@ from object_store import ObjectStore
 from rankd.completion_log.records import Kind, PromptRow, table
 from rankd.completion_log.store import LocalStore
 from rankd.errors import ConfigError
-from rankd.training.dataset import read_dataset
+from rankd.training.data.dataset import read_dataset
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import time
 
 from rankd_client import Completed, RankClient, ReportResult
-from rankd_client.engine.memory import Memory, Remembered
-from rankd_client.engine.reporter import Finished, Reporter
+from rankd_client.integration.prediction_store import Memory, Remembered
+from rankd_client.integration.reporter import Finished, Reporter
 from rankd_client.v1.prediction_pb2 import Prediction
 
 

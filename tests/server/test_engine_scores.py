@@ -5,8 +5,9 @@ import time
 
 import pytest
 from rankd_client import Completed, RankClient
-from rankd_client.engine import Settings, scores
-from rankd_client.engine.scores import Scores
+from rankd_client.integration import Settings
+from rankd_client.integration import background_scores as scores
+from rankd_client.integration.background_scores import Scores
 from rankd_client.ordering import Policy
 
 WORDS = {1: "short", 2: "long"}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rankd_client import Completed, Item, RankClient
 from rankd_client.ordering import Columns, Dial, Policy, Rules, Served, order_queue, tuned_patience
-from rankd_client.ordering.tune import replayed
+from rankd_client.ordering.patience_tuning import replayed
 from rankd_client.v1 import completion_pb2 as cpb
 from rankd_client.v1 import prediction_pb2 as pb
 from rankd_client.v1 import quality_pb2, rank_pb2

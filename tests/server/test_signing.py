@@ -11,7 +11,7 @@ from rankd_client.v1 import completion_pb2, prediction_pb2, rank_pb2
 from secrets_files import bearer, write_keys, write_tokens
 from wire import completion_stub, item, rank_stub, request
 
-from rankd.transport.seals import canonical
+from rankd.transport.signing import canonical
 
 STOP = completion_pb2.FINISH_REASON_STOP
 

@@ -9,8 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd_client.engine import Settings  # noqa: E402
-from rankd_transformers import hooks, register  # noqa: E402
+from rankd_client.integration import Settings  # noqa: E402
+from rankd_transformers import compatibility as hooks  # noqa: E402
+from rankd_transformers import register  # noqa: E402
 from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: E402
 from transformers.generation.continuous_batching import scheduler as theirs  # noqa: E402
 from transformers.generation.continuous_batching.cache import PagedAttentionCache  # noqa: E402

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from rankd_client import RankClient
-from rankd_client.engine import Memory, Reporter, Settings
+from rankd_client.integration import Memory, Reporter, Settings
 from rankd_transformers import register
 from scipy.stats import kendalltau
 from transformers_engine import EOS, LONG, MODEL, Ended, Engine, prompt, registered, scored

@@ -13,8 +13,9 @@ import pytest
 from asgi import CHUNKS, Engine, Receiver, messages_of, post, run, scope_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rankd_client.engine.memory import Memory
-from rankd_vllm import RankMiddleware, Settings, mode
+from rankd_client.integration.prediction_store import Memory
+from rankd_vllm import RankMiddleware, Settings
+from rankd_vllm import scheduling_mode as mode
 
 SHORT, LONG = "a short answer", "a long long long answer"
 SYSTEM = {"role": "system", "content": LONG * 9}

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 pytest.importorskip("transformers", reason="needs rankd[train]")
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine" / "transformers"))
 
-from rankd_client.engine import Settings  # noqa: E402
+from rankd_client.integration import Settings  # noqa: E402
 from rankd_transformers import register  # noqa: E402
 from stepping import EOS, Ended, Engine, double_buffered_on_a_cpu, tiny_model  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.settings import Settings
 
 from rankd.proxy.serve import ProxyServer
 from rankd.proxy.settings import load_proxy_settings

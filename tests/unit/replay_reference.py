@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from rankd.replay.cost import TICKS, Cost
-from rankd.replay.trace import trace_of
+from rankd.replay.engine.cost import TICKS, Cost
+from rankd.replay.trace.trace import trace_of
 
 
 class Reference:

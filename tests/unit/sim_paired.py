@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 
-from rankd.quality import paired
-from rankd.quality.paired import Sample, compare
+from rankd.quality.statistics import paired_comparison as paired
+from rankd.quality.statistics.paired_comparison import Sample, compare
 
 RANKERS = ((0.6, 0.5, 0.4), (0.5, 0.5, 0.8), (0.8, 0.3, 0.2))
 """Correlation with log length of candidate and incumbent, and between the two."""

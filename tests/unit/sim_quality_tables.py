@@ -12,8 +12,8 @@ import sim_queue as queue
 from scipy.stats import kendalltau
 
 from rankd.quality import Cohort, QualityTracker, Report
-from rankd.quality.censored import cohort_tau
-from rankd.quality.pairs import PairSums
+from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.statistics.rolling_pairs import PairSums
 
 FAR = 16384
 

@@ -12,11 +12,12 @@ import tomllib
 import pytest
 import structlog
 
-from rankd.auth import Credential, Followed, Role, book, check_exposure, digest_of, read_book, read_keys
+from rankd.auth import Credential, Followed, Role, check_exposure, digest_of, read_book, read_keys
+from rankd.auth import credentials as book
 from rankd.auth.exposure import on_loopback
-from rankd.config import load_settings
 from rankd.errors import ConfigError
-from rankd.logs import configure_logs
+from rankd.settings.load import load_settings
+from rankd.telemetry.logs import configure_logs
 
 SECRET = "sesame-token-0123456789"
 HASH = hashlib.sha256(SECRET.encode()).hexdigest()

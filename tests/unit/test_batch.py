@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.batch import HURRY_MEMORY, SHARED_SECONDS, BatchQueue, Demand, Entry, Waiter
+from rankd.scoring.batch_queue import HURRY_MEMORY, SHARED_SECONDS, BatchQueue, Demand, Entry, Waiter
 
 SPT = 1e-4
 

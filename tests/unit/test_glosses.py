@@ -5,9 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd.training.bases import load_base  # noqa: E402
-from rankd.training.glosses import gloss_vectors, read_glosses, shortened  # noqa: E402
-from rankd.training.ngram_words import chinese_characters  # noqa: E402
+from rankd.training.bases.chinese_glosses import gloss_vectors, read_glosses, shortened  # noqa: E402
+from rankd.training.bases.ngram_words import chinese_characters  # noqa: E402
+from rankd.training.bases.transformer import load_base  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from rankd.config import Page, load_settings
 from rankd.errors import ConfigError
-from rankd.history import TRAFFIC, WINDOW, History, Ring, Span, Stages
+from rankd.settings.load import Page, load_settings
+from rankd.status.history import TRAFFIC, WINDOW, History, Ring, Span, Stages
 
 UNKNOWN = (math.nan,) * (len(WINDOW) - 1)
 

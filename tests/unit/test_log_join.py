@@ -7,8 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rankd.completion_log.draw import Draw
-from rankd.completion_log.recent import newest
+from rankd.completion_log.newest import newest
 from rankd.completion_log.records import (
     CompletionRow,
     Kind,
@@ -19,6 +18,7 @@ from rankd.completion_log.records import (
     sampled_below,
     table,
 )
+from rankd.completion_log.sample import Draw
 from rankd.completion_log.segments import pick
 from rankd.completion_log.store import LocalStore, as_url, segment_names
 

@@ -4,12 +4,12 @@ import asyncio
 import threading
 import time
 
-from rankd.config import load_settings
-from rankd.monitor import Monitor
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.window import Waits
 from rankd.quality import Verdict
-from rankd.telemetry import Telemetry
+from rankd.settings.load import load_settings
+from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
-from rankd.view import Waits
 
 VERSION = "r@1"
 

@@ -11,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from queues import NAN, columns, length_of, rows, rules, serve
 from rankd_client.ordering import Columns, Dial, Policy, Rules, ServiceRate, WaitingQueue, order_queue, trust_of
-from rankd_client.ordering.queue import PLACES, overtakes
+from rankd_client.ordering.order import PLACES, overtakes
 
 SERVED = {"a": 30.0}
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from rankd.quality import counts
-from rankd.quality.paired import Sample, compare, dependence
+from rankd.quality.statistics import kendall as counts
+from rankd.quality.statistics.paired_comparison import Sample, compare, dependence
 
 
 def draw(rng, size, candidate=0.6, incumbent=0.5, between=0.4, session=1, shared=0.0):

@@ -5,11 +5,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rankd_client.engine.openai import Route
+from rankd_client.integration.openai_requests import Route
 
 from rankd.proxy import headers
-from rankd.proxy.answer import Answer
-from rankd.proxy.splice import MOST_HEAD, insertion, is_open, with_priority
+from rankd.proxy.answer_reader import Answer
+from rankd.proxy.priority_body import MOST_HEAD, insertion, is_open, with_priority
 
 BLANK = st.text(" \t\r\n", max_size=3)
 VALUES = st.recursive(

@@ -9,8 +9,11 @@ import pytest
 import sim_queue as queue
 from scipy.stats import kendalltau
 
-from rankd.quality import Cohort, QualityTracker, Report, censored, impute, latent
-from rankd.quality.censored import cohort_tau, effective_horizon
+from rankd.quality import Cohort, QualityTracker, Report
+from rankd.quality.censoring import cohort_tau as censored
+from rankd.quality.censoring import imputation as impute
+from rankd.quality.censoring import ordinal_probit as latent
+from rankd.quality.censoring.cohort_tau import cohort_tau, effective_horizon
 
 FAR = 16384
 

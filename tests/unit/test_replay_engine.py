@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from replay_reference import Reference, engines, traces
 
-from rankd.replay.cost import Cost, at_load, capacity, offered_load, step_cost, work
-from rankd.replay.engine import Engine, run
-from rankd.replay.orders import Boost, FixedKey, KeyOrder, ShortestRemaining
-from rankd.replay.paper import PaperOrder
-from rankd.replay.policies import POLICIES, simulate
-from rankd.replay.trace import trace_of
+from rankd.replay.engine.cost import Cost, at_load, capacity, offered_load, step_cost, work
+from rankd.replay.engine.engine import Engine, run
+from rankd.replay.policies.baselines import Boost, FixedKey, KeyOrder, ShortestRemaining
+from rankd.replay.policies.by_name import POLICIES, simulate
+from rankd.replay.policies.paper import PaperOrder
+from rankd.replay.trace.trace import trace_of
 
 ORDERS = {
     "fcfs": KeyOrder,

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from test_replay_engine import random_trace
 
-from rankd.config import Settings
-from rankd.pages.svg import linear_scale, log_scale
-from rankd.replay.cost import Cost, at_load, step_cost
-from rankd.replay.page import page
-from rankd.replay.report import make_report
-from rankd.replay.scores import scores_of_tau
-from rankd.replay.sweep import LoadPoint, load_sweep, pays_from, tau_sweep
-from rankd.replay.trace import trace_of
-from rankd.replay.verdict import Unit, as_json, verdict
+from rankd.html.svg import linear_scale, log_scale
+from rankd.replay.engine.cost import Cost, at_load, step_cost
+from rankd.replay.policies.synthetic_scores import scores_of_tau
+from rankd.replay.report.page import page
+from rankd.replay.report.report import make_report
+from rankd.replay.report.sweep import LoadPoint, load_sweep, pays_from, tau_sweep
+from rankd.replay.report.verdict import Unit, as_json, verdict
+from rankd.replay.trace.trace import trace_of
+from rankd.settings.load import Settings
 
 SETTINGS, COST = Settings(), step_cost(8)
 UGLY = '<script>alert("&")</script>'

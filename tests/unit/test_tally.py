@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from rankd.tenants import Tally, Tenants
+from rankd.ranking.tenant_counts import Tally, Tenants
 
 
 def count(tenants, names, fresh=None, missing=()):

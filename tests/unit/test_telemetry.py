@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import generate_latest
 
-from rankd.privacy import LOG_KEYS, describe_error
-from rankd.telemetry import EVENTS, METRICS, PROCESS_METRICS, SPANS, Telemetry, _wanted
+from rankd.telemetry.redaction import LOG_KEYS, describe_error
+from rankd.telemetry.telemetry import EVENTS, METRICS, PROCESS_METRICS, SPANS, Telemetry, _wanted
 from rankd.types import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -213,7 +213,7 @@ def reference():
 
 TEMPLATE = """# Telemetry
 
-Made from the declarations in `rankd/telemetry.py` by `python tests/unit/test_telemetry.py`; a test compares.
+Made from the declarations in `rankd/telemetry/telemetry.py` by `python tests/unit/test_telemetry.py`; a test compares.
 
 Metrics are served at `/metrics`. In Prometheus dots are underscores, counters end in `_total` and seconds in
 `_seconds`. Traces and metrics go out over OTLP (gRPC only) where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one for

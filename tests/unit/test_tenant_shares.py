@@ -5,10 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
-from rankd.config import load_settings
-from rankd.monitor import Monitor
+from rankd.monitor.monitor import Monitor
 from rankd.quality import TenantShares, Verdict
-from rankd.telemetry import Telemetry
+from rankd.settings.load import load_settings
+from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 
 VERSION = "r@1"

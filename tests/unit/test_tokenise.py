@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.artifact import load_artifact
-from rankd.bundled import default_ranker_path
 from rankd.errors import ArtifactError
-from rankd.tokenise import Tokeniser, Truncation, reach_of
+from rankd.registry.artifact import load_artifact
+from rankd.registry.bundled import default_ranker_path
+from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
 from rankd.types import Reach
 
 ARTIFACT = load_artifact(default_ranker_path())

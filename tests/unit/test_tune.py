@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rankd_client.ordering import History, Policy, Served, tuned_patience
-from rankd_client.ordering.tune import replayed, slots_of
+from rankd_client.ordering.patience_tuning import replayed, slots_of
 
 
 def traffic(n=2000, load=0.95, slots=8, quality=1.0, seed=0):

@@ -51,7 +51,7 @@ def test_the_middleware_loads_no_engine():
 
 def test_the_daemon_starts_beside_the_variables_of_the_engine(monkeypatch):
     """One shell may start both: the daemon refuses variables that it does not know, but knows these."""
-    from rankd.config import load_settings
+    from rankd.settings.load import load_settings
 
     for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_CLIENT_PRIORITY", "RANKD_MAX_BODY_BYTES",
                  "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY", "RANKD_TOKEN", "RANKD_TOKEN_FILE",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rankd_client.ordering import Columns, Policy, Rules, order_queue
 from rankd_client.v1.prediction_pb2 import Prediction
-from rankd_vllm.waiting import RankedRequests
+from rankd_vllm.waiting_queue import RankedRequests
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.settings import Settings
 
 from rankd_transformers.registration import Registration, register
 

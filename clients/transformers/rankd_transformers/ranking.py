@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rankd_client.engine.reporter import Reporter
-from rankd_client.engine.scores import FCFS, Scores
-from rankd_client.engine.tally import Tally
+from rankd_client.integration.background_scores import FCFS, Scores
+from rankd_client.integration.reporter import Reporter
+from rankd_client.integration.tally import Tally
 
-from rankd_transformers.requests import Known, Waiting, arrival_of, completed, ending, running_keys
+from rankd_transformers.request_state import Known, Waiting, arrival_of, completed, ending, running_keys
 
 _EVERY = 1.0
 """Seconds between reports of progress."""

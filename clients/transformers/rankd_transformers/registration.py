@@ -7,13 +7,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from rankd_client.engine.memory import Memory
-from rankd_client.engine.reporter import Reporter, connected
-from rankd_client.engine.scores import Scores
-from rankd_client.engine.settings import Settings, say_once
-from rankd_client.engine.tally import Counts
+from rankd_client.integration.background_scores import Scores
+from rankd_client.integration.prediction_store import Memory
+from rankd_client.integration.reporter import Reporter, connected
+from rankd_client.integration.settings import Settings, say_once
+from rankd_client.integration.tally import Counts
 
-from rankd_transformers.hooks import check
+from rankd_transformers.compatibility import check
 from rankd_transformers.ranking import Ranking
 
 TextOf = Callable[[Sequence[int]], str]

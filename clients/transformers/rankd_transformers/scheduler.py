@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from rankd_client.engine.settings import logger, say_once
+from rankd_client.integration.settings import logger, say_once
 from transformers.generation.continuous_batching.requests import RequestStatus
 from transformers.generation.continuous_batching.scheduler import FIFOScheduler
 
-from rankd_transformers.memory import may_run_out, victims
+from rankd_transformers.kv_pressure import may_run_out, victims
 from rankd_transformers.ranking import Ranking
 from rankd_transformers.registration import Registration
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rankd_client.engine.openai import Route
+from rankd_client.integration.openai_requests import Route
 
 
 def engine_ids(route: Route, base: str, prompts: int) -> list[str]:

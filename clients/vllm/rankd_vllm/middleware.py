@@ -13,17 +13,17 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from rankd_client import RankedQueue
-from rankd_client.engine.asking import Asker
-from rankd_client.engine.body import Body, Message, Receive
-from rankd_client.engine.memory import Memory, Remembered
-from rankd_client.engine.one import is_priority, order_of, priority_of
-from rankd_client.engine.openai import Asked, Route, asked_of, route_of
-from rankd_client.engine.settings import Settings, logger
+from rankd_client.integration.circuit_breaker import Asker
+from rankd_client.integration.openai_requests import Asked, Route, asked_of, route_of
+from rankd_client.integration.prediction_store import Memory, Remembered
+from rankd_client.integration.priority import is_priority, order_of, priority_of
+from rankd_client.integration.request_body import Body, Message, Receive
+from rankd_client.integration.settings import Settings, logger
 
 from rankd_vllm.counters import REQUESTS
 from rankd_vllm.ids import engine_ids
 from rankd_vllm.memory import MEMORY
-from rankd_vllm.mode import Mode, mode_of
+from rankd_vllm.scheduling_mode import Mode, mode_of
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]

@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 from rankd_client import Completed
-from rankd_client.engine.memory import Memory
-from rankd_client.engine.reporter import Reporter, connected
-from rankd_client.engine.scores import Scores
-from rankd_client.engine.settings import Settings, say_once
+from rankd_client.integration.background_scores import Scores
+from rankd_client.integration.prediction_store import Memory
+from rankd_client.integration.reporter import Reporter, connected
+from rankd_client.integration.settings import Settings, say_once
 from rankd_client.ordering import Columns, order_queue
 from rankd_client.types import Finish
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.request_queue import RequestQueue, SchedulingPolicy, create_request_queue
 from vllm.v1.core.sched.scheduler import Scheduler
 
+from rankd_vllm.compatibility import check_queue, check_scheduler
 from rankd_vllm.counters import REPORTS, REQUESTS
-from rankd_vllm.hooks import check_queue, check_scheduler
-from rankd_vllm.waiting import RankedRequests
+from rankd_vllm.waiting_queue import RankedRequests
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
 _PROGRESS_EVERY, _BACKLOG_EVERY = 1.0, 0.1

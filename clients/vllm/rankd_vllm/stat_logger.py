@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from rankd_client.engine.reporter import Finished, Reporter, connected
-from rankd_client.engine.settings import Settings, logger
+from rankd_client.integration.reporter import Finished, Reporter, connected
+from rankd_client.integration.settings import Settings, logger
 from rankd_client.types import Finish
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from rankd_vllm.compatibility import check_finished
 from rankd_vllm.counters import REPORTS
-from rankd_vllm.hooks import check_finished
 from rankd_vllm.memory import MEMORY
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}

@@ -22,7 +22,7 @@ from engines import OURS, SLOTS, add, engine_of, make_model, say, scheduler_of, 
 from measures import reach, summary
 from prompts import workload
 from rankd_client import Item, RankClient
-from rankd_client.engine import Remembered
+from rankd_client.integration import Remembered
 from serving import Daemon, running
 from simulated import simulated
 

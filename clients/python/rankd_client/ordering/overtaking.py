@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd_client.ordering.fair_shares import Shares
 from rankd_client.ordering.rules import FloatArray, IntArray
-from rankd_client.ordering.tenants import Shares
 
 Level = NDArray[np.generic]
 

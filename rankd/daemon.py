@@ -1,0 +1,325 @@
+"""The composition root: builds everything, starts, drains, stops. The only file that knows all rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import structlog
+
+from rankd.completion_log import open_log
+from rankd.fleet.follower import Following
+from rankd.fleet.membership import Fleet
+from rankd.hint import what_next
+from rankd.monitor.monitor import Monitor, View
+from rankd.monitor.snapshot import Snapshots
+from rankd.pilot.live import Pilots
+from rankd.quality.statistics.pair_counters import counters
+from rankd.ranking.ranker import Ranker
+from rankd.ranking.tenant_counts import Tenants
+from rankd.registry.bundled import default_ranker_path
+from rankd.registry.comparison import Judge
+from rankd.registry.loaded import Registry
+from rankd.registry.promotion import Promotion
+from rankd.registry.shadow import Shadows
+from rankd.scoring.onnx_model import wanted_provider
+from rankd.settings.load import Settings
+from rankd.status.http import HttpServer
+from rankd.status.status import Status
+from rankd.telemetry.logs import configure_logs
+from rankd.telemetry.redaction import describe_error
+from rankd.telemetry.telemetry import READ_ELSEWHERE, Telemetry, one_hot
+from rankd.transport.authentication import Access
+from rankd.transport.fleet_peers import Peers
+from rankd.transport.interceptor import CallInterceptor
+from rankd.transport.rate_limit import RateLimit
+from rankd.transport.server import Listener, add_admin, add_public
+from rankd.transport.services.admin import AdminService
+from rankd.transport.services.completions import CompletionService
+from rankd.transport.services.quality import QualityService
+from rankd.transport.services.rank import RankService
+from rankd.transport.services.rank_stream import StreamSteps
+from rankd.transport.signing import Seals
+from rankd.transport.streams import Streams
+from rankd.transport.time_slices import Turns
+from rankd.transport.tls import Expiry
+from rankd.version import VERSION
+
+_log = structlog.get_logger("rankd")
+_TICK = 1.0
+_LOG_SECONDS = 10.0
+"""What a shutdown waits for the completion log, whatever its store does."""
+_STUCK = 5.0
+"""Seconds after which a batch that still runs counts as evidence against the ranker."""
+
+
+class App:
+    """One running daemon. ``start`` once, ``stop`` once, both on one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build the rooms; nothing listens yet."""
+        self.settings = settings
+        self.telemetry = Telemetry(VERSION)
+        self.access = Access(settings, self.telemetry)
+        self.monitor = Monitor(settings, self.telemetry)
+        self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
+        self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
+        self.log = open_log(settings.completion_log, self.telemetry)
+        self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
+        fleet = Fleet(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
+        self.following = Following(fleet, self.monitor, settings)
+        self.peers = Peers(settings, self.following, self.telemetry)
+        self.pilots = Pilots(self.telemetry)
+        tenants = Tenants(settings.page.tenants)
+        self.ranker = Ranker(
+            self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants
+        )
+        self.turns = Turns()
+        self.seals = Seals(settings, self.turns, self.telemetry)
+        self.expiry = Expiry(settings.tls)
+        self.streams = Streams(settings.limits)
+        rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
+        self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
+        self.public = Listener(settings, "listen", self.interceptor)
+        self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
+        self.http: HttpServer | None = None
+        self.status = Status(
+            settings,
+            self.registry,
+            self.monitor,
+            self.ranker,
+            self.shadows,
+            self.pilots,
+            self.log,
+            tenants,
+            self.telemetry,
+            lambda: self.streams.draining,
+        )
+        self._ticker: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load the ranker, then listen.
+
+        Raises:
+            RankdError: naming what is wrong and the remedy; the daemon is stopped then.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(drain=False)
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        ranker = await self.registry.load(settings.ranker or default_ranker_path())
+        self.registry.promote(ranker.version)
+        await self.snapshots.start()
+        self._observe()
+        steps = StreamSteps(self.ranker, self.log, settings, self.turns, self.seals)
+        names = add_public(
+            self.public,
+            RankService(self.ranker, self.log, settings, self.streams, steps, self.seals),
+            CompletionService(
+                self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns, self.seals
+            ),
+            QualityService(
+                self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.following
+            ),
+        )
+        if settings.metrics:
+            self.http = HttpServer(settings.metrics, self.telemetry.registry, self.status.snapshot, self.status.body)
+        if self.admin is not None:
+            promotion = Promotion(self.registry, self.monitor, self.shadows, self.judge, settings)
+            service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
+            await self.admin.start(add_admin(self.admin, service))
+        await self.public.start(names)
+        self.peers.start()
+        self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
+        self._reader = asyncio.create_task(self._follow(), name="rankd-files")
+        _log.info(
+            "started",
+            version=VERSION,
+            ranker_version=ranker.version,
+            provider=ranker.scorer.provider,
+            listen=f"{settings.listen.rpartition(':')[0]}:{self.public.port}",
+            admin=f"{settings.admin.rpartition(':')[0]}:{self.admin.port}" if self.admin else "off",
+            metrics=f"http://{settings.metrics.rpartition(':')[0]}:{self.http.port}/" if self.http else "off",
+        )
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Shut down: fail health, wait, end streams, let calls end, close the model, flush telemetry."""
+        if drain:
+            _log.info("draining", calls=self.interceptor.in_flight)
+            for listener in self._listeners():
+                await listener.set_ready(False)
+            await asyncio.sleep(self.settings.drain_delay)
+        await self.peers.close()
+        self.streams.drain()
+        self.interceptor.drain()
+        grace = self.settings.drain_timeout if drain else 0.0
+        await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
+        for task in (self._ticker, self._reader):
+            if task is not None:
+                task.cancel()
+        await self.snapshots.close()
+        self.shadows.close()
+        self.judge.close()
+        self.registry.close()
+        self.monitor.close()
+        if self.log is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.log.close, _LOG_SECONDS)
+        if self.http is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.http.close)
+        await asyncio.get_running_loop().run_in_executor(None, self.telemetry.shutdown)
+        if drain:
+            _log.info("stopped")
+
+    def _listeners(self) -> list[Listener]:
+        return [self.public] if self.admin is None else [self.public, self.admin]
+
+    async def _tick(self) -> None:
+        """What happens by itself: pins end, figures age, a model that hangs is noticed."""
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.time()
+            for ranker in self.registry.all():
+                if (seconds := ranker.scorer.feed.running_for) > _STUCK:
+                    self.monitor.still_running(ranker.version, seconds, now)
+            self.monitor.tick(now)
+            self.pilots.advance(now)
+            if self.http is not None:
+                self.status.sample(now)
+
+    async def _follow(self) -> None:
+        """Read files of secrets again when they change, in a thread: a volume may be slow."""
+        while True:
+            await asyncio.sleep(_TICK)
+            await asyncio.get_running_loop().run_in_executor(None, self._look)
+
+    def _look(self) -> None:
+        for look in (self.access.look, self.seals.look):
+            try:
+                look()
+            except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
+                _log.error("internal_error", **describe_error(error))
+
+    # -- what metrics show ---------------------------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        observe = self.telemetry.observe
+        observe("rankd.queue.prompts", lambda: [(float(sum(s.queued_prompts for s in self._scorers())), {})])
+        observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
+        observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
+        observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.tls.certificate_expiry", self._certificate_end)
+        wanted: dict[str, str] = {"provider": wanted_provider(self.settings.provider)}
+        observe("rankd.provider.wanted", lambda: [(1.0, wanted)])
+        observe("rankd.order.trust", self._trusts)
+        observe("rankd.order.patience", self._patiences)
+        observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
+        observe(
+            "rankd.guard.pinned", lambda: [(float(v.guard.pinned_until is not None), _labels(v)) for v in self._views()]
+        )
+        if (guard := self.settings.guard).enabled:
+            observe("rankd.guard.floor", lambda: [(guard.floor, {})])
+            observe("rankd.guard.return", lambda: [(guard.floor + guard.margin, {})])
+        observe("rankd.quality.tau", lambda: self._bounds("tau"))
+        observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
+        observe("rankd.quality.decided_pair_share", self._decided)
+        observe("rankd.fleet.replicas", lambda: [(float(self.following.replicas), {})])
+        for name in READ_ELSEWHERE:
+            observe(name, partial(self._compared, name))
+
+    def _scorers(self) -> list[Any]:
+        return [r.scorer for r in self.registry.all()]
+
+    def _views(self) -> list[View]:
+        return self.monitor.reported_views() or [self.monitor.base(self.registry.in_service.version)]
+
+    def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
+        ranker = self.registry.in_service
+        return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _certificate_end(self) -> list[tuple[float, dict[str, str]]]:
+        end = self.expiry.end()
+        return [] if end is None else [(end, {})]
+
+    def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            if view.estimate is not None and (bounded := getattr(view.estimate, name)) is not None:
+                for bound in ("value", "low", "high"):
+                    yield getattr(bounded, bound), {**_labels(view), "bound": bound}
+
+    def _decided(self) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            if view.estimate is not None and view.estimate.decided_pair_share is not None:
+                yield view.estimate.decided_pair_share, _labels(view)
+
+    def _compared(self, metric: str) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self.monitor.reported_views():
+            for name, labels, value in counters(view.tracker.compared.totals):
+                if name == metric:
+                    yield value, _labels(view) | labels
+
+    def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            yield self.monitor.trust(view.model, view.ranker_version).level, _labels(view)
+
+    def _patiences(self) -> Iterator[tuple[float, dict[str, str]]]:
+        for view in self._views():
+            if view.load.patience is not None:
+                yield view.load.patience, _labels(view)
+
+
+def _labels(view: View) -> dict[str, str]:
+    return {"model": view.model, "ranker_version": view.ranker_version}
+
+
+async def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
+    configure_logs(settings.log_level, settings.log_format)
+    # A full queue is a hundred thousand objects: collecting them all at Python's default pace stops calls for tens of
+    # milliseconds at a time. Nothing on the way of a request makes reference cycles by the hundred.
+    gc.set_threshold(50_000, 20, 50)
+    # A thread that tokenises may hold the interpreter for so long while a call waits; Python's default is 5 ms.
+    sys.setswitchinterval(0.001)
+    app = App(settings)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Before anything serves: a signal that comes just then must drain, too.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    if not await _started(app, stopped):
+        return 0
+    gc.freeze()
+    if sys.stderr.isatty():
+        host = settings.listen.rpartition(":")[0]
+        sys.stderr.write(what_next(f"{host}:{app.public.port}", app.http.port if app.http else None))
+    await stopped.wait()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(name)
+    await app.stop()
+    return 0
+
+
+async def _started(app: App, stopped: asyncio.Event) -> bool:
+    """Start, or give it up when a signal comes meanwhile; says which."""
+    starting, stopping = asyncio.ensure_future(app.start()), asyncio.ensure_future(stopped.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        await starting
+        return True
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await starting
+    return False

@@ -1,0 +1,97 @@
+"""Lets guards stand where the fleet does, and says what this replica contributes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rankd.fleet.membership import Fleet, FleetEvidence, Key, Share, Word
+from rankd.monitor.monitor import Monitor, View
+from rankd.monitor.window import FleetStatus
+from rankd.quality import GuardEvidence
+from rankd.settings.load import Settings
+
+_WEIGHTLESS = 1e-9
+"""Completions per second of who has evidence, and none of late."""
+
+
+@dataclass(slots=True)
+class Following:
+    """Between the fleet and this replica's views."""
+
+    fleet: Fleet
+    monitor: Monitor
+    settings: Settings
+
+    def word(self) -> Word:
+        """What this replica tells its peers."""
+        self.fleet.awake(time.monotonic(), time.time_ns())
+        now = time.time()
+        views = self.monitor.reported_views()
+        shares = {(v.model, v.ranker_version): share_of(v, now) for v in views}
+        return Word(self.fleet.instance, self.fleet.senior_since, shares)
+
+    @property
+    def replicas(self) -> int:
+        """How many are heard, this one included; may be read in any thread."""
+        return 1 + len(self.fleet.words(time.monotonic()))
+
+    def round_done(self) -> None:
+        """Every peer was asked: decide, or follow who does."""
+        monotonic, now = time.monotonic(), time.time()
+        self.fleet.round_done(monotonic, time.time_ns())
+        own = {(v.model, v.ranker_version): v for v in self.monitor.reported_views()}
+        for key in {*own, *self.fleet.keys(monotonic)}:
+            view = own.get(key) or self._newcomer(key, now)
+            if view is not None:
+                self._settle(view, key, monotonic, now)
+
+    def _newcomer(self, key: Key, now: float) -> View | None:
+        """A window for a model that only peers had reports of, where there is room."""
+        if not self.settings.fleet.follow or not self.monitor.knows(key[1]):
+            return None
+        return self.monitor.opened(*key, now)
+
+    def _settle(self, view: View, key: Key, monotonic: float, now: float) -> None:
+        self.monitor.look(view, now)
+        share = share_of(view, now)
+        evidence = self.fleet.evidence(share, key, monotonic)
+        leader = self.fleet.leader(share, key, monotonic)
+        peers = sum(key in w.shares for w in self.fleet.words(monotonic))
+        follows = self.settings.fleet.follow and peers > 0
+        view.fleet = FleetStatus(
+            decides=follows,
+            leads=follows and leader is None,
+            peers=peers,
+            replicas=evidence.replicas if evidence else 0,
+            tau=evidence.sums.tau(view.tracker.settings.z) if evidence else None,
+        )
+        if not follows:
+            view.looked = {}
+        elif leader is not None:
+            view.looked = {}
+            self.monitor.adopt(view, leader.shares[key].standing, now)
+        elif evidence is not None and self._due(view, evidence):
+            view.looked = evidence.completions
+            cohort = evidence.sums.as_cohort(view.tracker.settings.guard_z)
+            found = GuardEvidence(at=now, completions=sum(evidence.completions.values()), tau=cohort)
+            self.monitor.observe(view, found, now)
+
+    def _due(self, view: View, evidence: FleetEvidence) -> bool:
+        """Whether enough has ended anywhere since the last look; who was not there then counts from now."""
+        if not view.looked:
+            return True
+        new = 0
+        for instance, completions in evidence.completions.items():
+            new += max(0, completions - view.looked.setdefault(instance, completions))
+        return new >= self.settings.guard.every
+
+
+def share_of(view: View, now: float) -> Share:
+    """What this replica contributes to one guard."""
+    return Share(
+        completions=view.tracker.completions,
+        pace=max(view.tracker.pace(now), _WEIGHTLESS),
+        sums=view.sums,
+        standing=view.guard.standing,
+    )

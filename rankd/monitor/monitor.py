@@ -1,0 +1,349 @@
+"""From reports to trust: one tracker, guard and calibration per served model and ranker version, bounded in number."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rankd_client.calibration import Calibration, fit_monotone
+from rankd_client.ordering import Policy, trust_of, tuned_patience
+
+from rankd.monitor.request_hash import Salt
+from rankd.monitor.window import Health, Load, Trust, View, guard_settings, quality_settings
+from rankd.monitor.windows import Views
+from rankd.quality import (
+    GuardEvidence,
+    GuardReason,
+    HealthEvidence,
+    QualityEstimate,
+    QualityTracker,
+    Report,
+    Standing,
+    Transition,
+    Verdict,
+    possible,
+)
+from rankd.settings.load import Settings
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import Completion, GuardMode
+
+__all__ = ["Monitor", "Trust", "View", "guard_settings", "quality_settings"]
+
+_GONE_VERSIONS = 64
+"""Versions no longer loaded of which late reports are still taken."""
+_ESTIMATE_EVERY = 1.0
+"""Seconds between two estimates of one view."""
+
+
+class Monitor:
+    """Takes reports, watches quality and health, and says how far a ranker is to be trusted."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        """Start without evidence."""
+        self._settings = settings
+        self._telemetry = telemetry
+        self._views = Views(settings)
+        self._health: dict[str, Health] = {}
+        self._gone: dict[str, None] = {}
+        self.salt = Salt(settings.quality.snapshot_key.get_secret_value())
+        self._thread = ThreadPoolExecutor(1, "rankd-quality")
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    # -- what orders need ----------------------------------------------------------------------------------------------
+
+    def register(self, ranker_version: str, *, measured: bool, calibration: Calibration | None) -> None:
+        """Make a ranker version known; reports of versions never registered are refused."""
+        if ranker_version not in self._views:
+            self._views.begin(ranker_version, measured=measured, prior=calibration)
+            self._health[ranker_version] = Health()
+        self._gone.pop(ranker_version, None)
+
+    def knows(self, ranker_version: str) -> bool:
+        """Whether this version was ever loaded here."""
+        return ranker_version in self._views
+
+    def trust(self, model: str, ranker_version: str) -> Trust:
+        """How far to trust a registered ranker on a model."""
+        view = self._views.standing_for(model, ranker_version)
+        guard = view.guard
+        ill = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
+        ranks = guard.ranks or not self._settings.guard.enabled
+        level = float(ranks)
+        if ranks and guard.tau_low is not None and self._settings.guard.enabled:
+            level = trust_of(guard.tau_low, full=self._settings.order.full_trust_tau)
+        return Trust(ranks=ranks, worth_waiting=not ill, calibration=view.calibration, level=level, load=view.load)
+
+    # -- evidence ------------------------------------------------------------------------------------------------------
+
+    def report(self, completion: Completion, now: float) -> Verdict | None:
+        """Take one validated report of a registered ranker version. ``now`` by the daemon's clock.
+
+        Returns:
+            What became of it; None where its model has no window and gets none, because all are in use.
+        """
+        report = Report(
+            key=self.salt.key(completion.tenant, completion.request_id),
+            score=completion.score,
+            tokens=completion.tokens,
+            final=completion.final,
+            complete=completion.complete,
+            arrival=completion.arrival,
+            source=self.salt.key(completion.reporter, "") if completion.reporter else 0,
+        )
+        if not possible(report, now):
+            return Verdict.INVALID
+        view = self._views.reported(completion.model, completion.ranker_version, now)
+        if view is None:
+            return None
+        # Decided when a request is first heard of: what followed it from then on is told to the end.
+        if not view.tracker.holds(report.key) and not view.shares.admit(completion.reporter, now):
+            return Verdict.OVER_SHARE
+        verdict = view.tracker.add(report, now)
+        if completion.final and verdict is Verdict.ACCEPTED:
+            self._learn_load(view, completion, now)
+        self._judge(view, now)
+        self._refit(view)
+        return verdict
+
+    def batch_done(self, ranker_version: str, *, ok: bool, seconds: float, now: float) -> None:
+        """Take the outcome of one batch of a ranker."""
+        self._observe_health(ranker_version, self._health[ranker_version].add(ok=ok, seconds=seconds), now)
+
+    def still_running(self, ranker_version: str, seconds: float, now: float) -> None:
+        """Take word of a batch that has been running for so long without end."""
+        self._observe_health(ranker_version, self._health[ranker_version].evidence(seconds), now)
+
+    def _observe_health(self, ranker_version: str, evidence: HealthEvidence, now: float) -> None:
+        for view in self._of_version(ranker_version):
+            self._transit(view, view.guard.observe_health(evidence, now))
+
+    def tick(self, now: float) -> None:
+        """Let pins end and figures age; call about once a second."""
+        for view in self.all_views():
+            self._transit(view, view.guard.tick(now))
+            self._refresh(view, now)
+
+    async def refresh(self, views: list[View], now: float) -> None:
+        """Bring the estimates of some views up to date before they are shown, at most once a second each."""
+        pending: list[asyncio.Future[Any]] = [f for v in views if (f := self._refresh(v, now)) is not None]
+        pending += [v.judging for v in views if v.judging is not None]
+        if pending:
+            await asyncio.wait(pending)
+
+    def _refresh(self, view: View, now: float) -> asyncio.Future[QualityEstimate] | None:
+        """Estimate anew in the worker thread where reports have come since the last time."""
+        recent = view.estimate is not None and now - view.estimate.at < _ESTIMATE_EVERY
+        if view.busy or recent or view.tracker.completions == view.estimated_at:
+            return None
+        view.busy, completions = True, view.tracker.completions
+        future = asyncio.get_running_loop().run_in_executor(self._thread, view.tracker.snapshot(now).evaluate)
+
+        def done(result: asyncio.Future[QualityEstimate]) -> None:
+            view.busy = False
+            if not result.cancelled() and result.exception() is None:
+                view.estimate, view.estimated_at = result.result(), completions
+
+        future.add_done_callback(done)
+        return future
+
+    def _judge(self, view: View, now: float) -> None:
+        """Look at the guard's evidence where it is time to."""
+        if view.tracker.guard_due:
+            self.look(view, now)
+
+    def look(self, view: View, now: float) -> None:
+        """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
+        if self._closed or view.judging is not None or not view.tracker.guard_stale:
+            return
+        loop = asyncio.get_running_loop()
+        view.judging = loop.run_in_executor(self._thread, view.tracker.guard_snapshot(now).evaluate)
+
+        def done(result: asyncio.Future[GuardEvidence]) -> None:
+            view.judging = None
+            if not result.cancelled() and result.exception() is None:
+                view.sums = result.result().tau.sums
+                if view.fleet is None or not view.fleet.decides:
+                    self.observe(view, result.result(), now)
+                self._judge(view, time.time())  # more came in the meantime
+
+        view.judging.add_done_callback(done)
+
+    def observe(self, view: View, evidence: GuardEvidence, now: float) -> None:
+        """Let a guard decide."""
+        self._transit(view, view.guard.observe_quality(evidence, now))
+
+    def adopt(self, view: View, standing: Standing, now: float) -> None:
+        """Let a guard stand where the fleet's does."""
+        self._transit(view, view.guard.adopt(standing, now))
+
+    def opened(self, model: str, ranker_version: str, now: float) -> View | None:
+        """A registered ranker's window on a model, a new one if need be; None where there is no room."""
+        return self._views.opened(model, ranker_version, now)
+
+    def _refit(self, view: View) -> None:
+        """Learn the map from score to length anew in the worker thread where it is time to; one at a time."""
+        due = view.tracker.completions - view.refit_at >= self._settings.order.recalibrate_every
+        if self._closed or view.refitting or not due:
+            return
+        view.refitting, view.refit_at = True, view.tracker.completions
+        known = view.tracker.lengths()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._thread,
+            lambda: fit_monotone(
+                known.score,
+                known.tokens,
+                known.complete,
+                prior=view.prior,
+                prior_weight=self._settings.order.calibration_prior_weight,
+            ),
+        )
+
+        def done(result: asyncio.Future[Calibration]) -> None:
+            view.refitting = False
+            if not result.cancelled() and result.exception() is None:
+                view.calibration = result.result()
+                self._refit(view)  # more came in the meantime
+
+        future.add_done_callback(done)
+
+    def _learn_load(self, view: View, completion: Completion, now: float) -> None:
+        """Note how fast the model is served, and what requests waited."""
+        load = view.load
+        load.rate.add(completion.tokens, now)
+        if completion.waited is None:
+            return
+        load.wait.add(completion.waited)
+        if completion.ran is not None and completion.expected is not None:
+            load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected)
+            load.taken += 1
+            self._tune(load)
+
+    def _tune(self, load: Load) -> None:
+        """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
+        order = self._settings.order
+        if self._closed or not load.tune_due(order):
+            return
+        policy = Policy(order.policy)
+        load.tuning, load.tuned_at = True, load.taken
+        served = load.history.served()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: tuned_patience(served, policy, budget=order.tail_budget)
+        )
+
+        def done(result: asyncio.Future[float | None]) -> None:
+            load.tuning = False
+            if not result.cancelled() and result.exception() is None:
+                load.tuned(result.result())
+
+        future.add_done_callback(done)
+
+    # -- administration ------------------------------------------------------------------------------------------------
+
+    def pin(self, model: str, ranker_version: str, mode: GuardMode, until: float, now: float) -> View:
+        """Hold a guard in a mode.
+
+        Raises:
+            NotFoundError: the ranker version was never loaded.
+            QuotaError: no window is left for it.
+        """
+        view = self._views.wanted(model, ranker_version, now)
+        self._transit(view, view.guard.pin(mode, until, now))
+        return view
+
+    def unpin(self, model: str, ranker_version: str, now: float) -> View:
+        """Let a guard decide again.
+
+        Raises:
+            NotFoundError: the ranker version was never loaded.
+        """
+        view = self._views.standing_for(model, ranker_version)
+        self._transit(view, view.guard.unpin(now))
+        return view
+
+    def judged(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
+        """Begin anew with a ranker that was just measured on recent completions.
+
+        Its windows and guards start empty. What was measured is reason to rank while they fill up.
+
+        Args:
+            ranker_version: a registered one.
+            trusted: whether what was measured is good enough to rank; None leaves it to the manifest.
+            calibrations: from score to length, by served model, learned from what was judged; a model for which there
+                is no window is left without.
+        """
+        before = self._views.base(ranker_version)
+        measured = before.measured if trusted is None else trusted
+        base = self._views.begin(ranker_version, measured=measured, prior=before.prior)
+        base.reason = "judged"
+        self._health[ranker_version] = Health()
+        for model, calibration in calibrations.items():
+            if (view := self._views.reported(model, ranker_version, time.time())) is not None:
+                view.prior = view.calibration = calibration
+
+    def unloaded(self, ranker_version: str) -> None:
+        """Note that a ranker left memory; late reports of it are still taken, unless many others left since."""
+        self._gone[ranker_version] = None
+        if len(self._gone) > _GONE_VERSIONS:
+            oldest = next(iter(self._gone))
+            del self._gone[oldest], self._health[oldest]
+            self._views.forget(oldest)
+
+    # -- views ---------------------------------------------------------------------------------------------------------
+
+    def all_views(self) -> Iterator[View]:
+        """Every view: those with reports of their own, then the bases that stand for all other models."""
+        return self._views.all()
+
+    def reported_views(self) -> list[View]:
+        """Views of models that sent reports."""
+        return self._views.own()
+
+    def base(self, ranker_version: str) -> View:
+        """The view that stands for models without reports."""
+        return self._views.base(ranker_version)
+
+    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> View:
+        """A view as a first report would make it, around a tracker, followed by nobody yet."""
+        return self._views.blank(model, ranker_version, tracker)
+
+    def restored(self, view: View, now: float) -> None:
+        """Follow a view that a snapshot held."""
+        self._views.place(view)
+        self._refresh(view, now)
+
+    async def changed(self, timeout: float) -> bool:
+        """Wait for a guard to change, or for ``timeout`` seconds; say which."""
+        event = self._changed
+        try:
+            await asyncio.wait_for(event.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the worker thread."""
+        self._closed = True
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _of_version(self, ranker_version: str) -> Iterator[View]:
+        return (v for v in self.all_views() if v.ranker_version == ranker_version)
+
+    def _transit(self, view: View, transition: Transition | None) -> None:
+        if transition is None:
+            return
+        view.transitions += 1
+        view.changes.append(transition)
+        view.reason = transition.reason.value
+        self._telemetry.guard_changed(
+            model=view.model,
+            ranker_version=view.ranker_version,
+            origin=transition.origin.value,
+            to=transition.to.value,
+            reason=transition.reason.value,
+        )
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

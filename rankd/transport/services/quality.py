@@ -1,0 +1,243 @@
+"""QualityService: what the monitor knows, as proto."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from rankd_client.ordering import Policy
+from rankd_client.v1 import quality_pb2, quality_pb2_grpc
+
+from rankd.errors import NotFoundError
+from rankd.fleet.follower import Following
+from rankd.monitor.monitor import Monitor, Trust, View
+from rankd.pilot.live import Pilots
+from rankd.quality import Bounded
+from rankd.ranking.policy import dial_of, rules_of, tuned_for
+from rankd.ranking.ranker import Ranker, why_not_ranked
+from rankd.registry.loaded import Registry
+from rankd.settings.load import Order, Settings
+from rankd.transport.authentication import the_caller
+from rankd.transport.convert.fleet import to_proto
+from rankd.transport.convert.request import (
+    MODE_TO_PROTO,
+    POLICY_TO_PROTO,
+    REASON_TO_PROTO,
+    Violations,
+    duration_of,
+    timestamp,
+    to_duration,
+)
+from rankd.transport.streams import Room, Streams
+from rankd.types import Reason
+from rankd.version import VERSION
+
+_SHORTEST_INTERVAL, _LONGEST_INTERVAL, _DEFAULT_INTERVAL = 0.1, 3600.0, 1.0
+
+
+class QualityService(quality_pb2_grpc.QualityServiceServicer):
+    """Says how well the ranker orders live traffic."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        registry: Registry,
+        ranker: Ranker,
+        pilots: Pilots,
+        settings: Settings,
+        streams: Streams,
+        following: Following,
+    ) -> None:
+        """Take the rooms whose state is shown."""
+        self._following = following
+        self._pilots = pilots
+        self._monitor = monitor
+        self._registry = registry
+        self._ranker = ranker
+        self._settings = settings
+        self._streams = streams
+        self._started = time.time()
+
+    async def GetQuality(  # noqa: N802
+        self, request: quality_pb2.GetQualityRequest, context: grpc.aio.ServicerContext
+    ) -> quality_pb2.GetQualityResponse:
+        """Show the present state."""
+        del context
+        return quality_pb2.GetQualityResponse(**await self._state(request))
+
+    async def WatchQuality(  # noqa: N802
+        self, request: quality_pb2.WatchQualityRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
+        """Show the state now, at every interval and at every change of a guard."""
+        del context
+        bad = Violations()
+        interval = _DEFAULT_INTERVAL
+        if request.HasField("interval"):
+            interval = duration_of(request.interval, "interval", bad)
+            if not _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL:
+                bad.add("interval", "must be 100 ms to 1 h")
+        bad.check()
+        with self._streams.opened(Room.WATCH, the_caller().key):
+            while True:
+                yield quality_pb2.WatchQualityResponse(**await self._state(request))
+                await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))
+
+    async def GetFleetShare(  # noqa: N802
+        self, request: quality_pb2.GetFleetShareRequest, context: grpc.aio.ServicerContext
+    ) -> quality_pb2.GetFleetShareResponse:
+        """Say what this replica contributes."""
+        del request, context
+        return to_proto(self._following.word(), time.time())
+
+    async def _state(self, request: Any) -> dict[str, Any]:
+        in_service = self._registry.in_service.version
+        views = self._monitor.reported_views()
+        if request.HasField("model"):
+            views = [v for v in views if v.model == request.model]
+        if request.ranker_version:
+            if not self._monitor.knows(request.ranker_version):
+                raise NotFoundError("ranker_version: never loaded on this daemon")
+            views = [v for v in views if v.ranker_version == request.ranker_version]
+        models = {v.model for v in views} or {request.model if request.HasField("model") else ""}
+        if not views:
+            # Nothing was reported yet: show the guard that stands for every model.
+            views = [self._monitor.base(request.ranker_version or in_service)]
+        views.sort(key=lambda v: (v.ranker_version != in_service, v.model, v.ranker_version))
+        await self._monitor.refresh(views, time.time())
+        return {
+            "qualities": [quality_of(v, self._settings.guard.enabled) for v in views],
+            "policies": [self._policy(m, in_service) for m in sorted(models)],
+            "service": self._service(),
+        }
+
+    def _policy(self, model: str, ranker_version: str) -> quality_pb2.PolicyInForce:
+        trust = self._monitor.trust(model, ranker_version)
+        wanted = self._pilots.policy(model) or Policy(self._settings.order.policy)
+        policy = wanted if trust.level > 0 else Policy.FCFS
+        rules = rules_of(self._settings.order, policy, trust, 0.0)
+        reason = why_not_ranked(trust) if policy is not wanted else Reason.NONE
+        out = quality_pb2.PolicyInForce(
+            model=model,
+            ranker_version=ranker_version,
+            policy=POLICY_TO_PROTO[policy],
+            reason=REASON_TO_PROTO[reason],
+            patience_per_token=to_duration(rules.patience),
+            dial=_dial(self._settings.order, wanted, trust),
+        )
+        if trust.calibration is None:
+            return out
+        out.mean_expected_token_count = trust.calibration.mean_expected
+        for knot in trust.calibration.to_knots():
+            added = out.calibration.add(score=knot.score, expected_token_count=knot.expected)
+            if knot.p50 is not None:
+                added.p50_token_count = knot.p50
+            if knot.p90 is not None:
+                added.p90_token_count = knot.p90
+        return out
+
+    def _service(self) -> quality_pb2.ServiceStatus:
+        ranker = self._registry.in_service
+        scorers = [r.scorer for r in self._registry.all()]
+        return quality_pb2.ServiceStatus(
+            rankd_version=VERSION,
+            ranker_version=ranker.version,
+            provider=ranker.scorer.provider,
+            started_at=timestamp(self._started),
+            rank_call_count=self._ranker.counts.calls,
+            item_count=self._ranker.counts.items,
+            unscored_item_count=self._ranker.counts.unscored,
+            scored_prompt_count=sum(s.feed.counts.scored for s in scorers),
+            cached_prompt_count=sum(s.cached for s in scorers),
+            queued_prompt_count=sum(s.queued_prompts for s in scorers),
+            failed_batch_count=sum(s.feed.counts.failed_batches for s in scorers),
+            draining=self._streams.draining,
+        )
+
+
+def quality_of(view: View, enabled: bool) -> quality_pb2.Quality:
+    """One view as proto."""
+    out = quality_pb2.Quality(
+        model=view.model,
+        ranker_version=view.ranker_version,
+        completion_count=view.tracker.completions,
+        guard=guard_of(view, enabled),
+    )
+    if (fleet := view.fleet) is not None:
+        out.fleet.followed, out.fleet.leading = fleet.decides, fleet.leads
+        out.fleet.peer_count, out.fleet.replica_count = fleet.peers, fleet.replicas
+        if fleet.tau is not None:
+            out.fleet.tau.CopyFrom(_estimate(fleet.tau))
+    estimate = view.estimate
+    if estimate is None:
+        return out
+    for name, bounded in (
+        ("tau", estimate.tau),
+        ("finished_tau", estimate.tau_b),
+        ("realised_gain", estimate.realised_gain),
+    ):
+        if bounded is not None:
+            getattr(out, name).CopyFrom(_estimate(bounded))
+    if estimate.head_tau is not None:
+        out.head_tau = estimate.head_tau
+    if estimate.tail_tau is not None:
+        out.tail_tau = estimate.tail_tau
+    out.decided_pair_share = estimate.decided_pair_share or 0.0
+    out.horizon_token_count = estimate.horizon_tokens or 0
+    out.cohort_size = estimate.cohort_size
+    out.window_size = estimate.window_size
+    out.comparable_pair_count = estimate.comparable_pairs
+    out.progress_seen = estimate.progress_seen
+    out.open_count = estimate.open
+    return out
+
+
+def guard_of(view: View, enabled: bool) -> quality_pb2.GuardStatus:
+    """A view's guard as proto."""
+    guard = view.guard
+    out = quality_pb2.GuardStatus(
+        mode=MODE_TO_PROTO[guard.mode],
+        ranking=guard.ranks or not enabled,
+        reason=view.reason,
+        transition_count=view.transitions,
+    )
+    if guard.since is not None:
+        out.since.CopyFrom(timestamp(guard.since))
+    if guard.pinned_until is not None:
+        out.pinned_until.CopyFrom(timestamp(guard.pinned_until))
+    return out
+
+
+def _estimate(bounded: Bounded) -> quality_pb2.Estimate:
+    return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
+
+
+def _dial(order: Order, policy: Policy, trust: Trust) -> quality_pb2.Dial:
+    """The policy that is wanted and how it follows trust and backlog."""
+    dial = dial_of(order, policy)
+    rules = dial.rules
+    rate, wait = trust.load.rate.per_second, trust.load.wait.mean
+    tuned = tuned_for(order, policy, trust)
+    return quality_pb2.Dial(
+        policy=POLICY_TO_PROTO[rules.policy],
+        trust=trust.level,
+        patience_per_token=to_duration(rules.patience),
+        backlog_share=dial.backlog_share,
+        max_patience_per_token=to_duration(dial.most_patience),
+        age_exponent=rules.age_exponent,
+        risk=rules.risk,
+        wait_cap=to_duration(rules.wait_cap) if math.isfinite(rules.wait_cap) else None,
+        wait_cap_backlog_share=dial.cap_share,
+        overtake_cap=rules.overtake_cap,
+        class_step=to_duration(rules.class_step) if rules.class_step is not None else None,
+        pace_per_token=to_duration(rules.pace),
+        fair_tenants=rules.fair_tenants,
+        prompt_weight=rules.prompt_weight,
+        running_first=rules.running_first,
+        tokens_per_second=rate,
+        mean_wait=to_duration(wait) if wait is not None else None,
+        tuned_patience_per_token=to_duration(tuned) if tuned is not None else None,
+    )
