@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,14 +13,13 @@ import structlog
 from rankd.completion_log import open_log
 from rankd.fleet.follower import Following
 from rankd.fleet.membership import Fleet
-from rankd.hint import what_next
 from rankd.monitor.monitor import Monitor, View
 from rankd.monitor.snapshot import Snapshots
 from rankd.pilot.live import Pilots
 from rankd.quality.statistics.pair_counters import counters
 from rankd.ranking.ranker import Ranker
 from rankd.ranking.tenant_counts import Tenants
-from rankd.registry.bundled import default_ranker_path
+from rankd.registry.bundled import DEFAULT_RANKER, ranker_path
 from rankd.registry.comparison import Judge
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
@@ -33,9 +28,9 @@ from rankd.scoring.onnx_model import wanted_provider
 from rankd.settings.load import Settings
 from rankd.status.http import HttpServer
 from rankd.status.status import Status
-from rankd.telemetry.logs import configure_logs
+from rankd.telemetry.catalogue import READ_ELSEWHERE
 from rankd.telemetry.redaction import describe_error
-from rankd.telemetry.telemetry import READ_ELSEWHERE, Telemetry, one_hot
+from rankd.telemetry.telemetry import Telemetry, one_hot
 from rankd.transport.authentication import Access
 from rankd.transport.fleet_peers import Peers
 from rankd.transport.interceptor import CallInterceptor
@@ -120,7 +115,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await self.registry.load(settings.ranker or default_ranker_path())
+        ranker = await self.registry.load(ranker_path(settings.ranker or DEFAULT_RANKER))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
         self._observe()
@@ -282,44 +277,3 @@ class App:
 
 def _labels(view: View) -> dict[str, str]:
     return {"model": view.model, "ranker_version": view.ranker_version}
-
-
-async def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
-    configure_logs(settings.log_level, settings.log_format)
-    # A full queue is a hundred thousand objects: collecting them all at Python's default pace stops calls for tens of
-    # milliseconds at a time. Nothing on the way of a request makes reference cycles by the hundred.
-    gc.set_threshold(50_000, 20, 50)
-    # A thread that tokenises may hold the interpreter for so long while a call waits; Python's default is 5 ms.
-    sys.setswitchinterval(0.001)
-    app = App(settings)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    # Before anything serves: a signal that comes just then must drain, too.
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopped.set)
-    if not await _started(app, stopped):
-        return 0
-    gc.freeze()
-    if sys.stderr.isatty():
-        host = settings.listen.rpartition(":")[0]
-        sys.stderr.write(what_next(f"{host}:{app.public.port}", app.http.port if app.http else None))
-    await stopped.wait()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(name)
-    await app.stop()
-    return 0
-
-
-async def _started(app: App, stopped: asyncio.Event) -> bool:
-    """Start, or give it up when a signal comes meanwhile; says which."""
-    starting, stopping = asyncio.ensure_future(app.start()), asyncio.ensure_future(stopped.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if starting.done():
-        await starting
-        return True
-    starting.cancel()
-    with suppress(asyncio.CancelledError):
-        await starting
-    return False

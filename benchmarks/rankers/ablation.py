@@ -22,7 +22,9 @@ from benchmarks.rankers.sources import BENCHMARK_ONLY, drawn, read_source
 from rankd.cli.train.flags import has_bf16
 from rankd.errors import ArtifactError
 from rankd.registry.artifact import load_artifact
-from rankd.training.bases.transformer import MINILM, NGRAM, Base, TransformerBase, load_base
+from rankd.training.bases.base import MINILM, NGRAM, Base
+from rankd.training.bases.load import load_base
+from rankd.training.bases.transformer import TransformerBase
 from rankd.training.data.dataset import Row, read_dataset, split
 from rankd.training.evaluation.by_source import judge, medians
 from rankd.training.evaluation.offline_ranker import OfflineRanker

@@ -22,7 +22,8 @@ import numpy as np
 from benchmarks.rankers.sources import BENCHMARK_ONLY, SHIPPABLE, drawn, read_source, training_rows
 from rankd.cli.train.flags import has_bf16
 from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
-from rankd.training.bases.transformer import Base, Recipe, load_base
+from rankd.training.bases.base import Base, Recipe
+from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split
 from rankd.training.evaluation.by_source import judge, measurements
 from rankd.training.evaluation.offline_ranker import OfflineRanker

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path, ranker_path
-from rankd.training.bases.transformer import NGRAM, load_base
+from rankd.training.bases.base import NGRAM
+from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, read_dataset, split
 from rankd.training.evaluation.by_source import judge
 from rankd.training.evaluation.offline_ranker import OfflineRanker

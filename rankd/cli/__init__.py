@@ -11,7 +11,6 @@ from rankd.cli.connection_flags import add_connection_flags
 from rankd.cli.proxy_flags import add_proxy
 from rankd.cli.terminal import abandon_output, complain, mend_streams
 from rankd.errors import RankdError
-from rankd.registry.bundled import ranker_path
 from rankd.settings.load import Settings, settings_reference
 from rankd.version import VERSION
 
@@ -76,7 +75,7 @@ def _serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--listen", metavar="HOST:PORT", help=_help(fields, "listen"))
     verb.add_argument("--metrics", metavar="HOST:PORT", help=_help(fields, "metrics"))
     verb.add_argument("--admin", metavar="HOST:PORT", help=_help(fields, "admin"))
-    verb.add_argument("--ranker", metavar="DIR", type=ranker_path, help=fields["ranker"].description)
+    verb.add_argument("--ranker", metavar="DIR", help=fields["ranker"].description)
     verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], help=_help(fields, "provider"))
     verb.add_argument("--config", metavar="FILE", help="TOML file with settings (RANKD_CONFIG)")
     verb.add_argument("--help-settings", action="store_true", help="list all settings with their defaults, and exit")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from rankd.cli.evaluate_flags import DEFAULT_HTML
 from rankd.cli.terminal import Console, output
-from rankd.quality.values import Bounded
+from rankd.quality.statistics.interval import Bounded
 
 if TYPE_CHECKING:
     from rankd.training.data.dataset import Dataset

@@ -11,8 +11,12 @@ from typing import Any
 from rankd_client.calibration import Calibration, fit_monotone
 from rankd_client.ordering import Policy, trust_of, tuned_patience
 
+from rankd.monitor.health import Health
+from rankd.monitor.load import Load
 from rankd.monitor.request_hash import Salt
-from rankd.monitor.window import Health, Load, Trust, View, guard_settings, quality_settings
+from rankd.monitor.tracker_settings import guard_settings, quality_settings
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import View
 from rankd.monitor.windows import Views
 from rankd.quality import (
     GuardEvidence,

@@ -14,7 +14,8 @@ from rankd_client.calibration import Calibration, Knot
 from rankd.errors import ConfigError
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot_file import Columns, SnapshotError, read, write
-from rankd.monitor.window import View, quality_settings
+from rankd.monitor.tracker_settings import quality_settings
+from rankd.monitor.window import View
 from rankd.quality.serialise import Saved, number, restore_guard, restore_tracker, save_guard, save_tracker
 from rankd.settings.load import Settings
 from rankd.telemetry.telemetry import Telemetry

@@ -13,7 +13,9 @@ from rankd_client.calibration import Calibration
 from rankd_client.ordering import History
 
 from rankd.errors import NotFoundError, QuotaError
-from rankd.monitor.window import Load, View, guard_settings, quality_settings, tenant_shares
+from rankd.monitor.load import Load
+from rankd.monitor.tracker_settings import guard_settings, quality_settings, tenant_shares
+from rankd.monitor.window import View
 from rankd.quality import Guard, QualitySettings, QualityTracker
 from rankd.settings.load import Settings
 from rankd.types import GuardMode

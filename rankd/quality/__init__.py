@@ -1,11 +1,13 @@
 """Live quality of a ranker, and the guard that decides whether to trust it: pure, no I/O, no clock."""
 
-from rankd.quality.arrivals import Cohort
 from rankd.quality.guard import Guard
 from rankd.quality.guard_state import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.statistics.cohort import Cohort
+from rankd.quality.statistics.cohort_sums import CohortTau
+from rankd.quality.statistics.interval import Bounded
 from rankd.quality.tenant_shares import TenantShares
 from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
-from rankd.quality.values import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
+from rankd.quality.values import QualityEstimate, QualitySettings, Report, Verdict
 
 __all__ = [
     "Bounded",

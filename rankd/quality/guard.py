@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 from rankd.quality.guard_state import Evidence, GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.statistics.interval import Bounded
 from rankd.quality.tracker import GuardEvidence
-from rankd.quality.values import Bounded
 from rankd.types import GuardMode
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.arrivals import OPEN, ArrivalTable, Cohort, Occupancy
+from rankd.quality.arrivals import OPEN, ArrivalTable, Occupancy
 from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.statistics.cohort import Cohort
+from rankd.quality.statistics.cohort_sums import CohortTau
 from rankd.quality.statistics.leave_one_tenant_out import weigh
 from rankd.quality.statistics.pair_counters import Comparer
 from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
-from rankd.quality.values import MAX_TOKENS, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
+from rankd.quality.values import MAX_TOKENS, QualityEstimate, QualitySettings, Report, Verdict
 
 
 def possible(report: Report, now: float) -> bool:

@@ -6,8 +6,10 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rankd.quality.statistics.interval import Bounded
+
 if TYPE_CHECKING:
-    from rankd.quality.statistics.cohort_sums import CohortSums
+    pass
 
 MAX_TOKENS = 2**31 - 1
 """Longest length that is believed; the exact integer sums stay far below 2**63 with it."""
@@ -92,33 +94,6 @@ class QualitySettings:
             raise ValueError("settle must be between 0 and 1")
         if not self.progress_ttl > 0:
             raise ValueError("progress_ttl must be positive")
-
-
-@dataclass(frozen=True, slots=True)
-class Bounded:
-    """A point estimate with the ends of its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class CohortTau:
-    """Kendall's tau-b of the requests that arrived in a window, lengths restricted to a horizon.
-
-    ``tau`` is None where too little has been observed. Pairs beyond ``decided_pair_share`` count the
-    order that is to be expected of them.
-    """
-
-    tau: Bounded | None
-    size: int
-    known: int
-    decided_pairs: int
-    decided_pair_share: float | None
-    horizon_tokens: int | None
-    sums: CohortSums | None = None
-    """What it is made of, to be added up with other replicas'; there from fewer known lengths on than a tau."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from rankd_client.ordering import Columns, Dial, Policy, Rules
 from rankd_client.ordering.serving_keys import filled, lengths_of
 
-from rankd.monitor.window import Trust
+from rankd.monitor.trust import Trust
 from rankd.settings.load import Order
 
 

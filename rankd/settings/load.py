@@ -24,7 +24,6 @@ from pydantic_settings import (
 )
 
 from rankd.errors import ConfigError
-from rankd.registry.bundled import ranker_path
 from rankd.settings.sections import (
     LONGEST,
     Auth,
@@ -84,7 +83,7 @@ class Settings(BaseSettings):
         "127.0.0.1:9464", description="HOST:PORT of metrics, probes and the page to look at; empty is off."
     )
     admin: str = Field("127.0.0.1:50052", description="HOST:PORT of the admin service; empty is off.")
-    ranker: Path | None = Field(
+    ranker: str | None = Field(
         None,
         description="Directory of the ranker to serve, or minilm-l6 or ngram, the bundled ones. Default: minilm-l6.",
     )
@@ -110,11 +109,6 @@ class Settings(BaseSettings):
     tls: Tls = Tls()
     auth: Auth = Auth()
     signing: Signing = Signing()
-
-    @field_validator("ranker", mode="before")
-    @classmethod
-    def _bundled(cls, value: object) -> object:
-        return ranker_path(value) if isinstance(value, str) else value
 
     @field_validator("listen", "metrics", "admin")
     @classmethod

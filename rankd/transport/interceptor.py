@@ -8,35 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Self
+from typing import Any
 
 import grpc
-import structlog
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from rankd.auth import Caller
-from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, UnavailableError
-from rankd.telemetry.redaction import describe_error
+from rankd.errors import UnavailableError
 from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import Access, enter
-from rankd.transport.codec import MALFORMED, tolerant
-from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
-from rankd.transport.rate_limit import RateLimit, caller_of
+from rankd.transport.authentication import Access
+from rankd.transport.call import Call, CallGate, tolerant
+from rankd.transport.rate_limit import RateLimit
 
-_log = structlog.get_logger("rankd")
-_propagator = TraceContextTextMapPropagator()
-_TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _OURS = "/rankd."
-_OPEN = "grpc.health."
-"""Services that answer anybody: probes have no credential."""
 _END = object()
-_SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
-"""Statuses that make a server span an error, by the RPC semantic conventions."""
-_STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _UNKNOWN_METHOD = "_OTHER"
 """What the conventions call methods that are not here; their names are the caller's and without bound."""
 
@@ -46,22 +30,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Access | None = None) -> None:
         """Take what is shared by all calls; without ``access`` everybody is let in."""
-        self.telemetry = telemetry
-        self.rate = rate
-        self.access = access
+        self._gate = CallGate(telemetry, rate, access)
         self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
-        self._drained = asyncio.Event()
-        self.in_flight = 0
-        """Calls of our own services under way; health and reflection are no work to wait for."""
 
     @property
-    def draining(self) -> bool:
-        """Whether new calls are refused."""
-        return self._drained.is_set()
+    def in_flight(self) -> int:
+        """Calls of our own services under way."""
+        return self._gate.in_flight
 
     def drain(self) -> None:
         """Refuse calls from now on; those under way go on, but streams of health and reflection end."""
-        self._drained.set()
+        self._gate.drained.set()
 
     async def intercept_service(
         self,
@@ -71,7 +50,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Find the method's handler and wrap it, once per handler."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            self.telemetry.call(_UNKNOWN_METHOD, "UNIMPLEMENTED", 0.0, "UNIMPLEMENTED")
+            self._gate.telemetry.call(_UNKNOWN_METHOD, "UNIMPLEMENTED", 0.0, "UNIMPLEMENTED")
             return None
         # By handler and not by name: listeners share this interceptor, and what one of them serves (administration)
         # must not be found on another. A server keeps its handlers as long as it lives, so their ids are theirs.
@@ -97,7 +76,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
             held = [request]
             del request
-            async with _Call(self, name, context, ours=ours, held=held) as call:
+            async with Call(self._gate, name, context, ours=ours, held=held) as call:
                 call.check(held[0])
                 return await _maybe_await(inner(held.pop(), context))
 
@@ -107,7 +86,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             held = [request]
             del request
-            async with _Call(self, name, context, ours=True, held=held) as call:
+            async with Call(self._gate, name, context, ours=True, held=held) as call:
                 call.check(held[0])
                 async for response in inner(held.pop(), context):
                     call.recheck()
@@ -121,7 +100,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> None:
             held = [request]
             del request
-            async with _Call(self, name, context, ours=False, held=held) as call:
+            async with Call(self._gate, name, context, ours=False, held=held) as call:
                 call.check(held[0])
                 await self._until_drained(inner(held.pop(), context))
 
@@ -129,7 +108,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _conversing(self, inner: Any, name: str, *, ours: bool) -> Any:
         async def stream_stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with _Call(self, name, context, ours=ours) as call:
+            async with Call(self._gate, name, context, ours=ours) as call:
                 # Our own streams end themselves when we drain (streams.py).
                 messages = call.messages() if ours else call.checked(self._messages_until_drained(requests))
                 async for response in inner(messages, context):
@@ -143,7 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _until_drained(self, work: Awaitable[Any]) -> Any:
         """Wait for ``work``, unless a drain begins: an open stream would hold up ``stop`` for all of its grace."""
-        doing, drained = asyncio.ensure_future(_awaited(work)), asyncio.ensure_future(self._drained.wait())
+        doing, drained = asyncio.ensure_future(_awaited(work)), asyncio.ensure_future(self._gate.drained.wait())
         try:
             await asyncio.wait([doing, drained], return_when=asyncio.FIRST_COMPLETED)
             if doing.done():
@@ -160,177 +139,3 @@ async def _awaited(work: Awaitable[Any]) -> Any:
 
 async def _maybe_await(result: Any) -> Any:
     return await result if asyncio.iscoroutine(result) else result
-
-
-class _Call:
-    """One call from its first byte to its status; an asynchronous context manager around the handler."""
-
-    __slots__ = ("_began", "_caller", "_context", "_held", "_name", "_ours", "_owner", "_span")
-
-    def __init__(
-        self,
-        owner: CallInterceptor,
-        name: str,
-        context: grpc.aio.ServicerContext,
-        *,
-        ours: bool,
-        held: list[Any] | None = None,
-    ) -> None:
-        self._owner = owner
-        self._name = name
-        self._context = context
-        self._ours = ours
-        self._held = held
-        self._caller: Caller | None = None
-
-    async def __aenter__(self) -> Self:
-        owner = self._owner
-        self._began = time.perf_counter()
-        parent = _propagator.extract(
-            {k: v for k, v in self._context.invocation_metadata() or () if k in _TRACE_HEADERS}
-        )
-        if owner.telemetry.recording:
-            self._span = owner.telemetry.tracer.start_span(
-                self._name,
-                parent,
-                kind=trace.SpanKind.SERVER,
-                attributes={"rpc.system.name": "grpc", "rpc.method": self._name},
-            )
-            otel_context.attach(trace.set_span_in_context(self._span, parent))
-        else:
-            # Nothing is recorded, but logs carry the caller's trace id.
-            self._span = trace.get_current_span(parent)
-            otel_context.attach(parent)
-        # Never detached: a call has a task, and so a context, of its own, and a stream that its caller cancelled is
-        # closed in another one, where OpenTelemetry would log a failure.
-        owner.in_flight += self._ours
-        try:
-            self._admit()
-        except Exception as error:
-            await self.__aexit__(type(error), error, None)
-            raise
-        return self
-
-    def _admit(self) -> None:
-        if self._name.startswith(_OPEN):
-            return
-        if self._ours and self._owner.draining:
-            raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        access = self._owner.access
-        if access is None:
-            self._caller = Caller(caller_of(self._context))
-        else:
-            self._caller = access.admit(self._name.rpartition("/")[0], self._context)
-        enter(self._caller)
-        if self._ours:
-            self._count()
-
-    def _count(self) -> None:
-        """Count a call, or a further message of a stream, for its caller."""
-        assert self._caller is not None
-        wait = self._owner.rate.take_of(self._caller, time.monotonic())
-        if wait > 0:
-            self._owner.telemetry.rate_limited()
-            raise QuotaError(
-                "the caller is beyond limits.calls_per_second, or its credential or tenant beyond that of auth.file",
-                retry_after=wait,
-            )
-
-    def recheck(self) -> None:
-        """Refuse to go on with a stream whose credential was taken back, or is over."""
-        if self._caller is not None and self._owner.access is not None:
-            self._owner.access.still(self._caller)
-
-    def check(self, request: Any) -> None:
-        """Refuse a request that could not be decoded."""
-        if request is MALFORMED:
-            raise InvalidRequestError(
-                [
-                    FieldViolation(
-                        "request", "is no valid protobuf message of this method's type (strings must be UTF-8)"
-                    )
-                ]
-            )
-
-    async def messages(self) -> AsyncIterator[Any]:
-        """The messages of a stream of ours, up to one that could not be decoded or is one too many.
-
-        Read one by one: grpc's own iterator keeps a message, which may be large, until the next one comes.
-        """
-        counted = True  # the first one, as the call
-        while True:
-            read = [await self._context.read()]
-            if read[0] is grpc.aio.EOF:
-                return
-            self.check(read[0])
-            if not counted:
-                self.recheck()
-                self._count()
-            counted = False
-            yield read.pop()
-
-    async def checked(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The messages of a stream, up to one that could not be decoded."""
-        async for request in requests:
-            self.check(request)
-            yield request
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        if error is None:
-            status, failure = _name_of(self._context.code()) or "OK", None
-        else:
-            status, failure = self._judge(error)
-        self._end(status, error)
-        if error is not None:
-            # grpc keeps an abort's exception with its frames in a cycle of references, which the collector finds late:
-            # what was sent, which may be large, must not be in any of them.
-            error.__traceback__ = None
-            if self._held:
-                self._held.clear()
-        if failure is not None:
-            await self._context.abort(failure.code, failure.text, failure.trailers)
-        return False
-
-    def _judge(self, error: BaseException) -> tuple[str, Failure | None]:
-        """The status that a call ends with, and what to tell the caller."""
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            remaining = self._context.time_remaining()
-            # The caller's own clock may end the call a little before ours would: its deadline travels rounded up, by
-            # up to a hundredth.
-            late = remaining is not None and remaining <= 0.005 + 0.01 * (time.perf_counter() - self._began)
-            return ("DEADLINE_EXCEEDED" if late else "CANCELLED"), None
-        if isinstance(error, NotImplementedError) and self._context.code() is grpc.StatusCode.UNIMPLEMENTED:
-            return "UNIMPLEMENTED", not_implemented()  # a generated servicer's method that ours does not override
-        if isinstance(error, grpc.aio.AbortError):
-            return _name_of(self._context.code()) or "UNKNOWN", None
-        if not isinstance(error, Exception):
-            return "INTERNAL", None
-        failure = failure_of(error)
-        if failure is None:
-            _log.error("internal_error", method=self._name, **describe_error(error))
-            failure = bug()
-        return failure.code.name, failure
-
-    def _end(self, status: str, error: BaseException | None) -> None:
-        owner = self._owner
-        owner.in_flight -= self._ours
-        # What the caller did wrong, or chose, is no error of a server.
-        failed = status in _SERVER_FAULTS
-        error_type = None
-        if failed:
-            error_type = type(error).__name__ if status == "INTERNAL" and error is not None else status
-        owner.telemetry.call(self._name, status, time.perf_counter() - self._began, error_type)
-        if owner.telemetry.recording:
-            self._span.set_attribute("rpc.response.status_code", status)
-            if error_type is not None:
-                self._span.set_attribute("error.type", error_type)
-            if failed:
-                self._span.set_status(trace.StatusCode.ERROR)
-            self._span.end()
-
-
-def _name_of(code: Any) -> str | None:
-    """A status by its name; None where none was set. Servicers may set numbers."""
-    if isinstance(code, grpc.StatusCode):
-        return str(code.name)
-    return _STATUS_NAMES.get(code)

@@ -15,8 +15,8 @@ from rankd_client.v1 import admin_pb2, quality_pb2
 from rich.console import Console
 from wire import admin_stub
 
+from rankd.cli.serve import what_next
 from rankd.cli.status import view
-from rankd.hint import what_next
 
 SERVE = ("serve", "--listen", "0.0.0.0:0", "--metrics", "127.0.0.1:0", "--admin", "", "--provider", "cpu", "--ranker")
 

@@ -16,7 +16,7 @@ from wire import completion, completion_stub, item, rank_stub, request
 from rankd.errors import ConfigError
 from rankd.status import http
 from rankd.status.http import HttpServer
-from rankd.telemetry.telemetry import METRICS, PROCESS_METRICS
+from rankd.telemetry.catalogue import METRICS, PROCESS_METRICS
 
 
 @pytest.fixture

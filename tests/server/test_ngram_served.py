@@ -6,7 +6,7 @@ from dataclasses import replace
 from rankd_client import RankClient
 
 from rankd.scoring.tokeniser import Truncation
-from rankd.training.bases.transformer import load_base
+from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row
 from rankd.training.export.export import export
 from rankd.training.fit.fit import fit

@@ -20,7 +20,7 @@ from rankd_client import Completed, Item, RankClient
 from rankd_client.v1 import completion_pb2
 from wire import completion, completion_stub, item, rank_stub, request
 
-from rankd.telemetry.telemetry import METRICS
+from rankd.telemetry.catalogue import METRICS
 
 SECRETS = ("sesame-prompt", "sesame-id")
 

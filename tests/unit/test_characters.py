@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 from rankd.quality.statistics.kendall import tau_b  # noqa: E402
 from rankd.registry.artifact import load_artifact  # noqa: E402
 from rankd.training.bases.chinese_characters import FEWEST_PROMPTS, learnable  # noqa: E402
-from rankd.training.bases.transformer import load_base  # noqa: E402
+from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.dataset import Row  # noqa: E402
 from rankd.training.evaluation.offline_ranker import OfflineRanker  # noqa: E402
 from rankd.training.export.export import export  # noqa: E402

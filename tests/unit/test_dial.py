@@ -5,12 +5,13 @@ from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import Policy
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
-from rankd.monitor.window import Load, Trust
+from rankd.monitor.load import Load
+from rankd.monitor.trust import Trust
 from rankd.ranking.policy import rules_of
 from rankd.settings.load import Limits, Order
+from rankd.transport.convert.quality import _dial
 from rankd.transport.convert.request import Violations, shares_of
 from rankd.transport.services.completions import _expected
-from rankd.transport.services.quality import _dial
 from rankd.transport.services.stream_queue import StreamQueue
 
 

@@ -16,7 +16,8 @@ from rankd.errors import ArtifactError, ConfigError  # noqa: E402
 from rankd.registry.artifact import load_artifact  # noqa: E402
 from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
 from rankd.scoring.tokeniser import Tokeniser, Truncation  # noqa: E402
-from rankd.training.bases.transformer import Recipe, load_base  # noqa: E402
+from rankd.training.bases.base import Recipe  # noqa: E402
+from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.lists import encode  # noqa: E402
 from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
 from rankd.training.export.export import export  # noqa: E402

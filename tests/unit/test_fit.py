@@ -18,7 +18,8 @@ from tiny_base import make_base, make_rows  # noqa: E402
 from rankd.errors import ConfigError  # noqa: E402
 from rankd.quality.statistics.kendall import tau_b  # noqa: E402
 from rankd.scoring.tokeniser import Truncation  # noqa: E402
-from rankd.training.bases.transformer import Recipe, load_base  # noqa: E402
+from rankd.training.bases.base import Recipe  # noqa: E402
+from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.lists import draw_steps, encode, pieces, target_tokens  # noqa: E402
 from rankd.training.fit import checkpoint  # noqa: E402
 from rankd.training.fit.distributed import ALONE  # noqa: E402

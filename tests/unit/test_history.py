@@ -7,7 +7,8 @@ import pytest
 
 from rankd.errors import ConfigError
 from rankd.settings.load import Page, load_settings
-from rankd.status.history import TRAFFIC, WINDOW, History, Ring, Span, Stages
+from rankd.status.history import TRAFFIC, WINDOW, History, Ring, Span
+from rankd.telemetry.stages import Stages
 
 UNKNOWN = (math.nan,) * (len(WINDOW) - 1)
 

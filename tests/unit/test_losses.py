@@ -7,7 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd.training.fit.losses import known_longer, likely_longer, list_mle, log_normal, pairwise_logistic, spread_of
+from rankd.training.fit.losses import (  # noqa: E402
+    known_longer,
+    likely_longer,
+    list_mle,
+    log_normal,
+    pairwise_logistic,
+    spread_of,
+)
 
 
 def a_list(seed, n=17, cut=0.3, groups=2, lengths=12):

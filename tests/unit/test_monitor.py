@@ -4,8 +4,8 @@ import asyncio
 import threading
 import time
 
+from rankd.monitor.load import Waits
 from rankd.monitor.monitor import Monitor
-from rankd.monitor.window import Waits
 from rankd.quality import Verdict
 from rankd.settings.load import load_settings
 from rankd.telemetry.telemetry import Telemetry

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from rankd.scoring.tokeniser import Truncation
+from rankd.training.bases.chinese_glosses import chinese_characters
 from rankd.training.bases.ngram import NgramBase, NgramRanker, Sizes, to_onnx
 from rankd.training.bases.ngram_model import hash_pairs, hash_places
-from rankd.training.bases.ngram_words import Words, chinese_characters
+from rankd.training.bases.ngram_words import Words
 from rankd.training.export.canonical_graph import to_bytes
 from rankd.training.export.parity import onnx_runner, torch_runner
 

@@ -15,8 +15,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import generate_latest
 
+from rankd.telemetry.catalogue import EVENTS, METRICS, PROCESS_METRICS, SPANS
+from rankd.telemetry.providers import _wanted
 from rankd.telemetry.redaction import LOG_KEYS, describe_error
-from rankd.telemetry.telemetry import EVENTS, METRICS, PROCESS_METRICS, SPANS, Telemetry, _wanted
+from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 
 ROOT = Path(__file__).parents[2]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rankd_client.integration.settings import Settings
 
-from rankd_transformers.registration import Registration, register
+from rankd_transformers.registered import Registration
+from rankd_transformers.registration import register
 
 __all__ = ["Registration", "Settings", "register"]

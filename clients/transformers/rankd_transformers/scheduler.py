@@ -16,7 +16,7 @@ from transformers.generation.continuous_batching.scheduler import FIFOScheduler
 
 from rankd_transformers.kv_pressure import may_run_out, victims
 from rankd_transformers.ranking import Ranking
-from rankd_transformers.registration import Registration
+from rankd_transformers.registered import Registration
 
 
 class _CarryOn:

@@ -21,7 +21,6 @@ from rankd_client.integration.request_body import Body, Message, Receive
 from rankd_client.integration.settings import Settings, logger
 
 from rankd_vllm.counters import REQUESTS
-from rankd_vllm.ids import engine_ids
 from rankd_vllm.memory import MEMORY
 from rankd_vllm.scheduling_mode import Mode, mode_of
 
@@ -167,3 +166,11 @@ def _length(headers: Sequence[tuple[bytes, bytes]]) -> int:
     """The length that a request claims; 0 where it claims none."""
     value = _first(headers, b"content-length") or b""
     return int(value) if value.isdigit() and len(value) < 20 else 0
+
+
+def engine_ids(route: Route, base: str, prompts: int) -> list[str]:
+    """The ids under which vLLM's stat logger will name the answers to a request's prompts."""
+    if route is Route.COMPLETIONS:
+        return [f"cmpl-{base}-{index}" for index in range(prompts)]
+    # What a built-in tool adds to a response, are requests of their own (_1, _2 ...): those are not what was ranked.
+    return [f"{base}_0" if route is Route.RESPONSES else f"chatcmpl-{base}"]

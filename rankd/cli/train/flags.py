@@ -13,7 +13,7 @@ from rankd.errors import ConfigError
 from rankd.scoring.tokeniser import Truncation
 
 if TYPE_CHECKING:
-    from rankd.training.bases.transformer import Recipe
+    from rankd.training.bases.base import Recipe
     from rankd.training.fit.options import FitOptions, Ranks
 
 

@@ -52,7 +52,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace, processes: Processes, console: Console) -> None:
-    from rankd.training.bases.transformer import load_base
+    from rankd.training.bases.load import load_base
     from rankd.training.data.dataset import split
     from rankd.training.fit.fit import fit
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.arrivals import Cohort
 from rankd.quality.censoring import imputation as impute
 from rankd.quality.censoring import ordinal_probit as latent
 from rankd.quality.statistics import interval
 from rankd.quality.statistics import kendall as counts
-from rankd.quality.statistics.cohort_sums import CohortSums
-from rankd.quality.values import CohortTau
+from rankd.quality.statistics.cohort import Cohort
+from rankd.quality.statistics.cohort_sums import CohortSums, CohortTau
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

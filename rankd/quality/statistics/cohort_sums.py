@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.statistics import interval
-from rankd.quality.values import Bounded, CohortTau
+from rankd.quality.statistics.interval import Bounded
 
 Floats = NDArray[np.float64]
 _NOTHING = 1e-30
@@ -99,3 +99,21 @@ def combined(parts: Sequence[tuple[float, CohortSums]]) -> CohortSums:
         # One model errs everywhere in the same way: standard deviations add up.
         doubt=sum(w * s.doubt for w, s in shares),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CohortTau:
+    """Kendall's tau-b of the requests that arrived in a window, lengths restricted to a horizon.
+
+    ``tau`` is None where too little has been observed. Pairs beyond ``decided_pair_share`` count the
+    order that is to be expected of them.
+    """
+
+    tau: Bounded | None
+    size: int
+    known: int
+    decided_pairs: int
+    decided_pair_share: float | None
+    horizon_tokens: int | None
+    sums: CohortSums | None = None
+    """What it is made of, to be added up with other replicas'; there from fewer known lengths on than a tau."""

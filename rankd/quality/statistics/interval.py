@@ -8,11 +8,10 @@ per-item sums that the statistic is made of give its standard error at no extra 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from rankd.quality.values import Bounded
 
 Floats = NDArray[np.float64]
 
@@ -72,3 +71,12 @@ def ratio_interval(top: Floats, bottom: Floats, z: float) -> Bounded | None:
         return None
     ratio = mean_top / mean_bottom
     return bounded(ratio, 2.0 * (top - ratio * bottom) / mean_bottom, z)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """A point estimate with the ends of its confidence interval."""
+
+    value: float
+    low: float
+    high: float

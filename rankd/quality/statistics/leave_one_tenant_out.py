@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankd.quality.arrivals import Cohort
-from rankd.quality.values import Bounded, CohortTau
+from rankd.quality.statistics.cohort import Cohort
+from rankd.quality.statistics.cohort_sums import CohortTau
+from rankd.quality.statistics.interval import Bounded
 
 NOTABLE = 0.05
 """Share of a cohort from which on a tenant is looked at: a smaller one moves tau by hardly more than chance does."""

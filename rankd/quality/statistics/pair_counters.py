@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.statistics import interval
-from rankd.quality.values import Bounded
+from rankd.quality.statistics.interval import Bounded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

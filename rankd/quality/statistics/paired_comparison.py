@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from rankd.quality.censoring.cohort_tau import effective_horizon
 from rankd.quality.statistics import interval
+from rankd.quality.statistics.interval import Bounded
 from rankd.quality.statistics.pair_sums import Statistic, pair_sums
-from rankd.quality.values import Bounded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

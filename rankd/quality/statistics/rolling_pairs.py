@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from rankd.quality.statistics import interval
 from rankd.quality.statistics import kendall as counts
+from rankd.quality.statistics.interval import Bounded
 from rankd.quality.statistics.pair_sums import pair_sums
-from rankd.quality.values import Bounded
 
 Ints = NDArray[np.int64]
 Counts = NDArray[np.int32]

@@ -9,7 +9,8 @@ import numpy as np
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import Columns, History, Policy, Rules, TenantCounters, WaitingQueue, order_queue
 
-from rankd.monitor.window import Load, Trust
+from rankd.monitor.load import Load
+from rankd.monitor.trust import Trust
 from rankd.ranking.policy import rules_of
 from rankd.replay.engine.engine import Batch
 from rankd.replay.policies.baselines import NEVER

@@ -6,7 +6,9 @@ import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
 from rankd_client.ordering import History, Policy, trust_of, tuned_patience
 
-from rankd.monitor.window import Load, Trust, guard_settings, quality_settings
+from rankd.monitor.load import Load
+from rankd.monitor.tracker_settings import guard_settings, quality_settings
+from rankd.monitor.trust import Trust
 from rankd.quality import Guard, GuardSnapshot, Report, possible
 from rankd.quality.arrivals import ArrivalTable
 from rankd.replay.engine.engine import Batch

@@ -85,7 +85,7 @@ def shortened(definition: str) -> list[str]:
 
 def main() -> int:
     """Write the file from Unihan's own."""
-    from rankd.training.bases.ngram_words import chinese_characters
+    from rankd.training.bases.chinese_glosses import chinese_characters
 
     wanted = set(chinese_characters())
     lines = ["# Shortened from kDefinition in Unihan_Readings.txt of the Unicode Character Database; see LICENSE."]
@@ -101,3 +101,18 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def chinese_characters() -> list[str]:
+    """The characters of GB 2312 and the frequent ones of Big5: simplified and traditional, 8,836 in all."""
+    found: dict[str, None] = {}
+    for codec, first_row, last_row, cells in (
+        ("gb2312", 0xB0, 0xF7, range(0xA1, 0xFF)),
+        ("big5", 0xA4, 0xC6, (*range(0x40, 0x7F), *range(0xA1, 0xFF))),
+    ):
+        for row in range(first_row, last_row + 1):
+            for cell in cells:
+                text = bytes([row, cell]).decode(codec, errors="ignore")
+                if len(text) == 1 and "\u4e00" <= text <= "\u9fff":
+                    found[text] = None
+    return list(found)

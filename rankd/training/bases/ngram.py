@@ -15,9 +15,9 @@ from torch import nn
 
 from rankd.errors import ConfigError
 from rankd.scoring.tokeniser import Truncation
+from rankd.training.bases.base import NGRAM, Base, Recipe
 from rankd.training.bases.ngram_model import NgramRanker, Sizes
 from rankd.training.bases.ngram_words import read_tokenizer, read_words
-from rankd.training.bases.transformer import NGRAM, Base, Recipe
 from rankd.training.export.ngram_graph import to_onnx
 
 __all__ = ["NgramBase", "NgramRanker", "Sizes", "to_onnx"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rankd.errors import ConfigError
-from rankd.training.bases.chinese_glosses import gloss_vectors
+from rankd.training.bases.chinese_glosses import chinese_characters, gloss_vectors
 
 UNIT = 0.3
 """Standard deviation of the vectors' numbers."""
@@ -34,21 +34,6 @@ class Words:
     """[tokens, dimensions]."""
     scale: NDArray[np.float32]
     """[dimensions]."""
-
-
-def chinese_characters() -> list[str]:
-    """The characters of GB 2312 and the frequent ones of Big5: simplified and traditional, 8,836 in all."""
-    found: dict[str, None] = {}
-    for codec, first_row, last_row, cells in (
-        ("gb2312", 0xB0, 0xF7, range(0xA1, 0xFF)),
-        ("big5", 0xA4, 0xC6, (*range(0x40, 0x7F), *range(0xA1, 0xFF))),
-    ):
-        for row in range(first_row, last_row + 1):
-            for cell in cells:
-                text = bytes([row, cell]).decode(codec, errors="ignore")
-                if len(text) == 1 and "\u4e00" <= text <= "\u9fff":
-                    found[text] = None
-    return list(found)
 
 
 def read_tokenizer(path: Path) -> Tokenizer:

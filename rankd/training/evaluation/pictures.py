@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from rankd.html.svg import Plot, percent_scale, token_scale
-from rankd.quality.values import Bounded
+from rankd.quality.statistics.interval import Bounded
 from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve
 from rankd.training.evaluation.figures import Figures
 

@@ -14,7 +14,8 @@ from rankd_client.calibration import fit_monotone
 from rankd.errors import ArtifactError, ConfigError
 from rankd.registry.artifact import MODEL, TOKENIZER, write_manifest
 from rankd.scoring.onnx_model import ModelSpec, OnnxModel, Scores, SessionOptions
-from rankd.training.bases.transformer import NGRAM, TransformerRanker
+from rankd.training.bases.base import NGRAM
+from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.data.dataset import Row
 from rankd.training.data.lists import Encoded, encode
 from rankd.training.export.canonical_graph import to_bytes

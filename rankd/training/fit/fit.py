@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from rankd.errors import ConfigError
-from rankd.training.bases.transformer import Base
+from rankd.training.bases.base import Base
 from rankd.training.data.dataset import Row, check_learnable
 from rankd.training.data.lists import encode
 from rankd.training.fit import checkpoint

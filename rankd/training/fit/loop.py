@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rankd.errors import ConfigError
-from rankd.training.bases.transformer import Base
+from rankd.training.bases.base import Base
 from rankd.training.data.lists import Encoded, draw_steps, pieces
 from rankd.training.fit.distributed import Processes
 from rankd.training.fit.losses import known_longer, likely_longer, list_mle, log_normal, pairwise_logistic

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from rankd.training.bases.transformer import Base, Recipe
+from rankd.training.bases.base import Base, Recipe
 from rankd.training.data.lists import Samples
 from rankd.training.fit.losses import Loss
 

@@ -21,9 +21,8 @@ from rankd.settings.load import Settings
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
-from rankd.transport.convert.request import Violations, duration_of, name_of, timestamp
-from rankd.transport.models import check_model
-from rankd.transport.services.quality import guard_of
+from rankd.transport.convert.quality import guard_of
+from rankd.transport.convert.request import Violations, check_model, duration_of, name_of, timestamp
 from rankd.transport.streams import Room, Streams
 from rankd.types import GuardMode
 

@@ -20,13 +20,13 @@ from rankd.transport.convert.request import (
     MOST_SHADOW_SCORES,
     Violations,
     check_count,
+    check_model,
     duration_of,
     name_of,
     now_of,
     seconds_of,
     too_long,
 )
-from rankd.transport.models import check_model
 from rankd.transport.signing import Seals
 from rankd.transport.time_slices import Turns
 from rankd.types import Completion, FinishReason

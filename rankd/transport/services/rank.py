@@ -13,8 +13,8 @@ from rankd.ranking.ranker import Ranker
 from rankd.settings.load import Settings
 from rankd.transport.answer_pace import AnswerPace
 from rankd.transport.authentication import the_caller
-from rankd.transport.convert.request import queue_of, response_of
-from rankd.transport.models import check_model
+from rankd.transport.convert.answer import response_of
+from rankd.transport.convert.request import check_model, queue_of
 from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.services.stream_queue import StreamQueue
 from rankd.transport.signing import Seals

@@ -18,6 +18,7 @@ from rankd.transport.convert.request import (
     Columns,
     Violations,
     check_count,
+    check_model,
     check_unique,
     duration_of,
     name_of,
@@ -25,7 +26,6 @@ from rankd.transport.convert.request import (
     policy_of,
     shares_of,
 )
-from rankd.transport.models import check_model
 from rankd.transport.services.stream_queue import StreamQueue
 from rankd.transport.signing import Seals
 from rankd.transport.time_slices import Turn, Turns

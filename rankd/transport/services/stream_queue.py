@@ -17,15 +17,8 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.ranking.ranker import Basis
-from rankd.transport.convert.request import (
-    POLICY_TO_PROTO,
-    REASON_TO_PROTO,
-    Columns,
-    item_filler,
-    patience_of,
-    rest_of,
-    timestamp,
-)
+from rankd.transport.convert.answer import item_filler, patience_of
+from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, Columns, rest_of, timestamp
 from rankd.transport.signing import Seals
 from rankd.transport.time_slices import Turn
 from rankd.types import Answer, Queue, Reach, Reason, Shares

@@ -1,0 +1,55 @@
+"""OpenTelemetry's providers, exporters and readers, by the standard variables."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client.registry import CollectorRegistry
+
+
+def _resource(version: str) -> Resource:
+    found = Resource.create({"service.version": version})
+    named = not str(found.attributes.get("service.name", "unknown_service")).startswith("unknown_service")
+    return found if named else found.merge(Resource({"service.name": "rankd"}))
+
+
+def _disabled() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def _wanted(signal: str) -> bool:
+    if _disabled():
+        return False
+    exporters = [e.strip().lower() for e in os.environ.get(f"OTEL_{signal}_EXPORTER", "").split(",") if e.strip()]
+    if exporters:
+        return "otlp" in exporters
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return any(os.environ.get(name) for name in endpoints)
+
+
+def _tracer_provider(resource: Resource, exporters: list[Any]) -> TracerProvider | None:
+    if not _wanted("TRACES"):
+        return None
+    # Loaded only where it is used: it takes a tenth of a second.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    exporters.append(OTLPSpanExporter())
+    provider.add_span_processor(BatchSpanProcessor(exporters[-1]))
+    return provider
+
+
+def _metric_readers(registry: CollectorRegistry, exporters: list[Any]) -> list[MetricReader]:
+    readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
+    if _wanted("METRICS"):
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+
+        exporters.append(OTLPMetricExporter())
+        readers.append(PeriodicExportingMetricReader(exporters[-1]))
+    return readers
