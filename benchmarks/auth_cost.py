@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from rankd_client.v1 import prediction_pb2
 
-from rankd.auth import Book, Credential, Keys, digest_of
+from rankd.auth import Credential, Credentials, SigningKeys, digest_of
 from rankd.transport.signing import canonical
-from rankd.transport.time_slices import Turns
+from rankd.transport.time_slices import TimeSlices
 
 _QUEUE = 16_384
 _BLOCKS, _PER_BLOCK = 4000, 20
@@ -34,7 +34,7 @@ def tokens() -> None:
     """Look up guesses that share ever more of a token, in random order, and compare the times."""
     token = secrets.token_urlsafe(32)
     others = [secrets.token_urlsafe(32) for _ in range(99)]
-    book = Book([_credential(n, t) for n, t in enumerate([token, *others])], [], {})
+    book = Credentials([_credential(n, t) for n, t in enumerate([token, *others])], [], {})
     shared = (0, 0, 0, 1, 8, 21, 42)  # those without any are each other's control
     guesses = [token[:n] + secrets.token_urlsafe(48)[: len(token) - n] for n in shared]
     times: list[list[float]] = [[] for _ in guesses]
@@ -78,7 +78,11 @@ def _example() -> prediction_pb2.Prediction:
 
 def signatures() -> None:
     """Sign and verify one prediction again and again."""
-    keys, prediction, request = Keys({"k1": secrets.token_bytes(32)}), _example(), f"chatcmpl-{secrets.token_hex(16)}"
+    keys, prediction, request = (
+        SigningKeys({"k1": secrets.token_bytes(32)}),
+        _example(),
+        f"chatcmpl-{secrets.token_hex(16)}",
+    )
 
     def sign() -> None:
         prediction.key_id = keys.first
@@ -103,7 +107,7 @@ def _best(step: Callable[[], None], steps: int = 20_000) -> float:
 
 async def turns() -> None:
     """Sign a long queue in turns, and see how late a task beside it is."""
-    keys, lateness = Keys({"k1": secrets.token_bytes(32)}), [0.0]
+    keys, lateness = SigningKeys({"k1": secrets.token_bytes(32)}), [0.0]
     predictions = [_example() for _ in range(_QUEUE)]
 
     async def beside() -> None:
@@ -114,7 +118,7 @@ async def turns() -> None:
 
     watching = asyncio.create_task(beside())
     began = time.perf_counter()
-    async with Turns().turn() as turn:
+    async with TimeSlices().turn() as turn:
         for n, prediction in enumerate(predictions):
             if n % 32 == 0 and turn.over:
                 await turn.next()

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from rankd_client.ordering import Columns, Policy, Rules, WaitingQueue, order_queue
+from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
 
 _NOW = 1.7e9
 _POPS = 1000
 
 
-def queue_of(n: int, *, full: bool) -> Columns:
+def queue_of(n: int, *, full: bool) -> OrderColumns:
     """A queue of n requests; a full one has something to say to every rule."""
     rng = np.random.default_rng(0)
-    queue = Columns(
+    queue = OrderColumns(
         [f"{v:016x}" for v in rng.integers(1 << 62, size=n).tolist()],
         _NOW - rng.uniform(0, 100, n),
         rng.normal(size=n),
@@ -66,7 +66,7 @@ def main() -> int:
     return 0
 
 
-def _one_by_one(queue: Columns, rules: Rules) -> tuple[float, float]:
+def _one_by_one(queue: OrderColumns, rules: Rules) -> tuple[float, float]:
     """Seconds to add a request to a waiting queue, and to pop one."""
     waiting = WaitingQueue(rules)
     columns = zip(queue.request_ids, queue.arrival.tolist(), queue.expected.tolist(), strict=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 from rankd_client import AsyncRankClient
 
-from rankd.bench.process import Measured
+from rankd.bench.process import MeasuredProcess
 
 _EVENT = b'data: {"choices":[{"index":0,"text":"a word","finish_reason":null}]}\n\n'
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     with ExitStack() as stack:
 
-        def started(*command: str, **environment: str) -> Measured:
-            return stack.enter_context(Measured(command, environment=environment, cores=None))
+        def started(*command: str, **environment: str) -> MeasuredProcess:
+            return stack.enter_context(MeasuredProcess(command, environment=environment, cores=None))
 
         engine = started("benchmarks.proxy_cost", "--serve")
         daemon = started("rankd", "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--metrics", "",
@@ -73,7 +73,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
         return figures
 
 
-async def _answers(ways: dict[str, Measured], daemon: str, count: int) -> dict[str, dict[str, float]]:
+async def _answers(ways: dict[str, MeasuredProcess], daemon: str, count: int) -> dict[str, dict[str, float]]:
     """Whole answers, one request at a time; and the daemon asked as the proxy asks it."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     asked: list[float] = []
@@ -97,7 +97,7 @@ async def _answers(ways: dict[str, Measured], daemon: str, count: int) -> dict[s
     return _rows(taken, used) | {"asking alone": _summary(asked)}
 
 
-async def _streams(ways: dict[str, Measured], arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+async def _streams(ways: dict[str, MeasuredProcess], arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """How late events are: from when the engine wrote each until it is here, by the machine's one clock."""
     late: dict[str, list[float]] = {name: [] for name in ways}
     rounds = max(3, arguments.requests // 50)
@@ -130,7 +130,7 @@ def _summary(times: Sequence[float]) -> dict[str, float]:
     return {"p50": statistics.median(ordered), "p99": ordered[int(len(ordered) * 0.99)]}
 
 
-async def _connected(way: Measured) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connected(way: MeasuredProcess) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host, _, port = way.target.removeprefix("http://").rpartition(":")
     return await asyncio.open_connection(host, int(port))
 

@@ -11,19 +11,19 @@ from typing import Any
 import structlog
 
 from rankd.completion_log import open_log
-from rankd.fleet.follower import Following
-from rankd.fleet.membership import Fleet
-from rankd.monitor.monitor import Monitor, View
+from rankd.fleet.follower import FleetFollower
+from rankd.fleet.membership import FleetMembership
+from rankd.monitor.monitor import Monitor, Window
 from rankd.monitor.snapshot import Snapshots
-from rankd.pilot.live import Pilots
+from rankd.pilot.live import LivePilots
 from rankd.quality.statistics.pair_counters import counters
 from rankd.ranking.ranker import Ranker
-from rankd.ranking.tenant_counts import Tenants
+from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.bundled import DEFAULT_RANKER, ranker_path
-from rankd.registry.comparison import Judge
+from rankd.registry.comparison import RankerComparison
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
-from rankd.registry.shadow import Shadows
+from rankd.registry.shadow import ShadowRankers
 from rankd.scoring.onnx_model import wanted_provider
 from rankd.settings.load import Settings
 from rankd.status.http import HttpServer
@@ -31,8 +31,8 @@ from rankd.status.status import Status
 from rankd.telemetry.catalogue import READ_ELSEWHERE
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.telemetry import Telemetry, one_hot
-from rankd.transport.authentication import Access
-from rankd.transport.fleet_peers import Peers
+from rankd.transport.authentication import Authenticator
+from rankd.transport.fleet_peers import FleetPeers
 from rankd.transport.interceptor import CallInterceptor
 from rankd.transport.rate_limit import RateLimit
 from rankd.transport.server import Listener, add_admin, add_public
@@ -41,10 +41,10 @@ from rankd.transport.services.completions import CompletionService
 from rankd.transport.services.quality import QualityService
 from rankd.transport.services.rank import RankService
 from rankd.transport.services.rank_stream import StreamSteps
-from rankd.transport.signing import Seals
+from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import Streams
-from rankd.transport.time_slices import Turns
-from rankd.transport.tls import Expiry
+from rankd.transport.time_slices import TimeSlices
+from rankd.transport.tls import CertificateExpiry
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
@@ -62,24 +62,24 @@ class App:
         """Build the rooms; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
-        self.access = Access(settings, self.telemetry)
+        self.access = Authenticator(settings, self.telemetry)
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
-        self.shadows = Shadows(self.registry, settings.promotion, self.telemetry)
+        self.shadows = ShadowRankers(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
-        self.judge = Judge(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.judge = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
-        fleet = Fleet(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
-        self.following = Following(fleet, self.monitor, settings)
-        self.peers = Peers(settings, self.following, self.telemetry)
-        self.pilots = Pilots(self.telemetry)
-        tenants = Tenants(settings.page.tenants)
+        fleet = FleetMembership(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
+        self.following = FleetFollower(fleet, self.monitor, settings)
+        self.peers = FleetPeers(settings, self.following, self.telemetry)
+        self.pilots = LivePilots(self.telemetry)
+        tenants = TenantCounts(settings.page.tenants)
         self.ranker = Ranker(
             self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants
         )
-        self.turns = Turns()
-        self.seals = Seals(settings, self.turns, self.telemetry)
-        self.expiry = Expiry(settings.tls)
+        self.turns = TimeSlices()
+        self.seals = PredictionSigner(settings, self.turns, self.telemetry)
+        self.expiry = CertificateExpiry(settings.tls)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
@@ -237,7 +237,7 @@ class App:
     def _scorers(self) -> list[Any]:
         return [r.scorer for r in self.registry.all()]
 
-    def _views(self) -> list[View]:
+    def _views(self) -> list[Window]:
         return self.monitor.reported_views() or [self.monitor.base(self.registry.in_service.version)]
 
     def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
@@ -275,5 +275,5 @@ class App:
                 yield view.load.patience, _labels(view)
 
 
-def _labels(view: View) -> dict[str, str]:
+def _labels(view: Window) -> dict[str, str]:
     return {"model": view.model, "ranker_version": view.ranker_version}

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.policies.burst import burst
 from benchmarks.policies.overload import overload
 from benchmarks.policies.tables import report
-from rankd.replay.engine.cost import Cost, at_load, step_cost
+from rankd.replay.engine.cost import EngineCost, at_load, step_cost
 from rankd.replay.policies.by_name import needs_scores, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.trace.files import read_trace
@@ -85,7 +85,7 @@ def load_trace(folder: Path | None, name: str, requests: int) -> Trace:
     return Trace(trace.arrival, np.zeros(len(trace), dtype=np.int64), trace.output)
 
 
-def figures(trace: Trace, run: Run, cost: Cost) -> dict[str, float]:
+def figures(trace: Trace, run: Run, cost: EngineCost) -> dict[str, float]:
     """Latencies of one simulation, in steps, of all requests and of those that come once the guard has evidence."""
     scores = None if run.tau is None else scores_of_tau(trace.output, run.tau)
     began = time.perf_counter()
@@ -107,7 +107,7 @@ def _summary(latency: Floats) -> dict[str, float]:
     return {"mean": float(latency.mean()), "p50": p50, "p90": p90, "p99": p99, "max": float(latency.max())}
 
 
-def same_tail(trace: Trace, cost: Cost, p99: float) -> dict[str, float]:
+def same_tail(trace: Trace, cost: EngineCost, p99: float) -> dict[str, float]:
     """BOOST with true lengths at the patience that gives a p99: what it would gain with a perfect ranker."""
     low, high = 1e-4, 1e4
     best: Floats | None = None

@@ -31,7 +31,7 @@ from rankd.training.export.export import ExportReport, Precision, export
 from rankd.training.export.model_card import write_card
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
-from rankd.training.fit.options import FitOptions, Progress
+from rankd.training.fit.options import FitOptions, TrainingProgress
 
 VALID_SHARE = 0.06
 JUDGED_PROMPTS = 3000
@@ -132,7 +132,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
         shutil.copytree(place, out)
 
 
-def _say(progress: Progress) -> None:
+def _say(progress: TrainingProgress) -> None:
     if progress.at_epoch_end or progress.step % 50 == 0:
         tau = "" if progress.validation_tau is None else f" validation tau {progress.validation_tau:.3f}"
         print(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}{tau}", file=sys.stderr, flush=True)

@@ -22,13 +22,19 @@ from rankd.registry.artifact import load_artifact
 from rankd.scoring.onnx_model import Scores
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.training.data.dataset import read_dataset
-from rankd.training.data.lists import Encoded, encode
+from rankd.training.data.lists import EncodedRows, encode
 from rankd.training.export.canonical_graph import canonical, to_bytes
-from rankd.training.export.int8_encoder import Body, Products
-from rankd.training.export.int8_products import ByBatch, ByBlock, ByToken, Fixed, Float
+from rankd.training.export.int8_encoder import Int8Encoder, Products
+from rankd.training.export.int8_products import (
+    BatchGridProducts,
+    BlockGridProducts,
+    FixedGridProducts,
+    FloatProducts,
+    TokenGridProducts,
+)
 from rankd.training.export.parity import Run, onnx_runner, scores_of, tau_lost
-from rankd.training.export.quantise import Ids, Observed, by_onnxruntime, observe, to_int8
-from rankd.training.export.read_encoder import Encoder, read_encoder
+from rankd.training.export.quantise import Ids, ObservedActivations, by_onnxruntime, observe, to_int8
+from rankd.training.export.read_encoder import EncoderWeights, read_encoder
 
 _ALONE = 300
 """Prompts scored once more, each alone, to see what neighbours do to a score."""
@@ -67,26 +73,26 @@ def recipes(model: ModelProto, ids: Ids) -> dict[str, Callable[[], ModelProto]]:
 
     return {
         "float32, fused operators": lambda: model,
-        "float32, rewritten": body(Float()),
+        "float32, rewritten": body(FloatProducts()),
         "onnxruntime dynamic, one scale": lambda: by_onnxruntime(model, per_channel=False),
         "onnxruntime dynamic, per channel": lambda: by_onnxruntime(model, per_channel=True),
         "the same, last layer in float32": lambda: by_onnxruntime(model, per_channel=True, leave=last),
-        "rewritten, range by batch": body(ByBatch()),
-        "rewritten, range by token": body(ByToken()),
-        "rewritten, MatMulNBits 8 bit, blocks of 32": body(ByBlock(32)),
-        "rewritten, MatMulNBits 8 bit, blocks of 128": body(ByBlock(128)),
-        "rewritten, fixed range, min to max": body(Fixed(_spans(seen, 0))),
-        "rewritten, fixed range, 99.98 % of values": body(Fixed(_spans(seen, 0.01))),
-        "rewritten, fixed range, 99.8 % of values": body(Fixed(_spans(seen, 0.1))),
+        "rewritten, range by batch": body(BatchGridProducts()),
+        "rewritten, range by token": body(TokenGridProducts()),
+        "rewritten, MatMulNBits 8 bit, blocks of 32": body(BlockGridProducts(32)),
+        "rewritten, MatMulNBits 8 bit, blocks of 128": body(BlockGridProducts(128)),
+        "rewritten, fixed range, min to max": body(FixedGridProducts(_spans(seen, 0))),
+        "rewritten, fixed range, 99.98 % of values": body(FixedGridProducts(_spans(seen, 0.01))),
+        "rewritten, fixed range, 99.8 % of values": body(FixedGridProducts(_spans(seen, 0.1))),
         "rewritten, fixed range, loud channels scaled": lambda: to_int8(model, ids),
     }
 
 
-def _written(encoder: Encoder, model: ModelProto, products: Products) -> ModelProto:
-    return canonical(Body(encoder, products).model(list(model.graph.input), list(model.graph.output)))
+def _written(encoder: EncoderWeights, model: ModelProto, products: Products) -> ModelProto:
+    return canonical(Int8Encoder(encoder, products).model(list(model.graph.input), list(model.graph.output)))
 
 
-def _spans(seen: Mapping[str, Observed], cut: float) -> dict[str, tuple[float, float]]:
+def _spans(seen: Mapping[str, ObservedActivations], cut: float) -> dict[str, tuple[float, float]]:
     """Ranges that leave out ``cut`` percent of the values at either end."""
     if cut == 0:
         return {place: (float(o.low.min()), float(o.high.max())) for place, o in seen.items()}
@@ -95,7 +101,7 @@ def _spans(seen: Mapping[str, Observed], cut: float) -> dict[str, tuple[float, f
     }
 
 
-def judge(models: Mapping[str, bytes], data: Mapping[str, Encoded], timed: Ids, rounds: int) -> list[Judged]:
+def judge(models: Mapping[str, bytes], data: Mapping[str, EncodedRows], timed: Ids, rounds: int) -> list[Judged]:
     """Compare models; the first one is what the others are held against."""
     runs = {name: onnx_runner(content) for name, content in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -112,7 +118,7 @@ def judge(models: Mapping[str, bytes], data: Mapping[str, Encoded], timed: Ids, 
 
 
 def _judged(
-    name: str, run: Run, size: int, rate: float, data: Mapping[str, Encoded], expected: Mapping[str, Scores]
+    name: str, run: Run, size: int, rate: float, data: Mapping[str, EncodedRows], expected: Mapping[str, Scores]
 ) -> Judged:
     print(f"judging: {name}", file=sys.stderr, flush=True)
     lost, squares = [], []
@@ -143,7 +149,7 @@ def main() -> int:
     spec = artifact.manifest.truncation
     tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(spec.max_tokens, spec.head_tokens, spec.tail_tokens))
 
-    def read(path: Path, most: int) -> Encoded:
+    def read(path: Path, most: int) -> EncodedRows:
         return encode(read_dataset([path], most=most).rows, tokeniser, "first")
 
     data = {path.name.split(".")[0]: read(path, arguments.rows) for path in arguments.data}

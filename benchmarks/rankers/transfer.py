@@ -26,7 +26,7 @@ from rankd.training.evaluation.by_source import Score, judge, medians
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.parity import scores_of, torch_runner
 from rankd.training.fit.fit import fit
-from rankd.training.fit.options import Fitted
+from rankd.training.fit.options import FittedRanker
 
 Scorers = dict[str, Score]
 
@@ -95,7 +95,7 @@ def _trained(bundled: Bundled, rows: Sequence[Row], arguments: argparse.Namespac
     return _score(fit(base, train, valid, options))
 
 
-def _score(fitted: Fitted) -> Callable[[Sequence[str]], NDArray[np.float64]]:
+def _score(fitted: FittedRanker) -> Callable[[Sequence[str]], NDArray[np.float64]]:
     run, tokeniser = torch_runner(fitted.module), fitted.base.tokeniser()
 
     def score(prompts: Sequence[str]) -> NDArray[np.float64]:

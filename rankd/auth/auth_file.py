@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from rankd.auth.credentials import Book, Credential, Quota, Role
+from rankd.auth.credentials import Credential, Credentials, Quota, Role
 from rankd.auth.secrets_toml import Entries, entries_of, read_toml
 from rankd.errors import ConfigError
 
@@ -27,7 +27,7 @@ def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-class _Entry(BaseModel):
+class _AuthEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(min_length=1, max_length=_LONGEST_NAME)
@@ -40,11 +40,11 @@ class _Entry(BaseModel):
         return Quota(self.calls_per_second, self.call_burst) if self.calls_per_second else None
 
 
-class _Tenant(_Entry):
+class _TenantEntry(_AuthEntry):
     calls_per_second: float = Field(gt=0, le=1e9, allow_inf_nan=False)
 
 
-class _Credential(_Entry):
+class _CredentialEntry(_AuthEntry):
     tenant: str = ""
     roles: list[Role] = Field(min_length=1)
     expires: AwareDatetime | None = None
@@ -68,12 +68,12 @@ class _Credential(_Entry):
         )
 
 
-class _Token(_Credential):
+class _TokenEntry(_CredentialEntry):
     token: SecretStr | None = None
     sha256: SecretStr | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> _Token:
+    def _one(self) -> _TokenEntry:
         if (self.token is None) == (self.sha256 is None):
             raise ValueError("give either sha256, as `rankd token new` prints it, or token")
         if self.token is not None:
@@ -99,10 +99,10 @@ class _Token(_Credential):
             return b""
 
 
-_MODELS: dict[str, type[BaseModel]] = {"token": _Token, "certificate": _Credential, "tenant": _Tenant}
+_MODELS: dict[str, type[BaseModel]] = {"token": _TokenEntry, "certificate": _CredentialEntry, "tenant": _TenantEntry}
 
 
-def read_book(path: Path, *, verified: bool) -> Book:
+def read_credentials(path: Path, *, verified: bool) -> Credentials:
     """Read the file.
 
     Args:
@@ -123,7 +123,7 @@ def read_book(path: Path, *, verified: bool) -> Book:
     _refuse_twins(entries["token"], "token", lambda entry: entry.digest)
     for table in ("certificate", "tenant"):
         _refuse_twins(entries[table], "name", lambda entry: entry.name)
-    return Book(
+    return Credentials(
         tokens=[entry.credential(entry.digest) for _, entry in entries["token"]],
         certificates=[entry.credential() for _, entry in entries["certificate"]],
         quotas={entry.name: entry.quota for _, entry in entries["tenant"]},

@@ -51,7 +51,7 @@ class Credential:
         return f"{'token' if self.digest else 'certificate'} {self.name}"
 
 
-class Book:
+class Credentials:
     """All credentials of one reading of the file."""
 
     def __init__(

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Stamp = tuple[int, int, int] | None
 
 
-class Followed(Generic[T]):
+class ReloadingFile(Generic[T]):
     """What a file holds. ``look`` belongs to one thread at a time, ``current`` to any."""
 
     def __init__(self, setting: str, path: Path, read: Callable[[Path], T]) -> None:

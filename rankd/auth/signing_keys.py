@@ -17,7 +17,7 @@ SHORTEST_KEY = 32
 """Bytes of a secret."""
 
 
-class Keys:
+class SigningKeys:
     """Secrets by id. The first one signs, all of them verify."""
 
     def __init__(self, secrets: dict[str, bytes]) -> None:
@@ -41,7 +41,7 @@ class Keys:
         return code.digest()
 
 
-class _Key(BaseModel):
+class _KeyEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     id: str = Field(min_length=1, max_length=32)
@@ -55,13 +55,13 @@ class _Key(BaseModel):
         return value
 
 
-def read_keys(path: Path) -> Keys:
+def read_keys(path: Path) -> SigningKeys:
     """Read the file.
 
     Raises:
         ConfigError: naming the file, the entry and the remedy, and nothing secret.
     """
-    entries = entries_of(read_toml(path, SETTING), {"key": _Key}, path, SETTING)["key"]
+    entries = entries_of(read_toml(path, SETTING), {"key": _KeyEntry}, path, SETTING)["key"]
     secrets: dict[str, bytes] = {}
     for where, key in entries:
         if key.id in secrets:
@@ -69,7 +69,7 @@ def read_keys(path: Path) -> Keys:
         secrets[key.id] = _decoded(key.secret)
     if not secrets:
         raise ConfigError(f"{SETTING}: {path} has no [[key]]: `rankd token key` makes one")
-    return Keys(secrets)
+    return SigningKeys(secrets)
 
 
 def _decoded(secret: SecretStr) -> bytes:

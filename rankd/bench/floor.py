@@ -19,7 +19,7 @@ EMPTY_METHOD = "/floor.Floor/Empty"
 BUDGETS = {"cpu": (64, 128, 256, 512, 1024), "cuda": (4096, 8192, 16384, 32768)}
 
 
-class Offline:
+class OfflineLoop:
     """Tokenise and ``session.run`` in a loop: no daemon can be faster with this model and these threads."""
 
     def __init__(self, artifact: Artifact, options: SessionOptions) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from rankd.completion_log.records import CompletionRow, Kind, LoggedCompletion, PromptRow, micros
+from rankd.completion_log.records import CompletionRow, LoggedCompletion, PromptRow, SegmentKind, micros
 from rankd.completion_log.segments import (
     COMPLETION_COLUMNS,
     completions_of,
@@ -17,17 +17,19 @@ from rankd.completion_log.segments import (
     tables,
     times_of,
 )
-from rankd.completion_log.store import Segment, Store
+from rankd.completion_log.store import Segment, SegmentStore
 
 _LOOK_AT = 64
 """Completions looked at for each that is wanted, before an unlucky search ends."""
 _LONGEST_ANSWER = 3600.0
 """Seconds before the oldest arrival from which prompts are looked for: engines may not tell arrivals."""
 
-Unwritten = Mapping[Kind, Sequence[PromptRow | CompletionRow]]
+Unwritten = Mapping[SegmentKind, Sequence[PromptRow | CompletionRow]]
 
 
-def newest(store: Store, unwritten: Unwritten, most: int, model: str | None, below: bytes) -> list[LoggedCompletion]:
+def newest(
+    store: SegmentStore, unwritten: Unwritten, most: int, model: str | None, below: bytes
+) -> list[LoggedCompletion]:
     """The last ``most`` completions that have a prompt, in the order in which they ended.
 
     Args:
@@ -38,17 +40,19 @@ def newest(store: Store, unwritten: Unwritten, most: int, model: str | None, bel
         below: bound of sampled requests; others have no prompt.
     """
     segments = _segments(store)
-    ended = _completions(store, segments, unwritten[Kind.COMPLETIONS], most, model, below)
+    ended = _completions(store, segments, unwritten[SegmentKind.COMPLETIONS], most, model, below)
     if not ended:
         return []
-    prompts = _Prompts(ended)
-    prompts.take((r.request, micros(r.seen_at), r.prompt) for r in unwritten[Kind.PROMPTS] if isinstance(r, PromptRow))
+    prompts = _PromptsByCompletion(ended)
+    prompts.take(
+        (r.request, micros(r.seen_at), r.prompt) for r in unwritten[SegmentKind.PROMPTS] if isinstance(r, PromptRow)
+    )
     prompts.read(store, segments)
     found = [joined(row, prompt) for request, row in ended.items() if (prompt := prompts.of(request)) is not None]
     return sorted(found, key=lambda j: j.ended_at)[-most:]
 
 
-def _segments(store: Store) -> list[Segment]:
+def _segments(store: SegmentStore) -> list[Segment]:
     try:
         return store.segments()
     except Exception:  # noqa: BLE001 - whatever a store raises; what is in memory is told
@@ -56,7 +60,7 @@ def _segments(store: Store) -> list[Segment]:
 
 
 def _completions(
-    store: Store,
+    store: SegmentStore,
     segments: Sequence[Segment],
     unwritten: Sequence[PromptRow | CompletionRow],
     most: int,
@@ -74,7 +78,7 @@ def _completions(
 
     take(row for row in unwritten if isinstance(row, CompletionRow))
     looked_at = 0
-    for segment in (s for s in reversed(segments) if s.kind is Kind.COMPLETIONS):
+    for segment in (s for s in reversed(segments) if s.kind is SegmentKind.COMPLETIONS):
         if len(found) >= 2 * most or looked_at >= _LOOK_AT * most:
             break
         for table in tables(store, segment, COMPLETION_COLUMNS):
@@ -84,7 +88,7 @@ def _completions(
     return dict(newest_first[: 2 * most])
 
 
-class _Prompts:
+class _PromptsByCompletion:
     """The prompts of some completions."""
 
     def __init__(self, ended: Mapping[bytes, CompletionRow]) -> None:
@@ -106,19 +110,19 @@ class _Prompts:
                 if seen <= micros(row.ended_at):
                     self._missing.discard(request)
 
-    def read(self, store: Store, segments: Sequence[Segment]) -> None:
+    def read(self, store: SegmentStore, segments: Sequence[Segment]) -> None:
         """Look through segments, the newest first, until all prompts are found or they are too old."""
         since = min(row.arrival for row in self._ended.values()) - _LONGEST_ANSWER
         keys = np.array(sorted(map(key_of, self._ended)), dtype=np.uint64)
         for segment in reversed(segments):
             if not self._missing or segment.written_at < since:
                 return
-            if segment.kind is Kind.PROMPTS and any(
+            if segment.kind is SegmentKind.PROMPTS and any(
                 np.isin(keys_of(table), keys).any() for table in tables(store, segment, ["request"])
             ):
                 self._read(store, segment, keys)
 
-    def _read(self, store: Store, segment: Segment, keys: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:
+    def _read(self, store: SegmentStore, segment: Segment, keys: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:
         for table in tables(store, segment, ["request", "seen_at", "prompt"]):
             part = table.take(np.flatnonzero(np.isin(keys_of(table), keys)))
             columns = part["request"].to_pylist(), times_of(part, "seen_at").tolist(), part["prompt"].to_pylist()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.completion_log.records import CompletionRow, Kind, LoggedCompletion, micros
+from rankd.completion_log.records import CompletionRow, LoggedCompletion, SegmentKind, micros
 from rankd.completion_log.segments import (
     COMPLETION_COLUMNS,
     Keys,
@@ -22,7 +22,7 @@ from rankd.completion_log.segments import (
     tables,
     times_of,
 )
-from rankd.completion_log.store import Segment, Store
+from rankd.completion_log.store import Segment, SegmentStore
 
 _SLACK = 4
 """Prompts kept in a draw for each row wanted: not all of them have completions."""
@@ -32,14 +32,14 @@ Place = tuple[int, int]
 
 
 @dataclass(slots=True)
-class Draw:
+class JoinedSample:
     """Joined rows, drawn by request.
 
     A request is in the draw if its hash, turned by the seed, is under a bound that falls as requests are found: so
     prompts and completions agree on the draw without ever being in memory together.
     """
 
-    store: Store
+    store: SegmentStore
     most: int
     """At least so many rows are given, where there are so many; about twice as many at most."""
     seed: int
@@ -52,8 +52,8 @@ class Draw:
     def rows(self) -> Iterator[LoggedCompletion]:
         """Read the log three times: which prompts there are, what became of them, and their text."""
         segments = self.store.segments()
-        prompts = [s for s in segments if s.kind is Kind.PROMPTS]
-        completions = [s for s in segments if s.kind is Kind.COMPLETIONS]
+        prompts = [s for s in segments if s.kind is SegmentKind.PROMPTS]
+        completions = [s for s in segments if s.kind is SegmentKind.COMPLETIONS]
         turn = np.uint64((self.seed * 0x9E3779B97F4A7C15) % 2**64)
         ended = self._ended(completions, turn, *self._seen(prompts, turn))
         yield from self._texts(prompts, turn, ended)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from rankd.fleet.membership import Fleet, FleetEvidence, Key, Share, Word
-from rankd.monitor.monitor import Monitor, View
+from rankd.fleet.membership import FleetEvidence, FleetMembership, Key, ReplicaState, ReplicaWindow
+from rankd.monitor.monitor import Monitor, Window
 from rankd.monitor.window import FleetStatus
 from rankd.quality import GuardEvidence
 from rankd.settings.load import Settings
@@ -16,20 +16,20 @@ _WEIGHTLESS = 1e-9
 
 
 @dataclass(slots=True)
-class Following:
+class FleetFollower:
     """Between the fleet and this replica's views."""
 
-    fleet: Fleet
+    fleet: FleetMembership
     monitor: Monitor
     settings: Settings
 
-    def word(self) -> Word:
+    def word(self) -> ReplicaState:
         """What this replica tells its peers."""
         self.fleet.awake(time.monotonic(), time.time_ns())
         now = time.time()
         views = self.monitor.reported_views()
-        shares = {(v.model, v.ranker_version): share_of(v, now) for v in views}
-        return Word(self.fleet.instance, self.fleet.senior_since, shares)
+        shares = {(v.model, v.ranker_version): replica_window_of(v, now) for v in views}
+        return ReplicaState(self.fleet.instance, self.fleet.senior_since, shares)
 
     @property
     def replicas(self) -> int:
@@ -46,15 +46,15 @@ class Following:
             if view is not None:
                 self._settle(view, key, monotonic, now)
 
-    def _newcomer(self, key: Key, now: float) -> View | None:
+    def _newcomer(self, key: Key, now: float) -> Window | None:
         """A window for a model that only peers had reports of, where there is room."""
         if not self.settings.fleet.follow or not self.monitor.knows(key[1]):
             return None
         return self.monitor.opened(*key, now)
 
-    def _settle(self, view: View, key: Key, monotonic: float, now: float) -> None:
+    def _settle(self, view: Window, key: Key, monotonic: float, now: float) -> None:
         self.monitor.look(view, now)
-        share = share_of(view, now)
+        share = replica_window_of(view, now)
         evidence = self.fleet.evidence(share, key, monotonic)
         leader = self.fleet.leader(share, key, monotonic)
         peers = sum(key in w.shares for w in self.fleet.words(monotonic))
@@ -77,7 +77,7 @@ class Following:
             found = GuardEvidence(at=now, completions=sum(evidence.completions.values()), tau=cohort)
             self.monitor.observe(view, found, now)
 
-    def _due(self, view: View, evidence: FleetEvidence) -> bool:
+    def _due(self, view: Window, evidence: FleetEvidence) -> bool:
         """Whether enough has ended anywhere since the last look; who was not there then counts from now."""
         if not view.looked:
             return True
@@ -87,9 +87,9 @@ class Following:
         return new >= self.settings.guard.every
 
 
-def share_of(view: View, now: float) -> Share:
+def replica_window_of(view: Window, now: float) -> ReplicaWindow:
     """What this replica contributes to one guard."""
-    return Share(
+    return ReplicaWindow(
         completions=view.tracker.completions,
         pace=max(view.tracker.pace(now), _WEIGHTLESS),
         sums=view.sums,

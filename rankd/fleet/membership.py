@@ -21,7 +21,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ReplicaWindow:
     """What one replica knows of one model and ranker version."""
 
     completions: int
@@ -35,13 +35,13 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class ReplicaState:
     """What one replica says."""
 
     instance: str
     senior_since: int
     """Nanoseconds by its own clock: compared, never subtracted."""
-    shares: dict[Key, Share]
+    shares: dict[Key, ReplicaWindow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +56,19 @@ class FleetEvidence:
 
 
 @dataclass(slots=True)
-class Fleet:
+class FleetMembership:
     """The latest word of every peer. ``now`` is monotonic seconds; ``clock`` nanoseconds since the epoch."""
 
     settings: FleetSection
     senior_since: int
     began: float
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
-    _words: dict[str, tuple[float, Word]] = field(default_factory=dict)
+    _words: dict[str, tuple[float, ReplicaState]] = field(default_factory=dict)
     _round_at: float = -1.0
     _alone: bool = True
     """Nobody is heard, or has been yet."""
 
-    def heard(self, word: Word, now: float) -> None:
+    def heard(self, word: ReplicaState, now: float) -> None:
         """Take a peer's word; of more peers than are allowed, those heard last are left out."""
         if word.instance in self._words or len(self._words) < self.settings.max_peers:
             self._words[word.instance] = now, word
@@ -90,11 +90,11 @@ class Fleet:
             self.senior_since = clock
             self._round_at = now
 
-    def words(self, now: float) -> list[Word]:
+    def words(self, now: float) -> list[ReplicaState]:
         """What peers said that are not lost."""
         return [w for at, w in list(self._words.values()) if now - at <= self.settings.forget_after]
 
-    def leader(self, own: Share | None, key: Key, now: float) -> Word | None:
+    def leader(self, own: ReplicaWindow | None, key: Key, now: float) -> ReplicaState | None:
         """Who decides on a guard; None where it is this replica, or nobody is fit to.
 
         Whose guard has not decided anything yet comes after all whose guards have: a new fleet, or a new senior, takes
@@ -107,7 +107,7 @@ class Fleet:
         mine = _undecided(own), self.senior_since, self.instance
         return None if mine < (_undecided(first.shares[key]), first.senior_since, first.instance) else first
 
-    def evidence(self, own: Share | None, key: Key, now: float) -> FleetEvidence | None:
+    def evidence(self, own: ReplicaWindow | None, key: Key, now: float) -> FleetEvidence | None:
         """Everybody's evidence, own included; None where no peer that is heard has any."""
         theirs = {w.instance: w.shares[key] for w in self.words(now) if key in w.shares}
         if not theirs:
@@ -123,5 +123,5 @@ class Fleet:
         return {key for word in self.words(now) for key in word.shares}
 
 
-def _undecided(share: Share) -> bool:
+def _undecided(share: ReplicaWindow) -> bool:
     return share.standing.mode is GuardMode.WARMING_UP

@@ -11,7 +11,7 @@ _RECENT_BATCHES = 64
 
 
 @dataclass(slots=True)
-class Health:
+class BatchHealth:
     """How the batches of one ranker version went of late."""
 
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=_RECENT_BATCHES))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from rankd_client.ordering import History, Policy, ServiceRate
+from rankd_client.ordering import CompletionHistory, Policy, ServiceRate
 
-from rankd.settings.load import Order
+from rankd.settings.load import OrderSection
 
 _RECENT_WAITS = 256
 
 
-class Waits:
+class WaitingTimes:
     """The mean of recent waiting times, without the largest twentieth: no one report moves it far."""
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Waits:
 
 
 @dataclass(slots=True)
-class Load:
+class ModelLoad:
     """How busy one served model is, by what was reported of it."""
 
     rate: ServiceRate = field(default_factory=ServiceRate)
-    wait: Waits = field(default_factory=Waits)
-    history: History = field(default_factory=History)
+    wait: WaitingTimes = field(default_factory=WaitingTimes)
+    history: CompletionHistory = field(default_factory=CompletionHistory)
     patience: float | None = None
     """What replaying the history found, seconds per token; None where nothing is known."""
     taken: int = 0
@@ -48,7 +48,7 @@ class Load:
     tuning: bool = False
     """Patience is being tuned in the worker thread."""
 
-    def tune_due(self, order: Order) -> bool:
+    def tune_due(self, order: OrderSection) -> bool:
         """Whether it is time to tune the patience of the configured policy."""
         due = 0 < order.tune_every <= self.taken - self.tuned_at
         return due and not self.tuning and Policy(order.policy) in (Policy.DUE, Policy.BOOST)

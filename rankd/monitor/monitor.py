@@ -11,30 +11,30 @@ from typing import Any
 from rankd_client.calibration import Calibration, fit_monotone
 from rankd_client.ordering import Policy, trust_of, tuned_patience
 
-from rankd.monitor.health import Health
-from rankd.monitor.load import Load
-from rankd.monitor.request_hash import Salt
+from rankd.monitor.health import BatchHealth
+from rankd.monitor.load import ModelLoad
+from rankd.monitor.request_hash import RequestHasher
 from rankd.monitor.tracker_settings import guard_settings, quality_settings
 from rankd.monitor.trust import Trust
-from rankd.monitor.window import View
-from rankd.monitor.windows import Views
+from rankd.monitor.window import Window
+from rankd.monitor.windows import Windows
 from rankd.quality import (
     GuardEvidence,
     GuardReason,
     HealthEvidence,
+    OutcomeReport,
     QualityEstimate,
     QualityTracker,
-    Report,
+    ReportVerdict,
     Standing,
     Transition,
-    Verdict,
     possible,
 )
 from rankd.settings.load import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 
-__all__ = ["Monitor", "Trust", "View", "guard_settings", "quality_settings"]
+__all__ = ["Monitor", "Trust", "Window", "guard_settings", "quality_settings"]
 
 _GONE_VERSIONS = 64
 """Versions no longer loaded of which late reports are still taken."""
@@ -49,10 +49,10 @@ class Monitor:
         """Start without evidence."""
         self._settings = settings
         self._telemetry = telemetry
-        self._views = Views(settings)
-        self._health: dict[str, Health] = {}
+        self._views = Windows(settings)
+        self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
-        self.salt = Salt(settings.quality.snapshot_key.get_secret_value())
+        self.salt = RequestHasher(settings.quality.snapshot_key.get_secret_value())
         self._thread = ThreadPoolExecutor(1, "rankd-quality")
         self._changed = asyncio.Event()
         self._closed = False
@@ -63,7 +63,7 @@ class Monitor:
         """Make a ranker version known; reports of versions never registered are refused."""
         if ranker_version not in self._views:
             self._views.begin(ranker_version, measured=measured, prior=calibration)
-            self._health[ranker_version] = Health()
+            self._health[ranker_version] = BatchHealth()
         self._gone.pop(ranker_version, None)
 
     def knows(self, ranker_version: str) -> bool:
@@ -83,13 +83,13 @@ class Monitor:
 
     # -- evidence ------------------------------------------------------------------------------------------------------
 
-    def report(self, completion: Completion, now: float) -> Verdict | None:
+    def report(self, completion: Completion, now: float) -> ReportVerdict | None:
         """Take one validated report of a registered ranker version. ``now`` by the daemon's clock.
 
         Returns:
             What became of it; None where its model has no window and gets none, because all are in use.
         """
-        report = Report(
+        report = OutcomeReport(
             key=self.salt.key(completion.tenant, completion.request_id),
             score=completion.score,
             tokens=completion.tokens,
@@ -99,15 +99,15 @@ class Monitor:
             source=self.salt.key(completion.reporter, "") if completion.reporter else 0,
         )
         if not possible(report, now):
-            return Verdict.INVALID
+            return ReportVerdict.INVALID
         view = self._views.reported(completion.model, completion.ranker_version, now)
         if view is None:
             return None
         # Decided when a request is first heard of: what followed it from then on is told to the end.
         if not view.tracker.holds(report.key) and not view.shares.admit(completion.reporter, now):
-            return Verdict.OVER_SHARE
+            return ReportVerdict.OVER_SHARE
         verdict = view.tracker.add(report, now)
-        if completion.final and verdict is Verdict.ACCEPTED:
+        if completion.final and verdict is ReportVerdict.ACCEPTED:
             self._learn_load(view, completion, now)
         self._judge(view, now)
         self._refit(view)
@@ -131,14 +131,14 @@ class Monitor:
             self._transit(view, view.guard.tick(now))
             self._refresh(view, now)
 
-    async def refresh(self, views: list[View], now: float) -> None:
+    async def refresh(self, views: list[Window], now: float) -> None:
         """Bring the estimates of some views up to date before they are shown, at most once a second each."""
         pending: list[asyncio.Future[Any]] = [f for v in views if (f := self._refresh(v, now)) is not None]
         pending += [v.judging for v in views if v.judging is not None]
         if pending:
             await asyncio.wait(pending)
 
-    def _refresh(self, view: View, now: float) -> asyncio.Future[QualityEstimate] | None:
+    def _refresh(self, view: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
         """Estimate anew in the worker thread where reports have come since the last time."""
         recent = view.estimate is not None and now - view.estimate.at < _ESTIMATE_EVERY
         if view.busy or recent or view.tracker.completions == view.estimated_at:
@@ -154,12 +154,12 @@ class Monitor:
         future.add_done_callback(done)
         return future
 
-    def _judge(self, view: View, now: float) -> None:
+    def _judge(self, view: Window, now: float) -> None:
         """Look at the guard's evidence where it is time to."""
         if view.tracker.guard_due:
             self.look(view, now)
 
-    def look(self, view: View, now: float) -> None:
+    def look(self, view: Window, now: float) -> None:
         """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
         if self._closed or view.judging is not None or not view.tracker.guard_stale:
             return
@@ -176,19 +176,19 @@ class Monitor:
 
         view.judging.add_done_callback(done)
 
-    def observe(self, view: View, evidence: GuardEvidence, now: float) -> None:
+    def observe(self, view: Window, evidence: GuardEvidence, now: float) -> None:
         """Let a guard decide."""
         self._transit(view, view.guard.observe_quality(evidence, now))
 
-    def adopt(self, view: View, standing: Standing, now: float) -> None:
+    def adopt(self, view: Window, standing: Standing, now: float) -> None:
         """Let a guard stand where the fleet's does."""
         self._transit(view, view.guard.adopt(standing, now))
 
-    def opened(self, model: str, ranker_version: str, now: float) -> View | None:
+    def opened(self, model: str, ranker_version: str, now: float) -> Window | None:
         """A registered ranker's window on a model, a new one if need be; None where there is no room."""
         return self._views.opened(model, ranker_version, now)
 
-    def _refit(self, view: View) -> None:
+    def _refit(self, view: Window) -> None:
         """Learn the map from score to length anew in the worker thread where it is time to; one at a time."""
         due = view.tracker.completions - view.refit_at >= self._settings.order.recalibrate_every
         if self._closed or view.refitting or not due:
@@ -214,7 +214,7 @@ class Monitor:
 
         future.add_done_callback(done)
 
-    def _learn_load(self, view: View, completion: Completion, now: float) -> None:
+    def _learn_load(self, view: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
         load = view.load
         load.rate.add(completion.tokens, now)
@@ -226,7 +226,7 @@ class Monitor:
             load.taken += 1
             self._tune(load)
 
-    def _tune(self, load: Load) -> None:
+    def _tune(self, load: ModelLoad) -> None:
         """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
         order = self._settings.order
         if self._closed or not load.tune_due(order):
@@ -247,7 +247,7 @@ class Monitor:
 
     # -- administration ------------------------------------------------------------------------------------------------
 
-    def pin(self, model: str, ranker_version: str, mode: GuardMode, until: float, now: float) -> View:
+    def pin(self, model: str, ranker_version: str, mode: GuardMode, until: float, now: float) -> Window:
         """Hold a guard in a mode.
 
         Raises:
@@ -258,7 +258,7 @@ class Monitor:
         self._transit(view, view.guard.pin(mode, until, now))
         return view
 
-    def unpin(self, model: str, ranker_version: str, now: float) -> View:
+    def unpin(self, model: str, ranker_version: str, now: float) -> Window:
         """Let a guard decide again.
 
         Raises:
@@ -283,7 +283,7 @@ class Monitor:
         measured = before.measured if trusted is None else trusted
         base = self._views.begin(ranker_version, measured=measured, prior=before.prior)
         base.reason = "judged"
-        self._health[ranker_version] = Health()
+        self._health[ranker_version] = BatchHealth()
         for model, calibration in calibrations.items():
             if (view := self._views.reported(model, ranker_version, time.time())) is not None:
                 view.prior = view.calibration = calibration
@@ -298,23 +298,23 @@ class Monitor:
 
     # -- views ---------------------------------------------------------------------------------------------------------
 
-    def all_views(self) -> Iterator[View]:
+    def all_views(self) -> Iterator[Window]:
         """Every view: those with reports of their own, then the bases that stand for all other models."""
         return self._views.all()
 
-    def reported_views(self) -> list[View]:
+    def reported_views(self) -> list[Window]:
         """Views of models that sent reports."""
         return self._views.own()
 
-    def base(self, ranker_version: str) -> View:
+    def base(self, ranker_version: str) -> Window:
         """The view that stands for models without reports."""
         return self._views.base(ranker_version)
 
-    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> View:
+    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
         """A view as a first report would make it, around a tracker, followed by nobody yet."""
         return self._views.blank(model, ranker_version, tracker)
 
-    def restored(self, view: View, now: float) -> None:
+    def restored(self, view: Window, now: float) -> None:
         """Follow a view that a snapshot held."""
         self._views.place(view)
         self._refresh(view, now)
@@ -333,10 +333,10 @@ class Monitor:
         self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _of_version(self, ranker_version: str) -> Iterator[View]:
+    def _of_version(self, ranker_version: str) -> Iterator[Window]:
         return (v for v in self.all_views() if v.ranker_version == ranker_version)
 
-    def _transit(self, view: View, transition: Transition | None) -> None:
+    def _transit(self, view: Window, transition: Transition | None) -> None:
         if transition is None:
             return
         view.transitions += 1

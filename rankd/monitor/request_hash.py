@@ -9,7 +9,7 @@ from typing import Any
 from rankd.types import identity
 
 
-class Salt:
+class RequestHasher:
     """The key of the hash. Drawn anew by each process, or derived from a secret that outlives it."""
 
     def __init__(self, secret: str = "", value: bytes | None = None) -> None:
@@ -27,7 +27,7 @@ class Salt:
         """What a snapshot says of it: the key itself only where there is no secret to derive it from again."""
         return {"fingerprint": self.fingerprint, "value": "" if self._secret else self._value.hex()}
 
-    def restored(self, saved: dict[str, Any]) -> Salt | None:
+    def restored(self, saved: dict[str, Any]) -> RequestHasher | None:
         """The salt that a snapshot was written with; None where the secret is not the one of then.
 
         Raises:
@@ -35,7 +35,7 @@ class Salt:
             KeyError: something is missing.
         """
         value = bytes.fromhex(saved["value"])
-        found = Salt(self._secret, value) if self._secret or len(value) == len(self._value) else None
+        found = RequestHasher(self._secret, value) if self._secret or len(value) == len(self._value) else None
         return found if found is not None and found.fingerprint == saved["fingerprint"] else None
 
     @property

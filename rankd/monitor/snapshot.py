@@ -13,9 +13,9 @@ from rankd_client.calibration import Calibration, Knot
 
 from rankd.errors import ConfigError
 from rankd.monitor.monitor import Monitor
-from rankd.monitor.snapshot_file import Columns, SnapshotError, read, write
+from rankd.monitor.snapshot_file import SnapshotColumns, SnapshotError, read, write
 from rankd.monitor.tracker_settings import quality_settings
-from rankd.monitor.window import View
+from rankd.monitor.window import Window
 from rankd.quality.serialise import Saved, number, restore_guard, restore_tracker, save_guard, save_tracker
 from rankd.settings.load import Settings
 from rankd.telemetry.telemetry import Telemetry
@@ -83,7 +83,7 @@ class Snapshots:
 
     async def _write(self, path: Path) -> None:
         """Copy on the loop, a view at a time; pack and write beside it."""
-        views, columns, state = [], Columns(), []
+        views, columns, state = [], SnapshotColumns(), []
         for index, view in enumerate(self._monitor.reported_views()):
             saved = save_tracker(view.tracker)
             columns |= {f"{index}/{name}": column for name, column in saved.columns.items()}
@@ -104,7 +104,7 @@ class Snapshots:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _restore(self, header: dict[str, Any], columns: Columns, now: float) -> None:
+    def _restore(self, header: dict[str, Any], columns: SnapshotColumns, now: float) -> None:
         """Put back the windows of rankers that are loaded.
 
         Raises:
@@ -129,7 +129,7 @@ class Snapshots:
             self._monitor.restored(view, now)
         self._telemetry.snapshot_restored(len(restored), sum(v.tracker.completions for v in restored))
 
-    def _view(self, fields: dict[str, Any], columns: Columns, now: float) -> View:
+    def _view(self, fields: dict[str, Any], columns: SnapshotColumns, now: float) -> Window:
         """One window as it was."""
         base = self._monitor.base(str(fields["ranker_version"]))
         tracker = restore_tracker(quality_settings(self._settings), Saved(columns, fields["tracker"]), now)
@@ -148,7 +148,7 @@ class Snapshots:
         return view
 
 
-def _view(view: View) -> dict[str, Any]:
+def _view(view: Window) -> dict[str, Any]:
     """What of a view is no column."""
     calibration = view.calibration
     return {
@@ -166,6 +166,6 @@ def _view(view: View) -> dict[str, Any]:
     }
 
 
-def _part(columns: Columns, index: int) -> Columns:
+def _part(columns: SnapshotColumns, index: int) -> SnapshotColumns:
     prefix = f"{index}/"
     return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}

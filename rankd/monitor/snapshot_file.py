@@ -18,14 +18,14 @@ from rankd.errors import RankdError
 
 FORMAT = 1
 _HEADER = "rankd"
-Columns = dict[str, NDArray[Any]]
+SnapshotColumns = dict[str, NDArray[Any]]
 
 
 class SnapshotError(RankdError):
     """A file is no snapshot that can be read; the message says why and holds nothing of the file's contents."""
 
 
-def write(path: Path, header: dict[str, Any], columns: Columns) -> None:
+def write(path: Path, header: dict[str, Any], columns: SnapshotColumns) -> None:
     """Replace the file, or leave it as it was.
 
     Only the owner may read it: it holds lengths, scores and hashes of request ids.
@@ -50,7 +50,7 @@ def write(path: Path, header: dict[str, Any], columns: Columns) -> None:
         os.close(directory)
 
 
-def read(path: Path) -> tuple[dict[str, Any], Columns]:
+def read(path: Path) -> tuple[dict[str, Any], SnapshotColumns]:
     """The header and columns of a file.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
 
-from rankd.monitor.load import Load
+from rankd.monitor.load import ModelLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Trust:
     calibration: Calibration | None
     level: float
     """How far, 0 to 1: what the dial is set by."""
-    load: Load = field(compare=False)
+    load: ModelLoad = field(compare=False)
     """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
 
     def drain(self, tokens: float) -> float | None:

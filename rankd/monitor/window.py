@@ -8,16 +8,8 @@ from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
 
-from rankd.monitor.load import Load
-from rankd.quality import (
-    Bounded,
-    Guard,
-    GuardEvidence,
-    QualityEstimate,
-    QualityTracker,
-    TenantShares,
-    Transition,
-)
+from rankd.monitor.load import ModelLoad
+from rankd.quality import Guard, GuardEvidence, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
 from rankd.quality.statistics.cohort_sums import CohortSums
 
 _MOST_CHANGES = 64
@@ -35,12 +27,12 @@ class FleetStatus:
     """Replicas heard, this one not counted, that know of its model and ranker version."""
     replicas: int
     """Whose evidence counts, this one included."""
-    tau: Bounded | None
+    tau: Interval | None
     """Theirs together."""
 
 
 @dataclass(slots=True)
-class View:
+class Window:
     """All that is known of one served model and ranker version."""
 
     model: str
@@ -53,7 +45,7 @@ class View:
     """The manifest's."""
     calibration: Calibration | None
     """The prior refined by completions."""
-    load: Load = field(default_factory=Load)
+    load: ModelLoad = field(default_factory=ModelLoad)
     shares: TenantShares = field(default_factory=TenantShares)
     """Whose reports it was learned from."""
     reason: str = "no_evidence"

@@ -10,12 +10,12 @@ import copy
 from collections.abc import Iterator
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import History
+from rankd_client.ordering import CompletionHistory
 
 from rankd.errors import NotFoundError, QuotaError
-from rankd.monitor.load import Load
+from rankd.monitor.load import ModelLoad
 from rankd.monitor.tracker_settings import guard_settings, quality_settings, tenant_shares
-from rankd.monitor.window import View
+from rankd.monitor.window import Window
 from rankd.quality import Guard, QualitySettings, QualityTracker
 from rankd.settings.load import Settings
 from rankd.types import GuardMode
@@ -24,7 +24,7 @@ _NOTHING = QualitySettings(window=2, pair_window=1, cohort=2, guard_cohort=2, ar
 """For the views that stand for models without reports: theirs stay empty."""
 
 
-class Views:
+class Windows:
     """The views of models that are followed, and for each ranker version a base that stands for all others."""
 
     def __init__(self, settings: Settings) -> None:
@@ -32,15 +32,15 @@ class Views:
         self._settings = settings
         self._most = settings.quality.max_windows
         self._quality = quality_settings(settings)
-        self._views: dict[tuple[str, str], View] = {}
-        self._bases: dict[str, View] = {}
+        self._views: dict[tuple[str, str], Window] = {}
+        self._bases: dict[str, Window] = {}
 
     # -- bases ---------------------------------------------------------------------------------------------------------
 
     def __contains__(self, ranker_version: str) -> bool:
         return ranker_version in self._bases
 
-    def base(self, ranker_version: str) -> View:
+    def base(self, ranker_version: str) -> Window:
         """The view that stands for models without one of their own.
 
         Raises:
@@ -51,11 +51,11 @@ class Views:
             raise NotFoundError("this ranker version was never loaded here: see `rankd status` for those that are")
         return base
 
-    def begin(self, ranker_version: str, *, measured: bool, prior: Calibration | None) -> View:
+    def begin(self, ranker_version: str, *, measured: bool, prior: Calibration | None) -> Window:
         """Make a new base, and forget all views of that version."""
         self.forget(ranker_version)
         guard = Guard(guard_settings(self._settings), measured=measured)
-        base = View("", ranker_version, QualityTracker(_NOTHING), guard, measured, prior, prior)
+        base = Window("", ranker_version, QualityTracker(_NOTHING), guard, measured, prior, prior)
         self._bases[ranker_version] = base
         return base
 
@@ -67,11 +67,11 @@ class Views:
 
     # -- views ---------------------------------------------------------------------------------------------------------
 
-    def get(self, model: str, ranker_version: str) -> View | None:
+    def get(self, model: str, ranker_version: str) -> Window | None:
         """The model's own view; None where it has none."""
         return self._views.get((model, ranker_version))
 
-    def standing_for(self, model: str, ranker_version: str) -> View:
+    def standing_for(self, model: str, ranker_version: str) -> Window:
         """The model's own view, or the base that stands for it.
 
         Raises:
@@ -79,16 +79,16 @@ class Views:
         """
         return self._views.get((model, ranker_version)) or self.base(ranker_version)
 
-    def all(self) -> Iterator[View]:
+    def all(self) -> Iterator[Window]:
         """Those of models with reports, then the bases."""
         yield from list(self._views.values())
         yield from list(self._bases.values())
 
-    def own(self) -> list[View]:
+    def own(self) -> list[Window]:
         """Those of models with reports."""
         return list(self._views.values())
 
-    def reported(self, model: str, ranker_version: str, now: float) -> View | None:
+    def reported(self, model: str, ranker_version: str, now: float) -> Window | None:
         """The view that a valid report belongs to, a new one where there is room; None where there is none.
 
         Room is made by a view that was idle for ``quality.forget_after``, else by the one with the fewest completions
@@ -102,7 +102,7 @@ class Views:
         view.used_at = max(now, view.used_at)
         return view
 
-    def opened(self, model: str, ranker_version: str, now: float) -> View | None:
+    def opened(self, model: str, ranker_version: str, now: float) -> Window | None:
         """A model's own view, a new one where there is room without taking another's; None where there is none."""
         view = self._views.get((model, ranker_version))
         if view is None and len(self._views) < self._most:
@@ -110,7 +110,7 @@ class Views:
             view.used_at = now
         return view
 
-    def wanted(self, model: str, ranker_version: str, now: float) -> View:
+    def wanted(self, model: str, ranker_version: str, now: float) -> Window:
         """The view that an operator names, made if need be: even one with evidence makes room for it.
 
         Raises:
@@ -128,23 +128,23 @@ class Views:
         view.used_at = max(now, view.used_at)
         return view
 
-    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> View:
+    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
         """A new view, which begins with what the base knows: a first report is no reason to rank, or not to."""
         base = self.base(ranker_version)
         guard = copy.copy(base.guard)
-        view = View(model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason)
+        view = Window(model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason)
         view.shares = tenant_shares(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((v.load for v in self._views.values() if v.model == model), None)
-        view.load = known or Load(history=History(self._settings.order.tune_window))
+        view.load = known or ModelLoad(history=CompletionHistory(self._settings.order.tune_window))
         return view
 
-    def place(self, view: View) -> None:
+    def place(self, view: Window) -> None:
         """Follow a view, as far as there is room without taking another's place."""
         if len(self._views) < self._most:
             self._views[view.model, view.ranker_version] = view
 
-    def _add(self, model: str, ranker_version: str) -> View:
+    def _add(self, model: str, ranker_version: str) -> Window:
         view = self._views[model, ranker_version] = self.blank(model, ranker_version, QualityTracker(self._quality))
         return view
 
@@ -155,11 +155,11 @@ class Views:
         idle = [v for v in views if now - v.used_at >= self._settings.quality.forget_after and not _pinned(v)]
         return self._evict(idle) or self._evict([v for v in views if not self._matters(v)])
 
-    def _matters(self, view: View) -> bool:
+    def _matters(self, view: Window) -> bool:
         """Whether a decision rests, or soon may rest, on a view."""
         return _stopped(view) or view.tracker.completions >= self._settings.guard.min_known
 
-    def _evict(self, candidates: list[View]) -> bool:
+    def _evict(self, candidates: list[Window]) -> bool:
         if not candidates:
             return False
         least = min(candidates, key=lambda v: (v.tracker.completions, v.used_at))
@@ -167,9 +167,9 @@ class Views:
         return True
 
 
-def _pinned(view: View) -> bool:
+def _pinned(view: Window) -> bool:
     return view.guard.pinned_until is not None
 
 
-def _stopped(view: View) -> bool:
+def _stopped(view: Window) -> bool:
     return _pinned(view) or view.guard.mode is GuardMode.FALLBACK

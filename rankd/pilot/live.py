@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 from rankd_client.ordering import Policy
 
 from rankd.errors import NotFoundError, PilotError
-from rankd.pilot import Pilot, Plan, State
+from rankd.pilot import PilotState, Switchback, SwitchbackPlan
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Completion, FinishReason, Queue, identity
+from rankd.types import Completion, FinishReason, RankQueue, identity
 
 MOST_PILOTS = 16
 """Served models with a pilot, ended ones included."""
 _SERVED = {FinishReason.STOP, FinishReason.LENGTH}
 
 
-class Pilots:
+class LivePilots:
     """Begins, feeds and ends pilots. All on one event loop; the clock is the daemon's."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         """Begin without any."""
         self._telemetry = telemetry
-        self._pilots: dict[str, Pilot] = {}
-        self._told: dict[str, State] = {}
+        self._pilots: dict[str, Switchback] = {}
+        self._told: dict[str, PilotState] = {}
         self._salt = secrets.token_bytes(16)
 
     # -- administration ------------------------------------------------------------------------------------------------
 
-    def start(self, model: str, plan: Plan) -> Pilot:
+    def start(self, model: str, plan: SwitchbackPlan) -> Switchback:
         """Begin a pilot; the report of one that ended on this model is forgotten.
 
         Raises:
@@ -46,12 +46,12 @@ class Pilots:
             if ended is None:
                 raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
             del self._pilots[ended], self._told[ended]
-        pilot = self._pilots[model] = Pilot(plan)
+        pilot = self._pilots[model] = Switchback(plan)
         self._told.pop(model, None)
         self._advance(model, pilot, time.time())
         return pilot
 
-    def get(self, model: str) -> Pilot:
+    def get(self, model: str) -> Switchback:
         """A model's pilot, also one that ended.
 
         Raises:
@@ -63,11 +63,11 @@ class Pilots:
         self._advance(model, pilot, time.time())
         return pilot
 
-    def all(self) -> list[tuple[str, Pilot]]:
+    def all(self) -> list[tuple[str, Switchback]]:
         """Every model's pilot, those that ended too. May be called in any thread."""
         return list(self._pilots.copy().items())
 
-    def stop(self, model: str) -> Pilot:
+    def stop(self, model: str) -> Switchback:
         """End a model's pilot; one that has ended stays as it is.
 
         Raises:
@@ -83,7 +83,7 @@ class Pilots:
         for model, pilot in self._pilots.items():
             self._advance(model, pilot, now)
 
-    def _advance(self, model: str, pilot: Pilot, now: float) -> None:
+    def _advance(self, model: str, pilot: Switchback, now: float) -> None:
         pilot.advance(now)
         if self._told.get(model) is not pilot.state:
             self._told[model] = pilot.state
@@ -99,7 +99,7 @@ class Pilots:
         pilot = self._active(model)
         return None if pilot is None else pilot.policy_at(time.time())
 
-    def ordered(self, queue: Queue, policy: Policy, fresh: NDArray[np.bool_]) -> dict[int, int]:
+    def ordered(self, queue: RankQueue, policy: Policy, fresh: NDArray[np.bool_]) -> dict[int, int]:
         """Note an order, and the requests in it that are new.
 
         Args:
@@ -138,7 +138,7 @@ class Pilots:
                 served=finish in _SERVED,
             )
 
-    def _active(self, model: str) -> Pilot | None:
+    def _active(self, model: str) -> Switchback | None:
         pilot = self._pilots.get(model)
         if pilot is None or not pilot.active:
             return None

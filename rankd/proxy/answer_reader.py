@@ -22,7 +22,7 @@ _NO_TOKENS = 2
 _MOST_TOKENS = 2**32
 
 
-class Answer:
+class AnswerReader:
     """Reads along. Bounded: a body, or a line of a stream, beyond ``limit`` bytes is not kept."""
 
     def __init__(self, route: Route, *, stream: bool, limit: int) -> None:

@@ -11,9 +11,9 @@ from rankd_client.integration.openai_requests import Route
 from rankd_client.integration.reporter import Reporter
 from rankd_client.types import Finish
 
-from rankd.proxy.answer_reader import Answer
+from rankd.proxy.answer_reader import AnswerReader
 from rankd.proxy.metrics import Metrics
-from rankd.proxy.ranking import Ranked
+from rankd.proxy.ranking import RankedRequest
 
 _log = structlog.get_logger("rankd")
 
@@ -21,7 +21,7 @@ _log = structlog.get_logger("rankd")
 class Tracked:
     """One request that was scored."""
 
-    def __init__(self, ranked: Ranked, route: Route, arrival: float) -> None:
+    def __init__(self, ranked: RankedRequest, route: Route, arrival: float) -> None:
         """A queue of one item that has a prediction; see ``Tracker.track``."""
         assert ranked.queue is not None
         assert ranked.asked is not None
@@ -29,7 +29,7 @@ class Tracked:
         self._request_id, self._prediction = item.request_id, item.prediction
         self.route, self.arrival = route, arrival
         self._max_tokens, self._ignore_eos = ranked.asked.max_tokens, ranked.asked.ignore_eos
-        self.answer: Answer | None = None
+        self.answer: AnswerReader | None = None
 
     def completed(self, tokens: int, finish: Finish) -> Completed:
         """What to report.
@@ -64,7 +64,7 @@ class Tracker:
         """Whether answers say their lengths: progress of such that never do would be all there is."""
         self._told = False
 
-    def track(self, ranked: Ranked, route: Route, arrival: float) -> Tracked | None:
+    def track(self, ranked: RankedRequest, route: Route, arrival: float) -> Tracked | None:
         """Follow a request; None where its answer's length is not that of a prompt."""
         if ranked.queue is None or ranked.asked is None:
             return None
@@ -80,7 +80,7 @@ class Tracker:
     def begins(self, tracked: Tracked, *, stream: bool, readable: bool) -> None:
         """Its answer begins; one in a content encoding cannot be read."""
         if readable:
-            tracked.answer = Answer(tracked.route, stream=stream, limit=self._limit)
+            tracked.answer = AnswerReader(tracked.route, stream=stream, limit=self._limit)
 
     def ended(self, tracked: Tracked) -> None:
         """Its answer is complete."""

@@ -82,7 +82,7 @@ def _huge(threshold: object) -> bool:
     return isinstance(threshold, (int, float)) and threshold >= _PREEMPTS_BELOW
 
 
-class Engine:
+class Upstream:
     """What is known of the engine by now; asks again in the background until it is known."""
 
     def __init__(self, session: aiohttp.ClientSession, base: str, direction: Direction) -> None:

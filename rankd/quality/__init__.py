@@ -4,13 +4,12 @@ from rankd.quality.guard import Guard
 from rankd.quality.guard_state import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 from rankd.quality.tenant_shares import TenantShares
 from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
-from rankd.quality.values import QualityEstimate, QualitySettings, Report, Verdict
+from rankd.quality.values import OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
 
 __all__ = [
-    "Bounded",
     "Cohort",
     "CohortTau",
     "Guard",
@@ -19,14 +18,15 @@ __all__ = [
     "GuardSettings",
     "GuardSnapshot",
     "HealthEvidence",
+    "Interval",
+    "OutcomeReport",
     "QualityEstimate",
     "QualitySettings",
     "QualityTracker",
-    "Report",
+    "ReportVerdict",
     "Snapshot",
     "Standing",
     "TenantShares",
     "Transition",
-    "Verdict",
     "possible",
 ]

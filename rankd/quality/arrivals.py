@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.statistics.cohort import Cohort
-from rankd.quality.values import Report
+from rankd.quality.values import OutcomeReport
 
 _FREE, OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
 _MIX = 0x9E3779B97F4A7C15
@@ -71,7 +71,7 @@ class ArrivalTable:
         """Whether anybody reported progress of late."""
         return now - self._progress_at <= 10 * self._ttl
 
-    def update(self, report: Report, now: float) -> bool:
+    def update(self, report: OutcomeReport, now: float) -> bool:
         """Take the latest word on a request; false where it is older than what is known."""
         slot = self._slots.get(report.key & _WORD)
         if slot is None:
@@ -91,7 +91,7 @@ class ArrivalTable:
         self._adapt(now)
         return True
 
-    def _insert(self, report: Report, now: float) -> int | None:
+    def _insert(self, report: OutcomeReport, now: float) -> int | None:
         """Find room for a new request, as open; None where it is not sampled or older than all the rest."""
         arrival = report.arrival if math.isfinite(report.arrival) and 0 < report.arrival <= now else now
         key = report.key & _WORD

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 
 if TYPE_CHECKING:
     pass
@@ -16,7 +16,7 @@ MAX_TOKENS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class OutcomeReport:
     """One outcome, stripped of everything that could name a request.
 
     ``key`` is a 64-bit hash of the request id, ``tokens`` the output tokens so far. ``final`` is
@@ -34,7 +34,7 @@ class Report:
     """A 64-bit hash of the tenant that reports; 0 where none is known."""
 
 
-class Verdict(enum.Enum):
+class ReportVerdict(enum.Enum):
     """What became of a report."""
 
     ACCEPTED = "accepted"
@@ -101,14 +101,14 @@ class QualityEstimate:
     """Everything known about one (model, ranker version); None means undefined, never NaN."""
 
     at: float
-    tau_b: Bounded | None
+    tau_b: Interval | None
     """Tau-b of the last complete requests: biased where long requests have yet to finish."""
-    realised_gain: Bounded | None
+    realised_gain: Interval | None
     """Share of oracle shortest-first's gain over random order that the scores realise."""
     head_tau: float | None
     tail_tau: float | None
     window_size: int
-    tau: Bounded | None
+    tau: Interval | None
     """The censoring-aware tau: the one to decide on."""
     cohort_size: int
     comparable_pairs: int

@@ -6,16 +6,16 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from rankd_client.ordering import Columns, Dial, Policy, Rules
+from rankd_client.ordering import OrderColumns, PatienceDial, Policy, Rules
 from rankd_client.ordering.serving_keys import filled, lengths_of
 
 from rankd.monitor.trust import Trust
-from rankd.settings.load import Order
+from rankd.settings.load import OrderSection
 
 
-def dial_of(order: Order, policy: Policy | None = None) -> Dial:
+def dial_of(order: OrderSection, policy: Policy | None = None) -> PatienceDial:
     """The settings as the code that orders takes them; ``policy`` replaces the configured one."""
-    return Dial(
+    return PatienceDial(
         Rules(
             policy=policy or Policy(order.policy),
             patience=order.patience_per_token,
@@ -35,7 +35,7 @@ def dial_of(order: Order, policy: Policy | None = None) -> Dial:
     )
 
 
-def rules_of(order: Order, policy: Policy, trust: Trust, backlog: float) -> Rules:
+def rules_of(order: OrderSection, policy: Policy, trust: Trust, backlog: float) -> Rules:
     """The rules for one order.
 
     Args:
@@ -51,7 +51,7 @@ def rules_of(order: Order, policy: Policy, trust: Trust, backlog: float) -> Rule
     return replace(rules, prior_expected=mean)
 
 
-def tuned_for(order: Order, policy: Policy, trust: Trust) -> float | None:
+def tuned_for(order: OrderSection, policy: Policy, trust: Trust) -> float | None:
     """The tuned patience as far as it is this policy's.
 
     It is the configured one's; another one that a call or a pilot names has a meaning of its own.
@@ -59,7 +59,7 @@ def tuned_for(order: Order, policy: Policy, trust: Trust) -> float | None:
     return trust.load.patience if policy.value == order.policy else None
 
 
-def backlog_of(queue: Columns, trust: Trust, beside: int = 0) -> float:
+def backlog_of(queue: OrderColumns, trust: Trust, beside: int = 0) -> float:
     """Expected output tokens that are still to be made for a queue; 0 where nothing is known.
 
     A queue of one says nothing by itself: its caller asks about requests one by one, whatever else waits.

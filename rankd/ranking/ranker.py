@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rankd_client.ordering import Columns, Ordering, Policy, order_queue
+from rankd_client.ordering import OrderColumns, Ordering, Policy, order_queue
 
 from rankd.monitor.monitor import Monitor, Trust
-from rankd.pilot.live import Pilots
+from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import backlog_of, rules_of
-from rankd.ranking.tenant_counts import Tenants
+from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.registry.shadow import Shadows
-from rankd.settings.load import Order
+from rankd.registry.shadow import ShadowRankers
+from rankd.settings.load import OrderSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Answer, FloatArray, Queue, Reach, Reason
+from rankd.types import Answer, FloatArray, PromptReach, RankQueue, Reason
 
 
 @dataclass(slots=True)
@@ -55,11 +55,11 @@ class Ranker:
         self,
         registry: Registry,
         monitor: Monitor,
-        shadows: Shadows,
-        pilots: Pilots,
-        order: Order,
+        shadows: ShadowRankers,
+        pilots: LivePilots,
+        order: OrderSection,
         telemetry: Telemetry,
-        tenants: Tenants,
+        tenants: TenantCounts,
     ) -> None:
         """Take the rooms that an order needs."""
         self._tenants = tenants
@@ -73,7 +73,7 @@ class Ranker:
         self.counts = RankCounts()
 
     @property
-    def reach(self) -> Reach:
+    def reach(self) -> PromptReach:
         """How much of a prompt may be read at all: by any loaded ranker, shadows included."""
         return self._registry.reach
 
@@ -86,7 +86,7 @@ class Ranker:
         ranker = self._registry.resolve(ranker_version)
         return Basis(ranker.version, self._monitor.trust(model, ranker.version), self._pilots.policy(model))
 
-    async def rank(self, queue: Queue, deadline: float) -> Answer:
+    async def rank(self, queue: RankQueue, deadline: float) -> Answer:
         """Order a queue. The answer holds every item exactly once, whatever happens.
 
         Args:
@@ -115,7 +115,7 @@ class Ranker:
         self._count(policy, reason, items, missing, 0)
 
     async def _score(
-        self, queue: Queue, ranker: LoadedRanker, trust: Trust, usable: NDArray[np.bool_], deadline: float
+        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, usable: NDArray[np.bool_], deadline: float
     ) -> tuple[FloatArray, dict[int, Reason]]:
         """Score what brings no usable prediction: scores by item (NaN elsewhere), and why some have none."""
         scores = np.full(len(queue.request_ids), np.nan)
@@ -141,7 +141,7 @@ class Ranker:
         return scores, missing
 
     def _order(
-        self, queue: Queue, ranker: LoadedRanker, trust: Trust, scores: FloatArray, missing: dict[int, Reason]
+        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, scores: FloatArray, missing: dict[int, Reason]
     ) -> Answer:
         fresh = ~np.isnan(scores)
         score, expected, p50, p90 = scores, np.full(len(scores), np.nan), None, None
@@ -188,7 +188,7 @@ class Ranker:
             scored_at=0.0,
         )
 
-    def _policy(self, queue: Queue, trust: Trust) -> tuple[Policy, Reason]:
+    def _policy(self, queue: RankQueue, trust: Trust) -> tuple[Policy, Reason]:
         """The policy for this call, and why it is not the one that was wanted."""
         wanted = queue.policy or self._pilots.policy(queue.model) or Policy(self._settings.policy)
         if wanted is Policy.FCFS:
@@ -205,9 +205,9 @@ class Ranker:
         self._telemetry.items(scored=fresh, echoed=items - fresh - len(missing), unscored=missing)
 
 
-def _columns(queue: Queue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> Columns:
+def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> OrderColumns:
     rest = queue.rest
-    return Columns(
+    return OrderColumns(
         queue.request_ids,
         queue.arrival,
         score,
@@ -229,7 +229,7 @@ def why_not_ranked(trust: Trust) -> Reason:
     return Reason.GUARD if trust.worth_waiting else Reason.RANKER_UNAVAILABLE
 
 
-def _usable_predictions(queue: Queue, version: str) -> NDArray[np.bool_]:
+def _usable_predictions(queue: RankQueue, version: str) -> NDArray[np.bool_]:
     """Which items need no scoring: scored by this ranker, or by another that said how many tokens to expect."""
     if not queue.echoes:
         return np.zeros(len(queue.request_ids), dtype=np.bool_)
@@ -237,7 +237,7 @@ def _usable_predictions(queue: Queue, version: str) -> NDArray[np.bool_]:
     return usable
 
 
-def _scored_by(queue: Queue, version: str) -> NDArray[np.bool_]:
+def _scored_by(queue: RankQueue, version: str) -> NDArray[np.bool_]:
     """Which items bring a prediction of this ranker."""
     if not queue.echoes:
         return np.zeros(len(queue.request_ids), dtype=np.bool_)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(slots=True)
-class Tally:
+class TenantTally:
     """What came from one tenant, or from several."""
 
     answers: int = 0
@@ -27,7 +27,7 @@ class Tally:
     unscored: int = 0
     """Items without any score."""
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: TenantTally) -> None:
         """Take another's counts in."""
         self.answers += other.answers
         self.items += other.items
@@ -35,14 +35,14 @@ class Tally:
         self.unscored += other.unscored
 
 
-class Tenants:
+class TenantCounts:
     """The tally of one daemon."""
 
     def __init__(self, most: int) -> None:
         """Start empty; ``most`` tenants are named."""
         self._most = most
-        self._named: dict[str, Tally] = {}
-        self._others = Tally()
+        self._named: dict[str, TenantTally] = {}
+        self._others = TenantTally()
 
     def count(self, names: Sequence[str] | None, items: int, fresh: NDArray[np.bool_], missing: Iterable[int]) -> None:
         """Count an answer.
@@ -56,19 +56,19 @@ class Tenants:
         if not items:
             return
         if names is None:
-            self._take("", Tally(1, items, int(fresh.sum()), sum(1 for _ in missing)))
+            self._take("", TenantTally(1, items, int(fresh.sum()), sum(1 for _ in missing)))
             return
         scored = Counter(names[i] for i in np.flatnonzero(fresh).tolist())
         unscored = Counter(names[i] for i in missing)
         # The largest come first. More than have a place are not even looked for one.
         for place, (name, number) in enumerate(Counter(names).most_common()):
-            tally = Tally(1, number, scored[name], unscored[name])
+            tally = TenantTally(1, number, scored[name], unscored[name])
             if place < self._most or name in self._named:
                 self._take(name, tally)
             else:
                 self._others.add(tally)
 
-    def _take(self, name: str, tally: Tally) -> None:
+    def _take(self, name: str, tally: TenantTally) -> None:
         if (known := self._named.get(name)) is not None:
             known.add(tally)
         elif not self._most:
@@ -79,6 +79,6 @@ class Tenants:
                 self._others.add(self._named.pop(min(self._named, key=lambda n: self._named[n].items)))
             self._named[name] = tally
 
-    def tallies(self) -> tuple[list[tuple[str, Tally]], Tally]:
+    def tallies(self) -> tuple[list[tuple[str, TenantTally]], TenantTally]:
         """Those with a name, the largest first, and all others together. May be called in any thread."""
         return sorted(self._named.copy().items(), key=lambda t: -t[1].items), self._others

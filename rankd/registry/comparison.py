@@ -20,21 +20,21 @@ import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
 
 from rankd.errors import ArtifactError
-from rankd.quality.statistics.paired_comparison import Comparison, Sample, compare
+from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
 from rankd.registry.artifact import MANIFEST
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.registry.shadow import AT_ONCE, PATIENCE, Shadows
+from rankd.registry.shadow import AT_ONCE, PATIENCE, ShadowRankers
 from rankd.settings.load import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import FloatArray
 
 T = TypeVar("T")
 
-Progress = Callable[[int, int], None]
+ComparisonProgress = Callable[[int, int], None]
 """Told how many prompts both have scored, of how many."""
 
 
-class LoggedCompletion(Protocol):
+class ComparedCompletion(Protocol):
     """A row of the completion log, as judging needs it."""
 
     @property
@@ -69,7 +69,7 @@ class LoggedCompletion(Protocol):
 class CompletionSource(Protocol):
     """The completion log, as judging needs it."""
 
-    def recent(self, most: int, model: str | None) -> Sequence[LoggedCompletion]:
+    def recent(self, most: int, model: str | None) -> Sequence[ComparedCompletion]:
         """The last completions that have prompts, in the order in which they ended; of one model, or of all (None)."""
 
 
@@ -80,7 +80,7 @@ class EvidenceKind(enum.Enum):
     SHADOW_SCORES = "shadow_scores"
 
 
-class JudgeVerdict(enum.Enum):
+class ComparisonVerdict(enum.Enum):
     """What a judgement says."""
 
     BETTER = "better"
@@ -90,7 +90,7 @@ class JudgeVerdict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeOptions:
+class ComparisonOptions:
     """How to judge."""
 
     margin: float
@@ -101,15 +101,15 @@ class JudgeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Comparison:
     """A candidate against the ranker in service."""
 
     candidate: str
     incumbent: str
-    verdict: JudgeVerdict
+    verdict: ComparisonVerdict
     evidence: EvidenceKind | None
-    options: JudgeOptions
-    comparison: Comparison | None
+    options: ComparisonOptions
+    comparison: PairedComparison | None
     log_completions: int
     shadow_completions: int
     older_completions: int
@@ -130,11 +130,11 @@ class _Rows:
     groups: list[int]
     ended_at: list[float]
 
-    def sample(self) -> tuple[Sample, list[str]]:
+    def sample(self) -> tuple[PairedSample, list[str]]:
         """The rows that both rankers scored, and the models that their strata stand for."""
         good = np.flatnonzero(np.isfinite(self.candidate) & np.isfinite(self.incumbent))
         names, stratum = np.unique(np.array([self.models[i] for i in good], dtype=object), return_inverse=True)
-        return Sample(
+        return PairedSample(
             candidate=self.candidate[good],
             incumbent=self.incumbent[good],
             tokens=np.array(self.tokens, dtype=np.int64)[good],
@@ -144,13 +144,13 @@ class _Rows:
         ), [str(n) for n in names]
 
 
-class Judge:
+class RankerComparison:
     """Compares loaded rankers with the one in service, one at a time."""
 
     def __init__(
         self,
         registry: Registry,
-        shadows: Shadows,
+        shadows: ShadowRankers,
         log: CompletionSource | None,
         settings: Settings,
         telemetry: Telemetry,
@@ -164,7 +164,9 @@ class Judge:
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "rankd-judge")
 
-    async def judge(self, candidate: LoadedRanker, options: JudgeOptions, progress: Progress) -> Judgement:
+    async def judge(
+        self, candidate: LoadedRanker, options: ComparisonOptions, progress: ComparisonProgress
+    ) -> Comparison:
         """Compare a loaded ranker with the one in service.
 
         Raises:
@@ -183,7 +185,7 @@ class Judge:
                     rows = await self._score(logged, candidate, incumbent, progress)
             comparison, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration))
             written = await self._in_thread(partial(_written_at, candidate))
-            judgement = Judgement(
+            judgement = Comparison(
                 candidate.version,
                 incumbent.version,
                 self._verdict(comparison, options),
@@ -219,13 +221,13 @@ class Judge:
             if self._shadows.get(candidate.version) is None:  # none was begun meanwhile
                 self._registry.set_background(candidate, background=False)
 
-    async def _logged(self, options: JudgeOptions) -> Sequence[LoggedCompletion]:
+    async def _logged(self, options: ComparisonOptions) -> Sequence[ComparedCompletion]:
         if self._log is None or options.evidence is EvidenceKind.SHADOW_SCORES:
             return []
         most = self._settings.promotion.max_completions
         return await self._in_thread(partial(self._log.recent, most, options.model))
 
-    def _shadowed(self, candidate: LoadedRanker, incumbent: LoadedRanker, options: JudgeOptions) -> _Rows:
+    def _shadowed(self, candidate: LoadedRanker, incumbent: LoadedRanker, options: ComparisonOptions) -> _Rows:
         shadow = self._shadows.get(candidate.version)
         pairs = [
             p
@@ -246,10 +248,10 @@ class Judge:
 
     async def _score(
         self,
-        logged: Sequence[LoggedCompletion],
+        logged: Sequence[ComparedCompletion],
         candidate: LoadedRanker,
         incumbent: LoadedRanker,
-        progress: Progress,
+        progress: ComparisonProgress,
     ) -> _Rows:
         """Let both rankers score logged prompts."""
         scores = np.full((2, len(logged)), np.nan)
@@ -285,7 +287,9 @@ class Judge:
         results = await ranker.scorer.score(prompts, asyncio.get_running_loop().time() + PATIENCE)
         return [r if isinstance(r, float) else np.nan for r in results]
 
-    def _compare(self, rows: _Rows, prior: Calibration | None) -> tuple[Comparison | None, dict[str, Calibration]]:
+    def _compare(
+        self, rows: _Rows, prior: Calibration | None
+    ) -> tuple[PairedComparison | None, dict[str, Calibration]]:
         """The statistics; in the judge's thread."""
         sample, models = rows.sample()
         if not len(sample.tokens):
@@ -302,13 +306,13 @@ class Judge:
             )
         return compare(sample, horizon=self._settings.quality.horizon_tokens), calibrations
 
-    def _verdict(self, comparison: Comparison | None, options: JudgeOptions) -> JudgeVerdict:
+    def _verdict(self, comparison: PairedComparison | None, options: ComparisonOptions) -> ComparisonVerdict:
         if comparison is None or comparison.size < options.min_completions or comparison.tau_difference is None:
-            return JudgeVerdict.TOO_FEW_COMPLETIONS
+            return ComparisonVerdict.TOO_FEW_COMPLETIONS
         if (comparison.decided_pair_share or 0.0) < self._settings.promotion.min_decided_share:
-            return JudgeVerdict.TOO_FEW_DECIDED_PAIRS
+            return ComparisonVerdict.TOO_FEW_DECIDED_PAIRS
         better = comparison.tau_difference.low > options.margin
-        return JudgeVerdict.BETTER if better else JudgeVerdict.NOT_BETTER
+        return ComparisonVerdict.BETTER if better else ComparisonVerdict.NOT_BETTER
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
@@ -326,7 +330,7 @@ def _written_at(ranker: LoadedRanker) -> float:
         return 0.0
 
 
-def _chosen(options: JudgeOptions, logged: int, shadowed: int) -> EvidenceKind | None:
+def _chosen(options: ComparisonOptions, logged: int, shadowed: int) -> EvidenceKind | None:
     """Which evidence to use: the one asked for, else the log where it has enough, else what there is more of."""
     if options.evidence is not None:
         return options.evidence

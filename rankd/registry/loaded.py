@@ -20,9 +20,9 @@ from rankd.registry.artifact import Artifact, Manifest, load_artifact
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS, Scorer
 from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
-from rankd.settings.load import Provider, Scoring
+from rankd.settings.load import Provider, ScoringSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Reach
+from rankd.types import PromptReach
 
 _log = structlog.get_logger("rankd")
 
@@ -60,7 +60,7 @@ class LoadedRanker:
 class Registry:
     """Holds the loaded rankers of one daemon."""
 
-    def __init__(self, provider: Provider, scoring: Scoring, monitor: Monitor, telemetry: Telemetry) -> None:
+    def __init__(self, provider: Provider, scoring: ScoringSection, monitor: Monitor, telemetry: Telemetry) -> None:
         """Start empty."""
         self._provider = provider
         self._scoring = scoring
@@ -103,10 +103,10 @@ class Registry:
         return sorted(self._rankers.values(), key=lambda r: r.version != self._in_service)
 
     @property
-    def reach(self) -> Reach:
+    def reach(self) -> PromptReach:
         """How much of a prompt the loaded rankers read, all of them."""
         reaches = [reach_of(_truncation(r.manifest)) for r in self._rankers.values()]
-        return Reach(max((r.head for r in reaches), default=0), max((r.tail for r in reaches), default=0))
+        return PromptReach(max((r.head for r in reaches), default=0), max((r.tail for r in reaches), default=0))
 
     async def load(self, path: Path) -> LoadedRanker:
         """Read, check and warm up a ranker, without putting it into service; one already loaded is left as it is.

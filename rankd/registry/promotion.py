@@ -12,9 +12,15 @@ from pathlib import Path
 
 from rankd.errors import ArtifactError
 from rankd.monitor.monitor import Monitor
-from rankd.registry.comparison import Judge, Judgement, JudgeOptions, JudgeVerdict, Progress
+from rankd.registry.comparison import (
+    Comparison,
+    ComparisonOptions,
+    ComparisonProgress,
+    ComparisonVerdict,
+    RankerComparison,
+)
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.registry.shadow import Shadow, Shadows
+from rankd.registry.shadow import ShadowRanker, ShadowRankers
 from rankd.settings.load import Settings
 
 
@@ -22,7 +28,7 @@ class Promotion:
     """What an administrator does with rankers."""
 
     def __init__(
-        self, registry: Registry, monitor: Monitor, shadows: Shadows, judge: Judge, settings: Settings
+        self, registry: Registry, monitor: Monitor, shadows: ShadowRankers, judge: RankerComparison, settings: Settings
     ) -> None:
         """Take the rooms that a promotion passes."""
         self._registry = registry
@@ -102,11 +108,11 @@ class Promotion:
         self._shadows.stop(ranker_version)
         return ranker
 
-    def shadow_of(self, ranker_version: str) -> Shadow | None:
+    def shadow_of(self, ranker_version: str) -> ShadowRanker | None:
         """How a shadow does; None where there is none of that version."""
         return self._shadows.get(ranker_version)
 
-    async def judge(self, ranker_version: str, options: JudgeOptions, progress: Progress) -> Judgement:
+    async def judge(self, ranker_version: str, options: ComparisonOptions, progress: ComparisonProgress) -> Comparison:
         """Compare a loaded ranker with the one in service.
 
         Raises:
@@ -117,8 +123,8 @@ class Promotion:
             return await self._judge.judge(ranker, options, progress)
 
     async def promote(
-        self, ranker_version: str, only_if: JudgeOptions | None
-    ) -> tuple[LoadedRanker, bool, Judgement | None]:
+        self, ranker_version: str, only_if: ComparisonOptions | None
+    ) -> tuple[LoadedRanker, bool, Comparison | None]:
         """Put a loaded ranker into service, with ``only_if`` where it is judged better.
 
         Returns:
@@ -133,7 +139,7 @@ class Promotion:
             return self._swap(ranker_version), True, None
         with self._held(ranker_version) as ranker:
             judgement = await self._judge.judge(ranker, only_if, lambda _done, _total: None)
-            if judgement.verdict is not JudgeVerdict.BETTER:
+            if judgement.verdict is not ComparisonVerdict.BETTER:
                 return self._registry.in_service, False, judgement
             # From here on nothing is awaited: nobody can come between.
             if self._registry.in_service.version != judgement.incumbent:
@@ -162,7 +168,7 @@ class Promotion:
             self._registry.unload(before.version)
         return ranker
 
-    def _trusted(self, judgement: Judgement) -> bool | None:
+    def _trusted(self, judgement: Comparison) -> bool | None:
         """By the guard's own thresholds; None where the judged tau is neither surely good nor surely bad."""
         comparison, guard = judgement.comparison, self._settings.guard
         tau = None if comparison is None else comparison.candidate.tau

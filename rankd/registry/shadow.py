@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.settings.load import Promotion
+from rankd.settings.load import PromotionSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Completion, FloatArray, Queue, Reason, ShadowScores
+from rankd.types import Completion, FloatArray, RankQueue, Reason, ShadowScores
 
 AT_ONCE = {"cpu": 1, "cuda": 64}
 """Prompts read in one go: what a live prompt may have to wait for."""
@@ -52,10 +52,12 @@ class _Waiting:
     """Its completion and when that was reported, where that came first."""
 
 
-class Shadow:
+class ShadowRanker:
     """One candidate. Create and use it on the event loop's thread."""
 
-    def __init__(self, ranker: LoadedRanker, registry: Registry, settings: Promotion, telemetry: Telemetry) -> None:
+    def __init__(
+        self, ranker: LoadedRanker, registry: Registry, settings: PromotionSection, telemetry: Telemetry
+    ) -> None:
         """Start scoring."""
         self.ranker = ranker
         self.since = time.time()
@@ -152,21 +154,21 @@ class Shadow:
         self._registry.set_background(self.ranker, background=False)
 
 
-class Shadows:
+class ShadowRankers:
     """All shadows of one daemon."""
 
-    def __init__(self, registry: Registry, settings: Promotion, telemetry: Telemetry) -> None:
+    def __init__(self, registry: Registry, settings: PromotionSection, telemetry: Telemetry) -> None:
         """Start without any."""
         self._registry = registry
         self._settings = settings
         self._telemetry = telemetry
-        self._shadows: dict[str, Shadow] = {}
+        self._shadows: dict[str, ShadowRanker] = {}
 
-    def get(self, ranker_version: str) -> Shadow | None:
+    def get(self, ranker_version: str) -> ShadowRanker | None:
         """The shadow of that version; None where it is none."""
         return self._shadows.get(ranker_version)
 
-    def start(self, ranker: LoadedRanker) -> Shadow:
+    def start(self, ranker: LoadedRanker) -> ShadowRanker:
         """Let a loaded ranker score in the shadow; one that does so already goes on.
 
         Raises:
@@ -182,7 +184,7 @@ class Shadows:
                     f"promotion.max_shadows = {self._settings.max_shadows} rankers score in the shadow already "
                     f"({', '.join(self._shadows)}): stop one",
                 )
-            shadow = Shadow(ranker, self._registry, self._settings, self._telemetry)
+            shadow = ShadowRanker(ranker, self._registry, self._settings, self._telemetry)
             self._shadows[ranker.version] = shadow
             self._telemetry.shadow_started(ranker.version)
         return shadow
@@ -199,7 +201,7 @@ class Shadows:
         shadow.stop()
         self._telemetry.shadow_stopped(ranker_version, shadow.scored, len(shadow.pairs))
 
-    def see(self, queue: Queue, ranker: LoadedRanker, scores: FloatArray) -> ShadowScores:
+    def see(self, queue: RankQueue, ranker: LoadedRanker, scores: FloatArray) -> ShadowScores:
         """Offer what was just scored, and tell what is known of any item: shadow scores by index.
 
         Args:

@@ -31,11 +31,11 @@ batch cannot be called back, and whoever comes while it runs has to wait for it.
 HURRY_MEMORY = 10.0
 """Seconds after the last urgent caller for which that goes on."""
 _SLOT = 0.01
-"""Seconds of deadlines that are counted together in ``Demand``."""
+"""Seconds of deadlines that are counted together in ``UrgentDemand``."""
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class QueuedPrompt:
     """One prompt on its way to a score."""
 
     digest: bytes
@@ -47,7 +47,7 @@ class Entry:
     """When it was admitted, on the event loop's clock."""
     encoding: bool = False
     ids: NDArray[np.int64] | None = None
-    waiters: dict[Waiter, None] = field(default_factory=dict)
+    waiters: dict[CallWaiter, None] = field(default_factory=dict)
     deadline: float = math.inf
     """The earliest of those who wait."""
     outlives: bool = False
@@ -55,23 +55,23 @@ class Entry:
     result: float | Reason | None = None
     """The score, or why there will be none; None while it is not decided."""
     slot: int | None = None
-    """Where ``Demand`` counts it, and as how many tokens."""
+    """Where ``UrgentDemand`` counts it, and as how many tokens."""
     counted: int = 0
-    _deadlines: list[tuple[float, int, Waiter]] = field(default_factory=list)
+    _deadlines: list[tuple[float, int, CallWaiter]] = field(default_factory=list)
 
     @property
     def live(self) -> bool:
         """Whether somebody waits for it."""
         return bool(self.waiters)
 
-    def join(self, waiter: Waiter) -> None:
+    def join(self, waiter: CallWaiter) -> None:
         """Let a call wait for it."""
         self.waiters[waiter] = None
         heapq.heappush(self._deadlines, (waiter.deadline, id(waiter), waiter))
         self.deadline = min(self.deadline, waiter.deadline)
         waiter.left += 1
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: CallWaiter) -> None:
         """Let a call that waits for it go."""
         del self.waiters[waiter]
         waiter.left -= 1
@@ -81,7 +81,7 @@ class Entry:
 
 
 @dataclass(slots=True, eq=False)
-class Waiter:
+class CallWaiter:
     """One call that waits for some entries; ``finished`` completes when none is left."""
 
     deadline: float
@@ -98,21 +98,21 @@ class Waiter:
             self.finished.set_result(None)
 
 
-class Demand:
+class UrgentDemand:
     """How many tokens urgent callers wait for, by deadline; each entry counts once, until the model has it."""
 
     def __init__(self) -> None:
         """Start at nothing."""
         self._tokens: dict[int, int] = {}
 
-    def count(self, entry: Entry, now: float) -> None:
+    def count(self, entry: QueuedPrompt, now: float) -> None:
         """Count an entry anew after its callers or its tokens changed."""
         self.drop(entry)
         if entry.waiters and entry.deadline - now <= URGENT_SECONDS:
             entry.slot, entry.counted = int(entry.deadline / _SLOT), entry.tokens
             self._tokens[entry.slot] = self._tokens.get(entry.slot, 0) + entry.counted
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: QueuedPrompt) -> None:
         """Count an entry no longer."""
         if entry.slot is None:
             return
@@ -151,21 +151,21 @@ class BatchQueue:
         self._max_padding_share = max_padding_share
         self._multiple = multiple
         self._efficient_tokens = min(efficient_tokens, max_tokens)
-        self._live: list[dict[Entry, None]] = [{} for _ in range(max_length + 1)]
-        self._late: list[dict[Entry, None]] = [{} for _ in range(max_length + 1)]
-        self._late_order: dict[Entry, None] = {}
+        self._live: list[dict[QueuedPrompt, None]] = [{} for _ in range(max_length + 1)]
+        self._late: list[dict[QueuedPrompt, None]] = [{} for _ in range(max_length + 1)]
+        self._late_order: dict[QueuedPrompt, None] = {}
         self._live_count = 0
         self._late_turn = False
         self.hurried_at = -math.inf
         """When an urgent caller came last."""
-        self._by_deadline: list[tuple[float, int, Entry]] = []
-        self._hopeless: dict[Entry, None] = {}
+        self._by_deadline: list[tuple[float, int, QueuedPrompt]] = []
+        self._hopeless: dict[QueuedPrompt, None] = {}
         self._sequence = count()
 
     def __len__(self) -> int:
         return self._live_count + len(self._late_order)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: QueuedPrompt) -> None:
         """Put an encoded entry in, live or late by its waiters."""
         if entry.live:
             self._live[entry.tokens][entry] = None
@@ -175,7 +175,7 @@ class BatchQueue:
             self._late[entry.tokens][entry] = None
             self._late_order[entry] = None
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: QueuedPrompt) -> None:
         """Take an entry out, wherever it is; one that is not here is ignored."""
         if entry in self._live[entry.tokens]:
             del self._live[entry.tokens][entry]
@@ -185,13 +185,13 @@ class BatchQueue:
             del self._late[entry.tokens][entry]
             del self._late_order[entry]
 
-    def moved(self, entry: Entry) -> None:
+    def moved(self, entry: QueuedPrompt) -> None:
         """File an entry anew after its waiters changed."""
         if entry in self._live[entry.tokens] or entry in self._late_order:
             self.remove(entry)
             self.add(entry)
 
-    def form(self, start: float, seconds_per_token: float, ahead: float = 0.0) -> list[Entry]:
+    def form(self, start: float, seconds_per_token: float, ahead: float = 0.0) -> list[QueuedPrompt]:
         """Take the next batch out; empty where nothing is ready, or nothing that should be lined up already.
 
         Args:
@@ -227,14 +227,14 @@ class BatchQueue:
             self.remove(entry)
         return batch
 
-    def _anchor(self, start: float, seconds_per_token: float) -> Entry | None:
+    def _anchor(self, start: float, seconds_per_token: float) -> QueuedPrompt | None:
         soonest = self._soonest(start, seconds_per_token)
         if soonest is not None and self._urgent(soonest, start):
             return soonest
         late = next(iter(self._hopeless), None) or next(iter(self._late_order), None)
         return late if soonest is None or (late is not None and self._late_turn) else soonest
 
-    def _soonest(self, start: float, seconds_per_token: float) -> Entry | None:
+    def _soonest(self, start: float, seconds_per_token: float) -> QueuedPrompt | None:
         """The live entry with the earliest deadline that can still be met."""
         while self._by_deadline:
             deadline, _, entry = self._by_deadline[0]
@@ -246,20 +246,20 @@ class BatchQueue:
             heapq.heappop(self._by_deadline)  # hopeless, taken, or filed anew under another deadline
         return None
 
-    def _urgent(self, entry: Entry, start: float) -> bool:
+    def _urgent(self, entry: QueuedPrompt, start: float) -> bool:
         return entry.live and entry not in self._hopeless and entry.deadline - start <= URGENT_SECONDS
 
     def _hurried(self, now: float) -> bool:
         return now - self.hurried_at <= HURRY_MEMORY
 
-    def _budget(self, anchor: Entry, start: float, seconds_per_token: float, *, urgent: bool) -> int:
+    def _budget(self, anchor: QueuedPrompt, start: float, seconds_per_token: float, *, urgent: bool) -> int:
         """Padded tokens of a batch: what the anchor's deadline leaves time for, or what others may be kept waiting."""
         if seconds_per_token <= 0 or not (urgent or self._hurried(start)):
             return self._max_tokens
         in_time = (anchor.deadline - start if urgent else SHARED_SECONDS) / seconds_per_token
         return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
 
-    def _neighbours(self, buckets: list[dict[Entry, None]], length: int) -> Iterator[Entry]:
+    def _neighbours(self, buckets: list[dict[QueuedPrompt, None]], length: int) -> Iterator[QueuedPrompt]:
         """Entries by distance in length from ``length``, oldest first within a length."""
         yield from list(islice(buckets[length], self._max_prompts))
         for distance in range(1, len(buckets)):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rankd.scoring.batch_queue import BatchQueue, Demand, Entry
+from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt, UrgentDemand
 from rankd.scoring.onnx_model import Ids, OnnxModel, Scores, pad
 from rankd.telemetry.telemetry import Telemetry
 
@@ -47,7 +47,7 @@ class ModelFeed:
         model: OnnxModel,
         thread: ThreadPoolExecutor,
         telemetry: Telemetry,
-        take: Callable[[list[Entry], list[float] | None], None],
+        take: Callable[[list[QueuedPrompt], list[float] | None], None],
     ) -> None:
         """Take a warmed-up model and the one thread that runs it; ``take`` gets the scores, None where it failed."""
         self.model = model
@@ -55,7 +55,7 @@ class ModelFeed:
         self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
         """Told after every batch whether it succeeded and how long the model ran, seconds."""
         self._loop = asyncio.get_running_loop()
-        self.demand = Demand()
+        self.demand = UrgentDemand()
         self._queue = queue
         self._thread = thread
         self._telemetry = telemetry
@@ -119,7 +119,7 @@ class ModelFeed:
             scores = self.model.run(ids, mask)
             return scores, time.perf_counter() - began
 
-    def _inferred(self, batch: list[Entry], future: asyncio.Future[tuple[Scores, float]]) -> None:
+    def _inferred(self, batch: list[QueuedPrompt], future: asyncio.Future[tuple[Scores, float]]) -> None:
         size = self._ahead.popleft()
         seconds = self._loop.time() - self._batch_began
         failed = future.cancelled() or future.exception() is not None
@@ -142,7 +142,7 @@ class ModelFeed:
         likely = min(seconds_per_token, _PACE_JUMP * known) if known else seconds_per_token
         self._seconds_per_token += (likely - known) * (_PACE_MEMORY if known else 1.0)
 
-    def _fail(self, batch: list[Entry], error: BaseException | None) -> None:
+    def _fail(self, batch: list[QueuedPrompt], error: BaseException | None) -> None:
         """Give a batch up; without an error it was cancelled, as when the daemon stops."""
         self.counts.failed_batches += 1
         if error is not None:
@@ -154,6 +154,6 @@ class ModelFeed:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def callers_of(entries: list[Entry]) -> list[object]:
+def callers_of(entries: list[QueuedPrompt]) -> list[object]:
     """The spans of the calls that wait for some entries."""
     return [w.span for e in entries for w in e.waiters if w.span is not None]

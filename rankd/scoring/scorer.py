@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 from rankd.scoring.admission import Admission
-from rankd.scoring.batch_queue import URGENT_SECONDS, BatchQueue, Entry, Waiter
+from rankd.scoring.batch_queue import URGENT_SECONDS, BatchQueue, CallWaiter, QueuedPrompt
 from rankd.scoring.batch_runner import WIDTH_MULTIPLE, ModelFeed, callers_of
 from rankd.scoring.onnx_model import Ids, OnnxModel
 from rankd.scoring.score_cache import ScoreCache
 from rankd.scoring.tokeniser import Tokeniser
-from rankd.settings.load import Scoring
+from rankd.settings.load import ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 
@@ -50,7 +50,7 @@ class Scorer:
         tokeniser: Tokeniser,
         model: OnnxModel,
         model_thread: ThreadPoolExecutor,
-        settings: Scoring,
+        settings: ScoringSection,
         telemetry: Telemetry,
     ) -> None:
         """Take a warmed-up model and the one thread that runs it."""
@@ -63,9 +63,9 @@ class Scorer:
         self._telemetry = telemetry
         self._cache = ScoreCache(settings.cache_entries, ranker_version)
         self._admission = Admission(settings.max_queued_prompts, settings.max_queued_tokens)
-        self._pending: dict[bytes, Entry] = {}
-        self._late: dict[Entry, None] = {}
-        self._callers: dict[Waiter, None] = {}
+        self._pending: dict[bytes, QueuedPrompt] = {}
+        self._late: dict[QueuedPrompt, None] = {}
+        self._callers: dict[CallWaiter, None] = {}
         self._queue = BatchQueue(
             tokeniser.max_tokens,
             max_tokens=settings.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider],
@@ -76,7 +76,7 @@ class Scorer:
         )
         self._encoder = ThreadPoolExecutor(settings.tokeniser_threads, "rankd-tokenise")
         self._encoders_free = settings.tokeniser_threads
-        self._to_encode: list[tuple[float, int, Entry]] = []
+        self._to_encode: list[tuple[float, int, QueuedPrompt]] = []
         self._sequence = count()
         self.feed = ModelFeed(self._queue, model, model_thread, telemetry, self._take)
 
@@ -123,9 +123,9 @@ class Scorer:
             Per prompt its score, or why there is none: DEADLINE, OVERLOADED or RANKER_UNAVAILABLE.
         """
         # One too many until all prompts have joined, so that early results do not end the wait.
-        waiter = Waiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())
+        waiter = CallWaiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())
         results: list[Result] = [Reason.DEADLINE] * len(prompts)
-        waiting: list[tuple[int, Entry]] = []
+        waiting: list[tuple[int, QueuedPrompt]] = []
         self._callers[waiter] = None
         try:
             for start in range(0, len(prompts), _JOIN_AT_ONCE):
@@ -163,9 +163,9 @@ class Scorer:
         self,
         prompts: Sequence[str],
         indices: range,
-        waiter: Waiter,
+        waiter: CallWaiter,
         results: list[Result],
-        waiting: list[tuple[int, Entry]],
+        waiting: list[tuple[int, QueuedPrompt]],
     ) -> None:
         """Look some prompts up, and let ``waiter`` wait for those that can have a score in time."""
         room = self._room(waiter)
@@ -188,7 +188,7 @@ class Scorer:
         self._encode_next()
         self.feed.pump()
 
-    def _room(self, waiter: Waiter) -> float:
+    def _room(self, waiter: CallWaiter) -> float:
         """Tokens that the model can still read before an urgent caller's deadline, after those that are due sooner."""
         now = self._loop.time()
         if waiter.deadline - now > URGENT_SECONDS:
@@ -196,7 +196,7 @@ class Scorer:
         self._queue.hurried_at = now
         return self.feed.tokens_until(waiter.deadline) - self.feed.demand.until(waiter.deadline)
 
-    def _entry(self, digest: bytes, prompt: str) -> Entry | None:
+    def _entry(self, digest: bytes, prompt: str) -> QueuedPrompt | None:
         """The entry of a prompt, a new one where there is none; None where there is no room."""
         entry = self._pending.get(digest)
         if entry is not None:
@@ -206,12 +206,12 @@ class Scorer:
         tokens = self._tokeniser.estimate(cut)
         if not self._make_room(tokens):
             return None
-        entry = Entry(digest, cut, tokens, since=self._loop.time())
+        entry = QueuedPrompt(digest, cut, tokens, since=self._loop.time())
         self._admission.take(tokens)
         self._pending[digest] = entry
         return entry
 
-    def _await(self, entry: Entry, waiter: Waiter) -> None:
+    def _await(self, entry: QueuedPrompt, waiter: CallWaiter) -> None:
         """Let a caller wait for an entry."""
         self._late.pop(entry, None)
         before = entry.deadline
@@ -219,13 +219,13 @@ class Scorer:
         if entry.deadline < before:
             self._line_up(entry)
 
-    def _set_late(self, entry: Entry) -> None:
+    def _set_late(self, entry: QueuedPrompt) -> None:
         """Read an entry when there is time, for the cache; its caller is answered without it."""
         entry.outlives = True
         self._late[entry] = None
         self._line_up(entry)
 
-    def _line_up(self, entry: Entry) -> None:
+    def _line_up(self, entry: QueuedPrompt) -> None:
         """Give an entry its place after its earliest deadline changed."""
         now = self._loop.time()
         self.feed.demand.count(entry, now)
@@ -244,7 +244,7 @@ class Scorer:
             self._decide(next(iter(self._late)), Reason.OVERLOADED)
         return True
 
-    async def _wait(self, waiter: Waiter) -> None:
+    async def _wait(self, waiter: CallWaiter) -> None:
         """Wait until all entries are decided or the deadline has come."""
         timer = self._loop.call_at(waiter.deadline, _set_done, waiter.finished)
         try:
@@ -252,7 +252,7 @@ class Scorer:
         finally:
             timer.cancel()
 
-    def _leave_some(self, waiter: Waiter, entries: list[Entry], *, keep: bool = True) -> None:
+    def _leave_some(self, waiter: CallWaiter, entries: list[QueuedPrompt], *, keep: bool = True) -> None:
         """Take a caller off what it waited for, a part at a time."""
         for entry in entries[:_JOIN_AT_ONCE]:
             self._leave(entry, waiter, keep=keep)
@@ -260,7 +260,7 @@ class Scorer:
             rest = entries[_JOIN_AT_ONCE:]
             self._loop.call_soon(lambda: self._leave_some(waiter, rest, keep=keep))
 
-    def _leave(self, entry: Entry, waiter: Waiter, *, keep: bool) -> None:
+    def _leave(self, entry: QueuedPrompt, waiter: CallWaiter, *, keep: bool) -> None:
         """Take a caller off an entry; without callers it is kept as late, or dropped."""
         if entry.result is not None or waiter not in entry.waiters:
             return
@@ -275,7 +275,7 @@ class Scorer:
         if entry.deadline != before:
             self._line_up(entry)
 
-    def _decide(self, entry: Entry, result: Result) -> None:
+    def _decide(self, entry: QueuedPrompt, result: Result) -> None:
         """Give an entry its result, tell its callers and forget it."""
         if entry.result is not None:
             return
@@ -296,7 +296,7 @@ class Scorer:
 
     def _encode_next(self) -> None:
         while self._encoders_free and self._to_encode:
-            chunk: list[Entry] = []
+            chunk: list[QueuedPrompt] = []
             while self._to_encode and len(chunk) < ENCODE_AT_ONCE:
                 entry = heapq.heappop(self._to_encode)[2]
                 if entry.result is None and entry.text is not None and not entry.encoding:
@@ -320,7 +320,7 @@ class Scorer:
             began = time.perf_counter()
             return self._tokeniser.encode(texts), time.perf_counter() - began
 
-    def _encoded(self, chunk: list[Entry], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
+    def _encoded(self, chunk: list[QueuedPrompt], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
         self._encoders_free += 1
         if future.cancelled() or future.exception() is not None:
             if not future.cancelled():  # as when the daemon stops
@@ -342,7 +342,7 @@ class Scorer:
 
     # -- what the model says -------------------------------------------------------------------------------------------
 
-    def _take(self, batch: list[Entry], scores: list[float] | None) -> None:
+    def _take(self, batch: list[QueuedPrompt], scores: list[float] | None) -> None:
         """Hand the scores of a batch out; None where it failed, which fails its own entries and nothing else."""
         if scores is None:
             for entry in batch:

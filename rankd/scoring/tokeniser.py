@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rankd.errors import ArtifactError
-from rankd.types import Reach
+from rankd.types import PromptReach
 
 CHARS_PER_TOKEN = 16
 """Characters kept per token of the limit, before encoding. Prose has about 4, so the cut bites only on text of which
@@ -30,9 +30,9 @@ class Truncation:
     tail_tokens: int
 
 
-def reach_of(truncation: Truncation) -> Reach:
+def reach_of(truncation: Truncation) -> PromptReach:
     """What a tokeniser can read at most of a prompt, whatever its special tokens."""
-    return Reach(CHARS_PER_TOKEN * truncation.max_tokens, CHARS_PER_TOKEN * truncation.tail_tokens)
+    return PromptReach(CHARS_PER_TOKEN * truncation.max_tokens, CHARS_PER_TOKEN * truncation.tail_tokens)
 
 
 class Tokeniser:

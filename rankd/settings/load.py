@@ -26,36 +26,36 @@ from pydantic_settings import (
 from rankd.errors import ConfigError
 from rankd.settings.sections import (
     LONGEST,
-    Auth,
+    AuthSection,
     CompletionLogSection,
     FleetSection,
     GuardSection,
-    Limits,
-    Order,
-    Page,
-    Promotion,
-    Quality,
-    Scoring,
-    Signing,
-    Tls,
+    LimitsSection,
+    OrderSection,
+    PageSection,
+    PromotionSection,
+    QualitySection,
+    ScoringSection,
+    SigningSection,
+    TlsSection,
     split_address,
 )
 
 __all__ = [
-    "Auth",
+    "AuthSection",
     "CompletionLogSection",
     "FleetSection",
     "GuardSection",
-    "Limits",
-    "Order",
-    "Page",
-    "Promotion",
+    "LimitsSection",
+    "OrderSection",
+    "PageSection",
+    "PromotionSection",
     "Provider",
-    "Quality",
-    "Scoring",
+    "QualitySection",
+    "ScoringSection",
     "Settings",
-    "Signing",
-    "Tls",
+    "SigningSection",
+    "TlsSection",
     "load_settings",
     "settings_reference",
     "split_address",
@@ -97,18 +97,18 @@ class Settings(BaseSettings):
     drain_timeout: float = Field(
         20.0, gt=0, le=LONGEST, description="Seconds that calls under way may take on SIGTERM."
     )
-    limits: Limits = Limits()
-    scoring: Scoring = Scoring()
-    order: Order = Order()
-    quality: Quality = Quality()
+    limits: LimitsSection = LimitsSection()
+    scoring: ScoringSection = ScoringSection()
+    order: OrderSection = OrderSection()
+    quality: QualitySection = QualitySection()
     guard: GuardSection = GuardSection()
     fleet: FleetSection = FleetSection()
-    promotion: Promotion = Promotion()
-    page: Page = Page()
+    promotion: PromotionSection = PromotionSection()
+    page: PageSection = PageSection()
     completion_log: CompletionLogSection = CompletionLogSection()
-    tls: Tls = Tls()
-    auth: Auth = Auth()
-    signing: Signing = Signing()
+    tls: TlsSection = TlsSection()
+    auth: AuthSection = AuthSection()
+    signing: SigningSection = SigningSection()
 
     @field_validator("listen", "metrics", "admin")
     @classmethod

@@ -34,7 +34,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Limits(_Section):
+class LimitsSection(_Section):
     """What one caller may send."""
 
     max_message_bytes: int = Field(
@@ -71,7 +71,7 @@ class Limits(_Section):
     )
 
 
-class Scoring(_Section):
+class ScoringSection(_Section):
     """How prompts become scores."""
 
     threads: int = Field(1, ge=1, le=256, description="Threads of the model (onnxruntime intra-op).")
@@ -95,7 +95,7 @@ class Scoring(_Section):
     )
 
 
-class Order(_Section):
+class OrderSection(_Section):
     """How scores become an order."""
 
     policy: Literal["boost", "due", "aged", "score", "fcfs"] = Field(
@@ -175,7 +175,7 @@ class Order(_Section):
     )
 
 
-class Quality(_Section):
+class QualitySection(_Section):
     """How live quality is measured (docs/quality.md)."""
 
     window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
@@ -236,7 +236,7 @@ class Quality(_Section):
     )
 
     @model_validator(mode="after")
-    def _room(self) -> Quality:
+    def _room(self) -> QualitySection:
         if self.arrivals < self.cohort:
             raise ValueError(f"arrivals {self.arrivals} must be at least cohort {self.cohort}")
         return self
@@ -323,7 +323,7 @@ def peer_targets(peers: str) -> tuple[bool, list[tuple[str, int]]]:
     return every_address, [split_address(name) for name in names]
 
 
-class Promotion(_Section):
+class PromotionSection(_Section):
     """How a candidate is judged against the ranker in service (docs/promotion.md)."""
 
     max_shadows: int = Field(
@@ -356,7 +356,7 @@ class Promotion(_Section):
     )
 
 
-class Page(_Section):
+class PageSection(_Section):
     """What the page at ``/`` of the metrics port keeps and shows (docs/page.md)."""
 
     every: float = Field(5.0, ge=1, le=3600, description="Seconds between two points of the page's short span.")
@@ -388,7 +388,7 @@ class Page(_Section):
     )
 
     @model_validator(mode="after")
-    def _spans(self) -> Page:
+    def _spans(self) -> PageSection:
         if self.long_every < self.every:
             raise ValueError(f"long_every {self.long_every:g} must be at least every {self.every:g}")
         return self
@@ -429,7 +429,7 @@ class CompletionLogSection(_Section):
     )
 
 
-class Tls(_Section):
+class TlsSection(_Section):
     """TLS by files; all empty is plaintext."""
 
     certificate: Path | None = Field(None, description="PEM certificate chain of the server.")
@@ -437,7 +437,7 @@ class Tls(_Section):
     client_ca: Path | None = Field(None, description="PEM roots that client certificates must chain to (mutual TLS).")
 
     @model_validator(mode="after")
-    def _together(self) -> Tls:
+    def _together(self) -> TlsSection:
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("tls.certificate and tls.private_key go together: set both or neither")
         if self.client_ca is not None and self.certificate is None:
@@ -445,7 +445,7 @@ class Tls(_Section):
         return self
 
 
-class Auth(_Section):
+class AuthSection(_Section):
     """Who may call (docs/security.md)."""
 
     file: Path | None = Field(
@@ -465,7 +465,7 @@ class Auth(_Section):
     )
 
 
-class Signing(_Section):
+class SigningSection(_Section):
     """Whether predictions prove that this daemon made them (docs/security.md)."""
 
     file: Path | None = Field(

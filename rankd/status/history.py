@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from rankd.settings.load import Page
+from rankd.settings.load import PageSection
 
 SpanName = Literal["short", "long"]
 Key = tuple[str, str]
@@ -26,7 +26,7 @@ WINDOW = ("at", "tau", "tau_low", "tau_high", "gain", "gain_low", "gain_high", "
 """Columns of a row; ``at`` is seconds since the epoch. What was unknown is NaN."""
 
 
-class Ring:
+class RowRing:
     """The last rows of some columns, at most ``size`` of them: 8 bytes a value, and 41 a row."""
 
     def __init__(self, names: Sequence[str], size: int) -> None:
@@ -45,7 +45,7 @@ class Ring:
         return {name: [row[i] for row in rows] for i, name in enumerate(self._names)}
 
 
-class Span:
+class HistorySpan:
     """Rows that are ``every`` seconds apart: of the daemon's traffic, and of each window."""
 
     def __init__(self, every: float, size: int) -> None:
@@ -53,8 +53,8 @@ class Span:
         self.every = every
         self._size = size
         # One row more than points: what came per second takes two.
-        self._traffic = Ring(TRAFFIC, size + 1)
-        self._windows: dict[Key, Ring] = {}
+        self._traffic = RowRing(TRAFFIC, size + 1)
+        self._windows: dict[Key, RowRing] = {}
         self._next = -math.inf
 
     def due(self, now: float) -> bool:
@@ -65,7 +65,7 @@ class Span:
         """Append a row to everything; a window that is gone is forgotten."""
         self._next = now + self.every
         self._traffic.add((now, *traffic))
-        rings = {key: self._windows.get(key) or Ring(WINDOW, self._size) for key in windows}
+        rings = {key: self._windows.get(key) or RowRing(WINDOW, self._size) for key in windows}
         for key, row in windows.items():
             rings[key].add((now, *row))
         self._windows = rings
@@ -97,17 +97,17 @@ class Span:
         }
 
 
-class History:
+class StatusHistory:
     """Both spans of one daemon."""
 
-    def __init__(self, settings: Page) -> None:
+    def __init__(self, settings: PageSection) -> None:
         """Start empty."""
-        self.spans: dict[SpanName, Span] = {
-            "short": Span(settings.every, settings.samples),
-            "long": Span(settings.long_every, settings.samples),
+        self.spans: dict[SpanName, HistorySpan] = {
+            "short": HistorySpan(settings.every, settings.samples),
+            "long": HistorySpan(settings.long_every, settings.samples),
         }
 
-    def due(self, now: float) -> Iterator[Span]:
+    def due(self, now: float) -> Iterator[HistorySpan]:
         """The spans that want a row."""
         return (span for span in self.spans.values() if span.due(now))
 

@@ -64,7 +64,7 @@ class HttpServer:
             pass
 
         Handler.registry, Handler.snapshot, Handler.status = registry, staticmethod(snapshot), staticmethod(status)
-        server_type = type("Server", (_Server,), {"address_family": family})
+        server_type = type("Server", (_StatusServer,), {"address_family": family})
         try:
             self._server = server_type((host, port), Handler)
         except OSError as error:
@@ -81,13 +81,13 @@ class HttpServer:
 
 
 @dataclass(slots=True)
-class _Connection:
+class _HttpConnection:
     end: float
     """By the monotonic clock."""
     asked: bool = False
 
 
-class _Server(ThreadingHTTPServer):
+class _StatusServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
     block_on_close = False
@@ -95,7 +95,7 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = False
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._open: dict[socket.socket, _Connection] = {}
+        self._open: dict[socket.socket, _HttpConnection] = {}
         self._lock = threading.Lock()
         super().__init__(address, handler)
 
@@ -107,7 +107,7 @@ class _Server(ThreadingHTTPServer):
         with self._lock:
             room = len(self._open) < _MOST_CONNECTIONS or self._make_room()
             if room:
-                self._open[request] = _Connection(time.monotonic() + _LONGEST_CONNECTION)
+                self._open[request] = _HttpConnection(time.monotonic() + _LONGEST_CONNECTION)
         if room:
             super().process_request(request, client_address)
         else:
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
     registry: CollectorRegistry
     snapshot: Snapshot
     status: StatusJson
-    server: _Server
+    server: _StatusServer
     timeout = _SLOWEST_REQUEST
     server_version = "rankd"
     sys_version = ""

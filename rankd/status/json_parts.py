@@ -7,21 +7,21 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
-from rankd.monitor.monitor import Trust, View
-from rankd.pilot import Pilot, State
+from rankd.monitor.monitor import Trust, Window
+from rankd.pilot import PilotState, Switchback
 from rankd.pilot.report import Effect
-from rankd.quality import Bounded
+from rankd.quality import Interval
 from rankd.ranking.policy import rules_of, tuned_for
 from rankd.ranking.ranker import why_not_ranked
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.registry.shadow import Shadows
+from rankd.registry.shadow import ShadowRankers
 from rankd.settings.load import Settings
 from rankd.types import Reason
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
 
-def row_of(view: View, trust: Trust) -> tuple[float, ...]:
+def row_of(view: Window, trust: Trust) -> tuple[float, ...]:
     """What ``history.WINDOW`` names, without the time."""
     estimate, patience = view.estimate, view.load.patience
     tau = estimate.tau if estimate is not None else None
@@ -34,7 +34,7 @@ def row_of(view: View, trust: Trust) -> tuple[float, ...]:
     )
 
 
-def window_of(view: View, trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
+def window_of(view: Window, trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
     """One served model and ranker version: its guard, its quality, and what orders its queue.
 
     Args:
@@ -64,11 +64,11 @@ def window_of(view: View, trust: Trust, settings: Settings, piloted: Policy | No
     }
 
 
-def _bounded(estimate: Bounded | None) -> dict[str, float] | None:
+def _bounded(estimate: Interval | None) -> dict[str, float] | None:
     return None if estimate is None else {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-def _guard(view: View, settings: Settings) -> dict[str, Any]:
+def _guard(view: Window, settings: Settings) -> dict[str, Any]:
     guard = view.guard
     return {
         "mode": guard.mode.value,
@@ -102,7 +102,7 @@ def _order(trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str
     }
 
 
-def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: Shadows) -> dict[str, Any]:
+def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) -> dict[str, Any]:
     """A loaded ranker: what it is, and what it does here."""
     shadow = shadows.get(ranker.version)
     roles = {
@@ -127,7 +127,7 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: Shadows) -> dic
     }
 
 
-def pilot_of(model: str, pilot: Pilot, now: float) -> dict[str, Any]:
+def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
     """A pilot, under way or ended. Of the two intervals it tells the one that holds in its state."""
     plan, report = pilot.plan, pilot.report(now)
     return {
@@ -144,7 +144,7 @@ def pilot_of(model: str, pilot: Pilot, now: float) -> dict[str, Any]:
         "blocks": plan.schedule.blocks,
         "blocks_measured": report.blocks,
         "requests": report.counts.requests,
-        "effects": [_effect(e, finished=report.state is State.FINISHED) for e in report.effects],
+        "effects": [_effect(e, finished=report.state is PilotState.FINISHED) for e in report.effects],
     }
 
 

@@ -17,14 +17,14 @@ from typing import Any
 from rankd_client.ordering import Policy
 
 from rankd.completion_log import CompletionLog
-from rankd.monitor.monitor import Monitor, Trust, View
-from rankd.pilot.live import Pilots
+from rankd.monitor.monitor import Monitor, Trust, Window
+from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import Ranker
-from rankd.ranking.tenant_counts import Tenants
+from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import Registry
-from rankd.registry.shadow import Shadows
+from rankd.registry.shadow import ShadowRankers
 from rankd.settings.load import Settings
-from rankd.status.history import History, SpanName
+from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
@@ -46,10 +46,10 @@ class Status:
         registry: Registry,
         monitor: Monitor,
         ranker: Ranker,
-        shadows: Shadows,
-        pilots: Pilots,
+        shadows: ShadowRankers,
+        pilots: LivePilots,
         log: CompletionLog | None,
-        tenants: Tenants,
+        tenants: TenantCounts,
         telemetry: Telemetry,
         draining: Callable[[], bool],
     ) -> None:
@@ -64,7 +64,7 @@ class Status:
         self._tenants = tenants
         self._telemetry = telemetry
         self._draining = draining
-        self._history = History(settings.page)
+        self._history = StatusHistory(settings.page)
         self._started = time.time()
         self._lock = threading.Lock()
         self._told: dict[str, tuple[float, bytes]] = {}
@@ -168,7 +168,7 @@ class Status:
             "spans": {name: s.every * self._settings.page.samples for name, s in self._history.spans.items()},
         }
 
-    def _told_history(self, chosen: str, view: View, span: SpanName) -> dict[str, Any]:
+    def _told_history(self, chosen: str, view: Window, span: SpanName) -> dict[str, Any]:
         kept = self._history.spans[span]
         return {
             "span": span,
@@ -179,7 +179,7 @@ class Status:
             "window": kept.window((view.model, view.ranker_version)),
         }
 
-    def _window(self, view: View, piloted: Policy | None) -> dict[str, Any]:
+    def _window(self, view: Window, piloted: Policy | None) -> dict[str, Any]:
         return {
             "id": id_of(view),
             "in_service": view.ranker_version == self._registry.in_service.version,
@@ -204,10 +204,10 @@ class Status:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _views(self) -> list[View]:
+    def _views(self) -> list[Window]:
         return self._monitor.reported_views() or [self._monitor.base(self._registry.in_service.version)]
 
-    def _shown(self) -> tuple[list[View], int]:
+    def _shown(self) -> tuple[list[Window], int]:
         """The windows that are listed, and how many are not."""
         in_service, most = self._registry.in_service.version, self._settings.page.windows
         views = sorted(
@@ -216,7 +216,7 @@ class Status:
         )
         return views[:most], max(0, len(views) - most)
 
-    def _trust(self, view: View) -> Trust:
+    def _trust(self, view: Window) -> Trust:
         return self._monitor.trust(view.model, view.ranker_version)
 
     def _counters(self) -> tuple[int, ...]:
@@ -230,13 +230,13 @@ class Status:
         return answers.total(), answers[False], counts.items, counts.unscored, taken, queued
 
 
-def id_of(view: View) -> str:
+def id_of(view: Window) -> str:
     """A window's id: the same on every replica, and after a restart."""
     names = json.dumps([view.model, view.ranker_version]).encode()
     return hashlib.blake2b(names, digest_size=6).hexdigest()
 
 
-def _facts_of(view: View) -> dict[str, str]:
+def _facts_of(view: Window) -> dict[str, str]:
     """A window as plain facts."""
     name = f" {view.model}" if view.model else ""
     facts = {f"guard{name}": f"{view.guard.mode.value} ({view.reason})"}

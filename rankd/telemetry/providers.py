@@ -13,18 +13,21 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client.registry import CollectorRegistry
 
 
-def _resource(version: str) -> Resource:
+def make_resource(version: str) -> Resource:
+    """What the telemetry is of: name and version of the service, unless OTEL_* variables name it."""
     found = Resource.create({"service.version": version})
     named = not str(found.attributes.get("service.name", "unknown_service")).startswith("unknown_service")
     return found if named else found.merge(Resource({"service.name": "rankd"}))
 
 
-def _disabled() -> bool:
+def sdk_disabled() -> bool:
+    """Whether OTEL_SDK_DISABLED switches everything off."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def _wanted(signal: str) -> bool:
-    if _disabled():
+def wanted_exporters(signal: str) -> bool:
+    """Whether TRACES or METRICS go out over OTLP: an exporter is named, or an endpoint."""
+    if sdk_disabled():
         return False
     exporters = [e.strip().lower() for e in os.environ.get(f"OTEL_{signal}_EXPORTER", "").split(",") if e.strip()]
     if exporters:
@@ -33,8 +36,9 @@ def _wanted(signal: str) -> bool:
     return any(os.environ.get(name) for name in endpoints)
 
 
-def _tracer_provider(resource: Resource, exporters: list[Any]) -> TracerProvider | None:
-    if not _wanted("TRACES"):
+def make_tracer_provider(resource: Resource, exporters: list[Any]) -> TracerProvider | None:
+    """Spans to OTLP; None where nobody wants them. Its exporter is added to ``exporters``."""
+    if not wanted_exporters("TRACES"):
         return None
     # Loaded only where it is used: it takes a tenth of a second.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -45,9 +49,10 @@ def _tracer_provider(resource: Resource, exporters: list[Any]) -> TracerProvider
     return provider
 
 
-def _metric_readers(registry: CollectorRegistry, exporters: list[Any]) -> list[MetricReader]:
+def make_metric_readers(registry: CollectorRegistry, exporters: list[Any]) -> list[MetricReader]:
+    """Prometheus' reader, and OTLP's where somebody wants it, whose exporter is added to ``exporters``."""
     readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
-    if _wanted("METRICS"):
+    if wanted_exporters("METRICS"):
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
 
         exporters.append(OTLPMetricExporter())

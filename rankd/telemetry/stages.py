@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 
-class Stages:
+class StageTimes:
     """How long each stage took of late. Called in any thread: to append to a deque is one step."""
 
     _MOST = 2048

@@ -29,9 +29,9 @@ from prometheus_client import ProcessCollector
 from prometheus_client.registry import CollectorRegistry
 
 from rankd.telemetry.catalogue import FROM_ZERO, METRICS, READ_ELSEWHERE, SECOND_BUCKETS, SIZE_BUCKETS
-from rankd.telemetry.providers import _disabled, _metric_readers, _resource, _tracer_provider
+from rankd.telemetry.providers import make_metric_readers, make_resource, make_tracer_provider, sdk_disabled
 from rankd.telemetry.redaction import describe_error
-from rankd.telemetry.stages import Stages
+from rankd.telemetry.stages import StageTimes
 from rankd.types import GuardMode, Reason
 
 _log = structlog.get_logger("rankd")
@@ -56,16 +56,16 @@ class Telemetry:
             version: of the service.
             registry: where Prometheus metrics are collected; default: one of its own.
         """
-        resource = _resource(version)
+        resource = make_resource(version)
         self.registry = registry or CollectorRegistry()
-        if not _disabled():
+        if not sdk_disabled():
             ProcessCollector(registry=self.registry)
         self._exporters: list[Any] = []
-        self._spans = _tracer_provider(resource, self._exporters)
+        self._spans = make_tracer_provider(resource, self._exporters)
         self.recording = self._spans is not None
         self.tracer = (self._spans or trace.NoOpTracerProvider()).get_tracer("rankd", version)
         self._meters = MeterProvider(
-            metric_readers=_metric_readers(self.registry, self._exporters),
+            metric_readers=make_metric_readers(self.registry, self._exporters),
             # Ours to shut down, in bounded time.
             shutdown_on_exit=False,
             # Without traces there is nothing for an exemplar to point to, and looking costs on every step.
@@ -82,7 +82,7 @@ class Telemetry:
         )
         self._meter = self._meters.get_meter("rankd", version)
         self._metrics: dict[str, Any] = {}
-        self.stages = Stages()
+        self.stages = StageTimes()
         # Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step.
         self._counts: dict[str, Counter[tuple[tuple[str, str], ...]]] = {
             n: Counter(dict.fromkeys(FROM_ZERO.get(n, () if m[3] else ((),)), 0))

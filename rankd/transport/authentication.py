@@ -9,7 +9,17 @@ from functools import partial
 
 import grpc
 
-from rankd.auth import ANYBODY, Book, Caller, Credential, Followed, Role, check_exposure, digest_of, read_book
+from rankd.auth import (
+    ANYBODY,
+    Caller,
+    Credential,
+    Credentials,
+    ReloadingFile,
+    Role,
+    check_exposure,
+    digest_of,
+    read_credentials,
+)
 from rankd.errors import ForbiddenError, UnauthenticatedError
 from rankd.settings.load import Settings
 from rankd.telemetry.telemetry import Telemetry
@@ -38,7 +48,7 @@ def enter(caller: Caller) -> None:
     _caller.set(caller)
 
 
-class Access:
+class Authenticator:
     """Judges calls by what ``auth.file`` holds at the time."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -48,15 +58,15 @@ class Access:
             ConfigError: the file is wrong, or a listener is open to anybody and that was not asked for.
         """
         self._telemetry = telemetry
-        self._followed: Followed[Book] | None = None
+        self._followed: ReloadingFile[Credentials] | None = None
         if settings.auth.file is not None:
-            read = partial(read_book, verified=settings.tls.client_ca is not None)
-            self._followed = Followed("auth.file", settings.auth.file, read)
+            read = partial(read_credentials, verified=settings.tls.client_ca is not None)
+            self._followed = ReloadingFile("auth.file", settings.auth.file, read)
         check_exposure(settings, tokens=self._followed is not None and self._followed.current.has_tokens)
         self._anonymous = settings.auth.anonymous is True
 
     @property
-    def _book(self) -> Book | None:
+    def _book(self) -> Credentials | None:
         return None if self._followed is None else self._followed.current
 
     def look(self) -> None:
@@ -100,7 +110,7 @@ class Access:
             raise self._unknown("unknown", "the credential of this stream was taken back or changed: open it anew")
         self._check_time(credential)
 
-    def _credential(self, book: Book, context: grpc.aio.ServicerContext) -> Credential | None:
+    def _credential(self, book: Credentials, context: grpc.aio.ServicerContext) -> Credential | None:
         """What the call shows; None where it shows nothing."""
         headers = [value for key, value in context.invocation_metadata() or () if key == _HEADER]
         if headers:

@@ -17,7 +17,7 @@ from rankd.auth import Caller
 from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, UnavailableError
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import Access, enter
+from rankd.transport.authentication import Authenticator, enter
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
 from rankd.transport.rate_limit import RateLimit, caller_of
 
@@ -42,7 +42,7 @@ _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 class CallGate:
     """What every call to the daemon passes: metrics, rate limit, credentials, and whether it drains."""
 
-    def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Access | None) -> None:
+    def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Authenticator | None) -> None:
         """Take what is shared by all calls; without ``access`` everybody is let in."""
         self.telemetry = telemetry
         self.rate = rate
@@ -71,6 +71,7 @@ class Call:
         ours: bool,
         held: list[Any] | None = None,
     ) -> None:
+        """Begin nothing yet; ``held`` has the request, and lets go of it when the handler has taken it."""
         self._gate = gate
         self._name = name
         self._context = context

@@ -13,7 +13,7 @@ import grpc
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.errors import ConfigError
-from rankd.fleet.follower import Following
+from rankd.fleet.follower import FleetFollower
 from rankd.settings.load import Settings
 from rankd.settings.sections import peer_targets
 from rankd.telemetry.telemetry import Telemetry
@@ -36,10 +36,10 @@ _OPTIONS = [
 ]
 
 
-class Peers:
+class FleetPeers:
     """One round of questions after another; ``following`` hears the answers."""
 
-    def __init__(self, settings: Settings, following: Following, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, following: FleetFollower, telemetry: Telemetry) -> None:
         """Nobody is asked yet."""
         self._settings = settings
         self._fleet = settings.fleet

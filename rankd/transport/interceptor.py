@@ -15,7 +15,7 @@ import grpc
 
 from rankd.errors import UnavailableError
 from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import Access
+from rankd.transport.authentication import Authenticator
 from rankd.transport.call import Call, CallGate, tolerant
 from rankd.transport.rate_limit import RateLimit
 
@@ -28,7 +28,7 @@ _UNKNOWN_METHOD = "_OTHER"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method of every service on a server."""
 
-    def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Access | None = None) -> None:
+    def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Authenticator | None = None) -> None:
         """Take what is shared by all calls; without ``access`` everybody is let in."""
         self._gate = CallGate(telemetry, rate, access)
         self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}

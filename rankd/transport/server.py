@@ -17,7 +17,7 @@ from rankd_client.v1 import (
 )
 
 from rankd.errors import ConfigError
-from rankd.settings.load import Limits, Settings
+from rankd.settings.load import LimitsSection, Settings
 from rankd.transport.interceptor import CallInterceptor
 from rankd.transport.services.admin import AdminService
 from rankd.transport.services.completions import CompletionService
@@ -30,7 +30,7 @@ LIVENESS = "liveness"
 say whether calls are answered."""
 
 
-def options(limits: Limits) -> list[tuple[str, int]]:
+def options(limits: LimitsSection) -> list[tuple[str, int]]:
     """Channel options of a listener."""
     return [
         ("grpc.max_receive_message_length", limits.max_message_bytes),

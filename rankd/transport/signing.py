@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
-from rankd.auth import Followed, Keys, read_keys
+from rankd.auth import ReloadingFile, SigningKeys, read_keys
 from rankd.errors import ForbiddenError
 from rankd.settings.load import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import the_caller
-from rankd.transport.time_slices import Turn, Turns
+from rankd.transport.time_slices import TimeSlice, TimeSlices
 from rankd.types import Answer
 
 _DOMAIN = b"rankd prediction 1\n"
@@ -72,10 +72,10 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-class Seals:
+class PredictionSigner:
     """Signs predictions and looks at signatures, where there are keys."""
 
-    def __init__(self, settings: Settings, turns: Turns, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, turns: TimeSlices, telemetry: Telemetry) -> None:
         """Read the keys.
 
         Raises:
@@ -84,10 +84,12 @@ class Seals:
         self._turns = turns
         self._telemetry = telemetry
         path = settings.signing.file
-        self._followed: Followed[Keys] | None = None if path is None else Followed("signing.file", path, read_keys)
+        self._followed: ReloadingFile[SigningKeys] | None = (
+            None if path is None else ReloadingFile("signing.file", path, read_keys)
+        )
 
     @property
-    def keys(self) -> Keys | None:
+    def keys(self) -> SigningKeys | None:
         """The keys in force; None where nothing is signed."""
         return None if self._followed is None else self._followed.current
 
@@ -163,7 +165,7 @@ class Seals:
             prediction.signature = keys.sign(canonical(prediction, item.request_id, model))
 
     @asynccontextmanager
-    async def _turn(self, items: int) -> AsyncIterator[Turn | None]:
+    async def _turn(self, items: int) -> AsyncIterator[TimeSlice | None]:
         """A turn for what is long; what is short is done at once."""
         if items <= _AT_ONCE:
             yield None

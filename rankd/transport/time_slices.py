@@ -12,10 +12,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-TURN_SECONDS = 0.002
+SLICE_SECONDS = 0.002
 
 
-class Turn:
+class TimeSlice:
     """The right to work now."""
 
     def __init__(self, lock: asyncio.Lock, seconds: float) -> None:
@@ -49,18 +49,18 @@ class Turn:
             self._lock.release()
 
 
-class Turns:
+class TimeSlices:
     """Whose turn it is; one of it for all long work of a loop."""
 
-    def __init__(self, seconds: float = TURN_SECONDS) -> None:
+    def __init__(self, seconds: float = SLICE_SECONDS) -> None:
         """Let a turn take ``seconds``."""
         self._lock = asyncio.Lock()  # asyncio's locks are fair: who waits longest is next
         self._seconds = seconds
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def turn(self) -> AsyncIterator[TimeSlice]:
         """Work in turns. Between two ``await``s nobody comes between; a cancellation ends the turn."""
-        turn = Turn(self._lock, self._seconds)
+        turn = TimeSlice(self._lock, self._seconds)
         await turn.begin()
         try:
             yield turn

@@ -13,12 +13,12 @@ import structlog
 
 from rankd.auth import Stamp, stamp_of
 from rankd.errors import ConfigError
-from rankd.settings.load import Tls
+from rankd.settings.load import TlsSection
 
 _log = structlog.get_logger("rankd")
 
 
-def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
+def server_credentials(tls: TlsSection) -> grpc.ServerCredentials | None:
     """Credentials for a listener; None for plaintext. Mutual TLS where ``client_ca`` is set.
 
     The files are read again for new connections after they changed, so that certificates can be renewed in place.
@@ -28,16 +28,16 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
     """
     if tls.certificate is None or tls.private_key is None:
         return None
-    renewal = _Renewal(tls)
+    renewal = _CertificateReload(tls)
     return grpc.dynamic_ssl_server_credentials(
         renewal.first, renewal.fetch, require_client_authentication=tls.client_ca is not None
     )
 
 
-class Expiry:
+class CertificateExpiry:
     """When the certificate in the file is over; the last answer holds while the file cannot be read."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: TlsSection) -> None:
         """Take where the file is; nothing is read yet."""
         self._path = tls.certificate
         self._seen: Stamp = None
@@ -56,10 +56,10 @@ class Expiry:
         return self._end
 
 
-class _Renewal:
+class _CertificateReload:
     """Follows the files. grpc asks before every handshake, in threads of its own."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: TlsSection) -> None:
         self._tls = tls
         self._paths = [path for path in (tls.certificate, tls.private_key, tls.client_ca) if path is not None]
         self._lock = threading.Lock()
@@ -87,7 +87,7 @@ class _Renewal:
         return [stamp_of(path) for path in self._paths]
 
 
-def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+def _configuration(tls: TlsSection) -> grpc.ServerCertificateConfiguration:
     assert tls.certificate is not None
     assert tls.private_key is not None
     certificate = _read(tls.certificate, "tls.certificate", b"CERTIFICATE")

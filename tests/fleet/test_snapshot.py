@@ -15,7 +15,7 @@ from rankd_client import RankClient
 from rankd_client.v1 import admin_pb2, quality_pb2
 
 from rankd.monitor.snapshot_file import SnapshotError, read, write
-from rankd.quality import GuardSettings, QualitySettings, QualityTracker, Report
+from rankd.quality import GuardSettings, OutcomeReport, QualitySettings, QualityTracker
 from rankd.quality.guard import Guard
 from rankd.quality.guard_state import GuardReason, Standing
 from rankd.quality.serialise import restore_guard, restore_tracker, save_guard, save_tracker
@@ -28,7 +28,7 @@ def feed(tracker, numbers, now=1e6):
     """Reports of requests that finish, wait, run, are cut short, or come twice."""
     for n in numbers:
         kind = n % 7
-        report = Report(
+        report = OutcomeReport(
             key=n * 7919 + 1,
             score=float(np.sin(n)) if n % 5 else 0.0,
             tokens=(n * 37) % 50,

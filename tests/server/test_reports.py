@@ -27,9 +27,9 @@ def batch(count, model="llm", *, finish=cpb.FINISH_REASON_STOP, prefix=None):
 
 def taken(daemon, model="llm"):
     """Reports of a model that were accepted so far, progress included; read beside the daemon's loop."""
-    from rankd.quality import Verdict
+    from rankd.quality import ReportVerdict
 
-    return sum(v.tracker.count(Verdict.ACCEPTED) for v in daemon.app.monitor.reported_views() if v.model == model)
+    return sum(v.tracker.count(ReportVerdict.ACCEPTED) for v in daemon.app.monitor.reported_views() if v.model == model)
 
 
 def rank(channel, model):

@@ -21,8 +21,8 @@ from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.lists import encode  # noqa: E402
 from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
 from rankd.training.export.export import export  # noqa: E402
-from rankd.training.export.int8_encoder import Body  # noqa: E402
-from rankd.training.export.int8_products import Float  # noqa: E402
+from rankd.training.export.int8_encoder import Int8Encoder  # noqa: E402
+from rankd.training.export.int8_products import FloatProducts  # noqa: E402
 from rankd.training.export.onnx_graph import fused_graph  # noqa: E402
 from rankd.training.export.parity import batches, onnx_runner, scores_of, tau_lost, torch_runner  # noqa: E402
 from rankd.training.export.read_encoder import read_encoder  # noqa: E402
@@ -109,7 +109,8 @@ def test_scaling_channels_changes_nothing_but_rounding(fitted):
     scales = {f"{i}.{p}": random.uniform(0.5, 4, n).astype(np.float32) for i in range(2) for p, n in sizes.items()}
     ports = list(graph.graph.input), list(graph.graph.output)
     plain, scaled = (
-        scores_of(onnx_runner(to_bytes(Body(encoder, Float(), s).model(*ports))), ids) for s in (None, scales)
+        scores_of(onnx_runner(to_bytes(Int8Encoder(encoder, FloatProducts(), s).model(*ports))), ids)
+        for s in (None, scales)
     )
     assert scaled == pytest.approx(plain, abs=1e-4 * plain.std())
     assert plain == pytest.approx(scores_of(torch_runner(fitted.module), ids), abs=0.05 * plain.std())

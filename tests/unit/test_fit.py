@@ -24,7 +24,7 @@ from rankd.training.data.lists import draw_steps, encode, pieces, target_tokens 
 from rankd.training.fit import checkpoint  # noqa: E402
 from rankd.training.fit.distributed import ALONE  # noqa: E402
 from rankd.training.fit.fit import FitOptions, fit  # noqa: E402
-from rankd.training.fit.loop import Loop  # noqa: E402
+from rankd.training.fit.loop import TrainingLoop  # noqa: E402
 
 CUT = Truncation(64, 32, 32)
 RECIPE = Recipe(loss="joint", epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8, dropout=0.1, average=0.9)
@@ -104,7 +104,7 @@ def test_the_running_mean_of_weights_is_what_is_kept(base):
     """The ranker is the mean of the last steps' weights, each weighing less the older it is, not the last step's."""
     rows, seen = make_rows(64), []
     recipe = replace(RECIPE, epochs=2, average=0.5)
-    loop = Loop(base, *(encode(rows, base.tokeniser()),) * 2, replace(OPTIONS, recipe=recipe), ALONE)
+    loop = TrainingLoop(base, *(encode(rows, base.tokeniser()),) * 2, replace(OPTIONS, recipe=recipe), ALONE)
     name = "head.weight"
     for step in range(1, loop.steps + 1):
         loop.take_step()

@@ -4,9 +4,9 @@ import asyncio
 import threading
 import time
 
-from rankd.monitor.load import Waits
+from rankd.monitor.load import WaitingTimes
 from rankd.monitor.monitor import Monitor
-from rankd.quality import Verdict
+from rankd.quality import ReportVerdict
 from rankd.settings.load import load_settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
@@ -32,7 +32,7 @@ def test_one_refit_at_a_time_learns_from_all_reports() -> None:
         busy = threading.Event()
         m._thread.submit(busy.wait, 20)
         for n in range(2000):
-            assert m.report(final(n), time.time()) is Verdict.ACCEPTED
+            assert m.report(final(n), time.time()) is ReportVerdict.ACCEPTED
         assert m._thread._work_queue.qsize() <= 2
         busy.set()
         view = m.reported_views()[0]
@@ -84,11 +84,11 @@ def test_who_makes_room_is_who_has_told_least() -> None:
 
 def test_one_absurd_wait_does_not_move_the_mean():
     """Of 256 waits the largest twentieth does not count."""
-    waits = Waits()
+    waits = WaitingTimes()
     for _ in range(255):
         waits.add(2.0)
     waits.add(3e11)
     assert waits.mean == 2.0
-    alone = Waits()
+    alone = WaitingTimes()
     alone.add(5.0)
     assert alone.mean == 5.0

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import generate_latest
 
 from rankd.telemetry.catalogue import EVENTS, METRICS, PROCESS_METRICS, SPANS
-from rankd.telemetry.providers import _wanted
+from rankd.telemetry.providers import wanted_exporters
 from rankd.telemetry.redaction import LOG_KEYS, describe_error
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
@@ -83,7 +83,7 @@ def test_the_standard_variables_switch_export(monkeypatch, variables, wanted):
     """The exporter's variable decides; an endpoint alone switches on; a disabled SDK stays off."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert _wanted("TRACES") is wanted
+    assert wanted_exporters("TRACES") is wanted
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from rankd_client.integration.background_scores import Scores
-from rankd_client.integration.prediction_store import Memory
+from rankd_client.integration.background_scores import BackgroundScores
+from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.reporter import Reporter, connected
-from rankd_client.integration.settings import Settings, say_once
-from rankd_client.integration.tally import Counts
+from rankd_client.integration.settings import IntegrationSettings, say_once
+from rankd_client.integration.tally import MemoryTally
 
-from rankd_transformers.ranking import Ranking
+from rankd_transformers.ranking import EngineRanking
 
 TextOf = Callable[[Sequence[int]], str]
 
@@ -32,13 +32,13 @@ class Tokenizer(Protocol):
 class Registration:
     """One scheduler type: its tokenizer, its settings, and what became of requests. Its managers share connections."""
 
-    def __init__(self, tokenizer: Tokenizer | TextOf, settings: Settings, *, whole_model: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer | TextOf, settings: IntegrationSettings, *, whole_model: bool) -> None:
         """Connect to nothing yet."""
         self.tokenizer, self.settings, self.whole_model = tokenizer, settings, whole_model
         self._text_of = _reader(tokenizer)
-        self._scores, self._started, self._sent = Counts(), Counts(), Counts()
-        self._reports = Reporter(Memory(), functools.partial(connected, settings), self._sent)
-        self._idle: list[Scores] = []
+        self._scores, self._started, self._sent = MemoryTally(), MemoryTally(), MemoryTally()
+        self._reports = Reporter(PredictionStore(), functools.partial(connected, settings), self._sent)
+        self._idle: list[BackgroundScores] = []
 
     def counts(self) -> dict[str, dict[str, int]]:
         """What became of requests.
@@ -52,16 +52,16 @@ class Registration:
             "reports": self._sent.counts(),
         }
 
-    def begin(self) -> Ranking:
+    def begin(self) -> EngineRanking:
         """What a scheduler needs; connections of one that ended are taken over."""
         try:
             scores = self._idle.pop()
         except IndexError:
-            scores = Scores(self.settings, lambda: self._text_of, self._scores)
+            scores = BackgroundScores(self.settings, lambda: self._text_of, self._scores)
         scores.start()
-        return Ranking(scores, self._reports, self._started)
+        return EngineRanking(scores, self._reports, self._started)
 
-    def end(self, ranking: Ranking) -> None:
+    def end(self, ranking: EngineRanking) -> None:
         """A scheduler is gone; called by the collector of garbage, which nothing may be raised into."""
         try:
             ranking.clear()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from rankd_client.integration.settings import Settings
+from rankd_client.integration.settings import IntegrationSettings
 
 from rankd_transformers.compatibility import check
 from rankd_transformers.registered import NAME, Registration, TextOf, Tokenizer, _registered
 
 
 def register(
-    tokenizer: Tokenizer | TextOf, *, settings: Settings | None = None, name: str = NAME, whole_model: bool = False
+    tokenizer: Tokenizer | TextOf,
+    *,
+    settings: IntegrationSettings | None = None,
+    name: str = NAME,
+    whole_model: bool = False,
 ) -> Registration:
     """Make a scheduler type known to transformers' continuous batching. Again with the same, it changes nothing.
 
@@ -31,13 +35,13 @@ def register(
         raise TypeError(
             f"tokenizer: must have a method decode, or be a function from token ids to text, not {type(tokenizer)}"
         )
-    settings = Settings.from_environment() if settings is None else settings
+    settings = IntegrationSettings.from_environment() if settings is None else settings
     from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING  # noqa: PLC0415 - checked now
 
-    from rankd_transformers.scheduler import RankScheduler  # noqa: PLC0415 - needs what was checked
+    from rankd_transformers.scheduler import RankedScheduler  # noqa: PLC0415 - needs what was checked
 
     there = SCHEDULER_MAPPING.get(name)
-    if there is not None and not issubclass(there, RankScheduler):
+    if there is not None and not issubclass(there, RankedScheduler):
         raise ValueError(f"name: {name!r} is a scheduler type of transformers; choose another")
     before = _registered.get(name)
     if (
@@ -48,7 +52,7 @@ def register(
         return before
     made = _registered[name] = Registration(tokenizer, settings, whole_model=whole_model)
 
-    class Registered(RankScheduler):
+    class Registered(RankedScheduler):
         registration = made
 
     SCHEDULER_MAPPING[name] = Registered

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from rankd_client import Completed
-from rankd_client.ordering import Columns, Policy, Rules, WaitingQueue, order_queue
+from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
 from rankd_client.types import Finish
 from rankd_client.v1.prediction_pb2 import Prediction
 
 
 @dataclass(slots=True)
-class Known:
+class RequestState:
     """A request from its arrival to its end, however often it is preempted. Times in seconds since the epoch."""
 
     name: str
@@ -51,7 +51,7 @@ def ending(state: Any) -> tuple[Finish, bool] | None:
     return ("aborted", False) if state.status.name == "FAILED" else None
 
 
-def completed(known: Known, state: Any, finish: Finish, *, whole: bool = False) -> Completed:
+def completed(known: RequestState, state: Any, finish: Finish, *, whole: bool = False) -> Completed:
     """The report of a request."""
     return Completed(
         known.ranked_id,
@@ -65,7 +65,7 @@ def completed(known: Known, state: Any, finish: Finish, *, whole: bool = False) 
     )
 
 
-class Waiting:
+class WaitingRequests:
     """Those that wait, by request id, in the order of the rules."""
 
     def __init__(self, rules: Rules) -> None:
@@ -89,7 +89,7 @@ class Waiting:
         """Whether the order is that of arrival, which is transformers' own."""
         return self._queue.rules.policy is Policy.FCFS
 
-    def add(self, request_id: str, known: Known, state: Any) -> None:
+    def add(self, request_id: str, known: RequestState, state: Any) -> None:
         """Let a request wait."""
         prior = self.rules.prior_expected
         self._queue.add(
@@ -128,11 +128,11 @@ class Waiting:
         return float(self._queue.lengths().sum())
 
 
-def running_keys(states: Sequence[Any], known: Sequence[Known | None], rules: Rules, now: float) -> list[int]:
+def running_keys(states: Sequence[Any], known: Sequence[RequestState | None], rules: Rules, now: float) -> list[int]:
     """Keys of running requests, [n]: the one of the highest is preempted first."""
     lengths = [_lengths(k.prediction if k else None) for k in known]
     score, expected, p90 = np.array(lengths, dtype=np.float64).T if lengths else np.empty((3, 0))
-    queue = Columns(
+    queue = OrderColumns(
         request_ids=[s.request_id for s in states],
         arrival=np.array([k.arrival if k else arrival_of(s) for k, s in zip(known, states, strict=True)]),
         score=score,

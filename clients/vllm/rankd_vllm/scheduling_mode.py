@@ -17,7 +17,7 @@ vLLM ignores priorities without a word. Add to its command line:
 ==========================================================================================="""
 
 
-class Mode(Enum):
+class SchedulingMode(Enum):
     """What the server does with a priority."""
 
     UNKNOWN = "unknown"
@@ -30,20 +30,20 @@ class Mode(Enum):
     """RankScheduler orders: it needs no priorities."""
 
 
-def mode_of(scope: Mapping[str, Any]) -> Mode:
+def mode_of(scope: Mapping[str, Any]) -> SchedulingMode:
     """The mode of the server that a connection came in by; warns where priorities are ignored."""
     config = getattr(getattr(scope.get("app"), "state", None), "vllm_config", None)
     scheduler = getattr(config, "scheduler_config", None)
     policy = getattr(scheduler, "policy", None)
     if policy is None:
-        return Mode.UNKNOWN
+        return SchedulingMode.UNKNOWN
     if is_ours(getattr(scheduler, "scheduler_cls", None)):
         _step_aside()
-        return Mode.SCHEDULER
+        return SchedulingMode.SCHEDULER
     if policy == "priority":
-        return Mode.PRIORITY
+        return SchedulingMode.PRIORITY
     warn_of(str(policy))
-    return Mode.IGNORED
+    return SchedulingMode.IGNORED
 
 
 def is_ours(scheduler_class: object) -> bool:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rankd.cli.replay.flags import DEFAULT_HTML, DEFAULT_TAU
-from rankd.cli.terminal import Console, output
+from rankd.cli.terminal import PlainConsole, output
 from rankd.errors import ConfigError
 from rankd.settings.load import Settings, load_settings
 
 if TYPE_CHECKING:
-    from rankd.replay.engine.cost import Cost
-    from rankd.replay.policies.by_name import Ranker
-    from rankd.replay.report.report import Report
+    from rankd.replay.engine.cost import EngineCost
+    from rankd.replay.policies.by_name import RankerPrior
+    from rankd.replay.report.report import ReplayReport
     from rankd.replay.trace.files import TraceRead
     from rankd.replay.trace.trace import Floats, Trace
 
@@ -39,7 +39,7 @@ def replay(arguments: argparse.Namespace) -> int:
         output(110).print(describe_policies())
         return 0
     policies, settings, cost = _policies(arguments.policies), _settings(arguments.config), _cost(arguments)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     read, source, ranker = _read(arguments, console)
     trace, arrivals = _arrivals(read.trace, arguments, cost)
     scores, source = _scores(trace, arguments, source)
@@ -72,15 +72,15 @@ def _settings(config: str | None) -> Settings:
     return load_settings()
 
 
-def _cost(arguments: argparse.Namespace) -> Cost:
-    from rankd.replay.engine.cost import Cost, step_cost
+def _cost(arguments: argparse.Namespace) -> EngineCost:
+    from rankd.replay.engine.cost import EngineCost, step_cost
 
     try:
         if arguments.steps:
             return step_cost(
                 arguments.slots, kv_tokens=arguments.kv_tokens, block=arguments.block, chunk=arguments.chunk
             )
-        return Cost(
+        return EngineCost(
             arguments.slots,
             arguments.base_ms / 1000,
             arguments.sequence_ms / 1000,
@@ -96,7 +96,9 @@ def _cost(arguments: argparse.Namespace) -> Cost:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def _read(arguments: argparse.Namespace, console: Console) -> tuple[TraceRead, tuple[str, str], Ranker | None]:
+def _read(
+    arguments: argparse.Namespace, console: PlainConsole
+) -> tuple[TraceRead, tuple[str, str], RankerPrior | None]:
     """The trace with its scores, where they come from, and what the ranker's manifest tells."""
     from rankd.replay.trace.files import read_trace
 
@@ -127,7 +129,7 @@ class _LazyRanker:
         self._ranker: Any = None
         self.used = False
         self.name = ""
-        self.prior: Ranker | None = None
+        self.prior: RankerPrior | None = None
 
     def scores(self, prompts: Sequence[str]) -> Floats:
         """Score prompts as the daemon does."""
@@ -141,17 +143,17 @@ class _LazyRanker:
         os.environ["RAYON_NUM_THREADS"] = str(self._arguments.threads)
         from rankd.registry.artifact import load_artifact
         from rankd.registry.bundled import ranker_path
-        from rankd.replay.policies.by_name import Ranker
+        from rankd.replay.policies.by_name import RankerPrior
         from rankd.training.evaluation.offline_ranker import OfflineRanker
 
         artifact = load_artifact(self._arguments.ranker or ranker_path("minilm-l6"))
         self._ranker = OfflineRanker(artifact, threads=self._arguments.threads)
         self.name = artifact.path.name
         measured = artifact.manifest.measured_tau is not None
-        self.prior = Ranker(prior=artifact.calibration(), measured=measured)
+        self.prior = RankerPrior(prior=artifact.calibration(), measured=measured)
 
 
-def _say_read(read: TraceRead, console: Console) -> None:
+def _say_read(read: TraceRead, console: PlainConsole) -> None:
     skipped = sum(read.skipped.values())
     line = f"{len(read.trace):,} requests"
     if skipped:
@@ -178,7 +180,7 @@ def _notes(read: TraceRead, arguments: argparse.Namespace) -> list[str]:
 # -- replaying ---------------------------------------------------------------------------------------------------------
 
 
-def _arrivals(trace: Trace, arguments: argparse.Namespace, cost: Cost) -> tuple[Trace, str]:
+def _arrivals(trace: Trace, arguments: argparse.Namespace, cost: EngineCost) -> tuple[Trace, str]:
     from rankd.replay.engine.cost import at_load
 
     if len(trace) < 2:
@@ -210,12 +212,12 @@ def _replayed(
     scores: Floats,
     source: tuple[str, str],
     policies: list[str],
-    cost: Cost,
+    cost: EngineCost,
     settings: Settings,
-    ranker: Ranker | None,
+    ranker: RankerPrior | None,
     arrivals: str,
-    console: Console,
-) -> Report:
+    console: PlainConsole,
+) -> ReplayReport:
     from rankd.replay.report.report import make_report
 
     name = ", ".join(path.name for path in arguments.trace[:3])
@@ -238,7 +240,9 @@ def _replayed(
             raise ConfigError(f"--kv-tokens: {error}: give more") from None
 
 
-def _sweep(report: Report, trace: Trace, scores: Floats, ranker: Ranker | None, seed: int, console: Console) -> None:
+def _sweep(
+    report: ReplayReport, trace: Trace, scores: Floats, ranker: RankerPrior | None, seed: int, console: PlainConsole
+) -> None:
     from rankd.replay.report.sweep import REQUESTS, load_sweep, tau_sweep
 
     settings, cost, policy = report.settings, report.cost, report.policy
@@ -255,7 +259,7 @@ def _sweep(report: Report, trace: Trace, scores: Floats, ranker: Ranker | None, 
 
 
 @contextmanager
-def _bar(console: Console, what: str) -> Iterator[Callable[[str, int, int], None]]:
+def _bar(console: PlainConsole, what: str) -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn(what), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)

@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rankd.replay.policies.by_name import POLICIES
-from rankd.replay.report.metrics import Figures
+from rankd.replay.report.metrics import PolicyFigures
 from rankd.replay.report.phrases import engine_words, score_words, trace_words
-from rankd.replay.report.report import Report
-from rankd.replay.report.verdict import Unit, verdict
+from rankd.replay.report.report import ReplayReport
+from rankd.replay.report.verdict import DurationUnit, verdict
 
 
 def describe_policies() -> RenderableType:
@@ -23,7 +23,7 @@ def describe_policies() -> RenderableType:
     return table
 
 
-def view(report: Report) -> RenderableType:
+def view(report: ReplayReport) -> RenderableType:
     """Verdict, trace, and a line for every policy."""
     facts = Table.grid(padding=(0, 2))
     facts.add_row("trace", trace_words(report))
@@ -42,8 +42,8 @@ def view(report: Report) -> RenderableType:
     return Group(*parts)
 
 
-def _policies(report: Report) -> Table:
-    unit, fcfs = Unit(report.steps), report.of("fcfs")
+def _policies(report: ReplayReport) -> Table:
+    unit, fcfs = DurationUnit(report.steps), report.of("fcfs")
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("policy", no_wrap=True)
     for column in ("mean", "", "p50", "p90", "p99", "", "max", "/token", "first token", "gain", "trust"):
@@ -66,12 +66,12 @@ def _policies(report: Report) -> Table:
     return table
 
 
-def _change(value: float, before: float, f: Figures) -> str:
+def _change(value: float, before: float, f: PolicyFigures) -> str:
     return "" if f.policy == "fcfs" else f"{value / before - 1:+.0%}"
 
 
-def _groups(report: Report, title: str, groups: tuple) -> Table:  # type: ignore[type-arg]
-    unit = Unit(report.steps)
+def _groups(report: ReplayReport, title: str, groups: tuple) -> Table:  # type: ignore[type-arg]
+    unit = DurationUnit(report.steps)
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column(title, overflow="fold")
     for column in ("requests", "mean", "", "p99", ""):

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
-    from rankd.training.fit.options import Progress
+    from rankd.training.fit.options import TrainingProgress
 
 
 class TrainingView:
@@ -33,7 +33,7 @@ class TrainingView:
         """Leave the last state on the screen."""
         self._bar.stop()
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: TrainingProgress) -> None:
         """Show where the run is."""
         fields: dict[str, Any] = {
             "epoch": progress.epoch,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from rankd.cli.terminal import Console
+from rankd.cli.terminal import PlainConsole
 from rankd.cli.train.flags import command_of, options_of, truncation_of
 from rankd.cli.train.progress import TrainingView
 from rankd.errors import ConfigError
@@ -23,8 +23,8 @@ from rankd.registry.artifact import MANIFEST
 
 if TYPE_CHECKING:
     from rankd.training.data.dataset import Row
-    from rankd.training.fit.distributed import Processes
-    from rankd.training.fit.options import FitOptions, Fitted
+    from rankd.training.fit.distributed import ProcessGroup
+    from rankd.training.fit.options import FitOptions, FittedRanker
 
 CHECKPOINT = ".checkpoint"
 PRECISIONS: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32", "fp16", "int8")
@@ -44,14 +44,14 @@ def train(arguments: argparse.Namespace) -> int:
     from rankd.training.fit.distributed import joined
 
     with joined() as processes:
-        console = Console(stderr=True, quiet=not processes.first)
+        console = PlainConsole(stderr=True, quiet=not processes.first)
         if processes.first:
             prepare_out(arguments.out, restart=arguments.restart)
         _train(arguments, processes, console)
     return 0
 
 
-def _train(arguments: argparse.Namespace, processes: Processes, console: Console) -> None:
+def _train(arguments: argparse.Namespace, processes: ProcessGroup, console: PlainConsole) -> None:
     from rankd.training.bases.load import load_base
     from rankd.training.data.dataset import split
     from rankd.training.fit.fit import fit
@@ -98,7 +98,7 @@ def prepare_out(out: Path, *, restart: bool) -> None:
         raise ConfigError(f"--out {out} cannot be written: {error.strerror}; name another directory") from None
 
 
-def read_rows(arguments: argparse.Namespace, console: Console) -> list[Row]:
+def read_rows(arguments: argparse.Namespace, console: PlainConsole) -> list[Row]:
     """Read --data with a progress bar, and say what was skipped.
 
     Raises:
@@ -146,7 +146,7 @@ class _Names:
     licence: str
 
 
-def _names(arguments: argparse.Namespace, fitted: Fitted, rows: list[Row]) -> _Names:
+def _names(arguments: argparse.Namespace, fitted: FittedRanker, rows: list[Row]) -> _Names:
     counts = Counter("__".join(part for part in r.group if part) or "unnamed" for r in rows)
     shown = [f"{name} ({count} rows)" for name, count in sorted(counts.items())]
     more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
@@ -160,7 +160,7 @@ def _names(arguments: argparse.Namespace, fitted: Fitted, rows: list[Row]) -> _N
 
 
 def _export(
-    arguments: argparse.Namespace, fitted: Fitted, rows: list[Row], valid_rows: list[Row], console: Console
+    arguments: argparse.Namespace, fitted: FittedRanker, rows: list[Row], valid_rows: list[Row], console: PlainConsole
 ) -> None:
     from rankd.training.export.export import export
 
@@ -193,7 +193,7 @@ def _export(
     _say_next(arguments, arguments.out / chosen[0] if len(chosen) > 1 else arguments.out, fitted)
 
 
-def _say_next(arguments: argparse.Namespace, out: Path, fitted: Fitted) -> None:
+def _say_next(arguments: argparse.Namespace, out: Path, fitted: FittedRanker) -> None:
     tau = "not measured" if math.isnan(fitted.validation_tau) else f"{fitted.validation_tau:.3f}"
     print(f"{out}: a ranker, validation tau {tau} on {arguments.valid_share:.0%} of the prompts. Next:")
     print(f"  rankd evaluate --ranker {out} --data PATHS   # judge it on rows that it has not seen")

@@ -151,7 +151,7 @@ def _imputed(cohort: impute.Restricted, exact: _Exact) -> tuple[Floats, Floats] 
     high = np.where(known, low, bins - 1)
     normal = latent.normal_scores(exact.score_less, exact.score_most)
     design = _design(normal, known | (length > 0))
-    sample = latent.Sample(design, low, high, bins)
+    sample = latent.BinnedSample(design, low, high, bins)
     # Without a tilt the likelihood is concave: the fit that always settles, where the richer one does not.
     model = latent.fit(sample, PRIOR) or latent.fit(sample, LEVEL_PRIOR)
     if model is None:

@@ -75,7 +75,7 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class BinnedSample:
     """What is fitted to: request i's length lies in the bins low[i] .. high[i], both included."""
 
     design: Design
@@ -107,7 +107,7 @@ def standardise(cuts: Floats, model: LatentFit, design: Design) -> tuple[Floats,
     return (cuts[None, :] - (design.shape @ model.slopes)[:, None]) * precision[:, None], precision
 
 
-def fit(sample: Sample, ridge: Floats) -> LatentFit | None:
+def fit(sample: BinnedSample, ridge: Floats) -> LatentFit | None:
     """Fit by Newton's method; ``ridge`` is the prior precision of (slopes, gamma). None where it does not settle."""
     inner = sample.bins - 1
     theta = np.concatenate((_start(sample), np.zeros(len(ridge))))
@@ -152,7 +152,7 @@ def _uphill(information: Floats, gradient: Floats) -> Floats | None:
     return None
 
 
-def _start(sample: Sample) -> Floats:
+def _start(sample: BinnedSample) -> Floats:
     """Thresholds that would fit if the score said nothing: a discrete Kaplan-Meier on the normal scale."""
     low, high, bins = sample.low, sample.high, sample.bins
     exact = low == high
@@ -188,7 +188,7 @@ class _Likelihood:
     scores: Floats
 
     @classmethod
-    def at(cls, theta: Floats, sample: Sample, ridge: Floats) -> _Likelihood:
+    def at(cls, theta: Floats, sample: BinnedSample, ridge: Floats) -> _Likelihood:
         """Evaluate at ``theta`` = (inner thresholds, slopes, gamma)."""
         inner = sample.bins - 1
         small = theta[inner:]
@@ -231,7 +231,7 @@ def _between(bottom: Floats, top: Floats) -> Floats:
     return np.maximum(upper_tail(lower) - upper_tail(upper), 1e-300)
 
 
-def _information(below: _End, above: _End, precision: Floats, sample: Sample) -> Floats:
+def _information(below: _End, above: _End, precision: Floats, sample: BinnedSample) -> Floats:
     """Negative Hessian of the log-likelihood in (inner thresholds, slopes, gamma)."""
     tilt, bins, width = sample.design.tilt, sample.bins, sample.bins + 1
     inner, wide = bins - 1, below.jacobian.shape[1]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.statistics import interval
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 
 Floats = NDArray[np.float64]
 _NOTHING = 1e-30
@@ -66,7 +66,7 @@ class CohortSums:
             doubt=doubt,
         )
 
-    def tau(self, z: float) -> Bounded | None:
+    def tau(self, z: float) -> Interval | None:
         """Tau-b with its interval; None where it is undefined."""
         a, b, c = self.means
         if b <= 0 or c <= 0 or b * c < _NOTHING:
@@ -109,7 +109,7 @@ class CohortTau:
     order that is to be expected of them.
     """
 
-    tau: Bounded | None
+    tau: Interval | None
     size: int
     known: int
     decided_pairs: int

@@ -19,7 +19,7 @@ LEAST = 8
 """Items below which no interval is attempted."""
 
 
-def bounded(value: float, influence: Floats, z: float, doubt: float = 0.0) -> Bounded | None:
+def bounded(value: float, influence: Floats, z: float, doubt: float = 0.0) -> Interval | None:
     """Put an interval around ``value``, a statistic in [-1, 1], given each item's influence on it.
 
     The interval is symmetric in Fisher's atanh(value), which keeps it inside [-1, 1] and brings its
@@ -35,7 +35,7 @@ def bounded(value: float, influence: Floats, z: float, doubt: float = 0.0) -> Bo
     return around(value, math.sqrt(max(variance, 0.0) + doubt * doubt), z)
 
 
-def around(value: float, deviation: float, z: float) -> Bounded | None:
+def around(value: float, deviation: float, z: float) -> Interval | None:
     """Put an interval around a statistic in [-1, 1] of this standard deviation, symmetric in atanh(value)."""
     if not math.isfinite(deviation) or not math.isfinite(value):
         return None
@@ -43,12 +43,12 @@ def around(value: float, deviation: float, z: float) -> Bounded | None:
     slope = 1.0 - inside * inside
     if slope <= 1e-12:
         # Every pair agrees: the data show no variation to make an interval of.
-        return Bounded(inside, inside, inside)
+        return Interval(inside, inside, inside)
     centre, half = math.atanh(inside), z * deviation / slope
-    return Bounded(inside, math.tanh(centre - half), math.tanh(centre + half))
+    return Interval(inside, math.tanh(centre - half), math.tanh(centre + half))
 
 
-def tau_interval(a: Floats, b: Floats, c: Floats, z: float) -> Bounded | None:
+def tau_interval(a: Floats, b: Floats, c: Floats, z: float) -> Interval | None:
     """Tau-b with its interval from per-item sums of sgn*sgn, and of untied pairs in score and length."""
     total_a, total_b, total_c = float(a.sum()), float(b.sum()), float(c.sum())
     if total_b <= 0 or total_c <= 0:
@@ -64,7 +64,7 @@ def tau_influence(a: Floats, b: Floats, c: Floats) -> Floats:
     return np.asarray(2.0 * ((a - mean_a) / root - 0.5 * tau * ((b - mean_b) / mean_b + (c - mean_c) / mean_c)))
 
 
-def ratio_interval(top: Floats, bottom: Floats, z: float) -> Bounded | None:
+def ratio_interval(top: Floats, bottom: Floats, z: float) -> Interval | None:
     """The ratio of two sums over pairs, with its interval, from their per-item sums."""
     mean_top, mean_bottom = float(top.mean()), float(bottom.mean())
     if mean_bottom <= 0:
@@ -74,7 +74,7 @@ def ratio_interval(top: Floats, bottom: Floats, z: float) -> Bounded | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounded:
+class Interval:
     """A point estimate with the ends of its confidence interval."""
 
     value: float

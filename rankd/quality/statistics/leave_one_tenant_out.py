@@ -14,7 +14,7 @@ import numpy as np
 
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 
 NOTABLE = 0.05
 """Share of a cohort from which on a tenant is looked at: a smaller one moves tau by hardly more than chance does."""
@@ -64,7 +64,7 @@ def _odd_one_out(cohort: Cohort, judge: Callable[[Cohort], CohortTau], rests: di
 
     Those without a tenant count as one of the others, and are never the odd one.
     """
-    own: dict[int, Bounded] = {}
+    own: dict[int, Interval] = {}
     for source in (0, *rests):
         tau = judge(cohort.only(source)).tau
         if tau is not None and math.isfinite(tau.low + tau.high):

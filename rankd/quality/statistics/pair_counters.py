@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.statistics import interval
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -130,7 +130,7 @@ def counters(totals: Floats) -> Iterator[tuple[str, dict[str, str], float]]:
             yield f"rankd.quality.{metric}", {label: name}, next(values)
 
 
-class Sums:
+class CounterTotals:
     """Totals, added up over replicas or over a time, by name; reads as the formulas in docs/fleet.md do."""
 
     def __init__(self, totals: Floats) -> None:
@@ -141,7 +141,7 @@ class Sums:
             {name: next(values) for name in names} for names in (PAIRS, TOKENS, PRODUCTS, TOKEN_PRODUCTS)
         )
 
-    def tau(self, z: float) -> Bounded | None:
+    def tau(self, z: float) -> Interval | None:
         """Tau-b of all pairs compared, with its interval; None where undefined or of fewer than ``LEAST`` reports."""
         pairs, m = self.pairs, self.products
         differ = pairs["concordant"] + pairs["discordant"]
@@ -162,7 +162,7 @@ class Sums:
         )
         return interval.around(tau, 2 * math.sqrt(max(squares, 0.0)) / self.reports, z)
 
-    def realised_gain(self, z: float) -> Bounded | None:
+    def realised_gain(self, z: float) -> Interval | None:
         """Realised gain over all pairs compared, with its interval; None as for ``tau``."""
         tokens, m = self.tokens, self.token_products
         spread = sum(tokens.values())

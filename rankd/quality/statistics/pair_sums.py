@@ -30,7 +30,7 @@ Statistic = tuple[float, Floats] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class RowPairSums:
     """Per row, sums over its pairs: all float64[n]; tuples hold one array per score."""
 
     length_untied: Floats
@@ -46,9 +46,9 @@ class Sums:
     gain: tuple[Floats, ...]
     """Sum of sgn(score difference) * length difference, over pairs of two known lengths."""
 
-    def at(self, rows: Ints) -> Sums:
+    def at(self, rows: Ints) -> RowPairSums:
         """Those of some rows; whole strata, or the sums count pairs with rows that are not there."""
-        return Sums(
+        return RowPairSums(
             self.length_untied[rows],
             self.spread[rows],
             self.decided[rows],
@@ -74,7 +74,7 @@ class Sums:
         return value, 2.0 * (top - value * bottom) / float(bottom.mean())
 
 
-def pair_sums(scores: Sequence[Floats], length: Ints, known: Bools, stratum: Ints) -> Sums:
+def pair_sums(scores: Sequence[Floats], length: Ints, known: Bools, stratum: Ints) -> RowPairSums:
     """Sum over the pairs of every stratum.
 
     O(n log n) where all lengths of a stratum are known, else O(n^2) in blocks: half a second at n = 4,096.
@@ -91,7 +91,7 @@ def pair_sums(scores: Sequence[Floats], length: Ints, known: Bools, stratum: Int
         mine = [s[rows] for s in scores]
         columns[:, rows] = _of_known(mine, length[rows]) if whole else _of_bounded(mine, length[rows], known[rows])
     own = [tuple(columns[_SHARED + kind :: _SHARED]) for kind in range(_SHARED)]
-    return Sums(columns[0], columns[1], columns[2], *own)
+    return RowPairSums(columns[0], columns[1], columns[2], *own)
 
 
 def strata(stratum: Ints) -> list[Ints]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rankd.quality.censoring.cohort_tau import effective_horizon
 from rankd.quality.statistics import interval
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.pair_sums import Statistic, pair_sums
 
 Floats = NDArray[np.float64]
@@ -27,7 +27,7 @@ _LEAST_GROUPS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class PairedSample:
     """Completions that both rankers scored, in the order in which they ended; every column is [n]."""
 
     candidate: Floats
@@ -49,21 +49,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class SampleFigures:
     """One ranker on the sample; None where undefined."""
 
-    tau: Bounded | None
-    realised_gain: Bounded | None
+    tau: Interval | None
+    realised_gain: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedComparison:
     """Both rankers, and candidate less incumbent; None where undefined."""
 
-    candidate: Figures
-    incumbent: Figures
-    tau_difference: Bounded | None
-    gain_difference: Bounded | None
+    candidate: SampleFigures
+    incumbent: SampleFigures
+    tau_difference: Interval | None
+    gain_difference: Interval | None
     size: int
     censored: int
     """Completions of which only a lower bound is known."""
@@ -73,7 +73,7 @@ class Comparison:
     """Lengths were compared as min(length, horizon)."""
 
 
-def compare(sample: Sample, *, horizon: int = 16384, z: float = 1.959964) -> Comparison:
+def compare(sample: PairedSample, *, horizon: int = 16384, z: float = 1.959964) -> PairedComparison:
     """Compare two rankers: O(n log n) time where all lengths are known, else half a second at n = 4,096.
 
     Args:
@@ -90,10 +90,11 @@ def compare(sample: Sample, *, horizon: int = 16384, z: float = 1.959964) -> Com
     taus = [sums.tau_b(ranker) for ranker in (0, 1)]
     gains = [sums.realised_gain(ranker) for ranker in (0, 1)]
     figures = [
-        Figures(*(bounded(statistic, sample.group, z) for statistic in pair)) for pair in zip(taus, gains, strict=True)
+        SampleFigures(*(bounded(statistic, sample.group, z) for statistic in pair))
+        for pair in zip(taus, gains, strict=True)
     ]
     possible = sum(n * (n - 1) for n in np.unique(sample.stratum, return_counts=True)[1].tolist())
-    return Comparison(
+    return PairedComparison(
         candidate=figures[0],
         incumbent=figures[1],
         tau_difference=_difference(taus, sample.group, z),
@@ -105,15 +106,15 @@ def compare(sample: Sample, *, horizon: int = 16384, z: float = 1.959964) -> Com
     )
 
 
-def _difference(pair: list[Statistic], group: Ints, z: float) -> Bounded | None:
+def _difference(pair: list[Statistic], group: Ints, z: float) -> Interval | None:
     first, second = pair
     if first is None or second is None:
         return None
     half = bounded(((first[0] - second[0]) / 2.0, (first[1] - second[1]) / 2.0), group, z)
-    return None if half is None else Bounded(2.0 * half.value, 2.0 * half.low, 2.0 * half.high)
+    return None if half is None else Interval(2.0 * half.value, 2.0 * half.low, 2.0 * half.high)
 
 
-def bounded(statistic: Statistic, group: Ints, z: float, *, serial: bool = True) -> Bounded | None:
+def bounded(statistic: Statistic, group: Ints, z: float, *, serial: bool = True) -> Interval | None:
     """Put an interval around a statistic; ``group`` and ``serial`` as in ``dependence``."""
     if statistic is None:
         return None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rankd.quality.statistics import interval
 from rankd.quality.statistics import kendall as counts
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.pair_sums import pair_sums
 
 Ints = NDArray[np.int64]
@@ -32,13 +32,13 @@ class PairSums:
     spread: Ints
     """Sum of |length difference|."""
 
-    def tau_b(self, z: float) -> Bounded | None:
+    def tau_b(self, z: float) -> Interval | None:
         """Kendall's tau-b with its interval; None where undefined or too small."""
         return interval.tau_interval(
             self.agreement.astype(float), self.score_untied.astype(float), self.length_untied.astype(float), z
         )
 
-    def realised_gain(self, z: float) -> Bounded | None:
+    def realised_gain(self, z: float) -> Interval | None:
         """The normalised Gini coefficient with its interval; None where all lengths are equal."""
         if len(self.score) == 0:
             return None

@@ -13,7 +13,7 @@ TICKS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class EngineCost:
     """An engine: one iteration takes ``base + per_sequence * sequences + per_prompt_token * prompt tokens`` seconds.
 
     ``sequences`` are those that get a token in it. The defaults are of the order of an 8B model on one data-centre GPU.
@@ -55,12 +55,12 @@ class Cost:
         return self.kv_tokens // self.block
 
 
-def step_cost(slots: int, *, kv_tokens: int = 0, block: int = 16, chunk: int = 0) -> Cost:
+def step_cost(slots: int, *, kv_tokens: int = 0, block: int = 16, chunk: int = 0) -> EngineCost:
     """An engine whose every iteration takes one second, reading prompts included: seconds are engine steps."""
-    return Cost(slots, 1.0, 0.0, 0.0, chunk, kv_tokens, block)
+    return EngineCost(slots, 1.0, 0.0, 0.0, chunk, kv_tokens, block)
 
 
-def work(trace: Trace, cost: Cost) -> float:
+def work(trace: Trace, cost: EngineCost) -> float:
     """Seconds that a trace takes where all slots are always full: the least possible for long traces.
 
     Without a memory limit, and where prompts fit into the chunk beside the running sequences, this is exact: every
@@ -81,17 +81,17 @@ def work(trace: Trace, cost: Cost) -> float:
     )
 
 
-def capacity(trace: Trace, cost: Cost) -> float:
+def capacity(trace: Trace, cost: EngineCost) -> float:
     """Requests per second that the engine serves at most, of such as the trace has."""
     return len(trace) / work(trace, cost)
 
 
-def offered_load(trace: Trace, cost: Cost) -> float:
+def offered_load(trace: Trace, cost: EngineCost) -> float:
     """Work that arrives per second, as a share of what can be done; infinite for a burst."""
     return work(trace, cost) / trace.span if trace.span > 0 else float("inf")
 
 
-def at_load(trace: Trace, cost: Cost, load: float) -> Trace:
+def at_load(trace: Trace, cost: EngineCost, load: float) -> Trace:
     """The trace with its arrivals sped up or slowed down to an offered load.
 
     Raises:

@@ -16,14 +16,14 @@ from typing import Protocol
 
 import numpy as np
 
-from rankd.replay.engine.cost import TICKS, Cost
-from rankd.replay.engine.kv_memory import Memory
+from rankd.replay.engine.cost import TICKS, EngineCost
+from rankd.replay.engine.kv_memory import KvMemory
 from rankd.replay.trace.trace import Floats, Ints, Trace
 
 _NEVER = 2**62
 
 
-class Batch(Protocol):
+class RunningBatch(Protocol):
     """What an order may see of the engine."""
 
     iterations: int
@@ -36,13 +36,13 @@ class Batch(Protocol):
         """Tokens that a request got so far."""
 
 
-class Order(Protocol):
+class ServingOrder(Protocol):
     """Who goes next. Times are seconds, requests are places in the trace."""
 
     preemptive: bool
     """Whether a waiting request may take the slot of a running one."""
 
-    def attach(self, batch: Batch) -> None:
+    def attach(self, batch: RunningBatch) -> None:
         """Learn about the engine, once, before all else."""
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Order(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SimulationResult:
     """What became of every request of a trace, seconds by its clock, [n]."""
 
     arrival: Floats
@@ -88,10 +88,10 @@ class Result:
     """Most KV blocks in use at once."""
 
 
-class Engine:
+class SimulatedEngine:
     """One run over a trace."""
 
-    def __init__(self, trace: Trace, order: Order, cost: Cost) -> None:
+    def __init__(self, trace: Trace, order: ServingOrder, cost: EngineCost) -> None:
         """Get ready.
 
         Raises:
@@ -108,7 +108,7 @@ class Engine:
         self._prompt: list[int] = trace.prompt.tolist()
         self._output: list[int] = trace.output.tolist()
         self._trace = trace
-        self._memory = Memory(cost.blocks, cost.block)
+        self._memory = KvMemory(cost.blocks, cost.block)
         largest = int((trace.prompt + trace.output - 1).max()) if n else 0
         if cost.kv_tokens and self._memory.blocks_of(largest) > cost.blocks:
             raise ValueError(
@@ -139,7 +139,7 @@ class Engine:
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
-    def run(self, on_progress: Callable[[int], None] | None = None) -> Result:
+    def run(self, on_progress: Callable[[int], None] | None = None) -> SimulationResult:
         """Serve all; ``on_progress`` is told how many are done, now and then."""
         n, told = len(self._arrival), 0
         while self._done < n:
@@ -289,9 +289,9 @@ class Engine:
             self._done += 1
             self._order.finished(request, self._now / TICKS)
 
-    def _result(self) -> Result:
+    def _result(self) -> SimulationResult:
         start, first, finish = (np.array(ticks) / TICKS for ticks in (self._start, self._first, self._finish))
-        return Result(
+        return SimulationResult(
             arrival=self._trace.arrival,
             start=start,
             first_token=first,
@@ -303,6 +303,8 @@ class Engine:
         )
 
 
-def run(trace: Trace, order: Order, cost: Cost, on_progress: Callable[[int], None] | None = None) -> Result:
-    """Serve a trace in an order; see ``Engine``."""
-    return Engine(trace, order, cost).run(on_progress)
+def run(
+    trace: Trace, order: ServingOrder, cost: EngineCost, on_progress: Callable[[int], None] | None = None
+) -> SimulationResult:
+    """Serve a trace in an order; see ``SimulatedEngine``."""
+    return SimulatedEngine(trace, order, cost).run(on_progress)

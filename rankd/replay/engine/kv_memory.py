@@ -5,7 +5,7 @@ from __future__ import annotations
 _NEVER = 2**62
 
 
-class Memory:
+class KvMemory:
     """Blocks in use.
 
     Requests that decode need a new block whenever what they hold is a multiple of the block. They are counted by where

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections import deque
 
-from rankd.replay.engine.engine import Batch
+from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.trace.trace import Floats, Trace
 
 NEVER = 2**62
@@ -25,15 +25,15 @@ class KeyOrder:
         """Take the trace."""
         self._arrival: list[float] = trace.arrival.tolist()
         self._heap: list[tuple[Key, int]] = []
-        self._batch: Batch | None = None
+        self._batch: RunningBatch | None = None
 
     @property
-    def batch(self) -> Batch:
+    def batch(self) -> RunningBatch:
         """The engine."""
         assert self._batch is not None
         return self._batch
 
-    def attach(self, batch: Batch) -> None:
+    def attach(self, batch: RunningBatch) -> None:
         """Learn about the engine."""
         self._batch = batch
 

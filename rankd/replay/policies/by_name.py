@@ -11,10 +11,10 @@ from rankd_client.ordering import Policy
 
 from rankd.errors import ConfigError
 from rankd.replay.engine import engine
-from rankd.replay.engine.cost import Cost
-from rankd.replay.engine.engine import Result
+from rankd.replay.engine.cost import EngineCost
+from rankd.replay.engine.engine import SimulationResult
 from rankd.replay.policies.baselines import Boost, FixedKey, KeyOrder, ShortestRemaining
-from rankd.replay.policies.daemon import Lengths, Oracle, RankdOrder
+from rankd.replay.policies.daemon import KnownLengths, OracleScores, RankdOrder
 from rankd.replay.policies.learner import Learner
 from rankd.replay.policies.paper import PaperOrder
 from rankd.replay.trace.trace import Floats, Trace
@@ -42,7 +42,7 @@ _UNSCORED = frozenset({"fcfs", "fair", "unaware", "oracle", "oracle-boost", "ora
 
 
 @dataclass(frozen=True, slots=True)
-class Ranker:
+class RankerPrior:
     """What is known of a ranker before the first completion."""
 
     prior: Calibration | None = None
@@ -52,11 +52,11 @@ class Ranker:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayedPolicy:
     """One trace under one policy."""
 
     policy: str
-    result: Result
+    result: SimulationResult
     looks: list[tuple[float, float | None, float]] = field(default_factory=list)
     """Of every look of the guard: seconds, the lower bound of tau, and the trust after it."""
 
@@ -89,12 +89,12 @@ def simulate(
     trace: Trace,
     scores: Floats | None,
     policy: str,
-    cost: Cost,
+    cost: EngineCost,
     *,
     settings: Settings | None = None,
-    ranker: Ranker | None = None,
+    ranker: RankerPrior | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> Replayed:
+) -> ReplayedPolicy:
     """Replay a trace under a policy.
 
     Args:
@@ -116,15 +116,15 @@ def simulate(
             raise ConfigError(f"{policy} needs scores: give --tau, or a trace with `score` or `prompt`")
         scores = np.full(len(trace), np.nan)
     settings = settings or Settings()
-    order, looks = _order(trace, scores, policy, cost, settings, ranker or Ranker())
-    return Replayed(policy, engine.run(trace, order, cost, on_progress), looks)
+    order, looks = _order(trace, scores, policy, cost, settings, ranker or RankerPrior())
+    return ReplayedPolicy(policy, engine.run(trace, order, cost, on_progress), looks)
 
 
 def _order(
-    trace: Trace, scores: Floats, policy: str, cost: Cost, settings: Settings, ranker: Ranker
-) -> tuple[engine.Order, list[tuple[float, float | None, float]]]:
+    trace: Trace, scores: Floats, policy: str, cost: EngineCost, settings: Settings, ranker: RankerPrior
+) -> tuple[engine.ServingOrder, list[tuple[float, float | None, float]]]:
     kind, _, number = policy.partition(":")
-    plain: dict[str, Callable[[], engine.Order]] = {
+    plain: dict[str, Callable[[], engine.ServingOrder]] = {
         "fcfs": lambda: KeyOrder(trace),
         "sjf": lambda: FixedKey(trace, trace.output.astype(np.float64)),
         "srpt": lambda: ShortestRemaining(trace),
@@ -142,9 +142,9 @@ def _order(
     elif kind == "score-cap":
         changes |= {"wait_cap_backlog_share": float(number or 1.0)}
     order = settings.order.model_copy(update=changes)
-    lengths: Lengths
+    lengths: KnownLengths
     if kind.startswith("oracle") or kind == "fair":
-        lengths, looks = Oracle(trace, order), []
+        lengths, looks = OracleScores(trace, order), []
         scores = trace.output.astype(np.float64)
     else:
         settings = settings.model_copy(update={"order": order})

@@ -7,22 +7,30 @@ from typing import Protocol
 
 import numpy as np
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import Columns, History, Policy, Rules, TenantCounters, WaitingQueue, order_queue
+from rankd_client.ordering import (
+    CompletionHistory,
+    OrderColumns,
+    Policy,
+    Rules,
+    TenantCounters,
+    WaitingQueue,
+    order_queue,
+)
 
-from rankd.monitor.load import Load
+from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
 from rankd.ranking.policy import rules_of
-from rankd.replay.engine.engine import Batch
+from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
 from rankd.replay.policies.learner import learn_patience
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import Order
+from rankd.settings.load import OrderSection
 
 _TURN_EVERY = 8
 """Starts between two turns of the dial; a daemon turns it at every call, an engine's plug-in less often."""
 
 
-class Queue(WaitingQueue):
+class ReplayQueue(WaitingQueue):
     """A waiting queue whose expected lengths can all be learned anew."""
 
     def relearn(self, expected: Callable[[Floats], Floats]) -> None:
@@ -32,7 +40,7 @@ class Queue(WaitingQueue):
         self._stale = True
 
 
-class Lengths(Protocol):
+class KnownLengths(Protocol):
     """What is known of lengths, and how far it is to be trusted."""
 
     version: int
@@ -48,17 +56,17 @@ class Lengths(Protocol):
     def started(self, request: int, now: float) -> None:
         """Take word of a request's first start."""
 
-    def finished(self, request: int, now: float, batch: Batch) -> None:
+    def finished(self, request: int, now: float, batch: RunningBatch) -> None:
         """Take word of a completion."""
 
     def expected(self, scores: Floats) -> Floats:
         """Expected lengths in tokens; NaN where nothing is known."""
 
 
-class Oracle:
+class OracleScores:
     """True lengths, trusted, as scores."""
 
-    def __init__(self, trace: Trace, order: Order) -> None:
+    def __init__(self, trace: Trace, order: OrderSection) -> None:
         """Take the true lengths; how fast requests are served, and what patience is best, is learned as ever."""
         self.version = 0
         self._order = order
@@ -67,7 +75,7 @@ class Oracle:
         self._arrival: list[float] = trace.arrival.tolist()
         longest = max(self._output, default=1)
         same = Calibration((Knot(0.0, 0.0), Knot(longest, longest)), sum(self._output) / max(len(self._output), 1))
-        load = Load(history=History(order.tune_window))
+        load = ModelLoad(history=CompletionHistory(order.tune_window))
         self._trust = Trust(ranks=True, worth_waiting=True, calibration=same, level=1.0, load=load)
 
     @property
@@ -83,7 +91,7 @@ class Oracle:
         self._start[request] = now
         self._trust.load.wait.add(now - self._arrival[request])
 
-    def finished(self, request: int, now: float, batch: Batch) -> None:
+    def finished(self, request: int, now: float, batch: RunningBatch) -> None:
         """Learn how fast requests are served."""
         del batch
         load, tokens = self._trust.load, self._output[request]
@@ -102,7 +110,9 @@ class RankdOrder:
 
     preemptive = False
 
-    def __init__(self, trace: Trace, scores: Floats, lengths: Lengths, order: Order, policy: Policy) -> None:
+    def __init__(
+        self, trace: Trace, scores: Floats, lengths: KnownLengths, order: OrderSection, policy: Policy
+    ) -> None:
         """Start with an empty queue.
 
         Args:
@@ -122,19 +132,19 @@ class RankdOrder:
         self._lengths, self._order, self._policy = lengths, order, policy
         # As a caller of the daemon keeps them: who was away has saved up nothing.
         self._counters = TenantCounters(prompt_weight=order.prompt_weight)
-        self._queue = Queue(self._rules(0.0), served=self._counters.served)
+        self._queue = ReplayQueue(self._rules(0.0), served=self._counters.served)
         self._here: set[int] = set()
         self._started: set[int] = set()
         self._version = lengths.version
         self._since_turn = 0
-        self._batch: Batch | None = None
+        self._batch: RunningBatch | None = None
 
-    def attach(self, batch: Batch) -> None:
+    def attach(self, batch: RunningBatch) -> None:
         """Learn about the engine."""
         self._batch = batch
 
     @property
-    def batch(self) -> Batch:
+    def batch(self) -> RunningBatch:
         """The engine."""
         assert self._batch is not None
         return self._batch
@@ -187,7 +197,7 @@ class RankdOrder:
         """The last of the running ones, if they were a queue."""
         running = self.batch.running()
         scores = np.array([self._scores[r] for r in running])
-        queue = Columns(
+        queue = OrderColumns(
             request_ids=[self._ids[r] for r in running],
             arrival=np.array([self._arrival[r] for r in running]),
             score=scores,

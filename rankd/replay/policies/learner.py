@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import History, Policy, trust_of, tuned_patience
+from rankd_client.ordering import CompletionHistory, Policy, trust_of, tuned_patience
 
-from rankd.monitor.load import Load
+from rankd.monitor.load import ModelLoad
 from rankd.monitor.tracker_settings import guard_settings, quality_settings
 from rankd.monitor.trust import Trust
-from rankd.quality import Guard, GuardSnapshot, Report, possible
+from rankd.quality import Guard, GuardSnapshot, OutcomeReport, possible
 from rankd.quality.arrivals import ArrivalTable
-from rankd.replay.engine.engine import Batch
+from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import Order, Settings
+from rankd.settings.load import OrderSection, Settings
 
 _LOOK_EVERY = (50, 100)
 """Completions between two looks of the guard, fewest and most; the daemon's 20 take longer and decide hardly sooner."""
@@ -25,7 +25,9 @@ _CLOCK = 1.0
 """Added to times: the tracker takes a time of 0 for one that was not given."""
 
 
-def learn_patience(load: Load, order: Order, arrival: float, start: float, end: float, expected: float) -> bool:
+def learn_patience(
+    load: ModelLoad, order: OrderSection, arrival: float, start: float, end: float, expected: float
+) -> bool:
     """Take a completion's durations, and tune patience where it is time to, as the daemon does; whether it changed.
 
     In the daemon a tuning ends some 50 ms after it began, here at once.
@@ -73,7 +75,7 @@ class Learner:
         self._scores: list[float] = scores.tolist()
         self._prior = self.calibration = prior
         self._start: dict[int, float] = {}
-        self._load = Load(history=History(settings.order.tune_window))
+        self._load = ModelLoad(history=CompletionHistory(settings.order.tune_window))
         self._fit_at = 0
         self.version = 0
         """Changes when lengths or trust do."""
@@ -89,7 +91,7 @@ class Learner:
         self._start[request] = now
         self._load.wait.add(now - self._arrival[request])
 
-    def finished(self, request: int, now: float, batch: Batch) -> None:
+    def finished(self, request: int, now: float, batch: RunningBatch) -> None:
         """Take a completion; now and then, take word of those that run, and let the guard look."""
         tokens = self._output[request]
         self._report(request, tokens, now, final=True)
@@ -121,7 +123,7 @@ class Learner:
         return Trust(ranks=ranks, worth_waiting=True, calibration=self.calibration, level=level, load=self._load)
 
     def _report(self, request: int, tokens: int, now: float, *, final: bool) -> None:
-        report = Report(request, self._scores[request], tokens, final, final, self._arrival[request] + _CLOCK)
+        report = OutcomeReport(request, self._scores[request], tokens, final, final, self._arrival[request] + _CLOCK)
         if possible(report, now + _CLOCK):
             self._table.update(report, now + _CLOCK)
 

@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from rankd.replay.engine.engine import Batch
+from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
 from rankd.replay.trace.trace import Floats, Trace
 
@@ -43,9 +43,9 @@ class PaperOrder:
         self._waiting: list[int] = []
         self._worst: list[int] = []
         self._looked = -1
-        self._batch: Batch | None = None
+        self._batch: RunningBatch | None = None
 
-    def attach(self, batch: Batch) -> None:
+    def attach(self, batch: RunningBatch) -> None:
         """Learn about the engine."""
         self._batch = batch
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankd.replay.policies.by_name import Replayed
+from rankd.replay.policies.by_name import ReplayedPolicy
 from rankd.replay.trace.trace import Floats, Ints, Trace
 
 LENGTH_CLASSES = ("shortest quarter", "second quarter", "third quarter", "longest quarter")
@@ -14,7 +14,7 @@ FIRST_SHARES = (0.1, 0.25, 0.5, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class LatencySpread:
     """Seconds."""
 
     mean: float
@@ -25,7 +25,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RequestGroup:
     """Requests of one tenant, class, or quarter of true lengths; latencies in seconds."""
 
     name: str
@@ -38,18 +38,18 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class PolicyFigures:
     """One policy on one trace."""
 
     policy: str
     requests: int
-    latency: Spread
+    latency: LatencySpread
     """From arrival to the last token."""
-    wait: Spread
+    wait: LatencySpread
     """From arrival to the first slot."""
-    first_token: Spread
+    first_token: LatencySpread
     """From arrival to the first token."""
-    per_token: Spread
+    per_token: LatencySpread
     """Latency over output tokens, seconds per token: the paper's measure."""
     first_done: dict[int, float]
     """Seconds until so many requests were done, from the first arrival on."""
@@ -62,23 +62,25 @@ class Figures:
     """The last lower bound of live tau that the guard saw; None where there was no evidence."""
     trust: float | None
     """The last trust in the ranker; None where the policy has no guard."""
-    tenants: tuple[Group, ...]
-    classes: tuple[Group, ...]
-    lengths: tuple[Group, ...]
+    tenants: tuple[RequestGroup, ...]
+    classes: tuple[RequestGroup, ...]
+    lengths: tuple[RequestGroup, ...]
 
 
-def spread(values: Floats) -> Spread:
+def spread(values: Floats) -> LatencySpread:
     """Mean, quantiles and maximum."""
     p50, p90, p99 = np.quantile(values, (0.5, 0.9, 0.99)).tolist()
-    return Spread(float(values.mean()), p50, p90, p99, float(values.max()))
+    return LatencySpread(float(values.mean()), p50, p90, p99, float(values.max()))
 
 
-def latency(replayed: Replayed) -> Floats:
+def latency(replayed: ReplayedPolicy) -> Floats:
     """Seconds from arrival to the last token, [n]."""
     return replayed.result.finish - replayed.result.arrival
 
 
-def figures(trace: Trace, replayed: Replayed, fcfs: Replayed, oracle: Replayed | None = None) -> Figures:
+def figures(
+    trace: Trace, replayed: ReplayedPolicy, fcfs: ReplayedPolicy, oracle: ReplayedPolicy | None = None
+) -> PolicyFigures:
     """All figures of one policy.
 
     Args:
@@ -93,7 +95,7 @@ def figures(trace: Trace, replayed: Replayed, fcfs: Replayed, oracle: Replayed |
     span = float(finished[-1] - trace.arrival[0])
     looks = replayed.looks
     quarter = length_quarters(trace.output)
-    return Figures(
+    return PolicyFigures(
         policy=replayed.policy,
         requests=len(trace),
         latency=spread(own),
@@ -128,12 +130,12 @@ def length_quarters(output: Ints) -> Ints:
     return np.searchsorted(edges, output, side="left").astype(np.int64)
 
 
-def _classes(values: Ints, own: Floats, base: Floats) -> tuple[Group, ...]:
+def _classes(values: Ints, own: Floats, base: Floats) -> tuple[RequestGroup, ...]:
     names, codes = np.unique(values, return_inverse=True)
     return _groups(codes.astype(np.int64), [f"class {name}" for name in names.tolist()], own, base)
 
 
-def _groups(codes: Ints, names: tuple[str, ...] | list[str], own: Floats, base: Floats) -> tuple[Group, ...]:
+def _groups(codes: Ints, names: tuple[str, ...] | list[str], own: Floats, base: Floats) -> tuple[RequestGroup, ...]:
     groups = []
     for code, name in enumerate(names):
         mine = codes == code
@@ -141,5 +143,5 @@ def _groups(codes: Ints, names: tuple[str, ...] | list[str], own: Floats, base: 
             continue
         mean, p99 = float(own[mine].mean()), float(np.quantile(own[mine], 0.99))
         before, before_p99 = float(base[mine].mean()), float(np.quantile(base[mine], 0.99))
-        groups.append(Group(name, int(mine.sum()), mean, p99, mean / before, p99 / before_p99))
+        groups.append(RequestGroup(name, int(mine.sum()), mean, p99, mean / before, p99 / before_p99))
     return tuple(groups)

@@ -7,10 +7,10 @@ from html import escape
 from rankd.html.parts import NBSP, NONE, card, document, headline, keys, percent, resource, table, tile_row
 from rankd.replay.policies.by_name import POLICIES
 from rankd.replay.report import pictures
-from rankd.replay.report.metrics import Figures, Group
+from rankd.replay.report.metrics import PolicyFigures, RequestGroup
 from rankd.replay.report.phrases import engine_words, score_words, trace_words
-from rankd.replay.report.report import Report
-from rankd.replay.report.verdict import Unit, verdict
+from rankd.replay.report.report import ReplayReport
+from rankd.replay.report.verdict import DurationUnit, verdict
 
 _MOST_GROUPS = 40
 _TITLES = {
@@ -22,7 +22,7 @@ _TITLES = {
 }
 
 
-def page(report: Report) -> str:
+def page(report: ReplayReport) -> str:
     """The document."""
     found = verdict(report)
     first, *more = [escape(sentence) for sentence in found.sentences]
@@ -45,8 +45,8 @@ def page(report: Report) -> str:
     return document(f"{report.facts.name}: replay", head, _tiles(report), cards)
 
 
-def _tiles(report: Report) -> str:
-    unit, fcfs, own = Unit(report.steps), report.of("fcfs"), report.of(report.policy)
+def _tiles(report: ReplayReport) -> str:
+    unit, fcfs, own = DurationUnit(report.steps), report.of("fcfs"), report.of(report.policy)
     waits = fcfs.wait.mean / fcfs.latency.mean
     return tile_row(
         (
@@ -70,13 +70,13 @@ def _tiles(report: Report) -> str:
     )
 
 
-def _policy_card(report: Report) -> str:
-    unit, fcfs = Unit(report.steps), report.of("fcfs")
+def _policy_card(report: ReplayReport) -> str:
+    unit, fcfs = DurationUnit(report.steps), report.of("fcfs")
     columns = (
         "", "mean", "p50", "p90", "p99", "longest", "per token, mean", "p90", "first token, mean", "possible gain",
     )  # fmt: skip
 
-    def cell(value: float, before: float, f: Figures) -> str:
+    def cell(value: float, before: float, f: PolicyFigures) -> str:
         more = "" if f is fcfs else f"<br/><small>{_change(value, before)}</small>"
         return unit.bare(value) + more
 
@@ -105,12 +105,12 @@ def _policy_card(report: Report) -> str:
     return card("Latency under every policy", table(columns, rows) + f"<dl>{meanings}</dl>", note, wide=True)
 
 
-def _latency_card(report: Report) -> str:
+def _latency_card(report: ReplayReport) -> str:
     note = "The further to the left a line is, the sooner that share of the requests is done."
     return card("How latencies spread", _legend(report) + pictures.latency_picture(report), note)
 
 
-def _tail_card(report: Report) -> str:
+def _tail_card(report: ReplayReport) -> str:
     note = (
         "The slowest requests, which means alone do not show. Shortest first makes a few wait very long; patience "
         "bounds by how much any request is overtaken."
@@ -118,7 +118,7 @@ def _tail_card(report: Report) -> str:
     return card("The slowest", _legend(report) + pictures.tail_picture(report), note)
 
 
-def _tau_card(report: Report) -> str:
+def _tau_card(report: ReplayReport) -> str:
     sweep = report.tau_sweep
     if sweep is None or not sweep.points:
         return ""
@@ -133,7 +133,7 @@ def _tau_card(report: Report) -> str:
     return card("What a better ranker would buy", shown + pictures.tau_picture(sweep), note)
 
 
-def _load_card(report: Report) -> str:
+def _load_card(report: ReplayReport) -> str:
     sweep = report.load_sweep
     if sweep is None:
         return ""
@@ -148,7 +148,7 @@ def _load_card(report: Report) -> str:
     return card("From which load on it pays", _legend(report) + pictures.load_picture(sweep, report), note)
 
 
-def _fairness_card(report: Report) -> str:
+def _fairness_card(report: ReplayReport) -> str:
     own = report.of(report.policy)
     parts = []
     for title, groups in (("tenant", own.tenants), ("class", own.classes), ("true length of the answer", own.lengths)):
@@ -161,8 +161,8 @@ def _fairness_card(report: Report) -> str:
     return card("Who pays for it", "".join(parts), note, wide=True)
 
 
-def _group_table(report: Report, title: str, groups: tuple[Group, ...]) -> str:
-    unit = Unit(report.steps)
+def _group_table(report: ReplayReport, title: str, groups: tuple[RequestGroup, ...]) -> str:
+    unit = DurationUnit(report.steps)
     columns = (f"by {title}", "requests", "mean", "change", "p99", "change")
     rows = [
         (
@@ -178,8 +178,8 @@ def _group_table(report: Report, title: str, groups: tuple[Group, ...]) -> str:
     return table(columns, rows)
 
 
-def _first_card(report: Report) -> str:
-    unit = Unit(report.steps)
+def _first_card(report: ReplayReport) -> str:
+    unit = DurationUnit(report.steps)
     own = [report.of("fcfs"), report.of(report.policy), report.of("oracle")]
     columns = ("done", *(escape(f.policy) for f in own))
     rows = [(f"first {n:,}", *(unit(f.first_done[n]) for f in own)) for n in own[0].first_done]
@@ -190,7 +190,7 @@ def _first_card(report: Report) -> str:
     return card("Time to the first answers", table(columns, rows), "Counted from the first arrival on.")
 
 
-def _rests_card(report: Report) -> str:
+def _rests_card(report: ReplayReport) -> str:
     own = report.of(report.policy)
     rows = [
         ("Trace", escape(trace_words(report))),
@@ -208,7 +208,7 @@ def _terms_card() -> str:
     return card("What the words mean", f"<dl>{resource('rankd.replay.report', 'terms.html')}</dl>", "", wide=True)
 
 
-def _legend(report: Report) -> str:
+def _legend(report: ReplayReport) -> str:
     return keys(("chance", "arrival order"), ("ranker", escape(report.policy)), ("oracle", "true lengths"))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rankd.replay.report.report import Report
-from rankd.replay.report.verdict import Unit
+from rankd.replay.report.report import ReplayReport
+from rankd.replay.report.verdict import DurationUnit
 
 
-def trace_words(report: Report) -> str:
+def trace_words(report: ReplayReport) -> str:
     """How many requests, how fast, how long."""
-    f, unit = report.facts, Unit(report.steps)
+    f, unit = report.facts, DurationUnit(report.steps)
     load = "" if f.load is None else f", {f.load:.2f} of what the engine can do"
     over = f" over {unit(f.span)}" if f.span > 0 else ""
     return (
@@ -17,7 +17,7 @@ def trace_words(report: Report) -> str:
     )
 
 
-def engine_words(report: Report) -> str:
+def engine_words(report: ReplayReport) -> str:
     """What an iteration costs."""
     c = report.cost
     limits = f"{c.slots:,} slots" + (f", {c.kv_tokens:,} KV tokens" if c.kv_tokens else "")
@@ -29,7 +29,7 @@ def engine_words(report: Report) -> str:
     )
 
 
-def score_words(report: Report) -> str:
+def score_words(report: ReplayReport) -> str:
     """Where scores come from, and how good they are."""
     s = report.source
     tau = "unknown" if s.tau is None else f"{s.tau:.2f}"

@@ -6,9 +6,9 @@ import numpy as np
 
 from rankd.html.svg import Plot, Point, Scale, linear_scale, log_scale, percent_scale
 from rankd.replay.report.metrics import latency
-from rankd.replay.report.report import Report
+from rankd.replay.report.report import ReplayReport
 from rankd.replay.report.sweep import LoadSweep, TauSweep
-from rankd.replay.report.verdict import Unit
+from rankd.replay.report.verdict import DurationUnit
 from rankd.replay.trace.trace import Floats
 
 _POINTS = 120
@@ -16,7 +16,7 @@ _TAIL = 1e-3
 """Smallest share of the requests that the picture of the tail goes down to."""
 
 
-def latency_picture(report: Report) -> str:
+def latency_picture(report: ReplayReport) -> str:
     """Share of the requests that are done within a time."""
     plot = Plot(
         _seconds(report, [v for policy, _ in _lines(report) for v in _quantiles(report, policy, 0.005, 0.995)]),
@@ -32,7 +32,7 @@ def latency_picture(report: Report) -> str:
     return plot.svg()
 
 
-def tail_picture(report: Report) -> str:
+def tail_picture(report: ReplayReport) -> str:
     """Latency of the slowest ones: share of the requests that take longer."""
     n = report.facts.requests
     least = max(_TAIL, 1.0 / n)
@@ -70,7 +70,7 @@ def tau_picture(sweep: TauSweep) -> str:
     return plot.svg()
 
 
-def load_picture(sweep: LoadSweep, report: Report) -> str:
+def load_picture(sweep: LoadSweep, report: ReplayReport) -> str:
     """Mean latency against load."""
     values = [v for p in sweep.points for v in (p.fcfs, p.mean, p.oracle)]
     plot = Plot(
@@ -90,17 +90,17 @@ def load_picture(sweep: LoadSweep, report: Report) -> str:
     return plot.svg()
 
 
-def _lines(report: Report) -> list[tuple[str, str]]:
+def _lines(report: ReplayReport) -> list[tuple[str, str]]:
     return [("fcfs", "line-chance"), ("oracle", "line-oracle"), (report.policy, "line-ranker")]
 
 
-def _quantiles(report: Report, policy: str, low: float, high: float) -> list[float]:
+def _quantiles(report: ReplayReport, policy: str, low: float, high: float) -> list[float]:
     values: Floats = latency(report.replayed[policy])
     return [float(v) for v in np.quantile(values, (low, high))]
 
 
-def _seconds(report: Report, values: list[float]) -> Scale:
-    unit = Unit(report.steps)
+def _seconds(report: ReplayReport, values: list[float]) -> Scale:
+    unit = DurationUnit(report.steps)
     return log_scale(values, least=max(min(values), 1e-9), label=lambda v: _short(unit(v)))
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rankd.quality.statistics.kendall import tau_b
-from rankd.replay.engine.cost import Cost, capacity, offered_load
-from rankd.replay.policies.by_name import Ranker, Replayed, needs_scores, simulate
-from rankd.replay.report.metrics import Figures, figures
+from rankd.replay.engine.cost import EngineCost, capacity, offered_load
+from rankd.replay.policies.by_name import RankerPrior, ReplayedPolicy, needs_scores, simulate
+from rankd.replay.report.metrics import PolicyFigures, figures
 from rankd.replay.report.sweep import LoadSweep, TauSweep
 from rankd.replay.trace.trace import Floats, Trace
 from rankd.settings.load import Settings
@@ -21,7 +21,7 @@ Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ScoreSource:
     """Where scores come from."""
 
     kind: str
@@ -33,7 +33,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TraceFacts:
     """The trace as it was replayed."""
 
     name: str
@@ -53,18 +53,18 @@ class Facts:
 
 
 @dataclass
-class Report:
+class ReplayReport:
     """Everything that is told."""
 
-    facts: Facts
-    cost: Cost
+    facts: TraceFacts
+    cost: EngineCost
     steps: bool
     """Whether seconds are engine steps."""
-    source: Source
+    source: ScoreSource
     policy: str
     """The one that is judged: the daemon's own."""
-    figures: list[Figures]
-    replayed: dict[str, Replayed]
+    figures: list[PolicyFigures]
+    replayed: dict[str, ReplayedPolicy]
     settings: Settings
     tau_sweep: TauSweep | None = None
     load_sweep: LoadSweep | None = None
@@ -73,7 +73,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     """What was taken for granted while reading."""
 
-    def of(self, policy: str) -> Figures:
+    def of(self, policy: str) -> PolicyFigures:
         """The figures of a policy.
 
         Raises:
@@ -91,14 +91,14 @@ def make_report(
     scores: Floats,
     source: tuple[str, str],
     policies: Sequence[str],
-    cost: Cost,
+    cost: EngineCost,
     settings: Settings,
     *,
-    ranker: Ranker | None = None,
+    ranker: RankerPrior | None = None,
     steps: bool = False,
     arrivals: str = "as in the trace",
     tell: Tell | None = None,
-) -> Report:
+) -> ReplayReport:
     """Replay a trace under policies; FCFS, the daemon's own and the oracle are always among them.
 
     Args:
@@ -120,7 +120,7 @@ def make_report(
     own = settings.order.policy
     names = list(dict.fromkeys(["fcfs", own, *policies, "oracle"]))
     total, began = len(names) * len(trace), time.perf_counter()
-    replayed: dict[str, Replayed] = {}
+    replayed: dict[str, ReplayedPolicy] = {}
     for number, policy in enumerate(names):
         before = number * len(trace)
 
@@ -136,11 +136,11 @@ def make_report(
     found = [figures(trace, replayed[p], replayed["fcfs"], replayed["oracle"]) for p in names]
     known = np.isfinite(scores)
     tau = tau_b(scores[known], trace.output[known].astype(np.float64)) if known.any() else None
-    return Report(
+    return ReplayReport(
         facts=_facts(name, trace, cost, arrivals),
         cost=cost,
         steps=steps,
-        source=Source(*source, tau=tau),
+        source=ScoreSource(*source, tau=tau),
         policy=own,
         figures=found,
         replayed=replayed,
@@ -149,10 +149,10 @@ def make_report(
     )
 
 
-def _facts(name: str, trace: Trace, cost: Cost, arrivals: str) -> Facts:
+def _facts(name: str, trace: Trace, cost: EngineCost, arrivals: str) -> TraceFacts:
     p50, p99 = np.quantile(trace.output, (0.5, 0.99)).tolist()
     load = offered_load(trace, cost)
-    return Facts(
+    return TraceFacts(
         name=name,
         requests=len(trace),
         span=trace.span,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankd.errors import ConfigError
-from rankd.replay.engine.cost import Cost, at_load
-from rankd.replay.policies.by_name import Ranker, simulate
+from rankd.replay.engine.cost import EngineCost, at_load
+from rankd.replay.policies.by_name import RankerPrior, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.report.metrics import latency
 from rankd.replay.trace.trace import Floats, Trace
@@ -74,7 +74,7 @@ class LoadSweep:
 
 
 def tau_sweep(
-    trace: Trace, policy: str, cost: Cost, settings: Settings, *, seed: int = 0, tell: Tell | None = None
+    trace: Trace, policy: str, cost: EngineCost, settings: Settings, *, seed: int = 0, tell: Tell | None = None
 ) -> TauSweep:
     """Replay the first requests with scores of many qualities.
 
@@ -111,10 +111,10 @@ def load_sweep(
     trace: Trace,
     scores: Floats,
     policy: str,
-    cost: Cost,
+    cost: EngineCost,
     settings: Settings,
     *,
-    ranker: Ranker | None = None,
+    ranker: RankerPrior | None = None,
     tell: Tell | None = None,
 ) -> LoadSweep:
     """Replay the first requests at many loads.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rankd.replay.report.metrics import Figures
-from rankd.replay.report.report import Report
+from rankd.replay.report.metrics import PolicyFigures
+from rankd.replay.report.report import ReplayReport
 
 NOTHING_QUEUES = 0.02
 """Share of the mean latency that requests wait, under FCFS, below which nothing queues."""
@@ -22,7 +22,7 @@ _TAIL = 1.15
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReplayVerdict:
     """The verdict."""
 
     kind: str
@@ -36,10 +36,10 @@ class Verdict:
         return " ".join(self.sentences)
 
 
-def verdict(report: Report) -> Verdict:
+def verdict(report: ReplayReport) -> ReplayVerdict:
     """Judge the daemon's own policy against FCFS, and FCFS against what could be had."""
     fcfs, own, oracle = report.of("fcfs"), report.of(report.policy), report.of("oracle")
-    unit = Unit(report.steps)
+    unit = DurationUnit(report.steps)
     waits = fcfs.wait.mean / fcfs.latency.mean
     saved = 1 - own.latency.mean / fcfs.latency.mean
     if waits < NOTHING_QUEUES:
@@ -48,13 +48,13 @@ def verdict(report: Report) -> Verdict:
             f"their {unit(fcfs.latency.mean)} on average ({waits:.1%})."
         )
         why = "Order matters only where there is a queue."
-        return Verdict("nothing_queues", (first, why, *_when_it_pays(report)))
+        return ReplayVerdict("nothing_queues", (first, why, *_when_it_pays(report)))
     if not _better(oracle, fcfs):
         most = 1 - oracle.latency.mean / fcfs.latency.mean
         first = (
             f"There is next to nothing to gain: with true lengths the mean latency would change by {-most:.1%} only."
         )
-        return Verdict("nothing_to_gain", (first, _wait_sentence(waits, fcfs, unit), *_when_it_pays(report)))
+        return ReplayVerdict("nothing_to_gain", (first, _wait_sentence(waits, fcfs, unit), *_when_it_pays(report)))
     before, after = unit(fcfs.latency.mean), unit(own.latency.mean)
     best = f"With perfectly predicted lengths, shortest first, it would be {unit(oracle.latency.mean)}."
     if saved >= -NO_GAIN and _better(own, fcfs):
@@ -63,17 +63,17 @@ def verdict(report: Report) -> Verdict:
             f"per token from {unit(fcfs.per_token.mean)} to {unit(own.per_token.mean)}."
         )
         tail = _tail_sentence(own, fcfs, unit)
-        return Verdict("gain", (first, tail, *_more_order(report, own, fcfs), best, *_when_it_pays(report)))
+        return ReplayVerdict("gain", (first, tail, *_more_order(report, own, fcfs), best, *_when_it_pays(report)))
     if saved < -NO_GAIN:
         first = f"Ranking ({report.policy}) makes it worse: the mean latency goes from {before} to {after}."
-        return Verdict("harm", (first, _ranker_sentence(report, own), best))
+        return ReplayVerdict("harm", (first, _ranker_sentence(report, own), best))
     first = (
         f"Ranking ({report.policy}) changes next to nothing: the mean latency is {after}, in arrival order {before}."
     )
-    return Verdict("no_gain", (first, _ranker_sentence(report, own), *_more_order(report, own, fcfs), best))
+    return ReplayVerdict("no_gain", (first, _ranker_sentence(report, own), *_more_order(report, own, fcfs), best))
 
 
-def _better(own: Figures, fcfs: Figures) -> bool:
+def _better(own: PolicyFigures, fcfs: PolicyFigures) -> bool:
     return (
         own.latency.mean < (1 - NO_GAIN) * fcfs.latency.mean
         or own.per_token.mean < (1 - NO_GAIN_PER_TOKEN) * fcfs.per_token.mean
@@ -81,7 +81,7 @@ def _better(own: Figures, fcfs: Figures) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class DurationUnit:
     """Durations for people."""
 
     steps: bool
@@ -101,7 +101,7 @@ class Unit:
         return f"{seconds / 60:,.1f} min" if abs(seconds) < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def _tail_sentence(own: Figures, fcfs: Figures, unit: Unit) -> str:
+def _tail_sentence(own: PolicyFigures, fcfs: PolicyFigures, unit: DurationUnit) -> str:
     ratio = own.latency.p99 / fcfs.latency.p99
     before, after = unit(fcfs.latency.p99), unit(own.latency.p99)
     if ratio > _TAIL:
@@ -110,7 +110,7 @@ def _tail_sentence(own: Figures, fcfs: Figures, unit: Unit) -> str:
     return f"The 99th percentile goes from {before} to {after}, the longest latency from {longest}."
 
 
-def _more_order(report: Report, own: Figures, fcfs: Figures) -> tuple[str, ...]:
+def _more_order(report: ReplayReport, own: PolicyFigures, fcfs: PolicyFigures) -> tuple[str, ...]:
     """What another of the daemon's policies would do to the mean, and its price; nothing where it does little more."""
     others = [f for f in report.figures if f.policy.partition(":")[0] in _OWN_POLICIES and f is not own]
     best = min(others, key=lambda f: f.latency.mean, default=own)
@@ -120,14 +120,14 @@ def _more_order(report: Report, own: Figures, fcfs: Figures) -> tuple[str, ...]:
     return (f"{best.policy} would take {saved:.0%} off the mean, with a 99th percentile {price:.1f} times as long.",)
 
 
-def _wait_sentence(waits: float, fcfs: Figures, unit: Unit) -> str:
+def _wait_sentence(waits: float, fcfs: PolicyFigures, unit: DurationUnit) -> str:
     return (
         f"Requests do wait, {waits:.0%} of their {unit(fcfs.latency.mean)}, but too short, or for requests too alike, "
         "for order to matter."
     )
 
 
-def _ranker_sentence(report: Report, own: Figures) -> str:
+def _ranker_sentence(report: ReplayReport, own: PolicyFigures) -> str:
     if own.trust == 0.0:
         return "The guard found the ranker not to be trusted on this traffic and keeps arrival order, as it should."
     tau = report.source.tau
@@ -136,7 +136,7 @@ def _ranker_sentence(report: Report, own: Figures) -> str:
     return "The tail leaves no room for more patience, or the ranker has too little to say."
 
 
-def _when_it_pays(report: Report) -> tuple[str, ...]:
+def _when_it_pays(report: ReplayReport) -> tuple[str, ...]:
     sweep, load = report.load_sweep, report.facts.load
     if sweep is None:
         return ()
@@ -146,7 +146,7 @@ def _when_it_pays(report: Report) -> tuple[str, ...]:
     return (f"Ranking starts to pay (5 % off the mean) at a load of about {sweep.pays_from:.2f} of capacity{now}.",)
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: ReplayReport) -> dict[str, Any]:
     """Everything, with stable keys: durations are seconds, or engine steps where ``engine.steps``."""
     found, facts = verdict(report), report.facts
     return {
@@ -172,7 +172,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _policy_json(f: Figures) -> dict[str, Any]:
+def _policy_json(f: PolicyFigures) -> dict[str, Any]:
     found = asdict(f)
     del found["policy"], found["requests"]
     found["first_done"] = {str(n): seconds for n, seconds in f.first_done.items()}

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rankd.completion_log.records import CompletionRow, Kind
+from rankd.completion_log.records import CompletionRow, SegmentKind
 from rankd.completion_log.segments import COMPLETION_COLUMNS, completions_of, key_of, keys_of, tables
-from rankd.completion_log.store import Segment, Store, as_url, is_segment, open_store
+from rankd.completion_log.store import Segment, SegmentStore, as_url, is_segment, open_store
 from rankd.errors import ConfigError
-from rankd.replay.trace.fields import Request
+from rankd.replay.trace.fields import TraceRequest
 
 _CHARACTERS_PER_TOKEN = 4
 
 
-def find_log(path: Path) -> Store | None:
+def find_log(path: Path) -> SegmentStore | None:
     """The completion log that a path is; None where it is none.
 
     Raises:
@@ -28,7 +28,7 @@ def find_log(path: Path) -> Store | None:
     return open_store(url or str(path))
 
 
-def log_requests(store: Store, most: int, model: str | None) -> Iterator[Request | str]:
+def log_requests(store: SegmentStore, most: int, model: str | None) -> Iterator[TraceRequest | str]:
     """The newest completions, about ``most``, as requests; reasons for those that are none.
 
     Input tokens are a quarter of a prompt's characters where the prompt was logged. Scores of another ranker version
@@ -56,16 +56,16 @@ def log_requests(store: Store, most: int, model: str | None) -> Iterator[Request
             counts["output tokens is below 1"] += 1
             continue
         score = row.score if row.ranker_version == version else None
-        yield Request(row.arrival, row.tokens, prompts.get(key), score, None, "", 0, row.model)
+        yield TraceRequest(row.arrival, row.tokens, prompts.get(key), score, None, "", 0, row.model)
     counts["answered by another model"] += len(rows) - len(taken)
     for reason, count in counts.items():
         yield from [reason] * count
 
 
-def _completions(store: Store, most: int, counts: Counter[str]) -> dict[int, CompletionRow]:
+def _completions(store: SegmentStore, most: int, counts: Counter[str]) -> dict[int, CompletionRow]:
     """By request, of several reports the complete or longer one."""
     found: dict[int, CompletionRow] = {}
-    for segment in reversed(_segments(store, Kind.COMPLETIONS)):
+    for segment in reversed(_segments(store, SegmentKind.COMPLETIONS)):
         for table in tables(store, segment, COMPLETION_COLUMNS, counts):
             for row in completions_of(table):
                 held = found.setdefault(key_of(row.request), row)
@@ -77,10 +77,10 @@ def _completions(store: Store, most: int, counts: Counter[str]) -> dict[int, Com
     return dict(sorted(found.items(), key=lambda item: item[1].ended_at)[-most:])
 
 
-def _prompt_tokens(store: Store, keys: set[int]) -> dict[int, int]:
+def _prompt_tokens(store: SegmentStore, keys: set[int]) -> dict[int, int]:
     """About how many tokens the prompts have that were logged."""
     found: dict[int, int] = {}
-    for segment in reversed(_segments(store, Kind.PROMPTS)):
+    for segment in reversed(_segments(store, SegmentKind.PROMPTS)):
         if len(found) == len(keys):
             break
         for table in tables(store, segment, ["request", "prompt"]):
@@ -96,7 +96,7 @@ def _characters(table: Any) -> list[int]:
     return [n or 0 for n in pc.utf8_length(table["prompt"]).to_pylist()]
 
 
-def _segments(store: Store, kind: Kind) -> Sequence[Segment]:
+def _segments(store: SegmentStore, kind: SegmentKind) -> Sequence[Segment]:
     try:
         return [s for s in store.segments() if s.kind is kind]
     except OSError as error:

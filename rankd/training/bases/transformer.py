@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rankd.errors import ConfigError
 from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.base import DEFAULT_TRUNCATION, Base, Recipe, _fingerprint, _line
-from rankd.training.bases.chinese_characters import Learnable, WordVectors, learnable
+from rankd.training.bases.chinese_characters import LearnableCharacters, WordVectors, learnable
 from rankd.training.bases.chinese_glosses import glosses_file
 from rankd.training.fit.losses import log_expected, spread_of
 
@@ -73,7 +73,7 @@ class TransformerBase(Base):
     truncation: Truncation = DEFAULT_TRUNCATION
     glosses: bool = True
     """Start Chinese characters at their English gloss, or else at random."""
-    learns: Learnable | None = field(default=None, init=False)
+    learns: LearnableCharacters | None = field(default=None, init=False)
     recipe: Recipe = field(
         default_factory=lambda: Recipe(loss="joint", epochs=4, lr=2e-4, list_size=32, dropout=0.1, average=0.99)
     )

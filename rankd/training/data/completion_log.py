@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankd.completion_log.sample import Draw
-from rankd.completion_log.store import LocalStore, Store, as_url, is_segment, open_store
+from rankd.completion_log.sample import JoinedSample
+from rankd.completion_log.store import LocalStore, SegmentStore, as_url, is_segment, open_store
 from rankd.errors import ConfigError
-from rankd.training.data.row import Row, UnusableError, row_of
+from rankd.training.data.row import Row, UnusableRowError, row_of
 
 SOURCE = "completion_log"
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class CompletionLogFiles:
     """A completion log."""
 
-    store: Store
+    store: SegmentStore
     size: int
     """Bytes of its segments."""
 
@@ -31,12 +31,12 @@ class Log:
     def rows(self, most: int, seed: int, model: str | None, position: Callable[[int], None]) -> Iterator[Row | str]:
         """Completions joined with their prompts, a draw of about ``most`` or more; reasons for what cannot be used."""
         counts: Counter[str] = Counter()
-        draw = Draw(self.store, most, seed, model, counts, lambda share: position(round(share * self.size)))
+        draw = JoinedSample(self.store, most, seed, model, counts, lambda share: position(round(share * self.size)))
         for joined in draw.rows():
             raw = {"prompt": joined.prompt, "output_tokens": joined.tokens, "model": joined.model}
             try:
                 row = row_of(raw | {"finish_reason": "stop" if joined.complete else "length"}, SOURCE, {})
-            except UnusableError as error:
+            except UnusableRowError as error:
                 yield str(error)
                 continue
             yield row
@@ -44,7 +44,7 @@ class Log:
             yield from [reason] * count
 
 
-def find_log(path: Path) -> Log | None:
+def find_log(path: Path) -> CompletionLogFiles | None:
     """The completion log that a path is; None where it is none.
 
     Raises:
@@ -60,4 +60,4 @@ def find_log(path: Path) -> Log | None:
         raise ConfigError(f"{store.name} cannot be read ({type(error).__name__}): check the URL and access") from None
     if not size and not isinstance(store, LocalStore):
         raise ConfigError(f"{store.name} holds no segments of a completion log")
-    return Log(store, size)
+    return CompletionLogFiles(store, size)

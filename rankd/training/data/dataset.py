@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rankd.errors import ConfigError
-from rankd.training.data.completion_log import Log, find_log
+from rankd.training.data.completion_log import CompletionLogFiles, find_log
 from rankd.training.data.formats import SUFFIXES, raw_rows, stem_of, suffix_of
-from rankd.training.data.row import LENGTH_FIELDS, LONGEST_PROMPT, NEAR_CAP, Row, UnusableError, cut_prompt, row_of
+from rankd.training.data.row import LENGTH_FIELDS, LONGEST_PROMPT, NEAR_CAP, Row, UnusableRowError, cut_prompt, row_of
 
 __all__ = ["NEAR_CAP", "Dataset", "Row", "check_learnable", "read_dataset", "split"]
 
@@ -99,7 +99,7 @@ def read_dataset(
         ConfigError: a path that is not there or cannot be read, or no usable row, with the counts.
     """
     sources = list(_sources(paths))
-    total = sum(s.size if isinstance(s, Log) else _size(s) for s in sources)
+    total = sum(s.size if isinstance(s, CompletionLogFiles) else _size(s) for s in sources)
     dataset, kept, done = Dataset(files=len(sources)), Reservoir(most, MOST_CHARACTERS, seed), 0
     for source in sources:
 
@@ -107,12 +107,12 @@ def read_dataset(
             if on_progress is not None:
                 on_progress(min(before + position, total), total)
 
-        if isinstance(source, Log):
+        if isinstance(source, CompletionLogFiles):
             rows: Iterable[Row | str] = source.rows(most, seed, model, tell)
         else:
             rows = _file_rows(source, caps or {}, tell)
         _take(rows, dataset, kept, model)
-        done += source.size if isinstance(source, Log) else _size(source)
+        done += source.size if isinstance(source, CompletionLogFiles) else _size(source)
     if on_progress is not None:
         on_progress(done, total)
     dataset.rows = kept.rows()
@@ -143,7 +143,7 @@ def _file_rows(path: Path, caps: Mapping[str, int], position: Callable[[int], No
             continue
         try:
             row = row_of(raw, stem, caps)
-        except UnusableError as reason:
+        except UnusableRowError as reason:
             yield str(reason)
             continue
         yield row
@@ -160,18 +160,18 @@ def _nothing(dataset: Dataset, paths: Sequence[Path]) -> str:
     )
 
 
-def _sources(paths: Sequence[Path]) -> Iterator[Path | Log]:
+def _sources(paths: Sequence[Path]) -> Iterator[Path | CompletionLogFiles]:
     """Files and completion logs, each once, in the order given and by name within a directory."""
     seen: set[str] = set()
     for given in paths:
         for found in _expand(given):
-            name = found.name if isinstance(found, Log) else str(found.absolute())
+            name = found.name if isinstance(found, CompletionLogFiles) else str(found.absolute())
             if name not in seen:
                 seen.add(name)
                 yield found
 
 
-def _expand(path: Path) -> Iterator[Path | Log]:
+def _expand(path: Path) -> Iterator[Path | CompletionLogFiles]:
     if (log := find_log(path)) is not None:
         yield log
         return

@@ -20,7 +20,7 @@ _ENCODED_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedRows:
     """Rows ready for the model. Token ids are kept as int32, since they are most of the memory."""
 
     ids: list[NDArray[np.int32]]
@@ -42,7 +42,7 @@ def encode(
     samples: Samples = "mean",
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
-) -> Encoded:
+) -> EncodedRows:
     """Tokenise rows and lay their lengths out in arrays.
 
     Args:
@@ -61,7 +61,7 @@ def encode(
     names = {group: i for i, group in enumerate(sorted({r.group for r in rows}))}
     groups = np.array([names[r.group] for r in rows], dtype=np.int64)
     tokens = target_tokens(rows, samples, seed)
-    return Encoded(ids, tokens, np.array([r.complete for r in rows], dtype=bool), groups, _levelled(tokens, groups))
+    return EncodedRows(ids, tokens, np.array([r.complete for r in rows], dtype=bool), groups, _levelled(tokens, groups))
 
 
 def target_tokens(rows: Sequence[Row], samples: Samples, seed: int = 0) -> NDArray[np.float32]:
@@ -111,7 +111,7 @@ def draw_steps(groups: NDArray[np.int64], size: int, seed: int, epoch: int) -> l
     return [whole[i] for i in random.permutation(len(whole))]
 
 
-def pieces(encoded: Encoded, rows: NDArray[np.int64], size: int) -> list[tuple[NDArray[np.int64], Tensor, Tensor]]:
+def pieces(encoded: EncodedRows, rows: NDArray[np.int64], size: int) -> list[tuple[NDArray[np.int64], Tensor, Tensor]]:
     """Split rows into padded batches of similar token count.
 
     A list holds prompts of any length, so that short and long ones are compared; the model reads it in pieces.

@@ -49,7 +49,7 @@ class Row:
         return self.source, self.model
 
 
-class UnusableError(ValueError):
+class UnusableRowError(ValueError):
     """A row cannot be used; the message is the reason it is counted under, and never holds what was in the row."""
 
 
@@ -82,16 +82,16 @@ def cut_prompt(prompt: str) -> str:
 
 def _prompt(value: Any) -> str:
     if value is None:
-        raise UnusableError("no prompt")
+        raise UnusableRowError("no prompt")
     if isinstance(value, bytes):
         try:
             value = value.decode()
         except UnicodeDecodeError:
-            raise UnusableError("prompt is not text") from None
+            raise UnusableRowError("prompt is not text") from None
     if not isinstance(value, str):
-        raise UnusableError("prompt is not text")
+        raise UnusableRowError("prompt is not text")
     if not value.strip():
-        raise UnusableError("empty prompt")
+        raise UnusableRowError("empty prompt")
     return _text(value)
 
 
@@ -100,27 +100,27 @@ def _text(value: str) -> str:
     looked_at = value[:_LOOKED_AT]
     controls = len(looked_at) - len(looked_at.translate(_CONTROLS))
     if "\0" in value or controls > _NOT_TEXT * len(looked_at):
-        raise UnusableError("prompt is not text")
+        raise UnusableRowError("prompt is not text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UnusableError("prompt is not text") from None
+        raise UnusableRowError("prompt is not text") from None
     return value
 
 
 def _length(value: Any) -> int:
     """A length in tokens, above 0: what produced nothing tells nothing."""
     if value is None:
-        raise UnusableError("no length")
+        raise UnusableRowError("no length")
     number = _whole(value)
     if number is None:
-        raise UnusableError("length is not a whole number")
+        raise UnusableRowError("length is not a whole number")
     if number < 0:
-        raise UnusableError("negative length")
+        raise UnusableRowError("negative length")
     if number == 0:
-        raise UnusableError("length of 0")
+        raise UnusableRowError("length of 0")
     if number > LONGEST_LENGTH:
-        raise UnusableError("absurd length")
+        raise UnusableRowError("absurd length")
     return number
 
 
@@ -158,7 +158,7 @@ def _complete(raw: Mapping[str, Any], tokens: int, cap: int | None) -> bool:
         return tokens < cap and not (_flag(raw.get("no_final_punct")) and tokens >= NEAR_CAP * cap)
     name = reason.strip().lower().removeprefix("finish_reason_") if isinstance(reason, str) else ""
     if name not in _ENDED and name not in _CUT:
-        raise UnusableError("unknown finish_reason")
+        raise UnusableRowError("unknown finish_reason")
     return name in _ENDED
 
 
@@ -168,7 +168,7 @@ def _samples(raw: Mapping[str, Any], tokens: int) -> tuple[int, ...]:
         try:
             value = json.loads(value)
         except ValueError:
-            raise UnusableError("samples are neither a list nor an object of lengths") from None
+            raise UnusableRowError("samples are neither a list nor an object of lengths") from None
     if value is None or value == "":
         return ()
     if isinstance(value, Mapping):
@@ -179,7 +179,7 @@ def _samples(raw: Mapping[str, Any], tokens: int) -> tuple[int, ...]:
         return _valid(lengths)
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return _valid(value)
-    raise UnusableError("samples are neither a list nor an object of lengths")
+    raise UnusableRowError("samples are neither a list nor an object of lengths")
 
 
 def _valid(lengths: Iterable[Any]) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ Score = Callable[[Sequence[str]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class SourceEvaluation:
     """Scores against the answers of one model to the prompts of one source."""
 
     source: str
@@ -29,7 +29,7 @@ class Judgement:
     gain: float
 
 
-def judge(score: Score, rows: Sequence[Row]) -> list[Judgement]:
+def judge(score: Score, rows: Sequence[Row]) -> list[SourceEvaluation]:
     """Judge scores of prompts against each model's lengths; cut answers count where the order is known.
 
     Args:
@@ -53,13 +53,13 @@ def judge(score: Score, rows: Sequence[Row]) -> list[Judgement]:
         )
         tau, gain = sums.tau_b(), sums.realised_gain()
         if tau is not None and gain is not None:
-            out.append(Judgement(mine[0].source, model, len(mine), tau[0], gain[0]))
+            out.append(SourceEvaluation(mine[0].source, model, len(mine), tau[0], gain[0]))
     return out
 
 
-def medians(judged: Iterable[Judgement]) -> dict[str, tuple[float, float, int, int]]:
+def medians(judged: Iterable[SourceEvaluation]) -> dict[str, tuple[float, float, int, int]]:
     """By source: the median tau and gain over its models, how many models, and the rows of the largest."""
-    by_source: dict[str, list[Judgement]] = defaultdict(list)
+    by_source: dict[str, list[SourceEvaluation]] = defaultdict(list)
     for one in judged:
         by_source[one.source].append(one)
     return {
@@ -73,7 +73,7 @@ def medians(judged: Iterable[Judgement]) -> dict[str, tuple[float, float, int, i
     }
 
 
-def measurements(judged: Iterable[Judgement], trained_on: Mapping[str, bool]) -> list[dict[str, Any]]:
+def measurements(judged: Iterable[SourceEvaluation], trained_on: Mapping[str, bool]) -> list[dict[str, Any]]:
     """A manifest's ``measurements``: one per source, the median over its models."""
     judged = list(judged)
     models = {j.source: j.model for j in judged}

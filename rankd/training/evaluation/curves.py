@@ -10,7 +10,7 @@ from rankd_client.calibration import Calibration, length_summary
 
 from rankd.quality.statistics.kendall import spans
 from rankd.quality.statistics.pair_sums import strata
-from rankd.training.evaluation.figures import Scored
+from rankd.training.evaluation.figures import ScoredRows
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class GainCurve:
     """In order of true length. Realised gain is how much of the area between it and the diagonal the ranker fills."""
 
 
-def calibration_quality(sample: Scored, calibration: Calibration) -> CalibrationQuality:
+def calibration_quality(sample: ScoredRows, calibration: Calibration) -> CalibrationQuality:
     """Hold the map against what the rows say; lengths up to the sample's horizon."""
     expected, length = calibration.expected(sample.score), sample.length.astype(np.float64)
     bins = []
@@ -92,7 +92,7 @@ def _equal_parts(values: Floats, most: int) -> list[NDArray[np.int64]]:
     return [part for part in np.split(order, cuts) if len(part)]
 
 
-def _below(sample: Scored, limit: Floats | None) -> float | None:
+def _below(sample: ScoredRows, limit: Floats | None) -> float | None:
     if limit is None:
         return None
     above = sample.length > limit
@@ -100,7 +100,7 @@ def _below(sample: Scored, limit: Floats | None) -> float | None:
     return float((told & ~above).sum() / told.sum()) if told.any() else None
 
 
-def places(sample: Scored) -> Floats:
+def places(sample: ScoredRows) -> Floats:
     """For every row, the share of its source and model that is served before it; ties share theirs, [n]."""
     out = np.empty(len(sample.score))
     for rows in strata(sample.stratum):
@@ -109,7 +109,7 @@ def places(sample: Scored) -> Floats:
     return out
 
 
-def length_bands(sample: Scored) -> list[Band]:
+def length_bands(sample: ScoredRows) -> list[Band]:
     """Quantiles of length along the ranker's order."""
     place = places(sample)
     count = max(1, min(BANDS, len(place) // _ROWS_PER_BAND))
@@ -119,7 +119,7 @@ def length_bands(sample: Scored) -> list[Band]:
     ]
 
 
-def gain_curve(sample: Scored) -> GainCurve | None:
+def gain_curve(sample: ScoredRows) -> GainCurve | None:
     """The curve, over rows of known length; None where all lengths are zero.
 
     Curves of several sources and models are averaged in such a way (rows times tokens) that the share of the area is

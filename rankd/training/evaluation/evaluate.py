@@ -22,7 +22,7 @@ from rankd.settings.load import Provider
 from rankd.training.data.dataset import Row
 from rankd.training.evaluation import curves, figures
 from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve
-from rankd.training.evaluation.figures import Figures
+from rankd.training.evaluation.figures import EvaluationFigures
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 
 LATENCY_PROMPTS = 300
@@ -59,17 +59,17 @@ class Evaluation:
 
     ranker: str
     """``name@version``"""
-    overall: Figures
+    overall: EvaluationFigures
     unscored: int
     """Rows left out because the ranker gave them no finite score."""
     head_tau: float | None
     tail_tau: float | None
     pooled_tau: float | None
     decided_pair_share: float | None
-    groups: list[Figures]
-    models: list[Figures]
-    sources: list[Figures]
-    scripts: list[Figures]
+    groups: list[EvaluationFigures]
+    models: list[EvaluationFigures]
+    sources: list[EvaluationFigures]
+    scripts: list[EvaluationFigures]
     calibration: CalibrationQuality | None
     bands: list[Band]
     gain_curve: GainCurve | None

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.censoring.cohort_tau import effective_horizon
-from rankd.quality.statistics.interval import Bounded
-from rankd.quality.statistics.pair_sums import Statistic, Sums, pair_sums, strata
+from rankd.quality.statistics.interval import Interval
+from rankd.quality.statistics.pair_sums import RowPairSums, Statistic, pair_sums, strata
 from rankd.quality.statistics.paired_comparison import bounded
 from rankd.quality.values import MAX_TOKENS
 from rankd.training.data.dataset import Row
@@ -31,7 +31,7 @@ _LARGE = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredRows:
     """Rows with a score each; columns are [n]."""
 
     rows: Sequence[Row]
@@ -46,9 +46,9 @@ class Scored:
     prompt: Ints
     """Equal for equal prompts, which are one piece of evidence, not several."""
 
-    def at(self, rows: Ints) -> Scored:
+    def at(self, rows: Ints) -> ScoredRows:
         """Some of the rows."""
-        return Scored(
+        return ScoredRows(
             [self.rows[i] for i in rows.tolist()],
             self.score[rows],
             None if self.expected is None else self.expected[rows],
@@ -60,22 +60,22 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class EvaluationFigures:
     """One line of figures; None where the rows don't tell."""
 
     name: str
     rows: int
     censored: int
     """Rows of which only a lower bound is known."""
-    tau: Bounded | None
-    realised_gain: Bounded | None
+    tau: Interval | None
+    realised_gain: Interval | None
     mean_tokens: float
     expected_tokens: float | None
     """Mean of what the calibration expects."""
     ceiling: Ceiling | None
 
 
-def scored(rows: Sequence[Row], score: Floats, expected: Floats | None) -> Scored:
+def scored(rows: Sequence[Row], score: Floats, expected: Floats | None) -> ScoredRows:
     """Lay rows out; lengths count up to where answers of their source and model stop being observed.
 
     Args:
@@ -90,7 +90,7 @@ def scored(rows: Sequence[Row], score: Floats, expected: Floats | None) -> Score
         horizon = effective_horizon(tokens[here], known[here], MAX_TOKENS)
         tokens[here] = np.minimum(tokens[here], horizon)
         known[here] |= tokens[here] >= horizon
-    return Scored(rows, score, expected, tokens, known, stratum, numbered([r.prompt for r in rows]))
+    return ScoredRows(rows, score, expected, tokens, known, stratum, numbered([r.prompt for r in rows]))
 
 
 def numbered(values: Sequence[Hashable]) -> Ints:
@@ -99,12 +99,12 @@ def numbered(values: Sequence[Hashable]) -> Ints:
     return np.array([numbers.setdefault(v, len(numbers)) for v in values], dtype=np.int64)
 
 
-def sums_of(sample: Scored) -> Sums:
+def sums_of(sample: ScoredRows) -> RowPairSums:
     """Sums over the pairs within every source and model."""
     return pair_sums([sample.score], sample.length, sample.known, sample.stratum)
 
 
-def with_interval(statistic: Statistic, sample: Scored) -> Bounded | None:
+def with_interval(statistic: Statistic, sample: ScoredRows) -> Interval | None:
     """A figure with its 95 % interval: large sources and models are given, prompts are what could have been others.
 
     Rows of small ones are taken as drawn from all: of two rows, which share their one pair, nothing can be learned.
@@ -119,10 +119,10 @@ def with_interval(statistic: Statistic, sample: Scored) -> Bounded | None:
     return bounded((value, centred), sample.prompt, Z, serial=False)
 
 
-def figures_of(name: str, sample: Scored, sums: Sums) -> Figures:
+def figures_of(name: str, sample: ScoredRows, sums: RowPairSums) -> EvaluationFigures:
     """The figures of rows that make up whole strata of ``sums``."""
     expected = sample.expected
-    return Figures(
+    return EvaluationFigures(
         name,
         len(sample.rows),
         sum(not r.complete for r in sample.rows),
@@ -134,18 +134,20 @@ def figures_of(name: str, sample: Scored, sums: Sums) -> Figures:
     )
 
 
-def by_label(sample: Scored, sums: Sums, label: Callable[[Row], str]) -> list[Figures]:
+def by_label(sample: ScoredRows, sums: RowPairSums, label: Callable[[Row], str]) -> list[EvaluationFigures]:
     """Figures for every value of a label that whole strata share, as model and source; the most rows first."""
     return _split(sample, [label(r) for r in sample.rows], lambda _, rows: sums.at(rows))
 
 
-def by_script(sample: Scored) -> list[Figures]:
+def by_script(sample: ScoredRows) -> list[EvaluationFigures]:
     """Figures for every script: pairs of prompts of one script, of one source and model."""
     prompts = {p: script_of(p) for p in {r.prompt for r in sample.rows}}
     return _split(sample, [prompts[r.prompt] for r in sample.rows], lambda part, _: sums_of(part))
 
 
-def _split(sample: Scored, labels: Sequence[str], sums: Callable[[Scored, Ints], Sums]) -> list[Figures]:
+def _split(
+    sample: ScoredRows, labels: Sequence[str], sums: Callable[[ScoredRows, Ints], RowPairSums]
+) -> list[EvaluationFigures]:
     names = list(dict.fromkeys(labels))
     numbers = numbered(labels)
     parts = [(name, np.flatnonzero(numbers == i)) for i, name in enumerate(names)]
@@ -156,7 +158,7 @@ def _split(sample: Scored, labels: Sequence[str], sums: Callable[[Scored, Ints],
     return out
 
 
-def head_and_tail(sample: Scored) -> tuple[float | None, float | None]:
+def head_and_tail(sample: ScoredRows) -> tuple[float | None, float | None]:
     """tau-b among answers up to, and above, the median length of their source and model."""
     median = np.empty(len(sample.length))
     for here in strata(sample.stratum):
@@ -166,18 +168,18 @@ def head_and_tail(sample: Scored) -> tuple[float | None, float | None]:
     return _tau(sample, np.flatnonzero(~tail & sample.known)), _tau(sample, np.flatnonzero(tail))
 
 
-def _tau(sample: Scored, rows: Ints) -> float | None:
+def _tau(sample: ScoredRows, rows: Ints) -> float | None:
     statistic = pair_sums([sample.score[rows]], sample.length[rows], sample.known[rows], sample.stratum[rows]).tau_b()
     return None if statistic is None else statistic[0]
 
 
-def pooled_tau(sample: Scored) -> float | None:
+def pooled_tau(sample: ScoredRows) -> float | None:
     """tau-b over all pairs, as if every row were in one queue: lengths of different models compared as they are."""
     statistic = pair_sums([sample.score], sample.length, sample.known, np.zeros_like(sample.stratum)).tau_b()
     return None if statistic is None else statistic[0]
 
 
-def decided_share(sample: Scored, sums: Sums) -> float | None:
+def decided_share(sample: ScoredRows, sums: RowPairSums) -> float | None:
     """Share of the pairs within a source and model whose order is known."""
     pairs = sum(len(rows) * (len(rows) - 1) for rows in strata(sample.stratum))
     return float(sums.decided.sum()) / pairs if pairs else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 from rankd.training.evaluation.curves import CalibrationQuality
 from rankd.training.evaluation.evaluate import Evaluation
-from rankd.training.evaluation.figures import Figures
+from rankd.training.evaluation.figures import EvaluationFigures
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def estimator(evaluation: Evaluation) -> str:
     )
 
 
-def _figures_json(f: Figures) -> dict[str, Any]:
+def _figures_json(f: EvaluationFigures) -> dict[str, Any]:
     ceiling = f.ceiling
     return {
         "rows": f.rows,
@@ -70,7 +70,7 @@ def _figures_json(f: Figures) -> dict[str, Any]:
     }
 
 
-def _bounded(name: str, value: Bounded | None) -> dict[str, float | None]:
+def _bounded(name: str, value: Interval | None) -> dict[str, float | None]:
     if value is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     return {name: _round(value.value), f"{name}_low": _round(value.low), f"{name}_high": _round(value.high)}

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from rankd.registry.artifact import Artifact
 from rankd.registry.loaded import WARM_UP_PROMPTS
-from rankd.scoring.batch_queue import BatchQueue, Entry
+from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
 from rankd.scoring.batch_runner import WIDTH_MULTIPLE
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.tokeniser import Tokeniser, Truncation
-from rankd.settings.load import Provider, Scoring
+from rankd.settings.load import Provider, ScoringSection
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class OfflineRanker:
             ArtifactError: its model or tokenizer cannot be used.
             ProviderError: CUDA was asked for and is not to be had.
         """
-        manifest, options = artifact.manifest, Scoring(threads=threads)
+        manifest, options = artifact.manifest, ScoringSection(threads=threads)
         spec = manifest.truncation
         cut = truncation or Truncation(spec.max_tokens, spec.head_tokens, spec.tail_tokens)
         self._tokeniser = Tokeniser(artifact.tokenizer_path, cut)
@@ -109,7 +109,7 @@ class OfflineRanker:
     def _batches(self, encoded: list[Ids]) -> Iterator[NDArray[np.int64]]:
         """Places of the prompts of each batch, as the daemon's own queue forms them."""
         queue = BatchQueue(self._tokeniser.max_tokens, multiple=self._multiple, **self._limits)  # type: ignore[arg-type]
-        places = {Entry(b"", None, len(ids), ids=ids): i for i, ids in enumerate(encoded)}
+        places = {QueuedPrompt(b"", None, len(ids), ids=ids): i for i, ids in enumerate(encoded)}
         for entry in places:
             queue.add(entry)
         while len(queue):

@@ -23,10 +23,10 @@ from rankd.html.parts import (
     tile_row,
     write_html,
 )
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 from rankd.training.evaluation import pictures
 from rankd.training.evaluation.evaluate import Evaluation
-from rankd.training.evaluation.figures import Figures
+from rankd.training.evaluation.figures import EvaluationFigures
 from rankd.training.evaluation.json_report import estimator
 
 _SCRIPTS = "The script that most letters of a prompt are written in, which is the nearest to its language."
@@ -164,7 +164,7 @@ def _groups_card(e: Evaluation) -> str:
     return card("Tau by source and model", shown + pictures.dot_plot([*lines, *hidden]), note, wide=True)
 
 
-def _table_card(title: str, note: str, lines: Sequence[Figures]) -> str:
+def _table_card(title: str, note: str, lines: Sequence[EvaluationFigures]) -> str:
     columns = ("", "rows", "tau", f"95{NBSP}% interval", "realised gain", "mean tokens")
     rows = [
         (
@@ -194,11 +194,11 @@ def _terms_card(e: Evaluation) -> str:
     )
 
 
-def _number(value: Bounded | None) -> str:
+def _number(value: Interval | None) -> str:
     return NONE if value is None else f"{value.value:.3f}"
 
 
-def _percent(value: Bounded | None) -> str:
+def _percent(value: Interval | None) -> str:
     return NONE if value is None else percent(value.value)
 
 
@@ -206,7 +206,7 @@ def _plain(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def _range(value: Bounded | None, *, as_percent: bool = False) -> str:
+def _range(value: Interval | None, *, as_percent: bool = False) -> str:
     if value is None:
         return "too few rows"
     if as_percent:

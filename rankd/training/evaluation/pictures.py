@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 
 from rankd.html.svg import Plot, percent_scale, token_scale
-from rankd.quality.statistics.interval import Bounded
+from rankd.quality.statistics.interval import Interval
 from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve
-from rankd.training.evaluation.figures import Figures
+from rankd.training.evaluation.figures import EvaluationFigures
 
 MOST_LINES = 40
 """Lines of a dot plot; the JSON has them all."""
@@ -71,7 +71,7 @@ def calibration_picture(quality: CalibrationQuality) -> str:
     return plot.svg()
 
 
-def dot_plot(lines: Sequence[Figures]) -> str:
+def dot_plot(lines: Sequence[EvaluationFigures]) -> str:
     """Tau of every line with its interval, against its ceiling where there is one."""
     shown = [f for f in lines if f.tau is not None][:MOST_LINES]
     ends = [0.0, *(f.tau.low for f in shown if f.tau)]
@@ -96,7 +96,7 @@ def _across(value: float, low: float, high: float) -> str:
     return f"{(min(max(value, low), high) - low) / (high - low):.2%}"
 
 
-def _dot_line(f: Figures, tau: Bounded, low: float, high: float) -> str:
+def _dot_line(f: EvaluationFigures, tau: Interval, low: float, high: float) -> str:
     name = escape(f.name).replace("__", " \N{MIDDLE DOT} ")  # so that it can break
     zero, left, right = (_across(value, low, high) for value in (0.0, tau.low, tau.high))
     ceiling = ""

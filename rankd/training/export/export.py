@@ -17,12 +17,21 @@ from rankd.scoring.onnx_model import ModelSpec, OnnxModel, Scores, SessionOption
 from rankd.training.bases.base import NGRAM
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.data.dataset import Row
-from rankd.training.data.lists import Encoded, encode
+from rankd.training.data.lists import EncodedRows, encode
 from rankd.training.export.canonical_graph import to_bytes
 from rankd.training.export.model_card import write_card
 from rankd.training.export.onnx_graph import fused_graph
-from rankd.training.export.parity import INPUTS, SCORE, SPREAD, Loss, one_thread, scores_of, tau_lost, torch_runner
-from rankd.training.fit.options import Fitted
+from rankd.training.export.parity import (
+    INPUTS,
+    SCORE,
+    SPREAD,
+    PrecisionLoss,
+    one_thread,
+    scores_of,
+    tau_lost,
+    torch_runner,
+)
+from rankd.training.fit.options import FittedRanker
 
 Precision = Literal["fp32", "fp16", "int8"]
 MOST_TAU_LOST: dict[Precision, float] = {"fp32": 0.0005, "fp16": 0.001, "int8": 0.003}
@@ -64,7 +73,7 @@ class ExportReport:
 
 
 def export(
-    fitted: Fitted,
+    fitted: FittedRanker,
     out: Path,
     *,
     name: str,
@@ -147,7 +156,7 @@ def export(
     return report
 
 
-def build(fitted: Fitted, precision: Precision, encoded: Encoded) -> tuple[ModelProto, dict[str, int]]:
+def build(fitted: FittedRanker, precision: Precision, encoded: EncodedRows) -> tuple[ModelProto, dict[str, int]]:
     """The model in a precision, and how many of which operators were fused.
 
     Args:
@@ -172,7 +181,7 @@ def build(fitted: Fitted, precision: Precision, encoded: Encoded) -> tuple[Model
     return graph.model, graph.fused
 
 
-def calibration_fields(scores: Scores, encoded: Encoded, source: str) -> dict[str, Any]:
+def calibration_fields(scores: Scores, encoded: EncodedRows, source: str) -> dict[str, Any]:
     """The manifest's map from score to length, learned on rows; those that were cut count as "at least"."""
     fitted = fit_monotone(scores, encoded.tokens.astype(np.int64), encoded.complete, knots=KNOTS)
     knots = [
@@ -194,7 +203,7 @@ def _spaced(rows: Sequence[_T], most: int) -> list[_T]:
     return [rows[i] for i in np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
-def _write_files(fitted: Fitted, out: Path, model: bytes) -> None:
+def _write_files(fitted: FittedRanker, out: Path, model: bytes) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / MODEL).write_bytes(model)
@@ -203,15 +212,15 @@ def _write_files(fitted: Fitted, out: Path, model: bytes) -> None:
         raise ConfigError(f"--out {out} cannot be written: {error.strerror}; free space or name another") from None
 
 
-def _served(fitted: Fitted, out: Path) -> OnnxModel:
+def _served(fitted: FittedRanker, out: Path) -> OnnxModel:
     """The file as the daemon loads it on a CPU."""
     spec = ModelSpec(str(out / MODEL), INPUTS, SCORE, fitted.base.truncation.max_tokens)
     return OnnxModel(spec, SessionOptions("cpu"))
 
 
 def _checked(
-    precision: Precision, expected: Scores, actual: Scores, encoded: Encoded, most_tau_lost: float | None
-) -> Loss:
+    precision: Precision, expected: Scores, actual: Scores, encoded: EncodedRows, most_tau_lost: float | None
+) -> PrecisionLoss:
     if not np.isfinite(actual).all():
         raise ArtifactError(
             "NAN_SCORES",

@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from rankd.errors import ArtifactError
 from rankd.training.bases.transformer import TransformerRanker
-from rankd.training.data.lists import Encoded
+from rankd.training.data.lists import EncodedRows
 from rankd.training.export.canonical_graph import canonical
 from rankd.training.export.parity import scores_of, torch_runner
 
@@ -17,7 +17,7 @@ _PROBED = 200
 """Rows that are run in half precision on the CPU, which is slow."""
 
 
-def to_fp16(model: ModelProto, module: TransformerRanker, encoded: Encoded) -> ModelProto:
+def to_fp16(model: ModelProto, module: TransformerRanker, encoded: EncodedRows) -> ModelProto:
     """Convert a graph.
 
     On a CPU onnxruntime calculates such a graph in float32, so that a check of the file there finds what rounding of

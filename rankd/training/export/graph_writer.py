@@ -15,7 +15,7 @@ OWN = "com.microsoft"
 """Domain of onnxruntime's own operators."""
 
 
-class Writer:
+class GraphWriter:
     """Nodes and weights in the order in which they were asked for; names follow from the order."""
 
     def __init__(self) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
 
-from rankd.training.export.graph_writer import OWN, Writer
+from rankd.training.export.graph_writer import OWN, GraphWriter
 from rankd.training.export.parity import INPUTS
-from rankd.training.export.read_encoder import Encoder, Floats, Layer, Norm
+from rankd.training.export.read_encoder import EncoderLayer, EncoderWeights, Floats, LayerNorm
 
 Scales = Mapping[str, Floats]
 _MASKED = 1e4
@@ -29,17 +29,17 @@ _MASKED = 1e4
 class Products(Protocol):
     """An arithmetic for the products of activations with weights."""
 
-    def read(self, writer: Writer, x: str, place: str) -> tuple[str, ...]:
+    def read(self, writer: GraphWriter, x: str, place: str) -> tuple[str, ...]:
         """Make activations, float32[batch, tokens, in], ready for products; ``place`` is where they are."""
 
-    def times(self, writer: Writer, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
+    def times(self, writer: GraphWriter, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
         """Multiply with ``weight`` [in, out] and add ``bias`` [out]: float32[batch, tokens, out]."""
 
 
-class Body:
+class Int8Encoder:
     """Writes one encoder in one arithmetic."""
 
-    def __init__(self, encoder: Encoder, products: Products, scales: Scales | None = None) -> None:
+    def __init__(self, encoder: EncoderWeights, products: Products, scales: Scales | None = None) -> None:
         """Keep the parts.
 
         Args:
@@ -49,7 +49,7 @@ class Body:
                 multiplied with the same. It brings channels to one range, and changes nothing but rounding.
         """
         self._encoder, self._products, self._scales = encoder, products, scales or {}
-        self._writer = Writer()
+        self._writer = GraphWriter()
         self.places: dict[str, str] = {}
         """Name of the activations at each place, as the products read them."""
 
@@ -93,7 +93,7 @@ class Body:
             "InstanceNormalization", x, self._ones, self._zeros, epsilon=float(self._encoder.epsilon)
         )
 
-    def _layer(self, i: int, layer: Layer, normed: str, norm: Norm) -> tuple[str, Norm]:
+    def _layer(self, i: int, layer: EncoderLayer, normed: str, norm: LayerNorm) -> tuple[str, LayerNorm]:
         """From one norm's output, without its weight and bias, to the next one's."""
         writer = self._writer
         context = self._attention(i, layer, normed, norm)
@@ -107,12 +107,12 @@ class Body:
         down = self._times(f"{i}.down", active, [(scale[:, None] * layer.down, layer.down_bias + layer.middle.bias)])[0]
         return self._normalise(self._plus_rest(down, normed, layer.middle)), layer.end
 
-    def _plus_rest(self, change: str, normed: str, norm: Norm) -> str:
+    def _plus_rest(self, change: str, normed: str, norm: LayerNorm) -> str:
         """The residual; the norm's bias is in the bias of ``change`` already."""
         writer = self._writer
         return writer.add("Add", change, writer.add("Mul", normed, writer.weight(norm.weight)))
 
-    def _attention(self, i: int, layer: Layer, normed: str, norm: Norm) -> str:
+    def _attention(self, i: int, layer: EncoderLayer, normed: str, norm: LayerNorm) -> str:
         writer, width, heads = self._writer, self._encoder.width, self._encoder.heads
         parts = [
             (layer.qkv[:, j * width : (j + 1) * width], layer.qkv_bias[j * width : (j + 1) * width]) for j in (0, 1, 2)
@@ -134,7 +134,7 @@ class Body:
         back = writer.weight([0, 0, width], np.int64)
         return writer.add("Reshape", writer.add("Transpose", mixed, perm=[0, 2, 1, 3]), back)
 
-    def _behind_norm(self, place: str, normed: str, norm: Norm, parts: list[tuple[Floats, Floats]]) -> list[str]:
+    def _behind_norm(self, place: str, normed: str, norm: LayerNorm, parts: list[tuple[Floats, Floats]]) -> list[str]:
         """Products with a norm's output, the norm's weight and bias taken into theirs."""
         scale = self._scale(place, parts[0][0])
         factor = (scale * norm.weight)[:, None]

@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankd.training.export.graph_writer import OWN, Writer
+from rankd.training.export.graph_writer import OWN, GraphWriter
 from rankd.training.export.int8_encoder import eight_bit
 from rankd.training.export.read_encoder import Floats
 
 
-class Float:
+class FloatProducts:
     """float32, as trained."""
 
-    def read(self, writer: Writer, x: str, place: str) -> tuple[str, ...]:
+    def read(self, writer: GraphWriter, x: str, place: str) -> tuple[str, ...]:
         """Nothing to prepare."""
         del writer, place
         return (x,)
 
-    def times(self, writer: Writer, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
+    def times(self, writer: GraphWriter, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
         """A product and a sum."""
         return writer.add("Add", writer.add("MatMul", ready[0], writer.weight(weight)), writer.weight(bias))
 
 
-class _Eight:
+class _Int8Products:
     """int8 weights with a scale for each output, uint8 activations."""
 
-    def times(self, writer: Writer, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
+    def times(self, writer: GraphWriter, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
         """One operator: int8 product, scales, bias."""
         whole, scale = eight_bit(weight, axis=0)
         inputs = (ready[0], writer.weight(whole), ready[1], writer.weight(scale[0]), ready[2], "", writer.weight(bias))
@@ -36,13 +36,13 @@ class _Eight:
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed(_Eight):
+class FixedGridProducts(_Int8Products):
     """Activations on a grid that was fixed beforehand: nothing is looked for at run time, and no row sees another."""
 
     ranges: Mapping[str, tuple[float, float]]
     """Smallest and largest activation at each place; what is beyond is cut off."""
 
-    def read(self, writer: Writer, x: str, place: str) -> tuple[str, ...]:
+    def read(self, writer: GraphWriter, x: str, place: str) -> tuple[str, ...]:
         """Round."""
         low, high = self.ranges[place]
         low, high = min(low, 0.0), max(high, 1e-6)
@@ -52,43 +52,43 @@ class Fixed(_Eight):
         return writer.add("QuantizeLinear", x, scale, zero), scale, zero
 
 
-class ByBatch(_Eight):
+class BatchGridProducts(_Int8Products):
     """Activations on a grid from the smallest to the largest of the batch: onnxruntime's dynamic quantisation."""
 
-    def read(self, writer: Writer, x: str, place: str) -> tuple[str, ...]:
+    def read(self, writer: GraphWriter, x: str, place: str) -> tuple[str, ...]:
         """Look for the range, and round."""
         del place
         return tuple(writer.split("DynamicQuantizeLinear", x, outputs=3))
 
 
-class ByToken(_Eight):
+class TokenGridProducts(_Int8Products):
     """Activations of each token divided by their largest, on a fixed grid."""
 
-    def read(self, writer: Writer, x: str, place: str) -> tuple[str, ...]:
+    def read(self, writer: GraphWriter, x: str, place: str) -> tuple[str, ...]:
         """Look for each token's largest, divide, and round."""
         del place
         largest = writer.add("ReduceMax", writer.add("Abs", x), writer.weight([-1], np.int64), keepdims=1)
         scale, zero = writer.weight(1 / 127, np.float32), writer.weight(128, np.uint8)
         return writer.add("QuantizeLinear", writer.add("Div", x, largest), scale, zero), scale, zero, largest
 
-    def times(self, writer: Writer, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
+    def times(self, writer: GraphWriter, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
         """As the others, and back to each token's size."""
         product = super().times(writer, ready[:3], weight, np.zeros_like(bias))
         return writer.add("Add", writer.add("Mul", product, ready[3]), writer.weight(bias))
 
 
 @dataclass(frozen=True, slots=True)
-class ByBlock:
+class BlockGridProducts:
     """``MatMulNBits``: weights of 8 bits with a scale for each block, activations rounded by block at run time."""
 
     block: int = 128
 
-    def read(self, writer: Writer, x: str, place: str) -> tuple[str, ...]:
+    def read(self, writer: GraphWriter, x: str, place: str) -> tuple[str, ...]:
         """Left to the operator."""
         del writer, place
         return (x,)
 
-    def times(self, writer: Writer, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
+    def times(self, writer: GraphWriter, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
         """One operator."""
         rows, columns = weight.shape
         parts = -(-rows // self.block)

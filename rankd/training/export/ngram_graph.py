@@ -41,10 +41,10 @@ def to_onnx(module: nn.Module, precision: Literal["fp32", "fp16", "int8"] = "fp3
     With a spread, also ``spread`` float32[batch]. ``fp16`` is not worth a graph of its own: it is ``fp32``.
     """
     assert isinstance(module, NgramRanker)
-    return _Graph(module, in_bytes=precision == "int8").model()
+    return _NgramGraph(module, in_bytes=precision == "int8").model()
 
 
-class _Graph:
+class _NgramGraph:
     """Nodes and weights in the order in which they are written."""
 
     def __init__(self, module: NgramRanker, *, in_bytes: bool) -> None:

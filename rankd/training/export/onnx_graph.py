@@ -34,14 +34,14 @@ _ENCODERS = frozenset({"bert"})
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class ExportedGraph:
     """An exported model, and how many of which fused operators it has."""
 
     model: ModelProto
     fused: dict[str, int]
 
 
-def fused_graph(module: TransformerRanker) -> Graph:
+def fused_graph(module: TransformerRanker) -> ExportedGraph:
     """Export a transformer and fuse its operators.
 
     Raises:
@@ -53,7 +53,7 @@ def fused_graph(module: TransformerRanker) -> Graph:
     fused = {name: counts[name] for name in (*_FUSED, *_GELUS) if counts[name]}
     if config.model_type in _ENCODERS:
         _check_fused(fused, config.num_hidden_layers)
-    return Graph(canonical(model), fused)
+    return ExportedGraph(canonical(model), fused)
 
 
 def _exported(module: TransformerRanker) -> ModelProto:
@@ -70,7 +70,7 @@ def _exported(module: TransformerRanker) -> ModelProto:
             try:
                 with warnings.catch_warnings(), torch.inference_mode(), _quiet():
                     warnings.simplefilter("ignore")
-                    model = how(_Ranker(module).eval(), [SCORE, SPREAD] if module.has_spread else [SCORE])
+                    model = how(_PositionalRanker(module).eval(), [SCORE, SPREAD] if module.has_spread else [SCORE])
             except Exception as error:  # noqa: BLE001 - both exporters raise anything
                 failures.append((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
                 continue
@@ -105,7 +105,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-class _Ranker(nn.Module):
+class _PositionalRanker(nn.Module):
     """The module with its arguments by place, as exporters pass them."""
 
     def __init__(self, module: TransformerRanker) -> None:

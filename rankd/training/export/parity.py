@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, Scores, SessionOptions, pad
-from rankd.training.data.lists import Encoded
+from rankd.training.data.lists import EncodedRows
 from rankd.training.fit.validate import group_tau
 
 INPUTS = ("input_ids", "attention_mask")
@@ -95,7 +95,7 @@ def onnx_runner(content: bytes, threads: int = 1) -> Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class PrecisionLoss:
     """What a precision costs in order: tau of PyTorch's scores less its own, on the same rows."""
 
     tau: float
@@ -104,18 +104,18 @@ class Loss:
     rows: int
 
 
-def tau_lost(before: Scores, after: Scores, encoded: Encoded) -> Loss:
+def tau_lost(before: Scores, after: Scores, encoded: EncodedRows) -> PrecisionLoss:
     """Measure it, within each source and model; 0 with infinite deviation where the rows cannot tell."""
     random = np.random.default_rng(0)
     n = len(encoded)
     whole = _difference(before, after, encoded, np.arange(n))
     if whole is None or n < _FEWEST:
-        return Loss(whole or 0.0, float("inf"), n)
+        return PrecisionLoss(whole or 0.0, float("inf"), n)
     drawn = [_difference(before, after, encoded, random.integers(0, n, n)) for _ in range(_RESAMPLES)]
-    return Loss(whole, float(np.std([d for d in drawn if d is not None])), n)
+    return PrecisionLoss(whole, float(np.std([d for d in drawn if d is not None])), n)
 
 
-def _difference(before: Scores, after: Scores, encoded: Encoded, rows: NDArray[np.int64]) -> float | None:
-    part = Encoded([], encoded.tokens[rows], encoded.complete[rows], encoded.groups[rows], encoded.log_tokens[rows])
+def _difference(before: Scores, after: Scores, encoded: EncodedRows, rows: NDArray[np.int64]) -> float | None:
+    part = EncodedRows([], encoded.tokens[rows], encoded.complete[rows], encoded.groups[rows], encoded.log_tokens[rows])
     first, second = group_tau(before[rows], part), group_tau(after[rows], part)
     return None if first is None or second is None else first - second

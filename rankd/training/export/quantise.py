@@ -17,10 +17,10 @@ from onnx import ModelProto, TensorProto, helper
 
 from rankd.scoring.onnx_model import pad
 from rankd.training.export.canonical_graph import canonical, to_bytes
-from rankd.training.export.int8_encoder import Body
-from rankd.training.export.int8_products import Fixed, Float
+from rankd.training.export.int8_encoder import Int8Encoder
+from rankd.training.export.int8_products import FixedGridProducts, FloatProducts
 from rankd.training.export.parity import INPUTS, batches
-from rankd.training.export.read_encoder import Encoder, Floats, read_encoder
+from rankd.training.export.read_encoder import EncoderWeights, Floats, read_encoder
 
 CALIBRATION_PROMPTS = 300
 """Prompts whose activations are looked at."""
@@ -34,7 +34,7 @@ Ids = Sequence[NDArray[np.int32]]
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedActivations:
     """What activations at one place were like."""
 
     low: Floats
@@ -60,15 +60,15 @@ def to_int8(model: ModelProto, ids: Ids) -> ModelProto:
         place: (_rounded((o.low / scales[place]).min()), _rounded((o.high / scales[place]).max()))
         for place, o in seen.items()
     }
-    body = Body(encoder, Fixed(ranges), scales)
+    body = Int8Encoder(encoder, FixedGridProducts(ranges), scales)
     return canonical(body.model(list(model.graph.input), list(model.graph.output)))
 
 
-def observe(encoder: Encoder, model: ModelProto, ids: Ids) -> dict[str, Observed]:
+def observe(encoder: EncoderWeights, model: ModelProto, ids: Ids) -> dict[str, ObservedActivations]:
     """Run prompts through the encoder in float32 and look at what its products read, by place."""
     import onnxruntime
 
-    body = Body(encoder, Float())
+    body = Int8Encoder(encoder, FloatProducts())
     probe = body.model(list(model.graph.input), list(model.graph.output))
     places = list(body.places)
     for place in places:
@@ -78,25 +78,27 @@ def observe(encoder: Encoder, model: ModelProto, ids: Ids) -> dict[str, Observed
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(to_bytes(probe), options, providers=["CPUExecutionProvider"])
     chosen = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, CALIBRATION_PROMPTS).round().astype(int))]
-    seen: dict[str, list[Observed]] = {place: [] for place in places}
+    seen: dict[str, list[ObservedActivations]] = {place: [] for place in places}
     for rows in batches(chosen, _BATCH):
         real, mask = pad([chosen[r].astype(np.int64) for r in rows])
         found = session.run([body.places[p] for p in places], dict(zip(INPUTS, (real, mask), strict=True)))
         for place, values in zip(places, found, strict=True):
             kept = values[mask.astype(bool)]
-            seen[place].append(Observed(kept.min(axis=0), kept.max(axis=0), kept.ravel()[:: max(1, kept.size // 4096)]))
+            seen[place].append(
+                ObservedActivations(kept.min(axis=0), kept.max(axis=0), kept.ravel()[:: max(1, kept.size // 4096)])
+            )
     return {place: _joined(parts) for place, parts in seen.items()}
 
 
-def _joined(parts: list[Observed]) -> Observed:
-    return Observed(
+def _joined(parts: list[ObservedActivations]) -> ObservedActivations:
+    return ObservedActivations(
         np.min([p.low for p in parts], axis=0),
         np.max([p.high for p in parts], axis=0),
         np.concatenate([p.sample for p in parts]),
     )
 
 
-def _scale(observed: Observed) -> Floats:
+def _scale(observed: ObservedActivations) -> Floats:
     """What to divide each channel by, [channels]: 1, or more for a loud one."""
     largest = np.maximum(-observed.low, observed.high)
     quiet = _LARGEST_QUIET * float(np.median(largest))

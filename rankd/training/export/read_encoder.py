@@ -24,7 +24,7 @@ _LAYER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Norm:
+class LayerNorm:
     """A layer normalisation's weight and bias, [hidden] each."""
 
     weight: Floats
@@ -32,31 +32,31 @@ class Norm:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class EncoderLayer:
     """One layer; a matrix is [in, out]."""
 
     qkv: Floats
     qkv_bias: Floats
     out: Floats
     out_bias: Floats
-    middle: Norm
+    middle: LayerNorm
     up: Floats
     up_bias: Floats
     down: Floats
     down_bias: Floats
-    end: Norm
+    end: LayerNorm
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class EncoderWeights:
     """All of a ranker: an encoder's weights, and the nodes behind it, which pool and score."""
 
     words: Floats
     """[vocabulary, hidden]."""
     positions: Floats
     """[positions, hidden], the first token type's vector added."""
-    start: Norm
-    layers: tuple[Layer, ...]
+    start: LayerNorm
+    layers: tuple[EncoderLayer, ...]
     heads: int
     epsilon: float
     tail: tuple[NodeProto, ...]
@@ -71,7 +71,7 @@ class Encoder:
         return int(self.words.shape[1])
 
 
-def read_encoder(model: ModelProto) -> Encoder | None:
+def read_encoder(model: ModelProto) -> EncoderWeights | None:
     """Read a fused graph; None where it is not of the form known here, a BERT's."""
     graph = model.graph
     constants: dict[str, NDArray[Any]] = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
@@ -87,10 +87,10 @@ def read_encoder(model: ModelProto) -> Encoder | None:
     if not _chained(body) or first.get("unidirectional", 0) or "scale" in first:
         return None
     words, positions, types, weight, bias = (constants[name] for name in body[0].input[2:7])
-    return Encoder(
+    return EncoderWeights(
         words=words,
         positions=positions + types[0],
-        start=Norm(weight, bias),
+        start=LayerNorm(weight, bias),
         layers=tuple(_layer(part, constants) for part in parts),
         heads=first["num_heads"],
         epsilon=_attributes(body[0])["epsilon"],
@@ -100,19 +100,19 @@ def read_encoder(model: ModelProto) -> Encoder | None:
     )
 
 
-def _layer(nodes: list[NodeProto], constants: dict[str, NDArray[Any]]) -> Layer:
+def _layer(nodes: list[NodeProto], constants: dict[str, NDArray[Any]]) -> EncoderLayer:
     attention, out, middle, up, gelu, down, end = nodes
-    return Layer(
+    return EncoderLayer(
         qkv=constants[attention.input[1]],
         qkv_bias=constants[attention.input[2]],
         out=constants[out.input[1]],
         out_bias=constants[middle.input[4]],
-        middle=Norm(constants[middle.input[2]], constants[middle.input[3]]),
+        middle=LayerNorm(constants[middle.input[2]], constants[middle.input[3]]),
         up=constants[up.input[1]],
         up_bias=constants[gelu.input[1]],
         down=constants[down.input[1]],
         down_bias=constants[end.input[4]],
-        end=Norm(constants[end.input[2]], constants[end.input[3]]),
+        end=LayerNorm(constants[end.input[2]], constants[end.input[3]]),
     )
 
 

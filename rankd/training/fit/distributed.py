@@ -22,7 +22,7 @@ _PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
+class ProcessGroup:
     """This process among its peers."""
 
     rank: int = 0
@@ -91,17 +91,17 @@ class Processes:
             raise ConfigError("the processes do not read the same --data and --base: copy both to every node")
 
 
-ALONE = Processes()
+ALONE = ProcessGroup()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def joined() -> Iterator[ProcessGroup]:
     """Join the peers that ``torchrun`` started, if it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         yield ALONE
         return
     distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size())
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()

@@ -16,11 +16,11 @@ from rankd.training.bases.base import Base
 from rankd.training.data.dataset import Row, check_learnable
 from rankd.training.data.lists import encode
 from rankd.training.fit import checkpoint
-from rankd.training.fit.distributed import ALONE, Processes
-from rankd.training.fit.loop import Loop
-from rankd.training.fit.options import Epoch, FitOptions, Fitted, Progress
+from rankd.training.fit.distributed import ALONE, ProcessGroup
+from rankd.training.fit.loop import TrainingLoop
+from rankd.training.fit.options import EpochResult, FitOptions, FittedRanker, TrainingProgress
 
-__all__ = ["Epoch", "FitOptions", "Fitted", "Progress", "fit"]
+__all__ = ["EpochResult", "FitOptions", "FittedRanker", "TrainingProgress", "fit"]
 
 FEWEST_ROWS = 32
 """Rows to train on below which a ranker is noise."""
@@ -33,9 +33,9 @@ def fit(
     options: FitOptions,
     *,
     checkpoint_dir: Path | None = None,
-    processes: Processes = ALONE,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Fitted:
+    processes: ProcessGroup = ALONE,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> FittedRanker:
     """Train a ranker, going on from the checkpoint where there is one.
 
     Raises:
@@ -50,7 +50,7 @@ def fit(
     base = base.for_prompts(row.prompt for row in train_rows)
     tokeniser = base.tokeniser()
     train = encode(train_rows, tokeniser, options.samples, options.seed)
-    loop = Loop(base, train, encode(valid_rows, tokeniser, "first"), options, processes)
+    loop = TrainingLoop(base, train, encode(valid_rows, tokeniser, "first"), options, processes)
     if checkpoint_dir is not None:
         content = processes.from_first(checkpoint.read(checkpoint_dir) if processes.first else None)
         if content is not None:
@@ -66,7 +66,7 @@ def fit(
         if due and checkpoint_dir is not None and processes.first:
             checkpoint.save(checkpoint_dir, loop.state(), fingerprint)
             saved = time.monotonic()
-    return Fitted(base, loop.module, options, loop.history, loop.take_best(), fingerprint)
+    return FittedRanker(base, loop.module, options, loop.history, loop.take_best(), fingerprint)
 
 
 def _fingerprint(base: Base, train: Sequence[Row], valid: Sequence[Row], options: FitOptions) -> str:

@@ -16,17 +16,19 @@ from torch import Tensor
 
 from rankd.errors import ConfigError
 from rankd.training.bases.base import Base
-from rankd.training.data.lists import Encoded, draw_steps, pieces
-from rankd.training.fit.distributed import Processes
+from rankd.training.data.lists import EncodedRows, draw_steps, pieces
+from rankd.training.fit.distributed import ProcessGroup
 from rankd.training.fit.losses import known_longer, likely_longer, list_mle, log_normal, pairwise_logistic
-from rankd.training.fit.options import WITH_SPREAD, Epoch, FitOptions, Progress
+from rankd.training.fit.options import WITH_SPREAD, EpochResult, FitOptions, TrainingProgress
 from rankd.training.fit.validate import group_tau
 
 
-class Loop:
+class TrainingLoop:
     """One training run: its model, its optimiser, and how far it is."""
 
-    def __init__(self, base: Base, train: Encoded, valid: Encoded, options: FitOptions, processes: Processes) -> None:
+    def __init__(
+        self, base: Base, train: EncodedRows, valid: EncodedRows, options: FitOptions, processes: ProcessGroup
+    ) -> None:
         """Build a fresh model; ``train`` and ``valid`` are encoded by the base's tokeniser."""
         recipe = options.recipe
         self._base, self._options, self._processes = base, options, processes
@@ -45,7 +47,7 @@ class Loop:
         self.step = 0
         self._drawn: tuple[int, list[NDArray[np.int64]]] = (-1, [])
         self._loss_sum = 0.0
-        self.history: list[Epoch] = []
+        self.history: list[EpochResult] = []
         self._best: dict[str, Tensor] = {}
         self._average: dict[str, Tensor] = {}
 
@@ -54,14 +56,14 @@ class Loop:
         """Whether the last step ended a pass over the rows."""
         return self.step % self._epoch_steps == 0
 
-    def progress(self) -> Progress:
+    def progress(self) -> TrainingProgress:
         """Where the run is."""
         done = (self.step - 1) % self._epoch_steps + 1
         last = self.history[-1] if self.history else None
         loss = last.loss if last and self.at_epoch_end else self._loss_sum / done
         epoch = (self.step - 1) // self._epoch_steps + 1
         tau = last.validation_tau if last else None
-        return Progress(self.step, self.steps, epoch, loss, tau, self.at_epoch_end)
+        return TrainingProgress(self.step, self.steps, epoch, loss, tau, self.at_epoch_end)
 
     def take_step(self) -> None:
         """One list: scores, loss, gradients, optimiser."""
@@ -146,13 +148,13 @@ class Loop:
         self.module.load_state_dict(kept, strict=False)
         tau = group_tau(self.score(self._valid), self._valid) if len(self._valid) else None
         before = [e.validation_tau for e in self.history if e.validation_tau is not None]
-        self.history.append(Epoch(self._loss_sum / self._epoch_steps, tau))
+        self.history.append(EpochResult(self._loss_sum / self._epoch_steps, tau))
         self._loss_sum = 0.0
         if not self._best or tau is None or tau > max(before, default=-2.0):
             self._best = kept
         self.module.load_state_dict(now, strict=False)
 
-    def score(self, encoded: Encoded) -> NDArray[np.float64]:
+    def score(self, encoded: EncodedRows) -> NDArray[np.float64]:
         """Scores of all rows, in service's precision, shared among the processes."""
         self.module.eval()
         all_pieces = pieces(encoded, np.arange(len(encoded)), self._options.recipe.piece)
@@ -186,7 +188,7 @@ class Loop:
         self._optimiser.load_state_dict(state["optimiser"])
         self._best, self._average = state["best"], state["average"]
         self._loss_sum, self.step = state["loss_sum"], state["step"]
-        self.history = [Epoch(**e) for e in state["history"]]
+        self.history = [EpochResult(**e) for e in state["history"]]
 
     def take_best(self) -> float:
         """Put the best epoch's weights in place; returns its validation tau, NaN where nothing was validated."""

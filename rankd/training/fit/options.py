@@ -43,7 +43,7 @@ class FitOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
+class EpochResult:
     """What one pass came to."""
 
     loss: float
@@ -51,7 +51,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where the run is; told after every step and every validation."""
 
     step: int
@@ -65,13 +65,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedRanker:
     """A trained ranker, with the weights of its best epoch, in eval mode."""
 
     base: Base
     module: nn.Module
     options: FitOptions
-    history: list[Epoch]
+    history: list[EpochResult]
     validation_tau: float
     """Of the best epoch; NaN where there was nothing to judge by."""
     fingerprint: str

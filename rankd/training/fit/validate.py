@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.statistics.kendall import tau_b
-from rankd.training.data.lists import Encoded
+from rankd.training.data.lists import EncodedRows
 
 _FEWEST = 8
 """Rows of a group below which its tau is noise."""
 
 
-def group_tau(scores: NDArray[np.float64], encoded: Encoded) -> float | None:
+def group_tau(scores: NDArray[np.float64], encoded: EncodedRows) -> float | None:
     """tau-b within each source and model, averaged by rows; None where no group tells.
 
     Lengths of different models share no scale, so that an order across groups means nothing. A row that was cut counts

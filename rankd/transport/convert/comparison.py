@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rankd_client.v1 import admin_pb2, quality_pb2
 
-from rankd.quality import Bounded
-from rankd.quality.statistics.paired_comparison import Figures
-from rankd.registry.comparison import EvidenceKind, Judgement, JudgeOptions, JudgeVerdict
-from rankd.settings.load import Limits, Promotion
+from rankd.quality import Interval
+from rankd.quality.statistics.paired_comparison import SampleFigures
+from rankd.registry.comparison import Comparison, ComparisonOptions, ComparisonVerdict, EvidenceKind
+from rankd.settings.load import LimitsSection, PromotionSection
 from rankd.transport.convert.request import Violations, name_of
 
 _EVIDENCE_TO_PROTO = {
@@ -16,17 +16,17 @@ _EVIDENCE_TO_PROTO = {
 }
 _EVIDENCE: dict[int, EvidenceKind] = {v: k for k, v in _EVIDENCE_TO_PROTO.items()}
 _VERDICT_TO_PROTO = {
-    JudgeVerdict.BETTER: admin_pb2.VERDICT_BETTER,
-    JudgeVerdict.NOT_BETTER: admin_pb2.VERDICT_NOT_BETTER,
-    JudgeVerdict.TOO_FEW_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_COMPLETIONS,
-    JudgeVerdict.TOO_FEW_DECIDED_PAIRS: admin_pb2.VERDICT_TOO_FEW_DECIDED_PAIRS,
+    ComparisonVerdict.BETTER: admin_pb2.VERDICT_BETTER,
+    ComparisonVerdict.NOT_BETTER: admin_pb2.VERDICT_NOT_BETTER,
+    ComparisonVerdict.TOO_FEW_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_COMPLETIONS,
+    ComparisonVerdict.TOO_FEW_DECIDED_PAIRS: admin_pb2.VERDICT_TOO_FEW_DECIDED_PAIRS,
 }
 LEAST_COMPLETIONS = 50
 
 
 def options_of(
-    message: admin_pb2.JudgeOptions, field: str, settings: Promotion, limits: Limits, bad: Violations
-) -> JudgeOptions:
+    message: admin_pb2.JudgeOptions, field: str, settings: PromotionSection, limits: LimitsSection, bad: Violations
+) -> ComparisonOptions:
     """How to judge; what is not given is as the daemon is set."""
     margin = settings.margin
     if message.HasField("margin"):
@@ -45,10 +45,10 @@ def options_of(
         if evidence is None:
             bad.add(f"{field}.evidence", "must be EVIDENCE_COMPLETION_LOG or EVIDENCE_SHADOW_SCORES, or be left out")
     model = name_of(message.model, f"{field}.model", limits, bad) if message.HasField("model") else None
-    return JudgeOptions(margin, least, model, evidence)
+    return ComparisonOptions(margin, least, model, evidence)
 
 
-def judgement_of(judgement: Judgement) -> admin_pb2.Judgement:
+def judgement_of(judgement: Comparison) -> admin_pb2.Judgement:
     """A judgement as proto."""
     out = admin_pb2.Judgement(
         verdict=_VERDICT_TO_PROTO[judgement.verdict],
@@ -77,12 +77,12 @@ def judgement_of(judgement: Judgement) -> admin_pb2.Judgement:
     return out
 
 
-def _fill(out: admin_pb2.RankerFigures, figures: Figures) -> None:
+def _fill(out: admin_pb2.RankerFigures, figures: SampleFigures) -> None:
     if figures.tau is not None:
         out.tau.CopyFrom(_estimate(figures.tau))
     if figures.realised_gain is not None:
         out.realised_gain.CopyFrom(_estimate(figures.realised_gain))
 
 
-def _estimate(bounded: Bounded) -> quality_pb2.Estimate:
+def _estimate(bounded: Interval) -> quality_pb2.Estimate:
     return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 from rankd_client.v1 import quality_pb2
 
-from rankd.fleet.membership import Key, Share, Word
+from rankd.fleet.membership import Key, ReplicaState, ReplicaWindow
 from rankd.quality import GuardReason, Standing
 from rankd.quality.statistics.cohort_sums import CohortSums
 from rankd.transport.convert.request import MODE_TO_PROTO, to_duration
@@ -19,7 +19,7 @@ _LONGEST = 3e9
 _NAME_BYTES = 65536
 
 
-def to_proto(word: Word, now: float) -> quality_pb2.GetFleetShareResponse:
+def to_proto(word: ReplicaState, now: float) -> quality_pb2.GetFleetShareResponse:
     """What this replica says; ``now`` in seconds by the clock of its times."""
     out = quality_pb2.GetFleetShareResponse(instance=word.instance)
     out.senior_since.FromNanoseconds(word.senior_since)
@@ -64,7 +64,7 @@ def _age(at: float, now: float) -> Duration | None:
     return to_duration(max(0.0, now - at)) if math.isfinite(at) else None
 
 
-def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int) -> Word:
+def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int) -> ReplicaState:
     """What a peer says, at most ``most`` shares of it; one that cannot be is left out.
 
     Raises:
@@ -72,12 +72,12 @@ def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int
     """
     if not 1 <= len(message.instance) <= 64 or message.senior_since.seconds < 0:
         raise ValueError("instance")
-    shares: dict[Key, Share] = {}
+    shares: dict[Key, ReplicaWindow] = {}
     for share in message.shares[:most]:
         if max(len(share.model), len(share.ranker_version)) > _NAME_BYTES:
             continue
         try:
-            shares[share.model, share.ranker_version] = Share(
+            shares[share.model, share.ranker_version] = ReplicaWindow(
                 completions=share.completion_count,
                 pace=_within(share.completions_per_second, 0.0, 1e12),
                 sums=_read_sums(share.sums) if share.HasField("sums") else None,
@@ -85,7 +85,7 @@ def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int
             )
         except (ValueError, KeyError):
             continue
-    return Word(message.instance, message.senior_since.ToNanoseconds(), shares)
+    return ReplicaState(message.instance, message.senior_since.ToNanoseconds(), shares)
 
 
 def _read_sums(sums: quality_pb2.CohortSums) -> CohortSums:

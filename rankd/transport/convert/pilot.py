@@ -8,7 +8,7 @@ import secrets
 from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2, prediction_pb2
 
-from rankd.pilot import MOST_BLOCKS, Effect, Metric, Pilot, Plan, Schedule, State
+from rankd.pilot import MOST_BLOCKS, Effect, LatencyMetric, PilotState, Schedule, Switchback, SwitchbackPlan
 from rankd.transport.convert.request import (
     POLICY_TO_PROTO,
     Violations,
@@ -24,25 +24,25 @@ _SHORTEST_SLOT, _LONGEST_SLOT = 0.1, 86400.0
 _LATEST_START = 7 * 86400.0
 _WASHOUT_SHARE = 0.2
 _METRIC_TO_PROTO = {
-    Metric.MEAN: admin_pb2.PILOT_METRIC_MEAN,
-    Metric.P50: admin_pb2.PILOT_METRIC_P50,
-    Metric.P90: admin_pb2.PILOT_METRIC_P90,
-    Metric.P99: admin_pb2.PILOT_METRIC_P99,
+    LatencyMetric.MEAN: admin_pb2.PILOT_METRIC_MEAN,
+    LatencyMetric.P50: admin_pb2.PILOT_METRIC_P50,
+    LatencyMetric.P90: admin_pb2.PILOT_METRIC_P90,
+    LatencyMetric.P99: admin_pb2.PILOT_METRIC_P99,
 }
-_METRICS: dict[int, Metric] = {
-    admin_pb2.PILOT_METRIC_UNSPECIFIED: Metric.P99,
+_METRICS: dict[int, LatencyMetric] = {
+    admin_pb2.PILOT_METRIC_UNSPECIFIED: LatencyMetric.P99,
     **{number: metric for metric, number in _METRIC_TO_PROTO.items()},
 }
 _STATE_TO_PROTO = {
-    State.PLANNED: admin_pb2.PILOT_STATE_PLANNED,
-    State.RUNNING: admin_pb2.PILOT_STATE_RUNNING,
-    State.STOPPED: admin_pb2.PILOT_STATE_STOPPED,
-    State.FINISHED: admin_pb2.PILOT_STATE_FINISHED,
-    State.CANCELLED: admin_pb2.PILOT_STATE_CANCELLED,
+    PilotState.PLANNED: admin_pb2.PILOT_STATE_PLANNED,
+    PilotState.RUNNING: admin_pb2.PILOT_STATE_RUNNING,
+    PilotState.STOPPED: admin_pb2.PILOT_STATE_STOPPED,
+    PilotState.FINISHED: admin_pb2.PILOT_STATE_FINISHED,
+    PilotState.CANCELLED: admin_pb2.PILOT_STATE_CANCELLED,
 }
 
 
-def plan_of(message: admin_pb2.StartPilotRequest, default: Policy, now: float, bad: Violations) -> Plan:
+def plan_of(message: admin_pb2.StartPilotRequest, default: Policy, now: float, bad: Violations) -> SwitchbackPlan:
     """What is to be compared.
 
     Raises:
@@ -62,7 +62,7 @@ def plan_of(message: admin_pb2.StartPilotRequest, default: Policy, now: float, b
     bad.check()
     assert metric is not None
     assert schedule is not None
-    return Plan(schedule, control, treatment, metric, tolerance, message.shadow)
+    return SwitchbackPlan(schedule, control, treatment, metric, tolerance, message.shadow)
 
 
 def _schedule_of(message: admin_pb2.StartPilotRequest, now: float, bad: Violations) -> Schedule | None:
@@ -86,7 +86,7 @@ def _schedule_of(message: admin_pb2.StartPilotRequest, now: float, bad: Violatio
     return Schedule(message.seed or secrets.randbits(63) + 1, start, slot, washout, message.block_count)
 
 
-def status_of(model: str, pilot: Pilot, now: float) -> admin_pb2.PilotStatus:
+def status_of(model: str, pilot: Switchback, now: float) -> admin_pb2.PilotStatus:
     """A pilot as it stands."""
     plan, report = pilot.plan, pilot.report(now)
     schedule, counts = plan.schedule, report.counts

@@ -7,14 +7,14 @@ import math
 from rankd_client.ordering import Policy
 from rankd_client.v1 import quality_pb2
 
-from rankd.monitor.monitor import Trust, View
-from rankd.quality import Bounded
+from rankd.monitor.monitor import Trust, Window
+from rankd.quality import Interval
 from rankd.ranking.policy import dial_of, tuned_for
-from rankd.settings.load import Order
+from rankd.settings.load import OrderSection
 from rankd.transport.convert.request import MODE_TO_PROTO, POLICY_TO_PROTO, timestamp, to_duration
 
 
-def quality_of(view: View, enabled: bool) -> quality_pb2.Quality:
+def quality_of(view: Window, enabled: bool) -> quality_pb2.Quality:
     """One view as proto."""
     out = quality_pb2.Quality(
         model=view.model,
@@ -51,7 +51,7 @@ def quality_of(view: View, enabled: bool) -> quality_pb2.Quality:
     return out
 
 
-def guard_of(view: View, enabled: bool) -> quality_pb2.GuardStatus:
+def guard_of(view: Window, enabled: bool) -> quality_pb2.GuardStatus:
     """A view's guard as proto."""
     guard = view.guard
     out = quality_pb2.GuardStatus(
@@ -67,11 +67,11 @@ def guard_of(view: View, enabled: bool) -> quality_pb2.GuardStatus:
     return out
 
 
-def _estimate(bounded: Bounded) -> quality_pb2.Estimate:
+def _estimate(bounded: Interval) -> quality_pb2.Estimate:
     return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
 
 
-def _dial(order: Order, policy: Policy, trust: Trust) -> quality_pb2.Dial:
+def _dial(order: OrderSection, policy: Policy, trust: Trust) -> quality_pb2.Dial:
     """The policy that is wanted and how it follows trust and backlog."""
     dial = dial_of(order, policy)
     rules = dial.rules

@@ -14,8 +14,8 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import prediction_pb2, quality_pb2, rank_pb2
 
 from rankd.errors import FieldViolation, InvalidRequestError, NotFoundError
-from rankd.settings.load import Limits
-from rankd.types import GuardMode, Queue, Reason, Rest, Shares
+from rankd.settings.load import LimitsSection
+from rankd.types import Constraints, GuardMode, RankQueue, Reason, TenantService
 
 POLICY_TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
@@ -122,17 +122,17 @@ def policy_of(value: int, field: str, bad: Violations) -> Policy | None:
     return policy
 
 
-def name_of(value: str, field: str, limits: Limits, bad: Violations) -> str:
+def name_of(value: str, field: str, limits: LimitsSection, bad: Violations) -> str:
     """A model's or ranker's name."""
     if too_long(value, limits.max_name_bytes):
         bad.add(field, f"is longer than limits.max_name_bytes = {limits.max_name_bytes}")
     return value
 
 
-class Columns:
+class RequestColumns:
     """Items of a queue, taken apart into columns. Filled item by item; ``index`` is for messages."""
 
-    def __init__(self, limits: Limits, bad: Violations, now: float) -> None:
+    def __init__(self, limits: LimitsSection, bad: Violations, now: float) -> None:
         """Start empty."""
         self._limits = limits
         self._bad = bad
@@ -147,7 +147,7 @@ class Columns:
         self.expected: list[float] = []
         self.p90: list[float] = []
         self.echoes = False
-        self.rest = RestColumns(limits, bad)
+        self.rest = ConstraintColumns(limits, bad)
 
     def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
         """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
@@ -216,9 +216,9 @@ class Columns:
             )
         return prediction.p90_token_count
 
-    def queue(self, model: str, policy: Policy | None, ranker_version: str, shares: Shares) -> Queue:
+    def queue(self, model: str, policy: Policy | None, ranker_version: str, shares: TenantService) -> RankQueue:
         """The queue; the caller has checked the violations."""
-        return Queue(
+        return RankQueue(
             model=model,
             now=self._now,
             policy=policy,
@@ -238,10 +238,10 @@ class Columns:
         )
 
 
-class RestColumns:
+class ConstraintColumns:
     """What rules on top of a policy ask of items, by column."""
 
-    def __init__(self, limits: Limits, bad: Violations) -> None:
+    def __init__(self, limits: LimitsSection, bad: Violations) -> None:
         """Start empty."""
         self._limits = limits
         self._bad = bad
@@ -269,7 +269,7 @@ class RestColumns:
         self.prompt_tokens.append(item.prompt_token_count)
         self.running.append(item.running)
 
-    def columns(self) -> Rest:
+    def columns(self) -> Constraints:
         """As arrays; None for what no item speaks of."""
         return rest_of(
             self.deadline, self.overtaken, self.priority_class, self.tenant, self.prompt_tokens, self.running
@@ -283,9 +283,9 @@ def rest_of(
     tenant: list[str],
     prompt_tokens: list[int],
     running: list[bool],
-) -> Rest:
+) -> Constraints:
     """Columns as arrays; None for what no item speaks of."""
-    return Rest(
+    return Constraints(
         deadline=np.array(deadline) if any(d < math.inf for d in deadline) else None,
         overtaken=np.array(overtaken, dtype=np.int64) if any(overtaken) else None,
         priority_class=np.array(priority_class, dtype=np.int64) if any(priority_class) else None,
@@ -295,10 +295,10 @@ def rest_of(
     )
 
 
-def shares_of(messages: Sequence[rank_pb2.TenantService], limits: Limits, bad: Violations) -> Shares:
+def shares_of(messages: Sequence[rank_pb2.TenantService], limits: LimitsSection, bad: Violations) -> TenantService:
     """What tenants were served; the last word on a tenant counts."""
     check_count(messages, "tenants", limits, bad)
-    shares = Shares()
+    shares = TenantService()
     for index, message in enumerate(messages[: limits.max_items]):
         tenant = name_of(message.tenant, f"tenants[{index}].tenant", limits, bad)
         if not 0 <= message.served_token_count < math.inf:
@@ -310,7 +310,7 @@ def shares_of(messages: Sequence[rank_pb2.TenantService], limits: Limits, bad: V
     return shares
 
 
-def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
+def queue_of(request: rank_pb2.RankRequest, limits: LimitsSection) -> RankQueue:
     """Take a Rank request apart.
 
     Raises:
@@ -324,7 +324,7 @@ def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
     check_count(request.items, "items", limits, bad)
     shares = shares_of(request.tenants, limits, bad)
     bad.check()
-    columns = Columns(limits, bad, now)
+    columns = RequestColumns(limits, bad, now)
     for index, item in enumerate(request.items):
         columns.add(item, "items", index)
     check_unique(columns.request_ids, "items", bad)
@@ -334,7 +334,7 @@ def queue_of(request: rank_pb2.RankRequest, limits: Limits) -> Queue:
     return queue
 
 
-def check_count(items: Sized, field: str, limits: Limits, bad: Violations) -> None:
+def check_count(items: Sized, field: str, limits: LimitsSection, bad: Violations) -> None:
     """Refuse more items than one message may have."""
     if len(items) > limits.max_items:
         bad.add(field, f"has {len(items)} entries, over limits.max_items = {limits.max_items}: split the queue")

@@ -13,8 +13,8 @@ from rankd_client.v1 import admin_pb2, admin_pb2_grpc, quality_pb2
 
 from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, UnavailableError
 from rankd.monitor.monitor import Monitor
-from rankd.pilot.live import Pilots
-from rankd.registry.comparison import JudgeOptions
+from rankd.pilot.live import LivePilots
+from rankd.registry.comparison import ComparisonOptions
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
 from rankd.settings.load import Settings
@@ -23,7 +23,7 @@ from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
 from rankd.transport.convert.quality import guard_of
 from rankd.transport.convert.request import Violations, check_model, duration_of, name_of, timestamp
-from rankd.transport.streams import Room, Streams
+from rankd.transport.streams import StreamKind, Streams
 from rankd.types import GuardMode
 
 _PINNABLE = {
@@ -43,7 +43,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         registry: Registry,
         promotion: Promotion,
         monitor: Monitor,
-        pilots: Pilots,
+        pilots: LivePilots,
         settings: Settings,
         streams: Streams,
     ) -> None:
@@ -122,7 +122,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         def progress(done: int, total: int) -> None:
             state[:] = done, total
 
-        with self._streams.opened(Room.JUDGE, the_caller().key):
+        with self._streams.opened(StreamKind.JUDGE, the_caller().key):
             judging = asyncio.ensure_future(self._promotion.judge(request.ranker_version, options, progress))
             try:
                 while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:
@@ -200,7 +200,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         pilot = self._pilots.stop(request.model)
         return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, time.time()))
 
-    def _options(self, message: admin_pb2.JudgeOptions, field: str) -> JudgeOptions:
+    def _options(self, message: admin_pb2.JudgeOptions, field: str) -> ComparisonOptions:
         bad = Violations()
         options = options_of(message, field, self._settings.promotion, self._settings.limits, bad)
         bad.check()

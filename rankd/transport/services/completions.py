@@ -10,9 +10,9 @@ from rankd_client.v1 import completion_pb2, completion_pb2_grpc, prediction_pb2
 
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
-from rankd.pilot.live import Pilots
-from rankd.quality import Verdict
-from rankd.registry.shadow import Shadows
+from rankd.pilot.live import LivePilots
+from rankd.quality import ReportVerdict
+from rankd.registry.shadow import ShadowRankers
 from rankd.settings.load import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import the_caller
@@ -27,8 +27,8 @@ from rankd.transport.convert.request import (
     seconds_of,
     too_long,
 )
-from rankd.transport.signing import Seals
-from rankd.transport.time_slices import Turns
+from rankd.transport.signing import PredictionSigner
+from rankd.transport.time_slices import TimeSlices
 from rankd.types import Completion, FinishReason
 
 _FINISH_REASONS = {
@@ -56,13 +56,13 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
     def __init__(
         self,
         monitor: Monitor,
-        shadows: Shadows,
-        pilots: Pilots,
+        shadows: ShadowRankers,
+        pilots: LivePilots,
         log: CompletionLog | None,
         settings: Settings,
         telemetry: Telemetry,
-        turns: Turns,
-        seals: Seals,
+        turns: TimeSlices,
+        seals: PredictionSigner,
     ) -> None:
         """Take the rooms that learn from them, and the log where there is one."""
         self._seals = seals
@@ -120,12 +120,12 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
             RejectedError: it is not taken.
         """
         verdict = self._monitor.report(completion, now)
-        if verdict is Verdict.DUPLICATE:
+        if verdict is ReportVerdict.DUPLICATE:
             response.duplicate_count += 1
             self._telemetry.completion("duplicate")
             return
         _check_verdict(verdict)
-        learned = verdict is not Verdict.OVER_SHARE
+        learned = verdict is not ReportVerdict.OVER_SHARE
         if learned:
             self._shadows.completed(completion, now)
         self._pilots.completed(completion, finish)
@@ -258,10 +258,10 @@ def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:
     return arrival
 
 
-def _check_verdict(verdict: Verdict | None) -> None:
-    if verdict is Verdict.STALE:
+def _check_verdict(verdict: ReportVerdict | None) -> None:
+    if verdict is ReportVerdict.STALE:
         raise RejectedError(
             completion_pb2.REJECTION_REASON_OUT_OF_ORDER, "older than what is known of this request already"
         )
-    if verdict is Verdict.INVALID:
+    if verdict is ReportVerdict.INVALID:
         raise RejectedError(completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT, "cannot be true")

@@ -12,9 +12,9 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.errors import NotFoundError
-from rankd.fleet.follower import Following
+from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
-from rankd.pilot.live import Pilots
+from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import rules_of
 from rankd.ranking.ranker import Ranker, why_not_ranked
 from rankd.registry.loaded import Registry
@@ -30,7 +30,7 @@ from rankd.transport.convert.request import (
     timestamp,
     to_duration,
 )
-from rankd.transport.streams import Room, Streams
+from rankd.transport.streams import StreamKind, Streams
 from rankd.types import Reason
 from rankd.version import VERSION
 
@@ -45,10 +45,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         monitor: Monitor,
         registry: Registry,
         ranker: Ranker,
-        pilots: Pilots,
+        pilots: LivePilots,
         settings: Settings,
         streams: Streams,
-        following: Following,
+        following: FleetFollower,
     ) -> None:
         """Take the rooms whose state is shown."""
         self._following = following
@@ -79,7 +79,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             if not _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL:
                 bad.add("interval", "must be 100 ms to 1 h")
         bad.check()
-        with self._streams.opened(Room.WATCH, the_caller().key):
+        with self._streams.opened(StreamKind.WATCH, the_caller().key):
             while True:
                 yield quality_pb2.WatchQualityResponse(**await self._state(request))
                 await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))

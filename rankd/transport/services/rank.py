@@ -17,9 +17,9 @@ from rankd.transport.convert.answer import response_of
 from rankd.transport.convert.request import check_model, queue_of
 from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.services.stream_queue import StreamQueue
-from rankd.transport.signing import Seals
-from rankd.transport.streams import Room, Streams
-from rankd.types import Answer, Queue
+from rankd.transport.signing import PredictionSigner
+from rankd.transport.streams import StreamKind, Streams
+from rankd.types import Answer, RankQueue
 
 
 class RankService(rank_pb2_grpc.RankServiceServicer):
@@ -32,7 +32,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         settings: Settings,
         streams: Streams,
         steps: StreamSteps,
-        seals: Seals,
+        seals: PredictionSigner,
     ) -> None:
         """Take the use case, and the log where there is one."""
         self._seals = seals
@@ -60,7 +60,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self._pace.learn(len(request.items), self._loop.time() - min(answer.scored_at, deadline))
         return response
 
-    async def _rank(self, queue: Queue, deadline: float) -> Answer:
+    async def _rank(self, queue: RankQueue, deadline: float) -> Answer:
         answer = await self._ranker.rank(queue, deadline)
         if self._log is not None:
             self._log.scored(queue, answer.fresh)
@@ -79,7 +79,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     ) -> AsyncIterator[rank_pb2.RankStreamResponse]:
         """Order one queue as it changes."""
         del context
-        with self._streams.opened(Room.RANK, the_caller().key):
+        with self._streams.opened(StreamKind.RANK, the_caller().key):
             state = StreamQueue()
             while (request := await self._streams.next(request_iterator)) is not None:
                 asked = await self._steps.take(state, request)

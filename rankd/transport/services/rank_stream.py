@@ -15,7 +15,7 @@ from rankd.completion_log import CompletionLog
 from rankd.ranking.ranker import Basis, Ranker
 from rankd.settings.load import Settings
 from rankd.transport.convert.request import (
-    Columns,
+    RequestColumns,
     Violations,
     check_count,
     check_model,
@@ -27,9 +27,9 @@ from rankd.transport.convert.request import (
     shares_of,
 )
 from rankd.transport.services.stream_queue import StreamQueue
-from rankd.transport.signing import Seals
-from rankd.transport.time_slices import Turn, Turns
-from rankd.types import Answer, Queue, Reach
+from rankd.transport.signing import PredictionSigner
+from rankd.transport.time_slices import TimeSlice, TimeSlices
+from rankd.types import Answer, PromptReach, RankQueue
 
 _AT_ONCE = 32
 """Items between two looks at the clock."""
@@ -38,7 +38,7 @@ _LOOK_AGAIN = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PendingAnswer:
     """What is left of a message once its delta is taken in."""
 
     sequence: int
@@ -50,7 +50,7 @@ class StreamSteps:
     """Answers the messages of streams."""
 
     def __init__(
-        self, ranker: Ranker, log: CompletionLog | None, settings: Settings, turns: Turns, seals: Seals
+        self, ranker: Ranker, log: CompletionLog | None, settings: Settings, turns: TimeSlices, seals: PredictionSigner
     ) -> None:
         """Take the use case, and the log where there is one."""
         self._seals = seals
@@ -61,7 +61,7 @@ class StreamSteps:
         self._turns = turns
         self._loop = asyncio.get_running_loop()
 
-    async def take(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> Asked:
+    async def take(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> PendingAnswer:
         """Take a message in. After this it is not needed any more, and should not be kept: it may be large.
 
         Raises:
@@ -71,9 +71,9 @@ class StreamSteps:
         wait = self._read(state, request)
         async with self._turns.turn() as turn:
             await self._change(state, request, turn)
-        return Asked(request.sequence, wait)
+        return PendingAnswer(request.sequence, wait)
 
-    async def answer(self, state: StreamQueue, asked: Asked) -> rank_pb2.RankStreamResponse:
+    async def answer(self, state: StreamQueue, asked: PendingAnswer) -> rank_pb2.RankStreamResponse:
         """Order the queue.
 
         Raises:
@@ -112,13 +112,13 @@ class StreamSteps:
         bad.check()
         state.share(shares)
 
-    async def _change(self, state: StreamQueue, request: rank_pb2.RankStreamRequest, turn: Turn) -> None:
+    async def _change(self, state: StreamQueue, request: rank_pb2.RankStreamRequest, turn: TimeSlice) -> None:
         """Change the queue. What arrives is judged before it joins; a bad item ends the stream."""
         bad = Violations()
         check_count(request.arrived, "arrived", self._limits, bad)
         check_unique([i.request_id for i in request.arrived], "arrived", bad)
         bad.check()
-        arrived = Columns(self._limits, bad, state.now)
+        arrived = RequestColumns(self._limits, bad, state.now)
         for index, item in enumerate(request.arrived):
             if index % _AT_ONCE == 0 and turn.over:
                 await turn.next()
@@ -136,13 +136,13 @@ class StreamSteps:
             )
         bad.check()
 
-    def _reach(self) -> Reach:
+    def _reach(self) -> PromptReach:
         """How much of a prompt anybody reads: the loaded rankers, and the log."""
         reach = self._ranker.reach
         if self._log is None:
             return reach
         half = -(-self._log.characters // 2)
-        return Reach(max(reach.head, half), max(reach.tail, half))
+        return PromptReach(max(reach.head, half), max(reach.tail, half))
 
     async def _nothing_new(self, state: StreamQueue, wait: float) -> bool:
         """Whether the order is the one told last; where the caller waits for scores, after a pause if need be."""
@@ -161,7 +161,7 @@ class StreamSteps:
         self._ranker.repeated(told.policy, told.reason, len(told.ids), told.missing)
         return state.again(sequence, told.basis.ranker_version)
 
-    async def _order(self, state: StreamQueue, asked: Asked) -> rank_pb2.RankStreamResponse:
+    async def _order(self, state: StreamQueue, asked: PendingAnswer) -> rank_pb2.RankStreamResponse:
         basis = self._basis(state)
         began = self._loop.time()
         answer = await self._rank(state.queue(), began + asked.wait)
@@ -173,7 +173,7 @@ class StreamSteps:
         state.look_at = now + _LOOK_AGAIN * (now - began)
         return response
 
-    async def _rank(self, queue: Queue, deadline: float) -> Answer:
+    async def _rank(self, queue: RankQueue, deadline: float) -> Answer:
         answer = await self._ranker.rank(queue, deadline)
         if self._log is not None:
             self._log.scored(queue, answer.fresh)

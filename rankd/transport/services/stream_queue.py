@@ -18,17 +18,17 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.ranking.ranker import Basis
 from rankd.transport.convert.answer import item_filler, patience_of
-from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, Columns, rest_of, timestamp
-from rankd.transport.signing import Seals
-from rankd.transport.time_slices import Turn
-from rankd.types import Answer, Queue, Reach, Reason, Shares
+from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, RequestColumns, rest_of, timestamp
+from rankd.transport.signing import PredictionSigner
+from rankd.transport.time_slices import TimeSlice
+from rankd.types import Answer, PromptReach, RankQueue, Reason, TenantService
 
 _AT_ONCE = 32
 """Items between two looks at the clock."""
 
 
 @dataclass(slots=True)
-class Held:
+class StreamItem:
     """One item. ``score`` and ``expected`` are those of its prediction, NaN where there is none."""
 
     request_id: str
@@ -74,7 +74,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LastAnswer:
     """The last answer, to be given again while nothing changes."""
 
     basis: Basis
@@ -101,17 +101,19 @@ class StreamQueue:
     policy: Policy | None = None
     now: float = -math.inf
     """The latest time that the caller gave: its clock does not run backwards here."""
-    items: dict[str, Held] = field(default_factory=dict)
+    items: dict[str, StreamItem] = field(default_factory=dict)
     size: int = 0
     """Bytes of all items."""
-    told: Told | None = None
+    told: LastAnswer | None = None
     look_at: float = 0.0
     """On the loop's clock: when to look again for scores of a queue that did not change."""
-    shares: Shares = field(default_factory=Shares)
+    shares: TenantService = field(default_factory=TenantService)
     """What its tenants were served, as told so far."""
-    _queue: Queue | None = None
+    _queue: RankQueue | None = None
 
-    async def apply(self, request: rank_pb2.RankStreamRequest, arrived: Columns, reach: Reach, turn: Turn) -> None:
+    async def apply(
+        self, request: rank_pb2.RankStreamRequest, arrived: RequestColumns, reach: PromptReach, turn: TimeSlice
+    ) -> None:
         """Take a delta in: those who left, those who arrived, progress.
 
         Args:
@@ -127,7 +129,7 @@ class StreamQueue:
                 await turn.next()
             text = arrived.prompts[index]
             self._put(
-                Held(
+                StreamItem(
                     arrived.request_ids[index],
                     None if text is None else reach.cut(text),
                     arrived.arrival[index],
@@ -151,7 +153,7 @@ class StreamQueue:
             if item is not None and item.progress(progress):
                 self._changed()
 
-    def _put(self, item: Held) -> None:
+    def _put(self, item: StreamItem) -> None:
         self._drop(item.request_id)
         self.items[item.request_id] = item
         self.size += item.size
@@ -166,17 +168,17 @@ class StreamQueue:
     def _changed(self) -> None:
         self.told = self._queue = None
 
-    def share(self, shares: Shares) -> None:
+    def share(self, shares: TenantService) -> None:
         """Take in what tenants were served; those not named stay as they were."""
         self.shares.served.update(shares.served)
         self.shares.weights.update(shares.weights)
         self.told = None
 
-    def queue(self) -> Queue:
+    def queue(self) -> RankQueue:
         """The queue as columns."""
         if self._queue is None:
             items = list(self.items.values())
-            self._queue = Queue(
+            self._queue = RankQueue(
                 model=self.model,
                 now=self.now,
                 policy=self.policy,
@@ -205,13 +207,13 @@ class StreamQueue:
         return self._queue
 
     async def response(
-        self, answer: Answer, basis: Basis, sequence: int, turn: Turn, seals: Seals
+        self, answer: Answer, basis: Basis, sequence: int, turn: TimeSlice, seals: PredictionSigner
     ) -> rank_pb2.RankStreamResponse:
         """Put an answer together, and remember what it tells."""
         items = list(self.items.values())
         keys, missing = answer.serving_key.tolist(), answer.missing
         places = answer.order.tolist()
-        self.told = Told(
+        self.told = LastAnswer(
             basis,
             [items[p].request_id for p in places],
             answer.policy,
@@ -235,7 +237,7 @@ class StreamQueue:
                 self._scored(items[position], ranked.prediction)
         return response
 
-    def _scored(self, item: Held, prediction: prediction_pb2.Prediction) -> None:
+    def _scored(self, item: StreamItem, prediction: prediction_pb2.Prediction) -> None:
         """Let a prediction stand for the text from here on."""
         self.size -= item.size
         item.text, item.packed = None, prediction.SerializeToString()

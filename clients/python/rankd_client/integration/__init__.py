@@ -3,10 +3,19 @@
 Nothing here needs an engine; ``rankd_vllm``, ``rankd_transformers`` and ``rankd proxy`` are thin layers over it.
 """
 
-from rankd_client.integration.background_scores import Scores
-from rankd_client.integration.circuit_breaker import Asker
-from rankd_client.integration.prediction_store import Memory, Remembered
-from rankd_client.integration.reporter import Finished, Reporter, connected
-from rankd_client.integration.settings import Settings
+from rankd_client.integration.background_scores import BackgroundScores
+from rankd_client.integration.circuit_breaker import CircuitBreaker
+from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
+from rankd_client.integration.reporter import FinishedRequest, Reporter, connected
+from rankd_client.integration.settings import IntegrationSettings
 
-__all__ = ["Asker", "Finished", "Memory", "Remembered", "Reporter", "Scores", "Settings", "connected"]
+__all__ = [
+    "BackgroundScores",
+    "CircuitBreaker",
+    "FinishedRequest",
+    "IntegrationSettings",
+    "PredictionStore",
+    "Reporter",
+    "StoredPrediction",
+    "connected",
+]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rankd_client import Item, QualityReport, RankClient
-from rankd_client.integration.settings import Settings, logger, say_once
-from rankd_client.integration.tally import Counts, Tally
+from rankd_client.integration.settings import IntegrationSettings, logger, say_once
+from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.ordering import Policy, Rules
 from rankd_client.types import PolicyInForce
 from rankd_client.v1.prediction_pb2 import Prediction
@@ -31,7 +31,7 @@ _RULES_HOLD = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class ArrivedRequest:
     """A request of the engine; ``token_ids`` of its prompt become text in the thread."""
 
     engine_id: str
@@ -42,21 +42,21 @@ class Arrived:
 
 
 @dataclass(slots=True)
-class Scores:
+class BackgroundScores:
     """Asks for what arrived until it has a score or is gone, and follows the rules in force.
 
     ``text_of`` makes text of token ids; it is called in the thread, and made there by ``connect_text``.
     """
 
-    settings: Settings
+    settings: IntegrationSettings
     connect_text: Callable[[], Callable[[Sequence[int]], str]]
-    tally: Tally = field(default_factory=Counts)
+    tally: Tally = field(default_factory=MemoryTally)
     """Counts what was scored, and why the rest was not."""
     news: deque[tuple[str, Prediction]] = field(default_factory=deque)
     """Scores to take, by the engine's id."""
     backlog_tokens: float = 0.0
     """What is still to be made, as the scheduler last said."""
-    _inbox: queue.SimpleQueue[Arrived | str | None] = field(default_factory=queue.SimpleQueue)
+    _inbox: queue.SimpleQueue[ArrivedRequest | str | None] = field(default_factory=queue.SimpleQueue)
     _policy: tuple[PolicyInForce | None, float] = (None, 0.0)
     _ruled: tuple[PolicyInForce | None, float] = (None, 0.0)
     _rules: Rules = FCFS
@@ -78,7 +78,7 @@ class Scores:
         """Ask for a request; gives the id that it is ranked under, for its report."""
         self.start()
         ranked_id = f"{self._prefix}-{next(self._numbers)}"
-        self._inbox.put(Arrived(engine_id, token_ids, arrival, max_tokens, ranked_id))
+        self._inbox.put(ArrivedRequest(engine_id, token_ids, arrival, max_tokens, ranked_id))
         return ranked_id
 
     def gone(self, engine_id: str) -> None:
@@ -103,7 +103,7 @@ class Scores:
         self._inbox.put(None)
 
     def _ask(self) -> None:
-        waiting: dict[str, Arrived] = {}
+        waiting: dict[str, ArrivedRequest] = {}
         texts: dict[str, str] = {}
         client = self._client()
         text_of: Callable[[Sequence[int]], str] | None = None
@@ -123,13 +123,13 @@ class Scores:
                 texts.clear()
                 pause = _LONGEST_PAUSE
 
-    def _collect(self, waiting: dict[str, Arrived], texts: dict[str, str], *, wait: float | None) -> None:
+    def _collect(self, waiting: dict[str, ArrivedRequest], texts: dict[str, str], *, wait: float | None) -> None:
         """Take what arrived and left for so many seconds, however much it is; None waits for the first of it."""
         end = time.monotonic() + (wait or 0.0)
         try:
             change = self._inbox.get() if wait is None else self._inbox.get(timeout=wait)
             while change is not None:
-                if isinstance(change, Arrived):
+                if isinstance(change, ArrivedRequest):
                     waiting[change.engine_id] = change
                 else:
                     waiting.pop(change, None)
@@ -141,7 +141,7 @@ class Scores:
     def _round(
         self,
         client: RankClient,
-        waiting: dict[str, Arrived],
+        waiting: dict[str, ArrivedRequest],
         texts: dict[str, str],
         text_of: Callable[[Sequence[int]], str],
     ) -> float | None:
@@ -180,7 +180,7 @@ class Scores:
         self.tally.inc("scored", got)
         return 0.0 if got else _FIRST_PAUSE
 
-    def _refused(self, asked: list[Arrived], waiting: dict[str, Arrived], texts: dict[str, str]) -> float:
+    def _refused(self, asked: list[ArrivedRequest], waiting: dict[str, ArrivedRequest], texts: dict[str, str]) -> float:
         """One prompt is over a limit of the daemon's: halve until it stands alone, and rank it no more."""
         if len(asked) > 1:
             self._most = len(asked) // 2

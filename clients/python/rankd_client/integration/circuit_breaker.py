@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rankd_client import AsyncRankClient, Item, RankedQueue
-from rankd_client.integration.settings import Settings, logger
+from rankd_client.integration.settings import IntegrationSettings, logger
 
 _FAILURES = 3
 """In a row, after which nobody waits for the daemon any more."""
@@ -17,13 +17,13 @@ _REFUSED = "error:INVALID_ARGUMENT"
 """An answer: that one request is over the daemon's limits says nothing of others."""
 
 
-class Asker:
+class CircuitBreaker:
     """Asks within a deadline. After failures in a row no request asks, and probes in the background find the end of it.
 
     Belongs to one event loop at a time; another one gets a connection of its own.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: IntegrationSettings) -> None:
         """Nothing is opened before the first question."""
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None

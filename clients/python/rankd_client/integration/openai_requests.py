@@ -35,7 +35,7 @@ def route_of(method: str, path: str, root_path: str) -> Route | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OpenAIRequest:
     """A request's prompts, None for one that is no text, and what bounds its answers.
 
     ``one_each``: one answer per prompt, so that its length is the prompt's.
@@ -49,7 +49,7 @@ class Asked:
     one_each: bool = True
 
 
-def asked_of(route: Route, body: bytes) -> Asked | None:
+def asked_of(route: Route, body: bytes) -> OpenAIRequest | None:
     """Read a body; None where it is not what the endpoint takes.
 
     What JSON holds, the engine judges: a field of another type counts as absent.
@@ -63,7 +63,7 @@ def asked_of(route: Route, body: bytes) -> Asked | None:
     # Engines make a chat of a message, and take over none of these.
     mine = data if route is not Route.MESSAGES else {}
     request_id = mine.get("request_id")
-    return Asked(
+    return OpenAIRequest(
         prompts=tuple(_PROMPTS[route](data)[:_MOST_PROMPTS]),
         max_tokens=_max_tokens(route, data),
         request_id=request_id if isinstance(request_id, str) and request_id else None,

@@ -12,7 +12,7 @@ _CAPACITY = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class StoredPrediction:
     """What a report needs that the engine does not know. ``ranked_id`` is ours: clients' ids stay in the engine."""
 
     ranked_id: str
@@ -21,7 +21,7 @@ class Remembered:
     ignore_eos: bool
 
 
-class Memory:
+class PredictionStore:
     """Bounded: the oldest entry makes room. Safe across threads."""
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
@@ -30,12 +30,12 @@ class Memory:
         """Whether anything was ever remembered."""
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, Remembered] = OrderedDict()
+        self._entries: OrderedDict[str, StoredPrediction] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def remember(self, engine_id: str, entry: Remembered) -> None:
+    def remember(self, engine_id: str, entry: StoredPrediction) -> None:
         """Keep an entry; one of the same id is replaced."""
         with self._lock:
             self.used = True
@@ -44,7 +44,7 @@ class Memory:
             if len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
 
-    def take(self, engine_id: str) -> Remembered | None:
+    def take(self, engine_id: str) -> StoredPrediction | None:
         """Give an entry and forget it; None where there is none."""
         with self._lock:
             return self._entries.pop(engine_id, None)

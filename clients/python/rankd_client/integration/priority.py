@@ -5,14 +5,16 @@ from __future__ import annotations
 import uuid
 
 from rankd_client import Item, Policy, RankedQueue
-from rankd_client.integration.circuit_breaker import Asker
-from rankd_client.integration.openai_requests import Asked
+from rankd_client.integration.circuit_breaker import CircuitBreaker
+from rankd_client.integration.openai_requests import OpenAIRequest
 
 _LARGEST = 2**63 - 1
 """vLLM takes any integer from its header, and its engine process fails to read one beyond 64 bits."""
 
 
-async def order_of(asker: Asker, asked: Asked, arrival: float, backlog: int) -> tuple[RankedQueue | None, str]:
+async def order_of(
+    asker: CircuitBreaker, asked: OpenAIRequest, arrival: float, backlog: int
+) -> tuple[RankedQueue | None, str]:
     """Ask about a request's prompts.
 
     Args:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rankd_client import Completed, RankClient, ReportResult
-from rankd_client.integration.prediction_store import Memory
-from rankd_client.integration.settings import Settings, logger
-from rankd_client.integration.tally import Counts, Tally
+from rankd_client.integration.prediction_store import PredictionStore
+from rankd_client.integration.settings import IntegrationSettings, logger
+from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.types import Finish
 
 _CAPACITY, _BATCH = 16_384, 1024
@@ -25,7 +25,7 @@ _LATE_IDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedRequest:
     """A completion as the engine tells it. Times in seconds, None where not known."""
 
     engine_id: str
@@ -36,7 +36,7 @@ class Finished:
     total_seconds: float | None
 
 
-class Sender(Protocol):
+class ReportSender(Protocol):
     """What reports: a client of the daemon."""
 
     def report(self, completions: Sequence[Completed], *, timeout: float) -> ReportResult:
@@ -47,19 +47,23 @@ class Reporter:
     """Takes completions at any time from any thread, drops them rather than wait, and reports what was ranked."""
 
     def __init__(
-        self, memory: Memory, connect: Callable[[], Sender], tally: Tally | None = None, capacity: int = _CAPACITY
+        self,
+        memory: PredictionStore,
+        connect: Callable[[], ReportSender],
+        tally: Tally | None = None,
+        capacity: int = _CAPACITY,
     ) -> None:
         """Nothing runs before the first completion. ``tally`` counts what became of reports."""
         self._memory, self._connect, self._capacity = memory, connect, capacity
-        self._tally: Tally = Counts() if tally is None else tally
-        self._inbox: queue.SimpleQueue[Finished | Completed | None] = queue.SimpleQueue()
-        self._unmatched: deque[tuple[float, Finished]] = deque(maxlen=4096)
+        self._tally: Tally = MemoryTally() if tally is None else tally
+        self._inbox: queue.SimpleQueue[FinishedRequest | Completed | None] = queue.SimpleQueue()
+        self._unmatched: deque[tuple[float, FinishedRequest]] = deque(maxlen=4096)
         self._ready: deque[Completed] = deque()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closing = False
 
-    def put(self, finished: Finished | Completed) -> None:
+    def put(self, finished: FinishedRequest | Completed) -> None:
         """Hand a completion over; never waits, never raises."""
         if self._inbox.qsize() >= self._capacity:
             self._tally.inc("dropped_full")
@@ -83,7 +87,7 @@ class Reporter:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        sender: Sender | None = None
+        sender: ReportSender | None = None
         pause = _PAUSE
         while True:
             closing = self._collect(pause)
@@ -115,7 +119,7 @@ class Reporter:
                 self._match(late, since)
         return False
 
-    def _match(self, finished: Finished | Completed, since: float | None = None) -> None:
+    def _match(self, finished: FinishedRequest | Completed, since: float | None = None) -> None:
         if isinstance(finished, Completed):
             self._ready.append(finished)
         elif (known := self._memory.take(finished.engine_id)) is not None:
@@ -139,7 +143,7 @@ class Reporter:
             self._ready.popleft()
             self._tally.inc("dropped_full")
 
-    def _send(self, sender: Sender) -> bool:
+    def _send(self, sender: ReportSender) -> bool:
         """Report what is ready; False where the daemon does not answer, and it stays ready."""
         while self._ready:
             batch = [self._ready.popleft() for _ in range(min(_BATCH, len(self._ready)))]
@@ -156,6 +160,6 @@ class Reporter:
         return True
 
 
-def connected(settings: Settings) -> RankClient:
+def connected(settings: IntegrationSettings) -> RankClient:
     """A client as the settings say."""
     return RankClient(**settings.connection)

@@ -10,7 +10,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-class Body:
+class RequestBody:
     """Reads messages of an ASGI ``receive`` and gives the same messages again.
 
     ``content`` is the body once ``read`` says that it is whole.

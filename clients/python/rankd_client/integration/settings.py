@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class IntegrationSettings:
     """Where the daemon is and what to ask it.
 
     ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
@@ -54,7 +54,7 @@ class Settings:
         }
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> IntegrationSettings:
         """Read ``RANKD_TARGET``, ``RANKD_TIMEOUT``, ``RANKD_MODEL`` and the others that docs/engines lists.
 
         Raises:

@@ -14,7 +14,7 @@ class Tally(Protocol):
         """Count an outcome."""
 
 
-class Counts:
+class MemoryTally:
     """A tally in memory."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, finite
+from rankd_client.ordering.columns import OrderColumns, finite
 from rankd_client.ordering.rules import FloatArray, Rules
 from rankd_client.ordering.serving_keys import LARGEST_KEY, filled
 
@@ -20,7 +20,7 @@ _LEAST_COST = 1.0
 """Tokens; every request makes at least one, or produces nothing and is worth a place all the same."""
 
 
-def costs_of(queue: Columns, lengths: FloatArray, rules: Rules) -> FloatArray:
+def costs_of(queue: OrderColumns, lengths: FloatArray, rules: Rules) -> FloatArray:
     """What requests cost their tenants, in output tokens, [n].
 
     A running request's prompt and the tokens that it produced are in its tenant's counter already.
@@ -76,7 +76,7 @@ def coded(tenants: Sequence[str]) -> tuple[list[str], list[int]]:
     return list(seen), codes
 
 
-class Shares:
+class FairShares:
     """Counters of tenants while their requests are served one by one."""
 
     def __init__(

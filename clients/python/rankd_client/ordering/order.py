@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, finite, time_of, times_of
-from rankd_client.ordering.fair_shares import Shares, costs_of, virtual_starts
+from rankd_client.ordering.columns import OrderColumns, finite, time_of, times_of
+from rankd_client.ordering.fair_shares import FairShares, costs_of, virtual_starts
 from rankd_client.ordering.overtaking import one_by_one, overtakes
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
 from rankd_client.ordering.serving_keys import (
@@ -51,7 +51,7 @@ class Ordering:
 
 
 def order_queue(
-    queue: Columns,
+    queue: OrderColumns,
     rules: Rules,
     *,
     now: float = 0.0,
@@ -123,7 +123,7 @@ class _Stages:
 
 
 def _stages(
-    queue: Columns, rules: Rules, policy: Policy, arrival: FloatArray, lengths: FloatArray, now: float
+    queue: OrderColumns, rules: Rules, policy: Policy, arrival: FloatArray, lengths: FloatArray, now: float
 ) -> _Stages:
     running = queue.running if queue.running is not None and queue.running.any() else None
     overdue: BoolArray | None = now - arrival > rules.wait_cap
@@ -141,7 +141,7 @@ def _stages(
     )
 
 
-def hopeless(queue: Columns, lengths: FloatArray, rules: Rules, now: float) -> BoolArray:
+def hopeless(queue: OrderColumns, lengths: FloatArray, rules: Rules, now: float) -> BoolArray:
     """Who cannot be done by the deadline even if started now, [n]; what was produced already takes no more time."""
     assert queue.deadline is not None
     if np.isnan(lengths).all():
@@ -157,7 +157,7 @@ def hopeless(queue: Columns, lengths: FloatArray, rules: Rules, now: float) -> B
 
 def _without_more_overtaking(
     order: NDArray[np.intp],
-    queue: Columns,
+    queue: OrderColumns,
     rules: Rules,
     stages: _Stages,
     key: IntArray,
@@ -179,7 +179,7 @@ def _without_more_overtaking(
         return order
     shares = None
     if stages.tenants is not None and costs is not None:
-        shares = Shares(stages.tenants, costs, served, weights)
+        shares = FairShares(stages.tenants, costs, served, weights)
         for row in order[:ahead].tolist():
             shares.charge(row)
     above = [] if stages.classes is None else [stages.classes]

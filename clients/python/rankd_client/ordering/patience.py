@@ -23,7 +23,7 @@ _LEAST_PATIENCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class PatienceDial:
     """What the rules become as trust and backlog change.
 
     ``rules.patience`` holds where the drain time is not known; ``rules.wait_cap`` is the least wait cap.

@@ -25,7 +25,7 @@ _NOTHING_WAITS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedRequests:
     """What is known of requests that were served, by column; times in seconds, lengths in tokens."""
 
     arrival: FloatArray
@@ -37,7 +37,7 @@ class Served:
     """Lengths as they were expected."""
 
 
-class History:
+class CompletionHistory:
     """The latest completions, a bounded number."""
 
     def __init__(self, most: int = 2000) -> None:
@@ -53,7 +53,7 @@ class History:
         if np.isfinite(row).all() and min(waited, ran, expected) >= 0:
             self._rows.append(row)
 
-    def served(self) -> Served:
+    def served(self) -> ServedRequests:
         """A copy by column, by arrival; those that came at the same time in no order.
 
         They ended in the order that they were served in: kept, it would be what arrival order is compared with.
@@ -61,10 +61,12 @@ class History:
         rows = np.array(self._rows).reshape(-1, 4)
         rows = rows[np.random.default_rng(0).permutation(len(rows))]
         rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        return Served(*(rows[:, column].copy() for column in range(4)))
+        return ServedRequests(*(rows[:, column].copy() for column in range(4)))
 
 
-def tuned_patience(served: Served, policy: Policy, *, budget: float = 1.15, quantile: float = 0.99) -> float | None:
+def tuned_patience(
+    served: ServedRequests, policy: Policy, *, budget: float = 1.15, quantile: float = 0.99
+) -> float | None:
     """The patience of DUE or BOOST, seconds per token, that recent traffic was best served with.
 
     Args:
@@ -111,7 +113,7 @@ def trimmed_mean(values: FloatArray) -> float:
     return float(np.sort(values)[: len(values) - len(values) // 100].mean())
 
 
-def slots_of(served: Served) -> int:
+def slots_of(served: ServedRequests) -> int:
     """How many requests ran at a time while others waited, at least 1."""
     start = served.arrival + served.waited
     end = start + served.ran
@@ -122,7 +124,7 @@ def slots_of(served: Served) -> int:
     return max(1, round(float(np.quantile(beside[waited] if waited.any() else beside, 0.9))))
 
 
-def replayed(served: Served, head_start: FloatArray, slots: int) -> FloatArray:
+def replayed(served: ServedRequests, head_start: FloatArray, slots: int) -> FloatArray:
     """Latencies, seconds, [n], of a queue that serves the earliest ``arrival + head_start`` by so many slots."""
     arrival, ran = served.arrival.tolist(), served.ran.tolist()
     key = (served.arrival + head_start).tolist()

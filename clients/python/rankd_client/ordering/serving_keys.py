@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, finite, sane
+from rankd_client.ordering.columns import OrderColumns, finite, sane
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
 
 _MS = 1000.0
@@ -21,7 +21,7 @@ CLASS_SPAN = 2**46
 _MOST_CLASSES = 2**15
 
 
-def lengths_of(queue: Columns, risk: float = 0.0) -> FloatArray:
+def lengths_of(queue: OrderColumns, risk: float = 0.0) -> FloatArray:
     """Expected lengths within what is certain of each request, [n]; NaN where there is none.
 
     Args:
@@ -38,7 +38,7 @@ def lengths_of(queue: Columns, risk: float = 0.0) -> FloatArray:
     return bounded(expected, queue)
 
 
-def bounded(lengths: FloatArray, queue: Columns) -> FloatArray:
+def bounded(lengths: FloatArray, queue: OrderColumns) -> FloatArray:
     """Lengths within what is certain; NaN stays NaN.
 
     A length that a request has outlived rises with what it produced: rank falls again, as it should for lengths that
@@ -52,7 +52,7 @@ def bounded(lengths: FloatArray, queue: Columns) -> FloatArray:
     return np.maximum(lengths, np.minimum(finite(queue.generated), LARGEST_KEY))
 
 
-def filled(lengths: FloatArray, queue: Columns, prior: float | None) -> FloatArray:
+def filled(lengths: FloatArray, queue: OrderColumns, prior: float | None) -> FloatArray:
     """Lengths with the prior, or the median of the known ones, for those not known; some must be known."""
     known = ~np.isnan(lengths)
     if known.all():
@@ -66,7 +66,7 @@ def prior_of(prior: float | None, lengths: FloatArray) -> float:
     return float(np.median(lengths)) if prior is None or not 0 <= prior < LARGEST_KEY else prior
 
 
-def policy_in_force(rules: Rules, queue: Columns, lengths: FloatArray, *, comparable: bool) -> Policy:
+def policy_in_force(rules: Rules, queue: OrderColumns, lengths: FloatArray, *, comparable: bool) -> Policy:
     """The policy that can be followed with what is known; FCFS where nothing is."""
     if rules.policy is Policy.FCFS or not np.isnan(lengths).all():
         return rules.policy
@@ -76,7 +76,7 @@ def policy_in_force(rules: Rules, queue: Columns, lengths: FloatArray, *, compar
 
 def keys_of(
     policy: Policy,
-    queue: Columns,
+    queue: OrderColumns,
     lengths: FloatArray,
     arrival: FloatArray,
     rules: Rules,
@@ -117,7 +117,7 @@ def aged_size(lengths: FloatArray, exponent: float) -> FloatArray:
     return np.minimum(size, LARGEST_KEY)
 
 
-def strict_classes(queue: Columns, rules: Rules, policy: Policy) -> IntArray | None:
+def strict_classes(queue: OrderColumns, rules: Rules, policy: Policy) -> IntArray | None:
     """Classes of which a lower one always goes first; None where there is but one. Under SCORE all are strict."""
     if queue.priority_class is None or (rules.class_step is not None and policy is not Policy.SCORE):
         return None
@@ -125,7 +125,7 @@ def strict_classes(queue: Columns, rules: Rules, policy: Policy) -> IntArray | N
     return classes if classes.any() else None
 
 
-def _head_start(queue: Columns, rules: Rules) -> FloatArray | None:
+def _head_start(queue: OrderColumns, rules: Rules) -> FloatArray | None:
     if queue.priority_class is None or rules.class_step is None:
         return None
     step = sane(rules.class_step, 0.0, LARGEST_KEY, 0.0)
@@ -139,7 +139,7 @@ def _with_class(key: IntArray, classes: IntArray | None) -> IntArray:
     return np.clip(key, -half, half) + classes * CLASS_SPAN
 
 
-def _due(policy: Policy, queue: Columns, lengths: FloatArray, arrival: FloatArray, rules: Rules) -> FloatArray:
+def _due(policy: Policy, queue: OrderColumns, lengths: FloatArray, arrival: FloatArray, rules: Rules) -> FloatArray:
     """When requests are due, seconds, [n].
 
     BOOST is what the boost of Yu and Scully, ``ln(1 / (1 - exp(-gamma * S))) / gamma`` ("Strongly Tail-Optimal
@@ -164,7 +164,7 @@ def running_time(lengths: FloatArray, rules: Rules) -> FloatArray:
     return sane(rules.pace, 0.0, _LARGEST_PATIENCE, 0.0) * lengths
 
 
-def _score_key(queue: Columns, lengths: FloatArray, prior: float | None, *, comparable: bool) -> IntArray:
+def _score_key(queue: OrderColumns, lengths: FloatArray, prior: float | None, *, comparable: bool) -> IntArray:
     """Keys of the SCORE policy: expected lengths where every scored request has one, else plain scores."""
     scored = np.isfinite(queue.score)
     known = ~np.isnan(lengths)

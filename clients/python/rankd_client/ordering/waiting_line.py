@@ -7,20 +7,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rankd_client.ordering.waiting_table import Table
+from rankd_client.ordering.waiting_table import WaitingTable
 
 _FIRST = 128
 """Of a long queue that are lined up at once: sorting all would cost more than they are ever looked at."""
 
 
-class Line:
+class WaitingLine:
     """The rows of a table by (key, arrival, id). Who left, or has another key by now, is passed over.
 
     Python's numbers rather than arrays: between two looks an engine runs its model, after which the first touch of
     numpy's code alone takes longer than this.
     """
 
-    def __init__(self, table: Table, row_of: Callable[[str], int | None]) -> None:
+    def __init__(self, table: WaitingTable, row_of: Callable[[str], int | None]) -> None:
         """Take the table, and what tells an id's row; nothing is lined up yet."""
         self._table, self._row_of = table, row_of
         self._heap: list[tuple[int, float, str]] = []

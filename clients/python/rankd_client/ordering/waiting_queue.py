@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns, time_of
+from rankd_client.ordering.columns import OrderColumns, time_of
 from rankd_client.ordering.fair_shares import costs_of, counter_of, weight_of
 from rankd_client.ordering.order import hopeless, order_queue
 from rankd_client.ordering.overtaking import lowest
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
 from rankd_client.ordering.serving_keys import filled, keys_of, lengths_of, policy_in_force, strict_classes
-from rankd_client.ordering.waiting_line import Line
-from rankd_client.ordering.waiting_table import Table
+from rankd_client.ordering.waiting_line import WaitingLine
+from rankd_client.ordering.waiting_table import WaitingTable
 
 _NOBODY: Mapping[str, float] = {}
 _MANY = 4
@@ -44,9 +44,9 @@ class WaitingQueue:
         self._rules = rules
         self._weights = weights
         self._served = served
-        self._table = Table()
+        self._table = WaitingTable()
         self._row: dict[str, int] = {}
-        self._line = Line(self._table, self._row.get)
+        self._line = WaitingLine(self._table, self._row.get)
         self._codes: dict[str, int] = {}
         self._counters = np.empty(0)
         self._waiting: list[int] = []
@@ -90,7 +90,7 @@ class WaitingQueue:
         tenant: str = "",
         prompt_tokens: float = 0.0,
     ) -> None:
-        """Let a request wait; one with an id that waits already replaces it. Arguments as in ``Columns``."""
+        """Let a request wait; one with an id that waits already replaces it. Arguments as in ``OrderColumns``."""
         if request_id in self._row:
             self.remove(request_id)
         table, row = self._table, len(self._table.ids)
@@ -182,7 +182,7 @@ class WaitingQueue:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _columns(self) -> Columns:
+    def _columns(self) -> OrderColumns:
         return self._table.columns(slice(0, len(self._table.ids)))
 
     def _code(self, tenant: str) -> int:
@@ -207,7 +207,7 @@ class WaitingQueue:
             return False  # the average is that of those who wait
         return self._rules.policy is Policy.FCFS or not self._unknown
 
-    def _keys(self, queue: Columns, lengths: FloatArray, now: float) -> IntArray:
+    def _keys(self, queue: OrderColumns, lengths: FloatArray, now: float) -> IntArray:
         return keys_of(self._policy, queue, lengths, queue.arrival, self._rules, now, comparable=True)
 
     def _refresh(self, now: float) -> None:

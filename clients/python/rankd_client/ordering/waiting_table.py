@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.columns import Columns
+from rankd_client.ordering.columns import OrderColumns
 from rankd_client.ordering.rules import FloatArray, IntArray
 
 FLOATS = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens")
@@ -16,7 +16,7 @@ Rows = slice | NDArray[np.intp]
 
 
 @dataclass(slots=True)
-class Table:
+class WaitingTable:
     """One block of numbers for each type, so that a row moves in two steps: an engine's caches are cold."""
 
     ids: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Table:
             self.whole = np.concatenate((self.whole, np.empty_like(self.whole)), axis=1)
             self._name()
 
-    def columns(self, rows: Rows) -> Columns:
+    def columns(self, rows: Rows) -> OrderColumns:
         """Some rows as a queue. Views where they are a slice: no view outlives the call that made it."""
         floats, ints = self.floats, self.ints
         if isinstance(rows, slice):
@@ -56,7 +56,7 @@ class Table:
         else:
             ids = [self.ids[row] for row in rows.tolist()]
             tenants = [self.tenants[row] for row in rows.tolist()]
-        return Columns(
+        return OrderColumns(
             request_ids=ids,
             arrival=floats["arrival"][rows],
             score=floats["score"][rows],
