@@ -118,7 +118,7 @@ async def turns() -> None:
 
     watching = asyncio.create_task(beside())
     began = time.perf_counter()
-    async with TimeSlices().turn() as turn:
+    async with TimeSlices().acquire() as turn:
         for n, prediction in enumerate(predictions):
             if n % 32 == 0 and turn.over:
                 await turn.next()

@@ -62,7 +62,7 @@ class App:
         """Build the rooms; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
-        self.access = Authenticator(settings, self.telemetry)
+        self.authenticator = Authenticator(settings, self.telemetry)
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
         self.shadows = ShadowRankers(self.registry, settings.promotion, self.telemetry)
@@ -70,19 +70,19 @@ class App:
         self.judge = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         fleet = FleetMembership(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
-        self.following = FleetFollower(fleet, self.monitor, settings)
-        self.peers = FleetPeers(settings, self.following, self.telemetry)
+        self.follower = FleetFollower(fleet, self.monitor, settings)
+        self.peers = FleetPeers(settings, self.follower, self.telemetry)
         self.pilots = LivePilots(self.telemetry)
         tenants = TenantCounts(settings.page.tenants)
         self.ranker = Ranker(
             self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants
         )
-        self.turns = TimeSlices()
-        self.seals = PredictionSigner(settings, self.turns, self.telemetry)
-        self.expiry = CertificateExpiry(settings.tls)
+        self.time_slices = TimeSlices()
+        self.signer = PredictionSigner(settings, self.time_slices, self.telemetry)
+        self.certificate_expiry = CertificateExpiry(settings.tls)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
-        self.interceptor = CallInterceptor(self.telemetry, rate, self.access)
+        self.interceptor = CallInterceptor(self.telemetry, rate, self.authenticator)
         self.public = Listener(settings, "listen", self.interceptor)
         self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
         self.http: HttpServer | None = None
@@ -119,15 +119,22 @@ class App:
         self.registry.promote(ranker.version)
         await self.snapshots.start()
         self._observe()
-        steps = StreamSteps(self.ranker, self.log, settings, self.turns, self.seals)
+        steps = StreamSteps(self.ranker, self.log, settings, self.time_slices, self.signer)
         names = add_public(
             self.public,
-            RankService(self.ranker, self.log, settings, self.streams, steps, self.seals),
+            RankService(self.ranker, self.log, settings, self.streams, steps, self.signer),
             CompletionService(
-                self.monitor, self.shadows, self.pilots, self.log, settings, self.telemetry, self.turns, self.seals
+                self.monitor,
+                self.shadows,
+                self.pilots,
+                self.log,
+                settings,
+                self.telemetry,
+                self.time_slices,
+                self.signer,
             ),
             QualityService(
-                self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.following
+                self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.follower
             ),
         )
         if settings.metrics:
@@ -201,7 +208,7 @@ class App:
             await asyncio.get_running_loop().run_in_executor(None, self._look)
 
     def _look(self) -> None:
-        for look in (self.access.look, self.seals.look):
+        for look in (self.authenticator.look, self.signer.look):
             try:
                 look()
             except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
@@ -220,9 +227,10 @@ class App:
         observe("rankd.provider.wanted", lambda: [(1.0, wanted)])
         observe("rankd.order.trust", self._trusts)
         observe("rankd.order.patience", self._patiences)
-        observe("rankd.guard.mode", lambda: [o for v in self._views() for o in one_hot(v.guard.mode, _labels(v))])
+        observe("rankd.guard.mode", lambda: [o for v in self._windows() for o in one_hot(v.guard.mode, _labels(v))])
         observe(
-            "rankd.guard.pinned", lambda: [(float(v.guard.pinned_until is not None), _labels(v)) for v in self._views()]
+            "rankd.guard.pinned",
+            lambda: [(float(v.guard.pinned_until is not None), _labels(v)) for v in self._windows()],
         )
         if (guard := self.settings.guard).enabled:
             observe("rankd.guard.floor", lambda: [(guard.floor, {})])
@@ -230,50 +238,50 @@ class App:
         observe("rankd.quality.tau", lambda: self._bounds("tau"))
         observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided)
-        observe("rankd.fleet.replicas", lambda: [(float(self.following.replicas), {})])
+        observe("rankd.fleet.replicas", lambda: [(float(self.follower.replicas), {})])
         for name in READ_ELSEWHERE:
             observe(name, partial(self._compared, name))
 
     def _scorers(self) -> list[Any]:
         return [r.scorer for r in self.registry.all()]
 
-    def _views(self) -> list[Window]:
-        return self.monitor.reported_views() or [self.monitor.base(self.registry.in_service.version)]
+    def _windows(self) -> list[Window]:
+        return self.monitor.reported_windows() or [self.monitor.base(self.registry.in_service.version)]
 
     def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
         ranker = self.registry.in_service
         return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
 
     def _certificate_end(self) -> list[tuple[float, dict[str, str]]]:
-        end = self.expiry.end()
+        end = self.certificate_expiry.end()
         return [] if end is None else [(end, {})]
 
     def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
-        for view in self._views():
-            if view.estimate is not None and (bounded := getattr(view.estimate, name)) is not None:
+        for window in self._windows():
+            if window.estimate is not None and (bounded := getattr(window.estimate, name)) is not None:
                 for bound in ("value", "low", "high"):
-                    yield getattr(bounded, bound), {**_labels(view), "bound": bound}
+                    yield getattr(bounded, bound), {**_labels(window), "bound": bound}
 
     def _decided(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for view in self._views():
-            if view.estimate is not None and view.estimate.decided_pair_share is not None:
-                yield view.estimate.decided_pair_share, _labels(view)
+        for window in self._windows():
+            if window.estimate is not None and window.estimate.decided_pair_share is not None:
+                yield window.estimate.decided_pair_share, _labels(window)
 
     def _compared(self, metric: str) -> Iterator[tuple[float, dict[str, str]]]:
-        for view in self.monitor.reported_views():
-            for name, labels, value in counters(view.tracker.compared.totals):
+        for window in self.monitor.reported_windows():
+            for name, labels, value in counters(window.tracker.compared.totals):
                 if name == metric:
-                    yield value, _labels(view) | labels
+                    yield value, _labels(window) | labels
 
     def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for view in self._views():
-            yield self.monitor.trust(view.model, view.ranker_version).level, _labels(view)
+        for window in self._windows():
+            yield self.monitor.trust(window.model, window.ranker_version).level, _labels(window)
 
     def _patiences(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for view in self._views():
-            if view.load.patience is not None:
-                yield view.load.patience, _labels(view)
+        for window in self._windows():
+            if window.load.patience is not None:
+                yield window.load.patience, _labels(window)
 
 
-def _labels(view: Window) -> dict[str, str]:
-    return {"model": view.model, "ranker_version": view.ranker_version}
+def _labels(window: Window) -> dict[str, str]:
+    return {"model": window.model, "ranker_version": window.ranker_version}

@@ -17,34 +17,34 @@ _WEIGHTLESS = 1e-9
 
 @dataclass(slots=True)
 class FleetFollower:
-    """Between the fleet and this replica's views."""
+    """Between the fleet and this replica's windows."""
 
     fleet: FleetMembership
     monitor: Monitor
     settings: Settings
 
-    def word(self) -> ReplicaState:
+    def state(self) -> ReplicaState:
         """What this replica tells its peers."""
         self.fleet.awake(time.monotonic(), time.time_ns())
         now = time.time()
-        views = self.monitor.reported_views()
-        shares = {(v.model, v.ranker_version): replica_window_of(v, now) for v in views}
+        windows = self.monitor.reported_windows()
+        shares = {(v.model, v.ranker_version): replica_window_of(v, now) for v in windows}
         return ReplicaState(self.fleet.instance, self.fleet.senior_since, shares)
 
     @property
     def replicas(self) -> int:
         """How many are heard, this one included; may be read in any thread."""
-        return 1 + len(self.fleet.words(time.monotonic()))
+        return 1 + len(self.fleet.states(time.monotonic()))
 
     def round_done(self) -> None:
         """Every peer was asked: decide, or follow who does."""
         monotonic, now = time.monotonic(), time.time()
         self.fleet.round_done(monotonic, time.time_ns())
-        own = {(v.model, v.ranker_version): v for v in self.monitor.reported_views()}
+        own = {(v.model, v.ranker_version): v for v in self.monitor.reported_windows()}
         for key in {*own, *self.fleet.keys(monotonic)}:
-            view = own.get(key) or self._newcomer(key, now)
-            if view is not None:
-                self._settle(view, key, monotonic, now)
+            window = own.get(key) or self._newcomer(key, now)
+            if window is not None:
+                self._settle(window, key, monotonic, now)
 
     def _newcomer(self, key: Key, now: float) -> Window | None:
         """A window for a model that only peers had reports of, where there is room."""
@@ -52,46 +52,46 @@ class FleetFollower:
             return None
         return self.monitor.opened(*key, now)
 
-    def _settle(self, view: Window, key: Key, monotonic: float, now: float) -> None:
-        self.monitor.look(view, now)
-        share = replica_window_of(view, now)
+    def _settle(self, window: Window, key: Key, monotonic: float, now: float) -> None:
+        self.monitor.look(window, now)
+        share = replica_window_of(window, now)
         evidence = self.fleet.evidence(share, key, monotonic)
         leader = self.fleet.leader(share, key, monotonic)
-        peers = sum(key in w.shares for w in self.fleet.words(monotonic))
+        peers = sum(key in w.shares for w in self.fleet.states(monotonic))
         follows = self.settings.fleet.follow and peers > 0
-        view.fleet = FleetStatus(
+        window.fleet = FleetStatus(
             decides=follows,
             leads=follows and leader is None,
             peers=peers,
             replicas=evidence.replicas if evidence else 0,
-            tau=evidence.sums.tau(view.tracker.settings.z) if evidence else None,
+            tau=evidence.sums.tau(window.tracker.settings.z) if evidence else None,
         )
         if not follows:
-            view.looked = {}
+            window.looked = {}
         elif leader is not None:
-            view.looked = {}
-            self.monitor.adopt(view, leader.shares[key].standing, now)
-        elif evidence is not None and self._due(view, evidence):
-            view.looked = evidence.completions
-            cohort = evidence.sums.as_cohort(view.tracker.settings.guard_z)
+            window.looked = {}
+            self.monitor.adopt(window, leader.shares[key].standing, now)
+        elif evidence is not None and self._due(window, evidence):
+            window.looked = evidence.completions
+            cohort = evidence.sums.as_cohort(window.tracker.settings.guard_z)
             found = GuardEvidence(at=now, completions=sum(evidence.completions.values()), tau=cohort)
-            self.monitor.observe(view, found, now)
+            self.monitor.observe(window, found, now)
 
-    def _due(self, view: Window, evidence: FleetEvidence) -> bool:
+    def _due(self, window: Window, evidence: FleetEvidence) -> bool:
         """Whether enough has ended anywhere since the last look; who was not there then counts from now."""
-        if not view.looked:
+        if not window.looked:
             return True
         new = 0
         for instance, completions in evidence.completions.items():
-            new += max(0, completions - view.looked.setdefault(instance, completions))
+            new += max(0, completions - window.looked.setdefault(instance, completions))
         return new >= self.settings.guard.every
 
 
-def replica_window_of(view: Window, now: float) -> ReplicaWindow:
+def replica_window_of(window: Window, now: float) -> ReplicaWindow:
     """What this replica contributes to one guard."""
     return ReplicaWindow(
-        completions=view.tracker.completions,
-        pace=max(view.tracker.pace(now), _WEIGHTLESS),
-        sums=view.sums,
-        standing=view.guard.standing,
+        completions=window.tracker.completions,
+        pace=max(window.tracker.pace(now), _WEIGHTLESS),
+        sums=window.sums,
+        standing=window.guard.standing,
     )

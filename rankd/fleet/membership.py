@@ -63,25 +63,25 @@ class FleetMembership:
     senior_since: int
     began: float
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
-    _words: dict[str, tuple[float, ReplicaState]] = field(default_factory=dict)
+    _states: dict[str, tuple[float, ReplicaState]] = field(default_factory=dict)
     _round_at: float = -1.0
     _alone: bool = True
     """Nobody is heard, or has been yet."""
 
-    def heard(self, word: ReplicaState, now: float) -> None:
+    def heard(self, state: ReplicaState, now: float) -> None:
         """Take a peer's word; of more peers than are allowed, those heard last are left out."""
-        if word.instance in self._words or len(self._words) < self.settings.max_peers:
-            self._words[word.instance] = now, word
+        if state.instance in self._states or len(self._states) < self.settings.max_peers:
+            self._states[state.instance] = now, state
 
     def round_done(self, now: float, clock: int) -> None:
         """All peers were asked once: forget the lost ones, and notice that one is cut off, or is no longer."""
         self.awake(now, clock)
         self._round_at = now
-        self._words = {i: (at, w) for i, (at, w) in self._words.items() if now - at <= self.settings.forget_after}
-        if not self._words and not self._alone:
+        self._states = {i: (at, w) for i, (at, w) in self._states.items() if now - at <= self.settings.forget_after}
+        if not self._states and not self._alone:
             # Others may go on without this one, and know better when they are back.
             self.senior_since = clock
-        self._alone = not self._words
+        self._alone = not self._states
 
     def awake(self, now: float, clock: int) -> None:
         """Notice that this process stood still, or was kept from asking, so long that others forgot it."""
@@ -90,9 +90,9 @@ class FleetMembership:
             self.senior_since = clock
             self._round_at = now
 
-    def words(self, now: float) -> list[ReplicaState]:
+    def states(self, now: float) -> list[ReplicaState]:
         """What peers said that are not lost."""
-        return [w for at, w in list(self._words.values()) if now - at <= self.settings.forget_after]
+        return [w for at, w in list(self._states.values()) if now - at <= self.settings.forget_after]
 
     def leader(self, own: ReplicaWindow | None, key: Key, now: float) -> ReplicaState | None:
         """Who decides on a guard; None where it is this replica, or nobody is fit to.
@@ -100,7 +100,7 @@ class FleetMembership:
         Whose guard has not decided anything yet comes after all whose guards have: a new fleet, or a new senior, takes
         over what is known.
         """
-        fit = [w for w in self.words(now) if key in w.shares and not w.shares[key].standing.ill]
+        fit = [w for w in self.states(now) if key in w.shares and not w.shares[key].standing.ill]
         first = min(fit, key=lambda w: (_undecided(w.shares[key]), w.senior_since, w.instance), default=None)
         if first is None or own is None or own.standing.ill:
             return first
@@ -109,7 +109,7 @@ class FleetMembership:
 
     def evidence(self, own: ReplicaWindow | None, key: Key, now: float) -> FleetEvidence | None:
         """Everybody's evidence, own included; None where no peer that is heard has any."""
-        theirs = {w.instance: w.shares[key] for w in self.words(now) if key in w.shares}
+        theirs = {w.instance: w.shares[key] for w in self.states(now) if key in w.shares}
         if not theirs:
             return None
         everybody = theirs | ({self.instance: own} if own is not None else {})
@@ -120,7 +120,7 @@ class FleetMembership:
 
     def keys(self, now: float) -> Iterable[Key]:
         """What peers have windows of."""
-        return {key for word in self.words(now) for key in word.shares}
+        return {key for state in self.states(now) for key in state.shares}
 
 
 def _undecided(share: ReplicaWindow) -> bool:

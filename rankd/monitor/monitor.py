@@ -39,7 +39,7 @@ __all__ = ["Monitor", "Trust", "Window", "guard_settings", "quality_settings"]
 _GONE_VERSIONS = 64
 """Versions no longer loaded of which late reports are still taken."""
 _ESTIMATE_EVERY = 1.0
-"""Seconds between two estimates of one view."""
+"""Seconds between two estimates of one window."""
 
 
 class Monitor:
@@ -49,10 +49,10 @@ class Monitor:
         """Start without evidence."""
         self._settings = settings
         self._telemetry = telemetry
-        self._views = Windows(settings)
+        self._windows = Windows(settings)
         self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
-        self.salt = RequestHasher(settings.quality.snapshot_key.get_secret_value())
+        self.hasher = RequestHasher(settings.quality.snapshot_key.get_secret_value())
         self._thread = ThreadPoolExecutor(1, "rankd-quality")
         self._changed = asyncio.Event()
         self._closed = False
@@ -61,25 +61,25 @@ class Monitor:
 
     def register(self, ranker_version: str, *, measured: bool, calibration: Calibration | None) -> None:
         """Make a ranker version known; reports of versions never registered are refused."""
-        if ranker_version not in self._views:
-            self._views.begin(ranker_version, measured=measured, prior=calibration)
+        if ranker_version not in self._windows:
+            self._windows.begin(ranker_version, measured=measured, prior=calibration)
             self._health[ranker_version] = BatchHealth()
         self._gone.pop(ranker_version, None)
 
     def knows(self, ranker_version: str) -> bool:
         """Whether this version was ever loaded here."""
-        return ranker_version in self._views
+        return ranker_version in self._windows
 
     def trust(self, model: str, ranker_version: str) -> Trust:
         """How far to trust a registered ranker on a model."""
-        view = self._views.standing_for(model, ranker_version)
-        guard = view.guard
+        window = self._windows.standing_for(model, ranker_version)
+        guard = window.guard
         ill = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
         ranks = guard.ranks or not self._settings.guard.enabled
         level = float(ranks)
         if ranks and guard.tau_low is not None and self._settings.guard.enabled:
             level = trust_of(guard.tau_low, full=self._settings.order.full_trust_tau)
-        return Trust(ranks=ranks, worth_waiting=not ill, calibration=view.calibration, level=level, load=view.load)
+        return Trust(ranks=ranks, worth_waiting=not ill, calibration=window.calibration, level=level, load=window.load)
 
     # -- evidence ------------------------------------------------------------------------------------------------------
 
@@ -90,27 +90,27 @@ class Monitor:
             What became of it; None where its model has no window and gets none, because all are in use.
         """
         report = OutcomeReport(
-            key=self.salt.key(completion.tenant, completion.request_id),
+            key=self.hasher.key(completion.tenant, completion.request_id),
             score=completion.score,
             tokens=completion.tokens,
             final=completion.final,
             complete=completion.complete,
             arrival=completion.arrival,
-            source=self.salt.key(completion.reporter, "") if completion.reporter else 0,
+            source=self.hasher.key(completion.reporter, "") if completion.reporter else 0,
         )
         if not possible(report, now):
             return ReportVerdict.INVALID
-        view = self._views.reported(completion.model, completion.ranker_version, now)
-        if view is None:
+        window = self._windows.reported(completion.model, completion.ranker_version, now)
+        if window is None:
             return None
         # Decided when a request is first heard of: what followed it from then on is told to the end.
-        if not view.tracker.holds(report.key) and not view.shares.admit(completion.reporter, now):
+        if not window.tracker.holds(report.key) and not window.shares.admit(completion.reporter, now):
             return ReportVerdict.OVER_SHARE
-        verdict = view.tracker.add(report, now)
+        verdict = window.tracker.add(report, now)
         if completion.final and verdict is ReportVerdict.ACCEPTED:
-            self._learn_load(view, completion, now)
-        self._judge(view, now)
-        self._refit(view)
+            self._learn_load(window, completion, now)
+        self._judge(window, now)
+        self._refit(window)
         return verdict
 
     def batch_done(self, ranker_version: str, *, ok: bool, seconds: float, now: float) -> None:
@@ -122,101 +122,101 @@ class Monitor:
         self._observe_health(ranker_version, self._health[ranker_version].evidence(seconds), now)
 
     def _observe_health(self, ranker_version: str, evidence: HealthEvidence, now: float) -> None:
-        for view in self._of_version(ranker_version):
-            self._transit(view, view.guard.observe_health(evidence, now))
+        for window in self._of_version(ranker_version):
+            self._transit(window, window.guard.observe_health(evidence, now))
 
     def tick(self, now: float) -> None:
         """Let pins end and figures age; call about once a second."""
-        for view in self.all_views():
-            self._transit(view, view.guard.tick(now))
-            self._refresh(view, now)
+        for window in self.all_windows():
+            self._transit(window, window.guard.tick(now))
+            self._refresh(window, now)
 
-    async def refresh(self, views: list[Window], now: float) -> None:
-        """Bring the estimates of some views up to date before they are shown, at most once a second each."""
-        pending: list[asyncio.Future[Any]] = [f for v in views if (f := self._refresh(v, now)) is not None]
-        pending += [v.judging for v in views if v.judging is not None]
+    async def refresh(self, windows: list[Window], now: float) -> None:
+        """Bring the estimates of some windows up to date before they are shown, at most once a second each."""
+        pending: list[asyncio.Future[Any]] = [f for v in windows if (f := self._refresh(v, now)) is not None]
+        pending += [v.judging for v in windows if v.judging is not None]
         if pending:
             await asyncio.wait(pending)
 
-    def _refresh(self, view: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
+    def _refresh(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
         """Estimate anew in the worker thread where reports have come since the last time."""
-        recent = view.estimate is not None and now - view.estimate.at < _ESTIMATE_EVERY
-        if view.busy or recent or view.tracker.completions == view.estimated_at:
+        recent = window.estimate is not None and now - window.estimate.at < _ESTIMATE_EVERY
+        if window.busy or recent or window.tracker.completions == window.estimated_at:
             return None
-        view.busy, completions = True, view.tracker.completions
-        future = asyncio.get_running_loop().run_in_executor(self._thread, view.tracker.snapshot(now).evaluate)
+        window.busy, completions = True, window.tracker.completions
+        future = asyncio.get_running_loop().run_in_executor(self._thread, window.tracker.snapshot(now).evaluate)
 
         def done(result: asyncio.Future[QualityEstimate]) -> None:
-            view.busy = False
+            window.busy = False
             if not result.cancelled() and result.exception() is None:
-                view.estimate, view.estimated_at = result.result(), completions
+                window.estimate, window.estimated_at = result.result(), completions
 
         future.add_done_callback(done)
         return future
 
-    def _judge(self, view: Window, now: float) -> None:
+    def _judge(self, window: Window, now: float) -> None:
         """Look at the guard's evidence where it is time to."""
-        if view.tracker.guard_due:
-            self.look(view, now)
+        if window.tracker.guard_due:
+            self.look(window, now)
 
-    def look(self, view: Window, now: float) -> None:
+    def look(self, window: Window, now: float) -> None:
         """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
-        if self._closed or view.judging is not None or not view.tracker.guard_stale:
+        if self._closed or window.judging is not None or not window.tracker.guard_stale:
             return
         loop = asyncio.get_running_loop()
-        view.judging = loop.run_in_executor(self._thread, view.tracker.guard_snapshot(now).evaluate)
+        window.judging = loop.run_in_executor(self._thread, window.tracker.guard_snapshot(now).evaluate)
 
         def done(result: asyncio.Future[GuardEvidence]) -> None:
-            view.judging = None
+            window.judging = None
             if not result.cancelled() and result.exception() is None:
-                view.sums = result.result().tau.sums
-                if view.fleet is None or not view.fleet.decides:
-                    self.observe(view, result.result(), now)
-                self._judge(view, time.time())  # more came in the meantime
+                window.sums = result.result().tau.sums
+                if window.fleet is None or not window.fleet.decides:
+                    self.observe(window, result.result(), now)
+                self._judge(window, time.time())  # more came in the meantime
 
-        view.judging.add_done_callback(done)
+        window.judging.add_done_callback(done)
 
-    def observe(self, view: Window, evidence: GuardEvidence, now: float) -> None:
+    def observe(self, window: Window, evidence: GuardEvidence, now: float) -> None:
         """Let a guard decide."""
-        self._transit(view, view.guard.observe_quality(evidence, now))
+        self._transit(window, window.guard.observe_quality(evidence, now))
 
-    def adopt(self, view: Window, standing: Standing, now: float) -> None:
+    def adopt(self, window: Window, standing: Standing, now: float) -> None:
         """Let a guard stand where the fleet's does."""
-        self._transit(view, view.guard.adopt(standing, now))
+        self._transit(window, window.guard.adopt(standing, now))
 
     def opened(self, model: str, ranker_version: str, now: float) -> Window | None:
         """A registered ranker's window on a model, a new one if need be; None where there is no room."""
-        return self._views.opened(model, ranker_version, now)
+        return self._windows.opened(model, ranker_version, now)
 
-    def _refit(self, view: Window) -> None:
+    def _refit(self, window: Window) -> None:
         """Learn the map from score to length anew in the worker thread where it is time to; one at a time."""
-        due = view.tracker.completions - view.refit_at >= self._settings.order.recalibrate_every
-        if self._closed or view.refitting or not due:
+        due = window.tracker.completions - window.refit_at >= self._settings.order.recalibrate_every
+        if self._closed or window.refitting or not due:
             return
-        view.refitting, view.refit_at = True, view.tracker.completions
-        known = view.tracker.lengths()
+        window.refitting, window.refit_at = True, window.tracker.completions
+        known = window.tracker.lengths()
         future = asyncio.get_running_loop().run_in_executor(
             self._thread,
             lambda: fit_monotone(
                 known.score,
                 known.tokens,
                 known.complete,
-                prior=view.prior,
+                prior=window.prior,
                 prior_weight=self._settings.order.calibration_prior_weight,
             ),
         )
 
         def done(result: asyncio.Future[Calibration]) -> None:
-            view.refitting = False
+            window.refitting = False
             if not result.cancelled() and result.exception() is None:
-                view.calibration = result.result()
-                self._refit(view)  # more came in the meantime
+                window.calibration = result.result()
+                self._refit(window)  # more came in the meantime
 
         future.add_done_callback(done)
 
-    def _learn_load(self, view: Window, completion: Completion, now: float) -> None:
+    def _learn_load(self, window: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
-        load = view.load
+        load = window.load
         load.rate.add(completion.tokens, now)
         if completion.waited is None:
             return
@@ -254,9 +254,9 @@ class Monitor:
             NotFoundError: the ranker version was never loaded.
             QuotaError: no window is left for it.
         """
-        view = self._views.wanted(model, ranker_version, now)
-        self._transit(view, view.guard.pin(mode, until, now))
-        return view
+        window = self._windows.wanted(model, ranker_version, now)
+        self._transit(window, window.guard.pin(mode, until, now))
+        return window
 
     def unpin(self, model: str, ranker_version: str, now: float) -> Window:
         """Let a guard decide again.
@@ -264,9 +264,9 @@ class Monitor:
         Raises:
             NotFoundError: the ranker version was never loaded.
         """
-        view = self._views.standing_for(model, ranker_version)
-        self._transit(view, view.guard.unpin(now))
-        return view
+        window = self._windows.standing_for(model, ranker_version)
+        self._transit(window, window.guard.unpin(now))
+        return window
 
     def judged(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
         """Begin anew with a ranker that was just measured on recent completions.
@@ -279,14 +279,14 @@ class Monitor:
             calibrations: from score to length, by served model, learned from what was judged; a model for which there
                 is no window is left without.
         """
-        before = self._views.base(ranker_version)
+        before = self._windows.base(ranker_version)
         measured = before.measured if trusted is None else trusted
-        base = self._views.begin(ranker_version, measured=measured, prior=before.prior)
+        base = self._windows.begin(ranker_version, measured=measured, prior=before.prior)
         base.reason = "judged"
         self._health[ranker_version] = BatchHealth()
         for model, calibration in calibrations.items():
-            if (view := self._views.reported(model, ranker_version, time.time())) is not None:
-                view.prior = view.calibration = calibration
+            if (window := self._windows.reported(model, ranker_version, time.time())) is not None:
+                window.prior = window.calibration = calibration
 
     def unloaded(self, ranker_version: str) -> None:
         """Note that a ranker left memory; late reports of it are still taken, unless many others left since."""
@@ -294,30 +294,30 @@ class Monitor:
         if len(self._gone) > _GONE_VERSIONS:
             oldest = next(iter(self._gone))
             del self._gone[oldest], self._health[oldest]
-            self._views.forget(oldest)
+            self._windows.forget(oldest)
 
-    # -- views ---------------------------------------------------------------------------------------------------------
+    # -- windows -------------------------------------------------------------------------------------------------------
 
-    def all_views(self) -> Iterator[Window]:
-        """Every view: those with reports of their own, then the bases that stand for all other models."""
-        return self._views.all()
+    def all_windows(self) -> Iterator[Window]:
+        """Every window: those with reports of their own, then the bases that stand for all other models."""
+        return self._windows.all()
 
-    def reported_views(self) -> list[Window]:
+    def reported_windows(self) -> list[Window]:
         """Views of models that sent reports."""
-        return self._views.own()
+        return self._windows.own()
 
     def base(self, ranker_version: str) -> Window:
-        """The view that stands for models without reports."""
-        return self._views.base(ranker_version)
+        """The window that stands for models without reports."""
+        return self._windows.base(ranker_version)
 
     def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
-        """A view as a first report would make it, around a tracker, followed by nobody yet."""
-        return self._views.blank(model, ranker_version, tracker)
+        """A window as a first report would make it, around a tracker, followed by nobody yet."""
+        return self._windows.blank(model, ranker_version, tracker)
 
-    def restored(self, view: Window, now: float) -> None:
-        """Follow a view that a snapshot held."""
-        self._views.place(view)
-        self._refresh(view, now)
+    def restored(self, window: Window, now: float) -> None:
+        """Follow a window that a snapshot held."""
+        self._windows.place(window)
+        self._refresh(window, now)
 
     async def changed(self, timeout: float) -> bool:
         """Wait for a guard to change, or for ``timeout`` seconds; say which."""
@@ -334,17 +334,17 @@ class Monitor:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _of_version(self, ranker_version: str) -> Iterator[Window]:
-        return (v for v in self.all_views() if v.ranker_version == ranker_version)
+        return (v for v in self.all_windows() if v.ranker_version == ranker_version)
 
-    def _transit(self, view: Window, transition: Transition | None) -> None:
+    def _transit(self, window: Window, transition: Transition | None) -> None:
         if transition is None:
             return
-        view.transitions += 1
-        view.changes.append(transition)
-        view.reason = transition.reason.value
+        window.transitions += 1
+        window.changes.append(transition)
+        window.reason = transition.reason.value
         self._telemetry.guard_changed(
-            model=view.model,
-            ranker_version=view.ranker_version,
+            model=window.model,
+            ranker_version=window.ranker_version,
             origin=transition.origin.value,
             to=transition.to.value,
             reason=transition.reason.value,

@@ -82,17 +82,17 @@ class Snapshots:
             await self._write(self._path)
 
     async def _write(self, path: Path) -> None:
-        """Copy on the loop, a view at a time; pack and write beside it."""
-        views, columns, state = [], SnapshotColumns(), []
-        for index, view in enumerate(self._monitor.reported_views()):
-            saved = save_tracker(view.tracker)
+        """Copy on the loop, a window at a time; pack and write beside it."""
+        windows, columns, state = [], SnapshotColumns(), []
+        for index, window in enumerate(self._monitor.reported_windows()):
+            saved = save_tracker(window.tracker)
             columns |= {f"{index}/{name}": column for name, column in saved.columns.items()}
-            views.append(_view(view) | {"tracker": saved.scalars})
-            state.append((view.model, view.ranker_version, view.tracker.completions, view.transitions))
+            windows.append(_window(window) | {"tracker": saved.scalars})
+            state.append((window.model, window.ranker_version, window.tracker.completions, window.transitions))
             await asyncio.sleep(0)
         if state == self._written and not self._failing:
             return
-        header = {"rankd": VERSION, "saved_at": time.time(), "salt": self._monitor.salt.saved(), "views": views}
+        header = {"rankd": VERSION, "saved_at": time.time(), "salt": self._monitor.hasher.saved(), "views": windows}
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, write, path, header, columns)
         except OSError as error:
@@ -113,51 +113,51 @@ class Snapshots:
         try:
             if not -60 <= now - number(header["saved_at"]) <= self._settings.quality.forget_after:
                 raise SnapshotError("is older than quality.forget_after")
-            salt = self._monitor.salt.restored(header["salt"])
-            if salt is None:
+            hasher = self._monitor.hasher.restored(header["salt"])
+            if hasher is None:
                 raise SnapshotError("was written with another quality.snapshot_key")
             known = [
                 (index, fields)
                 for index, fields in enumerate(header["views"])
                 if self._monitor.knows(str(fields["ranker_version"]))
             ]
-            restored = [self._view(fields, _part(columns, index), now) for index, fields in known]
+            restored = [self._window(fields, _part(columns, index), now) for index, fields in known]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
             raise SnapshotError(f"is damaged: {type(error).__name__}") from None
-        self._monitor.salt = salt
-        for view in restored:
-            self._monitor.restored(view, now)
+        self._monitor.hasher = hasher
+        for window in restored:
+            self._monitor.restored(window, now)
         self._telemetry.snapshot_restored(len(restored), sum(v.tracker.completions for v in restored))
 
-    def _view(self, fields: dict[str, Any], columns: SnapshotColumns, now: float) -> Window:
+    def _window(self, fields: dict[str, Any], columns: SnapshotColumns, now: float) -> Window:
         """One window as it was."""
         base = self._monitor.base(str(fields["ranker_version"]))
         tracker = restore_tracker(quality_settings(self._settings), Saved(columns, fields["tracker"]), now)
-        view = self._monitor.blank(str(fields["model"]), base.ranker_version, tracker)
-        if restore_guard(view.guard, fields["guard"], now):
-            view.reason = str(fields["reason"])
-        view.used_at = min(number(fields["used_at"]), now)
+        window = self._monitor.blank(str(fields["model"]), base.ranker_version, tracker)
+        if restore_guard(window.guard, fields["guard"], now):
+            window.reason = str(fields["reason"])
+        window.used_at = min(number(fields["used_at"]), now)
         if fields["calibration"] is not None:
-            view.calibration = Calibration(
+            window.calibration = Calibration(
                 tuple(Knot(*knot) for knot in fields["calibration"]["knots"]),
                 number(fields["calibration"]["mean_expected"]),
             )
-        view.refit_at = tracker.completions
+        window.refit_at = tracker.completions
         if fields["patience"] is not None:
-            view.load.patience = abs(number(fields["patience"]))
-        return view
+            window.load.patience = abs(number(fields["patience"]))
+        return window
 
 
-def _view(view: Window) -> dict[str, Any]:
-    """What of a view is no column."""
-    calibration = view.calibration
+def _window(window: Window) -> dict[str, Any]:
+    """What of a window is no column."""
+    calibration = window.calibration
     return {
-        "model": view.model,
-        "ranker_version": view.ranker_version,
-        "reason": view.reason,
-        "used_at": view.used_at,
-        "patience": view.load.patience,
-        "guard": save_guard(view.guard),
+        "model": window.model,
+        "ranker_version": window.ranker_version,
+        "reason": window.reason,
+        "used_at": window.used_at,
+        "patience": window.load.patience,
+        "guard": save_guard(window.guard),
         "calibration": calibration
         and {
             "knots": [[k.score, k.expected, k.p50, k.p90] for k in calibration.knots],

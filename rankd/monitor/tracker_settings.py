@@ -38,7 +38,7 @@ def guard_settings(settings: Settings) -> GuardSettings:
 
 
 def tenant_shares(settings: Settings) -> TenantShares:
-    """What bounds a tenant's part in one view."""
+    """What bounds a tenant's part in one window."""
     quality = settings.quality
     least = settings.guard.min_known * (1.0 - quality.max_tenant_share)
     return TenantShares(quality.max_tenant_share, quality.tenant_share_period, least, settings.guard.cohort)

@@ -28,7 +28,7 @@ class LivePilots:
         self._telemetry = telemetry
         self._pilots: dict[str, Switchback] = {}
         self._told: dict[str, PilotState] = {}
-        self._salt = secrets.token_bytes(16)
+        self._hasher = secrets.token_bytes(16)
 
     # -- administration ------------------------------------------------------------------------------------------------
 
@@ -147,4 +147,4 @@ class LivePilots:
 
     def _key(self, tenant: str, request_id: str) -> int:
         text = identity(tenant, request_id).encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._salt).digest())
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._hasher).digest())

@@ -41,9 +41,9 @@ class RankedRequest:
 class ProxyRanking:
     """Asks the daemon; fails open."""
 
-    def __init__(self, settings: IntegrationSettings, asker: CircuitBreaker) -> None:
+    def __init__(self, settings: IntegrationSettings, breaker: CircuitBreaker) -> None:
         """Ask by these settings."""
-        self._settings, self._asker = settings, asker
+        self._settings, self._breaker = settings, breaker
         self.waiting = 0
         """Requests, to all that is ranked, whose answers have not begun: what each that comes has before it."""
 
@@ -71,7 +71,7 @@ class ProxyRanking:
             return RankedRequest("client")
         if asked is None:
             return RankedRequest("unreadable", _in(found.direction, priority_of(None, arrival)), in_header)
-        queue, outcome = await order_of(self._asker, asked, arrival, max(0, self.waiting - 1))
+        queue, outcome = await order_of(self._breaker, asked, arrival, max(0, self.waiting - 1))
         return RankedRequest(outcome, _in(found.direction, priority_of(queue, arrival)), in_header, queue, asked)
 
 

@@ -88,7 +88,7 @@ class ProxyServer:
         settings, asking = self._settings, self._asking
         self._session = _session(settings)
         self._engine = Upstream(self._session, settings.upstream, settings.direction)
-        self._asker = CircuitBreaker(asking)
+        self._breaker = CircuitBreaker(asking)
         self._reporter = Reporter(PredictionStore(), functools.partial(connected, asking), self.metrics.reports)
         try:
             await self._engine.start()
@@ -98,12 +98,12 @@ class ProxyServer:
             await self._close()
             raise
         tracker = Tracker(self._reporter, self.metrics, asking.max_body_bytes)
-        ranking = ProxyRanking(asking, self._asker)
+        ranking = ProxyRanking(asking, self._breaker)
         rooms = Rooms(
             self._session, settings.upstream, self._engine, ranking, tracker, self.metrics, asking.max_body_bytes
         )
         self.proxy = Proxy(rooms)
-        self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._asker.open, lambda: self._engine.direction)
+        self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._engine.direction)
         self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
 
     async def serve(self) -> None:
@@ -165,7 +165,7 @@ class ProxyServer:
             "ready": not self._draining,
             "in_flight": self.proxy.in_flight,
             "direction": self._engine.direction,
-            "daemon": "circuit_open" if self._asker.open else "asked",
+            "daemon": "circuit_open" if self._breaker.open else "asked",
         }
 
     async def _close(self) -> None:
@@ -176,7 +176,7 @@ class ProxyServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._engine.close()
-        await self._asker.close()
+        await self._breaker.close()
         await asyncio.to_thread(self._reporter.close)
         await self._session.close()
 

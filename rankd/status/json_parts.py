@@ -21,9 +21,9 @@ from rankd.types import Reason
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
 
-def row_of(view: Window, trust: Trust) -> tuple[float, ...]:
+def row_of(window: Window, trust: Trust) -> tuple[float, ...]:
     """What ``history.WINDOW`` names, without the time."""
-    estimate, patience = view.estimate, view.load.patience
+    estimate, patience = window.estimate, window.load.patience
     tau = estimate.tau if estimate is not None else None
     gain = estimate.realised_gain if estimate is not None else None
     return (
@@ -34,16 +34,16 @@ def row_of(view: Window, trust: Trust) -> tuple[float, ...]:
     )
 
 
-def window_of(view: Window, trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
+def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
     """One served model and ranker version: its guard, its quality, and what orders its queue.
 
     Args:
-        view: what is known of it.
+        window: what is known of it.
         trust: what follows from that.
         settings: the daemon's.
         piloted: the policy that a pilot asks for; None where none does.
     """
-    estimate = view.estimate
+    estimate = window.estimate
     quality = {
         "tau": _bounded(estimate.tau if estimate else None),
         "finished_tau": _bounded(estimate.tau_b if estimate else None),
@@ -54,12 +54,12 @@ def window_of(view: Window, trust: Trust, settings: Settings, piloted: Policy | 
         "open": estimate.open if estimate else 0,
     }
     return {
-        "model": view.model,
-        "ranker_version": view.ranker_version,
-        "completions": view.tracker.completions,
-        "last_report_at": view.used_at or None,
+        "model": window.model,
+        "ranker_version": window.ranker_version,
+        "completions": window.tracker.completions,
+        "last_report_at": window.used_at or None,
         **quality,
-        "guard": _guard(view, settings),
+        "guard": _guard(window, settings),
         "order": _order(trust, settings, piloted),
     }
 
@@ -68,19 +68,19 @@ def _bounded(estimate: Interval | None) -> dict[str, float] | None:
     return None if estimate is None else {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-def _guard(view: Window, settings: Settings) -> dict[str, Any]:
-    guard = view.guard
+def _guard(window: Window, settings: Settings) -> dict[str, Any]:
+    guard = window.guard
     return {
         "mode": guard.mode.value,
         "ranking": guard.ranks or not settings.guard.enabled,
-        "measured": view.measured,
-        "reason": view.reason,
+        "measured": window.measured,
+        "reason": window.reason,
         "since": guard.since,
         "pinned_until": guard.pinned_until,
-        "transitions": view.transitions,
+        "transitions": window.transitions,
         "changes": [
             {"at": c.at, "from": c.origin.value, "to": c.to.value, "reason": c.reason.value}
-            for c in view.changes.copy()
+            for c in window.changes.copy()
         ],
     }
 

@@ -75,7 +75,7 @@ class Status:
         if not spans:
             return
         traffic = self._counters()
-        windows = {(v.model, v.ranker_version): row_of(v, self._trust(v)) for v in self._views()}
+        windows = {(v.model, v.ranker_version): row_of(v, self._trust(v)) for v in self._windows()}
         for span in spans:
             span.add(now, traffic, windows)
 
@@ -99,8 +99,8 @@ class Status:
         }
         if self._log is not None:
             facts["completion log"] = "failing: see the log" if self._log.failing else "written"
-        for view in self._shown()[0]:
-            facts |= _facts_of(view)
+        for window in self._shown()[0]:
+            facts |= _facts_of(window)
         ready, reason = self.ready()
         return {"ready": ready, "reason": reason, "facts": facts}
 
@@ -114,10 +114,10 @@ class Status:
             span: how far back the history goes.
         """
         with self._lock:
-            views = {id_of(v): v for v in self._shown()[0]}
-            chosen = window if window in views else next(iter(views))
+            windows = {id_of(v): v for v in self._shown()[0]}
+            chosen = window if window in windows else next(iter(windows))
             state = self._kept("", self.state)
-            history = self._kept(f"{span} {chosen}", lambda: self._told_history(chosen, views[chosen], span))
+            history = self._kept(f"{span} {chosen}", lambda: self._told_history(chosen, windows[chosen], span))
         return state[:-1] + b',"history":' + history + b"}"
 
     def _kept(self, name: str, tell: Callable[[], dict[str, Any]]) -> bytes:
@@ -132,7 +132,7 @@ class Status:
         """What ``/status.json`` holds, but for the history."""
         ready, reason = self.ready()
         now = time.time()
-        views, left_out = self._shown()
+        windows, left_out = self._shown()
         pilots = self._pilots.all()
         piloted = {model: p.policy_at(now) for model, p in pilots if p.active}
         tallies, others = self._tenants.tallies()
@@ -144,7 +144,7 @@ class Status:
             "rankd": {"version": VERSION, "started_at": self._started},
             "settings": self._told_settings(),
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
-            "windows": [self._window(v, piloted.get(v.model)) for v in views],
+            "windows": [self._window(v, piloted.get(v.model)) for v in windows],
             "windows_left_out": left_out,
             "traffic": self._traffic(),
             "stages": self._telemetry.stages.quantiles(STAGES),
@@ -168,7 +168,7 @@ class Status:
             "spans": {name: s.every * self._settings.page.samples for name, s in self._history.spans.items()},
         }
 
-    def _told_history(self, chosen: str, view: Window, span: SpanName) -> dict[str, Any]:
+    def _told_history(self, chosen: str, window: Window, span: SpanName) -> dict[str, Any]:
         kept = self._history.spans[span]
         return {
             "span": span,
@@ -176,14 +176,14 @@ class Status:
             "points": self._settings.page.samples,
             "traffic": kept.traffic(),
             "window_id": chosen,
-            "window": kept.window((view.model, view.ranker_version)),
+            "window": kept.window((window.model, window.ranker_version)),
         }
 
-    def _window(self, view: Window, piloted: Policy | None) -> dict[str, Any]:
+    def _window(self, window: Window, piloted: Policy | None) -> dict[str, Any]:
         return {
-            "id": id_of(view),
-            "in_service": view.ranker_version == self._registry.in_service.version,
-            **window_of(view, self._trust(view), self._settings, piloted),
+            "id": id_of(window),
+            "in_service": window.ranker_version == self._registry.in_service.version,
+            **window_of(window, self._trust(window), self._settings, piloted),
         }
 
     def _traffic(self) -> dict[str, Any]:
@@ -204,20 +204,20 @@ class Status:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _views(self) -> list[Window]:
-        return self._monitor.reported_views() or [self._monitor.base(self._registry.in_service.version)]
+    def _windows(self) -> list[Window]:
+        return self._monitor.reported_windows() or [self._monitor.base(self._registry.in_service.version)]
 
     def _shown(self) -> tuple[list[Window], int]:
         """The windows that are listed, and how many are not."""
         in_service, most = self._registry.in_service.version, self._settings.page.windows
-        views = sorted(
-            self._views(),
+        windows = sorted(
+            self._windows(),
             key=lambda v: (v.ranker_version != in_service, -v.tracker.completions, v.model, v.ranker_version),
         )
-        return views[:most], max(0, len(views) - most)
+        return windows[:most], max(0, len(windows) - most)
 
-    def _trust(self, view: Window) -> Trust:
-        return self._monitor.trust(view.model, view.ranker_version)
+    def _trust(self, window: Window) -> Trust:
+        return self._monitor.trust(window.model, window.ranker_version)
 
     def _counters(self) -> tuple[int, ...]:
         """What ``history.TRAFFIC`` names, without the time."""
@@ -230,17 +230,17 @@ class Status:
         return answers.total(), answers[False], counts.items, counts.unscored, taken, queued
 
 
-def id_of(view: Window) -> str:
+def id_of(window: Window) -> str:
     """A window's id: the same on every replica, and after a restart."""
-    names = json.dumps([view.model, view.ranker_version]).encode()
+    names = json.dumps([window.model, window.ranker_version]).encode()
     return hashlib.blake2b(names, digest_size=6).hexdigest()
 
 
-def _facts_of(view: Window) -> dict[str, str]:
+def _facts_of(window: Window) -> dict[str, str]:
     """A window as plain facts."""
-    name = f" {view.model}" if view.model else ""
-    facts = {f"guard{name}": f"{view.guard.mode.value} ({view.reason})"}
-    estimate = view.estimate
+    name = f" {window.model}" if window.model else ""
+    facts = {f"guard{name}": f"{window.guard.mode.value} ({window.reason})"}
+    estimate = window.estimate
     if estimate is not None and estimate.tau is not None:
         tau = estimate.tau
         facts[f"tau{name}"] = f"{tau.value:.3f} ({tau.low:.3f} to {tau.high:.3f}), {estimate.cohort_size:,} requests"

@@ -66,7 +66,7 @@ class Authenticator:
         self._anonymous = settings.auth.anonymous is True
 
     @property
-    def _book(self) -> Credentials | None:
+    def _credentials(self) -> Credentials | None:
         return None if self._followed is None else self._followed.current
 
     def look(self) -> None:
@@ -81,12 +81,12 @@ class Authenticator:
             UnauthenticatedError: it is not known who calls.
             ForbiddenError: they may not.
         """
-        book = self._book
-        if book is None:
+        credentials = self._credentials
+        if credentials is None:
             # Whoever reaches the listener may call: see ``check_exposure``.
             return Caller(caller_of(context))
         role = ROLES.get(service)
-        credential = self._credential(book, context)
+        credential = self._credential(credentials, context)
         if credential is None:
             if self._anonymous and role is not Role.ADMIN:
                 return Caller(caller_of(context))
@@ -95,7 +95,7 @@ class Authenticator:
         if role is not None and role not in credential.roles:
             self._telemetry.refused("role")
             raise ForbiddenError("ROLE_MISSING", f"the credential lacks the role {role.value} (auth.file: roles)")
-        return Caller(credential.key, credential.tenant, credential, book.quota_of(credential.tenant))
+        return Caller(credential.key, credential.tenant, credential, credentials.quota_of(credential.tenant))
 
     def still(self, caller: Caller) -> None:
         """Look again, for a further message of a stream: tokens are taken back, and their time ends, meanwhile.
@@ -103,27 +103,27 @@ class Authenticator:
         Raises:
             UnauthenticatedError: the credential is none any more.
         """
-        book, credential = self._book, caller.credential
-        if book is None or credential is None:
+        credentials, credential = self._credentials, caller.credential
+        if credentials is None or credential is None:
             return
-        if not book.current(credential) or book.quota_of(credential.tenant) != caller.tenant_quota:
+        if not credentials.current(credential) or credentials.quota_of(credential.tenant) != caller.tenant_quota:
             raise self._unknown("unknown", "the credential of this stream was taken back or changed: open it anew")
         self._check_time(credential)
 
-    def _credential(self, book: Credentials, context: grpc.aio.ServicerContext) -> Credential | None:
+    def _credential(self, credentials: Credentials, context: grpc.aio.ServicerContext) -> Credential | None:
         """What the call shows; None where it shows nothing."""
         headers = [value for key, value in context.invocation_metadata() or () if key == _HEADER]
         if headers:
             # A token goes before a certificate: a proxy has a certificate of its own, and forwards its callers' tokens.
             token = _token_of(headers)
-            credential = None if token is None else book.token(digest_of(token))
+            credential = None if token is None else credentials.token(digest_of(token))
             if credential is None:
                 raise self._unknown("unknown", "the token is not one that this daemon knows")
             return credential
         names = _names_of(context)
         if not names:
             return None
-        credential = book.certificate(names)
+        credential = credentials.certificate(names)
         if credential is None and not self._anonymous:
             raise self._unknown("unknown", "no name in the client's certificate is one that this daemon knows")
         return credential

@@ -42,11 +42,11 @@ _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 class CallGate:
     """What every call to the daemon passes: metrics, rate limit, credentials, and whether it drains."""
 
-    def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Authenticator | None) -> None:
-        """Take what is shared by all calls; without ``access`` everybody is let in."""
+    def __init__(self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None) -> None:
+        """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
         self.telemetry = telemetry
         self.rate = rate
-        self.access = access
+        self.authenticator = authenticator
         self.drained = asyncio.Event()
         self.in_flight = 0
         """Calls of our own services under way; health and reflection are no work to wait for."""
@@ -112,11 +112,11 @@ class Call:
             return
         if self._ours and self._gate.draining:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        access = self._gate.access
-        if access is None:
+        authenticator = self._gate.authenticator
+        if authenticator is None:
             self._caller = Caller(caller_of(self._context))
         else:
-            self._caller = access.admit(self._name.rpartition("/")[0], self._context)
+            self._caller = authenticator.admit(self._name.rpartition("/")[0], self._context)
         enter(self._caller)
         if self._ours:
             self._count()
@@ -134,8 +134,8 @@ class Call:
 
     def recheck(self) -> None:
         """Refuse to go on with a stream whose credential was taken back, or is over."""
-        if self._caller is not None and self._gate.access is not None:
-            self._gate.access.still(self._caller)
+        if self._caller is not None and self._gate.authenticator is not None:
+            self._gate.authenticator.still(self._caller)
 
     def check(self, request: Any) -> None:
         """Refuse a request that could not be decoded."""

@@ -37,13 +37,13 @@ _OPTIONS = [
 
 
 class FleetPeers:
-    """One round of questions after another; ``following`` hears the answers."""
+    """One round of questions after another; ``follower`` hears the answers."""
 
-    def __init__(self, settings: Settings, following: FleetFollower, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, follower: FleetFollower, telemetry: Telemetry) -> None:
         """Nobody is asked yet."""
         self._settings = settings
         self._fleet = settings.fleet
-        self._following = following
+        self._follower = follower
         self._telemetry = telemetry
         self._all, self._names = peer_targets(settings.fleet.peers)
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -88,7 +88,7 @@ class FleetPeers:
                 self._failing = True
                 with suppress(Exception):  # it was told of
                     # Lost peers age all the same, or guards would follow what they said last for ever.
-                    self._following.round_done()
+                    self._follower.round_done()
             await asyncio.sleep(max(0.05, self._fleet.every - (time.monotonic() - began)))
 
     async def _round(self) -> None:
@@ -100,8 +100,8 @@ class FleetPeers:
         metadata = await asyncio.get_running_loop().run_in_executor(None, self._metadata)
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
         await asyncio.gather(*(self._ask(target, metadata) for target in others))
-        self._following.round_done()
-        heard = len(self._following.fleet.words(time.monotonic()))
+        self._follower.round_done()
+        heard = len(self._follower.fleet.states(time.monotonic()))
         if heard != self._last_heard:
             self._last_heard = heard
             self._telemetry.fleet_changed(heard + 1)
@@ -117,7 +117,7 @@ class FleetPeers:
                 timeout=min(self._fleet.every, _LONGEST_ANSWER),
                 metadata=metadata,
             )
-            word = from_proto(answer, time.time(), self._settings.quality.max_windows)
+            state = from_proto(answer, time.time(), self._settings.quality.max_windows)
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSALS and target not in self._refusing:
                 self._refusing.add(target)
@@ -126,10 +126,10 @@ class FleetPeers:
         except ValueError:
             return  # who talks nonsense ages, too
         self._refusing.discard(target)
-        if word.instance == self._following.fleet.instance:
+        if state.instance == self._follower.fleet.instance:
             self._myself.add(target)
         else:
-            self._following.fleet.heard(word, time.monotonic())
+            self._follower.fleet.heard(state, time.monotonic())
 
     async def _targets(self) -> list[str]:
         """Addresses to ask. A name that cannot be looked up now keeps those it had."""

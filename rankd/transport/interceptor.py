@@ -28,9 +28,9 @@ _UNKNOWN_METHOD = "_OTHER"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method of every service on a server."""
 
-    def __init__(self, telemetry: Telemetry, rate: RateLimit, access: Authenticator | None = None) -> None:
-        """Take what is shared by all calls; without ``access`` everybody is let in."""
-        self._gate = CallGate(telemetry, rate, access)
+    def __init__(self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None = None) -> None:
+        """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
+        self._gate = CallGate(telemetry, rate, authenticator)
         self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
 
     @property

@@ -75,13 +75,13 @@ def _utf8(text: str) -> bytes:
 class PredictionSigner:
     """Signs predictions and looks at signatures, where there are keys."""
 
-    def __init__(self, settings: Settings, turns: TimeSlices, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, time_slices: TimeSlices, telemetry: Telemetry) -> None:
         """Read the keys.
 
         Raises:
             ConfigError: the file is wrong.
         """
-        self._turns = turns
+        self._time_slices = time_slices
         self._telemetry = telemetry
         path = settings.signing.file
         self._followed: ReloadingFile[SigningKeys] | None = (
@@ -100,7 +100,7 @@ class PredictionSigner:
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 
-    def believes(self, prediction: prediction_pb2.Prediction, request_id: str, model: str) -> bool:
+    def verify(self, prediction: prediction_pb2.Prediction, request_id: str, model: str) -> bool:
         """Whether a prediction is one of ours, of this request and model; without keys everything is believed."""
         keys = self.keys
         if keys is None or keys.verify(
@@ -110,21 +110,21 @@ class PredictionSigner:
         self._telemetry.refused("signature")
         return False
 
-    async def screen_all(self, items: Sequence[rank_pb2.RankItem], field: str, model: str) -> None:
-        """Screen the items of one message, in turns where they are many; see ``screen``."""
-        if not self._screens:
+    async def filter_all(self, items: Sequence[rank_pb2.RankItem], field: str, model: str) -> None:
+        """Screen the items of one message, in turns where they are many; see ``filter_untrusted``."""
+        if not self._verifies:
             return
-        async with self._turn(len(items)) as turn:
+        async with self._time_slice(len(items)) as time_slice:
             for index, item in enumerate(items):
-                if index % _AT_ONCE == 0 and turn is not None and turn.over:
-                    await turn.next()
-                self.screen(item, f"{field}[{index}]", model)
+                if index % _AT_ONCE == 0 and time_slice is not None and time_slice.over:
+                    await time_slice.next()
+                self.filter_untrusted(item, f"{field}[{index}]", model)
 
     @property
-    def _screens(self) -> bool:
+    def _verifies(self) -> bool:
         return self.keys is not None or bool(the_caller().tenant)
 
-    def screen(self, item: rank_pb2.RankItem, field: str, model: str) -> None:
+    def filter_untrusted(self, item: rank_pb2.RankItem, field: str, model: str) -> None:
         """Fill in an item's tenant, and take a prediction away that is not to be believed: it is then as without one.
 
         Raises:
@@ -138,23 +138,23 @@ class PredictionSigner:
             item.tenant = caller.tenant
         if self.keys is None or not item.HasField("prediction"):
             return
-        if item.prediction.tenant != item.tenant or not self.believes(item.prediction, item.request_id, model):
+        if item.prediction.tenant != item.tenant or not self.verify(item.prediction, item.request_id, model):
             item.ClearField("prediction")
 
     # -- what goes out -------------------------------------------------------------------------------------------------
 
-    async def seal_all(self, items: Sequence[rank_pb2.RankedItem], answer: Answer, model: str) -> None:
+    async def sign_all(self, items: Sequence[rank_pb2.RankedItem], answer: Answer, model: str) -> None:
         """Sign an answer's predictions, in turns where they are many."""
         if self.keys is None:
             return
         fresh = answer.fresh.tolist()
-        async with self._turn(len(items)) as turn:
+        async with self._time_slice(len(items)) as time_slice:
             for count, item in enumerate(items):
-                if count % _AT_ONCE == 0 and turn is not None and turn.over:
-                    await turn.next()
-                self.seal(item, model, new=fresh[item.index] or item.index in answer.shadow_scores)
+                if count % _AT_ONCE == 0 and time_slice is not None and time_slice.over:
+                    await time_slice.next()
+                self.sign(item, model, new=fresh[item.index] or item.index in answer.shadow_scores)
 
-    def seal(self, item: rank_pb2.RankedItem, model: str, *, new: bool) -> None:
+    def sign(self, item: rank_pb2.RankedItem, model: str, *, new: bool) -> None:
         """Sign an item's prediction, where it has one and that is new or signed with a key that is to go."""
         keys = self.keys
         if keys is None or not item.HasField("prediction"):
@@ -165,10 +165,10 @@ class PredictionSigner:
             prediction.signature = keys.sign(canonical(prediction, item.request_id, model))
 
     @asynccontextmanager
-    async def _turn(self, items: int) -> AsyncIterator[TimeSlice | None]:
-        """A turn for what is long; what is short is done at once."""
+    async def _time_slice(self, items: int) -> AsyncIterator[TimeSlice | None]:
+        """A time slice for what is long; what is short is done at once."""
         if items <= _AT_ONCE:
             yield None
             return
-        async with self._turns.turn() as turn:
-            yield turn
+        async with self._time_slices.acquire() as time_slice:
+            yield time_slice

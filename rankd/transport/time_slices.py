@@ -1,8 +1,8 @@
-"""Long work on the event loop, in short turns.
+"""Long work on the event loop, in short time slices.
 
 One message can bring thousands of reports or items; taking them takes seconds, and nothing else runs on the loop
-meanwhile. So such work is done a few milliseconds at a time, one message after the other, and after each turn the loop
-is everybody else's for as long as the turn took: long work has half of the loop at most, however much of it there is.
+meanwhile. So such work is done a few milliseconds at a time, one message after the other, and after each slice the loop
+is everybody else's for as long as the slice took: long work has half of the loop at most, however much of it there is.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class TimeSlice:
         return time.perf_counter() - self._began >= self._seconds
 
     async def next(self) -> None:
-        """Let everybody else work, then wait for another turn, behind those who wait already."""
+        """Let everybody else work, then wait for another slice, behind those who wait already."""
         await asyncio.sleep(time.perf_counter() - self._began)
         self.end()
         await self.begin()
 
     async def begin(self) -> None:
-        """Wait for the turn."""
+        """Wait for the slice."""
         await self._lock.acquire()
         self._held = True
         self._began = time.perf_counter()
@@ -50,19 +50,19 @@ class TimeSlice:
 
 
 class TimeSlices:
-    """Whose turn it is; one of it for all long work of a loop."""
+    """Whose time slice it is; one of it for all long work of a loop."""
 
     def __init__(self, seconds: float = SLICE_SECONDS) -> None:
-        """Let a turn take ``seconds``."""
+        """Let a slice take ``seconds``."""
         self._lock = asyncio.Lock()  # asyncio's locks are fair: who waits longest is next
         self._seconds = seconds
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[TimeSlice]:
+    async def acquire(self) -> AsyncIterator[TimeSlice]:
         """Work in turns. Between two ``await``s nobody comes between; a cancellation ends the turn."""
-        turn = TimeSlice(self._lock, self._seconds)
-        await turn.begin()
+        time_slice = TimeSlice(self._lock, self._seconds)
+        await time_slice.begin()
         try:
-            yield turn
+            yield time_slice
         finally:
-            turn.end()
+            time_slice.end()

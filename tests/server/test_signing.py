@@ -164,10 +164,10 @@ def test_ids_are_each_tenants_own(signing):
     """A tenant that reports another one's request id, for its own request, does not take that one's report away."""
     with signing.channel() as channel:
         predictions = {who: predict(channel, "shared", who=who) for who in ("a", "b")}
-        before = signing.app.monitor.reported_views()[0].tracker.completions
+        before = signing.app.monitor.reported_windows()[0].tracker.completions
         for who in ("b", "a"):
             assert report(channel, ("shared", predictions[who]), who=who) == {}
-        assert signing.app.monitor.reported_views()[0].tracker.completions == before + 2
+        assert signing.app.monitor.reported_windows()[0].tracker.completions == before + 2
 
 
 def test_keys_rotate_without_a_break(start_daemon, tmp_path, wait_until):

@@ -35,14 +35,14 @@ def test_one_refit_at_a_time_learns_from_all_reports() -> None:
             assert m.report(final(n), time.time()) is ReportVerdict.ACCEPTED
         assert m._thread._work_queue.qsize() <= 2
         busy.set()
-        view = m.reported_views()[0]
+        window = m.reported_windows()[0]
         end = time.monotonic() + 20
-        while view.refitting or view.judging is not None:
+        while window.refitting or window.judging is not None:
             assert time.monotonic() < end
             await asyncio.sleep(0.01)
-        assert view.tracker.completions - view.refit_at < 16
-        assert not view.tracker.guard_due
-        assert view.calibration is not None
+        assert window.tracker.completions - window.refit_at < 16
+        assert not window.tracker.guard_due
+        assert window.calibration is not None
         m.close()
 
     asyncio.run(scenario())
@@ -58,7 +58,7 @@ def test_a_first_report_changes_no_trust() -> None:
         before = m.trust("llm", VERSION)
         assert not before.ranks
         m.report(final(0), time.time())
-        assert m.reported_views()[0].guard.mode is GuardMode.FALLBACK
+        assert m.reported_windows()[0].guard.mode is GuardMode.FALLBACK
         assert m.trust("llm", VERSION) == before
         m.close()
 
@@ -75,8 +75,8 @@ def test_who_makes_room_is_who_has_told_least() -> None:
             m.report(final(n, "growing"), time.time())
             m.report(final(n, f"flood{n}a"), time.time())
             m.report(final(n, f"flood{n}b"), time.time())
-        views = {v.model: v.tracker.completions for v in m.reported_views()}
-        assert views == {"growing": 50, "flood48b": 1}
+        windows = {v.model: v.tracker.completions for v in m.reported_windows()}
+        assert windows == {"growing": 50, "flood48b": 1}
         m.close()
 
     asyncio.run(scenario())

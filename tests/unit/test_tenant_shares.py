@@ -102,11 +102,11 @@ class Traffic:
                 self.report(tenant)
             for _ in range(flood if lie is not None else 0):
                 self.report(liar, lie)
-            (view,) = self.monitor.reported_views()
-            while (judging := view.judging) is not None:
+            (window,) = self.monitor.reported_windows()
+            while (judging := window.judging) is not None:
                 await asyncio.wait([judging])
                 await asyncio.sleep(0)  # its callbacks
-            self.modes.append(view.guard.mode)
+            self.modes.append(window.guard.mode)
             self.levels.append(self.monitor.trust("m", VERSION).level)
 
 

@@ -47,7 +47,7 @@ class RankMiddleware:
         self._app = app
         self._settings = IntegrationSettings.from_environment() if settings is None else settings
         self._memory = memory
-        self._asker = CircuitBreaker(self._settings)
+        self._breaker = CircuitBreaker(self._settings)
         self._mode = SchedulingMode.UNKNOWN
         self._under_way = 0
 
@@ -93,7 +93,7 @@ class RankMiddleware:
             REQUESTS.inc("too_large" if content is None else "unreadable")
             return _with(scope, PRIORITY, str(priority_of(None, arrival))), send
         # What runs is among those beside it: the engine does not tell it apart here.
-        queue, outcome = await order_of(self._asker, asked, arrival, self._under_way - 1)
+        queue, outcome = await order_of(self._breaker, asked, arrival, self._under_way - 1)
         REQUESTS.inc(outcome)
         scope = _with(scope, PRIORITY, str(priority_of(queue, arrival)))
         if queue is None or not asked.one_each:

@@ -19,11 +19,11 @@ _LONGEST = 3e9
 _NAME_BYTES = 65536
 
 
-def to_proto(word: ReplicaState, now: float) -> quality_pb2.GetFleetShareResponse:
+def to_proto(state: ReplicaState, now: float) -> quality_pb2.GetFleetShareResponse:
     """What this replica says; ``now`` in seconds by the clock of its times."""
-    out = quality_pb2.GetFleetShareResponse(instance=word.instance)
-    out.senior_since.FromNanoseconds(word.senior_since)
-    for (model, ranker_version), share in word.shares.items():
+    out = quality_pb2.GetFleetShareResponse(instance=state.instance)
+    out.senior_since.FromNanoseconds(state.senior_since)
+    for (model, ranker_version), share in state.shares.items():
         added = out.shares.add(
             model=model,
             ranker_version=ranker_version,

@@ -14,20 +14,20 @@ from rankd.settings.load import OrderSection
 from rankd.transport.convert.request import MODE_TO_PROTO, POLICY_TO_PROTO, timestamp, to_duration
 
 
-def quality_of(view: Window, enabled: bool) -> quality_pb2.Quality:
-    """One view as proto."""
+def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:
+    """One window as proto."""
     out = quality_pb2.Quality(
-        model=view.model,
-        ranker_version=view.ranker_version,
-        completion_count=view.tracker.completions,
-        guard=guard_of(view, enabled),
+        model=window.model,
+        ranker_version=window.ranker_version,
+        completion_count=window.tracker.completions,
+        guard=guard_of(window, enabled),
     )
-    if (fleet := view.fleet) is not None:
+    if (fleet := window.fleet) is not None:
         out.fleet.followed, out.fleet.leading = fleet.decides, fleet.leads
         out.fleet.peer_count, out.fleet.replica_count = fleet.peers, fleet.replicas
         if fleet.tau is not None:
             out.fleet.tau.CopyFrom(_estimate(fleet.tau))
-    estimate = view.estimate
+    estimate = window.estimate
     if estimate is None:
         return out
     for name, bounded in (
@@ -51,14 +51,14 @@ def quality_of(view: Window, enabled: bool) -> quality_pb2.Quality:
     return out
 
 
-def guard_of(view: Window, enabled: bool) -> quality_pb2.GuardStatus:
-    """A view's guard as proto."""
-    guard = view.guard
+def guard_of(window: Window, enabled: bool) -> quality_pb2.GuardStatus:
+    """A window's guard as proto."""
+    guard = window.guard
     out = quality_pb2.GuardStatus(
         mode=MODE_TO_PROTO[guard.mode],
         ranking=guard.ranks or not enabled,
-        reason=view.reason,
-        transition_count=view.transitions,
+        reason=window.reason,
+        transition_count=window.transitions,
     )
     if guard.since is not None:
         out.since.CopyFrom(timestamp(guard.since))

@@ -159,8 +159,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         check_model(model, self._settings.quality.models)
         now = time.time()
         version = request.ranker_version or self._registry.in_service.version
-        view = self._monitor.pin(model, version, mode, now + duration, now)
-        return admin_pb2.PinGuardResponse(guard=guard_of(view, enabled=self._settings.guard.enabled))
+        window = self._monitor.pin(model, version, mode, now + duration, now)
+        return admin_pb2.PinGuardResponse(guard=guard_of(window, enabled=self._settings.guard.enabled))
 
     async def UnpinGuard(  # noqa: N802
         self, request: admin_pb2.UnpinGuardRequest, context: grpc.aio.ServicerContext
@@ -169,8 +169,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         del context
         check_model(request.model, self._settings.quality.models)
         version = request.ranker_version or self._registry.in_service.version
-        view = self._monitor.unpin(request.model, version, time.time())
-        return admin_pb2.UnpinGuardResponse(guard=guard_of(view, enabled=self._settings.guard.enabled))
+        window = self._monitor.unpin(request.model, version, time.time())
+        return admin_pb2.UnpinGuardResponse(guard=guard_of(window, enabled=self._settings.guard.enabled))
 
     async def StartPilot(  # noqa: N802
         self, request: admin_pb2.StartPilotRequest, context: grpc.aio.ServicerContext

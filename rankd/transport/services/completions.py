@@ -61,12 +61,12 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         log: CompletionLog | None,
         settings: Settings,
         telemetry: Telemetry,
-        turns: TimeSlices,
-        seals: PredictionSigner,
+        time_slices: TimeSlices,
+        signer: PredictionSigner,
     ) -> None:
         """Take the rooms that learn from them, and the log where there is one."""
-        self._seals = seals
-        self._turns = turns
+        self._signer = signer
+        self._time_slices = time_slices
         self._monitor = monitor
         self._shadows = shadows
         self._pilots = pilots
@@ -94,10 +94,10 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         check_model(model, self._settings.quality.models)
         response = completion_pb2.ReportCompletionsResponse()
         now = time.time()
-        async with self._turns.turn() as turn:
+        async with self._time_slices.acquire() as time_slice:
             for index, message in enumerate(request.completions):
-                if turn.over:
-                    await turn.next()
+                if time_slice.over:
+                    await time_slice.next()
                 try:
                     completion = self._completion(message, model, caller_now, now)
                     self._take(completion, _FINISH_REASONS[message.finish_reason], now, response)
@@ -206,13 +206,13 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                 f"prediction.tenant is longer than limits.max_name_bytes = {self._settings.limits.max_name_bytes}",
             )
         # Without keys nothing binds a prediction to a tenant, and one of before the credential had one names none.
-        if caller.tenant and tenant != caller.tenant and (tenant or self._seals.keys is not None):
+        if caller.tenant and tenant != caller.tenant and (tenant or self._signer.keys is not None):
             self._telemetry.refused("tenant")
             raise RejectedError(
                 completion_pb2.REJECTION_REASON_WRONG_TENANT,
                 "prediction.tenant is not the tenant of the caller's credential",
             )
-        if not self._seals.believes(message.prediction, message.request_id, model):
+        if not self._signer.verify(message.prediction, message.request_id, model):
             raise RejectedError(
                 completion_pb2.REJECTION_REASON_INVALID_SIGNATURE,
                 "prediction must be the one of the Rank answer, unchanged, of this request_id, tenant and model",

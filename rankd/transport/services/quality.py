@@ -48,10 +48,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         pilots: LivePilots,
         settings: Settings,
         streams: Streams,
-        following: FleetFollower,
+        follower: FleetFollower,
     ) -> None:
         """Take the rooms whose state is shown."""
-        self._following = following
+        self._follower = follower
         self._pilots = pilots
         self._monitor = monitor
         self._registry = registry
@@ -89,25 +89,25 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
     ) -> quality_pb2.GetFleetShareResponse:
         """Say what this replica contributes."""
         del request, context
-        return to_proto(self._following.word(), time.time())
+        return to_proto(self._follower.state(), time.time())
 
     async def _state(self, request: Any) -> dict[str, Any]:
         in_service = self._registry.in_service.version
-        views = self._monitor.reported_views()
+        windows = self._monitor.reported_windows()
         if request.HasField("model"):
-            views = [v for v in views if v.model == request.model]
+            windows = [v for v in windows if v.model == request.model]
         if request.ranker_version:
             if not self._monitor.knows(request.ranker_version):
                 raise NotFoundError("ranker_version: never loaded on this daemon")
-            views = [v for v in views if v.ranker_version == request.ranker_version]
-        models = {v.model for v in views} or {request.model if request.HasField("model") else ""}
-        if not views:
+            windows = [v for v in windows if v.ranker_version == request.ranker_version]
+        models = {v.model for v in windows} or {request.model if request.HasField("model") else ""}
+        if not windows:
             # Nothing was reported yet: show the guard that stands for every model.
-            views = [self._monitor.base(request.ranker_version or in_service)]
-        views.sort(key=lambda v: (v.ranker_version != in_service, v.model, v.ranker_version))
-        await self._monitor.refresh(views, time.time())
+            windows = [self._monitor.base(request.ranker_version or in_service)]
+        windows.sort(key=lambda v: (v.ranker_version != in_service, v.model, v.ranker_version))
+        await self._monitor.refresh(windows, time.time())
         return {
-            "qualities": [quality_of(v, self._settings.guard.enabled) for v in views],
+            "qualities": [quality_of(v, self._settings.guard.enabled) for v in windows],
             "policies": [self._policy(m, in_service) for m in sorted(models)],
             "service": self._service(),
         }

@@ -32,10 +32,10 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         settings: Settings,
         streams: Streams,
         steps: StreamSteps,
-        seals: PredictionSigner,
+        signer: PredictionSigner,
     ) -> None:
         """Take the use case, and the log where there is one."""
-        self._seals = seals
+        self._signer = signer
         self._steps = steps
         self._ranker = ranker
         self._log = log
@@ -50,12 +50,12 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         """Order one queue."""
         deadline = self._deadline(context, len(request.items))
         if len(request.items) <= self._limits.max_items:
-            await self._seals.screen_all(request.items, "items", request.model)
+            await self._signer.filter_all(request.items, "items", request.model)
         queue = queue_of(request, self._limits)
         check_model(queue.model, self._models)
         answer = await self._rank(queue, deadline)
         response = response_of(answer, request.items)
-        await self._seals.seal_all(response.items, answer, queue.model)
+        await self._signer.sign_all(response.items, answer, queue.model)
         # From the last score, or from when there was no more waiting for any: ordering and answering.
         self._pace.learn(len(request.items), self._loop.time() - min(answer.scored_at, deadline))
         return response

@@ -50,15 +50,20 @@ class StreamSteps:
     """Answers the messages of streams."""
 
     def __init__(
-        self, ranker: Ranker, log: CompletionLog | None, settings: Settings, turns: TimeSlices, seals: PredictionSigner
+        self,
+        ranker: Ranker,
+        log: CompletionLog | None,
+        settings: Settings,
+        time_slices: TimeSlices,
+        signer: PredictionSigner,
     ) -> None:
         """Take the use case, and the log where there is one."""
-        self._seals = seals
+        self._signer = signer
         self._ranker = ranker
         self._log = log
         self._limits = settings.limits
         self._models = settings.quality.models
-        self._turns = turns
+        self._time_slices = time_slices
         self._loop = asyncio.get_running_loop()
 
     async def take(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> PendingAnswer:
@@ -69,19 +74,19 @@ class StreamSteps:
             NotFoundError: the model is none that the settings list.
         """
         wait = self._read(state, request)
-        async with self._turns.turn() as turn:
-            await self._change(state, request, turn)
+        async with self._time_slices.acquire() as time_slice:
+            await self._change(state, request, time_slice)
         return PendingAnswer(request.sequence, wait)
 
-    async def answer(self, state: StreamQueue, asked: PendingAnswer) -> rank_pb2.RankStreamResponse:
+    async def answer(self, state: StreamQueue, pending: PendingAnswer) -> rank_pb2.RankStreamResponse:
         """Order the queue.
 
         Raises:
             NotFoundError: the ranker is not loaded.
         """
-        if await self._nothing_new(state, asked.wait):
-            return self._again(state, asked.sequence)
-        return await self._order(state, asked)
+        if await self._nothing_new(state, pending.wait):
+            return self._again(state, pending.sequence)
+        return await self._order(state, pending)
 
     def _read(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> float:
         """Read what is no item; gives the seconds to wait for scores."""
@@ -112,7 +117,7 @@ class StreamSteps:
         bad.check()
         state.share(shares)
 
-    async def _change(self, state: StreamQueue, request: rank_pb2.RankStreamRequest, turn: TimeSlice) -> None:
+    async def _change(self, state: StreamQueue, request: rank_pb2.RankStreamRequest, time_slice: TimeSlice) -> None:
         """Change the queue. What arrives is judged before it joins; a bad item ends the stream."""
         bad = Violations()
         check_count(request.arrived, "arrived", self._limits, bad)
@@ -120,13 +125,13 @@ class StreamSteps:
         bad.check()
         arrived = RequestColumns(self._limits, bad, state.now)
         for index, item in enumerate(request.arrived):
-            if index % _AT_ONCE == 0 and turn.over:
-                await turn.next()
-            self._seals.screen(item, f"arrived[{index}]", state.model)
+            if index % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
+            self._signer.filter_untrusted(item, f"arrived[{index}]", state.model)
             arrived.add(item, "arrived", index)
         bad.check()
         self._share(state, request)
-        await state.apply(request, arrived, self._reach(), turn)
+        await state.apply(request, arrived, self._reach(), time_slice)
         check_count(state.items, "arrived", self._limits, bad)
         if state.size > self._limits.max_stream_bytes:
             bad.add(
@@ -146,29 +151,29 @@ class StreamSteps:
 
     async def _nothing_new(self, state: StreamQueue, wait: float) -> bool:
         """Whether the order is the one told last; where the caller waits for scores, after a pause if need be."""
-        told = state.told
-        if told is None or not told.timeless or told.basis != self._basis(state):
+        last_answer = state.last_answer
+        if last_answer is None or not last_answer.timeless or last_answer.basis != self._basis(state):
             return False
-        if not told.waiting:
+        if not last_answer.waiting:
             return True
         if wait and (pause := min(wait, state.look_at - self._loop.time())) > 0:
             await asyncio.sleep(pause)
         return self._loop.time() < state.look_at
 
     def _again(self, state: StreamQueue, sequence: int) -> rank_pb2.RankStreamResponse:
-        told = state.told
-        assert told is not None
-        self._ranker.repeated(told.policy, told.reason, len(told.ids), told.missing)
-        return state.again(sequence, told.basis.ranker_version)
+        last_answer = state.last_answer
+        assert last_answer is not None
+        self._ranker.repeated(last_answer.policy, last_answer.reason, len(last_answer.ids), last_answer.missing)
+        return state.again(sequence, last_answer.basis.ranker_version)
 
-    async def _order(self, state: StreamQueue, asked: PendingAnswer) -> rank_pb2.RankStreamResponse:
+    async def _order(self, state: StreamQueue, pending: PendingAnswer) -> rank_pb2.RankStreamResponse:
         basis = self._basis(state)
         began = self._loop.time()
-        answer = await self._rank(state.queue(), began + asked.wait)
-        if asked.wait:
-            began = min(answer.scored_at, began + asked.wait)  # waiting is no work
-        async with self._turns.turn() as turn:
-            response = await state.response(answer, basis, asked.sequence, turn, self._seals)
+        answer = await self._rank(state.queue(), began + pending.wait)
+        if pending.wait:
+            began = min(answer.scored_at, began + pending.wait)  # waiting is no work
+        async with self._time_slices.acquire() as time_slice:
+            response = await state.response(answer, basis, pending.sequence, time_slice, self._signer)
         now = self._loop.time()
         state.look_at = now + _LOOK_AGAIN * (now - began)
         return response

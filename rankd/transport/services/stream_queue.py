@@ -49,7 +49,7 @@ class StreamItem:
     running: bool = False
     packed: bytes = b""
     """Its prediction, as it goes over the wire."""
-    told: tuple[int, bool] | None = None
+    last_answer: tuple[int, bool] | None = None
     """What the caller knows: the serving key, and whether it has a prediction."""
 
     def progress(self, message: rank_pb2.RankStreamProgress) -> bool:
@@ -104,7 +104,7 @@ class StreamQueue:
     items: dict[str, StreamItem] = field(default_factory=dict)
     size: int = 0
     """Bytes of all items."""
-    told: LastAnswer | None = None
+    last_answer: LastAnswer | None = None
     look_at: float = 0.0
     """On the loop's clock: when to look again for scores of a queue that did not change."""
     shares: TenantService = field(default_factory=TenantService)
@@ -112,7 +112,7 @@ class StreamQueue:
     _queue: RankQueue | None = None
 
     async def apply(
-        self, request: rank_pb2.RankStreamRequest, arrived: RequestColumns, reach: PromptReach, turn: TimeSlice
+        self, request: rank_pb2.RankStreamRequest, arrived: RequestColumns, reach: PromptReach, time_slice: TimeSlice
     ) -> None:
         """Take a delta in: those who left, those who arrived, progress.
 
@@ -120,13 +120,13 @@ class StreamQueue:
             request: the delta.
             arrived: its arrivals by column, validated.
             reach: how much of a prompt to keep.
-            turn: to work in.
+            time_slice: to work in.
         """
         for request_id in request.gone_request_ids:
             self._drop(request_id)
         for index, message in enumerate(request.arrived):
-            if index % _AT_ONCE == 0 and turn.over:
-                await turn.next()
+            if index % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
             text = arrived.prompts[index]
             self._put(
                 StreamItem(
@@ -166,13 +166,13 @@ class StreamQueue:
             self._changed()
 
     def _changed(self) -> None:
-        self.told = self._queue = None
+        self.last_answer = self._queue = None
 
     def share(self, shares: TenantService) -> None:
         """Take in what tenants were served; those not named stay as they were."""
         self.shares.served.update(shares.served)
         self.shares.weights.update(shares.weights)
-        self.told = None
+        self.last_answer = None
 
     def queue(self) -> RankQueue:
         """The queue as columns."""
@@ -207,13 +207,13 @@ class StreamQueue:
         return self._queue
 
     async def response(
-        self, answer: Answer, basis: Basis, sequence: int, turn: TimeSlice, seals: PredictionSigner
+        self, answer: Answer, basis: Basis, sequence: int, time_slice: TimeSlice, signer: PredictionSigner
     ) -> rank_pb2.RankStreamResponse:
         """Put an answer together, and remember what it tells."""
         items = list(self.items.values())
         keys, missing = answer.serving_key.tolist(), answer.missing
         places = answer.order.tolist()
-        self.told = LastAnswer(
+        self.last_answer = LastAnswer(
             basis,
             [items[p].request_id for p in places],
             answer.policy,
@@ -225,14 +225,14 @@ class StreamQueue:
         )
         response = self.again(sequence, answer.ranker_version)
         fill = item_filler(response.changed_items, answer, items, timestamp(time.time()))
-        changed = [(place, p) for place, p in enumerate(places) if items[p].told != (keys[p], p not in missing)]
+        changed = [(place, p) for place, p in enumerate(places) if items[p].last_answer != (keys[p], p not in missing)]
         for count, (place, position) in enumerate(changed):
-            if count % _AT_ONCE == 0 and turn.over:
-                await turn.next()
+            if count % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
             ranked = fill(position)
             ranked.index = place
-            seals.seal(ranked, self.model, new=bool(answer.fresh[position]) or position in answer.shadow_scores)
-            items[position].told = (keys[position], position not in missing)
+            signer.sign(ranked, self.model, new=bool(answer.fresh[position]) or position in answer.shadow_scores)
+            items[position].last_answer = (keys[position], position not in missing)
             if answer.fresh[position]:
                 self._scored(items[position], ranked.prediction)
         return response
@@ -249,14 +249,14 @@ class StreamQueue:
 
     def again(self, sequence: int, ranker_version: str) -> rank_pb2.RankStreamResponse:
         """What was told last, without the items that changed then."""
-        told = self.told
-        assert told is not None
+        last_answer = self.last_answer
+        assert last_answer is not None
         return rank_pb2.RankStreamResponse(
             sequence=sequence,
-            request_ids=told.ids,
-            policy=POLICY_TO_PROTO[told.policy],
-            reason=REASON_TO_PROTO[told.reason],
+            request_ids=last_answer.ids,
+            policy=POLICY_TO_PROTO[last_answer.policy],
+            reason=REASON_TO_PROTO[last_answer.reason],
             ranker_version=ranker_version,
-            unscored_count=len(told.missing),
-            patience_per_token=patience_of(told.policy, told.patience),
+            unscored_count=len(last_answer.missing),
+            patience_per_token=patience_of(last_answer.policy, last_answer.patience),
         )

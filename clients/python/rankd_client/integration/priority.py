@@ -13,12 +13,12 @@ _LARGEST = 2**63 - 1
 
 
 async def order_of(
-    asker: CircuitBreaker, asked: OpenAIRequest, arrival: float, backlog: int
+    breaker: CircuitBreaker, asked: OpenAIRequest, arrival: float, backlog: int
 ) -> tuple[RankedQueue | None, str]:
     """Ask about a request's prompts.
 
     Args:
-        asker: whom to ask.
+        breaker: whom to ask.
         asked: the request.
         arrival: seconds since the epoch.
         backlog: requests that wait beside it.
@@ -29,7 +29,7 @@ async def order_of(
     if None in asked.prompts or not asked.prompts:
         return None, "no_text"
     ranked_id = uuid.uuid4().hex
-    queue = await asker.ask(
+    queue = await breaker.ask(
         [
             Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
             for index, prompt in enumerate(asked.prompts)
