@@ -115,7 +115,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await self.registry.load(ranker_path(settings.ranker or DEFAULT_RANKER))
+        ranker = await self.registry.load(ranker_path(str(settings.ranker or DEFAULT_RANKER)))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
         self._observe()

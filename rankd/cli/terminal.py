@@ -16,7 +16,7 @@ from rankd.text import printable
 class PlainConsole(rich_console.Console):
     """rich's console, for text from outside: nothing in a string is markup, and nothing in it steers the terminal.
 
-    Styles come by arguments, or by ``Text`` made of :func:`rankd.printable.printable` parts.
+    Styles come by arguments, or by ``Text`` made of :func:`rankd.text.printable` parts.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         "127.0.0.1:9464", description="HOST:PORT of metrics, probes and the page to look at; empty is off."
     )
     admin: str = Field("127.0.0.1:50052", description="HOST:PORT of the admin service; empty is off.")
-    ranker: str | None = Field(
+    ranker: str | Path | None = Field(
         None,
         description="Directory of the ranker to serve, or minilm-l6 or ngram, the bundled ones. Default: minilm-l6.",
     )

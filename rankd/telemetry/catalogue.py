@@ -168,7 +168,7 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
         "Complete reports compared with the quality.pair_window before them on this replica (docs/fleet.md).",
         "model, ranker_version",
     ),
-    "rankd.quality.statistics.rolling_pairs": (
+    "rankd.quality.pairs": (
         "counter",
         "{pair}",
         "Their pairs, by kind: concordant, discordant, tied_score, tied_length, tied_both.",

@@ -154,7 +154,7 @@ def test_more_peers_than_allowed_are_not_kept():
     fleet = FleetMembership(settings, senior_since=0, began=0.0)
     for i in range(10):
         fleet.heard(ReplicaState(f"r{i}", i, {}), 0.0)
-    assert len(fleet.words(0.0)) == 3
+    assert len(fleet.states(0.0)) == 3
 
 
 @pytest.mark.parametrize("standing", [RANKED, FALLEN, BROKEN])

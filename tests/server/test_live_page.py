@@ -52,7 +52,7 @@ def busy(tiny):
     # Looking at quality seldom leaves the time to the reports themselves.
     seldom = {"guard": {"every": 1000}, "order": {"recalibrate_every": 10_000}}
     daemon = Daemon(ranker=tiny, page={"every": 1}, **seldom)
-    daemon.app.turns._seconds = 60  # nobody else wants the loop: no pauses for others
+    daemon.app.time_slices._seconds = 60  # nobody else wants the loop: no pauses for others
     with daemon.channel() as channel:
         for first in range(0, COMPLETIONS, 10_000):
             # Scores in the order of lengths, but for one in four.

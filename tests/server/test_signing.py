@@ -178,14 +178,14 @@ def test_keys_rotate_without_a_break(start_daemon, tmp_path, wait_until):
         first = predict(channel, "x")
         assert first.key_id == "k1"
         write_keys(file, "k2", "k1")
-        wait_until(lambda: daemon.app.seals.keys.first == "k2")
+        wait_until(lambda: daemon.app.signer.keys.first == "k2")
         again = echo(channel, "x", first).prediction
         assert again.key_id == "k2"
         assert again.score == first.score
         assert echo(channel, "x", again).prediction == again
         file.write_text("[[key]]\nid = ")
         time.sleep(1.5)
-        assert daemon.app.seals.keys.first == "k2", "a broken file changes nothing"
+        assert daemon.app.signer.keys.first == "k2", "a broken file changes nothing"
         write_keys(file, "k2")
         wait_until(lambda: echo(channel, "x", first).needs_prompt)
         assert report(channel, ("x", first), ("x", again)) == {0: "INVALID_SIGNATURE"}

@@ -215,7 +215,7 @@ def reference():
 
 TEMPLATE = """# Telemetry
 
-Made from the declarations in `rankd/telemetry/telemetry.py` by `python tests/unit/test_telemetry.py`; a test compares.
+Made from the declarations in `rankd/telemetry/catalogue.py` by `python tests/unit/test_telemetry.py`; a test compares.
 
 Metrics are served at `/metrics`. In Prometheus dots are underscores, counters end in `_total` and seconds in
 `_seconds`. Traces and metrics go out over OTLP (gRPC only) where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one for

@@ -99,7 +99,7 @@ def export(
         calibration_rows: rows not trained on, at most ``CHECKED_ROWS`` are used; they also calibrate int8.
         data: what it was trained on, in words.
         licence: of the weights.
-        measurements: figures for the manifest, as ``rankd.artifact.Measurement`` has them.
+        measurements: figures for the manifest, as ``rankd.registry.artifact.Measurement`` has them.
         measured_tau: tau on prompts that it never saw; default: the validation tau of the fit.
         description: free text for the manifest.
         card: what ``rankd.training.export.model_card`` takes beside the manifest's fields.

@@ -50,7 +50,7 @@ def write_card(fields: Mapping[str, Any], measurements: Sequence[Mapping[str, An
             (sentences), ``languages`` (data set → language), ``speed`` (``prompts_per_second``, ``threads``,
             ``machine``), ``tau_lost`` and ``largest_difference`` (of the export, against PyTorch), ``ranges_by_batch``
             (whether int8 takes them from the batch), ``reproduce`` (a command).
-        measurements: as ``rankd.artifact.Measurement`` has them.
+        measurements: as ``rankd.registry.artifact.Measurement`` has them.
         path: ``README.md`` in the ranker's directory; the sizes of the files beside it are stated.
 
     Raises:
