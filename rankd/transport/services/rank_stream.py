@@ -1,7 +1,7 @@
 """RankStream's steps: a delta in, the order of the whole queue out.
 
-A step of a long queue is work for tens of milliseconds: it is done in time slices (``time_slices.py``). A delta that changes
-nothing, on a queue of which nothing new can be known, is answered with the order told last.
+A step of a long queue is work for tens of milliseconds: it is done in time slices (``time_slices.py``). A delta
+that changes nothing, on a queue of which nothing new can be known, is answered with the order told last.
 """
 
 from __future__ import annotations
