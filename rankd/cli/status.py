@@ -77,7 +77,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
     for policy in report.policies:
         why = f" ({policy.reason})" if policy.reason else ""
-        head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_dial(policy)}")
+        head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_parameters(policy)}")
     rate = ""
     if before is not None:
         rate = f", {(service.rank_calls - before.service.rank_calls) / interval:.0f} calls/s"
@@ -92,12 +92,12 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     return Group(head, *(_quality(q) for q in report.qualities))
 
 
-def _dial(policy: PolicyInForce) -> str:
-    """What the dial says, as far as the policy follows it."""
+def _parameters(policy: PolicyInForce) -> str:
+    """Patience, trust and wait, as far as the policy follows them."""
     parts = []
     if policy.policy in (Policy.DUE, Policy.BOOST):
         parts.append(f"{policy.patience:.3g} s per token")
-    if policy.policy is not Policy.FCFS and policy.dial is not None:
+    if policy.policy is not Policy.FCFS and policy.adaptive_rules is not None:
         parts.append(f"trust {policy.trust:.0%}")
     if policy.mean_wait is not None:
         parts.append(f"requests wait {policy.mean_wait:.3g} s")
