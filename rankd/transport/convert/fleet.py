@@ -11,7 +11,8 @@ from rankd_client.v1 import quality_pb2
 from rankd.fleet.membership import Key, ReplicaState, ReplicaWindow
 from rankd.quality import GuardReason, Standing
 from rankd.quality.statistics.cohort_sums import CohortSums
-from rankd.transport.convert.request import MODE_TO_PROTO, to_duration
+from rankd.transport.convert.quality import MODE_TO_PROTO
+from rankd.transport.convert.request import to_duration
 
 _MODES = {number: mode for mode, number in MODE_TO_PROTO.items()}
 _LONGEST = 3e9

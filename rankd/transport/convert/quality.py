@@ -9,7 +9,14 @@ from rankd_client.v1 import quality_pb2
 from rankd.monitor.monitor import Trust, Window
 from rankd.quality import Interval
 from rankd.ranking.policy import EffectivePolicy
-from rankd.transport.convert.request import MODE_TO_PROTO, POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration
+from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration
+from rankd.types import GuardMode
+
+MODE_TO_PROTO = {
+    GuardMode.WARMING_UP: quality_pb2.GUARD_MODE_WARMING_UP,
+    GuardMode.RANKED: quality_pb2.GUARD_MODE_RANKED,
+    GuardMode.FALLBACK: quality_pb2.GUARD_MODE_FALLBACK,
+}
 
 
 def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:

@@ -11,11 +11,11 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from rankd_client.ordering import Policy
-from rankd_client.v1 import prediction_pb2, quality_pb2, rank_pb2
+from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.errors import FieldViolation, InvalidRequestError, NotFoundError
 from rankd.settings.load import LimitsSection
-from rankd.types import Constraints, GuardMode, RankQueue, Reason, TenantService
+from rankd.types import Constraints, RankQueue, Reason, TenantService
 
 POLICY_TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
@@ -25,11 +25,6 @@ POLICY_TO_PROTO = {
     Policy.BOOST: prediction_pb2.POLICY_BOOST,
 }
 _POLICIES: dict[int, Policy] = {v: k for k, v in POLICY_TO_PROTO.items()}
-MODE_TO_PROTO = {
-    GuardMode.WARMING_UP: quality_pb2.GUARD_MODE_WARMING_UP,
-    GuardMode.RANKED: quality_pb2.GUARD_MODE_RANKED,
-    GuardMode.FALLBACK: quality_pb2.GUARD_MODE_FALLBACK,
-}
 REASON_TO_PROTO = {
     Reason.NONE: prediction_pb2.FALLBACK_REASON_UNSPECIFIED,
     Reason.DEADLINE: prediction_pb2.FALLBACK_REASON_DEADLINE,
