@@ -31,7 +31,7 @@ from rankd.version import VERSION
 
 Figures = dict[str, Any]
 
-# What issue 2 asks for: (scenario, path of the figure, what it should be).
+# What the daemon is to reach: (scenario, path of the figure, what it should be).
 BARS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
     ("latency", ("added_ms", "median"), "at most 1.5 ms over the floors", lambda v: v <= 1.5),
     ("throughput", ("ratio", "median"), "at least 0.90 of the floor", lambda v: v >= 0.90),

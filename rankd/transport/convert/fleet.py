@@ -21,7 +21,7 @@ _NAME_BYTES = 65536
 
 
 def to_proto(state: ReplicaState, now: float) -> quality_pb2.GetFleetShareResponse:
-    """What this replica says; ``now`` in seconds by the clock of its times."""
+    """A replica's state as proto; ``now`` in seconds by the clock of its times."""
     out = quality_pb2.GetFleetShareResponse(instance=state.instance)
     out.senior_since.FromNanoseconds(state.senior_since)
     for (model, ranker_version), share in state.shares.items():
@@ -66,10 +66,10 @@ def _age(at: float, now: float) -> Duration | None:
 
 
 def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int) -> ReplicaState:
-    """What a peer says, at most ``most`` shares of it; one that cannot be is left out.
+    """A peer's state, at most ``most`` shares of it; one that cannot be is left out.
 
     Raises:
-        ValueError: it is no word at all.
+        ValueError: it is no state of a replica.
     """
     if not 1 <= len(message.instance) <= 64 or message.senior_since.seconds < 0:
         raise ValueError("instance")
