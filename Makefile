@@ -107,13 +107,13 @@ test-lowest: helm ## the tests with the oldest dependencies that pyproject.toml 
 	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
 
 rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from DATA
-	$(BIN)/python -m rankd.training.bundle --data $(DATA)
+	$(BIN)/python -m benchmarks.rankers.bundle --data $(DATA)
 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
 
 study: setup ## replay all traces under all policies, write out/study/study.md; an hour on one core
-	$(BIN)/python -m rankd.replay.study --traces $(TRACES) --out out/study
+	$(BIN)/python -m benchmarks.policies.study --traces $(TRACES) --out out/study
 
 images: ## build the three images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
 	docker/check.sh cpu

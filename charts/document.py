@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from rankd.config import Settings
+from rankd.settings.load import Settings
 
 CHART = Path(__file__).parent / "rankd"
 OWNED = frozenset(

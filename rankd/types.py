@@ -93,7 +93,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class PromptReach:
     """How much is read of a prompt: characters of its head and of its tail."""
 
     head: int
@@ -107,7 +107,7 @@ class Reach:
 
 
 @dataclass(slots=True)
-class Rest:
+class Constraints:
     """What rules on top of a policy ask of a queue, by column; None where no item says anything of it."""
 
     deadline: FloatArray | None = None
@@ -120,7 +120,7 @@ class Rest:
 
 
 @dataclass(slots=True)
-class Shares:
+class TenantService:
     """What tenants were served, in output tokens, and their weights; those not named: 0 and 1."""
 
     served: dict[str, float] = field(default_factory=dict)
@@ -132,7 +132,7 @@ ShadowScores = dict[int, list[tuple[str, float]]]
 
 
 @dataclass(slots=True)
-class Queue:
+class RankQueue:
     """A queue as a caller sends it, by column; every column has one entry per item.
 
     ``now`` and ``arrival`` are seconds by the caller's clock, arrival never later than now. NaN means
@@ -154,8 +154,8 @@ class Queue:
     p90: FloatArray
     echoes: bool
     """Whether any item brings a prediction."""
-    rest: Rest
-    shares: Shares
+    rest: Constraints
+    shares: TenantService
     backlog: int = 0
     """Requests that wait beside the queue, as the caller tells."""
 

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent / "unit"))
 from hypothesis import settings
 from make_artifact import make_artifact
 
-from rankd.app import App
-from rankd.config import load_settings
+from rankd.daemon import App
+from rankd.settings.load import load_settings
 
 # A machine may be slow; what takes how long is measured elsewhere.
 settings.register_profile("rankd", deadline=None)
@@ -123,7 +123,7 @@ def leaves_no_trace():
     """Reported waits change the patience, and so the keys, of all later tests: they go to ``reported_daemon``."""
     yield
     for daemon in list(_shared):
-        if any(not v.model and v.load.wait.mean is not None for v in daemon.app.monitor.reported_views()):
+        if any(not v.model and v.load.wait.mean is not None for v in daemon.app.monitor.reported_windows()):
             _shared.remove(daemon)  # told of once
             raise AssertionError("this test reported to `daemon` how long requests waited: take `reported_daemon`")
 

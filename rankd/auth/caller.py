@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rankd.auth.book import Credential, Quota
+from rankd.auth.credentials import Credential, Quota
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
-from rankd.config import Settings, split_address
 from rankd.errors import ConfigError
-from rankd.sections import peer_targets
+from rankd.settings.load import Settings, split_address
+from rankd.settings.sections import peer_targets
 
 
 def check_exposure(settings: Settings, *, tokens: bool) -> None:

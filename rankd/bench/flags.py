@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rankd.bundled import ranker_path
+from rankd.registry.bundled import ranker_path
 
 SCENARIOS = ("latency", "throughput", "echo", "queue", "overload", "memory")
 

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 import grpc
 import numpy as np
 
-from rankd.artifact import Artifact
-from rankd.infer import Ids, ModelSpec, OnnxModel, SessionOptions, pad
-from rankd.tokenise import Tokeniser, Truncation
+from rankd.registry.artifact import Artifact
+from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad
+from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 EMPTY_METHOD = "/floor.Floor/Empty"
 BUDGETS = {"cpu": (64, 128, 256, 512, 1024), "cuda": (4096, 8192, 16384, 32768)}
 
 
-class Offline:
+class OfflineLoop:
     """Tokenise and ``session.run`` in a loop: no daemon can be faster with this model and these threads."""
 
     def __init__(self, artifact: Artifact, options: SessionOptions) -> None:

@@ -16,7 +16,7 @@ from rankd.errors import RankdError
 _START = 120.0
 
 
-class Measured:
+class MeasuredProcess:
     """A child process that prints a JSON line once it listens: a daemon, or the floor of gRPC."""
 
     def __init__(self, arguments: Sequence[str], *, environment: dict[str, str], cores: set[int] | None) -> None:

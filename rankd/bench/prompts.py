@@ -34,7 +34,7 @@ _WISHES = (
 )
 
 
-class Prompts:
+class MadeUpPrompts:
     """An endless supply of different prompts; the same seed gives the same ones."""
 
     def __init__(self, file: Path | None, seed: int = 0) -> None:

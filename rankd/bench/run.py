@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rankd.artifact import load_artifact
 from rankd.bench import scenarios
 from rankd.bench.flags import SCENARIOS
-from rankd.bench.floor import Offline
-from rankd.bench.process import Measured, two_cores
-from rankd.bench.prompts import Prompts
-from rankd.bundled import default_ranker_path
+from rankd.bench.floor import OfflineLoop
+from rankd.bench.process import MeasuredProcess, two_cores
+from rankd.bench.prompts import MadeUpPrompts
 from rankd.errors import ConfigError
-from rankd.infer import SessionOptions
+from rankd.registry.artifact import load_artifact
+from rankd.registry.bundled import default_ranker_path
+from rankd.scoring.onnx_model import SessionOptions
 from rankd.version import VERSION
 
 Figures = dict[str, Any]
@@ -75,7 +75,7 @@ def _tell(progress: Progress, task: TaskID, share: float) -> None:
 
 def _run(name: str, arguments: argparse.Namespace, tell: Callable[[float], None]) -> Figures:
     """One scenario, with a fresh daemon."""
-    prompts = Prompts(arguments.prompts, seed=SCENARIOS.index(name))
+    prompts = MadeUpPrompts(arguments.prompts, seed=SCENARIOS.index(name))
     daemon_cores, generator_cores = two_cores() if name == "overload" else (None, None)
     before = os.sched_getaffinity(0) if generator_cores else None
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def _run(name: str, arguments: argparse.Namespace, tell: Callable[[float], None]
             os.sched_setaffinity(0, generator_cores)
             stack.callback(os.sched_setaffinity, 0, before)
         if name == "latency":
-            empty = stack.enter_context(Measured(["rankd.bench.floor"], environment={}, cores=None))
+            empty = stack.enter_context(MeasuredProcess(["rankd.bench.floor"], environment={}, cores=None))
             return scenarios.latency(daemon, empty, _offline(arguments), prompts, arguments.rounds, tell)
         if name == "throughput":
             return scenarios.throughput(daemon, _offline(arguments), prompts, arguments.rounds, tell)
@@ -97,7 +97,7 @@ def _run(name: str, arguments: argparse.Namespace, tell: Callable[[float], None]
         return scenarios.soak(daemon, prompts, arguments.requests, tell)
 
 
-def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> Measured:
+def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> MeasuredProcess:
     command = ["rankd", "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
     command += ["--provider", arguments.provider]
     if arguments.ranker:
@@ -109,12 +109,12 @@ def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> Measured:
         "RANKD_LOG_FORMAT": "json",
         "RANKD_GUARD__ENABLED": "false",
     }
-    return Measured(command, environment=environment, cores=cores)
+    return MeasuredProcess(command, environment=environment, cores=cores)
 
 
-def _offline(arguments: argparse.Namespace) -> Offline:
+def _offline(arguments: argparse.Namespace) -> OfflineLoop:
     artifact = load_artifact(arguments.ranker or default_ranker_path())
-    return Offline(artifact, SessionOptions(arguments.provider, threads=arguments.threads))
+    return OfflineLoop(artifact, SessionOptions(arguments.provider, threads=arguments.threads))
 
 
 def _machine() -> Figures:

@@ -14,9 +14,9 @@ from typing import Any
 import grpc
 from rankd_client.v1 import completion_pb2, completion_pb2_grpc, rank_pb2, rank_pb2_grpc
 
-from rankd.bench.floor import EMPTY_METHOD, Offline
-from rankd.bench.process import Measured
-from rankd.bench.prompts import Prompts
+from rankd.bench.floor import EMPTY_METHOD, OfflineLoop
+from rankd.bench.process import MeasuredProcess
+from rankd.bench.prompts import MadeUpPrompts
 
 Progress = Callable[[float], None]
 """Told the share that is done, 0 to 1."""
@@ -39,7 +39,12 @@ def queue(prompts: Iterable[str], prefix: str = "r") -> rank_pb2.RankRequest:
 
 
 def latency(
-    daemon: Measured, empty: Measured, offline: Offline, prompts: Prompts, rounds: int, tell: Progress
+    daemon: MeasuredProcess,
+    empty: MeasuredProcess,
+    offline: OfflineLoop,
+    prompts: MadeUpPrompts,
+    rounds: int,
+    tell: Progress,
 ) -> Figures:
     """One new prompt at a time on an idle daemon, against the sum of the two floors; paired prompt by prompt."""
     model: list[float] = []
@@ -66,7 +71,9 @@ def latency(
     }
 
 
-def throughput(daemon: Measured, offline: Offline, prompts: Prompts, rounds: int, tell: Progress) -> Figures:
+def throughput(
+    daemon: MeasuredProcess, offline: OfflineLoop, prompts: MadeUpPrompts, rounds: int, tell: Progress
+) -> Figures:
     """Prompts per second of a saturated daemon, against the best offline loop over prompts of the same kind."""
     count = 1000 if offline.provider == "cpu" else 100_000
     floors, rates, ratios, budgets = [], [], [], []
@@ -106,7 +113,7 @@ async def _saturate(target: str, prompts: Sequence[str]) -> float:
         return len(prompts) / (time.perf_counter() - began)
 
 
-def echo(daemon: Measured, prompts: Prompts, rounds: int, tell: Progress) -> Figures:
+def echo(daemon: MeasuredProcess, prompts: MadeUpPrompts, rounds: int, tell: Progress) -> Figures:
     """Queues whose predictions are echoed: what parsing, ordering and answering take."""
     figures: Figures = {}
     with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
@@ -127,7 +134,7 @@ def echo(daemon: Measured, prompts: Prompts, rounds: int, tell: Progress) -> Fig
     return figures
 
 
-def long_queue(daemon: Measured, offline: Offline, prompts: Prompts, tell: Progress) -> Figures:
+def long_queue(daemon: MeasuredProcess, offline: OfflineLoop, prompts: MadeUpPrompts, tell: Progress) -> Figures:
     """A queue of 2,000 new prompts, asked again every 100 ms with an engine's deadline, until all of it is ranked."""
     size = 2000
     batch = prompts.take(size)
@@ -160,7 +167,7 @@ def long_queue(daemon: Measured, offline: Offline, prompts: Prompts, tell: Progr
     }
 
 
-def overload(daemon: Measured, prompts: Prompts, seconds: float, tell: Progress) -> Figures:
+def overload(daemon: MeasuredProcess, prompts: MadeUpPrompts, seconds: float, tell: Progress) -> Figures:
     """Single prompts at four times the capacity, open loop, each with an engine's deadline; then after a pause."""
     capacity = asyncio.run(_saturate(daemon.target, prompts.take(600)))
     supply = [queue([p]) for p in prompts.take(int(4 * capacity * seconds * 1.1) + 100)]
@@ -176,7 +183,7 @@ def overload(daemon: Measured, prompts: Prompts, seconds: float, tell: Progress)
 
 
 async def _open_loop(
-    daemon: Measured, supply: list[rank_pb2.RankRequest], rate: float, seconds: float, tell: Progress
+    daemon: MeasuredProcess, supply: list[rank_pb2.RankRequest], rate: float, seconds: float, tell: Progress
 ) -> Figures:
     """Send at Poisson times whatever comes back; waiting counts from the time a call was due."""
     draw = random.Random(1)  # noqa: S311 - nothing secret
@@ -226,7 +233,7 @@ async def _open_loop(
     }
 
 
-def soak(daemon: Measured, prompts: Prompts, requests: int, tell: Progress) -> Figures:
+def soak(daemon: MeasuredProcess, prompts: MadeUpPrompts, requests: int, tell: Progress) -> Figures:
     """Memory after many requests, each ranked once and reported once, against that after 10,000."""
     early, first = 0, min(10_000, requests // 2)
     done = 0

@@ -7,12 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rankd.bundled import ranker_path
 from rankd.cli.connection_flags import add_connection_flags
 from rankd.cli.proxy_flags import add_proxy
 from rankd.cli.terminal import abandon_output, complain, mend_streams
-from rankd.config import Settings, settings_reference
 from rankd.errors import RankdError
+from rankd.settings.load import Settings, settings_reference
 from rankd.version import VERSION
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -76,7 +75,7 @@ def _serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--listen", metavar="HOST:PORT", help=_help(fields, "listen"))
     verb.add_argument("--metrics", metavar="HOST:PORT", help=_help(fields, "metrics"))
     verb.add_argument("--admin", metavar="HOST:PORT", help=_help(fields, "admin"))
-    verb.add_argument("--ranker", metavar="DIR", type=ranker_path, help=fields["ranker"].description)
+    verb.add_argument("--ranker", metavar="DIR", help=fields["ranker"].description)
     verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], help=_help(fields, "provider"))
     verb.add_argument("--config", metavar="FILE", help="TOML file with settings (RANKD_CONFIG)")
     verb.add_argument("--help-settings", action="store_true", help="list all settings with their defaults, and exit")
@@ -162,7 +161,7 @@ def _run_bench(arguments: argparse.Namespace) -> int:
 
 
 def _train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from rankd.cli.train_flags import add_flags
+    from rankd.cli.train.flags import add_flags
 
     verb = verbs.add_parser("train", help="train a ranker on prompts and output lengths")
     add_flags(verb)
@@ -170,7 +169,7 @@ def _train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
-    from rankd.cli.train import train
+    from rankd.cli.train.train import train
 
     return train(arguments)
 
@@ -195,7 +194,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _replay(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from rankd.cli.replay_flags import add_flags
+    from rankd.cli.replay.flags import add_flags
 
     verb = verbs.add_parser(
         "replay",
@@ -208,7 +207,7 @@ def _replay(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run_replay(arguments: argparse.Namespace) -> int:
-    from rankd.cli.replay import replay
+    from rankd.cli.replay.replay import replay
 
     return replay(arguments)
 

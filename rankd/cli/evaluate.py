@@ -15,13 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from rankd.cli.evaluate_flags import DEFAULT_HTML
-from rankd.cli.terminal import Console, output
-from rankd.quality.report import Bounded
+from rankd.cli.terminal import PlainConsole, output
+from rankd.quality.statistics.interval import Interval
 
 if TYPE_CHECKING:
-    from rankd.training.dataset import Dataset
-    from rankd.training.evaluate import Evaluation
-    from rankd.training.figures import Figures
+    from rankd.training.data.dataset import Dataset
+    from rankd.training.evaluation.evaluate import Evaluation
+    from rankd.training.evaluation.figures import EvaluationFigures
 
 MOST_LINES = 20
 """Lines of a table; the JSON has them all."""
@@ -37,13 +37,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """
     # The tokeniser's own pool knows no other setting, and reads it once.
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
-    from rankd.artifact import load_artifact
-    from rankd.training.dataset import read_dataset
-    from rankd.training.evaluate import evaluate as judge
-    from rankd.training.page import write_page
+    from rankd.registry.artifact import load_artifact
+    from rankd.training.data.dataset import read_dataset
+    from rankd.training.evaluation.evaluate import evaluate as judge
+    from rankd.training.evaluation.page import write_page
 
     load_artifact(arguments.ranker)  # before minutes of reading
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     with _bar(console, "reading", "{task.percentage:.0f} %") as bar:
         dataset = read_dataset(
             arguments.data, most=arguments.rows, seed=arguments.seed, model=arguments.model, on_progress=_on(bar)
@@ -68,7 +68,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bar(console: Console, what: str, amount: Any) -> Progress:
+def _bar(console: PlainConsole, what: str, amount: Any) -> Progress:
     shown = TextColumn(amount) if isinstance(amount, str) else amount
     columns = (TextColumn(what), BarColumn(), shown, TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -79,7 +79,7 @@ def _on(bar: Progress) -> Callable[[int, int], None]:
     return lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
-def _say_read(dataset: Dataset, console: Console) -> None:
+def _say_read(dataset: Dataset, console: PlainConsole) -> None:
     skipped = sum(dataset.skipped.values())
     line = f"{dataset.read:,} rows in {dataset.files:,} {'file' if dataset.files == 1 else 'files'}"
     if skipped:
@@ -91,7 +91,7 @@ def _say_read(dataset: Dataset, console: Console) -> None:
 
 
 def _as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
-    from rankd.training.verdict import as_json
+    from rankd.training.evaluation.json_report import as_json
 
     skipped: Counter[str] = dataset.skipped
     data = {"files": dataset.files, "rows_read": dataset.read, "skipped": dict(sorted(skipped.items()))}
@@ -113,7 +113,7 @@ def view(evaluation: Evaluation) -> RenderableType:
 
 
 def _head(e: Evaluation) -> RenderableType:
-    from rankd.training.verdict import estimator
+    from rankd.training.evaluation.json_report import estimator
 
     o, s = e.overall, e.speed
     table = Table.grid(padding=(0, 2))
@@ -156,7 +156,7 @@ def _calibration(e: Evaluation) -> str:
     return text
 
 
-def _breakdown(title: str, lines: Sequence[Figures]) -> RenderableType:
+def _breakdown(title: str, lines: Sequence[EvaluationFigures]) -> RenderableType:
     table = Table(title=None, box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column(title, overflow="fold")
     for column in ("rows", "tau", "95 %", "of ceiling", "gain", "mean tokens"):
@@ -176,7 +176,7 @@ def _breakdown(title: str, lines: Sequence[Figures]) -> RenderableType:
     return Group("", table, *([f"and {hidden:,} more; --json has them all"] if hidden > 0 else []))
 
 
-def _bounded(value: Bounded | None, note: str) -> str:
+def _bounded(value: Interval | None, note: str) -> str:
     if value is None:
         return "too few rows to tell"
     bar = "█" * round(max(0.0, min(1.0, value.value)) * _BAR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rankd.bundled import ranker_path
+from rankd.registry.bundled import ranker_path
 
 DEFAULT_HTML = Path("out/evaluate.html")
 MOST_THREADS = 256

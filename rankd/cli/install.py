@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from rankd.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, load_artifact
 from rankd.errors import ArtifactError, ConfigError
+from rankd.registry.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, load_artifact
 
 _COPIED = (MODEL, TOKENIZER, MANIFEST, "README.md")
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rankd.cli.administer import DONE, REFUSED, administer
-from rankd.cli.terminal import Console, output
+from rankd.cli.terminal import PlainConsole, output
 
 _POLL = 0.5
 _MUCH = 0.05
@@ -65,7 +65,7 @@ def _stop(client: AdminClient, arguments: argparse.Namespace) -> int:
 
 def _follow(client: AdminClient, model: str, status: PilotStatus) -> PilotStatus:
     """Show progress until it ends; an interrupt leaves it to go on."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as progress:

@@ -11,16 +11,16 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from rankd_client import RankdUnavailableError
-from rankd_client.admin import AdminClient, Judgement, JudgeOptions, LoadedRanker, RankdRefusedError, ShadowState
+from rankd_client.admin import AdminClient, Judgement, JudgeOptions, RankdRefusedError, RankerInfo, ShadowState
 from rankd_client.types import Estimate
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rankd.artifact import load_artifact
 from rankd.cli.administer import DONE, REFUSED, administer
 from rankd.cli.install import install
-from rankd.cli.terminal import Console, output
+from rankd.cli.terminal import PlainConsole, output
 from rankd.errors import ConfigError
+from rankd.registry.artifact import load_artifact
 
 _EVIDENCE = {"log": "completion_log", "shadow": "shadow_scores", None: None}
 EVIDENCE_NAMES = {
@@ -43,7 +43,7 @@ def promote(arguments: argparse.Namespace) -> int:
 def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
     artifact = load_artifact(arguments.directory)
     version = artifact.ranker_version
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     rankers = client.rankers()
     before = {r.ranker_version: r for r in rankers.rankers}
     if version in before and before[version].in_service:
@@ -59,7 +59,7 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _left_as_it_was(client: AdminClient, version: str, before: LoadedRanker | None) -> Iterator[None]:
+def _left_as_it_was(client: AdminClient, version: str, before: RankerInfo | None) -> Iterator[None]:
     """Take a candidate that did not make it out of the daemon's memory again, unless it was there before."""
     try:
         yield
@@ -73,7 +73,7 @@ def _left_as_it_was(client: AdminClient, version: str, before: LoadedRanker | No
                     client.stop_shadow(version)
 
 
-def _shadow(client: AdminClient, version: str, arguments: argparse.Namespace, console: Console) -> None:
+def _shadow(client: AdminClient, version: str, arguments: argparse.Namespace, console: PlainConsole) -> None:
     """Let a candidate score in the shadow, for a time or until enough completions are there."""
     began = time.monotonic()
     client.start_shadow(version)
@@ -104,7 +104,7 @@ def _line(state: ShadowState) -> str:
 
 
 def _judged(
-    client: AdminClient, version: str, arguments: argparse.Namespace, console: Console
+    client: AdminClient, version: str, arguments: argparse.Namespace, console: PlainConsole
 ) -> tuple[bool, Judgement | None]:
     """Judge with progress; then promote, which judges again on scores that are known by now."""
     evidence = _EVIDENCE[arguments.evidence]

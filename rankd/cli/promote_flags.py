@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from rankd.bundled import ranker_path
 from rankd.cli.connection_flags import add_connection_flags
+from rankd.registry.bundled import ranker_path
 
 DEFAULT_ADMIN = "127.0.0.1:50052"
 

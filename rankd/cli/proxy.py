@@ -7,8 +7,8 @@ import importlib.util
 import os
 
 from rankd.errors import ConfigError
-from rankd.logs import configure_logs
 from rankd.proxy.settings import load_proxy_settings, proxy_settings_reference
+from rankd.telemetry.logs import configure_logs
 
 _NEEDS = ("aiohttp", "uvicorn")
 
@@ -26,7 +26,7 @@ def proxy(arguments: argparse.Namespace) -> int:
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"the proxy needs {' and '.join(missing)}: pip install 'rankd[proxy]'")
-    from rankd_client.engine.settings import Settings
+    from rankd_client.integration.settings import IntegrationSettings
 
     settings = load_proxy_settings(
         upstream=arguments.upstream,
@@ -36,7 +36,9 @@ def proxy(arguments: argparse.Namespace) -> int:
     )
     given = {"RANKD_TARGET": arguments.target, "RANKD_MODEL": arguments.model, "RANKD_TIMEOUT": arguments.timeout}
     try:
-        asking = Settings.from_environment({**os.environ, **{k: v for k, v in given.items() if v is not None}})
+        asking = IntegrationSettings.from_environment(
+            {**os.environ, **{k: v for k, v in given.items() if v is not None}}
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from None
     configure_logs(arguments.log_level, arguments.log_format)

@@ -18,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rankd.cli.connection import connect
-from rankd.cli.terminal import Console, complain, output
+from rankd.cli.terminal import PlainConsole, complain, output
 from rankd.errors import ConfigError
-from rankd.printable import printable
+from rankd.text import printable
 
 _SHOWN = 60
 """Characters of a prompt in the table."""
@@ -30,7 +30,7 @@ _EXAMPLE = '{"prompt": "..."}'
 def rank(arguments: argparse.Namespace) -> int:
     """Order the prompts of a file and print the order."""
     items = read_items(arguments.file)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     policy = Policy(arguments.policy) if arguments.policy else None
     with connect(
         RankClient, arguments.target, arguments, model=arguments.model, timeout=arguments.timeout, policy=policy

@@ -8,7 +8,7 @@ import json
 from rankd_client.admin import AdminClient
 
 from rankd.cli.administer import DONE, administer
-from rankd.printable import printable
+from rankd.text import printable
 
 
 def roll_back(arguments: argparse.Namespace) -> int:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
+import shlex
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
 
-from rankd.app import run
-from rankd.config import load_settings
+from rankd.daemon import App
+from rankd.settings.load import Settings, load_settings
+from rankd.telemetry.logs import configure_logs
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -22,3 +30,89 @@ def serve(arguments: argparse.Namespace) -> int:
         provider=arguments.provider,
     )
     return asyncio.run(run(settings))
+
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here
+
+
+_DEFAULT_TARGET = "127.0.0.1:50051"
+
+
+def what_next(listen: str, http_port: int | None) -> str:
+    """The next steps, as commands that work in the directory and with the program that this process was started with.
+
+    Args:
+        listen: HOST:PORT of the gRPC services; where it is every address, this machine's own is told.
+        http_port: of the page with metrics and health; None where it is off.
+    """
+    host, _, port = listen.rpartition(":")
+    target = f"{_WILDCARDS.get(host, host)}:{port}"
+    flag = "" if target == _DEFAULT_TARGET else f" --target {target}"
+    lines = [
+        (f"{command()} rank prompts.txt{flag}", "order a file of prompts, one per line"),
+        (f"{command()} status --watch{flag}", "follow ranker, guard and quality"),
+    ]
+    if http_port is not None:
+        lines.append((f"http://127.0.0.1:{http_port}/", "metrics and health"))
+    width = max(len(what) for what, _ in lines)
+    steps = "".join(f"  {what:{width}}   {why}\n" for what, why in lines)
+    return f"\nrankd is ready. In a second terminal:\n{steps}Ctrl-C stops it.\n\n"
+
+
+def command() -> str:
+    """How this program was called, such that a shell in this directory calls it again."""
+    script = Path(sys.argv[0])
+    return f"{_typed(sys.executable)} -m rankd" if script.name == "__main__.py" else _typed(sys.argv[0])
+
+
+def _typed(program: str) -> str:
+    """The shortest name of a program: by the PATH, from this directory, or in full."""
+    path = Path(os.path.abspath(program))  # noqa: PTH100 - a virtual environment's python is a link, not to be resolved
+    found = shutil.which(path.name)
+    if found is not None and os.path.abspath(found) == str(path):  # noqa: PTH100
+        return shlex.quote(path.name)
+    if path.is_relative_to(Path.cwd()):
+        near = str(path.relative_to(Path.cwd()))
+        return shlex.quote(near if os.sep in near else f".{os.sep}{near}")
+    return shlex.quote(str(path))
+
+
+async def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
+    configure_logs(settings.log_level, settings.log_format)
+    # A full queue is a hundred thousand objects: collecting them all at Python's default pace stops calls for tens of
+    # milliseconds at a time. Nothing on the way of a request makes reference cycles by the hundred.
+    gc.set_threshold(50_000, 20, 50)
+    # A thread that tokenises may hold the interpreter for so long while a call waits; Python's default is 5 ms.
+    sys.setswitchinterval(0.001)
+    app = App(settings)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Before anything serves: a signal that comes just then must drain, too.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    if not await _started(app, stopped):
+        return 0
+    gc.freeze()
+    if sys.stderr.isatty():
+        host = settings.listen.rpartition(":")[0]
+        sys.stderr.write(what_next(f"{host}:{app.public.port}", app.http.port if app.http else None))
+    await stopped.wait()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(name)
+    await app.stop()
+    return 0
+
+
+async def _started(app: App, stopped: asyncio.Event) -> bool:
+    """Start, or give it up when a signal comes meanwhile; says which."""
+    starting, stopping = asyncio.ensure_future(app.start()), asyncio.ensure_future(stopped.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        await starting
+        return True
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await starting
+    return False

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rankd.cli.connection import connect
-from rankd.cli.terminal import Console, complain, output
-from rankd.printable import printable
+from rankd.cli.terminal import PlainConsole, complain, output
+from rankd.text import printable
 
 _BAR = 20
 
@@ -49,7 +49,7 @@ def _watch(client: RankClient, arguments: argparse.Namespace) -> None:
         for report in client.watch_quality(arguments.interval):
             print(json.dumps(as_json(report)), flush=True)
         return
-    with Live(console=Console(), auto_refresh=False) as live:
+    with Live(console=PlainConsole(), auto_refresh=False) as live:
         before: QualityReport | None = None
         for report in client.watch_quality(arguments.interval):
             live.update(view(report, before, arguments.interval), refresh=True)

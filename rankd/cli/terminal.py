@@ -10,13 +10,13 @@ from typing import Any
 from rich import console as rich_console
 from rich.text import Text
 
-from rankd.printable import printable
+from rankd.text import printable
 
 
-class Console(rich_console.Console):
+class PlainConsole(rich_console.Console):
     """rich's console, for text from outside: nothing in a string is markup, and nothing in it steers the terminal.
 
-    Styles come by arguments, or by ``Text`` made of :func:`rankd.printable.printable` parts.
+    Styles come by arguments, or by ``Text`` made of :func:`rankd.text.printable` parts.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -33,9 +33,9 @@ class Console(rich_console.Console):
         raise BrokenPipeError
 
 
-def output(width: int) -> Console:
+def output(width: int) -> PlainConsole:
     """The console of stdout, ``width`` characters wide where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else width)
+    return PlainConsole(width=None if sys.stdout.isatty() else width)
 
 
 def complain(message: str) -> None:

@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.completion_log.recent import newest
+from rankd.completion_log.newest import newest
 from rankd.completion_log.records import (
     CompletionRow,
-    Kind,
     LoggedCompletion,
     PromptRow,
+    SegmentKind,
     cut,
     request_hash,
     sampled_below,
 )
 from rankd.completion_log.store import LocalStore, open_store
-from rankd.completion_log.writer import Writer
-from rankd.config import CompletionLogSection
+from rankd.completion_log.writer import SegmentWriter
 from rankd.errors import ConfigError
-from rankd.telemetry import Telemetry
-from rankd.types import Completion, FinishReason, Queue, identity
+from rankd.settings.load import CompletionLogSection
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import Completion, FinishReason, RankQueue, identity
 
 _WRONG = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
 """What makes a directory a wrong setting; a full disk is none, and does not keep a daemon from starting."""
@@ -47,13 +47,13 @@ class CompletionLog:
             _make(self._store.path)
         self._hash = request_hash(settings.join_key.get_secret_value().encode())
         self._below = sampled_below(settings.prompt_share)
-        self._writer = Writer(self._store, settings, telemetry)
+        self._writer = SegmentWriter(self._store, settings, telemetry)
         self._seen: set[int] = set()
         self._seen_before: set[int] = set()
         telemetry.observe("rankd.completion_log.failing", lambda: [(float(self._writer.failing), {})])
         telemetry.observe("rankd.completion_log.queue", lambda: [(float(self._writer.held), {})])
 
-    def scored(self, queue: Queue, fresh: NDArray[np.bool_]) -> None:
+    def scored(self, queue: RankQueue, fresh: NDArray[np.bool_]) -> None:
         """Log the prompts of a queue that were scored just now, as far as they are sampled and not logged yet.
 
         Args:
@@ -74,7 +74,7 @@ class CompletionLog:
                 arrival = float(queue.arrival[index]) + lag
                 rows.append(PromptRow(request, queue.model, cut(prompt, most), arrival, now))
         if rows:
-            self._writer.put(Kind.PROMPTS, rows)
+            self._writer.put(SegmentKind.PROMPTS, rows)
 
     def _is_new(self, key: int) -> bool:
         if key in self._seen or key in self._seen_before:
@@ -100,7 +100,7 @@ class CompletionLog:
             now,
             completion.shadow_scores,
         )
-        self._writer.put(Kind.COMPLETIONS, [row])
+        self._writer.put(SegmentKind.COMPLETIONS, [row])
 
     def recent(self, most: int, model: str | None) -> list[LoggedCompletion]:
         """The last completions whose prompts were logged, in the order in which they ended, all replicas'.

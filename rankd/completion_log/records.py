@@ -16,7 +16,7 @@ DIGEST_BYTES = 16
 _HALF = 2**64
 
 
-class Kind(enum.Enum):
+class SegmentKind(enum.Enum):
     """What a segment holds."""
 
     PROMPTS = "prompts"
@@ -79,13 +79,13 @@ def sampled_below(share: float) -> bytes:
     return b"\xff" * (DIGEST_BYTES + 1) if bound >= _HALF else bound.to_bytes(8, "big")
 
 
-def schema(kind: Kind) -> Any:
+def schema(kind: SegmentKind) -> Any:
     """The Arrow schema of a kind."""
     import pyarrow as pa  # noqa: PLC0415 - only where the log is on
 
     request, text = pa.field("request", pa.binary(DIGEST_BYTES)), pa.string()
     time = pa.timestamp("us", tz="UTC")
-    if kind is Kind.PROMPTS:
+    if kind is SegmentKind.PROMPTS:
         return pa.schema([request, ("model", text), ("prompt", text), ("arrival", time), ("seen_at", time)])
     return pa.schema(
         [
@@ -103,7 +103,7 @@ def schema(kind: Kind) -> Any:
     )
 
 
-def table(kind: Kind, rows: Sequence[PromptRow | CompletionRow]) -> Any:
+def table(kind: SegmentKind, rows: Sequence[PromptRow | CompletionRow]) -> Any:
     """Rows as an Arrow table."""
     import pyarrow as pa  # noqa: PLC0415 - only where the log is on
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.completion_log.records import DIGEST_BYTES, CompletionRow, LoggedCompletion
-from rankd.completion_log.store import Segment, Store
+from rankd.completion_log.store import Segment, SegmentStore
 
 Keys = NDArray[np.uint64]
 SKEW = 60_000_000
@@ -32,7 +32,9 @@ def pick(times: Sequence[int], ended: int) -> int | None:
     return times[0] if times and times[0] - ended <= SKEW else None
 
 
-def tables(store: Store, segment: Segment, columns: list[str], counts: Counter[str] | None = None) -> Iterator[Any]:
+def tables(
+    store: SegmentStore, segment: Segment, columns: list[str], counts: Counter[str] | None = None
+) -> Iterator[Any]:
     """The segment's table; nothing where it is damaged, which is counted, or was deleted meanwhile."""
     try:
         table = store.read(segment.name, columns)

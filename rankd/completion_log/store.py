@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from rankd.completion_log.records import Kind
+from rankd.completion_log.records import SegmentKind
 from rankd.errors import ConfigError
 
 _NAME = re.compile(r"^(prompts|completions)-(\d{8}T\d{12})Z-[0-9a-f]{12}-\d{6}\.parquet$")
@@ -39,12 +39,12 @@ class Segment:
     """A segment that is complete."""
 
     name: str
-    kind: Kind
+    kind: SegmentKind
     written_at: float
     size: int
 
 
-class Store(Protocol):
+class SegmentStore(Protocol):
     """What the log needs of a place."""
 
     name: str
@@ -183,7 +183,7 @@ class RemoteStore:
         """Nothing: an upload that was not completed is the store's to end."""
 
 
-def open_store(directory: str) -> Store:
+def open_store(directory: str) -> SegmentStore:
     """The store that a setting or a flag names; nothing is looked up yet.
 
     Raises:
@@ -234,11 +234,11 @@ def as_url(place: str) -> str | None:
     return place if "://" in place else place.replace(":/", "://", 1)
 
 
-def segment_names() -> Callable[[Kind, float], str]:
+def segment_names() -> Callable[[SegmentKind, float], str]:
     """Names for the segments of one process: by time, and unlike those of any other process."""
     process, numbers = secrets.token_hex(6), itertools.count()
 
-    def name(kind: Kind, now: float) -> str:
+    def name(kind: SegmentKind, now: float) -> str:
         stamp = datetime.fromtimestamp(now, UTC).strftime(_STAMP)
         return f"{kind.value}-{stamp}Z-{process}-{next(numbers) % 1_000_000:06d}.parquet"
 
@@ -253,7 +253,7 @@ def _segment(name: str, size: int) -> Segment | None:
         at = datetime.strptime(match[2], _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None
-    return Segment(name, Kind(match[1]), at.timestamp(), size)
+    return Segment(name, SegmentKind(match[1]), at.timestamp(), size)
 
 
 def is_segment(name: str) -> bool:

@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Sequence
 
-from rankd.completion_log.records import CompletionRow, Kind, PromptRow, size_of, table
-from rankd.completion_log.store import Store, segment_names
-from rankd.config import CompletionLogSection
-from rankd.telemetry import Telemetry
+from rankd.completion_log.records import CompletionRow, PromptRow, SegmentKind, size_of, table
+from rankd.completion_log.store import SegmentStore, segment_names
+from rankd.settings.load import CompletionLogSection
+from rankd.telemetry.telemetry import Telemetry
 
-Rows = dict[Kind, list[PromptRow | CompletionRow]]
+Rows = dict[SegmentKind, list[PromptRow | CompletionRow]]
 _FIRST_RETRY = 1.0
 _SLOW = 30.0
 """Seconds after which a write that still runs is a failure."""
@@ -22,10 +22,10 @@ _LOOK_FOR_OLD = 60.0
 """Seconds between two looks for segments to delete."""
 
 
-class Writer:
+class SegmentWriter:
     """One per daemon. ``put`` from any thread; the rest belongs to the writer's own."""
 
-    def __init__(self, store: Store, settings: CompletionLogSection, telemetry: Telemetry) -> None:
+    def __init__(self, store: SegmentStore, settings: CompletionLogSection, telemetry: Telemetry) -> None:
         """Start the thread."""
         self._store = store
         self._settings = settings
@@ -54,7 +54,7 @@ class Writer:
 
     # -- for whoever logs ----------------------------------------------------------------------------------------------
 
-    def put(self, kind: Kind, rows: Sequence[PromptRow | CompletionRow]) -> None:
+    def put(self, kind: SegmentKind, rows: Sequence[PromptRow | CompletionRow]) -> None:
         """Hand rows over; those that do not fit are dropped and counted."""
         size = sum(map(size_of, rows))
         with self._lock:
@@ -78,7 +78,7 @@ class Writer:
     def unwritten(self) -> Rows:
         """A copy of what is not written yet."""
         with self._lock:
-            return {kind: [*self._writing[kind], *self._waiting[kind]] for kind in Kind}
+            return {kind: [*self._writing[kind], *self._waiting[kind]] for kind in SegmentKind}
 
     @property
     def held(self) -> int:
@@ -135,14 +135,14 @@ class Writer:
             self._waiting, self._rows, self._unwritten_bytes = _none(), 0, 0
             dropped, self._dropped = self._dropped, False
         self._writes_since = time.monotonic()
-        written = sum(not self._write(kind) for kind in Kind if self._writing[kind]) == 0
+        written = sum(not self._write(kind) for kind in SegmentKind if self._writing[kind]) == 0
         self._writes_since = None
         if written:
             self._retry = 0.0
             self._well("not_written", "store_hangs", *([] if dropped else ["queue_full"]))
         return written
 
-    def _write(self, kind: Kind) -> bool:
+    def _write(self, kind: SegmentKind) -> bool:
         rows = self._writing[kind]
         try:
             size = self._store.write(self._name(kind, time.time()), table(kind, rows))
@@ -192,4 +192,4 @@ class Writer:
 
 
 def _none() -> Rows:
-    return {kind: [] for kind in Kind}
+    return {kind: [] for kind in SegmentKind}

@@ -21,7 +21,7 @@ _LEAST = 1e-6
 """Seconds; a latency of 0 has no logarithm."""
 
 
-class Metric(enum.Enum):
+class LatencyMetric(enum.Enum):
     """What of a slot's latencies is compared."""
 
     MEAN = "mean"
@@ -30,7 +30,7 @@ class Metric(enum.Enum):
     P99 = "p99"
 
 
-METRICS = tuple(Metric)
+METRICS = tuple(LatencyMetric)
 _QUANTILES = (0.5, 0.9, 0.99)
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from rankd_client.ordering import Policy
 
-from rankd.pilot.latency import METRICS, Floats, Metric, summarise
-from rankd.pilot.report import Counts, Effect, PilotReport, State, effects_of
+from rankd.pilot.latency import METRICS, Floats, LatencyMetric, summarise
+from rankd.pilot.report import Effect, PilotCounts, PilotReport, PilotState, effects_of
 from rankd.pilot.sample import SlotSample
 from rankd.pilot.schedule import SLOTS_PER_BLOCK, Arm, Schedule
 from rankd.pilot.sequence import log_evidence
@@ -20,13 +20,13 @@ HARM_ALPHA = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SwitchbackPlan:
     """What is to be compared, how long, and what stops it."""
 
     schedule: Schedule
     control: Policy
     treatment: Policy
-    metric: Metric = Metric.P99
+    metric: LatencyMetric = LatencyMetric.P99
     """What harm is judged by."""
     harm_tolerance: float = 0.1
     """Harm is a ratio above 1 + this."""
@@ -54,29 +54,29 @@ class Plan:
         return self.treatment if arm is Arm.TREATMENT else self.control
 
 
-class Pilot:
+class Switchback:
     """A switchback under way. Time only comes in as ``now``, which never runs backwards.
 
     Memory: the samples of the slots that are open, four at most, and four figures per slot that is not.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SwitchbackPlan) -> None:
         """Begin as planned."""
         self.plan = plan
-        self.state = State.PLANNED
+        self.state = PilotState.PLANNED
         self._reason = ""
         self._samples: dict[int, SlotSample] = {}
         self._next = 0
         """The first slot that was not looked at yet."""
         self._pending: dict[Arm, Floats | None] = {}
         self._figures: dict[Arm, list[Floats]] = {arm: [] for arm in Arm}
-        self._counts = Counts()
+        self._counts = PilotCounts()
         self._effects: tuple[Effect, ...] | None = ()
 
     @property
     def active(self) -> bool:
         """Whether it may still change anything."""
-        return self.state in {State.PLANNED, State.RUNNING}
+        return self.state in {PilotState.PLANNED, PilotState.RUNNING}
 
     # -- what orders ask ---------------------------------------------------------------------------------------------
 
@@ -142,20 +142,20 @@ class Pilot:
 
     def advance(self, now: float) -> None:
         """Let time pass: look at slots that are over, stop on harm, end. Call about once a second."""
-        if self.state is State.PLANNED and now >= self.plan.schedule.start:
-            self.state = State.RUNNING
-        while self.state is State.RUNNING and self._over(self._next, now):
+        if self.state is PilotState.PLANNED and now >= self.plan.schedule.start:
+            self.state = PilotState.RUNNING
+        while self.state is PilotState.RUNNING and self._over(self._next, now):
             self._look(self._next, now)
             self._next += 1
             if self._next % SLOTS_PER_BLOCK == 0:
                 self._close_block()
-            if self.state is State.RUNNING and self._next == self.plan.schedule.slots:
-                self._end(State.FINISHED, "all blocks are done")
+            if self.state is PilotState.RUNNING and self._next == self.plan.schedule.slots:
+                self._end(PilotState.FINISHED, "all blocks are done")
 
     def cancel(self) -> None:
         """End it, from outside; the last word where it has ended already."""
         if self.active:
-            self._end(State.CANCELLED, "stopped by an administrator")
+            self._end(PilotState.CANCELLED, "stopped by an administrator")
 
     def report(self, now: float) -> PilotReport:
         """How it stands; a few milliseconds after each block, else nothing."""
@@ -211,11 +211,11 @@ class Pilot:
         if log_evidence(differences - math.log1p(self.plan.harm_tolerance)) < math.log(1.0 / HARM_ALPHA):
             return
         self._end(
-            State.STOPPED,
+            PilotState.STOPPED,
             f"harm: {self.plan.metric.value} is worse by more than {self.plan.harm_tolerance:.0%} "
             f"(ratio {math.exp(differences.mean()):.2f} over {len(differences)} blocks)",
         )
 
-    def _end(self, state: State, reason: str) -> None:
+    def _end(self, state: PilotState, reason: str) -> None:
         self.state, self._reason = state, reason
         self._samples.clear()

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.pilot.interval import typical_interval
-from rankd.pilot.latency import METRICS, Metric
+from rankd.pilot.latency import METRICS, LatencyMetric
 from rankd.pilot.schedule import Arm
 from rankd.pilot.sequence import sequence_interval
 
 Floats = NDArray[np.float64]
 
 
-class State(enum.Enum):
+class PilotState(enum.Enum):
     """How far a pilot has come."""
 
     PLANNED = "planned"
@@ -34,7 +34,7 @@ class State(enum.Enum):
 class Effect:
     """Treatment against control in one metric; ratios, below 1 where the treatment is faster."""
 
-    metric: Metric
+    metric: LatencyMetric
     control: float
     """Geometric mean of the control slots' figures, seconds."""
     treatment: float
@@ -51,7 +51,7 @@ class Effect:
 
 
 @dataclass(slots=True)
-class Counts:
+class PilotCounts:
     """Requests and slots so far."""
 
     requests: int = 0
@@ -80,14 +80,14 @@ class Counts:
 class PilotReport:
     """The state at one moment."""
 
-    state: State
+    state: PilotState
     reason: str
     """Why it stopped, one line; empty while it runs."""
     arm: Arm | None
     """What orders the queue now; None for whatever the daemon is set to."""
     blocks: int
     """Blocks that the effects rest on."""
-    counts: Counts
+    counts: PilotCounts
     effects: tuple[Effect, ...]
     """One per metric; empty before the first block."""
 

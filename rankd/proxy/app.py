@@ -9,12 +9,12 @@ from typing import Any
 import structlog
 from prometheus_client.exposition import choose_encoder
 
-from rankd.privacy import describe_error
 from rankd.proxy import headers
 from rankd.proxy.exchange import Exchange, Rooms, Scope, Send
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.refusal import RefusalError
 from rankd.proxy.upload import ClientGoneError, Receive
+from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
 

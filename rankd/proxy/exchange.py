@@ -11,18 +11,18 @@ from typing import Any
 import aiohttp
 import structlog
 from multidict import CIMultiDict
-from rankd_client.engine.openai import Route, route_of
+from rankd_client.integration.openai_requests import Route, route_of
 from yarl import URL
 
-from rankd.privacy import describe_error
 from rankd.proxy import headers
-from rankd.proxy.engine import Engine, Found
 from rankd.proxy.metrics import Metrics
-from rankd.proxy.ranking import ARRIVAL_ONLY, Ranked, Ranking
+from rankd.proxy.priority_body import with_priority
+from rankd.proxy.ranking import ARRIVAL_ONLY, ProxyRanking, RankedRequest
 from rankd.proxy.refusal import RefusalError
-from rankd.proxy.splice import with_priority
-from rankd.proxy.tracking import Tracked, Tracker
+from rankd.proxy.reporting import Tracked, Tracker
 from rankd.proxy.upload import ClientGoneError, Receive, Upload
+from rankd.proxy.upstream import Found, Upstream
+from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
 Scope = Any
@@ -36,8 +36,8 @@ class Rooms:
 
     session: aiohttp.ClientSession
     base: str
-    engine: Engine
-    ranking: Ranking
+    engine: Upstream
+    ranking: ProxyRanking
     tracker: Tracker
     metrics: Metrics
     limit: int
@@ -146,7 +146,7 @@ class Exchange:
         self._rooms.metrics.held.observe(time.perf_counter() - began)
         return written
 
-    async def _ranked(self, found: Found, route: Route | None, fields: Fields, content: bytes | None) -> Ranked:
+    async def _ranked(self, found: Found, route: Route | None, fields: Fields, content: bytes | None) -> RankedRequest:
         ranking = self._rooms.ranking
         try:
             if content is None or route is None:
@@ -159,7 +159,7 @@ class Exchange:
             return ranking.without_text(found, fields, self.arrival, f"error:{type(error).__name__}")
 
     async def _written(
-        self, fields: Fields, content: bytes | None, ranked: Ranked
+        self, fields: Fields, content: bytes | None, ranked: RankedRequest
     ) -> tuple[Fields, bytes | AsyncIterator[bytes] | None]:
         if ranked.priority is not None and ranked.in_header:
             value = str(ranked.priority).encode()

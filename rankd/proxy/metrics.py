@@ -11,7 +11,7 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 
 
 
 class Counted:
-    """A tally (``rankd_client.engine.tally``) that is a counter of Prometheus'."""
+    """A tally (``rankd_client.integration.tally``) that is a counter of Prometheus'."""
 
     def __init__(self, counter: Counter) -> None:
         """Count by the counter's only label."""

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rankd_client import RankedQueue
-from rankd_client.engine.asking import Asker
-from rankd_client.engine.one import order_of, priority_of
-from rankd_client.engine.openai import Asked, Route, asked_of
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.circuit_breaker import CircuitBreaker
+from rankd_client.integration.openai_requests import OpenAIRequest, Route, asked_of
+from rankd_client.integration.priority import order_of, priority_of
+from rankd_client.integration.settings import IntegrationSettings
 
 from rankd.proxy import headers
-from rankd.proxy.engine import Found
 from rankd.proxy.settings import Direction
+from rankd.proxy.upstream import Found
 
 ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
     "vllm": frozenset({"/v1/chat/completions/batch"}),
@@ -27,7 +27,7 @@ ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedRequest:
     """What becomes of a request: ``priority`` in the engine's direction, None where the body stays as it is."""
 
     outcome: str
@@ -35,15 +35,15 @@ class Ranked:
     in_header: bool = False
     """Anthropic's messages take none in the body; vLLM takes it from a header."""
     queue: RankedQueue | None = None
-    asked: Asked | None = None
+    asked: OpenAIRequest | None = None
 
 
-class Ranking:
+class ProxyRanking:
     """Asks the daemon; fails open."""
 
-    def __init__(self, settings: Settings, asker: Asker) -> None:
+    def __init__(self, settings: IntegrationSettings, breaker: CircuitBreaker) -> None:
         """Ask by these settings."""
-        self._settings, self._asker = settings, asker
+        self._settings, self._breaker = settings, breaker
         self.waiting = 0
         """Requests, to all that is ranked, whose answers have not begun: what each that comes has before it."""
 
@@ -52,25 +52,27 @@ class Ranking:
         """Whether a client's own priority holds."""
         return self._settings.client_priority == "keep"
 
-    def without_text(self, found: Found, fields: headers.Fields, arrival: float, outcome: str) -> Ranked:
+    def without_text(self, found: Found, fields: headers.Fields, arrival: float, outcome: str) -> RankedRequest:
         """For a body that is not read."""
         if self.keeps and _takes_header(found) and headers.gives_priority(fields):
-            return Ranked("client")
-        return Ranked(outcome, _in(found.direction, priority_of(None, arrival)))
+            return RankedRequest("client")
+        return RankedRequest(outcome, _in(found.direction, priority_of(None, arrival)))
 
-    async def of(self, found: Found, route: Route, fields: headers.Fields, content: bytes, arrival: float) -> Ranked:
+    async def of(
+        self, found: Found, route: Route, fields: headers.Fields, content: bytes, arrival: float
+    ) -> RankedRequest:
         """For a body that is whole."""
         in_header = route is Route.MESSAGES
         if in_header and found.name != "vllm":
-            return Ranked("messages")
+            return RankedRequest("messages")
         asked = asked_of(route, content)
         in_fields = _takes_header(found) and headers.gives_priority(fields)
         if self.keeps and (in_fields or (asked is not None and asked.has_priority)):
-            return Ranked("client")
+            return RankedRequest("client")
         if asked is None:
-            return Ranked("unreadable", _in(found.direction, priority_of(None, arrival)), in_header)
-        queue, outcome = await order_of(self._asker, asked, arrival, max(0, self.waiting - 1))
-        return Ranked(outcome, _in(found.direction, priority_of(queue, arrival)), in_header, queue, asked)
+            return RankedRequest("unreadable", _in(found.direction, priority_of(None, arrival)), in_header)
+        queue, outcome = await order_of(self._breaker, asked, arrival, max(0, self.waiting - 1))
+        return RankedRequest(outcome, _in(found.direction, priority_of(queue, arrival)), in_header, queue, asked)
 
 
 def _takes_header(found: Found) -> bool:

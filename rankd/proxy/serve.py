@@ -15,18 +15,18 @@ from typing import Any
 import aiohttp
 import structlog
 import uvicorn
-from rankd_client.engine import Asker, Memory, Reporter, connected
-from rankd_client.engine.settings import Settings
+from rankd_client.integration import CircuitBreaker, PredictionStore, Reporter, connected
+from rankd_client.integration.settings import IntegrationSettings
 
-from rankd.config import split_address
 from rankd.errors import ConfigError
 from rankd.proxy.app import Pages, Proxy
-from rankd.proxy.engine import Engine
 from rankd.proxy.exchange import Rooms
 from rankd.proxy.metrics import Metrics
-from rankd.proxy.ranking import Ranking
+from rankd.proxy.ranking import ProxyRanking
+from rankd.proxy.reporting import Tracker
 from rankd.proxy.settings import ProxySettings
-from rankd.proxy.tracking import Tracker
+from rankd.proxy.upstream import Upstream
+from rankd.settings.load import split_address
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
@@ -35,7 +35,7 @@ _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _BACKLOG = 2048
 
 
-class _Server(uvicorn.Server):
+class _ProxyServer(uvicorn.Server):
     """Says on a signal that it drains, and waits a while before it accepts no more."""
 
     def __init__(self, config: uvicorn.Config, on_signal: Callable[[], float]) -> None:
@@ -58,7 +58,7 @@ class _Server(uvicorn.Server):
 class ProxyServer:
     """One proxy on real ports. ``start``, then ``serve`` until ``stop`` or a signal."""
 
-    def __init__(self, settings: ProxySettings, asking: Settings) -> None:
+    def __init__(self, settings: ProxySettings, asking: IntegrationSettings) -> None:
         """Bind the ports.
 
         Raises:
@@ -76,7 +76,7 @@ class ProxyServer:
         self.metrics_port: int | None = self._sockets[1].getsockname()[1] if settings.metrics else None
         self.metrics = Metrics()
         self._draining = False
-        self._servers: list[_Server] = []
+        self._servers: list[_ProxyServer] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
@@ -87,9 +87,9 @@ class ProxyServer:
         """
         settings, asking = self._settings, self._asking
         self._session = _session(settings)
-        self._engine = Engine(self._session, settings.upstream, settings.direction)
-        self._asker = Asker(asking)
-        self._reporter = Reporter(Memory(), functools.partial(connected, asking), self.metrics.reports)
+        self._engine = Upstream(self._session, settings.upstream, settings.direction)
+        self._breaker = CircuitBreaker(asking)
+        self._reporter = Reporter(PredictionStore(), functools.partial(connected, asking), self.metrics.reports)
         try:
             await self._engine.start()
         except BaseException:
@@ -98,12 +98,12 @@ class ProxyServer:
             await self._close()
             raise
         tracker = Tracker(self._reporter, self.metrics, asking.max_body_bytes)
-        ranking = Ranking(asking, self._asker)
+        ranking = ProxyRanking(asking, self._breaker)
         rooms = Rooms(
             self._session, settings.upstream, self._engine, ranking, tracker, self.metrics, asking.max_body_bytes
         )
         self.proxy = Proxy(rooms)
-        self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._asker.open, lambda: self._engine.direction)
+        self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._engine.direction)
         self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
 
     async def serve(self) -> None:
@@ -142,7 +142,7 @@ class ProxyServer:
         _log.info("draining", calls=self.proxy.in_flight)
         return self._settings.drain_delay
 
-    def _server(self, app: Any, limit_concurrency: int) -> _Server:
+    def _server(self, app: Any, limit_concurrency: int) -> _ProxyServer:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -158,14 +158,14 @@ class ProxyServer:
             timeout_keep_alive=round(self._settings.client_idle) or 1,
             timeout_graceful_shutdown=round(self._settings.drain_timeout) or 1,
         )
-        return _Server(config, self._drain)
+        return _ProxyServer(config, self._drain)
 
     def _state(self) -> dict[str, Any]:
         return {
             "ready": not self._draining,
             "in_flight": self.proxy.in_flight,
             "direction": self._engine.direction,
-            "daemon": "circuit_open" if self._asker.open else "asked",
+            "daemon": "circuit_open" if self._breaker.open else "asked",
         }
 
     async def _close(self) -> None:
@@ -176,12 +176,12 @@ class ProxyServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._engine.close()
-        await self._asker.close()
+        await self._breaker.close()
         await asyncio.to_thread(self._reporter.close)
         await self._session.close()
 
 
-def run_proxy(settings: ProxySettings, asking: Settings) -> None:
+def run_proxy(settings: ProxySettings, asking: IntegrationSettings) -> None:
     """Run until SIGTERM or SIGINT.
 
     Raises:

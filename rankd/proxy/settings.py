@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from rankd.config import split_address
 from rankd.errors import ConfigError
+from rankd.settings.load import split_address
 
 _DAY = 86_400.0
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from rankd.proxy.splice import insertion, is_open
+from rankd.proxy.priority_body import insertion, is_open
 
 Message = Any
 Receive = Callable[[], Awaitable[Message]]

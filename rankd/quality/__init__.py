@@ -1,14 +1,15 @@
 """Live quality of a ranker, and the guard that decides whether to trust it: pure, no I/O, no clock."""
 
-from rankd.quality.arrivals import Cohort
 from rankd.quality.guard import Guard
-from rankd.quality.report import Bounded, CohortTau, QualityEstimate, QualitySettings, Report, Verdict
-from rankd.quality.shares import TenantShares
-from rankd.quality.standing import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.guard_state import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.statistics.cohort import Cohort
+from rankd.quality.statistics.cohort_sums import CohortTau
+from rankd.quality.statistics.interval import Interval
+from rankd.quality.tenant_shares import TenantShares
 from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
+from rankd.quality.values import OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
 
 __all__ = [
-    "Bounded",
     "Cohort",
     "CohortTau",
     "Guard",
@@ -17,14 +18,15 @@ __all__ = [
     "GuardSettings",
     "GuardSnapshot",
     "HealthEvidence",
+    "Interval",
+    "OutcomeReport",
     "QualityEstimate",
     "QualitySettings",
     "QualityTracker",
-    "Report",
+    "ReportVerdict",
     "Snapshot",
     "Standing",
     "TenantShares",
     "Transition",
-    "Verdict",
     "possible",
 ]

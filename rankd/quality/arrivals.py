@@ -9,43 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.report import Report
+from rankd.quality.statistics.cohort import Cohort
+from rankd.quality.values import OutcomeReport
 
 _FREE, OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
 _MIX = 0x9E3779B97F4A7C15
 _WORD = 2**64 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Cohort:
-    """Requests that arrived in a window: ``tokens`` is the length where ``complete``, else a lower bound."""
-
-    score: NDArray[np.float64]
-    tokens: NDArray[np.int64]
-    complete: NDArray[np.bool_]
-    source: NDArray[np.uint64] | None = None
-    """Whose reports they are, as in ``Report``."""
-
-    def sources(self, share: float) -> list[int]:
-        """Those that are at least a share of the cohort."""
-        if self.source is None or not self.source.any():
-            return []
-        found, counts = np.unique(self.source, return_counts=True)
-        return [int(s) for s in found[counts >= max(1.0, share * len(self.source))] if s]
-
-    def without(self, source: int) -> Cohort:
-        """The cohort as if one source had told nothing."""
-        assert self.source is not None
-        return self._kept(self.source != np.uint64(source))
-
-    def only(self, source: int) -> Cohort:
-        """The cohort as if nobody but one source had told anything."""
-        assert self.source is not None
-        return self._kept(self.source == np.uint64(source))
-
-    def _kept(self, kept: NDArray[np.bool_]) -> Cohort:
-        source = None if self.source is None else self.source[kept]
-        return Cohort(self.score[kept], self.tokens[kept], self.complete[kept], source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +71,7 @@ class ArrivalTable:
         """Whether anybody reported progress of late."""
         return now - self._progress_at <= 10 * self._ttl
 
-    def update(self, report: Report, now: float) -> bool:
+    def update(self, report: OutcomeReport, now: float) -> bool:
         """Take the latest word on a request; false where it is older than what is known."""
         slot = self._slots.get(report.key & _WORD)
         if slot is None:
@@ -122,7 +91,7 @@ class ArrivalTable:
         self._adapt(now)
         return True
 
-    def _insert(self, report: Report, now: float) -> int | None:
+    def _insert(self, report: OutcomeReport, now: float) -> int | None:
         """Find room for a new request, as open; None where it is not sampled or older than all the rest."""
         arrival = report.arrival if math.isfinite(report.arrival) and 0 < report.arrival <= now else now
         key = report.key & _WORD

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from rankd.quality.report import Bounded
-from rankd.quality.standing import Evidence, GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.guard_state import Evidence, GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.statistics.interval import Interval
 from rankd.quality.tracker import GuardEvidence
 from rankd.types import GuardMode
 
@@ -141,7 +141,7 @@ class Guard:
         self._above = self._above + 1 if good_for_all else 0
         return _joined(ended, self._decide_quality(evidence))
 
-    def _moved(self, tau: Bounded, without: tuple[float, ...]) -> float:
+    def _moved(self, tau: Interval, without: tuple[float, ...]) -> float:
         """The lower bound of tau, moved only as far as the evidence says so without any one tenant, too."""
         width = tau.value - tau.low
         lows = [tau.low, *(t - width for t in without)]

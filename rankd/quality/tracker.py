@@ -10,22 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.arrivals import OPEN, ArrivalTable, Cohort, Occupancy
-from rankd.quality.censored import cohort_tau
-from rankd.quality.compare import Comparer
-from rankd.quality.pairs import PairSums, PairWindow
-from rankd.quality.report import (
-    MAX_TOKENS,
-    CohortTau,
-    QualityEstimate,
-    QualitySettings,
-    Report,
-    Verdict,
-)
-from rankd.quality.tenants import weigh
+from rankd.quality.arrivals import OPEN, ArrivalTable, Occupancy
+from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.statistics.cohort import Cohort
+from rankd.quality.statistics.cohort_sums import CohortTau
+from rankd.quality.statistics.leave_one_tenant_out import weigh
+from rankd.quality.statistics.pair_counters import Comparer
+from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
+from rankd.quality.values import MAX_TOKENS, OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
 
 
-def possible(report: Report, now: float) -> bool:
+def possible(report: OutcomeReport, now: float) -> bool:
     """Whether a report can be true; one that cannot is worth no window."""
     return math.isfinite(report.score) and math.isfinite(now) and 0 <= report.tokens <= MAX_TOKENS
 
@@ -121,7 +116,7 @@ class QualityTracker:
         self._arrivals = ArrivalTable(self.settings.arrivals, self.settings.progress_ttl)
         # A dict keeps the order of insertion: the oldest key is the first to be forgotten.
         self._ended: dict[int, None] = {}
-        self._verdicts = dict.fromkeys(Verdict, 0)
+        self._verdicts = dict.fromkeys(ReportVerdict, 0)
         self._completions = 0
         self._version = 0
         self._guard_at = 0
@@ -153,26 +148,26 @@ class QualityTracker:
             return 0.0
         return len(self._times) / max(now - self._times[0], 1.0)
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: ReportVerdict) -> int:
         """How many reports met this verdict."""
         return self._verdicts[verdict]
 
-    def add(self, report: Report, now: float) -> Verdict:
+    def add(self, report: OutcomeReport, now: float) -> ReportVerdict:
         """Take one report; whatever it says, nothing grows without bound and nothing is raised."""
         verdict = self._judge(report, now)
         self._verdicts[verdict] += 1
-        if verdict is Verdict.ACCEPTED:
+        if verdict is ReportVerdict.ACCEPTED:
             self._version += 1
         return verdict
 
-    def _judge(self, report: Report, now: float) -> Verdict:
+    def _judge(self, report: OutcomeReport, now: float) -> ReportVerdict:
         if not possible(report, now):
-            return Verdict.INVALID
+            return ReportVerdict.INVALID
         if report.key in self._ended:
-            return Verdict.DUPLICATE if report.final else Verdict.STALE
+            return ReportVerdict.DUPLICATE if report.final else ReportVerdict.STALE
         if not self._arrivals.update(report, now):
             # A final report may outlive its entry among those ended: the table of arrivals remembers too.
-            return Verdict.DUPLICATE if report.final else Verdict.STALE
+            return ReportVerdict.DUPLICATE if report.final else ReportVerdict.STALE
         if report.final:
             self._ended[report.key] = None
             if len(self._ended) > self.settings.dedupe:
@@ -182,7 +177,7 @@ class QualityTracker:
             if report.complete:
                 self._plain.add(report.score, report.tokens)
                 self.compared.add(report.score, report.tokens)
-        return Verdict.ACCEPTED
+        return ReportVerdict.ACCEPTED
 
     def snapshot(self, now: float) -> Snapshot:
         """Copy what an estimate needs."""
@@ -193,9 +188,9 @@ class QualityTracker:
             cohort=self._arrivals.cohort(self.settings.cohort, now, self.settings.settle),
             occupancy=self._arrivals.occupancy(now),
             progress_seen=self._arrivals.progress_seen(now),
-            duplicates=self._verdicts[Verdict.DUPLICATE],
-            stale=self._verdicts[Verdict.STALE],
-            invalid=self._verdicts[Verdict.INVALID],
+            duplicates=self._verdicts[ReportVerdict.DUPLICATE],
+            stale=self._verdicts[ReportVerdict.STALE],
+            invalid=self._verdicts[ReportVerdict.INVALID],
         )
 
     def estimate(self, now: float) -> QualityEstimate:

@@ -16,13 +16,13 @@ from rankd_client.v1 import (
     rank_pb2_grpc,
 )
 
-from rankd.config import Limits, Settings
 from rankd.errors import ConfigError
-from rankd.transport.admin_service import AdminService
-from rankd.transport.completion_service import CompletionService
-from rankd.transport.interceptors import CallInterceptor
-from rankd.transport.quality_service import QualityService
-from rankd.transport.rank_service import RankService
+from rankd.settings.load import LimitsSection, Settings
+from rankd.transport.interceptor import CallInterceptor
+from rankd.transport.services.admin import AdminService
+from rankd.transport.services.completions import CompletionService
+from rankd.transport.services.quality import QualityService
+from rankd.transport.services.rank import RankService
 from rankd.transport.tls import server_credentials
 
 LIVENESS = "liveness"
@@ -30,7 +30,7 @@ LIVENESS = "liveness"
 say whether calls are answered."""
 
 
-def options(limits: Limits) -> list[tuple[str, int]]:
+def options(limits: LimitsSection) -> list[tuple[str, int]]:
     """Channel options of a listener."""
     return [
         ("grpc.max_receive_message_length", limits.max_message_bytes),

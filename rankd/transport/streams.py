@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from rankd.config import Limits
 from rankd.errors import QuotaError, UnavailableError
+from rankd.settings.load import LimitsSection
 
 T = TypeVar("T")
 
 
-class Room(enum.Enum):
+class StreamKind(enum.Enum):
     """Kinds of streams. Each has places of its own: many of one kind keep nobody from opening another."""
 
     RANK = "limits.max_streams"
@@ -29,16 +29,16 @@ class Room(enum.Enum):
 class Streams:
     """Counts open streams and tells them when to end."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LimitsSection) -> None:
         """Take how many there may be."""
         self._most = {
-            Room.RANK: limits.max_streams,
-            Room.WATCH: limits.max_watches,
-            Room.JUDGE: limits.max_watches,
+            StreamKind.RANK: limits.max_streams,
+            StreamKind.WATCH: limits.max_watches,
+            StreamKind.JUDGE: limits.max_watches,
         }
         self._most_each = limits.max_streams_per_caller
-        self._open: Counter[Room] = Counter()
-        self._callers: Counter[tuple[Room, str]] = Counter()
+        self._open: Counter[StreamKind] = Counter()
+        self._callers: Counter[tuple[StreamKind, str]] = Counter()
         self._draining = asyncio.Event()
 
     @property
@@ -47,7 +47,7 @@ class Streams:
         return self._draining.is_set()
 
     @contextmanager
-    def opened(self, room: Room, caller: str) -> Iterator[None]:
+    def opened(self, room: StreamKind, caller: str) -> Iterator[None]:
         """Hold a place while a stream is open.
 
         Raises:

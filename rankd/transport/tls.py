@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 import structlog
 
 from rankd.auth import Stamp, stamp_of
-from rankd.config import Tls
 from rankd.errors import ConfigError
-from rankd.transport.certificate import chain_end
+from rankd.settings.load import TlsSection
 
 _log = structlog.get_logger("rankd")
 
 
-def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
+def server_credentials(tls: TlsSection) -> grpc.ServerCredentials | None:
     """Credentials for a listener; None for plaintext. Mutual TLS where ``client_ca`` is set.
 
     The files are read again for new connections after they changed, so that certificates can be renewed in place.
@@ -27,16 +28,16 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
     """
     if tls.certificate is None or tls.private_key is None:
         return None
-    renewal = _Renewal(tls)
+    renewal = _CertificateReload(tls)
     return grpc.dynamic_ssl_server_credentials(
         renewal.first, renewal.fetch, require_client_authentication=tls.client_ca is not None
     )
 
 
-class Expiry:
+class CertificateExpiry:
     """When the certificate in the file is over; the last answer holds while the file cannot be read."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: TlsSection) -> None:
         """Take where the file is; nothing is read yet."""
         self._path = tls.certificate
         self._seen: Stamp = None
@@ -55,10 +56,10 @@ class Expiry:
         return self._end
 
 
-class _Renewal:
+class _CertificateReload:
     """Follows the files. grpc asks before every handshake, in threads of its own."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: TlsSection) -> None:
         self._tls = tls
         self._paths = [path for path in (tls.certificate, tls.private_key, tls.client_ca) if path is not None]
         self._lock = threading.Lock()
@@ -86,7 +87,7 @@ class _Renewal:
         return [stamp_of(path) for path in self._paths]
 
 
-def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+def _configuration(tls: TlsSection) -> grpc.ServerCertificateConfiguration:
     assert tls.certificate is not None
     assert tls.private_key is not None
     certificate = _read(tls.certificate, "tls.certificate", b"CERTIFICATE")
@@ -135,3 +136,59 @@ def _read(path: Path, setting: str, kind: bytes) -> bytes:
     if b"-----BEGIN" not in data or kind not in data:
         raise ConfigError(f"{setting}: {path} holds no PEM {kind.decode().lower()}")
     return data
+
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+_SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xA0, 0x17
+
+
+def chain_end(pem: bytes) -> float:
+    """When the first certificate of a chain is over, in seconds since the epoch.
+
+    Raises:
+        ValueError: there is none, or one that cannot be read.
+    """
+    return min(not_after(ssl.PEM_cert_to_DER_cert(block.decode("ascii", "replace"))) for block in _PEM.findall(pem))
+
+
+def not_after(der: bytes) -> float:
+    """When a certificate is over, in seconds since the epoch.
+
+    Raises:
+        ValueError: it is no certificate.
+    """
+    _, certificate, _ = _element(der)
+    _, rest, _ = _element(certificate)
+    tag, _, after_version = _element(rest)
+    if tag == _VERSION:
+        rest = after_version
+    for _ in ("serial number", "signature algorithm", "issuer"):
+        _, _, rest = _element(rest)
+    tag, validity, _ = _element(rest)
+    if tag != _SEQUENCE:
+        raise ValueError("no validity where a certificate has one")
+    _, _, rest = _element(validity)
+    kind, text, _ = _element(rest)
+    return _time(text.decode("ascii"), short=kind == _UTC_TIME)
+
+
+def _element(data: bytes) -> tuple[int, bytes, bytes]:
+    """The first element: its tag, what it holds, and what comes after it."""
+    if len(data) < 2:
+        raise ValueError("a certificate ends too early")
+    size, start = data[1], 2
+    if size & 0x80:
+        count = size & 0x7F
+        size, start = int.from_bytes(data[2 : 2 + count]), 2 + count
+    if len(data) < start + size:
+        raise ValueError("a certificate ends too early")
+    return data[0], data[start : start + size], data[start + size :]
+
+
+def _time(text: str, *, short: bool) -> float:
+    """UTCTime has two digits for the year: 50 and later are of the last century."""
+    if short:
+        text = ("19" if text >= "50" else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()

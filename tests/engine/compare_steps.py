@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rankd.replay import engine
-from rankd.replay.cost import step_cost
-from rankd.replay.orders import FixedKey, KeyOrder
-from rankd.replay.trace import Trace
+from rankd.replay.engine import engine
+from rankd.replay.engine.cost import step_cost
+from rankd.replay.policies.baselines import FixedKey, KeyOrder
+from rankd.replay.trace.trace import Trace
 
 BAR = 0.05
 

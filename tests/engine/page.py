@@ -1,7 +1,7 @@
 """What real engines did, as one page that needs nothing from elsewhere."""
 
-from rankd.pages.parts import NONE, card, document, headline, keys, percent, table, tile_row
-from rankd.pages.svg import Plot, linear_scale, percent_scale
+from rankd.html.parts import NONE, card, document, headline, keys, percent, table, tile_row
+from rankd.html.svg import Plot, linear_scale, percent_scale
 
 
 def page(everything):

@@ -22,8 +22,8 @@ from make_artifact import make_artifact
 from prometheus import RULES, Prometheus
 from replicas import PORT, Engines, Replica, Watch, reasons
 
-from rankd.quality.compare import SIZE, Sums, counters
-from rankd.quality.sums import pair_sums
+from rankd.quality.statistics.pair_counters import SIZE, CounterTotals, counters
+from rankd.quality.statistics.pair_sums import pair_sums
 
 EVERY, FORGET_AFTER, DWELL = 1.0, 5.0, 5.0
 AGREE = 2 * EVERY + 1.0
@@ -60,7 +60,7 @@ class Growth:
 
     def sums(self):
         """As the sums that tau is made of."""
-        return Sums(np.array(list(self.totals.values())))
+        return CounterTotals(np.array(list(self.totals.values())))
 
 
 def _names():

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 from test_sums import Z, compared, drawn
 
-from rankd.quality.compare import Sums
-from rankd.quality.sums import pair_sums
+from rankd.quality.statistics.pair_counters import CounterTotals
+from rankd.quality.statistics.pair_sums import pair_sums
 
 REPLICAS = 5
 PLANS = ((64, 200, 400), (256, 200, 400), (256, 2000, 200))
@@ -41,7 +41,7 @@ def row(rho, ties, window, reports, fleets):
     rng, true = np.random.default_rng([window, reports, round(10 * rho), ties]), truth(rho, ties)
     held, value, told = [], [], []
     for _ in range(fleets):
-        sums = Sums(sum(compared(*drawn(rng, reports, rho, ties), window) for _ in range(REPLICAS)))
+        sums = CounterTotals(sum(compared(*drawn(rng, reports, rho, ties), window) for _ in range(REPLICAS)))
         found = sums.tau(Z), sums.realised_gain(Z)
         held.append([f.low <= t <= f.high for f, t in zip(found, true, strict=True)])
         value.append([f.value for f in found])

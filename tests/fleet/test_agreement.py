@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from rankd.config import load_settings
-from rankd.fleet import Fleet, Share, Word
+from rankd.fleet.membership import FleetMembership, ReplicaState, ReplicaWindow
 from rankd.quality import Cohort, GuardReason, Standing
-from rankd.quality.censored import cohort_tau
-from rankd.quality.cohort_sums import combined
-from rankd.quality.pairs import PairWindow
-from rankd.transport.words import from_proto, to_proto
+from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.statistics.cohort_sums import combined
+from rankd.quality.statistics.rolling_pairs import PairWindow
+from rankd.settings.load import load_settings
+from rankd.transport.convert.fleet import from_proto, to_proto
 from rankd.types import GuardMode
 
 KEY = ("m", "r@1")
@@ -36,12 +36,12 @@ def sums_of(found):
 
 
 def share(standing=RANKED, sums=None, pace=1.0, completions=500):
-    return Share(completions, pace, sums, standing)
+    return ReplicaWindow(completions, pace, sums, standing)
 
 
 def fleet_of(instance, since, words=(), now=0.0):
     """A replica that heard these words."""
-    fleet = Fleet(SETTINGS, senior_since=since, began=0.0, instance=instance)
+    fleet = FleetMembership(SETTINGS, senior_since=since, began=0.0, instance=instance)
     for word in words:
         fleet.heard(word, now)
     return fleet
@@ -80,7 +80,7 @@ def test_who_takes_few_requests_at_present_weighs_little():
     """An idle replica's old cohort does not hold up the judgement on what all others serve."""
     rng = np.random.default_rng(3)
     good, bad = (sums_of(cohort(rng, 320, slope)) for slope in (1.0, 0.0))
-    words = [Word(f"idle{i}", i, {KEY: share(sums=good, pace=0.01)}) for i in range(4)]
+    words = [ReplicaState(f"idle{i}", i, {KEY: share(sums=good, pace=0.01)}) for i in range(4)]
     found = fleet_of("busy", 9, words).evidence(share(sums=bad, pace=20.0), KEY, 1.0)
     assert found.replicas == 5
     assert found.sums.tau(1.645).high < 0.14
@@ -92,7 +92,7 @@ def test_replicas_too_small_to_judge_by_themselves_judge_together():
     rng = np.random.default_rng(4)
     small = [cohort_tau(cohort(rng, 30, 0.8), 16384, 1.645, 50) for _ in range(20)]
     assert all(found.tau is None for found in small)
-    words = [Word(f"r{i}", i, {KEY: share(sums=found.sums)}) for i, found in enumerate(small[1:])]
+    words = [ReplicaState(f"r{i}", i, {KEY: share(sums=found.sums)}) for i, found in enumerate(small[1:])]
     found = fleet_of("me", 99, words).evidence(share(sums=small[0].sums), KEY, 1.0)
     assert found.sums.known == pytest.approx(600)
     assert found.sums.tau(1.645).high - found.sums.tau(1.645).low < 0.12
@@ -103,11 +103,11 @@ def test_exactly_one_leads_and_it_is_the_one_in_touch_for_longest():
     cannot score does not lead it.
     """
     words = {
-        "a": Word("a", 30, {KEY: share()}),
-        "b": Word("b", 20, {KEY: share()}),
-        "c": Word("c", 10, {KEY: share(BROKEN)}),
-        "d": Word("d", 5, {}),
-        "e": Word("e", 1, {KEY: share(WARMING)}),
+        "a": ReplicaState("a", 30, {KEY: share()}),
+        "b": ReplicaState("b", 20, {KEY: share()}),
+        "c": ReplicaState("c", 10, {KEY: share(BROKEN)}),
+        "d": ReplicaState("d", 5, {}),
+        "e": ReplicaState("e", 1, {KEY: share(WARMING)}),
     }
     for instance, word in words.items():
         fleet = fleet_of(instance, word.senior_since, [w for w in words.values() if w is not word])
@@ -117,7 +117,9 @@ def test_exactly_one_leads_and_it_is_the_one_in_touch_for_longest():
 
 def test_a_peer_that_says_nothing_ages_out():
     """Its evidence and its lead are gone after ``forget_after``, not before."""
-    fleet = fleet_of("me", 50, [Word("old", 10, {KEY: share(sums=sums_of(cohort(np.random.default_rng(0), 320, 1)))})])
+    fleet = fleet_of(
+        "me", 50, [ReplicaState("old", 10, {KEY: share(sums=sums_of(cohort(np.random.default_rng(0), 320, 1)))})]
+    )
     assert fleet.leader(share(), KEY, 14.9).instance == "old"
     assert fleet.evidence(share(), KEY, 14.9) is not None
     assert fleet.leader(share(), KEY, 15.1) is None
@@ -139,7 +141,7 @@ def test_who_was_cut_off_does_not_lead_when_it_comes_back():
     fleet = fleet_of("me", 10)
     fleet.round_done(2.0, clock=1002)
     assert fleet.senior_since == 10
-    fleet.heard(Word("other", 20, {}), 4.0)
+    fleet.heard(ReplicaState("other", 20, {}), 4.0)
     fleet.round_done(4.0, clock=1004)
     for second in range(6, 40, 2):
         fleet.round_done(float(second), clock=1000 + second)
@@ -149,17 +151,17 @@ def test_who_was_cut_off_does_not_lead_when_it_comes_back():
 def test_more_peers_than_allowed_are_not_kept():
     """Memory is bounded whatever a name resolves to."""
     settings = load_settings(fleet={"peers": "a:1", "max_peers": 3}).fleet
-    fleet = Fleet(settings, senior_since=0, began=0.0)
+    fleet = FleetMembership(settings, senior_since=0, began=0.0)
     for i in range(10):
-        fleet.heard(Word(f"r{i}", i, {}), 0.0)
-    assert len(fleet.words(0.0)) == 3
+        fleet.heard(ReplicaState(f"r{i}", i, {}), 0.0)
+    assert len(fleet.states(0.0)) == 3
 
 
 @pytest.mark.parametrize("standing", [RANKED, FALLEN, BROKEN])
 def test_what_is_told_arrives_whatever_the_clocks_say(standing):
     """Times are told as ages: a peer an hour behind reads them by its own clock."""
     sums = sums_of(cohort(np.random.default_rng(5), 100, 0.5, 0.2))
-    sent = Word("x", 123456789, {KEY: Share(7, 0.25, sums, standing)})
+    sent = ReplicaState("x", 123456789, {KEY: ReplicaWindow(7, 0.25, sums, standing)})
     message = type(to_proto(sent, 1000.0)).FromString(to_proto(sent, 1000.0).SerializeToString())
     assert from_proto(message, 1000.0, 32) == sent
     late = from_proto(message, 4600.0, 32).shares[KEY].standing
@@ -168,8 +170,8 @@ def test_what_is_told_arrives_whatever_the_clocks_say(standing):
 
 def test_nonsense_from_a_peer_is_left_out():
     """Each share by itself; a word without an instance is none; no more shares than windows are read."""
-    good = Share(7, 0.25, sums_of(cohort(np.random.default_rng(5), 100, 0.5)), RANKED)
-    message = to_proto(Word("x", 1, {("m", f"r@{i}"): good for i in range(5)}), 1000.0)
+    good = ReplicaWindow(7, 0.25, sums_of(cohort(np.random.default_rng(5), 100, 0.5)), RANKED)
+    message = to_proto(ReplicaState("x", 1, {("m", f"r@{i}"): good for i in range(5)}), 1000.0)
     message.shares[0].sums.means.append(1.0)
     message.shares[1].completions_per_second = math.nan
     message.shares[2].standing.mode = 77

@@ -173,7 +173,7 @@ def test_all_addresses_of_a_name_are_asked_but_not_oneself(start_daemon, wait_un
     port = free_ports(1)[0]
     daemon = replica(start_daemon, port, f"dns:///localhost:{port}")
     wait_until(lambda: daemon.app.peers._myself, 5, "itself among the addresses")
-    assert daemon.app.following.replicas == 1
+    assert daemon.app.follower.replicas == 1
 
 
 class _Recorder(quality_pb2_grpc.QualityServiceServicer):

@@ -7,7 +7,7 @@ from rankd_client import Completed, RankClient
 from rankd_client.types import Item
 from test_sums import compared
 
-from rankd.quality.compare import counters
+from rankd.quality.statistics.pair_counters import counters
 
 
 def test_each_final_complete_report_counts_once_on_the_replica_that_took_it(start_daemon):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_sums import Z, compared, drawn
 
-from rankd.quality.compare import Sums, counters
+from rankd.quality.statistics.pair_counters import CounterTotals, counters
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -49,7 +49,7 @@ def test_prometheus_finds_the_same_tau_gain_and_intervals_as_the_formulas(tmp_pa
     """As recorded, and each as one expression of nothing but the replicas' counters."""
     rng = np.random.default_rng(5)
     replicas = [compared(*drawn(rng, size, 0.5, ties=True)) for size in (900, 500, 60)]
-    sums = Sums(np.sum(replicas, axis=0))
+    sums = CounterTotals(np.sum(replicas, axis=0))
     checks = []
     for name, bounded in (("tau", sums.tau(Z)), ("realised_gain", sums.realised_gain(Z))):
         for end, value in (("", bounded.value), ("_low", bounded.low), ("_high", bounded.high)):

@@ -14,11 +14,11 @@ from make_artifact import make_artifact
 from rankd_client import RankClient
 from rankd_client.v1 import admin_pb2, quality_pb2
 
-from rankd.quality import GuardSettings, QualitySettings, QualityTracker, Report
+from rankd.monitor.snapshot_file import SnapshotError, read, write
+from rankd.quality import GuardSettings, OutcomeReport, QualitySettings, QualityTracker
 from rankd.quality.guard import Guard
-from rankd.quality.saved import restore_guard, restore_tracker, save_guard, save_tracker
-from rankd.quality.standing import GuardReason, Standing
-from rankd.snapshot_file import SnapshotError, read, write
+from rankd.quality.guard_state import GuardReason, Standing
+from rankd.quality.serialise import restore_guard, restore_tracker, save_guard, save_tracker
 from rankd.types import GuardMode
 
 SMALL = QualitySettings(window=64, pair_window=16, cohort=64, guard_cohort=32, arrivals=128, dedupe=100)
@@ -28,7 +28,7 @@ def feed(tracker, numbers, now=1e6):
     """Reports of requests that finish, wait, run, are cut short, or come twice."""
     for n in numbers:
         kind = n % 7
-        report = Report(
+        report = OutcomeReport(
             key=n * 7919 + 1,
             score=float(np.sin(n)) if n % 5 else 0.0,
             tokens=(n * 37) % 50,
@@ -231,7 +231,7 @@ def test_a_file_that_cannot_be_used_is_told_of_and_costs_nothing_else(broken, sn
     path.write_bytes(BROKEN[broken](snapshot))
     daemon = start_daemon(quality={"snapshot": path})
     assert "snapshot_unusable" in capsys.readouterr().out
-    assert daemon.app.monitor.reported_views() == []
+    assert daemon.app.monitor.reported_windows() == []
     with RankClient(daemon.target, model="m", timeout=10) as client:
         assert traffic(client, range(10)).accepted == 10
     daemon.stop()
@@ -244,8 +244,8 @@ def test_windows_of_another_ranker_are_left(snapshot, start_daemon, tmp_path):
     path = tmp_path / "windows.npz"
     path.write_bytes(snapshot)
     other = make_artifact(tmp_path / "other", version="2.0.0")
-    assert start_daemon(ranker=other, quality={"snapshot": path}).app.monitor.reported_views() == []
-    assert len(start_daemon(quality={"snapshot": path}).app.monitor.reported_views()) == 1
+    assert start_daemon(ranker=other, quality={"snapshot": path}).app.monitor.reported_windows() == []
+    assert len(start_daemon(quality={"snapshot": path}).app.monitor.reported_windows()) == 1
 
 
 def test_with_a_secret_the_file_does_not_help_to_guess_ids(start_daemon, tmp_path):
@@ -260,7 +260,7 @@ def test_with_a_secret_the_file_does_not_help_to_guess_ids(start_daemon, tmp_pat
     again = start_daemon(quality=settings)
     with RankClient(again.target, model="m", timeout=10) as client:
         assert traffic(client, range(10)).duplicate == 10
-    assert start_daemon(quality=settings | {"snapshot_key": "battery"}).app.monitor.reported_views() == []
+    assert start_daemon(quality=settings | {"snapshot_key": "battery"}).app.monitor.reported_windows() == []
 
 
 def test_a_directory_that_is_not_there_is_refused_with_the_remedy(start_daemon, tmp_path):

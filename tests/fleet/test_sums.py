@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from rankd.quality.cohort_sums import CohortSums, combined
-from rankd.quality.compare import SIZE, Comparer, Sums, counters
-from rankd.quality.sums import pair_sums
+from rankd.quality.statistics.cohort_sums import CohortSums, combined
+from rankd.quality.statistics.pair_counters import SIZE, Comparer, CounterTotals, counters
+from rankd.quality.statistics.pair_sums import pair_sums
 
 Z = 1.959964
 
@@ -52,7 +52,7 @@ reports = st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 6)), min_size=2,
 def test_every_sum_is_what_going_through_all_pairs_gives(stream, window):
     """Ties of every kind, windows that fill and windows that do not."""
     scores, tokens = (np.array(column, dtype=float) for column in zip(*stream, strict=True))
-    sums = Sums(compared(scores, tokens, window))
+    sums = CounterTotals(compared(scores, tokens, window))
     pairs, length, averages = brute_force(scores, tokens, window)
     assert sums.reports == len(stream) - 1
     assert sums.pairs == pairs
@@ -93,7 +93,7 @@ def test_with_room_for_all_it_is_kendalls_tau_and_the_normalised_gini(ties):
     tokens = np.exp(5 + 0.6 * scores + rng.normal(size=400)).astype(np.int64)
     if ties:
         scores, tokens = np.round(scores), tokens // 100
-    sums = Sums(compared(scores, tokens, 400))
+    sums = CounterTotals(compared(scores, tokens, 400))
     assert sums.tau(Z).value == pytest.approx(kendalltau(scores, tokens).statistic)
     whole = pair_sums([scores], tokens, np.ones(400, bool), np.zeros(400, np.int64))
     assert sums.realised_gain(Z).value == pytest.approx(whole.realised_gain()[0])
@@ -119,7 +119,7 @@ def deviation_of(bounded):
 )
 def test_what_is_undefined_is_none_and_never_nan(scores, tokens, tau, gain):
     """Constant scores, equal lengths, perfect orders, too few reports."""
-    sums = Sums(compared(scores, tokens))
+    sums = CounterTotals(compared(scores, tokens))
     for found, expected in ((sums.tau(Z), tau), (sums.realised_gain(Z), gain)):
         assert (found and found.value) == expected
 
@@ -150,7 +150,7 @@ def test_intervals_of_a_fleet_hold_the_truth_as_often_as_they_say():
     for rho, ties in ((0.0, False), (0.3, True), (0.6, False), (0.9, True)):
         tau, gain = truth(rho, ties)
         for _ in range(100):
-            sums = Sums(sum(compared(*drawn(rng, 150, rho, ties), 64) for _ in range(3)))
+            sums = CounterTotals(sum(compared(*drawn(rng, 150, rho, ties), 64) for _ in range(3)))
             for found, true in ((sums.tau(Z), tau), (sums.realised_gain(Z), gain)):
                 held.append(found.low <= true <= found.high)
     coverage = np.mean(np.reshape(held, (-1, 2)), axis=0)
@@ -163,14 +163,14 @@ def test_replicas_with_traffic_of_their_own_are_each_judged_within():
     rng = np.random.default_rng(3)
     chat, essays = drawn(rng, 1500, 0.3, ties=False), drawn(rng, 1500, 0.3, ties=False)
     essays = essays[0] + 4, essays[1] * 8
-    apart = Sums(compared(*chat) + compared(*essays)).tau(Z)
+    apart = CounterTotals(compared(*chat) + compared(*essays)).tau(Z)
     scores, tokens = (np.concatenate(pair) for pair in zip(chat, essays, strict=True))
     pooled = kendalltau(scores, tokens).statistic
     assert pooled > apart.value + 0.2
     # Where a balancer spreads the same requests over both, each replica sees the mix, and the two are one.
     mixed = rng.permutation(3000)
     spread = sum(compared(scores[half], tokens[half]) for half in (mixed[::2], mixed[1::2]))
-    together = Sums(spread).tau(Z)
+    together = CounterTotals(spread).tau(Z)
     assert together.low < pooled < together.high
     assert together.value == pytest.approx(pooled, abs=0.02)
 

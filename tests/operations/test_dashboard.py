@@ -10,7 +10,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus import RULES
 
-from rankd.telemetry import METRICS
+from rankd.telemetry.catalogue import METRICS
 
 UNTYPED = {"titleFormat", "textFormat"}
 """What Grafana writes into annotations and its types leave out."""

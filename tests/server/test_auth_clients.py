@@ -11,7 +11,7 @@ import pytest
 from rankd_client import AsyncRankClient, Completed, Item, RankClient, RankdUnavailableError, TlsConfig
 from rankd_client._token import local
 from rankd_client.admin import AdminClient, RankdRefusedError
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.settings import IntegrationSettings
 from secrets_files import ALL, TOKENS, bearer, entry, token_entry, write, write_tokens
 from test_auth import administer, rank
 from test_tls import pki, settings  # noqa: F401 - a fixture
@@ -152,9 +152,9 @@ def test_the_command_line_shows_tokens(guarded, tmp_path):
 def test_engines_read_their_token_from_the_environment(tmp_path):
     """As a variable or a file; a setting that cannot be is named, before anything is served."""
     (tmp_path / "token").write_text(TOKENS["a"])
-    read = Settings.from_environment({"RANKD_TOKEN_FILE": str(tmp_path / "token")})
+    read = IntegrationSettings.from_environment({"RANKD_TOKEN_FILE": str(tmp_path / "token")})
     assert read.connection["token_file"] == tmp_path / "token"
-    assert TOKENS["a"] not in repr(Settings.from_environment({"RANKD_TOKEN": TOKENS["a"]}))
+    assert TOKENS["a"] not in repr(IntegrationSettings.from_environment({"RANKD_TOKEN": TOKENS["a"]}))
     for wrong in (
         {"RANKD_TOKEN_FILE": "/nowhere"},
         {"RANKD_TOKEN": TOKENS["a"], "RANKD_TARGET": "rankd:1"},
@@ -162,10 +162,10 @@ def test_engines_read_their_token_from_the_environment(tmp_path):
         {"RANKD_TOKEN": "two words"},
     ):
         with pytest.raises(ValueError, match=r"RANKD_(TOKEN|PLAINTEXT_TOKEN)") as raised:
-            Settings.from_environment(wrong)
+            IntegrationSettings.from_environment(wrong)
         assert TOKENS["a"] not in str(raised.value)
     meshed = {"RANKD_TOKEN": TOKENS["a"], "RANKD_TARGET": "rankd:1", "RANKD_PLAINTEXT_TOKEN": "true"}
-    assert Settings.from_environment(meshed).plaintext_token
+    assert IntegrationSettings.from_environment(meshed).plaintext_token
 
 
 def test_names_in_client_certificates_are_credentials(start_daemon, pki, tmp_path):  # noqa: F811

@@ -13,7 +13,7 @@ from wire import item, rank_stub, request
 
 from rankd.completion_log.segments import pick
 from rankd.errors import ConfigError
-from rankd.training.dataset import read_dataset
+from rankd.training.data.dataset import read_dataset
 
 
 @pytest.fixture

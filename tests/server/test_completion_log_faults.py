@@ -23,10 +23,10 @@ from logging_daemon import (
 )
 from object_store import ObjectStore
 
-from rankd.completion_log.records import Kind, PromptRow, table
+from rankd.completion_log.records import PromptRow, SegmentKind, table
 from rankd.completion_log.store import LocalStore
 from rankd.errors import ConfigError
-from rankd.training.dataset import read_dataset
+from rankd.training.data.dataset import read_dataset
 
 
 @pytest.fixture
@@ -167,5 +167,7 @@ def test_a_segment_is_whole_or_not_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        store.write(segment_name("prompts", 0, 0), table(Kind.PROMPTS, [PromptRow(b"0" * 16, "m", "p", 1.0, 2.0)]))
+        store.write(
+            segment_name("prompts", 0, 0), table(SegmentKind.PROMPTS, [PromptRow(b"0" * 16, "m", "p", 1.0, 2.0)])
+        )
     assert files(tmp_path) == []

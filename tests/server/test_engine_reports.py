@@ -3,19 +3,19 @@
 import time
 
 from rankd_client import Completed, RankClient, ReportResult
-from rankd_client.engine.memory import Memory, Remembered
-from rankd_client.engine.reporter import Finished, Reporter
+from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
+from rankd_client.integration.reporter import FinishedRequest, Reporter
 from rankd_client.v1.prediction_pb2 import Prediction
 
 
 def remembered(client, text, *, ignore_eos=False):
     """What the middleware remembers of a prompt."""
     (ranked,) = client.rank([text], timeout=5.0)
-    return Remembered(ranked.request_id, ranked.prediction, time.time(), ignore_eos)
+    return StoredPrediction(ranked.request_id, ranked.prediction, time.time(), ignore_eos)
 
 
 def finished(engine_id, tokens=10, reason="stop", **more):
-    return Finished(
+    return FinishedRequest(
         engine_id,
         tokens,
         reason,
@@ -39,7 +39,7 @@ class Kept:
 def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
     """A length stop is a lower bound, unless the request ran with ignore_eos to its maximum."""
     daemon = start_daemon()
-    memory = Memory()
+    memory = PredictionStore()
     with RankClient(daemon.target) as client:
         kept = Kept(client)
         reporter = Reporter(memory, lambda: kept)
@@ -59,7 +59,7 @@ def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
 
 def test_an_id_that_comes_with_the_answer_is_waited_for(reported_daemon, wait_until):
     """The engine tells the end of a response before its first byte is out: the report waits for the id."""
-    memory = Memory()
+    memory = PredictionStore()
     with RankClient(reported_daemon.target) as client:
         kept = Kept(client)
         reporter = Reporter(memory, lambda: kept)
@@ -73,7 +73,7 @@ def test_an_id_that_comes_with_the_answer_is_waited_for(reported_daemon, wait_un
 def test_reports_survive_a_restart_of_the_daemon(start_process, wait_until):
     """What ends while the daemon is gone is reported when it is back, once."""
     process = start_process()
-    memory = Memory()
+    memory = PredictionStore()
     with RankClient(process.target) as client:
         entry = remembered(client, "short")
         process.kill()
@@ -100,7 +100,7 @@ def test_progress_pushes_no_completion_out(wait_until):
                 taken.extend(completions)
             return ReportResult(len(completions), 0, (), 0, "" if back else "gone")
 
-    reporter = Reporter(Memory(), Away, capacity=1000)
+    reporter = Reporter(PredictionStore(), Away, capacity=1000)
     for number in range(100):
         reporter.put(Completed(f"done-{number}", Prediction(), 5, finish_reason="stop"))
     for _ in range(10):
@@ -116,7 +116,7 @@ def test_progress_pushes_no_completion_out(wait_until):
 
 def test_the_engine_never_waits():
     """With a client that hangs, completions are handed over at once, and beyond the capacity they are dropped."""
-    memory = Memory()
+    memory = PredictionStore()
 
     class Hanging:
         def report(self, *_, **__):
@@ -134,7 +134,7 @@ def test_the_engine_never_waits():
 
 def test_memory_is_bounded(reported_daemon):
     """The oldest prediction makes room for the newest."""
-    memory = Memory(capacity=3)
+    memory = PredictionStore(capacity=3)
     with RankClient(reported_daemon.target) as client:
         entry = remembered(client, "short")
     for number in range(10):

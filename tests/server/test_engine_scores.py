@@ -5,8 +5,9 @@ import time
 
 import pytest
 from rankd_client import Completed, RankClient
-from rankd_client.engine import Settings, scores
-from rankd_client.engine.scores import Scores
+from rankd_client.integration import IntegrationSettings
+from rankd_client.integration import background_scores as scores
+from rankd_client.integration.background_scores import BackgroundScores
 from rankd_client.ordering import Policy
 
 WORDS = {1: "short", 2: "long"}
@@ -23,7 +24,7 @@ def connected():
     made = []
 
     def make(target, connect_text=lambda: text_of, model=""):
-        made.append(Scores(Settings(target=target, model=model), connect_text))
+        made.append(BackgroundScores(IntegrationSettings(target=target, model=model), connect_text))
         return made[-1]
 
     yield make

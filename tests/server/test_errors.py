@@ -35,10 +35,10 @@ from rankd.errors import (
     QuotaError,
     UnavailableError,
 )
-from rankd.telemetry import Telemetry
-from rankd.transport.errors import BUG_TEXT, DOMAIN
-from rankd.transport.interceptors import CallInterceptor
-from rankd.transport.ratelimit import RateLimit
+from rankd.telemetry.telemetry import Telemetry
+from rankd.transport.grpc_status import BUG_TEXT, DOMAIN
+from rankd.transport.interceptor import CallInterceptor
+from rankd.transport.rate_limit import RateLimit
 
 SECRET = "sesame-prompt"
 GARBAGE = b"\xff\xff\xff"

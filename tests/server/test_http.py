@@ -14,9 +14,9 @@ from rankd_client.v1 import completion_pb2
 from wire import completion, completion_stub, item, rank_stub, request
 
 from rankd.errors import ConfigError
-from rankd.telemetry import METRICS, PROCESS_METRICS
-from rankd.transport import http
-from rankd.transport.http import HttpServer
+from rankd.status import http
+from rankd.status.http import HttpServer
+from rankd.telemetry.catalogue import METRICS, PROCESS_METRICS
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def busy(tiny):
     # Looking at quality seldom leaves the time to the reports themselves.
     seldom = {"guard": {"every": 1000}, "order": {"recalibrate_every": 10_000}}
     daemon = Daemon(ranker=tiny, page={"every": 1}, **seldom)
-    daemon.app.turns._seconds = 60  # nobody else wants the loop: no pauses for others
+    daemon.app.time_slices._seconds = 60  # nobody else wants the loop: no pauses for others
     with daemon.channel() as channel:
         for first in range(0, COMPLETIONS, 10_000):
             # Scores in the order of lengths, but for one in four.
@@ -69,7 +69,7 @@ def busy(tiny):
         for k in range(5):
             client.rank([Item(f"a prompt {i}", request_id=f"r{k}-{i}", tenant=f"team-{i % 3}") for i in range(20)])
     end = time.monotonic() + 10
-    while not all(v.estimate and v.guard.mode.value != "warming_up" for v in daemon.app.monitor.reported_views()):
+    while not all(v.estimate and v.guard.mode.value != "warming_up" for v in daemon.app.monitor.reported_windows()):
         assert time.monotonic() < end
         time.sleep(0.05)
     time.sleep(2.2)  # two points of history
@@ -157,8 +157,8 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
         daemon.app.status._told.clear()
         page.run("document.dispatchEvent(new Event('visibilitychange'))")
 
-    (view,) = daemon.app.monitor.reported_views()
-    view.load.patience = 0.0
+    (window,) = daemon.app.monitor.reported_windows()
+    window.load.patience = 0.0
     look_again()
     page.wait_for_text("overtaking would gain nothing", "#verdict")
     daemon.call(daemon.app.monitor.pin, "llm", "tiny@1.0.0", GuardMode.FALLBACK, time.time() + 60, time.time())

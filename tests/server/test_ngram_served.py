@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from rankd_client import RankClient
 
-from rankd.tokenise import Truncation
-from rankd.training.bases import load_base
-from rankd.training.dataset import Row
-from rankd.training.export import export
-from rankd.training.fit import fit
-from rankd.training.options import FitOptions
+from rankd.scoring.tokeniser import Truncation
+from rankd.training.bases.load import load_base
+from rankd.training.data.dataset import Row
+from rankd.training.export.export import export
+from rankd.training.fit.fit import fit
+from rankd.training.fit.options import FitOptions
 
 LONG, SHORT = ("write an essay about", "explain in detail"), ("answer yes or no:", "translate the word")
 THINGS = ["rivers", "the moon", "bread", "old maps", "chess", "whales", "paper", "a lighthouse", "snow", "violins"]

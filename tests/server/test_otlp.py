@@ -20,7 +20,7 @@ from rankd_client import Completed, Item, RankClient
 from rankd_client.v1 import completion_pb2
 from wire import completion, completion_stub, item, rank_stub, request
 
-from rankd.telemetry import METRICS
+from rankd.telemetry.catalogue import METRICS
 
 SECRETS = ("sesame-prompt", "sesame-id")
 
@@ -233,7 +233,7 @@ def _logging_as_before():
 @pytest.mark.usefixtures("_logging_as_before")
 def test_logs_carry_the_callers_trace(start_daemon, capfd):
     """A log event within a call has the caller's trace id, though nothing is sampled or exported here."""
-    from rankd.logs import configure_logs
+    from rankd.telemetry.logs import configure_logs
 
     daemon = start_daemon()
     configure_logs("info", "json")

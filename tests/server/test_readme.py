@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rankd_client import RankClient
 
-from rankd.artifact import load_artifact
-from rankd.bundled import default_ranker_path
-from rankd.config import settings_reference
+from rankd.registry.artifact import load_artifact
+from rankd.registry.bundled import default_ranker_path
+from rankd.settings.load import settings_reference
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -27,9 +27,11 @@ def batch(count, model="llm", *, finish=cpb.FINISH_REASON_STOP, prefix=None):
 
 def taken(daemon, model="llm"):
     """Reports of a model that were accepted so far, progress included; read beside the daemon's loop."""
-    from rankd.quality import Verdict
+    from rankd.quality import ReportVerdict
 
-    return sum(v.tracker.count(Verdict.ACCEPTED) for v in daemon.app.monitor.reported_views() if v.model == model)
+    return sum(
+        v.tracker.count(ReportVerdict.ACCEPTED) for v in daemon.app.monitor.reported_windows() if v.model == model
+    )
 
 
 def rank(channel, model):
@@ -146,7 +148,7 @@ def test_a_report_that_is_refused_opens_no_window(start_daemon):
             cpb.ReportCompletionsRequest(model="evil", completions=[impossible]), timeout=10
         )
         assert answer.rejected[0].reason == cpb.REJECTION_REASON_IMPOSSIBLE_COUNT
-    assert daemon.app.monitor.reported_views() == []
+    assert daemon.app.monitor.reported_windows() == []
 
 
 def test_an_operator_always_finds_room_for_a_pin(start_daemon):

@@ -10,8 +10,8 @@ import grpc
 import numpy as np
 import pytest
 from rankd_client import Completed, Item, RankClient
-from rankd_client.ordering import Columns, Dial, Policy, Rules, Served, order_queue, tuned_patience
-from rankd_client.ordering.tune import replayed
+from rankd_client.ordering import OrderColumns, PatienceDial, Policy, Rules, ServedRequests, order_queue, tuned_patience
+from rankd_client.ordering.patience_tuning import replayed
 from rankd_client.v1 import completion_pb2 as cpb
 from rankd_client.v1 import prediction_pb2 as pb
 from rankd_client.v1 import quality_pb2, rank_pb2
@@ -247,9 +247,9 @@ def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_unt
     ran = np.exp(0.8 * rng.normal(size=900)) * expected / 200
     now = time.time()
     arrival = now - 1000 + np.sort(rng.uniform(0, 900, 900))
-    served = Served(arrival, np.zeros(900), ran, expected)
+    served = ServedRequests(arrival, np.zeros(900), ran, expected)
     waited = np.maximum(replayed(served, np.zeros(900), 2) - ran, 0.0)
-    found = tuned_patience(Served(arrival, waited, ran, expected), Policy.BOOST)
+    found = tuned_patience(ServedRequests(arrival, waited, ran, expected), Policy.BOOST)
     assert found > 0
     done = cpb.ReportCompletionsRequest(model="llm", now={"seconds": int(now), "nanos": int(now % 1 * 1e9)})
     for n in range(900):
@@ -339,7 +339,7 @@ def test_a_plug_in_orders_as_the_daemon_does(start_daemon):
         ranked = client.rank(items, served={"a": 200.0}, weights={"b": 2.0})
         policy = next(p for p in client.quality().policies if p.model == "llm")
     by_index = sorted(ranked, key=lambda r: r.index)
-    queue = Columns(
+    queue = OrderColumns(
         [i.request_id for i in items],
         np.array([i.arrival for i in items]),
         np.array([r.score for r in by_index]),
@@ -354,7 +354,7 @@ def test_a_plug_in_orders_as_the_daemon_does(start_daemon):
     )
     lengths = np.minimum(queue.expected, np.where(queue.max_tokens > 0, queue.max_tokens, np.inf))
     rules = policy.rules(float(lengths.sum()))
-    assert isinstance(policy.dial, Dial)
+    assert isinstance(policy.dial, PatienceDial)
     assert rules.patience == pytest.approx(0.25 * policy.mean_wait / policy.calibration.mean_expected, rel=1e-3)
     got = order_queue(queue, rules, now=time.time(), served={"a": 200.0}, weights={"b": 2.0})
     assert got.order.tolist() == ranked.order

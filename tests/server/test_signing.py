@@ -11,7 +11,7 @@ from rankd_client.v1 import completion_pb2, prediction_pb2, rank_pb2
 from secrets_files import bearer, write_keys, write_tokens
 from wire import completion_stub, item, rank_stub, request
 
-from rankd.transport.seals import canonical
+from rankd.transport.signing import canonical
 
 STOP = completion_pb2.FINISH_REASON_STOP
 
@@ -164,10 +164,10 @@ def test_ids_are_each_tenants_own(signing):
     """A tenant that reports another one's request id, for its own request, does not take that one's report away."""
     with signing.channel() as channel:
         predictions = {who: predict(channel, "shared", who=who) for who in ("a", "b")}
-        before = signing.app.monitor.reported_views()[0].tracker.completions
+        before = signing.app.monitor.reported_windows()[0].tracker.completions
         for who in ("b", "a"):
             assert report(channel, ("shared", predictions[who]), who=who) == {}
-        assert signing.app.monitor.reported_views()[0].tracker.completions == before + 2
+        assert signing.app.monitor.reported_windows()[0].tracker.completions == before + 2
 
 
 def test_keys_rotate_without_a_break(start_daemon, tmp_path, wait_until):
@@ -178,14 +178,14 @@ def test_keys_rotate_without_a_break(start_daemon, tmp_path, wait_until):
         first = predict(channel, "x")
         assert first.key_id == "k1"
         write_keys(file, "k2", "k1")
-        wait_until(lambda: daemon.app.seals.keys.first == "k2")
+        wait_until(lambda: daemon.app.signer.keys.first == "k2")
         again = echo(channel, "x", first).prediction
         assert again.key_id == "k2"
         assert again.score == first.score
         assert echo(channel, "x", again).prediction == again
         file.write_text("[[key]]\nid = ")
         time.sleep(1.5)
-        assert daemon.app.seals.keys.first == "k2", "a broken file changes nothing"
+        assert daemon.app.signer.keys.first == "k2", "a broken file changes nothing"
         write_keys(file, "k2")
         wait_until(lambda: echo(channel, "x", first).needs_prompt)
         assert report(channel, ("x", first), ("x", again)) == {0: "INVALID_SIGNATURE"}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from make_artifact import make_artifact
-from rankd_client.engine import scores
+from rankd_client.integration import background_scores as scores
 from transformers_engine import EOS, MODEL, Ended, Engine, prompt, registered, scored, tokens_of
 
 LONGS = [3, 9, 1, 7, 0, 5, 8, 2, 6, 4] * 3

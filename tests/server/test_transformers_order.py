@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from rankd_transformers.ranking import Ranking
+from rankd_transformers.ranking import EngineRanking
 from transformers_engine import (
     EOS,
     MODEL,
@@ -181,7 +181,7 @@ def test_a_failure_of_ours_costs_the_order_only(ranked, monkeypatch, caplog):
     hooks = ["arrived", "prepare", "candidates", "started", "best_first", "stopped", "clear"]
     for hook in hooks:
         with monkeypatch.context() as broken:
-            broken.setattr(Ranking, hook, lambda *_: 1 / 0)
+            broken.setattr(EngineRanking, hook, lambda *_: 1 / 0)
             with Ended(lengths):
                 engine = Engine(MODEL, ranked[0])
                 send(engine, prompts)

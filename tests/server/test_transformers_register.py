@@ -9,15 +9,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd_client.engine import Settings  # noqa: E402
-from rankd_transformers import hooks, register  # noqa: E402
+from rankd_client.integration import IntegrationSettings  # noqa: E402
+from rankd_transformers import compatibility as hooks  # noqa: E402
+from rankd_transformers import register  # noqa: E402
 from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: E402
 from transformers.generation.continuous_batching import scheduler as theirs  # noqa: E402
 from transformers.generation.continuous_batching.cache import PagedAttentionCache  # noqa: E402
 from transformers_engine import MODEL, Engine, make_tokenizer, registered  # noqa: E402
 
 PAGE = Path(__file__).parents[2] / "docs" / "engines" / "transformers.md"
-NOWHERE = Settings(target="127.0.0.1:1")
+NOWHERE = IntegrationSettings(target="127.0.0.1:1")
 
 
 def test_the_page_s_example_runs(reported_daemon, tmp_path, monkeypatch, capsys):
@@ -42,9 +43,9 @@ def test_registering_again_changes_nothing():
     tokenizer = make_tokenizer()
     first = register(tokenizer, settings=NOWHERE, name="again")
     kind = theirs.SCHEDULER_MAPPING["again"]
-    assert register(tokenizer, settings=Settings(target="127.0.0.1:1"), name="again") is first
+    assert register(tokenizer, settings=IntegrationSettings(target="127.0.0.1:1"), name="again") is first
     assert theirs.SCHEDULER_MAPPING["again"] is kind
-    other = register(tokenizer, settings=Settings(target="127.0.0.1:2"), name="again")
+    other = register(tokenizer, settings=IntegrationSettings(target="127.0.0.1:2"), name="again")
     assert other is not first
     assert theirs.SCHEDULER_MAPPING["again"].registration is other
     assert register(make_tokenizer(), settings=other.settings, name="again") is not other

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from rankd_client import RankClient
-from rankd_client.engine import Memory, Reporter, Settings
+from rankd_client.integration import IntegrationSettings, PredictionStore, Reporter
 from rankd_transformers import register
 from scipy.stats import kendalltau
 from transformers_engine import EOS, LONG, MODEL, Ended, Engine, prompt, registered, scored
@@ -33,7 +33,7 @@ def kept(start_daemon):
     name, registration = registered(daemon.target)
     with RankClient(daemon.target, timeout=5.0) as client:
         kept = Kept(client)
-        registration._reports = Reporter(Memory(), lambda: kept, registration._sent)
+        registration._reports = Reporter(PredictionStore(), lambda: kept, registration._sent)
         yield name, kept
         registration.close()
 
@@ -131,8 +131,11 @@ def test_no_prompt_and_no_id_is_logged(start_daemon, caplog, capfd):
     def broken(ids):
         raise ValueError(f"cannot read {list(ids)} of Ms Doe")
 
-    settings = Settings(target=start_daemon().target)
-    cases = {"private1": (broken, settings), "private2": (lambda _: "Ms Doe", Settings(target="127.0.0.1:1"))}
+    settings = IntegrationSettings(target=start_daemon().target)
+    cases = {
+        "private1": (broken, settings),
+        "private2": (lambda _: "Ms Doe", IntegrationSettings(target="127.0.0.1:1")),
+    }
     with caplog.at_level(logging.DEBUG):
         for name, (reader, where) in cases.items():
             registration = register(reader, settings=where, name=name)

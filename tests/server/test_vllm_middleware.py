@@ -13,8 +13,9 @@ import pytest
 from asgi import CHUNKS, Engine, Receiver, messages_of, post, run, scope_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rankd_client.engine.memory import Memory
-from rankd_vllm import RankMiddleware, Settings, mode
+from rankd_client.integration.prediction_store import PredictionStore
+from rankd_vllm import IntegrationSettings, RankMiddleware
+from rankd_vllm import scheduling_mode as mode
 
 SHORT, LONG = "a short answer", "a long long long answer"
 SYSTEM = {"role": "system", "content": LONG * 9}
@@ -24,7 +25,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
 @contextlib.asynccontextmanager
 async def middleware(engine, target, **options):
     """The middleware before an engine, with a memory of its own."""
-    made = RankMiddleware(engine, Settings(target=target, **({"timeout": 5.0} | options)), Memory())
+    made = RankMiddleware(engine, IntegrationSettings(target=target, **({"timeout": 5.0} | options)), PredictionStore())
     try:
         yield made
     finally:
@@ -405,7 +406,7 @@ def test_a_fault_of_the_middleware_itself_costs_no_request(daemon, monkeypatch):
 def test_one_event_loop_after_another(daemon):
     """A new loop gets a connection of its own; grpc's belong to the loop they were made on."""
     engine = Engine()
-    app = RankMiddleware(engine, Settings(target=daemon.target, timeout=5.0), Memory())
+    app = RankMiddleware(engine, IntegrationSettings(target=daemon.target, timeout=5.0), PredictionStore())
     for _ in range(2):
         run(post(app, {"prompt": SHORT}))
     assert app._asker._failures == 0

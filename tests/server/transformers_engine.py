@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 pytest.importorskip("transformers", reason="needs rankd[train]")
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine" / "transformers"))
 
-from rankd_client.engine import Settings  # noqa: E402
+from rankd_client.integration import IntegrationSettings  # noqa: E402
 from rankd_transformers import register  # noqa: E402
 from stepping import EOS, Ended, Engine, double_buffered_on_a_cpu, tiny_model  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402
@@ -37,7 +37,7 @@ def registered(target, **more):
     """A scheduler type of its own, of a daemon."""
     registered.number += 1
     name = f"ranked{registered.number}"
-    return name, register(make_tokenizer(), settings=Settings(target=target), name=name, **more)
+    return name, register(make_tokenizer(), settings=IntegrationSettings(target=target), name=name, **more)
 
 
 registered.number = 0

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.settings import IntegrationSettings
 
 from rankd.proxy.serve import ProxyServer
 from rankd.proxy.settings import load_proxy_settings
@@ -184,7 +184,7 @@ class Through:
     def __init__(self, upstream, target, *, asking=None, **settings):
         options = {"upstream": upstream, "listen": "127.0.0.1:0", "metrics": "127.0.0.1:0"} | settings
         self.server = ProxyServer(
-            load_proxy_settings(**options), Settings(target=target, **({"timeout": 5.0} | (asking or {})))
+            load_proxy_settings(**options), IntegrationSettings(target=target, **({"timeout": 5.0} | (asking or {})))
         )
         self.port, self.metrics_port = self.server.port, self.server.metrics_port
         self._failed, self._ready = None, threading.Event()

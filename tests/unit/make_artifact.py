@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from rankd.artifact import write_manifest
+from rankd.registry.artifact import write_manifest
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "long", "short", *[f"w{i}" for i in range(58)]]
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from hypothesis import strategies as st
-from rankd_client.ordering import Columns, Policy, Rules
+from rankd_client.ordering import OrderColumns, Policy, Rules
 
 NAN = math.nan
 TENANTS = ["", "a", "b"]
@@ -70,7 +70,7 @@ def columns(rows, *, running=None):
         )
         if name not in texts
     }
-    return Columns(
+    return OrderColumns(
         request_ids=[r["request_id"] for r in rows],
         tenant=[r["tenant"] for r in rows],
         running=None if running is None else np.array(running, dtype=bool),

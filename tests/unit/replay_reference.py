@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from rankd.replay.cost import TICKS, Cost
-from rankd.replay.trace import trace_of
+from rankd.replay.engine.cost import TICKS, EngineCost
+from rankd.replay.trace.trace import trace_of
 
 
 class Reference:
@@ -133,4 +133,4 @@ def engines(draw):
     each, read = draw(st.sampled_from([(0.0, 0.0), (0.125, 0.0), (0.25, 0.0625)]))
     chunk = draw(st.sampled_from([0, 4, 7, 20]))
     kv_tokens = draw(st.sampled_from([0, 28, 32, 60]))
-    return Cost(slots, 1.0, each, read, chunk, kv_tokens, draw(st.sampled_from([1, 2, 4])))
+    return EngineCost(slots, 1.0, each, read, chunk, kv_tokens, draw(st.sampled_from([1, 2, 4])))

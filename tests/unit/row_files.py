@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rankd.training.dataset import Row
+from rankd.training.data.dataset import Row
 
 ROWS = [
     {"prompt": f"Write {i} words.", "output_token_count": 10 + i, "model": "m", "finish_reason": "stop"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rankd.quality import Guard, GuardSettings, QualitySettings, QualityTracker, Report
+from rankd.quality import Guard, GuardSettings, OutcomeReport, QualitySettings, QualityTracker
 from rankd.types import GuardMode
 
 SPEED = 25.0
@@ -66,14 +66,14 @@ def live(phases, seed: int, guard: Guard | None = None, sweep: float = 30.0) -> 
                     if change:
                         story.changes.append((story.completions, change))
             key += 1
-            running[key] = Report(key, score, length, final=True, complete=True, arrival=now)
+            running[key] = OutcomeReport(key, score, length, final=True, complete=True, arrival=now)
             heapq.heappush(ends, (now + length / SPEED, key))
-            tracker.add(Report(key, score, 0, final=False, complete=False, arrival=now), now)
+            tracker.add(OutcomeReport(key, score, 0, final=False, complete=False, arrival=now), now)
             if now - swept > sweep:
                 swept = now
                 for last in running.values():
                     tokens = min(last.tokens, int((now - last.arrival) * SPEED))
-                    tracker.add(Report(last.key, last.score, tokens, False, False, last.arrival), now)
+                    tracker.add(OutcomeReport(last.key, last.score, tokens, False, False, last.arrival), now)
     return story
 
 

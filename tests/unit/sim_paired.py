@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 
-from rankd.quality import paired
-from rankd.quality.paired import Sample, compare
+from rankd.quality.statistics import paired_comparison as paired
+from rankd.quality.statistics.paired_comparison import PairedSample, compare
 
 RANKERS = ((0.6, 0.5, 0.4), (0.5, 0.5, 0.8), (0.8, 0.3, 0.2))
 """Correlation with log length of candidate and incumbent, and between the two."""
@@ -20,7 +20,9 @@ def draw(rng, size, candidate, incumbent, between, shared):
     own = rng.standard_normal((size, 3))
     normal = (math.sqrt(shared) * common + math.sqrt(1 - shared) * own) @ root.T
     tokens = np.maximum(1, np.exp(5 + normal[:, 2])).astype(np.int64)
-    return Sample(normal[:, 0], normal[:, 1], tokens, np.ones(size, bool), np.zeros(size, np.int64), np.arange(size))
+    return PairedSample(
+        normal[:, 0], normal[:, 1], tokens, np.ones(size, bool), np.zeros(size, np.int64), np.arange(size)
+    )
 
 
 def coverage(size, rankers, shared, runs):

@@ -11,9 +11,9 @@ import numpy as np
 import sim_queue as queue
 from scipy.stats import kendalltau
 
-from rankd.quality import Cohort, QualityTracker, Report
-from rankd.quality.censored import cohort_tau
-from rankd.quality.pairs import PairSums
+from rankd.quality import Cohort, OutcomeReport, QualityTracker
+from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.statistics.rolling_pairs import PairSums
 
 FAR = 16384
 
@@ -36,7 +36,7 @@ def queue_errors(draw, load: float, seeds: int, n: int):
         rng = np.random.default_rng(100 + seed)
         score, length = draw(n, rng)
         tracker = QualityTracker()
-        now = queue.feed(tracker, queue.serve(score, length, load, rng), Report)
+        now = queue.feed(tracker, queue.serve(score, length, load, rng), OutcomeReport)
         cohort, got, of = tracker.snapshot(now).cohort, tracker.estimate(now), dict(zip(score, length, strict=True))
         true = tau(cohort.score, np.array([of[x] for x in cohort.score]), got.horizon_tokens)
         finished = tau(cohort.score[cohort.complete], cohort.tokens[cohort.complete])

@@ -8,19 +8,12 @@ from pathlib import Path
 import pytest
 from make_artifact import make_artifact
 
-from rankd.artifact import (
-    MANIFEST,
-    MODEL,
-    TOKENIZER,
-    load_artifact,
-    sha256_of,
-    write_manifest,
-)
-from rankd.bundled import default_ranker_path, ranker_path
 from rankd.errors import ArtifactError
-from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
-from rankd.registry import WARM_UP_PROMPTS
-from rankd.tokenise import Tokeniser, Truncation
+from rankd.registry.artifact import MANIFEST, MODEL, TOKENIZER, load_artifact, sha256_of, write_manifest
+from rankd.registry.bundled import default_ranker_path, ranker_path
+from rankd.registry.loaded import WARM_UP_PROMPTS
+from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
+from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 FILES = [MANIFEST, MODEL, TOKENIZER]
 

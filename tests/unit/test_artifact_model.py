@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from make_artifact import make_artifact
 
-from rankd.artifact import load_artifact
 from rankd.errors import ArtifactError
-from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad, wanted_provider, warm_up
-from rankd.registry import WARM_UP_PROMPTS
-from rankd.tokenise import Tokeniser, Truncation
+from rankd.registry.artifact import load_artifact
+from rankd.registry.loaded import WARM_UP_PROMPTS
+from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad, wanted_provider, warm_up
+from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 
 def start(path):
@@ -26,7 +26,7 @@ def start(path):
 def rehash(path, **fields):
     import json
 
-    from rankd.artifact import write_manifest
+    from rankd.registry.artifact import write_manifest
 
     old = json.loads((path / "manifest.json").read_text())
     write_manifest(path, {**{k: v for k, v in old.items() if k not in ("manifest_version", "sha256")}, **fields})

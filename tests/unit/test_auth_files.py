@@ -12,11 +12,12 @@ import tomllib
 import pytest
 import structlog
 
-from rankd.auth import Credential, Followed, Role, book, check_exposure, digest_of, read_book, read_keys
+from rankd.auth import Credential, ReloadingFile, Role, check_exposure, digest_of, read_credentials, read_keys
+from rankd.auth import credentials as book
 from rankd.auth.exposure import on_loopback
-from rankd.config import load_settings
 from rankd.errors import ConfigError
-from rankd.logs import configure_logs
+from rankd.settings.load import load_settings
+from rankd.telemetry.logs import configure_logs
 
 SECRET = "sesame-token-0123456789"
 HASH = hashlib.sha256(SECRET.encode()).hexdigest()
@@ -38,7 +39,7 @@ def file(tmp_path):
 
 def test_a_file_is_read_whole(file):
     """Tokens in clear and by hash, names of certificates, quotas, ends, and several tokens under one name."""
-    read = read_book(
+    read = read_credentials(
         file(
             f'{GOOD}tenant = "t"\nexpires = 2027-01-01T00:00:00Z\ncalls_per_second = 5.0\ncall_burst = 7\n'
             f'[[token]]\nname = "a"\ntoken = "another-{SECRET}"\nroles = ["admin", "report"]\n'
@@ -89,7 +90,7 @@ def test_a_wrong_file_names_the_entry_and_nothing_secret(file, text, words):
     """File, entry, field and remedy; neither a token nor its hash, nor what stands in their place."""
     path = file(text)
     with pytest.raises(ConfigError, match=rf"auth.file: {path}.*{words}") as raised:
-        read_book(path, verified=True)
+        read_credentials(path, verified=True)
     assert "sesame" not in str(raised.value)
     assert HASH[:16] not in str(raised.value)
 
@@ -98,7 +99,7 @@ def test_names_of_certificates_need_certificates(file):
     """Where none is asked for, an entry that can never match is an error and no silent refusal."""
     path = file('[[certificate]]\nname = "c"\nroles = ["rank"]\n')
     with pytest.raises(ConfigError, match=r"certificate.*set tls.client_ca"):
-        read_book(path, verified=False)
+        read_credentials(path, verified=False)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_wrong_key_is_named_without_its_secret(file, text, words):
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
     """Missing, a directory, or no text."""
-    for read in (lambda p: read_book(p, verified=False), read_keys):
+    for read in (lambda p: read_credentials(p, verified=False), read_keys):
         with pytest.raises(ConfigError, match=r"none\.toml cannot be read: No such file"):
             read(tmp_path / "none.toml")
         with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
@@ -150,7 +151,7 @@ def log():
 def test_a_broken_change_keeps_what_was_there_and_is_logged(file, log):
     """The log names setting, file and fault, once per change, and holds no secret."""
     path = file(GOOD)
-    followed = Followed("auth.file", path, lambda p: read_book(p, verified=False))
+    followed = ReloadingFile("auth.file", path, lambda p: read_credentials(p, verified=False))
     good = followed.current
     for _ in range(3):
         followed.look()
@@ -185,7 +186,7 @@ def test_a_token_is_compared_by_digest_with_all_others(monkeypatch):
 
     monkeypatch.setattr(book, "hmac", Watched)
     tokens = [Credential(f"t{n}", "", frozenset(), digest=digest_of(f"token-{n}")) for n in range(20)]
-    table = book.Book(tokens, [], {})
+    table = book.Credentials(tokens, [], {})
     for guess in ("token-0", "token-19", "token-", "x", "", "token-0" * 1000):
         seen.clear()
         found = table.token(digest_of(guess))
@@ -254,13 +255,13 @@ def test_a_token_is_made_with_its_entry(file, tmp_path):
     token = out.splitlines()[1]
     entry = out[out.index("[[token]]") :]
     assert token not in entry
-    known = read_book(file(entry), verified=False).token(digest_of(token))
+    known = read_credentials(file(entry), verified=False).token(digest_of(token))
     assert (known.name, known.tenant, known.roles) == ('engine "a"', "team", {Role.RANK, Role.REPORT})
     assert known.expires == pytest.approx(time.time() + 2 * 86400, abs=120)
     out_file = tmp_path / "engine.token"
     status, entry, _ = rankd("token", "new", "--name", "b", "--out", str(out_file))
     assert out_file.stat().st_mode & 0o777 == 0o600
-    assert read_book(file(entry), verified=False).token(digest_of(out_file.read_text().strip())).name == "b"
+    assert read_credentials(file(entry), verified=False).token(digest_of(out_file.read_text().strip())).name == "b"
     status, out, said = rankd("token", "new", "--name", "b", "--out", str(out_file))
     assert (status, out) == (2, "")
     assert "is there already" in said

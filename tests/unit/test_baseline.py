@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.rankers.tfidf_baseline import tfidf_ridge
 from rankd.errors import ConfigError
-from rankd.quality.counts import tau_b
-from rankd.training.baseline import tfidf_ridge
-from rankd.training.dataset import Row
+from rankd.quality.statistics.kendall import tau_b
+from rankd.training.data.dataset import Row
 
 pytest.importorskip("sklearn")
 

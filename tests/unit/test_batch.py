@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.batch import HURRY_MEMORY, SHARED_SECONDS, BatchQueue, Demand, Entry, Waiter
+from rankd.scoring.batch_queue import HURRY_MEMORY, SHARED_SECONDS, BatchQueue, CallWaiter, QueuedPrompt, UrgentDemand
 
 SPT = 1e-4
 
@@ -20,9 +20,9 @@ def loop():
 
 
 def entry(loop, tokens, deadline=None, name=b""):
-    e = Entry(name or bytes([tokens % 256]), None, tokens, ids=np.ones(tokens, dtype=np.int64))
+    e = QueuedPrompt(name or bytes([tokens % 256]), None, tokens, ids=np.ones(tokens, dtype=np.int64))
     if deadline is not None:
-        e.join(Waiter(deadline, loop.create_future()))
+        e.join(CallWaiter(deadline, loop.create_future()))
     return e
 
 
@@ -89,10 +89,10 @@ def test_bulk_and_late_take_turns(loop):
 
 def test_demand_counts_an_entry_once(loop):
     """However many wait for it, and only until the model has it; what is due later is not in the way."""
-    demand = Demand()
+    demand = UrgentDemand()
     shared, later, bulk = entry(loop, 20, deadline=0.3), entry(loop, 30, deadline=0.9), entry(loop, 40, deadline=60.0)
     for _ in range(5):
-        shared.join(Waiter(0.4, loop.create_future()))
+        shared.join(CallWaiter(0.4, loop.create_future()))
     for e in (shared, later, bulk, shared):
         demand.count(e, 0.0)
     assert [demand.until(d) for d in (0.2, 0.5, 0.9)] == [0, 20, 50]
@@ -104,7 +104,7 @@ def test_demand_counts_an_entry_once(loop):
 def test_the_earliest_deadline_follows_the_callers(loop):
     """It is that of whoever still waits, in whatever order they come and go."""
     e = entry(loop, 20)
-    waiters = [Waiter(d, loop.create_future()) for d in (5.0, 1.0, 3.0, 1.0)]
+    waiters = [CallWaiter(d, loop.create_future()) for d in (5.0, 1.0, 3.0, 1.0)]
     for w in waiters:
         e.join(w)
     seen = [e.deadline]
@@ -121,7 +121,7 @@ def test_a_late_entry_that_is_asked_for_again_is_live(loop):
     first, second = entry(loop, 30), entry(loop, 60)
     q.add(first)
     q.add(second)
-    second.join(Waiter(1.0, loop.create_future()))
+    second.join(CallWaiter(1.0, loop.create_future()))
     q.moved(second)
     assert q.form(0.0, SPT) == [second]
     assert q.form(0.0, SPT) == [first]

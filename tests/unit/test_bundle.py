@@ -9,9 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd.artifact import MANIFEST, load_artifact  # noqa: E402
-from rankd.training import bundle, cross  # noqa: E402
-from rankd.training.sources import BENCHMARK_ONLY, SHIPPABLE  # noqa: E402
+from benchmarks.rankers import bundle  # noqa: E402
+from benchmarks.rankers import transfer as cross  # noqa: E402
+from benchmarks.rankers.sources import BENCHMARK_ONLY, SHIPPABLE  # noqa: E402
+from rankd.registry.artifact import MANIFEST, load_artifact  # noqa: E402
 
 LONG, SHORT = ("essay", "story", "explain", "detailed"), ("word", "number", "yes", "short")
 PROMPTS = 60
@@ -61,7 +62,7 @@ def test_the_bundled_ranker_is_measured_on_what_it_never_saw(made):
     card = (made / "README.md").read_text()
     assert f"{manifest.measured_tau:.3f}" in card
     assert "Measured on prompts in Chinese, English, Korean." in card
-    assert "python -m rankd.training.bundle --data" in card
+    assert "python -m benchmarks.rankers.bundle --data" in card
 
 
 def test_the_same_data_make_the_same_ranker(made, data, tmp_path, monkeypatch):

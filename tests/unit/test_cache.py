@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.admission import Admission
-from rankd.cache import ScoreCache
+from rankd.scoring.admission import Admission
+from rankd.scoring.score_cache import ScoreCache
 
 
 def test_the_least_recently_used_goes_first():

@@ -7,14 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd.artifact import load_artifact  # noqa: E402
-from rankd.quality.counts import tau_b  # noqa: E402
-from rankd.training.bases import load_base  # noqa: E402
-from rankd.training.characters import FEWEST_PROMPTS, learnable  # noqa: E402
-from rankd.training.dataset import Row  # noqa: E402
-from rankd.training.export import export  # noqa: E402
-from rankd.training.fit import FitOptions, fit  # noqa: E402
-from rankd.training.scoring import OfflineRanker  # noqa: E402
+from rankd.quality.statistics.kendall import tau_b  # noqa: E402
+from rankd.registry.artifact import load_artifact  # noqa: E402
+from rankd.training.bases.chinese_characters import FEWEST_PROMPTS, learnable  # noqa: E402
+from rankd.training.bases.load import load_base  # noqa: E402
+from rankd.training.data.dataset import Row  # noqa: E402
+from rankd.training.evaluation.offline_ranker import OfflineRanker  # noqa: E402
+from rankd.training.export.export import export  # noqa: E402
+from rankd.training.fit.fit import FitOptions, fit  # noqa: E402
 
 LONG, SHORT = "\u9f98\u9f9c\u9f95", "\u9f4a\u9f4b\u9f4c"  # too rare for the vocabulary: all [UNK]
 

@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
 from tiny_base import WITH_ROOM, make_base, make_rows  # noqa: E402
 
-from rankd.artifact import load_artifact  # noqa: E402
 from rankd.cli import main  # noqa: E402
+from rankd.registry.artifact import load_artifact  # noqa: E402
 
 
 @pytest.fixture(scope="module")

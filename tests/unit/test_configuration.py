@@ -1,4 +1,4 @@
-"""The reference of all settings, made from rankd/config.py.
+"""The reference of all settings, made from rankd/settings/load.py.
 
 ``python tests/unit/test_configuration.py`` writes docs/configuration.md anew.
 """
@@ -12,7 +12,7 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 
-from rankd.config import Settings, settings_reference
+from rankd.settings.load import Settings, settings_reference
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 KINDS = {str: "text", int: "whole number", float: "number", bool: "true, false", Path: "path", SecretStr: "secret text"}
@@ -79,7 +79,7 @@ def reference():
 
 HEAD = """# Settings
 
-Made from `rankd/config.py` and `rankd/sections.py` by `python tests/unit/test_configuration.py`; a test compares.
+Made from `rankd/settings/` by `python tests/unit/test_configuration.py`; a test compares.
 `rankd serve --help-settings` prints the same.
 
 A flag of `rankd serve` goes before an environment variable, that before the TOML file that `--config` or `RANKD_CONFIG`

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from row_files import EXPECTED, ROWS, jsonl, write
 
 from rankd.errors import ConfigError
-from rankd.training import dataset as dataset_module
-from rankd.training.dataset import NEAR_CAP, Row, check_learnable, read_dataset, split
-from rankd.training.parse import LONGEST_PROMPT
+from rankd.training.data import dataset as dataset_module
+from rankd.training.data.dataset import NEAR_CAP, Row, check_learnable, read_dataset, split
+from rankd.training.data.row import LONGEST_PROMPT
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet"])

@@ -9,7 +9,7 @@ import pytest
 from row_files import EXPECTED, ROWS, jsonl
 
 from rankd.errors import ConfigError
-from rankd.training.dataset import read_dataset
+from rankd.training.data.dataset import read_dataset
 
 BAD = [
     (b'{"output_tokens": 5}', "no prompt"),

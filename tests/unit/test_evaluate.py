@@ -7,15 +7,15 @@ import pytest
 from make_artifact import make_artifact
 from scipy.stats import kendalltau
 
-from rankd.artifact import load_artifact
 from rankd.errors import ArtifactError, ConfigError
-from rankd.training.ceiling import ceiling_of
-from rankd.training.dataset import Row
-from rankd.training.evaluate import evaluate
-from rankd.training.figures import figures_of, pooled_tau, scored, sums_of
-from rankd.training.scoring import OfflineRanker
-from rankd.training.scripts import script_of
-from rankd.training.verdict import as_json
+from rankd.registry.artifact import load_artifact
+from rankd.training.data.dataset import Row
+from rankd.training.data.scripts import script_of
+from rankd.training.evaluation.ceiling import ceiling_of
+from rankd.training.evaluation.evaluate import evaluate
+from rankd.training.evaluation.figures import figures_of, pooled_tau, scored, sums_of
+from rankd.training.evaluation.json_report import as_json
+from rankd.training.evaluation.offline_ranker import OfflineRanker
 
 
 def prompts(count, seed=0):

@@ -11,21 +11,22 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
 from tiny_base import make_base, make_rows  # noqa: E402
 
-from rankd.artifact import load_artifact  # noqa: E402
+from benchmarks.rankers.int8 import judge, recipes  # noqa: E402
 from rankd.errors import ArtifactError, ConfigError  # noqa: E402
-from rankd.infer import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
-from rankd.tokenise import Tokeniser, Truncation  # noqa: E402
-from rankd.training.bases import Recipe, load_base  # noqa: E402
-from rankd.training.body import Body  # noqa: E402
-from rankd.training.canonical import to_bytes  # noqa: E402
-from rankd.training.check import batches, onnx_runner, scores_of, tau_lost, torch_runner  # noqa: E402
-from rankd.training.encoder import read_encoder  # noqa: E402
-from rankd.training.export import export  # noqa: E402
-from rankd.training.fit import FitOptions, fit  # noqa: E402
-from rankd.training.graph import fused_graph  # noqa: E402
-from rankd.training.lists import encode  # noqa: E402
-from rankd.training.products import Float  # noqa: E402
-from rankd.training.quantise_bench import judge, recipes  # noqa: E402
+from rankd.registry.artifact import load_artifact  # noqa: E402
+from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
+from rankd.scoring.tokeniser import Tokeniser, Truncation  # noqa: E402
+from rankd.training.bases.base import Recipe  # noqa: E402
+from rankd.training.bases.load import load_base  # noqa: E402
+from rankd.training.data.lists import encode  # noqa: E402
+from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
+from rankd.training.export.export import export  # noqa: E402
+from rankd.training.export.int8_encoder import Int8Encoder  # noqa: E402
+from rankd.training.export.int8_products import FloatProducts  # noqa: E402
+from rankd.training.export.onnx_graph import fused_graph  # noqa: E402
+from rankd.training.export.parity import batches, onnx_runner, scores_of, tau_lost, torch_runner  # noqa: E402
+from rankd.training.export.read_encoder import read_encoder  # noqa: E402
+from rankd.training.fit.fit import FitOptions, fit  # noqa: E402
 
 CUT = Truncation(64, 32, 32)
 ROWS = make_rows(400, cut_at=220)
@@ -108,7 +109,8 @@ def test_scaling_channels_changes_nothing_but_rounding(fitted):
     scales = {f"{i}.{p}": random.uniform(0.5, 4, n).astype(np.float32) for i in range(2) for p, n in sizes.items()}
     ports = list(graph.graph.input), list(graph.graph.output)
     plain, scaled = (
-        scores_of(onnx_runner(to_bytes(Body(encoder, Float(), s).model(*ports))), ids) for s in (None, scales)
+        scores_of(onnx_runner(to_bytes(Int8Encoder(encoder, FloatProducts(), s).model(*ports))), ids)
+        for s in (None, scales)
     )
     assert scaled == pytest.approx(plain, abs=1e-4 * plain.std())
     assert plain == pytest.approx(scores_of(torch_runner(fitted.module), ids), abs=0.05 * plain.std())

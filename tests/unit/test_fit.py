@@ -16,14 +16,15 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 from tiny_base import make_base, make_rows  # noqa: E402
 
 from rankd.errors import ConfigError  # noqa: E402
-from rankd.quality.counts import tau_b  # noqa: E402
-from rankd.tokenise import Truncation  # noqa: E402
-from rankd.training import checkpoint  # noqa: E402
-from rankd.training.bases import Recipe, load_base  # noqa: E402
-from rankd.training.fit import FitOptions, fit  # noqa: E402
-from rankd.training.lists import draw_steps, encode, pieces, target_tokens  # noqa: E402
-from rankd.training.loop import Loop  # noqa: E402
-from rankd.training.processes import ALONE  # noqa: E402
+from rankd.quality.statistics.kendall import tau_b  # noqa: E402
+from rankd.scoring.tokeniser import Truncation  # noqa: E402
+from rankd.training.bases.base import Recipe  # noqa: E402
+from rankd.training.bases.load import load_base  # noqa: E402
+from rankd.training.data.lists import draw_steps, encode, pieces, target_tokens  # noqa: E402
+from rankd.training.fit import checkpoint  # noqa: E402
+from rankd.training.fit.distributed import ALONE  # noqa: E402
+from rankd.training.fit.fit import FitOptions, fit  # noqa: E402
+from rankd.training.fit.loop import TrainingLoop  # noqa: E402
 
 CUT = Truncation(64, 32, 32)
 RECIPE = Recipe(loss="joint", epochs=4, lr=3e-3, head_lr=1e-2, list_size=32, piece=8, dropout=0.1, average=0.9)
@@ -103,7 +104,7 @@ def test_the_running_mean_of_weights_is_what_is_kept(base):
     """The ranker is the mean of the last steps' weights, each weighing less the older it is, not the last step's."""
     rows, seen = make_rows(64), []
     recipe = replace(RECIPE, epochs=2, average=0.5)
-    loop = Loop(base, *(encode(rows, base.tokeniser()),) * 2, replace(OPTIONS, recipe=recipe), ALONE)
+    loop = TrainingLoop(base, *(encode(rows, base.tokeniser()),) * 2, replace(OPTIONS, recipe=recipe), ALONE)
     name = "head.weight"
     for step in range(1, loop.steps + 1):
         loop.take_step()

@@ -5,9 +5,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd.training.bases import load_base  # noqa: E402
-from rankd.training.glosses import gloss_vectors, read_glosses, shortened  # noqa: E402
-from rankd.training.ngram_words import chinese_characters  # noqa: E402
+from rankd.training.bases.chinese_glosses import (  # noqa: E402
+    chinese_characters,
+    gloss_vectors,
+    read_glosses,
+    shortened,
+)
+from rankd.training.bases.load import load_base  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_guard_days import live, rho_of
 
-from rankd.quality import Bounded, CohortTau, Guard, GuardEvidence, GuardReason, GuardSettings, HealthEvidence
+from rankd.quality import CohortTau, Guard, GuardEvidence, GuardReason, GuardSettings, HealthEvidence, Interval
 from rankd.types import GuardMode
 
 WARMING, RANKED, FALLBACK = GuardMode.WARMING_UP, GuardMode.RANKED, GuardMode.FALLBACK
@@ -18,7 +18,7 @@ GOOD, BAD, MIDDLE = (0.3, 0.4), (-0.1, 0.05), (0.1, 0.2)
 
 def look(bounds: tuple[float, float] | None, known: int = 300) -> GuardEvidence:
     """Evidence with these bounds."""
-    tau = Bounded(sum(bounds) / 2, *bounds) if bounds else None
+    tau = Interval(sum(bounds) / 2, *bounds) if bounds else None
     return GuardEvidence(0.0, 0, CohortTau(tau, 384, known, 1, 1.0, 100))
 
 

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
-from rankd.config import Page, load_settings
 from rankd.errors import ConfigError
-from rankd.history import TRAFFIC, WINDOW, History, Ring, Span, Stages
+from rankd.settings.load import PageSection, load_settings
+from rankd.status.history import TRAFFIC, WINDOW, HistorySpan, RowRing, StatusHistory
+from rankd.telemetry.stages import StageTimes
 
 UNKNOWN = (math.nan,) * (len(WINDOW) - 1)
 
@@ -18,7 +19,7 @@ def counters(**counts):
 
 def test_a_ring_keeps_the_last_rows():
     """More rows than its size push out the oldest; a row is 8 bytes a value and 33 of Python's own."""
-    ring = Ring(("at", "x"), 3)
+    ring = RowRing(("at", "x"), 3)
     for i in range(10):
         ring.add((i, -i))
     assert ring.columns() == {"at": [7, 8, 9], "x": [-7, -8, -9]}
@@ -27,7 +28,7 @@ def test_a_ring_keeps_the_last_rows():
 
 def test_traffic_is_told_per_second_and_as_shares():
     """Counters become rates between two rows; a share of nothing is None, not 0."""
-    span = Span(5.0, 10)
+    span = HistorySpan(5.0, 10)
     span.add(100.0, counters(), {})
     span.add(105.0, counters(answers=50, not_ranked=10, items=500, unscored=5, completions=20, queued_prompts=7), {})
     span.add(110.0, counters(answers=50, not_ranked=10, items=500, unscored=5, completions=30), {})
@@ -44,7 +45,7 @@ def test_traffic_is_told_per_second_and_as_shares():
 
 def test_a_window_that_is_gone_is_forgotten_and_what_was_unknown_is_none():
     """Memory follows the windows that there are; a new one of the same name begins anew."""
-    span = Span(5.0, 3)
+    span = HistorySpan(5.0, 3)
     old, new = ("m", "r@1"), ("m", "r@2")
     span.add(1.0, counters(), {old: UNKNOWN})
     span.add(6.0, counters(), {old: (0.5, 0.41, 0.59, *UNKNOWN[3:])})
@@ -59,7 +60,7 @@ def test_a_window_that_is_gone_is_forgotten_and_what_was_unknown_is_none():
 
 def test_spans_take_a_row_when_it_is_time_and_also_after_the_clock_was_set_back():
     """The short span every 5 s, the long one every 3 minutes; a clock that jumps back by an hour stops neither."""
-    history = History(Page())
+    history = StatusHistory(PageSection())
     taken = dict.fromkeys(history.spans, 0)
     for now in [float(t) for t in range(10_000, 10_600)] + [float(t) for t in range(6_400, 6_500)]:
         for name, span in history.spans.items():
@@ -77,7 +78,7 @@ def test_spans_are_settings_with_a_reason_where_they_are_wrong():
 
 def test_stages_tell_quantiles_of_the_last_times():
     """Of the last 2,048, whatever was before; None where there was nothing."""
-    stages = Stages()
+    stages = StageTimes()
     for i in range(5_000):
         stages.add("infer", i / 1000)
     infer, order = stages.quantiles(["infer", "order"])
@@ -87,7 +88,7 @@ def test_stages_tell_quantiles_of_the_last_times():
 
 def test_readers_and_writers_of_a_ring_do_not_meet():
     """What is read while rows are written is whole rows in order: columns are of one length and do not mix."""
-    ring, stop = Ring(("a", "b"), 100), threading.Event()
+    ring, stop = RowRing(("a", "b"), 100), threading.Event()
 
     def write():
         i = 0

@@ -7,28 +7,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rankd.completion_log.draw import Draw
-from rankd.completion_log.recent import newest
+from rankd.completion_log.newest import newest
 from rankd.completion_log.records import (
     CompletionRow,
-    Kind,
     PromptRow,
+    SegmentKind,
     cut,
     micros,
     request_hash,
     sampled_below,
     table,
 )
+from rankd.completion_log.sample import JoinedSample
 from rankd.completion_log.segments import pick
 from rankd.completion_log.store import LocalStore, as_url, segment_names
 
-NOTHING = {kind: [] for kind in Kind}
+NOTHING = {kind: [] for kind in SegmentKind}
 ALL = sampled_below(1.0)
 
 
 def write(store, rows, at=1000.0):
     """Write rows as one segment of their kind."""
-    kind = Kind.PROMPTS if isinstance(rows[0], PromptRow) else Kind.COMPLETIONS
+    kind = SegmentKind.PROMPTS if isinstance(rows[0], PromptRow) else SegmentKind.COMPLETIONS
     store.write(segment_names()(kind, at), table(kind, rows))
 
 
@@ -43,7 +43,7 @@ def completion_row(number, ended_at, tokens, *, complete=True, model="m"):
 
 def drawn(store, most=10_000, seed=0, model=None):
     counts = Counter()
-    return list(Draw(store, most, seed, model, counts, lambda _: None).rows()), counts
+    return list(JoinedSample(store, most, seed, model, counts, lambda _: None).rows()), counts
 
 
 EVENTS = st.lists(
@@ -131,7 +131,10 @@ def test_the_newest_are_found_without_reading_all(large):
 def test_the_newest_of_an_unreadable_store_are_those_in_memory(tmp_path):
     """A store that is gone costs what is in it, not the judgement."""
     (tmp_path / "file").write_text("")
-    unwritten = {Kind.PROMPTS: [prompt_row(1, 10.0, "one")], Kind.COMPLETIONS: [completion_row(1, 20.0, 5)]}
+    unwritten = {
+        SegmentKind.PROMPTS: [prompt_row(1, 10.0, "one")],
+        SegmentKind.COMPLETIONS: [completion_row(1, 20.0, 5)],
+    }
     assert [j.prompt for j in newest(LocalStore(tmp_path / "file"), unwritten, 10, None, ALL)] == ["one"]
 
 

@@ -9,8 +9,8 @@ import structlog
 from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from rankd.logs import configure_logs
-from rankd.privacy import describe_error
+from rankd.telemetry.logs import configure_logs
+from rankd.telemetry.redaction import describe_error
 
 SECRET = "sesame-prompt"
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
-from rankd.training.losses import (  # noqa: E402
+from rankd.training.fit.losses import (  # noqa: E402
     known_longer,
     likely_longer,
     list_mle,

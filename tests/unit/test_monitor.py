@@ -4,12 +4,12 @@ import asyncio
 import threading
 import time
 
-from rankd.config import load_settings
-from rankd.monitor import Monitor
-from rankd.quality import Verdict
-from rankd.telemetry import Telemetry
+from rankd.monitor.load import WaitingTimes
+from rankd.monitor.monitor import Monitor
+from rankd.quality import ReportVerdict
+from rankd.settings.load import load_settings
+from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
-from rankd.view import Waits
 
 VERSION = "r@1"
 
@@ -32,17 +32,17 @@ def test_one_refit_at_a_time_learns_from_all_reports() -> None:
         busy = threading.Event()
         m._thread.submit(busy.wait, 20)
         for n in range(2000):
-            assert m.report(final(n), time.time()) is Verdict.ACCEPTED
+            assert m.report(final(n), time.time()) is ReportVerdict.ACCEPTED
         assert m._thread._work_queue.qsize() <= 2
         busy.set()
-        view = m.reported_views()[0]
+        window = m.reported_windows()[0]
         end = time.monotonic() + 20
-        while view.refitting or view.judging is not None:
+        while window.refitting or window.judging is not None:
             assert time.monotonic() < end
             await asyncio.sleep(0.01)
-        assert view.tracker.completions - view.refit_at < 16
-        assert not view.tracker.guard_due
-        assert view.calibration is not None
+        assert window.tracker.completions - window.refit_at < 16
+        assert not window.tracker.guard_due
+        assert window.calibration is not None
         m.close()
 
     asyncio.run(scenario())
@@ -58,7 +58,7 @@ def test_a_first_report_changes_no_trust() -> None:
         before = m.trust("llm", VERSION)
         assert not before.ranks
         m.report(final(0), time.time())
-        assert m.reported_views()[0].guard.mode is GuardMode.FALLBACK
+        assert m.reported_windows()[0].guard.mode is GuardMode.FALLBACK
         assert m.trust("llm", VERSION) == before
         m.close()
 
@@ -75,8 +75,8 @@ def test_who_makes_room_is_who_has_told_least() -> None:
             m.report(final(n, "growing"), time.time())
             m.report(final(n, f"flood{n}a"), time.time())
             m.report(final(n, f"flood{n}b"), time.time())
-        views = {v.model: v.tracker.completions for v in m.reported_views()}
-        assert views == {"growing": 50, "flood48b": 1}
+        windows = {v.model: v.tracker.completions for v in m.reported_windows()}
+        assert windows == {"growing": 50, "flood48b": 1}
         m.close()
 
     asyncio.run(scenario())
@@ -84,11 +84,11 @@ def test_who_makes_room_is_who_has_told_least() -> None:
 
 def test_one_absurd_wait_does_not_move_the_mean():
     """Of 256 waits the largest twentieth does not count."""
-    waits = Waits()
+    waits = WaitingTimes()
     for _ in range(255):
         waits.add(2.0)
     waits.add(3e11)
     assert waits.mean == 2.0
-    alone = Waits()
+    alone = WaitingTimes()
     alone.add(5.0)
     assert alone.mean == 5.0

@@ -6,22 +6,23 @@ import onnxruntime
 import pytest
 import torch
 
-from rankd.tokenise import Truncation
-from rankd.training.canonical import to_bytes
-from rankd.training.check import onnx_runner, torch_runner
-from rankd.training.ngram import NgramBase, NgramRanker, Sizes, to_onnx
-from rankd.training.ngram_model import hash_pairs, hash_places
-from rankd.training.ngram_words import Words, chinese_characters
+from rankd.scoring.tokeniser import Truncation
+from rankd.training.bases.chinese_glosses import chinese_characters
+from rankd.training.bases.ngram import NgramBase, NgramRanker, NgramSizes, to_onnx
+from rankd.training.bases.ngram_model import hash_pairs, hash_places
+from rankd.training.bases.ngram_words import WordTable
+from rankd.training.export.canonical_graph import to_bytes
+from rankd.training.export.parity import onnx_runner, torch_runner
 
 TOKENS = 500
-SIZES = Sizes(dimensions=16, windows=24, spans=20, hidden=8, pair_buckets=997, head_buckets=211)
+SIZES = NgramSizes(dimensions=16, windows=24, spans=20, hidden=8, pair_buckets=997, head_buckets=211)
 
 
 def make_words(tokens=TOKENS, dimensions=16):
     random = np.random.default_rng(1)
     table = random.integers(-127, 128, (tokens, dimensions)).astype(np.int8)
     table[0] = 0
-    return Words(table, random.uniform(0.001, 0.01, dimensions).astype(np.float32))
+    return WordTable(table, random.uniform(0.001, 0.01, dimensions).astype(np.float32))
 
 
 def make_module(*, seed=0, spread=False, sizes=SIZES):

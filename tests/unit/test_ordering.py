@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rankd_client.ordering import Columns, Policy, Rules, order_queue
+from rankd_client.ordering import OrderColumns, Policy, Rules, order_queue
 
 NAN = math.nan
 VECTORS = sorted((Path(__file__).parents[1] / "contract" / "ordering").glob("*.json"))
@@ -19,7 +19,7 @@ def run(policy, rows, *, patience=0.2, prior=None, comparable=True):
     """Order rows of (id, arrival, score, expected, generated, max_tokens)."""
     columns = [np.array(c, dtype=float) for c in list(zip(*rows, strict=True))[1:]] if rows else [np.empty(0)] * 5
     arrival, score, expected, generated, max_tokens = columns
-    queue = Columns([r[0] for r in rows], arrival, score, expected, generated=generated, max_tokens=max_tokens)
+    queue = OrderColumns([r[0] for r in rows], arrival, score, expected, generated=generated, max_tokens=max_tokens)
     return order_queue(queue, Rules(policy, patience=patience, prior_expected=prior), scores_comparable=comparable)
 
 
@@ -135,7 +135,7 @@ def test_ten_thousand_requests_take_milliseconds(together):
 
     def once():
         began = time.perf_counter()
-        order_queue(Columns(ids, arrival, nothing, nothing), Rules(Policy.FCFS))
+        order_queue(OrderColumns(ids, arrival, nothing, nothing), Rules(Policy.FCFS))
         return time.perf_counter() - began
 
     # A few times what it takes on an idle core; the best of some runs, as others share the machine.
@@ -159,7 +159,7 @@ def column(items, name, absent, kind=float):
 
 def queue_of(items):
     """A vector's items as columns; what an item leaves out is not known of it."""
-    return Columns(
+    return OrderColumns(
         request_ids=[i["request_id"] for i in items],
         arrival=column(items, "arrival", 0),
         score=column(items, "score", NAN),

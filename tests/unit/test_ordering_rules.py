@@ -10,8 +10,17 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from queues import NAN, columns, length_of, rows, rules, serve
-from rankd_client.ordering import Columns, Dial, Policy, Rules, ServiceRate, WaitingQueue, order_queue, trust_of
-from rankd_client.ordering.queue import PLACES, overtakes
+from rankd_client.ordering import (
+    OrderColumns,
+    PatienceDial,
+    Policy,
+    Rules,
+    ServiceRate,
+    WaitingQueue,
+    order_queue,
+    trust_of,
+)
+from rankd_client.ordering.order import PLACES, overtakes
 
 SERVED = {"a": 30.0}
 
@@ -85,7 +94,7 @@ def test_a_cap_that_binds_is_exact_where_an_engine_looks():
     n, cap = 2000, 3
     rng = np.random.default_rng(0)
     arrival, expected = np.sort(rng.uniform(0, 100, n)), rng.lognormal(4, 1, n)
-    queue = Columns([f"{i:04d}" for i in range(n)], arrival, expected, expected)
+    queue = OrderColumns([f"{i:04d}" for i in range(n)], arrival, expected, expected)
     order = order_queue(queue, Rules(Policy.SCORE, overtake_cap=cap)).order
     assert sorted(order.tolist()) == list(range(n))
     for place, row in enumerate(order[:PLACES]):
@@ -130,7 +139,7 @@ def test_boost_is_overtaken_by_ratios_only(some, patience, average):
 
 def test_boost_is_due_for_requests_of_nearly_average_length():
     """The same patience means the same to a request of average length: DUE is the tangent of BOOST."""
-    queue = Columns(["a", "b"], np.zeros(2), np.zeros(2), np.array([200.0, 201.0]))
+    queue = OrderColumns(["a", "b"], np.zeros(2), np.zeros(2), np.array([200.0, 201.0]))
     boost, due = (
         order_queue(queue, Rules(policy, patience=8.0, prior_expected=200.0)).serving_key
         for policy in (Policy.BOOST, Policy.DUE)
@@ -153,7 +162,7 @@ def test_running_requests_go_first(some, rules, data):
 def test_no_trust_is_arrival_order_exactly(some):
     """At the end of the dial the order is FCFS, whatever the base policy."""
     for policy in Policy:
-        dial = Dial(Rules(policy, fair_tenants=False), backlog_share=1.0)
+        dial = PatienceDial(Rules(policy, fair_tenants=False), backlog_share=1.0)
         some_plain = [{**r, "priority_class": 0} for r in some]
         got = order_of(some_plain, dial.at(0.0, 50.0, 20.0))
         assert got == [r["request_id"] for r in sorted(some, key=lambda r: (r["arrival"], r["request_id"]))]
@@ -163,20 +172,20 @@ def test_no_trust_is_arrival_order_exactly(some):
 def test_little_trust_is_nearly_arrival_order(some, policy):
     """There is no cliff: as trust goes to 0, DUE and AGED go to FCFS."""
     plain = [{**r, "priority_class": 0, "deadline": math.inf, "generated": 0.0} for r in some]
-    rules = Dial(Rules(policy, fair_tenants=False), backlog_share=1.0).at(1e-9, 50.0, 20.0)
+    rules = PatienceDial(Rules(policy, fair_tenants=False), backlog_share=1.0).at(1e-9, 50.0, 20.0)
     times = [r["arrival"] for name in order_of(plain, rules) for r in some if r["request_id"] == name]
     assert times == sorted(times)
 
 
 def test_the_dial_follows_trust_and_backlog():
     """Patience is the trusted share of the drain time per average token; the cap grows with the backlog."""
-    dial = Dial(Rules(patience=0.2, wait_cap=10.0), backlog_share=0.5, most_patience=3.0, cap_share=2.0)
+    dial = PatienceDial(Rules(patience=0.2, wait_cap=10.0), backlog_share=0.5, most_patience=3.0, cap_share=2.0)
     assert dial.at(1.0, None, 100.0) == Rules(patience=0.2, wait_cap=10.0)
     assert dial.at(0.5, 40.0, 10.0) == Rules(patience=1.0, age_exponent=0.5, wait_cap=80.0)
     assert dial.at(1.0, 1e6, 10.0).patience == 3.0
     assert dial.at(1.0, 1.0, 10.0).wait_cap == 10.0
     assert dial.at(NAN, 1.0, 10.0).policy is Policy.FCFS
-    assert Dial(Rules(), cap_share=2.0).at(0.0, 4.0, 10.0) == Rules(Policy.FCFS, wait_cap=8.0)
+    assert PatienceDial(Rules(), cap_share=2.0).at(0.0, 4.0, 10.0) == Rules(Policy.FCFS, wait_cap=8.0)
 
 
 def test_trust_is_the_lower_bound_as_a_share_of_full_trust():
@@ -247,7 +256,7 @@ def test_ten_thousand_under_every_rule_take_milliseconds():
     n = 10_000
     rng = np.random.default_rng(0)
     ids = [f"{v:016x}" for v in rng.integers(1 << 62, size=n).tolist()]
-    queue = Columns(
+    queue = OrderColumns(
         ids,
         1.7e9 + rng.uniform(0, 100, n),
         rng.normal(size=n),
@@ -277,7 +286,7 @@ def test_neither_ties_nor_as_many_tenants_as_requests_hold_up_the_daemon():
     arrival, expected = np.full(n, 50.0), np.full(n, 10.0)
     arrival[0], expected[0] = 0.0, 1e6
     for tenant in (None, ids):
-        queue = Columns(ids, arrival, expected, expected, tenant=tenant)
+        queue = OrderColumns(ids, arrival, expected, expected, tenant=tenant)
         for cap in (0, 3000):
             took = []
             for _ in range(3):
@@ -300,7 +309,7 @@ def test_what_is_out_of_range_is_the_same_one_by_one(odd):
     queue = WaitingQueue(Rules(prior_expected=10.0))
     for row in some:
         queue.add(**{k: int(v) if k == "priority_class" else v for k, v in row.items()})
-    full = Columns(
+    full = OrderColumns(
         ["a", "b"],
         np.array([1.0, 2.0]),
         np.full(2, NAN),

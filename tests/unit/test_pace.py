@@ -2,7 +2,7 @@
 
 import pytest
 
-from rankd.transport.pace import AnswerPace
+from rankd.transport.answer_pace import AnswerPace
 
 IDLE = AnswerPace().margin(1000)
 

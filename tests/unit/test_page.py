@@ -9,11 +9,11 @@ import pytest
 from make_artifact import make_artifact
 
 from rankd.errors import ConfigError
-from rankd.pages.svg import token_scale
-from rankd.training.card import card, write_card
-from rankd.training.dataset import Row
-from rankd.training.evaluate import evaluate
-from rankd.training.page import page, write_page
+from rankd.html.svg import token_scale
+from rankd.training.data.dataset import Row
+from rankd.training.evaluation.evaluate import evaluate
+from rankd.training.evaluation.page import page, write_page
+from rankd.training.export.model_card import card, write_card
 
 SECRET = "zebrafish"
 

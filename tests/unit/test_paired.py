@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from rankd.quality import counts
-from rankd.quality.paired import Sample, compare, dependence
+from rankd.quality.statistics import kendall as counts
+from rankd.quality.statistics.paired_comparison import PairedSample, compare, dependence
 
 
 def draw(rng, size, candidate=0.6, incumbent=0.5, between=0.4, session=1, shared=0.0):
@@ -20,7 +20,7 @@ def draw(rng, size, candidate=0.6, incumbent=0.5, between=0.4, session=1, shared
 def sample(candidate, incumbent, tokens, *, complete=None, stratum=None, group=None):
     """A sample; by default complete, of one model, every prompt another."""
     size = len(tokens)
-    return Sample(
+    return PairedSample(
         np.asarray(candidate, float),
         np.asarray(incumbent, float),
         np.asarray(tokens, np.int64),

@@ -1,12 +1,12 @@
-"""What a pilot's intervals are worth on a queue with busy times; the long version is ``rankd.pilot.coverage``."""
+"""What a pilot's intervals are worth on a queue with busy times; the long version is ``benchmarks.pilot_coverage``."""
 
 import math
 
 import numpy as np
 import pytest
 
-from rankd.pilot.coverage import fixed_coverage, main, pilots, run, sequence_coverage, stopped_at
-from rankd.pilot.simulate import Orders, Traffic, _serve, slot_statistics
+from benchmarks.pilot_coverage import fixed_coverage, main, pilots, run, sequence_coverage, stopped_at
+from benchmarks.pilot_simulation import Orders, Traffic, _serve, slot_statistics
 
 SAME = Orders(0.0, 0.0)
 

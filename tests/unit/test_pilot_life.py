@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rankd_client.ordering import Policy
 
-from rankd.pilot import Arm, Metric, Pilot, Plan, Schedule, State
+from rankd.pilot import Arm, LatencyMetric, PilotState, Schedule, Switchback, SwitchbackPlan
 
 keys = itertools.count(1)
 SPREAD = 0x9E3779B97F4A7C15
@@ -19,7 +19,7 @@ def key():
 
 
 def planned(blocks=12, **fields):
-    return Plan(Schedule(3, 1000.0, 100.0, 20.0, blocks), Policy.FCFS, Policy.DUE, **fields)
+    return SwitchbackPlan(Schedule(3, 1000.0, 100.0, 20.0, blocks), Policy.FCFS, Policy.DUE, **fields)
 
 
 def play(pilot, rng, ratio, *, slots=None, requests=60, busy=0.3, until=None):
@@ -42,23 +42,23 @@ def play(pilot, rng, ratio, *, slots=None, requests=60, busy=0.3, until=None):
     pilot.advance(schedule.ends(slot) + (schedule.slot if until is None else until))
 
 
-def effect(report, metric=Metric.P99):
+def effect(report, metric=LatencyMetric.P99):
     return next(e for e in report.effects if e.metric is metric)
 
 
 def test_a_pilot_lives_from_plan_to_report():
     """Planned, running, finished; it orders in its slots only, and reports every block."""
-    pilot = Pilot(planned())
-    assert (pilot.state, pilot.policy_at(999.0)) == (State.PLANNED, None)
+    pilot = Switchback(planned())
+    assert (pilot.state, pilot.policy_at(999.0)) == (PilotState.PLANNED, None)
     assert pilot.report(999.0).effects == ()
     pilot.advance(1000.0)
-    assert pilot.state is State.RUNNING
+    assert pilot.state is PilotState.RUNNING
     policies = [pilot.policy_at(1000.0 + 100 * s + 1) for s in range(24)]
     assert policies.count(Policy.FCFS) == policies.count(Policy.DUE) == 12
     assert pilot.policy_at(3400.0) is None
     play(pilot, np.random.default_rng(1), 0.7)
     report = pilot.report(3600.0)
-    assert (report.state, report.blocks, report.counts.slots) == (State.FINISHED, 12, 24)
+    assert (report.state, report.blocks, report.counts.slots) == (PilotState.FINISHED, 12, 24)
     assert report.reason
     assert pilot.policy_at(1500.0) is None
     assert pilot.ticket_at(1550.0) == 0
@@ -67,62 +67,62 @@ def test_a_pilot_lives_from_plan_to_report():
 
 def test_it_finds_the_effect_that_is_there():
     """Latencies of .7 times as long are .7 in every metric, inside of both intervals, the fixed one narrower."""
-    pilot = Pilot(planned(blocks=30))
+    pilot = Switchback(planned(blocks=30))
     play(pilot, np.random.default_rng(2), 0.7)
     for e in pilot.report(9e9).effects:
         assert e.sequence_low < e.low < 0.7 < e.high < e.sequence_high
         assert e.ratio == pytest.approx(e.treatment / e.control)
         assert e.ratio == pytest.approx(0.7, rel=0.25)
-    assert effect(pilot.report(9e9), Metric.MEAN).high < 1
+    assert effect(pilot.report(9e9), LatencyMetric.MEAN).high < 1
 
 
 def test_it_stops_by_itself_on_harm():
     """Twice as long: it stops well before its end, says why, and orders nothing any more."""
-    pilot = Pilot(planned(blocks=60))
+    pilot = Switchback(planned(blocks=60))
     play(pilot, np.random.default_rng(3), 2.0)
     report = pilot.report(9e9)
-    assert (report.state, report.arm) == (State.STOPPED, None)
+    assert (report.state, report.arm) == (PilotState.STOPPED, None)
     assert "p99" in report.reason
     assert 7 <= report.blocks < 20
     assert effect(report).sequence_low > 1.0
     pilot.cancel()
-    assert pilot.state is State.STOPPED
+    assert pilot.state is PilotState.STOPPED
 
 
-@pytest.mark.parametrize(("metric", "tolerance"), [(Metric.P99, 1.2), (Metric.MEAN, 1.2)])
+@pytest.mark.parametrize(("metric", "tolerance"), [(LatencyMetric.P99, 1.2), (LatencyMetric.MEAN, 1.2)])
 def test_harm_within_tolerance_does_not_stop_it(metric, tolerance):
     """The same harm, tolerated."""
-    pilot = Pilot(planned(blocks=20, metric=metric, harm_tolerance=tolerance))
+    pilot = Switchback(planned(blocks=20, metric=metric, harm_tolerance=tolerance))
     play(pilot, np.random.default_rng(3), 2.0)
-    assert pilot.state is State.FINISHED
+    assert pilot.state is PilotState.FINISHED
 
 
 def test_a_shadow_orders_nothing():
     """Slots, counts and figures as ever; no policy at any time."""
-    pilot = Pilot(planned(shadow=True))
+    pilot = Switchback(planned(shadow=True))
     pilot.advance(1000.0)
     assert pilot.report(1001.0).arm in set(Arm)
     assert {pilot.policy_at(1000.0 + s) for s in range(0, 2400, 50)} == {None}
     play(pilot, np.random.default_rng(4), 1.0)
     report = pilot.report(9e9)
-    assert (report.state, report.blocks, report.counts.answers) == (State.FINISHED, 12, 0)
+    assert (report.state, report.blocks, report.counts.answers) == (PilotState.FINISHED, 12, 0)
     assert effect(report).low < 1 < effect(report).high
 
 
 def test_an_administrator_ends_it():
     """Cancelled at any time; what was known stays, and nothing more is taken."""
-    pilot = Pilot(planned())
+    pilot = Switchback(planned())
     play(pilot, np.random.default_rng(5), 1.0, slots=6)
     pilot.cancel()
     pilot.ended(key(), pilot.plan.schedule.ticket(6), 1650.0, 1.0, served=True)
     pilot.advance(9e9)
     report = pilot.report(9e9)
-    assert (report.state, report.blocks, report.counts.late) == (State.CANCELLED, 3, 0)
+    assert (report.state, report.blocks, report.counts.late) == (PilotState.CANCELLED, 3, 0)
 
 
 def test_a_slot_waits_for_its_requests():
     """With open ones it is looked at a slot's length after its end; they count as at least so long."""
-    pilot = Pilot(planned(metric=Metric.MEAN))
+    pilot = Switchback(planned(metric=LatencyMetric.MEAN))
     ticket = pilot.plan.schedule.ticket(0)
     pilot.advance(1050.0)
     names = [key() for _ in range(40)]
@@ -143,7 +143,7 @@ def test_a_slot_waits_for_its_requests():
 
 def test_a_slot_whose_requests_ended_is_looked_at_early():
     """No waiting for what has come."""
-    pilot = Pilot(planned())
+    pilot = Switchback(planned())
     pilot.advance(1050.0)
     ticket = pilot.ticket_at(1050.0)
     pilot.ended(key(), ticket, 1050.0, 1.0, served=True)
@@ -155,18 +155,18 @@ def test_a_slot_whose_requests_ended_is_looked_at_early():
 
 def test_slots_with_few_requests_are_left_out():
     """Blocks without traffic are skipped, and the pilot ends all the same."""
-    pilot = Pilot(planned())
+    pilot = Switchback(planned())
     play(pilot, np.random.default_rng(6), 1.0, requests=10)
     report = pilot.report(9e9)
-    assert (report.state, report.blocks, report.counts.skipped) == (State.FINISHED, 0, 12)
-    silent = Pilot(planned())
+    assert (report.state, report.blocks, report.counts.skipped) == (PilotState.FINISHED, 0, 12)
+    silent = Switchback(planned())
     silent.advance(9e9)
-    assert (silent.state, silent.report(9e9).counts.skipped) == (State.FINISHED, 12)
+    assert (silent.state, silent.report(9e9).counts.skipped) == (PilotState.FINISHED, 12)
 
 
 def test_reports_that_cannot_count_are_counted_as_such():
     """Without a latency; of another pilot; in no slot."""
-    pilot = Pilot(planned())
+    pilot = Switchback(planned())
     pilot.advance(1050.0)
     pilot.ended(key(), pilot.ticket_at(1050.0), 1050.0, None, served=True)
     other = Schedule(4, 1000.0, 100.0, 20.0, 12)
@@ -178,7 +178,7 @@ def test_reports_that_cannot_count_are_counted_as_such():
 
 def test_an_end_counts_once():
     """However often it is told, and whether its arrival was told or not."""
-    pilot = Pilot(planned())
+    pilot = Switchback(planned())
     pilot.advance(1050.0)
     name, ticket = key(), pilot.ticket_at(1050.0)
     for latency in (3.0, 9.0):
@@ -191,7 +191,7 @@ def test_an_end_counts_once():
 
 def test_memory_is_bounded_and_the_sample_fair():
     """Of 20,000 requests a thousand at most are kept, and their latencies are those of all; open ones included."""
-    pilot = Pilot(planned(most_kept=1000))
+    pilot = Switchback(planned(most_kept=1000))
     pilot.advance(1050.0)
     ticket = pilot.ticket_at(1050.0)
     rng = np.random.default_rng(7)
@@ -213,7 +213,7 @@ def test_memory_is_bounded_and_the_sample_fair():
 
 def test_answers_that_do_not_follow_are_counted():
     """Where the guard falls back in a treatment slot, the report says so."""
-    pilot = Pilot(planned())
+    pilot = Switchback(planned())
     pilot.advance(1000.0)
     for slot in range(4):
         pilot.ordered(1050.0 + 100 * slot, Policy.FCFS)
@@ -224,11 +224,11 @@ def test_answers_that_do_not_follow_are_counted():
 
 def test_a_day_without_a_tick_is_caught_up():
     """Time that jumps ends all slots that are over."""
-    pilot = Pilot(planned())
+    pilot = Switchback(planned())
     play(pilot, np.random.default_rng(8), 1.0, slots=4, until=0.0)
     pilot.advance(9e9)
     report = pilot.report(9e9)
-    assert report.state is State.FINISHED
+    assert report.state is PilotState.FINISHED
     assert report.blocks + report.counts.skipped == 12
 
 

@@ -5,11 +5,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rankd_client.engine.openai import Route
+from rankd_client.integration.openai_requests import Route
 
 from rankd.proxy import headers
-from rankd.proxy.answer import Answer
-from rankd.proxy.splice import MOST_HEAD, insertion, is_open, with_priority
+from rankd.proxy.answer_reader import AnswerReader
+from rankd.proxy.priority_body import MOST_HEAD, insertion, is_open, with_priority
 
 BLANK = st.text(" \t\r\n", max_size=3)
 VALUES = st.recursive(
@@ -112,7 +112,7 @@ USAGE = {"choices": [], "usage": {"completion_tokens": 5}}
 def test_a_stream_tells_its_length_and_why_it_ended(route, text, expected):
     """However it is cut; what does not say, is not guessed."""
     for cut in (1, 7, len(text)):
-        answer = Answer(route, stream=True, limit=10_000)
+        answer = AnswerReader(route, stream=True, limit=10_000)
         for at in range(0, len(text), cut):
             answer.feed(text[at : at + cut])
         assert answer.outcome() == expected
@@ -132,7 +132,7 @@ def test_a_stream_tells_its_length_and_why_it_ended(route, text, expected):
 def test_a_whole_answer_tells_its_length(route, body, expected):
     """From its usage; one beyond the bound is not kept, and says nothing."""
     text = json.dumps(body).encode()
-    answer = Answer(route, stream=False, limit=len(text))
+    answer = AnswerReader(route, stream=False, limit=len(text))
     answer.feed(text[:9])
     answer.feed(text[9:])
     assert answer.outcome() == expected
@@ -142,20 +142,20 @@ def test_a_whole_answer_tells_its_length(route, body, expected):
 
 def test_a_lower_bound_is_no_more_than_what_came():
     """Events less those that bring no token; what the engine counts along; nothing where events are no tokens."""
-    counting = Answer(Route.CHAT, stream=True, limit=10_000)
+    counting = AnswerReader(Route.CHAT, stream=True, limit=10_000)
     for least in (0, 0, 1, 2):
         counting.feed(stream(chat()).removesuffix(b"data: [DONE]\n\n"))
         assert counting.least == least
     counting.feed(b'data: {"usage": {"completion_tokens": 40}}\n')
     assert counting.least == 40
-    responses = Answer(Route.RESPONSES, stream=True, limit=10_000)
+    responses = AnswerReader(Route.RESPONSES, stream=True, limit=10_000)
     responses.feed(stream(*[{"type": "response.output_text.delta"}] * 9))
     assert responses.least == 0
 
 
 def test_a_line_without_end_is_not_kept():
     """Memory is bounded whatever an engine sends, and what comes after the line is read again."""
-    answer = Answer(Route.CHAT, stream=True, limit=1000)
+    answer = AnswerReader(Route.CHAT, stream=True, limit=1000)
     for _ in range(100):
         answer.feed(b"x" * 100)
         assert len(answer._rest) <= 1000

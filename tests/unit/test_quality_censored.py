@@ -9,8 +9,11 @@ import pytest
 import sim_queue as queue
 from scipy.stats import kendalltau
 
-from rankd.quality import Cohort, QualityTracker, Report, censored, impute, latent
-from rankd.quality.censored import cohort_tau, effective_horizon
+from rankd.quality import Cohort, OutcomeReport, QualityTracker
+from rankd.quality.censoring import cohort_tau as censored
+from rankd.quality.censoring import imputation as impute
+from rankd.quality.censoring import ordinal_probit as latent
+from rankd.quality.censoring.cohort_tau import cohort_tau, effective_horizon
 
 FAR = 16384
 
@@ -26,7 +29,7 @@ def through_a_queue(kind: str, load: float, seed: int, n: int = 3500):
     score, length = queue.draw(kind, n, rng)
     run = queue.serve(score, length, load, rng)
     tracker = QualityTracker()
-    now = queue.feed(tracker, run, Report)
+    now = queue.feed(tracker, run, OutcomeReport)
     cohort = tracker.snapshot(now).cohort
     known = dict(zip(score, length, strict=True))
     return tracker.estimate(now), cohort, np.array([known[x] for x in cohort.score]), truth(score, length, FAR)
@@ -82,7 +85,7 @@ def test_half_capped_at_the_median_in_a_queue() -> None:
         cap = np.where(rng.random(3000) < 0.5, int(np.median(length)), 2**31 - 1)
         run = queue.serve(score, length, 0.8, rng)
         tracker = QualityTracker()
-        now = queue.feed(tracker, run, Report, cap=cap)
+        now = queue.feed(tracker, run, OutcomeReport, cap=cap)
         known = dict(zip(score, length, strict=True))
         cohort, estimate = tracker.snapshot(now).cohort, tracker.estimate(now)
         whole = truth(cohort.score, np.array([known[x] for x in cohort.score]), estimate.horizon_tokens)
@@ -127,7 +130,7 @@ def test_the_slow_way_agrees() -> None:
     low = np.searchsorted(edges := censored._edges(cohort), cohort.length, "right")
     spans = (exact.score_less, exact.score_most)
     design = censored._design(latent.normal_scores(*spans), known | (tokens > 0))
-    sample = latent.Sample(design, low, np.where(known, low, len(edges)), len(edges) + 1)
+    sample = latent.BinnedSample(design, low, np.where(known, low, len(edges)), len(edges) + 1)
     grid = impute.Grid.build(cohort, low, latent.fit(sample, censored.PRIOR), design, spans)
     agree, untied = grid.sums(spans, exact.agree, exact.length_untied)
     slow_agree, slow_untied = np.zeros(260), np.zeros(260)

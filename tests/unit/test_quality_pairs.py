@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from rankd.quality import counts, interval
-from rankd.quality.pairs import PairSums, PairWindow
+from rankd.quality.statistics import interval
+from rankd.quality.statistics import kendall as counts
+from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
 
 
 def fill(window: PairWindow, score, tokens) -> PairSums:

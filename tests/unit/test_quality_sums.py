@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rankd.quality.pairs import PairWindow
-from rankd.quality.sums import _of_bounded, _of_known, pair_sums, strata
+from rankd.quality.statistics.pair_sums import _of_bounded, _of_known, pair_sums, strata
+from rankd.quality.statistics.rolling_pairs import PairWindow
 
 
 def draw(size, seed=0):

@@ -10,32 +10,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankd.quality import QualitySettings, QualityTracker, Report, Verdict
+from rankd.quality import OutcomeReport, QualitySettings, QualityTracker, ReportVerdict
 from rankd.quality.arrivals import ArrivalTable
 
 SMALL = QualitySettings(window=32, cohort=32, guard_cohort=16, arrivals=64, dedupe=16, min_cohort=10, guard_every=3)
 
 
-def final(key: int, score: float = 0.5, tokens: int = 10, *, complete: bool = True, arrival: float = 1.0) -> Report:
+def final(
+    key: int, score: float = 0.5, tokens: int = 10, *, complete: bool = True, arrival: float = 1.0
+) -> OutcomeReport:
     """Build a final report."""
-    return Report(key, score, tokens, final=True, complete=complete, arrival=arrival)
+    return OutcomeReport(key, score, tokens, final=True, complete=complete, arrival=arrival)
 
 
-def progress(key: int, tokens: int = 0, score: float = 0.5, arrival: float = 1.0) -> Report:
+def progress(key: int, tokens: int = 0, score: float = 0.5, arrival: float = 1.0) -> OutcomeReport:
     """Build a progress report."""
-    return Report(key, score, tokens, final=False, complete=False, arrival=arrival)
+    return OutcomeReport(key, score, tokens, final=False, complete=False, arrival=arrival)
 
 
 def test_finals_count_once_and_progress_never_as_a_duplicate() -> None:
     """A second final is a duplicate, progress after it is stale, progress before it is neither."""
     tracker = QualityTracker(SMALL)
-    assert tracker.add(progress(1), 2.0) is Verdict.ACCEPTED
-    assert tracker.add(progress(1, 5), 3.0) is Verdict.ACCEPTED
-    assert tracker.add(progress(1, 5), 3.0) is Verdict.ACCEPTED
-    assert tracker.add(progress(1, 4), 4.0) is Verdict.STALE
-    assert tracker.add(final(1, tokens=9), 5.0) is Verdict.ACCEPTED
-    assert tracker.add(final(1, tokens=9), 6.0) is Verdict.DUPLICATE
-    assert tracker.add(progress(1, 7), 7.0) is Verdict.STALE
+    assert tracker.add(progress(1), 2.0) is ReportVerdict.ACCEPTED
+    assert tracker.add(progress(1, 5), 3.0) is ReportVerdict.ACCEPTED
+    assert tracker.add(progress(1, 5), 3.0) is ReportVerdict.ACCEPTED
+    assert tracker.add(progress(1, 4), 4.0) is ReportVerdict.STALE
+    assert tracker.add(final(1, tokens=9), 5.0) is ReportVerdict.ACCEPTED
+    assert tracker.add(final(1, tokens=9), 6.0) is ReportVerdict.DUPLICATE
+    assert tracker.add(progress(1, 7), 7.0) is ReportVerdict.STALE
     estimate = tracker.estimate(8.0)
     assert (estimate.finished, estimate.open, estimate.duplicates, estimate.stale) == (1, 0, 1, 2)
     assert tracker.completions == 1
@@ -46,20 +48,20 @@ def test_a_duplicate_is_known_after_the_short_memory_forgot_it() -> None:
     tracker = QualityTracker(SMALL)
     for key in range(40):
         tracker.add(final(key, arrival=1.0 + key), 100.0)
-    assert tracker.add(final(0, arrival=1.0), 101.0) is Verdict.DUPLICATE
-    assert tracker.add(progress(1, arrival=2.0), 101.0) is Verdict.STALE
+    assert tracker.add(final(0, arrival=1.0), 101.0) is ReportVerdict.DUPLICATE
+    assert tracker.add(progress(1, arrival=2.0), 101.0) is ReportVerdict.STALE
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_impossible_reports_are_refused(score: float) -> None:
     """Scores that are not finite, impossible counts and times change nothing."""
     tracker = QualityTracker(SMALL)
-    assert tracker.add(final(1, score=score), 1.0) is Verdict.INVALID
-    assert tracker.add(final(1, tokens=-1), 1.0) is Verdict.INVALID
-    assert tracker.add(final(1, tokens=2**31), 1.0) is Verdict.INVALID
-    assert tracker.add(final(1), math.nan) is Verdict.INVALID
+    assert tracker.add(final(1, score=score), 1.0) is ReportVerdict.INVALID
+    assert tracker.add(final(1, tokens=-1), 1.0) is ReportVerdict.INVALID
+    assert tracker.add(final(1, tokens=2**31), 1.0) is ReportVerdict.INVALID
+    assert tracker.add(final(1), math.nan) is ReportVerdict.INVALID
     estimate = tracker.estimate(1.0)
-    assert (estimate.finished, estimate.invalid, tracker.count(Verdict.INVALID)) == (0, 4, 4)
+    assert (estimate.finished, estimate.invalid, tracker.count(ReportVerdict.INVALID)) == (0, 4, 4)
 
 
 def test_progress_expires_and_stays_a_lower_bound() -> None:
@@ -71,7 +73,7 @@ def test_progress_expires_and_stays_a_lower_bound() -> None:
     late = tracker.snapshot(90.0)
     assert (late.occupancy.open, late.occupancy.expired) == (0, 1)
     assert len(late.cohort.score) == 2
-    assert tracker.add(final(1, tokens=8), 200.0) is Verdict.ACCEPTED
+    assert tracker.add(final(1, tokens=8), 200.0) is ReportVerdict.ACCEPTED
 
 
 def test_censored_requests_never_enter_the_plain_window() -> None:
@@ -119,7 +121,7 @@ def test_the_guard_looks_every_so_many_completions() -> None:
 
 
 reports = st.builds(
-    Report,
+    OutcomeReport,
     key=st.integers(-(2**64), 2**65) | st.integers(0, 40),
     score=st.floats() | st.integers(0, 3).map(float),
     tokens=st.integers(-2, 2**33) | st.integers(0, 20),

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from replay_reference import Reference, engines, traces
 
-from rankd.replay.cost import Cost, at_load, capacity, offered_load, step_cost, work
-from rankd.replay.engine import Engine, run
-from rankd.replay.orders import Boost, FixedKey, KeyOrder, ShortestRemaining
-from rankd.replay.paper import PaperOrder
-from rankd.replay.policies import POLICIES, simulate
-from rankd.replay.trace import trace_of
+from rankd.replay.engine.cost import EngineCost, at_load, capacity, offered_load, step_cost, work
+from rankd.replay.engine.engine import SimulatedEngine, run
+from rankd.replay.policies.baselines import Boost, FixedKey, KeyOrder, ShortestRemaining
+from rankd.replay.policies.by_name import POLICIES, simulate
+from rankd.replay.policies.paper import PaperOrder
+from rankd.replay.trace.trace import trace_of
 
 ORDERS = {
     "fcfs": KeyOrder,
@@ -33,7 +33,7 @@ def random_trace(seed, n=600, prompt=40, gap=3.0):
 @given(trace=traces(), cost=engines())
 def test_events_equal_tokens(name, trace, cost):
     """Going from event to event gives exactly the times of going token by token, under every order and limit."""
-    result = Engine(trace, ORDERS[name](trace), cost).run()
+    result = SimulatedEngine(trace, ORDERS[name](trace), cost).run()
     reference = Reference(trace, ORDERS[name](trace), cost)
     start, first, finish = reference.run()
     assert (result.start == start).all()
@@ -51,7 +51,7 @@ def test_events_equal_tokens(name, trace, cost):
 def test_everybody_is_served(policy, kv_tokens):
     """Under every policy each request starts, gets its tokens and ends in that order; memory is never exceeded."""
     trace = random_trace(1)
-    cost = Cost(8, 1.0, 0.01, 0.001, 512, kv_tokens)
+    cost = EngineCost(8, 1.0, 0.01, 0.001, 512, kv_tokens)
     result = simulate(trace, trace.output.astype(float), policy, cost).result
     assert (result.start >= trace.arrival - 1e-9).all()
     assert (result.first_token > result.start).all()
@@ -73,14 +73,14 @@ def test_no_policy_idles(policy):
 def test_work_is_the_length_of_a_long_burst():
     """What ``work`` says is the least possible is what a burst takes, but for its end where slots run empty."""
     trace = random_trace(3, n=5000).burst()
-    for cost in (step_cost(16), Cost(16), Cost(16, chunk=0), Cost(16, per_prompt_token=0.01)):
+    for cost in (step_cost(16), EngineCost(16), EngineCost(16, chunk=0), EngineCost(16, per_prompt_token=0.01)):
         took = run(trace, FixedKey(trace, -trace.output.astype(float)), cost).finish.max()
         assert 1.0 <= took / work(trace, cost) < 1.01
 
 
 def test_load_is_set_as_wished():
     """A trace sped up to a load has that load; the engine then is busy for that share of the time."""
-    trace, cost = at_load(random_trace(4, n=20_000), Cost(16), 0.6), Cost(16)
+    trace, cost = at_load(random_trace(4, n=20_000), EngineCost(16), 0.6), EngineCost(16)
     assert offered_load(trace, cost) == pytest.approx(0.6)
     assert capacity(trace, cost) == pytest.approx(len(trace) / trace.span / 0.6)
     with pytest.raises(ValueError, match="same time"):
@@ -91,8 +91,8 @@ def test_memory_that_holds_no_request_is_refused():
     """A request that never fits is an error at the start, not an endless loop."""
     trace = trace_of([0.0], [100], [50])
     with pytest.raises(ValueError, match="one request needs 149"):
-        run(trace, KeyOrder(trace), Cost(4, kv_tokens=128))
-    assert run(trace, KeyOrder(trace), Cost(4, kv_tokens=160)).finish[0] > 0
+        run(trace, KeyOrder(trace), EngineCost(4, kv_tokens=128))
+    assert run(trace, KeyOrder(trace), EngineCost(4, kv_tokens=160)).finish[0] > 0
 
 
 def test_preempted_requests_lose_no_token():
@@ -106,7 +106,7 @@ def test_preempted_requests_lose_no_token():
 def test_nothing_is_a_trace_too():
     """No requests, no time."""
     trace = trace_of([], [], [])
-    result = run(trace, KeyOrder(trace), Cost())
+    result = run(trace, KeyOrder(trace), EngineCost())
     assert len(result.finish) == 0
     assert result.iterations == 0
 
@@ -117,4 +117,4 @@ def test_nothing_is_a_trace_too():
 def test_impossible_engines_are_refused(bad):
     """No engine without slots, time or room for a prompt."""
     with pytest.raises(ValueError, match=r"must be|never be read"):
-        Cost(**{"slots": 16, **bad})
+        EngineCost(**{"slots": 16, **bad})

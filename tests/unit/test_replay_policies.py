@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 from test_replay_engine import random_trace
 
-from rankd.config import Settings
 from rankd.errors import ConfigError
-from rankd.replay.cost import at_load, step_cost
-from rankd.replay.metrics import figures, gain, latency, length_quarters
-from rankd.replay.policies import POLICIES, check_policy, simulate
-from rankd.replay.scores import scores_of_tau
-from rankd.replay.trace import Trace, trace_of
+from rankd.replay.engine.cost import at_load, step_cost
+from rankd.replay.policies.by_name import POLICIES, check_policy, simulate
+from rankd.replay.policies.synthetic_scores import scores_of_tau
+from rankd.replay.report.metrics import figures, gain, latency, length_quarters
+from rankd.replay.trace.trace import Trace, trace_of
+from rankd.settings.load import Settings
 
 COST = step_cost(8)
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from test_replay_engine import random_trace
 
-from rankd.config import Settings
-from rankd.pages.svg import linear_scale, log_scale
-from rankd.replay.cost import Cost, at_load, step_cost
-from rankd.replay.page import page
-from rankd.replay.report import make_report
-from rankd.replay.scores import scores_of_tau
-from rankd.replay.sweep import LoadPoint, load_sweep, pays_from, tau_sweep
-from rankd.replay.trace import trace_of
-from rankd.replay.verdict import Unit, as_json, verdict
+from rankd.html.svg import linear_scale, log_scale
+from rankd.replay.engine.cost import EngineCost, at_load, step_cost
+from rankd.replay.policies.synthetic_scores import scores_of_tau
+from rankd.replay.report.page import page
+from rankd.replay.report.report import make_report
+from rankd.replay.report.sweep import LoadPoint, load_sweep, pays_from, tau_sweep
+from rankd.replay.report.verdict import DurationUnit, as_json, verdict
+from rankd.replay.trace.trace import trace_of
+from rankd.settings.load import Settings
 
 SETTINGS, COST = Settings(), step_cost(8)
 UGLY = '<script>alert("&")</script>'
@@ -120,7 +120,7 @@ def test_pages_without_sweeps_and_at_other_verdicts_are_well_formed():
     """Nothing to gain, a burst, costs in seconds: each has a page."""
     for report in (
         report_of(at_load(random_trace(25, n=200), COST, 0.1)),
-        report_of(random_trace(26, n=200).burst(), cost=Cost(8), steps=False),
+        report_of(random_trace(26, n=200).burst(), cost=EngineCost(8), steps=False),
         report_of(trace_of([0.0, 0.0], [1, 1], [1, 2]), tau=1.0),
     ):
         assert elements(page(report))
@@ -173,10 +173,10 @@ def test_the_point_from_which_it_pays():
 
 def test_durations_for_people():
     """Milliseconds to hours, and steps."""
-    assert [Unit(steps=False)(s) for s in (0.0042, 0.25, 4.2, 600, 9000)] == [
+    assert [DurationUnit(steps=False)(s) for s in (0.0042, 0.25, 4.2, 600, 9000)] == [
         "4.20 ms", "250 ms", "4.2 s", "10.0 min", "2.5 h",
     ]  # fmt: skip
-    assert [Unit(steps=True)(s) for s in (4.2, 4200)] == ["4.20 steps", "4,200 steps"]
+    assert [DurationUnit(steps=True)(s) for s in (4.2, 4200)] == ["4.20 steps", "4,200 steps"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.08), (-0.3, 1.0), (0.5, 1.1), (0, 7), (0.001, 0.0012)])

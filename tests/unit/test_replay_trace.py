@@ -18,9 +18,9 @@ from test_log_join import write as write_segment
 
 from rankd.completion_log.store import LocalStore
 from rankd.errors import ConfigError
-from rankd.replay.trace import Trace
-from rankd.replay.trace_fields import UnusableError, columns_of, request_of
-from rankd.replay.trace_files import read_trace
+from rankd.replay.trace.fields import UnusableTraceRowError, columns_of, request_of
+from rankd.replay.trace.files import read_trace
+from rankd.replay.trace.trace import Trace
 
 ROWS = [{"t_s": 0.5 * i, "input_tokens": 10 + i, "output_tokens": 1 + i % 7} for i in range(30)]
 
@@ -223,7 +223,7 @@ def test_any_row_is_a_request_or_a_reason(raw):
     raw = {"t_s": 1, "output_tokens": 1} | raw
     try:
         request = request_of(raw, columns_of(list(raw)), 1.0)
-    except UnusableError:
+    except UnusableTraceRowError:
         return
     assert math.isfinite(request.arrival)
     assert request.output >= 1

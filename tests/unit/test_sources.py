@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from rankd.training.dataset import Row
-from rankd.training.sources import BENCHMARK_ONLY, EVERYBODY, GROUPS, SHIPPABLE, consensus, drawn, read_source
+from benchmarks.rankers.sources import BENCHMARK_ONLY, EVERYBODY, GROUPS, SHIPPABLE, consensus, drawn, read_source
+from rankd.training.data.dataset import Row
 
 
 def answers(lengths_by_model, cut=()):

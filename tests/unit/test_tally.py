@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from rankd.tenants import Tally, Tenants
+from rankd.ranking.tenant_counts import TenantCounts, TenantTally
 
 
 def count(tenants, names, fresh=None, missing=()):
@@ -15,25 +15,25 @@ def count(tenants, names, fresh=None, missing=()):
 
 def test_each_tenant_is_told_its_own():
     """Answers, items, new predictions and items without a score, by tenant; the largest comes first."""
-    tenants = Tenants(5)
+    tenants = TenantCounts(5)
     count(tenants, ["a", "b", "b", "b"], fresh=[True, True, False, False], missing=[2])
     count(tenants, ["b"], fresh=[False])
     named, others = tenants.tallies()
-    assert named == [("b", Tally(2, 4, 1, 1)), ("a", Tally(1, 1, 1, 0))]
-    assert others == Tally()
+    assert named == [("b", TenantTally(2, 4, 1, 1)), ("a", TenantTally(1, 1, 1, 0))]
+    assert others == TenantTally()
 
 
 def test_items_that_name_none_are_one_unnamed_tenants():
     """Most callers have no tenants; an empty queue is nobody's."""
-    tenants = Tenants(5)
+    tenants = TenantCounts(5)
     tenants.count(None, 3, np.array([True, False, False]), [1])
     tenants.count(None, 0, np.zeros(0, dtype=np.bool_), [])
-    assert tenants.tallies()[0] == [("", Tally(1, 3, 1, 1))]
+    assert tenants.tallies()[0] == [("", TenantTally(1, 3, 1, 1))]
 
 
 def test_made_up_names_do_not_push_out_who_sends_much_and_nothing_is_lost():
     """Under a flood of names those with the most items stay, with all but their very first; the rest is with others."""
-    tenants, rng = Tenants(20), random.Random(1)
+    tenants, rng = TenantCounts(20), random.Random(1)
     large = [f"team-{i}" for i in range(10)]
     sent = dict.fromkeys(large, 0)
     for i in range(500):
@@ -50,7 +50,7 @@ def test_made_up_names_do_not_push_out_who_sends_much_and_nothing_is_lost():
 
 def test_a_queue_of_sixteen_thousand_tenants_is_counted_in_milliseconds():
     """The work on the event loop is bounded by the items, not by items times names."""
-    tenants = Tenants(1000)
+    tenants = TenantCounts(1000)
     best = 9.0
     for i in range(3):
         names = [f"{i}-{k}" for k in range(16384)]
@@ -63,7 +63,7 @@ def test_a_queue_of_sixteen_thousand_tenants_is_counted_in_milliseconds():
 
 def test_none_is_named_where_the_setting_says_so():
     """page.tenants = 0 keeps no name."""
-    tenants = Tenants(0)
+    tenants = TenantCounts(0)
     count(tenants, ["a", "b"])
     tenants.count(None, 1, np.array([True]), [])
-    assert tenants.tallies() == ([], Tally(3, 3, 3, 0))
+    assert tenants.tallies() == ([], TenantTally(3, 3, 3, 0))

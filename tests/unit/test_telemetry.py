@@ -15,8 +15,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import generate_latest
 
-from rankd.privacy import LOG_KEYS, describe_error
-from rankd.telemetry import EVENTS, METRICS, PROCESS_METRICS, SPANS, Telemetry, _wanted
+from rankd.telemetry.catalogue import EVENTS, METRICS, PROCESS_METRICS, SPANS
+from rankd.telemetry.providers import wanted_exporters
+from rankd.telemetry.redaction import LOG_KEYS, describe_error
+from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +83,7 @@ def test_the_standard_variables_switch_export(monkeypatch, variables, wanted):
     """The exporter's variable decides; an endpoint alone switches on; a disabled SDK stays off."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert _wanted("TRACES") is wanted
+    assert wanted_exporters("TRACES") is wanted
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ def reference():
 
 TEMPLATE = """# Telemetry
 
-Made from the declarations in `rankd/telemetry.py` by `python tests/unit/test_telemetry.py`; a test compares.
+Made from the declarations in `rankd/telemetry/catalogue.py` by `python tests/unit/test_telemetry.py`; a test compares.
 
 Metrics are served at `/metrics`. In Prometheus dots are underscores, counters end in `_total` and seconds in
 `_seconds`. Traces and metrics go out over OTLP (gRPC only) where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one for

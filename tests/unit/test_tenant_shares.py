@@ -5,10 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
-from rankd.config import load_settings
-from rankd.monitor import Monitor
-from rankd.quality import TenantShares, Verdict
-from rankd.telemetry import Telemetry
+from rankd.monitor.monitor import Monitor
+from rankd.quality import ReportVerdict, TenantShares
+from rankd.settings.load import load_settings
+from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 
 VERSION = "r@1"
@@ -102,11 +102,11 @@ class Traffic:
                 self.report(tenant)
             for _ in range(flood if lie is not None else 0):
                 self.report(liar, lie)
-            (view,) = self.monitor.reported_views()
-            while (judging := view.judging) is not None:
+            (window,) = self.monitor.reported_windows()
+            while (judging := window.judging) is not None:
                 await asyncio.wait([judging])
                 await asyncio.sleep(0)  # its callbacks
-            self.modes.append(view.guard.mode)
+            self.modes.append(window.guard.mode)
             self.levels.append(self.monitor.trust("m", VERSION).level)
 
 
@@ -134,11 +134,11 @@ def test_a_lone_liar_does_not_end_ranking(honest):
     traffic = drive(GOOD, {"rounds": 300, "honest": honest}, {"rounds": 500, "honest": honest, "lie": -1.0})
     assert set(traffic.modes[300:]) == {GuardMode.RANKED}
     assert min(traffic.levels[300:]) > 0.9
-    learned = {who: v.count(Verdict.ACCEPTED) for who, v in traffic.verdicts.items()}
+    learned = {who: v.count(ReportVerdict.ACCEPTED) for who, v in traffic.verdicts.items()}
     assert learned["liar"] <= sum(learned.values()) / 2 + 1
-    assert traffic.verdicts["liar"].count(Verdict.OVER_SHARE) > 1000
+    assert traffic.verdicts["liar"].count(ReportVerdict.OVER_SHARE) > 1000
     for who in honest:
-        assert traffic.verdicts[who].count(Verdict.ACCEPTED) > 0.9 * len(traffic.verdicts[who])
+        assert traffic.verdicts[who].count(ReportVerdict.ACCEPTED) > 0.9 * len(traffic.verdicts[who])
 
 
 def test_where_callers_are_not_known_the_same_flood_ends_ranking():
@@ -164,14 +164,14 @@ def test_a_useless_ranker_is_found_out_by_all_together():
     for honest in (HONEST, HONEST[:2], HONEST[:1]):
         traffic = drive(USELESS, {"rounds": 900 // len(honest), "honest": honest})
         assert traffic.modes[-1] is GuardMode.FALLBACK
-        assert all(set(v) == {Verdict.ACCEPTED} for v in traffic.verdicts.values())
+        assert all(set(v) == {ReportVerdict.ACCEPTED} for v in traffic.verdicts.values())
 
 
 def test_one_tenant_is_served_as_one_without_a_name():
     """In a deployment of one tenant nothing is held back; guard and trust go the same way as without credentials."""
     named, nameless = (drive(GOOD, {"rounds": 600, "honest": (who,)}) for who in ("only", ""))
     assert (named.modes, named.levels) == (nameless.modes, nameless.levels)
-    assert set(named.verdicts["only"]) == {Verdict.ACCEPTED}
+    assert set(named.verdicts["only"]) == {ReportVerdict.ACCEPTED}
 
 
 def test_a_request_that_was_followed_is_told_to_its_end():
@@ -182,15 +182,15 @@ def test_a_request_that_was_followed_is_told_to_its_end():
         fields = {"complete": False, "arrival": T0, "tenant": "late", "reporter": "late"}
         progress = Completion("p", "m", VERSION, 0.5, 0, final=False, **fields)
         for _ in range(3):
-            assert traffic.monitor.report(progress, T0) is Verdict.ACCEPTED
+            assert traffic.monitor.report(progress, T0) is ReportVerdict.ACCEPTED
         for _ in range(150):
             traffic.report("other")
         for _ in range(400):
             traffic.report("late")
-        assert traffic.verdicts["late"][-1] is Verdict.OVER_SHARE
+        assert traffic.verdicts["late"][-1] is ReportVerdict.OVER_SHARE
         done = Completion("p", "m", VERSION, 0.5, 9, final=True, **(fields | {"complete": True}))
-        assert traffic.monitor.report(done, T0) is Verdict.ACCEPTED
-        assert traffic.monitor.report(done, T0) is Verdict.DUPLICATE
+        assert traffic.monitor.report(done, T0) is ReportVerdict.ACCEPTED
+        assert traffic.monitor.report(done, T0) is ReportVerdict.DUPLICATE
         traffic.monitor.close()
 
     asyncio.run(run())

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.artifact import load_artifact
-from rankd.bundled import default_ranker_path
 from rankd.errors import ArtifactError
-from rankd.tokenise import Tokeniser, Truncation, reach_of
-from rankd.types import Reach
+from rankd.registry.artifact import load_artifact
+from rankd.registry.bundled import default_ranker_path
+from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
+from rankd.types import PromptReach
 
 ARTIFACT = load_artifact(default_ranker_path())
 TOKENISER = Tokeniser(ARTIFACT.tokenizer_path, Truncation(128, 64, 64))
@@ -74,7 +74,7 @@ def test_what_is_kept_of_a_prompt_reads_like_all_of_it(text, most, tail, more_he
     """Whatever else is kept for others beside what a tokeniser can reach, it makes the same of it as of the prompt."""
     truncation = Truncation(most, most - min(tail, most), min(tail, most))
     tokeniser, reach = _tokeniser(truncation), reach_of(truncation)
-    kept = Reach(reach.head + more_head, reach.tail + more_tail).cut(text)
+    kept = PromptReach(reach.head + more_head, reach.tail + more_tail).cut(text)
     assert tokeniser.cut(kept) == tokeniser.cut(text)
     assert tokeniser.cut(tokeniser.cut(text)) == tokeniser.cut(text)
     assert len(kept) <= reach.head + reach.tail + more_head + more_tail + 1

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rankd_client.ordering import History, Policy, Served, tuned_patience
-from rankd_client.ordering.tune import replayed, slots_of
+from rankd_client.ordering import CompletionHistory, Policy, ServedRequests, tuned_patience
+from rankd_client.ordering.patience_tuning import replayed, slots_of
 
 
 def traffic(n=2000, load=0.95, slots=8, quality=1.0, seed=0):
@@ -17,9 +17,9 @@ def traffic(n=2000, load=0.95, slots=8, quality=1.0, seed=0):
     ran = np.exp(z)
     arrival = np.cumsum(rng.exponential(ran.mean() / slots / load, n))
     expected = 200 * np.exp(quality * z + math.sqrt(max(0.0, 1 - quality**2)) * noise * 0.5)
-    served = Served(arrival, np.zeros(n), ran, expected)
+    served = ServedRequests(arrival, np.zeros(n), ran, expected)
     waited = np.maximum(replayed(served, np.zeros(n), slots) - ran, 0.0)
-    return Served(arrival, waited, ran, expected), slots
+    return ServedRequests(arrival, waited, ran, expected), slots
 
 
 @settings(max_examples=60)
@@ -31,7 +31,7 @@ def test_a_replay_is_the_queue_step_by_step(rows, slots):
     """Against a queue simulated one unit of time after the other."""
     rows.sort()
     arrival, ran, head = (np.array(c, dtype=float) for c in zip(*rows, strict=True))
-    served = Served(arrival, np.zeros(len(rows)), ran, ran)
+    served = ServedRequests(arrival, np.zeros(len(rows)), ran, ran)
     waiting, running, end = [], [], {}
     for now in range(1000):
         # Who comes now takes a free slot at once; a slot that is freed now goes to the first in line.
@@ -101,14 +101,14 @@ def test_a_ranker_that_orders_the_wrong_way_gets_no_patience():
 def test_where_nothing_waits_nothing_is_said():
     """No evidence is not the same as no patience."""
     assert tuned_patience(traffic(load=0.05)[0], Policy.BOOST) is None
-    assert tuned_patience(Served(*[np.empty(0)] * 4), Policy.BOOST) is None
+    assert tuned_patience(ServedRequests(*[np.empty(0)] * 4), Policy.BOOST) is None
     assert tuned_patience(traffic()[0], Policy.SCORE) is None
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 1e6)] * 4), min_size=2, max_size=40))
 def test_any_history_can_be_tuned_by(rows):
     """Whatever was reported, what comes out is None or a patience."""
-    history = History()
+    history = CompletionHistory()
     for row in rows:
         history.add(*row)
     found = tuned_patience(history.served(), Policy.BOOST)
@@ -117,7 +117,7 @@ def test_any_history_can_be_tuned_by(rows):
 
 def test_a_history_keeps_the_latest_by_arrival_and_no_nonsense():
     """Bounded; NaN, infinite and negative rows are left out."""
-    history = History(3)
+    history = CompletionHistory(3)
     for row in [
         (5, 1, 1, 1),
         (math.nan, 1, 1, 1),
@@ -135,8 +135,8 @@ def test_a_history_keeps_the_latest_by_arrival_and_no_nonsense():
 def test_a_burst_that_was_served_shortest_first_still_calls_for_patience():
     """Completions of one moment come back in the order they were served: that order is not taken for arrival order."""
     ran = np.sort(np.random.default_rng(0).lognormal(0, 1, 600))
-    history = History()
-    served = Served(np.zeros(600), np.zeros(600), ran, 100 * ran)
+    history = CompletionHistory()
+    served = ServedRequests(np.zeros(600), np.zeros(600), ran, 100 * ran)
     for waited, own in zip(replayed(served, ran, 4) - ran, ran, strict=True):
         history.add(0.0, max(float(waited), 0.0), float(own), 100 * float(own))
     assert tuned_patience(history.served(), Policy.BOOST) > 0
@@ -147,7 +147,7 @@ def test_one_report_does_not_decide(row):
     """A row of absurd duration or length among 2,000 neither ends tuning nor moves what is found by more than half."""
     served, _ = traffic(quality=0.8)
     rows = list(zip(served.arrival, served.waited, served.ran, served.expected, strict=True))
-    history = History(2001)
+    history = CompletionHistory(2001)
     for one in [*rows, row]:
         history.add(*map(float, one))
     found, poisoned = tuned_patience(served, Policy.BOOST), tuned_patience(history.served(), Policy.BOOST)

@@ -4,13 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from rankd_vllm import Settings
+from rankd_vllm import IntegrationSettings
 
 
 def test_settings_come_from_the_environment(tmp_path):
     """Every variable is read; empty ones count as absent."""
     (tmp_path / "ca.pem").write_bytes(b"pem")
-    read = Settings.from_environment(
+    read = IntegrationSettings.from_environment(
         {
             "RANKD_TARGET": "rankd:1",
             "RANKD_TIMEOUT": "0.2",
@@ -24,8 +24,8 @@ def test_settings_come_from_the_environment(tmp_path):
         "rankd:1", 0.2, "m", "ignore", 10,
     )  # fmt: skip
     assert read.tls.root_certificates == b"pem"
-    assert Settings.from_environment({"RANKD_TIMEOUT": "", "RANKD_TARGET": ""}) == Settings()
-    assert Settings.from_environment({"RANKD_TLS_ROOTS": "system"}).tls.root_certificates is None
+    assert IntegrationSettings.from_environment({"RANKD_TIMEOUT": "", "RANKD_TARGET": ""}) == IntegrationSettings()
+    assert IntegrationSettings.from_environment({"RANKD_TLS_ROOTS": "system"}).tls.root_certificates is None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_settings_come_from_the_environment(tmp_path):
 def test_a_wrong_setting_is_named(name, value):
     """A server does not start with a setting that cannot be, and the message names the variable."""
     with pytest.raises(ValueError, match=name):
-        Settings.from_environment({name: value})
+        IntegrationSettings.from_environment({name: value})
 
 
 def test_the_middleware_loads_no_engine():
@@ -51,7 +51,7 @@ def test_the_middleware_loads_no_engine():
 
 def test_the_daemon_starts_beside_the_variables_of_the_engine(monkeypatch):
     """One shell may start both: the daemon refuses variables that it does not know, but knows these."""
-    from rankd.config import load_settings
+    from rankd.settings.load import load_settings
 
     for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_CLIENT_PRIORITY", "RANKD_MAX_BODY_BYTES",
                  "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY", "RANKD_TOKEN", "RANKD_TOKEN_FILE",

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rankd_client.ordering import Columns, Policy, Rules, order_queue
+from rankd_client.ordering import OrderColumns, Policy, Rules, order_queue
 from rankd_client.v1.prediction_pb2 import Prediction
-from rankd_vllm.waiting import RankedRequests
+from rankd_vllm.waiting_queue import RankedRequests
 
 
 @dataclass(eq=False)
@@ -108,7 +108,7 @@ def test_it_pops_what_order_queue_lists(rules, rows):
         request = Request(str(number), float(arrival), priority=priority)
         queue.predictions[request.request_id] = Prediction(score=length, expected_token_count=10.0 * length)
         queue.add_request(request)
-    columns = Columns(
+    columns = OrderColumns(
         request_ids=[str(n) for n in range(len(rows))],
         arrival=np.array([float(a) for a, _, _ in rows]),
         score=np.array([float(length) for _, length, _ in rows]),

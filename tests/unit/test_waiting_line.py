@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from rankd_client.ordering import Columns, Policy, Rules, WaitingQueue, order_queue
+from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
 
 
 class Story:
@@ -46,7 +46,7 @@ class Story:
 
     def first(self):
         rows = list(self.inside.items())
-        columns = Columns(
+        columns = OrderColumns(
             [request_id for request_id, _ in rows],
             np.array([row[0] for _, row in rows]),
             np.full(len(rows), np.nan),

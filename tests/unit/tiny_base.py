@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, OPTConfig, OPTModel
 
-from rankd.training.dataset import Row
+from rankd.training.data.dataset import Row
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "long", "short", *[f"w{i}" for i in range(30)]]
 WITH_ROOM = [*WORDS[:-4], "\u4e00", *[f"[unused{i}]" for i in range(3)]]

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 
 from rankd_client._failures import BadAnswerError, reason_name
-from rankd_client.ordering import Columns, Ordering, Policy, Rules, order_queue
+from rankd_client.ordering import OrderColumns, Ordering, Policy, Rules, order_queue
 from rankd_client.types import (
     MAX_ID_BYTES,
     ClientStats,
@@ -75,7 +75,7 @@ def seconds(value: float, field: str = "timeout") -> float:
     return min(max(0.0, value), _LONGEST_WAIT)
 
 
-class Queue:
+class ClientQueue:
     """One call's queue, checked, with what falling back needs."""
 
     def __init__(
@@ -265,7 +265,7 @@ def by_arrival(
 ) -> Ordering:
     """First come, first served, as the daemon does it by default: running first, then classes, then fair tenants."""
     nothing = np.full(len(ids), np.nan)
-    queue = Columns(
+    queue = OrderColumns(
         ids,
         np.array(arrival, dtype=np.float64),
         nothing,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from rankd_client._core import FROM_PROTO
 from rankd_client._failures import reason_name
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import Dial, Policy, Rules
+from rankd_client.ordering import PatienceDial, Policy, Rules
 from rankd_client.types import (
     Estimate,
     FleetState,
@@ -115,8 +115,8 @@ def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
     )
 
 
-def _dial(dial: quality_pb2.Dial) -> Dial:
-    return Dial(
+def _dial(dial: quality_pb2.Dial) -> PatienceDial:
+    return PatienceDial(
         Rules(
             policy=FROM_PROTO.get(dial.policy, Policy.FCFS),
             patience=_length(dial, "patience_per_token", 0.0),

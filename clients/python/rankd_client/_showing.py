@@ -20,7 +20,7 @@ class _Details(NamedTuple):
     compression: Any
 
 
-class Showing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class TokenInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     """Shows a token with every call."""
 
     def __init__(self, token: Token) -> None:

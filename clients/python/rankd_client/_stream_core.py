@@ -13,7 +13,7 @@ from rankd_client._core import (
     MAX_ITEMS,
     NOBODY,
     TO_PROTO,
-    Queue,
+    ClientQueue,
     by_arrival,
     checked,
     message_of,
@@ -32,7 +32,7 @@ _HUNG = 5.0
 
 
 @dataclass(slots=True)
-class _Entry:
+class _StreamItem:
     """A request of the queue, prompt included; ``joined`` is the message that it arrived with."""
 
     item: rank_pb2.RankItem
@@ -73,7 +73,7 @@ class StreamCore:
 
     def __init__(self, stats: ClientStats, model: str, policy: Policy | None) -> None:
         """Begin with an empty queue."""
-        self.entries: dict[str, _Entry] = {}
+        self.entries: dict[str, _StreamItem] = {}
         self.reason = ""
         self.sequence = 0
         self._stats, self._pause, self._retry_at, self._heard = stats, _FIRST_PAUSE, 0.0, 0.0
@@ -99,7 +99,7 @@ class StreamCore:
         steps = {i: p if isinstance(p, Progress) else Progress(p) for i, p in progressed.items()}
         if any(not (0 <= p.tokens < 2**32 and 0 <= (p.overtaken or 0) < 2**32) for p in steps.values()):
             raise ValueError("progressed: counts must be in 0 to 2**32 - 1")
-        new = Queue(items)
+        new = ClientQueue(items)
         shares = shares_of(served, weights)
         # Made before anything is changed: an impossible field leaves all as it was.
         messages = [message_of(i, r, a) for i, r, a in zip(new.items, new.ids, new.arrival, strict=True)]
@@ -109,7 +109,7 @@ class StreamCore:
         for request_id in left:
             self.entries.pop(request_id, None)
         for request_id, arrival, message in zip(new.ids, new.arrival, messages, strict=True):
-            self.entries[request_id] = _Entry(message, arrival, self.sequence + 1)
+            self.entries[request_id] = _StreamItem(message, arrival, self.sequence + 1)
         for request_id, progress in steps.items():
             if (entry := self.entries.get(request_id)) is not None:
                 entry.progressed(progress)

@@ -12,7 +12,7 @@ import grpc
 
 from rankd_client._core import OPTIONS, credentials, seconds
 from rankd_client._failures import explain
-from rankd_client._showing import Showing
+from rankd_client._showing import TokenInterceptor
 from rankd_client._token import Token
 from rankd_client.pilot import PilotPlan, PilotStatus, request_of, status_of
 from rankd_client.types import Estimate, RankdUnavailableError, TlsConfig
@@ -49,7 +49,7 @@ class ShadowState:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedRanker:
+class RankerInfo:
     """A ranker that the daemon holds."""
 
     ranker_version: str
@@ -65,7 +65,7 @@ class LoadedRanker:
 class Rankers:
     """All of them, the one in service first; ``registry`` is a path on the daemon's machine, empty for none."""
 
-    rankers: tuple[LoadedRanker, ...]
+    rankers: tuple[RankerInfo, ...]
     registry: str
 
 
@@ -158,7 +158,7 @@ class AdminClient:
             self._channel = grpc.insecure_channel(target, options=OPTIONS)
         else:
             self._channel = grpc.secure_channel(target, credentials(tls), options=OPTIONS)
-        self._stub = admin_pb2_grpc.AdminServiceStub(grpc.intercept_channel(self._channel, Showing(shown)))
+        self._stub = admin_pb2_grpc.AdminServiceStub(grpc.intercept_channel(self._channel, TokenInterceptor(shown)))
         self._timeout = seconds(timeout)
 
     def rankers(self) -> Rankers:
@@ -167,7 +167,7 @@ class AdminClient:
             answer = self._stub.ListRankers(admin_pb2.ListRankersRequest(), timeout=self._timeout)
         return Rankers(tuple(_ranker(r) for r in answer.rankers), answer.registry_path)
 
-    def load(self, path: str, *, timeout: float = 120.0) -> LoadedRanker:
+    def load(self, path: str, *, timeout: float = 120.0) -> RankerInfo:
         """Load the ranker in a directory below the registry, relative to it."""
         with _errors():
             return _ranker(
@@ -179,13 +179,13 @@ class AdminClient:
         with _errors():
             self._stub.UnloadRanker(admin_pb2.UnloadRankerRequest(ranker_version=ranker_version), timeout=self._timeout)
 
-    def start_shadow(self, ranker_version: str) -> LoadedRanker:
+    def start_shadow(self, ranker_version: str) -> RankerInfo:
         """Let a ranker score in the shadow."""
         with _errors():
             request = admin_pb2.StartShadowRequest(ranker_version=ranker_version)
             return _ranker(self._stub.StartShadow(request, timeout=self._timeout).ranker)
 
-    def stop_shadow(self, ranker_version: str) -> LoadedRanker:
+    def stop_shadow(self, ranker_version: str) -> RankerInfo:
         """Take a ranker out of the shadow."""
         with _errors():
             request = admin_pb2.StopShadowRequest(ranker_version=ranker_version)
@@ -219,7 +219,7 @@ class AdminClient:
             answer = self._stub.PromoteRanker(request, timeout=seconds(timeout))
         return answer.promoted, judgement_of(answer.judgement) if answer.HasField("judgement") else None
 
-    def roll_back(self) -> LoadedRanker:
+    def roll_back(self) -> RankerInfo:
         """Put the previous ranker back into service."""
         with _errors():
             return _ranker(self._stub.RollbackRanker(admin_pb2.RollbackRankerRequest(), timeout=self._timeout).ranker)
@@ -299,13 +299,13 @@ def _word(kind: Any, value: int, prefix: str) -> str:
     return kind.Name(value).removeprefix(prefix).lower() if known else f"{prefix.lower()}{value}"
 
 
-def _ranker(message: admin_pb2.Ranker) -> LoadedRanker:
+def _ranker(message: admin_pb2.Ranker) -> RankerInfo:
     shadow = None
     if message.HasField("shadow"):
         state = message.shadow
         since = state.since.seconds + state.since.nanos * 1e-9
         shadow = ShadowState(since, state.scored_count, state.completion_count, state.dropped_count)
-    return LoadedRanker(
+    return RankerInfo(
         ranker_version=message.ranker_version,
         in_service=message.in_service,
         previous=message.previous,

@@ -11,7 +11,7 @@ from typing import Any, Self
 import grpc
 
 from rankd_client._channels import opened
-from rankd_client._core import NOBODY, Queue, count, seconds
+from rankd_client._core import NOBODY, ClientQueue, count, seconds
 from rankd_client._failures import NO_ANSWER, explain, readable
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
@@ -82,7 +82,7 @@ class AsyncRankClient:
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items, served=served, weights=weights, backlog=backlog)
+        queue = ClientQueue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank", self._token) as metadata:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import grpc
 
 from rankd_client._channels import opened
-from rankd_client._core import NOBODY, Queue, count, seconds
+from rankd_client._core import NOBODY, ClientQueue, count, seconds
 from rankd_client._failures import NO_ANSWER, explain
 from rankd_client._quality import report_of
 from rankd_client._reports import report_result, reports
@@ -108,7 +108,7 @@ class RankClient:
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = Queue(items, served=served, weights=weights, backlog=backlog)
+        queue = ClientQueue(items, served=served, weights=weights, backlog=backlog)
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank", self._token) as metadata:

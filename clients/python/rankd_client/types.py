@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, overload
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import Dial, Policy, Rules
+from rankd_client.ordering import PatienceDial, Policy, Rules
 from rankd_client.v1.prediction_pb2 import Prediction
 
 MAX_ID_BYTES = 256
@@ -241,7 +241,7 @@ class PolicyInForce:
     calibration: Calibration | None
     trust: float = 0.0
     """In the ranker, on this model, 0 to 1."""
-    dial: Dial | None = None
+    dial: PatienceDial | None = None
     """None from a daemon that publishes none."""
     tokens_per_second: float | None = None
     """That recent completions were made at."""

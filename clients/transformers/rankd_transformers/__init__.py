@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from rankd_client.engine.settings import Settings
+from rankd_client.integration.settings import IntegrationSettings
 
-from rankd_transformers.registration import Registration, register
+from rankd_transformers.registered import Registration
+from rankd_transformers.registration import register
 
-__all__ = ["Registration", "Settings", "register"]
+__all__ = ["IntegrationSettings", "Registration", "register"]

@@ -7,21 +7,21 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rankd_client.engine.reporter import Reporter
-from rankd_client.engine.scores import FCFS, Scores
-from rankd_client.engine.tally import Tally
+from rankd_client.integration.background_scores import FCFS, BackgroundScores
+from rankd_client.integration.reporter import Reporter
+from rankd_client.integration.tally import Tally
 
-from rankd_transformers.requests import Known, Waiting, arrival_of, completed, ending, running_keys
+from rankd_transformers.request_state import RequestState, WaitingRequests, arrival_of, completed, ending, running_keys
 
 _EVERY = 1.0
 """Seconds between reports of progress."""
 _names = itertools.count()
 
 
-class Ranking:
+class EngineRanking:
     """Scores come from threads, reports go to one; all else happens in the engine's thread."""
 
-    def __init__(self, scores: Scores, reports: Reporter, started: Tally) -> None:
+    def __init__(self, scores: BackgroundScores, reports: Reporter, started: Tally) -> None:
         """Start with nothing under way.
 
         Args:
@@ -31,9 +31,9 @@ class Ranking:
         """
         self.scores = scores
         self._reports, self._started = reports, started
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, RequestState] = {}
         self._ids: dict[str, str] = {}
-        self._waiting = Waiting(FCFS)
+        self._waiting = WaitingRequests(FCFS)
         self._told = 0.0
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Ranking:
                 self.forget(request_id)
             arrival, name, most = arrival_of(state), str(next(_names)), state.max_new_tokens or 0
             ranked_id = self.scores.arrived(name, state.initial_tokens, arrival, most)
-            known = self._known[request_id] = Known(name, ranked_id, arrival, most)
+            known = self._known[request_id] = RequestState(name, ranked_id, arrival, most)
             self._ids[name] = request_id
         known.preempted = False
         self._waiting.add(request_id, known, state)

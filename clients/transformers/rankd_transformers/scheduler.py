@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from rankd_client.engine.settings import logger, say_once
+from rankd_client.integration.settings import logger, say_once
 from transformers.generation.continuous_batching.requests import RequestStatus
 from transformers.generation.continuous_batching.scheduler import FIFOScheduler
 
-from rankd_transformers.memory import may_run_out, victims
-from rankd_transformers.ranking import Ranking
-from rankd_transformers.registration import Registration
+from rankd_transformers.kv_pressure import may_run_out, victims
+from rankd_transformers.ranking import EngineRanking
+from rankd_transformers.registered import Registration
 
 
-class _CarryOn:
+class _FailOpen:
     """Whatever fails inside costs the engine nothing; said once."""
 
     __slots__ = ("_what",)
@@ -37,16 +37,16 @@ class _CarryOn:
         return False
 
 
-class RankScheduler(FIFOScheduler):
+class RankedScheduler(FIFOScheduler):
     """Made by ``register``, one class for each registration."""
 
     registration: ClassVar[Registration]
 
     def __init__(self, cache: Any, safety_margin: float | None, max_requests_per_batch: int) -> None:
         """Take transformers' arguments."""
-        self._rankd: Ranking | None = None  # reset() is called below
+        self._rankd: EngineRanking | None = None  # reset() is called below
         super().__init__(cache, safety_margin, max_requests_per_batch)
-        with _CarryOn("requests go in arrival order"):
+        with _FailOpen("requests go in arrival order"):
             if _is_one_of_several() and not self.registration.whole_model:
                 logger.warning(_SEVERAL)
                 return
@@ -58,20 +58,20 @@ class RankScheduler(FIFOScheduler):
         """Begin anew, as transformers asks for between two runs of a manager."""
         super().reset()
         if self._rankd is not None:
-            with _CarryOn("requests of an earlier run are remembered"):
+            with _FailOpen("requests of an earlier run are remembered"):
                 self._rankd.clear()
 
     def add_waiting_request(self, state: Any) -> None:
         """Let a request wait, and ask for its score."""
         super().add_waiting_request(state)
         if self._rankd is not None:
-            with _CarryOn("a request is not ranked"):
+            with _FailOpen("a request is not ranked"):
                 self._rankd.arrived(state)
 
     def schedule_batch(self, token_budget: int, cache_budget: int) -> Any:
         """One iteration of transformers', over the queue in order."""
         if self._rankd is not None:
-            with _CarryOn("the queue was not brought up to date"):
+            with _FailOpen("the queue was not brought up to date"):
                 self._rankd.prepare(self.active_requests)
         return super().schedule_batch(token_budget, cache_budget)
 
@@ -80,7 +80,7 @@ class RankScheduler(FIFOScheduler):
         if not self.waiting_requests:
             return []
         if ranked is not None and not ranked.by_arrival:
-            with _CarryOn("the queue could not be ordered"):
+            with _FailOpen("the queue could not be ordered"):
                 places = self.max_requests_per_batch - len(self.active_requests)
                 if not self.active_requests:
                     places = len(self.waiting_requests)  # whoever fits must be found
@@ -99,11 +99,11 @@ class RankScheduler(FIFOScheduler):
         if ranked is None or ranked.by_arrival:
             return super()._process_candidates(candidates, *args, **kwargs)
         held: list[Any] = []
-        with _CarryOn("running requests could not be ordered"):
+        with _FailOpen("running requests could not be ordered"):
             if may_run_out(self.cache, len(self.active_requests)):
                 candidates, held = self._make_room(ranked, candidates)
         result = super()._process_candidates(candidates, *args, **kwargs)
-        with _CarryOn("preempted requests could not be ordered"):
+        with _FailOpen("preempted requests could not be ordered"):
             if len(self.starved_requests) > 1:
                 asked = {state.request_id: tokens for state, tokens in self.starved_requests}
                 order = ranked.best_first([state for state, _ in self.starved_requests])
@@ -112,7 +112,7 @@ class RankScheduler(FIFOScheduler):
             self.starved_requests += [(state, 1) for state in held]
         return result
 
-    def _make_room(self, ranked: Ranking, candidates: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    def _make_room(self, ranked: EngineRanking, candidates: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The candidates, those that are decoding in order, without those that make room; and these."""
         decoding = next(
             (i for i, state in enumerate(candidates) if state.status != RequestStatus.DECODING), len(candidates)
@@ -125,7 +125,7 @@ class RankScheduler(FIFOScheduler):
         if request_ids_to_remove_from_waiting:
             super()._cleanup_waiting_queue(request_ids_to_remove_from_waiting)
             if self._rankd is not None:
-                with _CarryOn("a start was not noted"):
+                with _FailOpen("a start was not noted"):
                     self._rankd.started(request_ids_to_remove_from_waiting)
 
     def finish_request(self, request_id: str) -> None:
@@ -133,14 +133,14 @@ class RankScheduler(FIFOScheduler):
         state = self.active_requests.get(request_id)
         super().finish_request(request_id)
         if self._rankd is not None and state is not None:
-            with _CarryOn("a completion was not reported"):
+            with _FailOpen("a completion was not reported"):
                 self._rankd.stopped(state)
 
     def clear_cancelled_requests(self) -> list[Any]:
         """Let go of requests that were taken back."""
         cancelled: list[Any] = super().clear_cancelled_requests()
         if self._rankd is not None:
-            with _CarryOn("a cancellation was not reported"):
+            with _FailOpen("a cancellation was not reported"):
                 for state in cancelled:
                     self._rankd.cancelled(state)
         return cancelled

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rankd_client.engine.settings import Settings, log_under
+from rankd_client.integration.settings import IntegrationSettings, log_under
 
 from rankd_vllm.middleware import RankMiddleware
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Its logger has the handlers; others are mute in a vLLM server.
 log_under("vllm")
 
-__all__ = ["RankAsyncScheduler", "RankMiddleware", "RankScheduler", "Settings"]
+__all__ = ["IntegrationSettings", "RankAsyncScheduler", "RankMiddleware", "RankScheduler"]
 
 
 def __getattr__(name: str) -> Any:

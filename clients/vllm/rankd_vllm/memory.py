@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rankd_client.engine import Memory
+from rankd_client.integration import PredictionStore
 
-MEMORY = Memory()
+MEMORY = PredictionStore()
 """That of this process: vLLM builds middleware and stat logger apart from each other."""

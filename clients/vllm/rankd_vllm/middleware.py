@@ -13,17 +13,16 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from rankd_client import RankedQueue
-from rankd_client.engine.asking import Asker
-from rankd_client.engine.body import Body, Message, Receive
-from rankd_client.engine.memory import Memory, Remembered
-from rankd_client.engine.one import is_priority, order_of, priority_of
-from rankd_client.engine.openai import Asked, Route, asked_of, route_of
-from rankd_client.engine.settings import Settings, logger
+from rankd_client.integration.circuit_breaker import CircuitBreaker
+from rankd_client.integration.openai_requests import OpenAIRequest, Route, asked_of, route_of
+from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
+from rankd_client.integration.priority import is_priority, order_of, priority_of
+from rankd_client.integration.request_body import Message, Receive, RequestBody
+from rankd_client.integration.settings import IntegrationSettings, logger
 
 from rankd_vllm.counters import REQUESTS
-from rankd_vllm.ids import engine_ids
 from rankd_vllm.memory import MEMORY
-from rankd_vllm.mode import Mode, mode_of
+from rankd_vllm.scheduling_mode import SchedulingMode, mode_of
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -37,25 +36,27 @@ _SEARCHED_BYTES = 65_536
 class RankMiddleware:
     """For ``--middleware rankd_vllm.RankMiddleware``; settings are environment variables."""
 
-    def __init__(self, app: Application, settings: Settings | None = None, memory: Memory = MEMORY) -> None:
+    def __init__(
+        self, app: Application, settings: IntegrationSettings | None = None, memory: PredictionStore = MEMORY
+    ) -> None:
         """Wrap an application.
 
         Raises:
             ValueError: an environment variable has a value that it cannot have.
         """
         self._app = app
-        self._settings = Settings.from_environment() if settings is None else settings
+        self._settings = IntegrationSettings.from_environment() if settings is None else settings
         self._memory = memory
-        self._asker = Asker(self._settings)
-        self._mode = Mode.UNKNOWN
+        self._breaker = CircuitBreaker(self._settings)
+        self._mode = SchedulingMode.UNKNOWN
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if self._mode is Mode.UNKNOWN:
+        if self._mode is SchedulingMode.UNKNOWN:
             self._mode = mode_of(scope)
         route = None
-        if scope["type"] == "http" and self._mode is not Mode.SCHEDULER:
+        if scope["type"] == "http" and self._mode is not SchedulingMode.SCHEDULER:
             route = route_of(scope["method"], scope["path"], scope.get("root_path", ""))
         if route is None or not _is_json(scope["headers"]):
             await self._app(scope, receive, send)
@@ -67,7 +68,7 @@ class RankMiddleware:
             self._under_way -= 1
 
     async def _ranked_and_served(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
-        body = Body(receive, self._settings.max_body_bytes)
+        body = RequestBody(receive, self._settings.max_body_bytes)
         whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
         arrival = time.time()
         try:
@@ -92,7 +93,7 @@ class RankMiddleware:
             REQUESTS.inc("too_large" if content is None else "unreadable")
             return _with(scope, PRIORITY, str(priority_of(None, arrival))), send
         # What runs is among those beside it: the engine does not tell it apart here.
-        queue, outcome = await order_of(self._asker, asked, arrival, self._under_way - 1)
+        queue, outcome = await order_of(self._breaker, asked, arrival, self._under_way - 1)
         REQUESTS.inc(outcome)
         scope = _with(scope, PRIORITY, str(priority_of(queue, arrival)))
         if queue is None or not asked.one_each:
@@ -104,12 +105,12 @@ class RankMiddleware:
         self._remember(engine_ids(route, base, len(asked.prompts)), entries)
         return scope, send
 
-    def _remember(self, ids: Sequence[str], entries: Sequence[Remembered | None]) -> None:
+    def _remember(self, ids: Sequence[str], entries: Sequence[StoredPrediction | None]) -> None:
         for engine_id, entry in zip(ids, entries, strict=False):
             if entry is not None:
                 self._memory.remember(engine_id, entry)
 
-    def _watched(self, send: Send, entries: Sequence[Remembered | None]) -> Send:
+    def _watched(self, send: Send, entries: Sequence[StoredPrediction | None]) -> Send:
         """A send that passes everything on and reads a response's id out of its beginning: vLLM makes it up itself."""
         seen = b""
         looking = True
@@ -127,15 +128,15 @@ class RankMiddleware:
         return watch
 
 
-def _entries(queue: RankedQueue, arrival: float, *, ignore_eos: bool) -> list[Remembered | None]:
+def _entries(queue: RankedQueue, arrival: float, *, ignore_eos: bool) -> list[StoredPrediction | None]:
     """What to remember, in the order that was asked in."""
     return [
-        Remembered(r.request_id, r.prediction, arrival, ignore_eos) if r.prediction is not None else None
+        StoredPrediction(r.request_id, r.prediction, arrival, ignore_eos) if r.prediction is not None else None
         for r in sorted(queue, key=lambda r: r.index)
     ]
 
 
-def _identified(scope: Scope, asked: Asked, route: Route) -> tuple[Scope, str]:
+def _identified(scope: Scope, asked: OpenAIRequest, route: Route) -> tuple[Scope, str]:
     """The scope and the id that vLLM will build its own on; one is made up where the client gave none."""
     if route is Route.RESPONSES:
         return scope, asked.request_id or ""
@@ -167,3 +168,11 @@ def _length(headers: Sequence[tuple[bytes, bytes]]) -> int:
     """The length that a request claims; 0 where it claims none."""
     value = _first(headers, b"content-length") or b""
     return int(value) if value.isdigit() and len(value) < 20 else 0
+
+
+def engine_ids(route: Route, base: str, prompts: int) -> list[str]:
+    """The ids under which vLLM's stat logger will name the answers to a request's prompts."""
+    if route is Route.COMPLETIONS:
+        return [f"cmpl-{base}-{index}" for index in range(prompts)]
+    # What a built-in tool adds to a response, are requests of their own (_1, _2 ...): those are not what was ranked.
+    return [f"{base}_0" if route is Route.RESPONSES else f"chatcmpl-{base}"]

@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 from rankd_client import Completed
-from rankd_client.engine.memory import Memory
-from rankd_client.engine.reporter import Reporter, connected
-from rankd_client.engine.scores import Scores
-from rankd_client.engine.settings import Settings, say_once
-from rankd_client.ordering import Columns, order_queue
+from rankd_client.integration.background_scores import BackgroundScores
+from rankd_client.integration.prediction_store import PredictionStore
+from rankd_client.integration.reporter import Reporter, connected
+from rankd_client.integration.settings import IntegrationSettings, say_once
+from rankd_client.ordering import OrderColumns, order_queue
 from rankd_client.types import Finish
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.request_queue import RequestQueue, SchedulingPolicy, create_request_queue
 from vllm.v1.core.sched.scheduler import Scheduler
 
+from rankd_vllm.compatibility import check_queue, check_scheduler
 from rankd_vllm.counters import REPORTS, REQUESTS
-from rankd_vllm.hooks import check_queue, check_scheduler
-from rankd_vllm.waiting import RankedRequests
+from rankd_vllm.waiting_queue import RankedRequests
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
 _PROGRESS_EVERY, _BACKLOG_EVERY = 1.0, 0.1
@@ -48,12 +48,12 @@ class RankScheduler(Scheduler):
         if bool(self.scheduler_config.async_scheduling) is not isinstance(self, AsyncScheduler):
             right = "RankAsyncScheduler" if self.scheduler_config.async_scheduling else "RankScheduler"
             raise RuntimeError(f"rankd: for how this server schedules take --scheduler-cls rankd_vllm.{right}")
-        settings = Settings.from_environment()
+        settings = IntegrationSettings.from_environment()
         self.policy = SchedulingPolicy.PRIORITY  # on memory shortage the worst key goes, not the last that came
         self.waiting = self._ranked = RankedRequests()
         self.kv_holding_waiting = create_request_queue(SchedulingPolicy.PRIORITY)
-        self._scores = Scores(settings, functools.partial(_reader, self.vllm_config.model_config), REQUESTS)
-        self._reports = Reporter(Memory(), functools.partial(connected, settings), REPORTS)
+        self._scores = BackgroundScores(settings, functools.partial(_reader, self.vllm_config.model_config), REQUESTS)
+        self._reports = Reporter(PredictionStore(), functools.partial(connected, settings), REPORTS)
         self._ids: dict[str, str] = {}
         self._since: dict[str, float] = {}
         self._told = self._measured = 0.0
@@ -114,7 +114,7 @@ class RankScheduler(Scheduler):
         """Give running requests the keys by which vLLM chooses whom to preempt."""
         running, ranked = self.running, self._ranked
         predictions = [ranked.predictions.get(r.request_id) for r in running]
-        queue = Columns(
+        queue = OrderColumns(
             request_ids=[r.request_id for r in running],
             arrival=np.array([r.arrival_time for r in running]),
             score=np.array([np.nan if p is None else p.score for p in predictions]),

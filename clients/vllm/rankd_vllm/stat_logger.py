@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from rankd_client.engine.reporter import Finished, Reporter, connected
-from rankd_client.engine.settings import Settings, logger
+from rankd_client.integration.reporter import FinishedRequest, Reporter, connected
+from rankd_client.integration.settings import IntegrationSettings, logger
 from rankd_client.types import Finish
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from rankd_vllm.compatibility import check_finished
 from rankd_vllm.counters import REPORTS
-from rankd_vllm.hooks import check_finished
 from rankd_vllm.memory import MEMORY
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
@@ -59,8 +59,8 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if isinstance(error, AttributeError) else type(error).__name__
 
 
-def _finished(stats: Any) -> Finished:
-    return Finished(
+def _finished(stats: Any) -> FinishedRequest:
+    return FinishedRequest(
         engine_id=stats.request_id,
         output_tokens=stats.num_generation_tokens,
         finish_reason=_FINISH.get(str(stats.finish_reason), "aborted"),
@@ -74,5 +74,5 @@ def _finished(stats: Any) -> Finished:
 @functools.cache
 def reporter() -> Reporter:
     """That of this process; several engines of a server share it."""
-    settings = Settings.from_environment()
+    settings = IntegrationSettings.from_environment()
     return Reporter(MEMORY, functools.partial(connected, settings), REPORTS)

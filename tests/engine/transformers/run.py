@@ -204,7 +204,7 @@ def serving_ranked(tokenizer, **types):
     with ExitStack() as stack:
         daemons = [stack.enter_context(running(Daemon(**settings))) for settings in types.values()]
         for name, daemon in zip(types, daemons, strict=True):
-            settings = rankd_transformers.Settings(target=daemon.target)
+            settings = rankd_transformers.IntegrationSettings(target=daemon.target)
             stack.callback(rankd_transformers.register(tokenizer, settings=settings, name=name).close)
         yield daemons[0]
 

@@ -22,7 +22,7 @@ from engines import OURS, SLOTS, add, engine_of, make_model, say, scheduler_of, 
 from measures import reach, summary
 from prompts import workload
 from rankd_client import Item, RankClient
-from rankd_client.engine import Remembered
+from rankd_client.integration import StoredPrediction
 from serving import Daemon, running
 from simulated import simulated
 
@@ -92,7 +92,9 @@ def once(model, rows, tokens, arrival, daemon):
             item = Item(rows[number]["prompt"], f"{os.environ['RANKD_MODEL']}-{number}", arrival=now)
             (ranked,) = client.rank([item], backlog=backlog)
             if ranked.prediction is not None:
-                MEMORY.remember(str(number), Remembered(ranked.request_id, ranked.prediction, now, ignore_eos=False))
+                MEMORY.remember(
+                    str(number), StoredPrediction(ranked.request_id, ranked.prediction, now, ignore_eos=False)
+                )
             return ranked.serving_key
 
         latency, pace = served(engine, rows, tokens, arrival, pace=PACE, priority=key)

@@ -3,10 +3,10 @@
 import numpy as np
 from engines import SLOTS
 
-from rankd.replay import engine
-from rankd.replay.cost import step_cost
-from rankd.replay.orders import FixedKey, KeyOrder
-from rankd.replay.trace import Trace
+from rankd.replay.engine import engine
+from rankd.replay.engine.cost import step_cost
+from rankd.replay.policies.baselines import FixedKey, KeyOrder
+from rankd.replay.trace.trace import Trace
 
 
 def simulated(rows, prompt_tokens, arrival=None, keys=None):

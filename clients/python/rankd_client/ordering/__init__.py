@@ -1,21 +1,21 @@
 """From scores to a serving order: pure code that the daemon and plug-ins inside engines share. No clock and no I/O."""
 
-from rankd_client.ordering.columns import Columns
-from rankd_client.ordering.dial import Dial, ServiceRate, trust_of
-from rankd_client.ordering.queue import Ordering, order_queue
+from rankd_client.ordering.columns import OrderColumns
+from rankd_client.ordering.fair_shares import TenantCounters
+from rankd_client.ordering.order import Ordering, order_queue
+from rankd_client.ordering.patience import PatienceDial, ServiceRate, trust_of
+from rankd_client.ordering.patience_tuning import CompletionHistory, ServedRequests, tuned_patience
 from rankd_client.ordering.rules import Policy, Rules
-from rankd_client.ordering.tenants import TenantCounters
-from rankd_client.ordering.tune import History, Served, tuned_patience
-from rankd_client.ordering.waiting import WaitingQueue
+from rankd_client.ordering.waiting_queue import WaitingQueue
 
 __all__ = [
-    "Columns",
-    "Dial",
-    "History",
+    "CompletionHistory",
+    "OrderColumns",
     "Ordering",
+    "PatienceDial",
     "Policy",
     "Rules",
-    "Served",
+    "ServedRequests",
     "ServiceRate",
     "TenantCounters",
     "WaitingQueue",

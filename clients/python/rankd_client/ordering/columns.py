@@ -12,7 +12,7 @@ from rankd_client.ordering.rules import FloatArray, IntArray
 
 
 @dataclass(slots=True)
-class Columns:
+class OrderColumns:
     """A queue, one entry per request in every column. A column that is None says nothing of any request.
 
     Times are seconds by one clock. What is not a number, or out of range, counts as not known.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd_client.ordering.fair_shares import FairShares
 from rankd_client.ordering.rules import FloatArray, IntArray
-from rankd_client.ordering.tenants import Shares
 
 Level = NDArray[np.generic]
 
@@ -16,7 +16,7 @@ Level = NDArray[np.generic]
 def one_by_one(
     rows: NDArray[np.intp],
     above: Sequence[Level],
-    shares: Shares | None,
+    shares: FairShares | None,
     rank: IntArray,
     arrival: FloatArray,
     overtaken: IntArray,

@@ -1,0 +1,1 @@
+"""Studies, ablations and comparisons; not part of the wheel."""

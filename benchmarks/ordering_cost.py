@@ -1,0 +1,85 @@
+"""How long ordering takes: `python -m benchmarks.ordering_cost`. The best of some runs, on made-up queues."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
+
+_NOW = 1.7e9
+_POPS = 1000
+
+
+def queue_of(n: int, *, full: bool) -> OrderColumns:
+    """A queue of n requests; a full one has something to say to every rule."""
+    rng = np.random.default_rng(0)
+    queue = OrderColumns(
+        [f"{v:016x}" for v in rng.integers(1 << 62, size=n).tolist()],
+        _NOW - rng.uniform(0, 100, n),
+        rng.normal(size=n),
+        rng.lognormal(5, 1, n),
+    )
+    if not full:
+        return queue
+    return replace(
+        queue,
+        p90=rng.lognormal(6, 1, n),
+        generated=np.zeros(n),
+        max_tokens=np.full(n, 512.0),
+        deadline=_NOW + rng.uniform(0, 800, n),
+        priority_class=rng.integers(-1, 2, n),
+        tenant=[f"t{v}" for v in rng.integers(20, size=n).tolist()],
+        prompt_tokens=rng.uniform(1, 999, n),
+    )
+
+
+def best(work: Callable[[], object], runs: int = 7) -> float:
+    """Seconds of the fastest run."""
+    taken = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+def main() -> int:
+    """Print a table."""
+    plain = Rules(prior_expected=200.0)
+    every = replace(plain, risk=0.2, wait_cap=95.0, pace=0.02)
+    print("| requests | plain | every rule | an overtake cap that binds | add one | pop one | pop one, aged |")
+    print("|---|---|---|---|---|---|---|")
+    for n in (1000, 10_000):
+        queue, full = queue_of(n, full=False), queue_of(n, full=True)
+        cells = [
+            f"{1e3 * best(lambda q=q, r=r: order_queue(q, r, now=_NOW)):.2f} ms"  # type: ignore[misc]
+            for q, r in ((queue, plain), (full, every), (full, replace(every, overtake_cap=20)))
+        ]
+        add, pop = _one_by_one(queue, plain)
+        aged = _one_by_one(queue, replace(plain, policy=Policy.AGED))[1]
+        cells += [f"{1e6 * seconds:.0f} us" for seconds in (add, pop, aged)]
+        print(f"| {n:,} | " + " | ".join(cells) + " |")
+    return 0
+
+
+def _one_by_one(queue: OrderColumns, rules: Rules) -> tuple[float, float]:
+    """Seconds to add a request to a waiting queue, and to pop one."""
+    waiting = WaitingQueue(rules)
+    columns = zip(queue.request_ids, queue.arrival.tolist(), queue.expected.tolist(), strict=True)
+    began = time.perf_counter()
+    for request_id, arrival, expected in columns:
+        waiting.add(request_id, arrival, score=expected, expected=expected)
+        if len(waiting) == 1:
+            waiting.peek(_NOW)  # from here on keys are made as requests join
+    added = time.perf_counter()
+    for _ in range(_POPS):
+        waiting.pop(_NOW)
+    return (added - began) / len(queue), (time.perf_counter() - added) / _POPS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

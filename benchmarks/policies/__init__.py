@@ -1,0 +1,1 @@
+"""Orders compared on traces."""

@@ -1,0 +1,1 @@
+"""Rankers made, judged and compared."""

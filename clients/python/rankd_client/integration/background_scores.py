@@ -1,0 +1,219 @@
+"""Scores and rules for a scheduler, fetched by threads of their own. The engine's loop only puts and takes."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rankd_client import Item, QualityReport, RankClient
+from rankd_client.integration.settings import IntegrationSettings, logger, say_once
+from rankd_client.integration.tally import MemoryTally, Tally
+from rankd_client.ordering import Policy, Rules
+from rankd_client.types import PolicyInForce
+from rankd_client.v1.prediction_pb2 import Prediction
+
+FCFS = Rules(Policy.FCFS)
+_BATCH = 256
+_ASK_TIMEOUT = 1.0
+"""Seconds for a call; nobody waits for it."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_NOTICED = 0.1
+"""Change of the backlog, as a share of it, for which rules are made anew: keys are, too."""
+_REFUSED = "error:INVALID_ARGUMENT"
+_RULES_HOLD = 10.0
+"""Seconds without word from the daemon after which its rules hold no more: nobody watches the ranker."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedRequest:
+    """A request of the engine; ``token_ids`` of its prompt become text in the thread."""
+
+    engine_id: str
+    token_ids: Sequence[int]
+    arrival: float
+    max_tokens: int
+    ranked_id: str
+
+
+@dataclass(slots=True)
+class BackgroundScores:
+    """Asks for what arrived until it has a score or is gone, and follows the rules in force.
+
+    ``text_of`` makes text of token ids; it is called in the thread, and made there by ``connect_text``.
+    """
+
+    settings: IntegrationSettings
+    connect_text: Callable[[], Callable[[Sequence[int]], str]]
+    tally: Tally = field(default_factory=MemoryTally)
+    """Counts what was scored, and why the rest was not."""
+    news: deque[tuple[str, Prediction]] = field(default_factory=deque)
+    """Scores to take, by the engine's id."""
+    backlog_tokens: float = 0.0
+    """What is still to be made, as the scheduler last said."""
+    _inbox: queue.SimpleQueue[ArrivedRequest | str | None] = field(default_factory=queue.SimpleQueue)
+    _policy: tuple[PolicyInForce | None, float] = (None, 0.0)
+    _ruled: tuple[PolicyInForce | None, float] = (None, 0.0)
+    _rules: Rules = FCFS
+    _most: int = _BATCH
+    """Requests in the next call: fewer after a refused one, until the one that is at fault is found."""
+    _started: bool = False
+    _closing: threading.Event = field(default_factory=threading.Event)
+    _prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def start(self) -> None:
+        """Let the threads begin, where they have not: the rules are there when the first request comes."""
+        if not self._started:
+            self._started = True
+            for run in (self._ask, self._watch):
+                threading.Thread(target=run, name=f"rankd{run.__name__}", daemon=True).start()
+
+    def arrived(self, engine_id: str, token_ids: Sequence[int], arrival: float, max_tokens: int) -> str:
+        """Ask for a request; gives the id that it is ranked under, for its report."""
+        self.start()
+        ranked_id = f"{self._prefix}-{next(self._numbers)}"
+        self._inbox.put(ArrivedRequest(engine_id, token_ids, arrival, max_tokens, ranked_id))
+        return ranked_id
+
+    def gone(self, engine_id: str) -> None:
+        """Ask no more for a request."""
+        self._inbox.put(engine_id)
+
+    def rules(self, now: float) -> Rules:
+        """The rules in force at a monotonic time; FCFS without recent word from the daemon."""
+        policy, heard = self._policy
+        if policy is None or now - heard >= _RULES_HOLD:
+            return FCFS
+        ruled, backlog = self._ruled
+        if policy is not ruled or abs(self.backlog_tokens - backlog) > _NOTICED * backlog:
+            rules, self._ruled = policy.rules(self.backlog_tokens), (policy, self.backlog_tokens)
+            if rules != self._rules:  # the same object where nothing changed: comparing it costs the engine nothing
+                self._rules = rules
+        return self._rules
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._closing.set()
+        self._inbox.put(None)
+
+    def _ask(self) -> None:
+        waiting: dict[str, ArrivedRequest] = {}
+        texts: dict[str, str] = {}
+        client = self._client()
+        text_of: Callable[[Sequence[int]], str] | None = None
+        pause = 0.0
+        while not self._closing.is_set():
+            try:
+                # The whole of it, whoever comes or goes meanwhile: a daemon that fails is not to be asked for each.
+                self._closing.wait(pause)
+                self._collect(waiting, texts, wait=0 if waiting else None)
+                if text_of is None:
+                    text_of = self.connect_text()
+                paused = self._round(client, waiting, texts, text_of)
+                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE) if paused is None else paused
+            except Exception as error:  # noqa: BLE001 - the thread must live, or nothing is ranked any more
+                say_once("scores could not be asked for, so that requests go in arrival order", error)
+                waiting.clear()
+                texts.clear()
+                pause = _LONGEST_PAUSE
+
+    def _collect(self, waiting: dict[str, ArrivedRequest], texts: dict[str, str], *, wait: float | None) -> None:
+        """Take what arrived and left for so many seconds, however much it is; None waits for the first of it."""
+        end = time.monotonic() + (wait or 0.0)
+        try:
+            change = self._inbox.get() if wait is None else self._inbox.get(timeout=wait)
+            while change is not None:
+                if isinstance(change, ArrivedRequest):
+                    waiting[change.engine_id] = change
+                else:
+                    waiting.pop(change, None)
+                    texts.pop(change, None)
+                change = self._inbox.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            return
+
+    def _round(
+        self,
+        client: RankClient,
+        waiting: dict[str, ArrivedRequest],
+        texts: dict[str, str],
+        text_of: Callable[[Sequence[int]], str],
+    ) -> float | None:
+        """Ask once for those who wait longest; gives the seconds to pause, None where the daemon does not answer."""
+        asked = list(itertools.islice(waiting.values(), self._most))
+        if not asked:
+            return 0.0
+        for one in asked:
+            if one.engine_id not in texts:
+                try:
+                    texts[one.engine_id] = text_of(one.token_ids)
+                except Exception as error:  # noqa: BLE001 - one prompt must not cost the others their scores
+                    say_once("a prompt has no text, so that it is not ranked", error)
+                    del waiting[one.engine_id]
+        asked = [one for one in asked if one.engine_id in texts]
+        if not asked:
+            return 0.0
+        answer = client.rank(
+            [Item(texts[a.engine_id], a.ranked_id, arrival=a.arrival, max_tokens=a.max_tokens) for a in asked],
+            timeout=_ASK_TIMEOUT,
+        )
+        if answer.reason == _REFUSED:
+            return self._refused(asked, waiting, texts)
+        if answer.failed:
+            self.tally.inc(answer.reason)
+            return None
+        self._most = min(2 * self._most, _BATCH)
+        got = 0
+        for ranked in answer:
+            if ranked.prediction is not None:
+                one = asked[ranked.index]
+                self.news.append((one.engine_id, ranked.prediction))
+                del waiting[one.engine_id]
+                texts.pop(one.engine_id, None)
+                got += 1
+        self.tally.inc("scored", got)
+        return 0.0 if got else _FIRST_PAUSE
+
+    def _refused(self, asked: list[ArrivedRequest], waiting: dict[str, ArrivedRequest], texts: dict[str, str]) -> float:
+        """One prompt is over a limit of the daemon's: halve until it stands alone, and rank it no more."""
+        if len(asked) > 1:
+            self._most = len(asked) // 2
+        else:
+            self.tally.inc(_REFUSED)
+            del waiting[asked[0].engine_id]
+            texts.pop(asked[0].engine_id, None)
+        return 0.0
+
+    def _watch(self) -> None:
+        pause = _FIRST_PAUSE
+        client = self._client()
+        while not self._closing.is_set():
+            try:
+                for report in client.watch_quality(model=self.settings.model):
+                    pause = _FIRST_PAUSE
+                    self._take_rules(report)
+                    if self._closing.is_set():
+                        break
+            except Exception as error:  # noqa: BLE001 - gone, or sick: asked again
+                if pause == _LONGEST_PAUSE / 2:
+                    logger.warning(
+                        "rankd at %s does not answer (%s); after %.0f s the queue goes in arrival order until it does",
+                        self.settings.target,
+                        type(error).__name__,
+                        _RULES_HOLD,
+                    )
+            self._closing.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _take_rules(self, report: QualityReport) -> None:
+        mine = next((p for p in report.policies if p.model == self.settings.model), None)
+        self._policy = (mine, time.monotonic())
+
+    def _client(self) -> RankClient:
+        return RankClient(**self.settings.connection)

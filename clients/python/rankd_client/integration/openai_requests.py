@@ -1,0 +1,134 @@
+"""What requests of OpenAI's API ask for, as far as a ranker needs to know. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+_MOST_PROMPTS = 256
+"""Of one request that are asked about; the longest of them is what the request waits for."""
+_COMPLETION_MAX_TOKENS = 16
+"""What OpenAI and vLLM take for a completion that names no ``max_tokens``."""
+
+
+class Route(Enum):
+    """The endpoints whose requests are ranked."""
+
+    COMPLETIONS = "/v1/completions"
+    CHAT = "/v1/chat/completions"
+    RESPONSES = "/v1/responses"
+    MESSAGES = "/v1/messages"
+    """Anthropic's; engines serve it as a chat."""
+
+
+_ROUTES = {route.value: route for route in Route}
+
+
+def route_of(method: str, path: str, root_path: str) -> Route | None:
+    """The endpoint, or None for one whose requests are left alone."""
+    if method != "POST":
+        return None
+    return _ROUTES.get(path) or (_ROUTES.get(path.removeprefix(root_path)) if root_path else None)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIRequest:
+    """A request's prompts, None for one that is no text, and what bounds its answers.
+
+    ``one_each``: one answer per prompt, so that its length is the prompt's.
+    """
+
+    prompts: tuple[str | None, ...]
+    max_tokens: int = 0
+    request_id: str | None = None
+    has_priority: bool = False
+    ignore_eos: bool = False
+    one_each: bool = True
+
+
+def asked_of(route: Route, body: bytes) -> OpenAIRequest | None:
+    """Read a body; None where it is not what the endpoint takes.
+
+    What JSON holds, the engine judges: a field of another type counts as absent.
+    """
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    # Engines make a chat of a message, and take over none of these.
+    mine = data if route is not Route.MESSAGES else {}
+    request_id = mine.get("request_id")
+    return OpenAIRequest(
+        prompts=tuple(_PROMPTS[route](data)[:_MOST_PROMPTS]),
+        max_tokens=_max_tokens(route, data),
+        request_id=request_id if isinstance(request_id, str) and request_id else None,
+        has_priority=mine.get("priority") is not None,
+        ignore_eos=mine.get("ignore_eos") is True,
+        one_each=not mine.get("use_beam_search") and mine.get("n", 1) in (1, None),
+    )
+
+
+def _max_tokens(route: Route, data: dict[str, Any]) -> int:
+    if route is Route.CHAT:
+        found = data.get("max_completion_tokens")
+        value = data.get("max_tokens") if found is None else found
+    elif route is Route.RESPONSES:
+        value = data.get("max_output_tokens")
+    else:
+        value = data.get("max_tokens", _COMPLETION_MAX_TOKENS)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32 else 0
+
+
+def _of_completion(data: dict[str, Any]) -> list[str | None]:
+    prompt = data.get("prompt")
+    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
+        return [p if isinstance(p, str) else None for p in prompt]
+    return [prompt if isinstance(prompt, str) else None]
+
+
+def _of_chat(data: dict[str, Any]) -> list[str | None]:
+    return [_last_user_text(data.get("messages"))]
+
+
+def _of_response(data: dict[str, Any]) -> list[str | None]:
+    given = data.get("input")
+    return [given if isinstance(given, str) else _last_user_text(given)]
+
+
+_PROMPTS = {
+    Route.COMPLETIONS: _of_completion,
+    Route.CHAT: _of_chat,
+    Route.RESPONSES: _of_response,
+    Route.MESSAGES: _of_chat,
+}
+
+
+def _last_user_text(messages: Any) -> str | None:
+    """The text of the user's last message: what is answered, and what rankers are trained on."""
+    if not isinstance(messages, list):
+        return None
+    for message in reversed(messages):
+        if isinstance(message, dict) and message.get("role") == "user":
+            return _text(message.get("content"))
+    return None
+
+
+def _text(content: Any) -> str | None:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    return "\n".join(_texts(content)) or None
+
+
+def _texts(parts: Iterable[Any]) -> Iterable[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            yield part["text"]

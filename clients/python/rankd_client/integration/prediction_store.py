@@ -1,0 +1,50 @@
+"""Predictions by the engine's id of a request, from when it is ranked until its completion is reported."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from rankd_client.v1.prediction_pb2 import Prediction
+
+_CAPACITY = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """What a report needs that the engine does not know. ``ranked_id`` is ours: clients' ids stay in the engine."""
+
+    ranked_id: str
+    prediction: Prediction
+    arrival: float
+    ignore_eos: bool
+
+
+class PredictionStore:
+    """Bounded: the oldest entry makes room. Safe across threads."""
+
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        """Remember nothing yet."""
+        self.used = False
+        """Whether anything was ever remembered."""
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, StoredPrediction] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def remember(self, engine_id: str, entry: StoredPrediction) -> None:
+        """Keep an entry; one of the same id is replaced."""
+        with self._lock:
+            self.used = True
+            self._entries[engine_id] = entry
+            self._entries.move_to_end(engine_id)
+            if len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+
+    def take(self, engine_id: str) -> StoredPrediction | None:
+        """Give an entry and forget it; None where there is none."""
+        with self._lock:
+            return self._entries.pop(engine_id, None)

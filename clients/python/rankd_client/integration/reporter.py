@@ -1,0 +1,165 @@
+"""Reports of completions, by a thread of its own: whoever hands them over never waits."""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rankd_client import Completed, RankClient, ReportResult
+from rankd_client.integration.prediction_store import PredictionStore
+from rankd_client.integration.settings import IntegrationSettings, logger
+from rankd_client.integration.tally import MemoryTally, Tally
+from rankd_client.types import Finish
+
+_CAPACITY, _BATCH = 16_384, 1024
+_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+"""Seconds between reports, and between tries while the daemon is gone."""
+_LATE_IDS = 5.0
+"""Seconds for which a completion waits for its prediction: an id that comes with the answer comes after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRequest:
+    """A completion as the engine tells it. Times in seconds, None where not known."""
+
+    engine_id: str
+    output_tokens: int
+    finish_reason: Finish
+    max_tokens: int | None
+    queue_seconds: float | None
+    total_seconds: float | None
+
+
+class ReportSender(Protocol):
+    """What reports: a client of the daemon."""
+
+    def report(self, completions: Sequence[Completed], *, timeout: float) -> ReportResult:
+        """Report what requests produced."""
+
+
+class Reporter:
+    """Takes completions at any time from any thread, drops them rather than wait, and reports what was ranked."""
+
+    def __init__(
+        self,
+        memory: PredictionStore,
+        connect: Callable[[], ReportSender],
+        tally: Tally | None = None,
+        capacity: int = _CAPACITY,
+    ) -> None:
+        """Nothing runs before the first completion. ``tally`` counts what became of reports."""
+        self._memory, self._connect, self._capacity = memory, connect, capacity
+        self._tally: Tally = MemoryTally() if tally is None else tally
+        self._inbox: queue.SimpleQueue[FinishedRequest | Completed | None] = queue.SimpleQueue()
+        self._unmatched: deque[tuple[float, FinishedRequest]] = deque(maxlen=4096)
+        self._ready: deque[Completed] = deque()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closing = False
+
+    def put(self, finished: FinishedRequest | Completed) -> None:
+        """Hand a completion over; never waits, never raises."""
+        if self._inbox.qsize() >= self._capacity:
+            self._tally.inc("dropped_full")
+            return
+        self._inbox.put(finished)
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._run, name="rankd-reports", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Report what is there, within some seconds, and stop."""
+        self._closing = True
+        self._inbox.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        sender: ReportSender | None = None
+        pause = _PAUSE
+        while True:
+            closing = self._collect(pause)
+            try:
+                sender = sender or self._connect()
+                pause = _PAUSE if self._send(sender) else min(2 * pause, _LONGEST_PAUSE)
+            except Exception as error:  # noqa: BLE001 - a lost report costs nothing, a lost thread all of them
+                logger.warning("rankd: completions could not be reported (%s)", type(error).__name__)
+                self._tally.inc("dropped_error", len(self._ready))
+                self._ready.clear()
+            if closing:
+                return
+
+    def _collect(self, wait: float) -> bool:
+        """Take what comes within some seconds, matched with its predictions; whether to stop."""
+        end = time.monotonic() + wait
+        while (left := end - time.monotonic()) > 0:
+            try:
+                finished = self._inbox.get(timeout=left)
+            except queue.Empty:
+                break
+            if finished is None:
+                return True
+            self._match(finished)
+        now = time.monotonic()
+        waiting, self._unmatched = self._unmatched, deque(maxlen=self._unmatched.maxlen)
+        for since, late in waiting:
+            if now - since < _LATE_IDS:
+                self._match(late, since)
+        return False
+
+    def _match(self, finished: FinishedRequest | Completed, since: float | None = None) -> None:
+        if isinstance(finished, Completed):
+            self._ready.append(finished)
+        elif (known := self._memory.take(finished.engine_id)) is not None:
+            cut = finished.finish_reason == "length"
+            whole = cut and known.ignore_eos and finished.output_tokens >= (finished.max_tokens or 0) > 0
+            self._ready.append(
+                Completed(
+                    known.ranked_id,
+                    known.prediction,
+                    finished.output_tokens,
+                    finish_reason=finished.finish_reason,
+                    length_is_complete=whole,
+                    arrival=known.arrival,
+                    queue_seconds=finished.queue_seconds,
+                    total_seconds=finished.total_seconds,
+                )
+            )
+        elif finished.engine_id.startswith("resp_"):
+            self._unmatched.append((time.monotonic() if since is None else since, finished))
+        while len(self._ready) > self._capacity:
+            self._ready.popleft()
+            self._tally.inc("dropped_full")
+
+    def _send(self, sender: ReportSender) -> bool:
+        """Report what is ready; False where the daemon does not answer, and it stays ready."""
+        while self._ready:
+            batch = [self._ready.popleft() for _ in range(min(_BATCH, len(self._ready)))]
+            result = sender.report(batch, timeout=1.0)
+            if result.error:
+                # The daemon takes no final report twice, so that what did arrive does no harm. Progress is old by then,
+                # and there is so much of it that it would push completions out.
+                kept = [done for done in (*batch, *self._ready) if done.finish_reason != "in_progress"]
+                self._ready = deque(kept)
+                return False
+            self._tally.inc("accepted", result.accepted)
+            self._tally.inc("duplicate", result.duplicate)
+            self._tally.inc("rejected", len(result.rejected))
+        return True
+
+
+def connected(settings: IntegrationSettings) -> RankClient:
+    """A client as the settings say."""
+    return RankClient(**settings.connection)

@@ -1,0 +1,147 @@
+"""Settings of an integration: environment variables of the engine's process."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rankd_client import TlsConfig
+from rankd_client._token import Token
+
+logger = logging.getLogger("rankd_client.engine")
+
+_said: set[tuple[str, str]] = set()
+
+CLIENT_PRIORITIES = ("keep", "ignore")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationSettings:
+    """Where the daemon is and what to ask it.
+
+    ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
+    priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read. ``token``,
+    ``token_file`` and ``plaintext_token`` are as for :class:`rankd_client.RankClient`.
+    """
+
+    target: str = "127.0.0.1:50051"
+    timeout: float = 0.05
+    model: str = ""
+    client_priority: str = "keep"
+    max_body_bytes: int = 4 * 2**20
+    tls: TlsConfig | None = None
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    plaintext_token: bool = False
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """What every client is made with."""
+        return {
+            "target": self.target,
+            "model": self.model,
+            "timeout": self.timeout,
+            "tls": self.tls,
+            "token": self.token,
+            "token_file": self.token_file,
+            "plaintext_token": self.plaintext_token,
+        }
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> IntegrationSettings:
+        """Read ``RANKD_TARGET``, ``RANKD_TIMEOUT``, ``RANKD_MODEL`` and the others that docs/engines lists.
+
+        Raises:
+            ValueError: one has a value that it cannot have; the message names it.
+        """
+        default = cls()
+        read = cls(
+            target=environment.get("RANKD_TARGET") or default.target,
+            timeout=_read(environment, "RANKD_TIMEOUT", _seconds, default.timeout),
+            model=environment.get("RANKD_MODEL", ""),
+            client_priority=_read(environment, "RANKD_CLIENT_PRIORITY", _client_priority, default.client_priority),
+            max_body_bytes=_read(environment, "RANKD_MAX_BODY_BYTES", _bytes, default.max_body_bytes),
+            tls=_tls(environment),
+            token=environment.get("RANKD_TOKEN", "").strip() or None,
+            token_file=_read(environment, "RANKD_TOKEN_FILE", Path, None),
+            plaintext_token=_read(environment, "RANKD_PLAINTEXT_TOKEN", _flag, default.plaintext_token),
+        )
+        try:
+            Token(read.token, read.token_file, target=read.target, tls=read.tls, plaintext=read.plaintext_token)
+        except ValueError as error:
+            raise ValueError(f"RANKD_TOKEN, RANKD_TOKEN_FILE, RANKD_PLAINTEXT_TOKEN: {error}") from None
+        return read
+
+
+def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], _T], default: _T) -> _T:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 60:
+        raise ValueError(f"must be seconds above 0 and at most 60, not {text!r}")
+    return value
+
+
+def _bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"must be a number of bytes, not {text!r}")
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"must be true or false, not {text!r}")
+    return text == "true"
+
+
+def _client_priority(text: str) -> str:
+    if text not in CLIENT_PRIORITIES:
+        raise ValueError(f"must be one of {', '.join(CLIENT_PRIORITIES)}, not {text!r}")
+    return text
+
+
+def _tls(environment: Mapping[str, str]) -> TlsConfig | None:
+    """TLS where one of its files is named; ``RANKD_TLS_ROOTS=system`` trusts the system's roots."""
+    names = ("RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY")
+    if not any(environment.get(name, "").strip() for name in names):
+        return None
+    return TlsConfig(*(_read(environment, name, _content, None) for name in names))
+
+
+def _content(path: str) -> bytes | None:
+    if path == "system":
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
+def log_under(parent: str) -> None:
+    """Hand log lines to an engine's logger: in a vLLM server only that one has handlers."""
+    logger.parent = logging.getLogger(parent)
+
+
+def say_once(what: str, error: Exception) -> None:
+    """Warn of a failure, once for each kind: what fails at every iteration must not flood the log."""
+    kind = (what, type(error).__name__)
+    if kind not in _said:
+        _said.add(kind)
+        logger.warning("rankd: %s (%s)", *kind)

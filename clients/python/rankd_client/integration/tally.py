@@ -1,0 +1,34 @@
+"""Counting what became of requests and reports, for whatever page of metrics an engine has."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Protocol
+
+
+class Tally(Protocol):
+    """Counts by outcome; safe across threads."""
+
+    def inc(self, outcome: str, amount: int = 1) -> None:
+        """Count an outcome."""
+
+
+class MemoryTally:
+    """A tally in memory."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def inc(self, outcome: str, amount: int = 1) -> None:
+        """Count an outcome; an amount of 0 leaves no trace."""
+        if amount:
+            with self._lock:
+                self._counts[outcome] += amount
+
+    def counts(self) -> dict[str, int]:
+        """A copy of what was counted, by outcome."""
+        with self._lock:
+            return dict(self._counts)

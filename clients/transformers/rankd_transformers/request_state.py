@@ -1,0 +1,156 @@
+"""Requests under way: what is known of them beside transformers' own state, and the order of those that wait."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rankd_client import Completed
+from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
+from rankd_client.types import Finish
+from rankd_client.v1.prediction_pb2 import Prediction
+
+
+@dataclass(slots=True)
+class RequestState:
+    """A request from its arrival to its end, however often it is preempted. Times in seconds since the epoch."""
+
+    name: str
+    """Unique in this process, as request ids of several managers are not."""
+    ranked_id: str
+    arrival: float
+    max_tokens: int
+    prediction: Prediction | None = None
+    since: float | None = None
+    """When it first ran."""
+    preempted: bool = False
+
+
+def produced(state: Any) -> int:
+    """Tokens of a request's answer so far; what a preempted one had is part of its prompt."""
+    kept = state._true_initial_tokens  # noqa: SLF001 - checked in hooks
+    return len(state.generated_tokens) + (len(state.initial_tokens) - kept if kept else 0)
+
+
+def arrival_of(state: Any) -> float:
+    """When transformers was given a request, seconds since the epoch."""
+    return time.time() - (time.perf_counter() - float(state.created_time))
+
+
+def ending(state: Any) -> tuple[Finish, bool] | None:
+    """How a request ended and whether its length is complete; None for one that was preempted."""
+    tokens, eos = state.generated_tokens, state._eos_token_ids  # noqa: SLF001 - checked in hooks
+    if tokens and tokens[-1] in eos:
+        return "stop", False
+    if len(tokens) >= state._new_tokens_limit:  # noqa: SLF001 - checked in hooks
+        return "length", not eos  # nothing but the limit could end it
+    return ("aborted", False) if state.status.name == "FAILED" else None
+
+
+def completed(known: RequestState, state: Any, finish: Finish, *, whole: bool = False) -> Completed:
+    """The report of a request."""
+    return Completed(
+        known.ranked_id,
+        known.prediction,
+        produced(state),
+        finish_reason=finish,
+        length_is_complete=whole,
+        arrival=known.arrival,
+        queue_seconds=None if known.since is None else max(0.0, known.since - known.arrival),
+        total_seconds=None if finish == "in_progress" else max(0.0, time.time() - known.arrival),
+    )
+
+
+class WaitingRequests:
+    """Those that wait, by request id, in the order of the rules."""
+
+    def __init__(self, rules: Rules) -> None:
+        """Start empty."""
+        self._queue = WaitingQueue(rules)
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force; may be replaced at any time."""
+        return self._queue.rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._queue.rules = rules
+
+    @property
+    def by_arrival(self) -> bool:
+        """Whether the order is that of arrival, which is transformers' own."""
+        return self._queue.rules.policy is Policy.FCFS
+
+    def add(self, request_id: str, known: RequestState, state: Any) -> None:
+        """Let a request wait."""
+        prior = self.rules.prior_expected
+        self._queue.add(
+            request_id,
+            known.arrival,
+            # As an average request until its score comes, and not as one of unknown length: see WaitingQueue.
+            expected=math.nan if prior is None else prior,
+            generated=float(produced(state)),
+            max_tokens=float(known.max_tokens),
+        )
+        if known.prediction is not None:
+            self.predicted(request_id, known.prediction)
+
+    def predicted(self, request_id: str, prediction: Prediction) -> None:
+        """Order a request by its prediction, if it waits."""
+        if request_id in self._queue:
+            score, expected, p90 = _lengths(prediction)
+            self._queue.predict(request_id, score=score, expected=expected, p90=p90)
+
+    def first(self, most: int, now: float) -> list[str]:
+        """The ids of who goes next, at most so many."""
+        return self._queue.first(now, most)
+
+    def left(self, request_id: str) -> None:
+        """A request was started."""
+        if request_id in self._queue:
+            self._queue.serve(request_id)
+
+    def remove(self, request_id: str) -> None:
+        """Take a request out that was not started."""
+        if request_id in self._queue:
+            self._queue.remove(request_id)
+
+    def tokens(self) -> float:
+        """That are expected of what waits."""
+        return float(self._queue.lengths().sum())
+
+
+def running_keys(states: Sequence[Any], known: Sequence[RequestState | None], rules: Rules, now: float) -> list[int]:
+    """Keys of running requests, [n]: the one of the highest is preempted first."""
+    lengths = [_lengths(k.prediction if k else None) for k in known]
+    score, expected, p90 = np.array(lengths, dtype=np.float64).T if lengths else np.empty((3, 0))
+    queue = OrderColumns(
+        request_ids=[s.request_id for s in states],
+        arrival=np.array([k.arrival if k else arrival_of(s) for k, s in zip(known, states, strict=True)]),
+        score=score,
+        expected=expected,
+        p90=p90,
+        generated=np.array([float(produced(s)) for s in states]),
+        max_tokens=np.array([float(k.max_tokens) if k else 0.0 for k in known]),
+    )
+    keys: list[int] = order_queue(queue, rules, now=now).serving_key.tolist()
+    return keys
+
+
+def _lengths(prediction: Prediction | None) -> tuple[float, float, float]:
+    """Score, expectation and p90; NaN for what is not known."""
+    if prediction is None:
+        return math.nan, math.nan, math.nan
+    return (
+        prediction.score,
+        prediction.expected_token_count if prediction.HasField("expected_token_count") else math.nan,
+        prediction.p90_token_count if prediction.HasField("p90_token_count") else math.nan,
+    )

@@ -1,0 +1,1 @@
+"""``rankd replay``."""

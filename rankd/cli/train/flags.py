@@ -1,0 +1,260 @@
+"""Flags of ``rankd train``; apart, so that other verbs do not load the training code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rankd.errors import ConfigError
+from rankd.scoring.tokeniser import Truncation
+
+if TYPE_CHECKING:
+    from rankd.training.bases.base import Recipe
+    from rankd.training.fit.options import FitOptions, Ranks
+
+
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """Declare them."""
+    verb.description = (
+        "Train a ranker on prompts and output lengths. A killed run goes on where it was when it is started again with "
+        "the same flags; the same seed, data and threads give the same ranker. On several processes: torchrun "
+        "--nproc-per-node 2 -m rankd train ..."
+    )
+    _data_flags(verb)
+    _learning_flags(verb)
+    _out_flags(verb)
+
+
+def _data_flags(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="JSONL, JSONL.gz, CSV or Parquet files, directories or globs of them, or the daemon's completion log; "
+        "rows have `prompt`, `output_token_count`, and optionally `model`, `finish_reason`, `samples`, `source`",
+    )
+    verb.add_argument("--model", help="take only rows that this model answered; default: all, compared within each")
+    verb.add_argument(
+        "--cap",
+        action="append",
+        default=[],
+        type=_cap,
+        metavar="SOURCE=TOKENS",
+        help="answers of this source were cut at so many tokens (repeatable); better: finish_reason in the rows",
+    )
+    verb.add_argument(
+        "--rows", type=_at_least(1), default=200_000, metavar="N", help="most rows, drawn at random; default: 200000"
+    )
+    verb.add_argument(
+        "--valid-share",
+        type=_share,
+        default=0.1,
+        metavar="S",
+        help="of the prompts, held back to judge by; default: .1",
+    )
+
+
+def _learning_flags(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--base", default="minilm", help="minilm, ngram, or a Hugging Face model directory; default: minilm"
+    )
+    verb.add_argument(
+        "--loss",
+        choices=["listmle", "pairwise", "lognormal", "joint"],
+        help="default: the base's own, joint for encoders, which also learns how uncertain a length is, as lognormal "
+        "does, and pairwise for ngram",
+    )
+    verb.add_argument("--epochs", type=_at_least(1), metavar="N", help="default: the base's own")
+    verb.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: 0")
+    verb.add_argument(
+        "--lr", type=_positive, metavar="X", help="peak learning rate of the base; default: the base's own"
+    )
+    verb.add_argument("--head-lr", type=_positive, metavar="X", help="the same of the new head")
+    verb.add_argument("--dropout", type=_fraction, metavar="P", help="of the base's dropout layers")
+    verb.add_argument(
+        "--average",
+        type=_fraction,
+        metavar="D",
+        help="keep a running mean of weights that forgets at this rate; 0 keeps the last; default: the base's own",
+    )
+    verb.add_argument("--list-size", type=_at_least(2), metavar="N", help="rows per step; default: the base's own")
+    verb.add_argument(
+        "--samples",
+        choices=["mean", "first", "draw"],
+        default="mean",
+        help="of several lengths of a prompt: their geometric mean (default), the row's own, or one at random",
+    )
+    verb.add_argument(
+        "--bucket", type=_positive, default=1.0, metavar="TOKENS", help="lengths in one bucket are tied; default: 1"
+    )
+    verb.add_argument(
+        "--ranks",
+        choices=["expected", "median"],
+        help="what to order by where the loss learns a spread: median lengths (default), or expected ones, which may "
+        "be better for a queue of the traffic that it was trained on",
+    )
+    verb.add_argument("--margin", type=float, default=0.0, metavar="X", help="of the pairwise loss; default: 0")
+    verb.add_argument(
+        "--max-tokens", type=_at_least(4), default=128, metavar="N", help="read of a prompt; default: 128"
+    )
+    verb.add_argument("--tail-tokens", type=_at_least(0), metavar="N", help="of these, from its end; default: half")
+    verb.add_argument("--threads", type=_at_least(1), metavar="N", help="per process; default: the cores there are")
+    verb.add_argument(
+        "--bf16",
+        action=argparse.BooleanOptionalAction,
+        help="compute in bfloat16; default: where the CPU has it, which is about twice as fast",
+    )
+
+
+def _out_flags(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the ranker goes")
+    verb.add_argument(
+        "--precision",
+        choices=["int8", "fp32", "fp16", "all"],
+        default="int8",
+        help="int8 for CPUs (default), fp16 for CUDA; all writes one directory each",
+    )
+    verb.add_argument(
+        "--most-tau-lost",
+        type=_fraction,
+        metavar="X",
+        help="tau on the rows held back that a precision may cost before it is refused; default: .003 for int8, .001 "
+        "for fp16, .0005 for fp32",
+    )
+    verb.add_argument("--name", help="of the ranker; default: base, loss and precision")
+    verb.add_argument("--version", help="of the ranker; default: a hash of base, rows and options")
+    verb.add_argument("--data-name", metavar="TEXT", help="what it was trained on, for its card; default: the sources")
+    verb.add_argument("--licence", metavar="TEXT", help="of the weights, for its card")
+    verb.add_argument("--restart", action="store_true", help="replace what --out holds, finished or not")
+    verb.add_argument(
+        "--checkpoint-seconds", type=_positive, default=60.0, metavar="S", help="between two checkpoints; default: 60"
+    )
+
+
+def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) -> FitOptions:
+    """The options of a run; what the flags leave open comes from the base's recipe.
+
+    Raises:
+        ConfigError: two flags that contradict each other.
+    """
+    from rankd.training.fit.options import WITH_SPREAD, FitOptions
+
+    given = {f.name: getattr(arguments, f.name, None) for f in fields(recipe)}
+    recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
+    if arguments.margin and recipe.loss != "pairwise":
+        raise ConfigError(
+            f"--margin is of the pairwise loss, not of {recipe.loss}: add --loss pairwise, or leave it out"
+        )
+    if arguments.ranks and recipe.loss not in WITH_SPREAD:
+        raise ConfigError(
+            f"--ranks needs a loss that learns a spread, not {recipe.loss}: add --loss joint, or leave it out"
+        )
+    ranks: Ranks = arguments.ranks or "median"
+    return FitOptions(
+        recipe=recipe,
+        seed=arguments.seed,
+        threads=arguments.threads or max(1, len(os.sched_getaffinity(0)) // processes),
+        samples=arguments.samples,
+        bucket=arguments.bucket,
+        margin=arguments.margin,
+        ranks=ranks,
+        bf16=has_bf16() if arguments.bf16 is None else arguments.bf16,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+    )
+
+
+def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
+    """The command that makes the same ranker again, with everything that was left to defaults written out."""
+    from rankd.training.fit.options import WITH_SPREAD
+
+    values: dict[str, object] = {
+        "base": arguments.base,
+        **{f.name: getattr(options.recipe, f.name) for f in fields(options.recipe) if hasattr(arguments, f.name)},
+        **{name: getattr(options, name) for name in ("seed", "threads", "samples", "bucket", "margin")},
+        **{
+            name: getattr(arguments, name)
+            for name in ("rows", "valid_share", "model", "max_tokens", "tail_tokens", "most_tau_lost")
+        },
+        "precision": arguments.precision,
+        "ranks": options.ranks if options.loss in WITH_SPREAD else None,
+    }
+    words = ["rankd", "train", "--data", *map(str, arguments.data)]
+    for name, value in values.items():
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    for source, tokens in arguments.cap:
+        words += ["--cap", f"{source}={tokens}"]
+    return shlex.join([*words, "--bf16" if options.bf16 else "--no-bf16", "--out"]) + " DIR"
+
+
+def has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself; elsewhere it would be slower than float32."""
+    import torch
+
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def truncation_of(arguments: argparse.Namespace) -> Truncation:
+    """What the ranker is to read of a prompt.
+
+    Raises:
+        ConfigError: the tail would be all of it.
+    """
+    most: int = arguments.max_tokens
+    tail = most // 2 if arguments.tail_tokens is None else arguments.tail_tokens
+    if tail >= most:
+        raise ConfigError(f"--tail-tokens {tail} must be below --max-tokens {most}")
+    return Truncation(most, most - tail, tail)
+
+
+def _cap(text: str) -> tuple[str, int]:
+    source, _, tokens = text.rpartition("=")
+    if not source or not tokens.isdigit() or int(tokens) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SOURCE=TOKENS")
+    return source, int(tokens)
+
+
+def _at_least(least: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return value
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _positive(text)
+    if value > 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share of .5 or less")
+    return value

@@ -1,0 +1,97 @@
+"""Lets guards stand where the fleet does, and says what this replica contributes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rankd.fleet.membership import FleetEvidence, FleetMembership, Key, ReplicaState, ReplicaWindow
+from rankd.monitor.monitor import Monitor, Window
+from rankd.monitor.window import FleetStatus
+from rankd.quality import GuardEvidence
+from rankd.settings.load import Settings
+
+_WEIGHTLESS = 1e-9
+"""Completions per second of who has evidence, and none of late."""
+
+
+@dataclass(slots=True)
+class FleetFollower:
+    """Between the fleet and this replica's windows."""
+
+    fleet: FleetMembership
+    monitor: Monitor
+    settings: Settings
+
+    def state(self) -> ReplicaState:
+        """What this replica tells its peers."""
+        self.fleet.awake(time.monotonic(), time.time_ns())
+        now = time.time()
+        windows = self.monitor.reported_windows()
+        shares = {(v.model, v.ranker_version): replica_window_of(v, now) for v in windows}
+        return ReplicaState(self.fleet.instance, self.fleet.senior_since, shares)
+
+    @property
+    def replicas(self) -> int:
+        """How many are heard, this one included; may be read in any thread."""
+        return 1 + len(self.fleet.states(time.monotonic()))
+
+    def round_done(self) -> None:
+        """Every peer was asked: decide, or follow who does."""
+        monotonic, now = time.monotonic(), time.time()
+        self.fleet.round_done(monotonic, time.time_ns())
+        own = {(v.model, v.ranker_version): v for v in self.monitor.reported_windows()}
+        for key in {*own, *self.fleet.keys(monotonic)}:
+            window = own.get(key) or self._newcomer(key, now)
+            if window is not None:
+                self._settle(window, key, monotonic, now)
+
+    def _newcomer(self, key: Key, now: float) -> Window | None:
+        """A window for a model that only peers had reports of, where there is room."""
+        if not self.settings.fleet.follow or not self.monitor.knows(key[1]):
+            return None
+        return self.monitor.opened(*key, now)
+
+    def _settle(self, window: Window, key: Key, monotonic: float, now: float) -> None:
+        self.monitor.look(window, now)
+        share = replica_window_of(window, now)
+        evidence = self.fleet.evidence(share, key, monotonic)
+        leader = self.fleet.leader(share, key, monotonic)
+        peers = sum(key in w.shares for w in self.fleet.states(monotonic))
+        follows = self.settings.fleet.follow and peers > 0
+        window.fleet = FleetStatus(
+            decides=follows,
+            leads=follows and leader is None,
+            peers=peers,
+            replicas=evidence.replicas if evidence else 0,
+            tau=evidence.sums.tau(window.tracker.settings.z) if evidence else None,
+        )
+        if not follows:
+            window.looked = {}
+        elif leader is not None:
+            window.looked = {}
+            self.monitor.adopt(window, leader.shares[key].standing, now)
+        elif evidence is not None and self._due(window, evidence):
+            window.looked = evidence.completions
+            cohort = evidence.sums.as_cohort(window.tracker.settings.guard_z)
+            found = GuardEvidence(at=now, completions=sum(evidence.completions.values()), tau=cohort)
+            self.monitor.observe(window, found, now)
+
+    def _due(self, window: Window, evidence: FleetEvidence) -> bool:
+        """Whether enough has ended anywhere since the last look; who was not there then counts from now."""
+        if not window.looked:
+            return True
+        new = 0
+        for instance, completions in evidence.completions.items():
+            new += max(0, completions - window.looked.setdefault(instance, completions))
+        return new >= self.settings.guard.every
+
+
+def replica_window_of(window: Window, now: float) -> ReplicaWindow:
+    """What this replica contributes to one guard."""
+    return ReplicaWindow(
+        completions=window.tracker.completions,
+        pace=max(window.tracker.pace(now), _WEIGHTLESS),
+        sums=window.sums,
+        standing=window.guard.standing,
+    )

@@ -1,0 +1,1 @@
+"""Pieces of the pages that rankd draws: parts, pictures, styles."""

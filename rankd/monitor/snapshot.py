@@ -1,0 +1,171 @@
+"""Quality windows across restarts: written to a file while the daemon runs and when it drains, read when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rankd_client.calibration import Calibration, Knot
+
+from rankd.errors import ConfigError
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.snapshot_file import SnapshotColumns, SnapshotError, read, write
+from rankd.monitor.tracker_settings import quality_settings
+from rankd.monitor.window import Window
+from rankd.quality.serialise import Saved, number, restore_guard, restore_tracker, save_guard, save_tracker
+from rankd.settings.load import Settings
+from rankd.telemetry.telemetry import Telemetry
+from rankd.version import VERSION
+
+_LAST_SECONDS = 10.0
+"""What a shutdown waits for the last snapshot, whatever its disk does."""
+
+
+class Snapshots:
+    """Keeps the file of one daemon. Windows come back, counters of metrics never do."""
+
+    def __init__(self, settings: Settings, monitor: Monitor, telemetry: Telemetry) -> None:
+        """Nothing is read or written yet."""
+        self._path = settings.quality.snapshot
+        self._settings = settings
+        self._monitor = monitor
+        self._telemetry = telemetry
+        self._written: list[tuple[str, str, int, int]] = []
+        self._failing = False
+        # One thread: two writers would take each other's file.
+        self._thread = ThreadPoolExecutor(1, "rankd-snapshot")
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Restore what the file holds of the rankers that are loaded, and keep the file from now on.
+
+        A file that cannot be used is told of in the log and costs nothing but what it held.
+
+        Raises:
+            ConfigError: the setting cannot work.
+        """
+        if self._path is None:
+            return
+        if not self._path.parent.is_dir():
+            raise ConfigError(
+                f"quality.snapshot (RANKD_QUALITY__SNAPSHOT): {self._path.parent} is no directory: create it, or mount "
+                "a volume there"
+            )
+        try:
+            header, columns = await asyncio.get_running_loop().run_in_executor(self._thread, read, self._path)
+            self._restore(header, columns, time.time())
+        except FileNotFoundError:
+            pass
+        except SnapshotError as error:
+            self._telemetry.snapshot_unusable(str(error))
+        self._task = asyncio.create_task(self._keep(), name="rankd-snapshots")
+
+    async def close(self) -> None:
+        """Write a last time: once no more reports come."""
+        if self._task is None or self._path is None:
+            return
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._write(self._path), _LAST_SECONDS)
+        self._thread.shutdown(wait=False)
+
+    async def _keep(self) -> None:
+        assert self._path is not None
+        while True:
+            await asyncio.sleep(self._settings.quality.snapshot_every)
+            await self._write(self._path)
+
+    async def _write(self, path: Path) -> None:
+        """Copy on the loop, a window at a time; pack and write beside it."""
+        windows, columns, state = [], SnapshotColumns(), []
+        for index, window in enumerate(self._monitor.reported_windows()):
+            saved = save_tracker(window.tracker)
+            columns |= {f"{index}/{name}": column for name, column in saved.columns.items()}
+            windows.append(_window(window) | {"tracker": saved.scalars})
+            state.append((window.model, window.ranker_version, window.tracker.completions, window.transitions))
+            await asyncio.sleep(0)
+        if state == self._written and not self._failing:
+            return
+        header = {"rankd": VERSION, "saved_at": time.time(), "salt": self._monitor.hasher.saved(), "views": windows}
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, write, path, header, columns)
+        except OSError as error:
+            if not self._failing:
+                self._telemetry.snapshot_failing(error)
+            self._failing = True
+        else:
+            self._failing, self._written = False, state
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _restore(self, header: dict[str, Any], columns: SnapshotColumns, now: float) -> None:
+        """Put back the windows of rankers that are loaded.
+
+        Raises:
+            SnapshotError: what the file holds cannot be; then nothing was put back.
+        """
+        try:
+            if not -60 <= now - number(header["saved_at"]) <= self._settings.quality.forget_after:
+                raise SnapshotError("is older than quality.forget_after")
+            hasher = self._monitor.hasher.restored(header["salt"])
+            if hasher is None:
+                raise SnapshotError("was written with another quality.snapshot_key")
+            known = [
+                (index, fields)
+                for index, fields in enumerate(header["views"])
+                if self._monitor.knows(str(fields["ranker_version"]))
+            ]
+            restored = [self._window(fields, _part(columns, index), now) for index, fields in known]
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
+            raise SnapshotError(f"is damaged: {type(error).__name__}") from None
+        self._monitor.hasher = hasher
+        for window in restored:
+            self._monitor.restored(window, now)
+        self._telemetry.snapshot_restored(len(restored), sum(v.tracker.completions for v in restored))
+
+    def _window(self, fields: dict[str, Any], columns: SnapshotColumns, now: float) -> Window:
+        """One window as it was."""
+        base = self._monitor.base(str(fields["ranker_version"]))
+        tracker = restore_tracker(quality_settings(self._settings), Saved(columns, fields["tracker"]), now)
+        window = self._monitor.blank(str(fields["model"]), base.ranker_version, tracker)
+        if restore_guard(window.guard, fields["guard"], now):
+            window.reason = str(fields["reason"])
+        window.used_at = min(number(fields["used_at"]), now)
+        if fields["calibration"] is not None:
+            window.calibration = Calibration(
+                tuple(Knot(*knot) for knot in fields["calibration"]["knots"]),
+                number(fields["calibration"]["mean_expected"]),
+            )
+        window.refit_at = tracker.completions
+        if fields["patience"] is not None:
+            window.load.patience = abs(number(fields["patience"]))
+        return window
+
+
+def _window(window: Window) -> dict[str, Any]:
+    """What of a window is no column."""
+    calibration = window.calibration
+    return {
+        "model": window.model,
+        "ranker_version": window.ranker_version,
+        "reason": window.reason,
+        "used_at": window.used_at,
+        "patience": window.load.patience,
+        "guard": save_guard(window.guard),
+        "calibration": calibration
+        and {
+            "knots": [[k.score, k.expected, k.p50, k.p90] for k in calibration.knots],
+            "mean_expected": calibration.mean_expected,
+        },
+    }
+
+
+def _part(columns: SnapshotColumns, index: int) -> SnapshotColumns:
+    prefix = f"{index}/"
+    return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}

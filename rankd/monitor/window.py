@@ -1,0 +1,72 @@
+"""What is known of one served model and ranker version, and the settings that it is watched by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from rankd_client.calibration import Calibration
+
+from rankd.monitor.load import ModelLoad
+from rankd.quality import Guard, GuardEvidence, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
+from rankd.quality.statistics.cohort_sums import CohortSums
+
+_MOST_CHANGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """How a guard stands to the fleet's."""
+
+    decides: bool
+    """The fleet does, not this replica's own evidence."""
+    leads: bool
+    """This replica does so, for all."""
+    peers: int
+    """Replicas heard, this one not counted, that know of its model and ranker version."""
+    replicas: int
+    """Whose evidence counts, this one included."""
+    tau: Interval | None
+    """Theirs together."""
+
+
+@dataclass(slots=True)
+class Window:
+    """All that is known of one served model and ranker version."""
+
+    model: str
+    ranker_version: str
+    tracker: QualityTracker
+    guard: Guard
+    measured: bool
+    """The manifest carries a measured tau."""
+    prior: Calibration | None
+    """The manifest's."""
+    calibration: Calibration | None
+    """The prior refined by completions."""
+    load: ModelLoad = field(default_factory=ModelLoad)
+    shares: TenantShares = field(default_factory=TenantShares)
+    """Whose reports it was learned from."""
+    reason: str = "no_evidence"
+    transitions: int = 0
+    changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))
+    """The last changes of its guard, the oldest first."""
+    used_at: float = 0.0
+    """Its last report, or an operator's last word, by the daemon's clock."""
+    refit_at: int = 0
+    refitting: bool = False
+    """A calibration is being learned in the worker thread."""
+    judging: asyncio.Future[GuardEvidence] | None = None
+    """The guard's evidence, while it is being computed in the worker thread."""
+    busy: bool = False
+    """An estimate is being computed there."""
+    estimate: QualityEstimate | None = None
+    estimated_at: int = -1
+    """Completions at the time of the estimate."""
+    sums: CohortSums | None = None
+    """Of the guard's cohort at the last look: what peers are told."""
+    fleet: FleetStatus | None = None
+    """None where there are no peers to ask."""
+    looked: dict[str, int] = field(default_factory=dict)
+    """Completions by replica at the last look at the fleet's evidence; empty where another one leads."""

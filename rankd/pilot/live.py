@@ -1,0 +1,150 @@
+"""The pilots under way, one per served model: between what orders and reports say, and ``rankd.pilot``."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from rankd_client.ordering import Policy
+
+from rankd.errors import NotFoundError, PilotError
+from rankd.pilot import PilotState, Switchback, SwitchbackPlan
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import Completion, FinishReason, RankQueue, identity
+
+MOST_PILOTS = 16
+"""Served models with a pilot, ended ones included."""
+_SERVED = {FinishReason.STOP, FinishReason.LENGTH}
+
+
+class LivePilots:
+    """Begins, feeds and ends pilots. All on one event loop; the clock is the daemon's."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        """Begin without any."""
+        self._telemetry = telemetry
+        self._pilots: dict[str, Switchback] = {}
+        self._told: dict[str, PilotState] = {}
+        self._hasher = secrets.token_bytes(16)
+
+    # -- administration ------------------------------------------------------------------------------------------------
+
+    def start(self, model: str, plan: SwitchbackPlan) -> Switchback:
+        """Begin a pilot; the report of one that ended on this model is forgotten.
+
+        Raises:
+            PilotError: one is under way for this model, or too many are for others.
+        """
+        before = self._pilots.get(model)
+        if before is not None and before.active:
+            raise PilotError("a pilot is under way for this model: stop it, or wait for its end")
+        if before is None and len(self._pilots) >= MOST_PILOTS:
+            ended = next((m for m, p in self._pilots.items() if not p.active), None)
+            if ended is None:
+                raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
+            del self._pilots[ended], self._told[ended]
+        pilot = self._pilots[model] = Switchback(plan)
+        self._told.pop(model, None)
+        self._advance(model, pilot, time.time())
+        return pilot
+
+    def get(self, model: str) -> Switchback:
+        """A model's pilot, also one that ended.
+
+        Raises:
+            NotFoundError: there was none since the daemon's start.
+        """
+        pilot = self._pilots.get(model)
+        if pilot is None:
+            raise NotFoundError("model: no pilot was started for it")
+        self._advance(model, pilot, time.time())
+        return pilot
+
+    def all(self) -> list[tuple[str, Switchback]]:
+        """Every model's pilot, those that ended too. May be called in any thread."""
+        return list(self._pilots.copy().items())
+
+    def stop(self, model: str) -> Switchback:
+        """End a model's pilot; one that has ended stays as it is.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        pilot = self.get(model)
+        pilot.cancel()
+        self._advance(model, pilot, time.time())
+        return pilot
+
+    def advance(self, now: float) -> None:
+        """Let time pass; call about once a second."""
+        for model, pilot in self._pilots.items():
+            self._advance(model, pilot, now)
+
+    def _advance(self, model: str, pilot: Switchback, now: float) -> None:
+        pilot.advance(now)
+        if self._told.get(model) is not pilot.state:
+            self._told[model] = pilot.state
+            report = pilot.report(now)
+            self._telemetry.pilot_changed(
+                model=model, state=report.state.value, reason=report.reason, blocks=report.blocks
+            )
+
+    # -- live traffic --------------------------------------------------------------------------------------------------
+
+    def policy(self, model: str) -> Policy | None:
+        """What a model's queue is to be ordered by now; None where no pilot says."""
+        pilot = self._active(model)
+        return None if pilot is None else pilot.policy_at(time.time())
+
+    def ordered(self, queue: RankQueue, policy: Policy, fresh: NDArray[np.bool_]) -> dict[int, int]:
+        """Note an order, and the requests in it that are new.
+
+        Args:
+            queue: what was ordered.
+            policy: by what.
+            fresh: [n] the items that were given a prediction.
+
+        Returns:
+            By item: the slot that its prediction is to carry.
+        """
+        pilot = self._active(queue.model)
+        if pilot is None or not queue.request_ids:
+            return {}
+        now = time.time()
+        pilot.ordered(now, policy)
+        slots = {}
+        for i in np.flatnonzero(fresh).tolist():
+            # Clocks differ: an age by the caller's clock becomes a time by ours.
+            arrival = now - (queue.now - float(queue.arrival[i]))
+            if ticket := pilot.ticket_at(arrival):
+                pilot.arrived(self._key(queue.tenant_of(i), queue.request_ids[i]), ticket, arrival)
+                slots[i] = ticket
+        return slots
+
+    def completed(self, completion: Completion, finish: FinishReason) -> None:
+        """Note how a request ended."""
+        if not completion.pilot_slot or not completion.final:
+            return
+        pilot = self._active(completion.model)
+        if pilot is not None:
+            pilot.ended(
+                self._key(completion.tenant, completion.request_id),
+                completion.pilot_slot,
+                completion.arrival,
+                completion.took,
+                served=finish in _SERVED,
+            )
+
+    def _active(self, model: str) -> Switchback | None:
+        pilot = self._pilots.get(model)
+        if pilot is None or not pilot.active:
+            return None
+        self._advance(model, pilot, time.time())
+        return pilot if pilot.active else None
+
+    def _key(self, tenant: str, request_id: str) -> int:
+        text = identity(tenant, request_id).encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._hasher).digest())

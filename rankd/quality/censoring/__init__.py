@@ -1,0 +1,1 @@
+"""Kendall's tau where some lengths are known only from below."""

@@ -1,0 +1,1 @@
+"""Pure statistics: pairs, sums, intervals, comparisons."""

@@ -1,0 +1,40 @@
+"""A cohort of requests as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Requests that arrived in a window: ``tokens`` is the length where ``complete``, else a lower bound."""
+
+    score: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    complete: NDArray[np.bool_]
+    source: NDArray[np.uint64] | None = None
+    """Whose reports they are, as in ``Report``."""
+
+    def sources(self, share: float) -> list[int]:
+        """Those that are at least a share of the cohort."""
+        if self.source is None or not self.source.any():
+            return []
+        found, counts = np.unique(self.source, return_counts=True)
+        return [int(s) for s in found[counts >= max(1.0, share * len(self.source))] if s]
+
+    def without(self, source: int) -> Cohort:
+        """The cohort as if one source had told nothing."""
+        assert self.source is not None
+        return self._kept(self.source != np.uint64(source))
+
+    def only(self, source: int) -> Cohort:
+        """The cohort as if nobody but one source had told anything."""
+        assert self.source is not None
+        return self._kept(self.source == np.uint64(source))
+
+    def _kept(self, kept: NDArray[np.bool_]) -> Cohort:
+        source = None if self.source is None else self.source[kept]
+        return Cohort(self.score[kept], self.tokens[kept], self.complete[kept], source)

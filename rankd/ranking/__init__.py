@@ -1,0 +1,1 @@
+"""The two use cases: order a queue, take a completion."""

@@ -1,0 +1,257 @@
+"""The use case itself: a queue in, its order out.
+
+Read it beside the paper (arXiv 2408.15792, algorithm 1): a request is scored once, the queue is ordered by what the
+scores say. What the paper leaves out is here too: what happens without a score, without trust and without time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rankd_client.ordering import OrderColumns, Ordering, Policy, order_queue
+
+from rankd.monitor.monitor import Monitor, Trust
+from rankd.pilot.live import LivePilots
+from rankd.ranking.policy import backlog_of, rules_of
+from rankd.ranking.tenant_counts import TenantCounts
+from rankd.registry.loaded import LoadedRanker, Registry
+from rankd.registry.shadow import ShadowRankers
+from rankd.settings.load import OrderSection
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import Answer, FloatArray, PromptReach, RankQueue, Reason
+
+
+@dataclass(slots=True)
+class RankCounts:
+    """Traffic since the start."""
+
+    calls: int = 0
+    items: int = 0
+    unscored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an order rests on beside the queue.
+
+    While it is the same, the order told last will do for a queue without changes; patience may have moved on a little.
+    """
+
+    ranker_version: str
+    trust: Trust
+    policy: Policy | None
+    """The pilot's, where one is under way."""
+
+
+class Ranker:
+    """Orders queues with the ranker in service, as far as it is trusted."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        monitor: Monitor,
+        shadows: ShadowRankers,
+        pilots: LivePilots,
+        order: OrderSection,
+        telemetry: Telemetry,
+        tenants: TenantCounts,
+    ) -> None:
+        """Take the rooms that an order needs."""
+        self._tenants = tenants
+        self._pilots = pilots
+        self._registry = registry
+        self._shadows = shadows
+        self._monitor = monitor
+        self._settings = order
+        self._telemetry = telemetry
+        self._loop = asyncio.get_running_loop()
+        self.counts = RankCounts()
+
+    @property
+    def reach(self) -> PromptReach:
+        """How much of a prompt may be read at all: by any loaded ranker, shadows included."""
+        return self._registry.reach
+
+    def basis(self, model: str, ranker_version: str) -> Basis:
+        """What an order of a model's queue would rest on now.
+
+        Raises:
+            NotFoundError: the ranker is not loaded.
+        """
+        ranker = self._registry.resolve(ranker_version)
+        return Basis(ranker.version, self._monitor.trust(model, ranker.version), self._pilots.policy(model))
+
+    async def rank(self, queue: RankQueue, deadline: float) -> Answer:
+        """Order a queue. The answer holds every item exactly once, whatever happens.
+
+        Args:
+            queue: the queue; validated.
+            deadline: on the event loop's clock; what has no score by then is placed without one.
+
+        Raises:
+            NotFoundError: the queue asks for a ranker that is not loaded.
+        """
+        ranker = self._registry.resolve(queue.ranker_version)
+        trust = self._monitor.trust(queue.model, ranker.version)
+        usable = _usable_predictions(queue, ranker.version)
+        scores, missing = await self._score(queue, ranker, trust, usable, deadline)
+        scored_at = self._loop.time()
+        with self._telemetry.stage("order"):
+            answer = self._order(queue, ranker, trust, scores, missing)
+        answer.scored_at = scored_at
+        answer.shadow_scores = self._shadows.see(queue, ranker, scores)
+        answer.pilot_slots = self._pilots.ordered(queue, answer.policy, answer.fresh)
+        self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
+        self._tenants.count(queue.rest.tenant, len(scores), answer.fresh, answer.missing)
+        return answer
+
+    def repeated(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason]) -> None:
+        """Count an answer that was given once more."""
+        self._count(policy, reason, items, missing, 0)
+
+    async def _score(
+        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, usable: NDArray[np.bool_], deadline: float
+    ) -> tuple[FloatArray, dict[int, Reason]]:
+        """Score what brings no usable prediction: scores by item (NaN elsewhere), and why some have none."""
+        scores = np.full(len(queue.request_ids), np.nan)
+        missing: dict[int, Reason] = {}
+        wanted: list[int] = []
+        texts: list[str] = []
+        for i in np.flatnonzero(~usable).tolist():
+            text = queue.prompts[i]
+            if text is None:
+                missing[i] = Reason.NEEDS_PROMPT
+            else:
+                wanted.append(i)
+                texts.append(ranker.scorer.cut(text))  # the cache is asked for what the ranker reads
+        if not wanted:
+            return scores, missing
+        # A ranker that is too slow or failing is not waited for; its prompts are still read, which is how it recovers.
+        results = await ranker.scorer.score(texts, deadline if trust.worth_waiting else self._loop.time())
+        for i, result in zip(wanted, results, strict=True):
+            if isinstance(result, Reason):
+                missing[i] = result
+            else:
+                scores[i] = result
+        return scores, missing
+
+    def _order(
+        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, scores: FloatArray, missing: dict[int, Reason]
+    ) -> Answer:
+        fresh = ~np.isnan(scores)
+        score, expected, p50, p90 = scores, np.full(len(scores), np.nan), None, None
+        if queue.echoes:
+            score = np.where(fresh, scores, queue.score)
+            # An echoed expectation is kept as it came: the key of a request is static.
+            expected = np.where(fresh, np.nan, queue.expected)
+        calibration = trust.calibration
+        if calibration is not None:
+            blank = np.isnan(expected) & (fresh | _scored_by(queue, ranker.version))
+            expected[blank] = calibration.expected(score[blank])
+            if fresh.any():
+                p50, p90 = calibration.p50(scores), calibration.p90(scores)
+        for i in missing:
+            score[i] = expected[i] = np.nan
+        policy, reason = self._policy(queue, trust)
+        empty = not queue.request_ids
+        columns = _columns(queue, score, expected, queue.p90 if p90 is None else np.where(fresh, p90, queue.p90))
+        rules = rules_of(self._settings, policy, trust, backlog_of(columns, trust, queue.backlog))
+        ordering = order_queue(
+            columns,
+            rules,
+            now=queue.now,
+            served=queue.shares.served,
+            weights=queue.shares.weights,
+            scores_comparable=not queue.echoes or all(v in (None, ranker.version) for v in queue.score_versions),
+        )
+        return Answer(
+            order=ordering.order,
+            serving_key=ordering.serving_key,
+            policy=policy if empty else ordering.policy,
+            reason=reason if empty else _reason(policy, reason, ordering, missing),
+            ranker_version=ranker.version,
+            score=scores,
+            expected=expected,
+            p50=p50,
+            p90=p90,
+            fresh=fresh,
+            missing=missing,
+            shadow_scores={},
+            pilot_slots={},
+            patience=rules.patience,
+            timeless=ordering.policy is not Policy.AGED and rules.wait_cap == math.inf and columns.deadline is None,
+            scored_at=0.0,
+        )
+
+    def _policy(self, queue: RankQueue, trust: Trust) -> tuple[Policy, Reason]:
+        """The policy for this call, and why it is not the one that was wanted."""
+        wanted = queue.policy or self._pilots.policy(queue.model) or Policy(self._settings.policy)
+        if wanted is Policy.FCFS:
+            return Policy.FCFS, Reason.REQUESTED
+        if trust.level <= 0:
+            return Policy.FCFS, why_not_ranked(trust)
+        return wanted, Reason.NONE
+
+    def _count(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason], fresh: int) -> None:
+        self.counts.calls += 1
+        self.counts.items += items
+        self.counts.unscored += len(missing)
+        self._telemetry.answer(policy.value, reason.value)
+        self._telemetry.items(scored=fresh, echoed=items - fresh - len(missing), unscored=missing)
+
+
+def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> OrderColumns:
+    rest = queue.rest
+    return OrderColumns(
+        queue.request_ids,
+        queue.arrival,
+        score,
+        expected,
+        p90=p90,
+        generated=queue.generated,
+        max_tokens=queue.max_tokens,
+        running=rest.running,
+        deadline=rest.deadline,
+        overtaken=rest.overtaken,
+        priority_class=rest.priority_class,
+        tenant=rest.tenant,
+        prompt_tokens=rest.prompt_tokens,
+    )
+
+
+def why_not_ranked(trust: Trust) -> Reason:
+    """What to say where a ranker is not trusted to rank."""
+    return Reason.GUARD if trust.worth_waiting else Reason.RANKER_UNAVAILABLE
+
+
+def _usable_predictions(queue: RankQueue, version: str) -> NDArray[np.bool_]:
+    """Which items need no scoring: scored by this ranker, or by another that said how many tokens to expect."""
+    if not queue.echoes:
+        return np.zeros(len(queue.request_ids), dtype=np.bool_)
+    usable: NDArray[np.bool_] = ~np.isnan(queue.score) & (_scored_by(queue, version) | ~np.isnan(queue.expected))
+    return usable
+
+
+def _scored_by(queue: RankQueue, version: str) -> NDArray[np.bool_]:
+    """Which items bring a prediction of this ranker."""
+    if not queue.echoes:
+        return np.zeros(len(queue.request_ids), dtype=np.bool_)
+    return np.array([v == version for v in queue.score_versions], dtype=np.bool_)
+
+
+def _reason(policy: Policy, reason: Reason, ordering: Ordering, missing: dict[int, Reason]) -> Reason:
+    """One reason for the whole answer: the policy's own, else the commonest among items without a score."""
+    if reason is not Reason.NONE:
+        return reason
+    causes = [r for r in missing.values() if r is not Reason.NEEDS_PROMPT]
+    if causes:
+        return max(set(causes), key=lambda r: (causes.count(r), r.value))
+    if missing:
+        return Reason.NEEDS_PROMPT
+    # Scored, yet in arrival order: there is no calibration to tell how many tokens a score stands for.
+    return Reason.RANKER_UNAVAILABLE if ordering.policy is not policy else Reason.NONE

@@ -1,0 +1,1 @@
+"""Rankers: artifact, loaded, in the shadow, compared, promoted."""

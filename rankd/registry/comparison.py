@@ -1,0 +1,339 @@
+"""Judging a candidate: it and the ranker in service on the same recent completions.
+
+Two kinds of evidence. Prompts of the completion log, which both rankers read (the one in service only where the log has
+no score of it); or, where no prompts were logged, completions that carried a shadow score. Scoring goes the live way,
+a prompt at a time and while the ranker in service has nothing else to read; statistics run in a thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+from rankd_client.calibration import Calibration, fit_monotone
+
+from rankd.errors import ArtifactError
+from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
+from rankd.registry.artifact import MANIFEST
+from rankd.registry.loaded import LoadedRanker, Registry
+from rankd.registry.shadow import AT_ONCE, PATIENCE, ShadowRankers
+from rankd.settings.load import Settings
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import FloatArray
+
+T = TypeVar("T")
+
+ComparisonProgress = Callable[[int, int], None]
+"""Told how many prompts both have scored, of how many."""
+
+
+class ComparedCompletion(Protocol):
+    """A row of the completion log, as judging needs it."""
+
+    @property
+    def prompt(self) -> str:
+        """The whole prompt."""
+
+    @property
+    def model(self) -> str:
+        """The served model."""
+
+    @property
+    def ranker_version(self) -> str:
+        """Who scored it."""
+
+    @property
+    def score(self) -> float:
+        """Its score."""
+
+    @property
+    def tokens(self) -> int:
+        """Output tokens; a lower bound where not ``complete``."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the length is known."""
+
+    @property
+    def ended_at(self) -> float:
+        """When it ended, by the daemon's clock, seconds."""
+
+
+class CompletionSource(Protocol):
+    """The completion log, as judging needs it."""
+
+    def recent(self, most: int, model: str | None) -> Sequence[ComparedCompletion]:
+        """The last completions that have prompts, in the order in which they ended; of one model, or of all (None)."""
+
+
+class EvidenceKind(enum.Enum):
+    """What a judgement rests on."""
+
+    COMPLETION_LOG = "completion_log"
+    SHADOW_SCORES = "shadow_scores"
+
+
+class ComparisonVerdict(enum.Enum):
+    """What a judgement says."""
+
+    BETTER = "better"
+    NOT_BETTER = "not_better"
+    TOO_FEW_COMPLETIONS = "too_few_completions"
+    TOO_FEW_DECIDED_PAIRS = "too_few_decided_pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonOptions:
+    """How to judge."""
+
+    margin: float
+    min_completions: int
+    model: str | None = None
+    evidence: EvidenceKind | None = None
+    """None: the completion log where it holds enough, else shadow scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A candidate against the ranker in service."""
+
+    candidate: str
+    incumbent: str
+    verdict: ComparisonVerdict
+    evidence: EvidenceKind | None
+    options: ComparisonOptions
+    comparison: PairedComparison | None
+    log_completions: int
+    shadow_completions: int
+    older_completions: int
+    """Of those judged, ended before the candidate's files were written: if it was trained on them, they flatter it."""
+    calibrations: dict[str, Calibration]
+    """By served model: the candidate's map from score to length, refined by what was judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is to be compared, by column."""
+
+    models: list[str]
+    tokens: list[int]
+    complete: list[bool]
+    candidate: FloatArray
+    incumbent: FloatArray
+    groups: list[int]
+    ended_at: list[float]
+
+    def sample(self) -> tuple[PairedSample, list[str]]:
+        """The rows that both rankers scored, and the models that their strata stand for."""
+        good = np.flatnonzero(np.isfinite(self.candidate) & np.isfinite(self.incumbent))
+        names, stratum = np.unique(np.array([self.models[i] for i in good], dtype=object), return_inverse=True)
+        return PairedSample(
+            candidate=self.candidate[good],
+            incumbent=self.incumbent[good],
+            tokens=np.array(self.tokens, dtype=np.int64)[good],
+            complete=np.array(self.complete, dtype=np.bool_)[good],
+            stratum=stratum.astype(np.int64),
+            group=np.array(self.groups, dtype=np.int64)[good],
+        ), [str(n) for n in names]
+
+
+class RankerComparison:
+    """Compares loaded rankers with the one in service, one at a time."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        shadows: ShadowRankers,
+        log: CompletionSource | None,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        """Take the rooms that evidence comes from; ``log`` is None where the daemon keeps none."""
+        self._registry = registry
+        self._shadows = shadows
+        self._log = log
+        self._settings = settings
+        self._telemetry = telemetry
+        self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "rankd-judge")
+
+    async def judge(
+        self, candidate: LoadedRanker, options: ComparisonOptions, progress: ComparisonProgress
+    ) -> Comparison:
+        """Compare a loaded ranker with the one in service.
+
+        Raises:
+            ArtifactError: IN_SERVICE, where it is that one.
+        """
+        async with self._lock:
+            incumbent = self._registry.in_service
+            if candidate is incumbent:
+                raise ArtifactError("IN_SERVICE", f"{candidate.version} is in service already")
+            logged = await self._logged(options)
+            shadowed = self._shadowed(candidate, incumbent, options)
+            kind = _chosen(options, len(logged), len(shadowed.models))
+            rows = shadowed
+            if kind is EvidenceKind.COMPLETION_LOG:
+                with self._in_background(candidate):
+                    rows = await self._score(logged, candidate, incumbent, progress)
+            comparison, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration))
+            written = await self._in_thread(partial(_written_at, candidate))
+            judgement = Comparison(
+                candidate.version,
+                incumbent.version,
+                self._verdict(comparison, options),
+                kind,
+                options,
+                comparison,
+                len(logged),
+                len(shadowed.models),
+                sum(at < written for at in rows.ended_at),
+                calibrations,
+            )
+        difference = None if comparison is None else comparison.tau_difference
+        self._telemetry.judged(
+            ranker_version=candidate.version,
+            previous=incumbent.version,
+            verdict=judgement.verdict.value,
+            evidence=kind.value if kind else "none",
+            completions=comparison.size if comparison else 0,
+            bounds=None if difference is None else (difference.value, difference.low, difference.high),
+        )
+        return judgement
+
+    @contextmanager
+    def _in_background(self, candidate: LoadedRanker) -> Iterator[None]:
+        """Let a candidate read at the lowest priority; in the shadow it does so anyway."""
+        if self._shadows.get(candidate.version) is not None:
+            yield
+            return
+        self._registry.set_background(candidate, background=True)
+        try:
+            yield
+        finally:
+            if self._shadows.get(candidate.version) is None:  # none was begun meanwhile
+                self._registry.set_background(candidate, background=False)
+
+    async def _logged(self, options: ComparisonOptions) -> Sequence[ComparedCompletion]:
+        if self._log is None or options.evidence is EvidenceKind.SHADOW_SCORES:
+            return []
+        most = self._settings.promotion.max_completions
+        return await self._in_thread(partial(self._log.recent, most, options.model))
+
+    def _shadowed(self, candidate: LoadedRanker, incumbent: LoadedRanker, options: ComparisonOptions) -> _Rows:
+        shadow = self._shadows.get(candidate.version)
+        pairs = [
+            p
+            for p in (shadow.pairs if shadow is not None else ())
+            if p.incumbent_version == incumbent.version and options.model in (None, p.model)
+        ]
+        if options.evidence is EvidenceKind.COMPLETION_LOG:
+            pairs = []
+        return _Rows(
+            [p.model for p in pairs],
+            [p.tokens for p in pairs],
+            [p.complete for p in pairs],
+            np.array([p.candidate for p in pairs], dtype=np.float64),
+            np.array([p.incumbent for p in pairs], dtype=np.float64),
+            [p.group for p in pairs],
+            [p.ended_at for p in pairs],
+        )
+
+    async def _score(
+        self,
+        logged: Sequence[ComparedCompletion],
+        candidate: LoadedRanker,
+        incumbent: LoadedRanker,
+        progress: ComparisonProgress,
+    ) -> _Rows:
+        """Let both rankers score logged prompts."""
+        scores = np.full((2, len(logged)), np.nan)
+        at_once = AT_ONCE[candidate.scorer.provider]
+        progress(0, len(logged))
+        for start in range(0, len(logged), at_once):
+            part = logged[start : start + at_once]
+            scores[0, start : start + at_once] = await self._read(candidate, [c.prompt for c in part])
+            known = [c.ranker_version == incumbent.version for c in part]
+            asked = iter(await self._read(incumbent, [c.prompt for c, k in zip(part, known, strict=True) if not k]))
+            scores[1, start : start + at_once] = [
+                c.score if k else next(asked) for c, k in zip(part, known, strict=True)
+            ]
+            progress(min(start + at_once, len(logged)), len(logged))
+        return _Rows(
+            [c.model for c in logged],
+            [c.tokens for c in logged],
+            [c.complete for c in logged],
+            scores[0],
+            scores[1],
+            [hash(c.prompt) for c in logged],
+            [c.ended_at for c in logged],
+        )
+
+    async def _read(self, ranker: LoadedRanker, prompts: list[str]) -> list[float]:
+        if not prompts:
+            return []
+        prompts = [ranker.scorer.cut(p) for p in prompts]
+        known = ranker.scorer.known(prompts)
+        if all(k is not None for k in known):
+            return [k for k in known if k is not None]
+        await self._registry.idle(self._settings.promotion.shadow_patience)
+        results = await ranker.scorer.score(prompts, asyncio.get_running_loop().time() + PATIENCE)
+        return [r if isinstance(r, float) else np.nan for r in results]
+
+    def _compare(
+        self, rows: _Rows, prior: Calibration | None
+    ) -> tuple[PairedComparison | None, dict[str, Calibration]]:
+        """The statistics; in the judge's thread."""
+        sample, models = rows.sample()
+        if not len(sample.tokens):
+            return None, {}
+        calibrations = {}
+        for place, model in enumerate(models):
+            own = sample.stratum == place
+            calibrations[model] = fit_monotone(
+                sample.candidate[own],
+                sample.tokens[own],
+                sample.complete[own],
+                prior=prior,
+                prior_weight=self._settings.order.calibration_prior_weight,
+            )
+        return compare(sample, horizon=self._settings.quality.horizon_tokens), calibrations
+
+    def _verdict(self, comparison: PairedComparison | None, options: ComparisonOptions) -> ComparisonVerdict:
+        if comparison is None or comparison.size < options.min_completions or comparison.tau_difference is None:
+            return ComparisonVerdict.TOO_FEW_COMPLETIONS
+        if (comparison.decided_pair_share or 0.0) < self._settings.promotion.min_decided_share:
+            return ComparisonVerdict.TOO_FEW_DECIDED_PAIRS
+        better = comparison.tau_difference.low > options.margin
+        return ComparisonVerdict.BETTER if better else ComparisonVerdict.NOT_BETTER
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _written_at(ranker: LoadedRanker) -> float:
+    """When a ranker's files were written, seconds; 0 where they are gone."""
+    try:
+        return (ranker.path / MANIFEST).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _chosen(options: ComparisonOptions, logged: int, shadowed: int) -> EvidenceKind | None:
+    """Which evidence to use: the one asked for, else the log where it has enough, else what there is more of."""
+    if options.evidence is not None:
+        return options.evidence
+    if logged >= options.min_completions or logged > shadowed:
+        return EvidenceKind.COMPLETION_LOG
+    return EvidenceKind.SHADOW_SCORES if shadowed else None

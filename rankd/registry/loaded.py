@@ -1,0 +1,259 @@
+"""The loaded rankers: which one is in service, which one was before, and how one takes the other's place.
+
+A call resolves its ranker once, at its beginning, and finishes with it: a swap mixes no answers and drops no call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from rankd_client.calibration import Calibration
+
+from rankd.errors import ArtifactError, NotFoundError
+from rankd.monitor.monitor import Monitor
+from rankd.registry.artifact import Artifact, Manifest, load_artifact
+from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
+from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS, Scorer
+from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
+from rankd.settings.load import Provider, ScoringSection
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import PromptReach
+
+_log = structlog.get_logger("rankd")
+
+_LOWEST = 19
+"""Priority of a ranker that nobody waits for; Linux' lowest."""
+_LOOK_AGAIN = 0.1
+"""Seconds between two looks at what tells of no change."""
+
+WARM_UP_PROMPTS = (
+    "Hi",
+    "What is the capital of France? Answer in one word.",
+    "Write a detailed, long essay about the causes and the consequences of the industrial revolution.",
+    "Write a python program that parses a log file, groups errors by hour and draws a chart. Explain each step. " * 20,
+)
+"""Plain prompts of very different answers: a ranker that scores them all alike ranks nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedRanker:
+    """A ranker that is ready to score."""
+
+    version: str
+    """``name@version``"""
+    path: Path
+    scorer: Scorer
+    calibration: Calibration | None
+    manifest: Manifest
+
+    @property
+    def measured_tau(self) -> float | None:
+        """tau-b measured before it was shipped; None where its manifest has none."""
+        return self.manifest.measured_tau
+
+
+class Registry:
+    """Holds the loaded rankers of one daemon."""
+
+    def __init__(self, provider: Provider, scoring: ScoringSection, monitor: Monitor, telemetry: Telemetry) -> None:
+        """Start empty."""
+        self._provider = provider
+        self._scoring = scoring
+        self._monitor = monitor
+        self._telemetry = telemetry
+        self._rankers: dict[str, LoadedRanker] = {}
+        self._in_service: str | None = None
+        self._previous: str | None = None
+        self._lock = asyncio.Lock()
+        self._leaving: dict[LoadedRanker, asyncio.Task[None]] = {}
+        self._idle: list[asyncio.Future[None]] = []
+
+    @property
+    def in_service(self) -> LoadedRanker:
+        """The ranker that answers calls that name none."""
+        if self._in_service is None:
+            raise NotFoundError("no ranker is in service")
+        return self._rankers[self._in_service]
+
+    @property
+    def previous(self) -> LoadedRanker | None:
+        """The ranker a rollback would return to."""
+        return self._rankers.get(self._previous) if self._previous else None
+
+    def resolve(self, ranker_version: str) -> LoadedRanker:
+        """The ranker of that version; the one in service for "".
+
+        Raises:
+            NotFoundError: it is not loaded.
+        """
+        if not ranker_version:
+            return self.in_service
+        ranker = self._rankers.get(ranker_version)
+        if ranker is None:
+            raise NotFoundError("ranker_version: not loaded here; leave it empty for the one in service")
+        return ranker
+
+    def all(self) -> list[LoadedRanker]:
+        """Every loaded ranker, the one in service first."""
+        return sorted(self._rankers.values(), key=lambda r: r.version != self._in_service)
+
+    @property
+    def reach(self) -> PromptReach:
+        """How much of a prompt the loaded rankers read, all of them."""
+        reaches = [reach_of(_truncation(r.manifest)) for r in self._rankers.values()]
+        return PromptReach(max((r.head for r in reaches), default=0), max((r.tail for r in reaches), default=0))
+
+    async def load(self, path: Path) -> LoadedRanker:
+        """Read, check and warm up a ranker, without putting it into service; one already loaded is left as it is.
+
+        Raises:
+            ArtifactError: the directory cannot be served.
+            ProviderError: the provider asked for is not there.
+        """
+        async with self._lock:
+            loop = asyncio.get_running_loop()
+            artifact = await loop.run_in_executor(None, load_artifact, path)
+            version = artifact.ranker_version
+            loaded = self._rankers.get(version)
+            if loaded is not None:
+                if loaded.manifest != artifact.manifest:  # its hashes vouch for the rest
+                    raise ArtifactError("VERSION_TAKEN", f"another {version} is loaded already, from {loaded.path}")
+                return loaded
+            # Threads that onnxruntime creates inherit the priority of the one that creates the session.
+            thread = self._model_thread(self._nice)
+            try:
+                tokeniser, model = await loop.run_in_executor(thread, self._prepare, artifact)
+            except BaseException:
+                thread.shutdown(wait=False)
+                raise
+            scorer = Scorer(version, tokeniser, model, thread, self._scoring, self._telemetry)
+            calibration = artifact.calibration()
+            self._monitor.register(
+                version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
+            )
+            scorer.feed.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
+            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest)
+            self._rankers[version] = ranker
+            _log.info("ranker_loaded", ranker_version=version, provider=model.provider)
+            return ranker
+
+    @property
+    def _nice(self) -> int:
+        return 0 if self._provider == "cuda" else self._scoring.nice
+
+    @staticmethod
+    def _model_thread(nice: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
+
+    def set_background(self, ranker: LoadedRanker, *, background: bool) -> None:
+        """Let a ranker run at the lowest priority, or at its usual one again.
+
+        A thread cannot raise its own priority, so each gets a new one. With ``scoring.threads`` above 1 the further
+        threads keep theirs.
+        """
+        ranker.scorer.feed.run_in(self._model_thread(_LOWEST if background else self._nice))
+
+    def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
+        self._monitor.batch_done(version, ok=ok, seconds=seconds, now=time.time())
+        waiting, self._idle = self._idle, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def idle(self, most: float) -> None:
+        """Wait until the ranker in service has nothing to read, or for ``most`` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + most
+        while self.in_service.scorer.queued_prompts and (left := end - loop.time()) > 0:
+            ended = loop.create_future()
+            self._idle.append(ended)
+            # What waited may also go away without a batch: look again after a while.
+            await asyncio.wait([ended], timeout=min(left, _LOOK_AGAIN))
+
+    def _prepare(self, artifact: Artifact) -> tuple[Tokeniser, OnnxModel]:
+        """Build the tokeniser and the model; runs in the model's own thread."""
+        manifest = artifact.manifest
+        cut = _truncation(manifest)
+        tokeniser = Tokeniser(artifact.tokenizer_path, cut)
+        model = OnnxModel(
+            ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens),
+            SessionOptions(
+                self._provider, self._scoring.threads, self._scoring.cuda_memory_limit, self._scoring.cuda_device
+            ),
+        )
+        encoded: list[Ids] = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
+        warm_up(model, encoded, max_batch_tokens=self._scoring.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider])
+        return tokeniser, model
+
+    def named(self, ranker_version: str) -> LoadedRanker:
+        """The ranker of that version, which must be given.
+
+        Raises:
+            NotFoundError: it is not loaded.
+        """
+        if not ranker_version:
+            raise NotFoundError("ranker_version: say which; `ListRankers` has them")
+        return self.resolve(ranker_version)
+
+    def promote(self, ranker_version: str) -> LoadedRanker:
+        """Put a loaded ranker into service.
+
+        Raises:
+            NotFoundError: it is not loaded.
+        """
+        ranker = self.named(ranker_version)
+        if ranker.version != self._in_service:
+            self._previous, self._in_service = self._in_service, ranker.version
+            if self._previous is not None:
+                _log.info("ranker_promoted", ranker_version=ranker.version, previous=self._previous)
+        return ranker
+
+    def roll_back(self) -> LoadedRanker:
+        """Put the previous ranker back into service.
+
+        Raises:
+            NotFoundError: there was none before.
+        """
+        if self._previous is None:
+            raise NotFoundError("there is no ranker to roll back to: none was in service before this one")
+        return self.promote(self._previous)
+
+    def unload(self, ranker_version: str) -> None:
+        """Free a ranker's memory once the calls that began with it have ended.
+
+        Raises:
+            NotFoundError: it is not loaded.
+            ArtifactError: IN_SERVICE.
+        """
+        ranker = self.named(ranker_version)
+        if ranker_version == self._in_service:
+            raise ArtifactError("IN_SERVICE", f"{ranker_version} is in service: promote another one first")
+        if ranker_version == self._previous:
+            self._previous = None
+        del self._rankers[ranker_version]
+        self._monitor.unloaded(ranker_version)
+        self._leaving[ranker] = asyncio.create_task(self._let_go(ranker), name="rankd-unload")
+
+    async def _let_go(self, ranker: LoadedRanker) -> None:
+        while ranker.scorer.callers:  # noqa: ASYNC110 - rare, and soon over
+            await asyncio.sleep(_LOOK_AGAIN)
+        ranker.scorer.close()
+        del self._leaving[ranker]
+        _log.info("ranker_unloaded", ranker_version=ranker.version)
+
+    def close(self) -> None:
+        """Stop all rankers; calls under way have ended."""
+        for leaving in self._leaving.values():
+            leaving.cancel()
+        for ranker in (*self._rankers.values(), *self._leaving):
+            ranker.scorer.close()
+
+
+def _truncation(manifest: Manifest) -> Truncation:
+    cut = manifest.truncation
+    return Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens)

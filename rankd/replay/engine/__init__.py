@@ -1,0 +1,1 @@
+"""A simulated engine: continuous batching, its cost, its KV memory."""

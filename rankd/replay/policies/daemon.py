@@ -1,0 +1,238 @@
+"""The daemon's orders in the simulation: the same queue, dial, calibration and guard, fed by what the engine does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from rankd_client.calibration import Calibration, Knot
+from rankd_client.ordering import (
+    CompletionHistory,
+    OrderColumns,
+    Policy,
+    Rules,
+    TenantCounters,
+    WaitingQueue,
+    order_queue,
+)
+
+from rankd.monitor.load import ModelLoad
+from rankd.monitor.trust import Trust
+from rankd.ranking.policy import rules_of
+from rankd.replay.engine.engine import RunningBatch
+from rankd.replay.policies.baselines import NEVER
+from rankd.replay.policies.learner import learn_patience
+from rankd.replay.trace.trace import Floats, Trace
+from rankd.settings.load import OrderSection
+
+_TURN_EVERY = 8
+"""Starts between two turns of the dial; a daemon turns it at every call, an engine's plug-in less often."""
+
+
+class ReplayQueue(WaitingQueue):
+    """A waiting queue whose expected lengths can all be learned anew."""
+
+    def relearn(self, expected: Callable[[Floats], Floats]) -> None:
+        """Replace the expected lengths by what a map makes of the scores."""
+        floats = self._table.floats
+        floats["expected"][: len(self)] = expected(floats["score"][: len(self)])
+        self._stale = True
+
+
+class KnownLengths(Protocol):
+    """What is known of lengths, and how far it is to be trusted."""
+
+    version: int
+    """Changes when lengths or trust do."""
+
+    @property
+    def trust(self) -> Trust:
+        """How far, now."""
+
+    def arrived(self, request: int, now: float) -> None:
+        """Take word of a new request."""
+
+    def started(self, request: int, now: float) -> None:
+        """Take word of a request's first start."""
+
+    def finished(self, request: int, now: float, batch: RunningBatch) -> None:
+        """Take word of a completion."""
+
+    def expected(self, scores: Floats) -> Floats:
+        """Expected lengths in tokens; NaN where nothing is known."""
+
+
+class OracleScores:
+    """True lengths, trusted, as scores."""
+
+    def __init__(self, trace: Trace, order: OrderSection) -> None:
+        """Take the true lengths; how fast requests are served, and what patience is best, is learned as ever."""
+        self.version = 0
+        self._order = order
+        self._start: dict[int, float] = {}
+        self._output: list[int] = trace.output.tolist()
+        self._arrival: list[float] = trace.arrival.tolist()
+        longest = max(self._output, default=1)
+        same = Calibration((Knot(0.0, 0.0), Knot(longest, longest)), sum(self._output) / max(len(self._output), 1))
+        load = ModelLoad(history=CompletionHistory(order.tune_window))
+        self._trust = Trust(ranks=True, worth_waiting=True, calibration=same, level=1.0, load=load)
+
+    @property
+    def trust(self) -> Trust:
+        """Full."""
+        return self._trust
+
+    def arrived(self, request: int, now: float) -> None:
+        """Nothing is learned of it."""
+
+    def started(self, request: int, now: float) -> None:
+        """Learn how long it waited."""
+        self._start[request] = now
+        self._trust.load.wait.add(now - self._arrival[request])
+
+    def finished(self, request: int, now: float, batch: RunningBatch) -> None:
+        """Learn how fast requests are served."""
+        del batch
+        load, tokens = self._trust.load, self._output[request]
+        load.rate.add(tokens, now)
+        start = self._start.pop(request)
+        if learn_patience(load, self._order, self._arrival[request], start, now, float(tokens)):
+            self.version += 1
+
+    def expected(self, scores: Floats) -> Floats:
+        """The scores themselves."""
+        return scores
+
+
+class RankdOrder:
+    """A policy of the daemon, with everything that it is set by."""
+
+    preemptive = False
+
+    def __init__(
+        self, trace: Trace, scores: Floats, lengths: KnownLengths, order: OrderSection, policy: Policy
+    ) -> None:
+        """Start with an empty queue.
+
+        Args:
+            trace: the trace.
+            scores: of the ranker, [n]; the true lengths for the oracle.
+            lengths: what is known of lengths.
+            order: the settings.
+            policy: the one to follow.
+        """
+        n = len(trace)
+        self._ids = [f"{i:09d}" for i in range(n)]
+        self._arrival: list[float] = trace.arrival.tolist()
+        self._prompt: list[int] = trace.prompt.tolist()
+        self._scores: list[float] = scores.tolist()
+        self._classes = [0] * n if trace.priority_class is None else trace.priority_class.tolist()
+        self._tenants = [""] * n if trace.tenant is None else [str(t) for t in trace.tenant.tolist()]
+        self._lengths, self._order, self._policy = lengths, order, policy
+        # As a caller of the daemon keeps them: who was away has saved up nothing.
+        self._counters = TenantCounters(prompt_weight=order.prompt_weight)
+        self._queue = ReplayQueue(self._rules(0.0), served=self._counters.served)
+        self._here: set[int] = set()
+        self._started: set[int] = set()
+        self._version = lengths.version
+        self._since_turn = 0
+        self._batch: RunningBatch | None = None
+
+    def attach(self, batch: RunningBatch) -> None:
+        """Learn about the engine."""
+        self._batch = batch
+
+    @property
+    def batch(self) -> RunningBatch:
+        """The engine."""
+        assert self._batch is not None
+        return self._batch
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force."""
+        return self._queue.rules
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, request: int, now: float, generated: int) -> None:
+        """Let a request wait."""
+        score = self._scores[request]
+        new = request not in self._here
+        if new:
+            self._here.add(request)
+        self._counters.arrived(self._tenants[request])
+        self._queue.add(
+            self._ids[request],
+            self._arrival[request],
+            score=score,
+            expected=float(self._lengths.expected(np.array([score]))[0]),
+            generated=float(generated),
+            priority_class=self._classes[request],
+            tenant=self._tenants[request],
+            prompt_tokens=float(self._prompt[request]),
+        )
+        if new:
+            self._lengths.arrived(request, now)
+
+    def peek(self, now: float) -> int:
+        """Who goes next."""
+        self._turn()
+        return int(self._queue.peek(now))
+
+    def pop(self, now: float) -> int:
+        """Start who goes next."""
+        self._turn()
+        request = int(self._queue.pop(now))
+        self._counters.left(self._tenants[request])
+        self._since_turn += 1
+        if request not in self._started:
+            self._started.add(request)
+            self._lengths.started(request, now)
+        return request
+
+    def victim(self, now: float) -> int:
+        """The last of the running ones, if they were a queue."""
+        running = self.batch.running()
+        scores = np.array([self._scores[r] for r in running])
+        queue = OrderColumns(
+            request_ids=[self._ids[r] for r in running],
+            arrival=np.array([self._arrival[r] for r in running]),
+            score=scores,
+            expected=self._lengths.expected(scores),
+            generated=np.array([self.batch.generated(r) for r in running], dtype=np.float64),
+            priority_class=np.array([self._classes[r] for r in running], dtype=np.int64),
+        )
+        return running[int(order_queue(queue, self._queue.rules, now=now).order[-1])]
+
+    def beats(self, waiting: int, running: int, now: float) -> bool:
+        """Never: a slot is kept."""
+        del waiting, running, now
+        return False
+
+    def wake(self) -> int:
+        """Never by itself."""
+        return NEVER
+
+    def finished(self, request: int, now: float) -> None:
+        """Learn from it."""
+        tenant = self._tenants[request]
+        self._here.discard(request)
+        self._started.discard(request)
+        self._counters.produced(tenant, self.batch.generated(request), self._prompt[request])
+        self._lengths.finished(request, now, self.batch)
+
+    def _turn(self) -> None:
+        """Turn the dial by what is known now."""
+        if self._lengths.version != self._version:
+            self._version = self._lengths.version
+            self._queue.relearn(self._lengths.expected)
+        elif self._since_turn < _TURN_EVERY:
+            return
+        self._since_turn = 0
+        self._queue.rules = self._rules(float(self._queue.lengths().sum()))
+
+    def _rules(self, backlog: float) -> Rules:
+        return rules_of(self._order, self._policy, self._lengths.trust, backlog)

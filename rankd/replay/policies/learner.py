@@ -1,0 +1,155 @@
+"""What the daemon would know during a replay: lengths learned from completions, trust, how fast requests are served."""
+
+from __future__ import annotations
+
+import numpy as np
+from rankd_client.calibration import Calibration, fit_monotone
+from rankd_client.ordering import CompletionHistory, Policy, trust_of, tuned_patience
+
+from rankd.monitor.load import ModelLoad
+from rankd.monitor.tracker_settings import guard_settings, quality_settings
+from rankd.monitor.trust import Trust
+from rankd.quality import Guard, GuardSnapshot, OutcomeReport, possible
+from rankd.quality.arrivals import ArrivalTable
+from rankd.replay.engine.engine import RunningBatch
+from rankd.replay.trace.trace import Floats, Trace
+from rankd.settings.load import OrderSection, Settings
+
+_LOOK_EVERY = (50, 100)
+"""Completions between two looks of the guard, fewest and most; the daemon's 20 take longer and decide hardly sooner."""
+_LOOKS = 200
+"""Looks in a replay of a middling trace."""
+_FIRST_FITS = (32, 64, 128)
+"""Completions after which a map is learned besides, where there is no prior and nothing would be known so long."""
+_CLOCK = 1.0
+"""Added to times: the tracker takes a time of 0 for one that was not given."""
+
+
+def learn_patience(
+    load: ModelLoad, order: OrderSection, arrival: float, start: float, end: float, expected: float
+) -> bool:
+    """Take a completion's durations, and tune patience where it is time to, as the daemon does; whether it changed.
+
+    In the daemon a tuning ends some 50 ms after it began, here at once.
+    """
+    load.history.add(arrival, start - arrival, end - start, expected)
+    load.taken += 1
+    if not load.tune_due(order):
+        return False
+    load.tuned_at = load.taken
+    load.tuned(tuned_patience(load.history.served(), Policy(order.policy), budget=order.tail_budget))
+    return True
+
+
+class Learner:
+    """One window, guard and calibration, fed by what happens in the simulation."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        scores: Floats,
+        settings: Settings,
+        *,
+        prior: Calibration | None = None,
+        measured: bool = True,
+    ) -> None:
+        """Start as a daemon does that was just given this ranker.
+
+        Args:
+            trace: true lengths, told only when requests end.
+            scores: the ranker's, [n].
+            settings: the daemon's.
+            prior: the calibration of the ranker's manifest.
+            measured: whether the manifest carries a measured tau, so that the ranker is trusted until found bad.
+        """
+        # A tracker without its plain window, which tells people tau: here nobody looks, and it is half of the cost.
+        self._quality = quality_settings(settings)
+        self._table = ArrivalTable(self._quality.arrivals, self._quality.progress_ttl)
+        self._completions = self._look_at = 0
+        self._guard = Guard(guard_settings(settings), measured=measured)
+        self._enabled = settings.guard.enabled
+        self._look_every = max(settings.guard.every, int(np.clip(len(trace) // _LOOKS, *_LOOK_EVERY)))
+        self._order = settings.order
+        self._arrival: list[float] = trace.arrival.tolist()
+        self._output: list[int] = trace.output.tolist()
+        self._scores: list[float] = scores.tolist()
+        self._prior = self.calibration = prior
+        self._start: dict[int, float] = {}
+        self._load = ModelLoad(history=CompletionHistory(settings.order.tune_window))
+        self._fit_at = 0
+        self.version = 0
+        """Changes when lengths or trust do."""
+        self.looks: list[tuple[float, float | None, float]] = []
+        """Of every look of the guard: when, the lower bound of tau, and the trust after it."""
+
+    def arrived(self, request: int, now: float) -> None:
+        """Take word of a new request."""
+        self._report(request, 0, now, final=False)
+
+    def started(self, request: int, now: float) -> None:
+        """Take word of how long a request waited."""
+        self._start[request] = now
+        self._load.wait.add(now - self._arrival[request])
+
+    def finished(self, request: int, now: float, batch: RunningBatch) -> None:
+        """Take a completion; now and then, take word of those that run, and let the guard look."""
+        tokens = self._output[request]
+        self._report(request, tokens, now, final=True)
+        self._load.rate.add(tokens, now)
+        expected = float(self.expected(np.array([self._scores[request]]))[0])
+        if learn_patience(self._load, self._order, self._arrival[request], self._start.pop(request), now, expected):
+            self.version += 1
+        self._completions += 1
+        if self._completions - self._look_at >= self._look_every:
+            self._look_at = self._completions
+            for other in batch.running():
+                self._report(other, batch.generated(other), now, final=False)
+            self._look(now)
+        self._refit()
+
+    def expected(self, scores: Floats) -> Floats:
+        """Expected lengths in tokens, same shape; NaN where nothing was learned, or there is no score."""
+        if self.calibration is None:
+            return np.full(len(scores), np.nan)
+        return self.calibration.expected(scores)
+
+    @property
+    def trust(self) -> Trust:
+        """How far the ranker is to be trusted now, by the rule of the daemon's monitor."""
+        ranks = self._guard.ranks or not self._enabled
+        level = float(ranks)
+        if ranks and self._enabled and self._guard.tau_low is not None:
+            level = trust_of(self._guard.tau_low, full=self._order.full_trust_tau)
+        return Trust(ranks=ranks, worth_waiting=True, calibration=self.calibration, level=level, load=self._load)
+
+    def _report(self, request: int, tokens: int, now: float, *, final: bool) -> None:
+        report = OutcomeReport(request, self._scores[request], tokens, final, final, self._arrival[request] + _CLOCK)
+        if possible(report, now + _CLOCK):
+            self._table.update(report, now + _CLOCK)
+
+    def _look(self, now: float) -> None:
+        quality, at = self._quality, now + _CLOCK
+        cohort = self._table.cohort(quality.guard_cohort, at, quality.settle)
+        evidence = GuardSnapshot(at, quality, self._completions, cohort).evaluate()
+        self._guard.observe_quality(evidence, at)
+        self.looks.append((now, self._guard.tau_low, self.trust.level))
+        self.version += 1
+
+    def _refit(self) -> None:
+        completions = self._completions
+        early = self._prior is None and completions in _FIRST_FITS
+        if not early and completions - self._fit_at < self._order.recalibrate_every:
+            return
+        known = self._table.known()
+        if not len(known.score) and self._prior is None:
+            return
+        self.calibration = fit_monotone(
+            known.score,
+            known.tokens,
+            known.complete,
+            prior=self._prior,
+            prior_weight=self._order.calibration_prior_weight,
+        )
+        if not early:
+            self._fit_at = completions
+        self.version += 1

@@ -1,0 +1,1 @@
+"""What a replay found: figures, sweeps, verdict, page."""

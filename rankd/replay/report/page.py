@@ -1,0 +1,216 @@
+"""A replay as one page that needs no knowledge of queues: the verdict in words first, then figures and pictures."""
+
+from __future__ import annotations
+
+from html import escape
+
+from rankd.html.parts import NBSP, NONE, card, document, headline, keys, percent, resource, table, tile_row
+from rankd.replay.policies.by_name import POLICIES
+from rankd.replay.report import pictures
+from rankd.replay.report.metrics import PolicyFigures, RequestGroup
+from rankd.replay.report.phrases import engine_words, score_words, trace_words
+from rankd.replay.report.report import ReplayReport
+from rankd.replay.report.verdict import DurationUnit, verdict
+
+_MOST_GROUPS = 40
+_TITLES = {
+    "nothing_queues": "Nothing queues here",
+    "nothing_to_gain": "Next to nothing to gain here",
+    "no_gain": "Ranking changes next to nothing here",
+    "gain": "Ranking pays here",
+    "harm": "Ranking does harm here",
+}
+
+
+def page(report: ReplayReport) -> str:
+    """The document."""
+    found = verdict(report)
+    first, *more = [escape(sentence) for sentence in found.sentences]
+    head = headline(
+        f"rankd replay · {report.facts.name} · {report.facts.requests:,} requests",
+        _TITLES[found.kind],
+        f"<b>{first}</b> {' '.join(more)}",
+    )
+    cards = (
+        _policy_card(report),
+        _latency_card(report),
+        _tail_card(report),
+        _tau_card(report),
+        _load_card(report),
+        _fairness_card(report),
+        _first_card(report),
+        _rests_card(report),
+        _terms_card(),
+    )
+    return document(f"{report.facts.name}: replay", head, _tiles(report), cards)
+
+
+def _tiles(report: ReplayReport) -> str:
+    unit, fcfs, own = DurationUnit(report.steps), report.of("fcfs"), report.of(report.policy)
+    waits = fcfs.wait.mean / fcfs.latency.mean
+    return tile_row(
+        (
+            (
+                "Mean latency",
+                unit(own.latency.mean),
+                f"{unit(fcfs.latency.mean)} in arrival order, {_change(own.latency.mean, fcfs.latency.mean)}",
+            ),
+            (
+                "99th percentile",
+                unit(own.latency.p99),
+                f"{unit(fcfs.latency.p99)} in arrival order, {_change(own.latency.p99, fcfs.latency.p99)}",
+            ),
+            (
+                "Of the possible gain",
+                NONE if own.gain is None else percent(own.gain),
+                "true lengths, shortest first, would be 100" + NBSP + "%",
+            ),
+            ("Waiting, in arrival order", percent(waits), "of the mean latency is spent in the queue"),
+        )
+    )
+
+
+def _policy_card(report: ReplayReport) -> str:
+    unit, fcfs = DurationUnit(report.steps), report.of("fcfs")
+    columns = (
+        "", "mean", "p50", "p90", "p99", "longest", "per token, mean", "p90", "first token, mean", "possible gain",
+    )  # fmt: skip
+
+    def cell(value: float, before: float, f: PolicyFigures) -> str:
+        more = "" if f is fcfs else f"<br/><small>{_change(value, before)}</small>"
+        return unit.bare(value) + more
+
+    rows = [
+        (
+            f"<b>{escape(f.policy)}</b>" if f.policy == report.policy else escape(f.policy),
+            cell(f.latency.mean, fcfs.latency.mean, f),
+            cell(f.latency.p50, fcfs.latency.p50, f),
+            cell(f.latency.p90, fcfs.latency.p90, f),
+            cell(f.latency.p99, fcfs.latency.p99, f),
+            cell(f.latency.max, fcfs.latency.max, f),
+            cell(f.per_token.mean, fcfs.per_token.mean, f),
+            cell(f.per_token.p90, fcfs.per_token.p90, f),
+            cell(f.first_token.mean, fcfs.first_token.mean, f),
+            NONE if f.gain is None else percent(f.gain),
+        )
+        for f in report.figures
+    ]
+    meanings = "".join(
+        f"<dt>{escape(f.policy)}</dt><dd>{escape(POLICIES[f.policy.partition(':')[0]])}</dd>" for f in report.figures
+    )
+    note = (
+        f"<b>{escape(report.policy)}</b> is what the daemon does with these settings. "
+        "Below each figure, its change against fcfs."
+    )
+    return card("Latency under every policy", table(columns, rows) + f"<dl>{meanings}</dl>", note, wide=True)
+
+
+def _latency_card(report: ReplayReport) -> str:
+    note = "The further to the left a line is, the sooner that share of the requests is done."
+    return card("How latencies spread", _legend(report) + pictures.latency_picture(report), note)
+
+
+def _tail_card(report: ReplayReport) -> str:
+    note = (
+        "The slowest requests, which means alone do not show. Shortest first makes a few wait very long; patience "
+        "bounds by how much any request is overtaken."
+    )
+    return card("The slowest", _legend(report) + pictures.tail_picture(report), note)
+
+
+def _tau_card(report: ReplayReport) -> str:
+    sweep = report.tau_sweep
+    if sweep is None or not sweep.points:
+        return ""
+    shown = keys(("ranker", "mean latency"), ("oracle", "per token"), ("chance", "99th percentile"))
+    tau = report.source.tau
+    yours = "" if tau is None else f" The scores of this replay have a tau of {tau:.2f}."
+    note = (
+        f"Tau says how well a ranker orders: 0 is chance, 1 is perfect. {sweep.requests:,} requests under "
+        f"{escape(sweep.policy)} with made-up rankers of each quality.{yours} Below 0 a ranker misleads, and the guard "
+        "ends it after some hundred completions."
+    )
+    return card("What a better ranker would buy", shown + pictures.tau_picture(sweep), note)
+
+
+def _load_card(report: ReplayReport) -> str:
+    sweep = report.load_sweep
+    if sweep is None:
+        return ""
+    pays = (
+        f"Ranking saves less than 5{NBSP}% of the mean at every load shown."
+        if sweep.pays_from is None
+        else f"From a load of about {percent(sweep.pays_from)} on it saves 5{NBSP}% of the mean: the upright line."
+    )
+    load = report.facts.load
+    here = "" if load is None else f" This replay is at {percent(load)}."
+    note = f"{pays}{here} {sweep.requests:,} requests, arriving faster or slower."
+    return card("From which load on it pays", _legend(report) + pictures.load_picture(sweep, report), note)
+
+
+def _fairness_card(report: ReplayReport) -> str:
+    own = report.of(report.policy)
+    parts = []
+    for title, groups in (("tenant", own.tenants), ("class", own.classes), ("true length of the answer", own.lengths)):
+        if groups:
+            parts.append(_group_table(report, title, groups))
+    note = (
+        f"Latencies under {escape(report.policy)}, and their change against arrival order. "
+        "What long answers lose is what short ones gain; the question is how much."
+    )
+    return card("Who pays for it", "".join(parts), note, wide=True)
+
+
+def _group_table(report: ReplayReport, title: str, groups: tuple[RequestGroup, ...]) -> str:
+    unit = DurationUnit(report.steps)
+    columns = (f"by {title}", "requests", "mean", "change", "p99", "change")
+    rows = [
+        (
+            escape(g.name),
+            f"{g.requests:,}",
+            unit(g.mean),
+            _change(g.mean_of_fcfs, 1.0),
+            unit(g.p99),
+            _change(g.p99_of_fcfs, 1.0),
+        )
+        for g in groups[:_MOST_GROUPS]
+    ]
+    return table(columns, rows)
+
+
+def _first_card(report: ReplayReport) -> str:
+    unit = DurationUnit(report.steps)
+    own = [report.of("fcfs"), report.of(report.policy), report.of("oracle")]
+    columns = ("done", *(escape(f.policy) for f in own))
+    rows = [(f"first {n:,}", *(unit(f.first_done[n]) for f in own)) for n in own[0].first_done]
+    rows.append(
+        ("tokens per second" if not report.steps else "tokens per step", *(f"{f.tokens_per_second:,.1f}" for f in own))
+    )
+    rows.append(("slots taken away", *(f"{f.preempted:,}" for f in own)))
+    return card("Time to the first answers", table(columns, rows), "Counted from the first arrival on.")
+
+
+def _rests_card(report: ReplayReport) -> str:
+    own = report.of(report.policy)
+    rows = [
+        ("Trace", escape(trace_words(report))),
+        ("Engine", escape(engine_words(report))),
+        ("Scores", escape(score_words(report))),
+        ("Trust at the end", NONE if own.trust is None else f"{own.trust:.2f} of 1"),
+        *(("Note", escape(note)) for note in report.notes),
+    ]
+    body = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows)
+    note = "A simulation: the order is computed by the daemon's own code, the engine's times are the costs above."
+    return card("What this rests on", f"<dl>{body}</dl>", note)
+
+
+def _terms_card() -> str:
+    return card("What the words mean", f"<dl>{resource('rankd.replay.report', 'terms.html')}</dl>", "", wide=True)
+
+
+def _legend(report: ReplayReport) -> str:
+    return keys(("chance", "arrival order"), ("ranker", escape(report.policy)), ("oracle", "true lengths"))
+
+
+def _change(value: float, before: float) -> str:
+    return f"{100 * (value / before - 1):+.0f}{NBSP}%"

@@ -1,0 +1,237 @@
+"""Traces read from files, CSV, JSON lines and Parquet, or from the daemon's completion log, in bounded memory."""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd.datafiles import SUFFIXES, raw_rows, suffix_of
+from rankd.errors import ConfigError
+from rankd.replay.trace.completion_log import find_log, log_requests
+from rankd.replay.trace.fields import FIELDS, UNITS, TraceRequest, UnusableTraceRowError, columns_of, request_of
+from rankd.replay.trace.trace import Floats, Trace
+
+DEFAULT_REQUESTS = 20_000
+_PROMPTS_AT_ONCE = 512
+_LONGEST_PROMPT = 65_536
+"""Characters that are kept of a prompt until it is scored, half from its head and half from its tail."""
+_CHARACTERS_PER_TOKEN = 4
+"""Of a prompt whose tokens are not told: a usual figure for English."""
+_MOST_TENANTS = 1000
+
+Scorer = Callable[[Sequence[str]], Floats]
+
+
+@dataclass
+class TraceRead:
+    """A trace and what is to be said of how it was read."""
+
+    trace: Trace
+    read: int = 0
+    """Rows seen."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Rows that are not in it, by reason."""
+    first: dict[str, str] = field(default_factory=dict)
+    """By reason, the file and line where it was met first."""
+    estimated: int = 0
+    """Requests whose input tokens were taken from the characters of their prompt."""
+    more: bool = False
+    """Whether there are further rows that were not read."""
+
+
+@dataclass
+class _TraceColumns:
+    """What was read so far, compactly."""
+
+    arrival: array[float] = field(default_factory=lambda: array("d"))
+    prompt: array[int] = field(default_factory=lambda: array("q"))
+    output: array[int] = field(default_factory=lambda: array("q"))
+    score: array[float] = field(default_factory=lambda: array("d"))
+    tenant: array[int] = field(default_factory=lambda: array("q"))
+    priority_class: array[int] = field(default_factory=lambda: array("q"))
+    tenants: dict[str, int] = field(default_factory=dict)
+    by_prompt: bool | None = None
+    """Whether scores come from prompts; decided by the first request, as scores of two sources do not compare."""
+    prompts: list[tuple[int, str]] = field(default_factory=list)
+    """Prompts that are still to be scored, by place."""
+
+
+def read_trace(
+    paths: Sequence[Path],
+    *,
+    most: int = DEFAULT_REQUESTS,
+    unit: str = "s",
+    model: str | None = None,
+    input_tokens: int | None = None,
+    scorer: Scorer | None = None,
+    keep_scores: bool = True,
+    on_progress: Callable[[int], None] | None = None,
+) -> TraceRead:
+    """Read the first requests.
+
+    Args:
+        paths: files, or directories of the daemon's completion log, of which the newest completions are taken.
+        most: requests to take, in the order of the files.
+        unit: of arrivals that are numbers: s, ms, us or ns.
+        model: take only requests of this served model.
+        input_tokens: for rows that do not tell theirs; None: a quarter of the prompt's characters.
+        scorer: gives scores to prompts.
+        keep_scores: where the first request has a score, take those in the rows, and leave prompts alone.
+        on_progress: told how many requests were read.
+
+    Raises:
+        ConfigError: a file that cannot be read or lacks a field, or no usable row, with file, line, field and remedy.
+    """
+    out, columns = TraceRead(Trace(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))), _TraceColumns()
+    for path in paths:
+        for where, found in _requests(path, most, UNITS[unit], model):
+            out.read += 1
+            if len(columns.arrival) >= most:
+                out.more = True
+                break
+            reason = found if isinstance(found, str) else _add(columns, found, out, input_tokens)
+            if scorer is not None and isinstance(found, TraceRequest) and reason is None:
+                _keep_prompt(columns, found, scorer, keep_scores=keep_scores)
+            if reason:
+                out.skipped[reason] += 1
+                out.first.setdefault(reason, where)
+            if on_progress is not None and out.read % 256 == 0:
+                on_progress(len(columns.arrival))
+    if scorer is not None:
+        _score(columns, scorer)
+    if not columns.arrival:
+        raise ConfigError(_nothing(out, paths))
+    out.trace = _trace(columns)
+    return out
+
+
+def _requests(path: Path, most: int, unit: float, model: str | None) -> Iterator[tuple[str, TraceRequest | str]]:
+    """Requests of a path, or reasons, with where they stand."""
+    if (store := find_log(path)) is not None:
+        for found in log_requests(store, most, model):
+            yield str(path), found
+        return
+    if path.is_dir():
+        raise ConfigError(f"--trace {path} is a directory and no completion log: name files ({', '.join(SUFFIXES)})")
+    if not path.exists():
+        raise ConfigError(f"--trace {path}: no such file or directory")
+    columns: dict[str, str] = {}
+
+    def check(file: Path, names: Sequence[str]) -> list[str]:
+        columns.update(columns_of(names))
+        _check_columns(str(file), columns, names)
+        return list(columns.values())
+
+    json_lines = (suffix_of(path) or "").startswith(".jsonl")
+    for line, raw in raw_rows(path, check, lambda _: None):
+        here = _json_columns(tuple(raw)) if json_lines and not isinstance(raw, str) else columns
+        yield f"{path} line {line}", raw if isinstance(raw, str) else _request(raw, here, unit, model)
+
+
+@functools.lru_cache(256)
+def _json_columns(names: tuple[str, ...]) -> dict[str, str]:
+    return columns_of(names)
+
+
+def _request(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float, model: str | None) -> TraceRequest | str:
+    try:
+        request = request_of(raw, columns, unit)
+    except UnusableTraceRowError as error:
+        return str(error)
+    return request if model is None or request.model == model else "answered by another model"
+
+
+def _check_columns(file: str, columns: dict[str, str], names: Sequence[str]) -> None:
+    for needed in ("arrival", "output tokens"):
+        if needed not in columns:
+            has = ", ".join(str(n)[:40] for n in names[:12])
+            raise ConfigError(
+                f"{file} line 1: no column with {needed}: name one `{'`, `'.join(FIELDS[needed][:4])}` (it has: {has})"
+            )
+
+
+def _add(columns: _TraceColumns, request: TraceRequest, out: TraceRead, input_tokens: int | None) -> str | None:
+    """Take a request in, or say why not."""
+    tokens = request.prompt_tokens
+    if tokens is None:
+        tokens = input_tokens
+    if tokens is None and request.prompt is not None:
+        tokens = -(-len(request.prompt) // _CHARACTERS_PER_TOKEN)
+        out.estimated += 1
+    if tokens is None:
+        return "no input tokens (--input-tokens N takes N for each)"
+    columns.arrival.append(request.arrival)
+    columns.prompt.append(tokens)
+    columns.output.append(request.output)
+    columns.score.append(np.nan if request.score is None else request.score)
+    known = request.tenant in columns.tenants or len(columns.tenants) < _MOST_TENANTS
+    columns.tenant.append(columns.tenants.setdefault(request.tenant if known else "others", len(columns.tenants)))
+    columns.priority_class.append(request.priority_class)
+    return None
+
+
+def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer, *, keep_scores: bool) -> None:
+    """Let the prompt of the request that was just taken in be scored, soon."""
+    if columns.by_prompt is None:
+        columns.by_prompt = request.prompt is not None and (request.score is None or not keep_scores)
+    if not columns.by_prompt:
+        return
+    columns.score[-1] = np.nan
+    if request.prompt is not None:
+        columns.prompts.append((len(columns.score) - 1, _cut(request.prompt)))
+    if len(columns.prompts) >= _PROMPTS_AT_ONCE:
+        _score(columns, scorer)
+
+
+def _cut(prompt: str) -> str:
+    half = _LONGEST_PROMPT // 2
+    return prompt if len(prompt) <= _LONGEST_PROMPT else prompt[:half] + prompt[-half:]
+
+
+def _score(columns: _TraceColumns, scorer: Scorer) -> None:
+    """Score what was gathered, and let go of the prompts."""
+    if not columns.prompts:
+        return
+    for (place, _), score in zip(columns.prompts, scorer([p for _, p in columns.prompts]).tolist(), strict=True):
+        columns.score[place] = score if np.isfinite(score) else np.nan
+    columns.prompts.clear()
+
+
+def _trace(columns: _TraceColumns) -> Trace:
+    arrival = np.frombuffer(columns.arrival, dtype=np.float64)
+    order = np.argsort(arrival, kind="stable")
+
+    def sorted_column(values: array[int]) -> NDArray[np.int64]:
+        return np.frombuffer(values, dtype=np.int64)[order]
+
+    score = np.frombuffer(columns.score, dtype=np.float64)[order]
+    classes, tenants = sorted_column(columns.priority_class), tuple(name or "unnamed" for name in columns.tenants)
+    return Trace(
+        arrival[order] - arrival.min(),
+        sorted_column(columns.prompt),
+        sorted_column(columns.output),
+        score=score if np.isfinite(score).any() else None,
+        tenant=sorted_column(columns.tenant) if len(tenants) > 1 else None,
+        tenants=tenants if len(tenants) > 1 else (),
+        priority_class=classes if classes.any() else None,
+    )
+
+
+def _nothing(out: TraceRead, paths: Sequence[Path]) -> str:
+    where = ", ".join(str(p) for p in paths[:3]) + (", ..." if len(paths) > 3 else "")
+    needs = (
+        f"a row needs arrival (`{FIELDS['arrival'][0]}`, `{FIELDS['arrival'][1]}`, ...), "
+        f"`{FIELDS['input tokens'][0]}` and `{FIELDS['output tokens'][0]}`"
+    )
+    if not out.read:
+        return f"no rows in {where}: {needs}"
+    reasons = "; ".join(f"{n:,} {reason} (first: {out.first[reason]})" for reason, n in out.skipped.most_common(5) if n)
+    return f"no usable row among {out.read:,} in {where}: {reasons}. {needs[0].upper()}{needs[1:]}"

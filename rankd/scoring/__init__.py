@@ -1,0 +1,1 @@
+"""From a prompt to its score: cache, admission, tokeniser, batches, model."""

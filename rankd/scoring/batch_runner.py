@@ -1,0 +1,159 @@
+"""From the queue to the model's thread and back: batches, how long they take, what is ahead.
+
+On the event loop's thread, but for the model itself. One batch runs, one is prepared for when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt, UrgentDemand
+from rankd.scoring.onnx_model import Ids, OnnxModel, Scores, pad
+from rankd.telemetry.telemetry import Telemetry
+
+WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
+"""Widths on CUDA are bucketed, or its arena grows with every new shape (protocol.md, trap 8)."""
+
+_BATCHES_AHEAD = 2
+"""One runs, one is ready for when it ends."""
+
+_PACE_MEMORY = 0.1
+"""Weight of the latest batch in the moving average of the model's pace."""
+_PACE_JUMP = 3.0
+"""How many times slower than the average a batch may count as."""
+
+
+@dataclass(slots=True)
+class BatchCounts:
+    """What happened since the start."""
+
+    scored: int = 0
+    batches: int = 0
+    failed_batches: int = 0
+
+
+class ModelFeed:
+    """Feeds one loaded model, batch by batch, as long as its queue holds anything."""
+
+    def __init__(
+        self,
+        queue: BatchQueue,
+        model: OnnxModel,
+        thread: ThreadPoolExecutor,
+        telemetry: Telemetry,
+        take: Callable[[list[QueuedPrompt], list[float] | None], None],
+    ) -> None:
+        """Take a warmed-up model and the one thread that runs it; ``take`` gets the scores, None where it failed."""
+        self.model = model
+        self.counts = BatchCounts()
+        self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
+        """Told after every batch whether it succeeded and how long the model ran, seconds."""
+        self._loop = asyncio.get_running_loop()
+        self.demand = UrgentDemand()
+        self._queue = queue
+        self._thread = thread
+        self._telemetry = telemetry
+        self._take = take
+        self._multiple = WIDTH_MULTIPLE[model.provider]
+        self._ahead: deque[int] = deque()
+        """Padded tokens of the batches handed to the model; the first one runs."""
+        self._seconds_per_token = 0.0
+        self._batch_began = 0.0
+
+    @property
+    def running_for(self) -> float:
+        """Seconds since the batch that runs now began; 0 where none runs."""
+        return self._loop.time() - self._batch_began if self._ahead else 0.0
+
+    def run_in(self, thread: ThreadPoolExecutor) -> None:
+        """Let another thread run the model from the next batch on; the one before ends with what it was handed."""
+        before, self._thread = self._thread, thread
+        before.shutdown(wait=False)
+
+    def tokens_until(self, deadline: float) -> float:
+        """Tokens that the model can read by then, after what it was handed; any number before its pace is known."""
+        if self._seconds_per_token <= 0:
+            return math.inf
+        return (deadline - self._free_at(self._loop.time())) / self._seconds_per_token
+
+    def pump(self) -> None:
+        """Hand batches to the model's thread, as many as may be ahead."""
+        while len(self._ahead) < _BATCHES_AHEAD:
+            now = self._loop.time()
+            start = self._free_at(now)
+            batch = self._queue.form(start, self._seconds_per_token, start - now if self._ahead else 0.0)
+            if not batch:
+                return
+            for entry in batch:
+                self.demand.drop(entry)
+            try:
+                ids, mask = pad([e.ids for e in batch if e.ids is not None], self._multiple)
+                since = min(e.since for e in batch)
+                future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, callers_of(batch), since)
+            except (MemoryError, RuntimeError) as error:  # no memory, no thread to be had, or closed
+                self._fail(batch, error)
+                continue
+            if not self._ahead:
+                self._batch_began = now
+            self._ahead.append(ids.size)
+            future.add_done_callback(lambda f, batch=batch: self._inferred(batch, f))  # type: ignore[misc]
+
+    def _free_at(self, now: float) -> float:
+        """When the model will have done what it was handed."""
+        if not self._ahead:
+            return now
+        running, pace = self._ahead[0], self._seconds_per_token
+        return max(now, self._batch_began + pace * running) + pace * (sum(self._ahead) - running)
+
+    def _infer(self, ids: Ids, mask: Ids, spans: list[object], since: float) -> tuple[Scores, float]:
+        # Here, and not where the batch is handed over: it may have waited for the one before.
+        self._telemetry.queued(self._loop.time() - since, spans)
+        with self._telemetry.linked("infer", spans, prompts=len(ids), padded_tokens=ids.size):
+            began = time.perf_counter()
+            scores = self.model.run(ids, mask)
+            return scores, time.perf_counter() - began
+
+    def _inferred(self, batch: list[QueuedPrompt], future: asyncio.Future[tuple[Scores, float]]) -> None:
+        size = self._ahead.popleft()
+        seconds = self._loop.time() - self._batch_began
+        failed = future.cancelled() or future.exception() is not None
+        if failed:
+            self._fail(batch, None if future.cancelled() else future.exception())
+        else:
+            scores, ran = future.result()
+            self.counts.batches += 1
+            self.counts.scored += len(batch)
+            self._telemetry.batch_done(len(batch), sum(e.tokens for e in batch), size, ran)
+            self._learn_pace(ran / size)
+            self._take(batch, scores.tolist())
+        self._batch_began = self._loop.time()
+        self.on_batch(not failed, seconds)
+        self.pump()
+
+    def _learn_pace(self, seconds_per_token: float) -> None:
+        """Follow the model's pace; a single batch, as one during which the machine stood still, says little."""
+        known = self._seconds_per_token
+        likely = min(seconds_per_token, _PACE_JUMP * known) if known else seconds_per_token
+        self._seconds_per_token += (likely - known) * (_PACE_MEMORY if known else 1.0)
+
+    def _fail(self, batch: list[QueuedPrompt], error: BaseException | None) -> None:
+        """Give a batch up; without an error it was cancelled, as when the daemon stops."""
+        self.counts.failed_batches += 1
+        if error is not None:
+            self._telemetry.batch_failed(error)
+        self._take(batch, None)
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def callers_of(entries: list[QueuedPrompt]) -> list[object]:
+    """The spans of the calls that wait for some entries."""
+    return [w.span for e in entries for w in e.waiters if w.span is not None]

@@ -1,0 +1,368 @@
+"""One ranker's way from prompts to scores: cache, admission, tokenise, batch, infer.
+
+Everything here runs on the event loop's thread except encoding and the model, which have threads of their own.
+A caller gets one result per prompt by its deadline: a score, or the reason why there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+from rankd.scoring.admission import Admission
+from rankd.scoring.batch_queue import URGENT_SECONDS, BatchQueue, CallWaiter, QueuedPrompt
+from rankd.scoring.batch_runner import WIDTH_MULTIPLE, ModelFeed, callers_of
+from rankd.scoring.onnx_model import Ids, OnnxModel
+from rankd.scoring.score_cache import ScoreCache
+from rankd.scoring.tokeniser import Tokeniser
+from rankd.settings.load import ScoringSection
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import Reason
+
+ENCODE_AT_ONCE = 32
+"""Prompts encoded in one go: small enough that a long queue does not hold up a short one."""
+
+DEFAULT_BATCH_TOKENS = {"cpu": 128, "cuda": 16384}
+EFFICIENT_BATCH_TOKENS = {"cpu": 1, "cuda": 4096}
+"""Batches are not made smaller than this to meet a deadline; a CPU reads one prompt about as fast as many."""
+
+_JOIN_AT_ONCE = 256
+"""Prompts of one call that are looked up before others get their turn: a millisecond or two."""
+
+_LEAVE_AT_ONCE = 64
+_LEAVE_AFTER = 0.01
+"""Seconds after its deadline at which a call with more prompts than that is taken off what it waited for."""
+
+Result = float | Reason
+
+
+class Scorer:
+    """Scores prompts with one loaded model. Create and use it on the event loop's thread."""
+
+    def __init__(
+        self,
+        ranker_version: str,
+        tokeniser: Tokeniser,
+        model: OnnxModel,
+        model_thread: ThreadPoolExecutor,
+        settings: ScoringSection,
+        telemetry: Telemetry,
+    ) -> None:
+        """Take a warmed-up model and the one thread that runs it."""
+        self.ranker_version = ranker_version
+        self.provider = model.provider
+        self.cached = 0
+        """Prompts that were known already, or on their way."""
+        self._loop = asyncio.get_running_loop()
+        self._tokeniser = tokeniser
+        self._telemetry = telemetry
+        self._cache = ScoreCache(settings.cache_entries, ranker_version)
+        self._admission = Admission(settings.max_queued_prompts, settings.max_queued_tokens)
+        self._pending: dict[bytes, QueuedPrompt] = {}
+        self._late: dict[QueuedPrompt, None] = {}
+        self._callers: dict[CallWaiter, None] = {}
+        self._queue = BatchQueue(
+            tokeniser.max_tokens,
+            max_tokens=settings.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider],
+            max_prompts=settings.max_batch_prompts,
+            max_padding_share=settings.max_padding_share,
+            multiple=WIDTH_MULTIPLE[model.provider],
+            efficient_tokens=EFFICIENT_BATCH_TOKENS[model.provider],
+        )
+        self._encoder = ThreadPoolExecutor(settings.tokeniser_threads, "rankd-tokenise")
+        self._encoders_free = settings.tokeniser_threads
+        self._to_encode: list[tuple[float, int, QueuedPrompt]] = []
+        self._sequence = count()
+        self.feed = ModelFeed(self._queue, model, model_thread, telemetry, self._take)
+
+    @property
+    def queued_prompts(self) -> int:
+        """Prompts admitted and not yet decided."""
+        return self._admission.prompts
+
+    @property
+    def queued_tokens(self) -> int:
+        """Their tokens; estimates for those not yet encoded."""
+        return self._admission.tokens
+
+    @property
+    def callers(self) -> int:
+        """Calls that wait for scores."""
+        return len(self._callers)
+
+    @property
+    def cached_scores(self) -> int:
+        """Scores in the cache."""
+        return len(self._cache)
+
+    def cut(self, prompt: str) -> str:
+        """Shorten a prompt to what can matter to this ranker; scoring the result gives the prompt's score."""
+        return self._tokeniser.cut(prompt)
+
+    def known(self, prompts: Sequence[str]) -> list[float | None]:
+        """Look scores up without waiting or queueing."""
+        return [self._cache.get(self._cache.digest(p)) for p in prompts]
+
+    async def score(self, prompts: Sequence[str], deadline: float) -> list[Result]:
+        """Score prompts.
+
+        A prompt that is not scored by the deadline, or plainly cannot be, stays queued and fills the cache, so that the
+        next call over the same queue finds it; if the call is cancelled instead, prompts that nobody else waits for are
+        dropped. Nobody waits for what the model cannot have read by then: under overload answers come at once.
+
+        Args:
+            prompts: texts, any number; equal ones are scored once.
+            deadline: on the event loop's clock, seconds.
+
+        Returns:
+            Per prompt its score, or why there is none: DEADLINE, OVERLOADED or RANKER_UNAVAILABLE.
+        """
+        # One too many until all prompts have joined, so that early results do not end the wait.
+        waiter = CallWaiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())
+        results: list[Result] = [Reason.DEADLINE] * len(prompts)
+        waiting: list[tuple[int, QueuedPrompt]] = []
+        self._callers[waiter] = None
+        try:
+            for start in range(0, len(prompts), _JOIN_AT_ONCE):
+                if start:
+                    # A long queue must not keep results of others, and the model, waiting.
+                    await asyncio.sleep(0)
+                    if self._loop.time() >= deadline:
+                        break  # the next call over this queue finds these known, and gets further
+                self._join_some(
+                    prompts, range(start, min(start + _JOIN_AT_ONCE, len(prompts))), waiter, results, waiting
+                )
+            waiter.one_less()
+            if waiting:
+                with self._telemetry.stage("score"):
+                    await self._wait(waiter)
+        except asyncio.CancelledError:
+            # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
+            self._leave_some(waiter, [e for _, e in waiting], keep=self._loop.time() >= deadline)
+            raise
+        finally:
+            del self._callers[waiter]
+        if waiter.left:
+            # The answer is due now, and leaving a long queue takes a while: answer first.
+            entries = [e for _, e in waiting]
+            if len(entries) > _LEAVE_AT_ONCE:
+                self._loop.call_later(_LEAVE_AFTER, self._leave_some, waiter, entries)
+            else:
+                self._leave_some(waiter, entries)
+        for i, entry in waiting:
+            if entry.result is not None:
+                results[i] = entry.result
+        return results
+
+    def _join_some(
+        self,
+        prompts: Sequence[str],
+        indices: range,
+        waiter: CallWaiter,
+        results: list[Result],
+        waiting: list[tuple[int, QueuedPrompt]],
+    ) -> None:
+        """Look some prompts up, and let ``waiter`` wait for those that can have a score in time."""
+        room = self._room(waiter)
+        for i in indices:
+            digest = self._cache.digest(prompts[i])
+            score = self._cache.get(digest)
+            if score is not None:
+                self.cached += 1
+                results[i] = score
+            elif (entry := self._entry(digest, prompts[i])) is None:
+                results[i] = Reason.OVERLOADED
+            elif waiter in entry.waiters:
+                waiting.append((i, entry))  # the same prompt twice in one call
+            elif entry.tokens <= room or entry.waiters:
+                room -= 0 if entry.slot is not None else entry.tokens
+                self._await(entry, waiter)
+                waiting.append((i, entry))
+            elif not entry.outlives:
+                self._set_late(entry)
+        self._encode_next()
+        self.feed.pump()
+
+    def _room(self, waiter: CallWaiter) -> float:
+        """Tokens that the model can still read before an urgent caller's deadline, after those that are due sooner."""
+        now = self._loop.time()
+        if waiter.deadline - now > URGENT_SECONDS:
+            return math.inf
+        self._queue.hurried_at = now
+        return self.feed.tokens_until(waiter.deadline) - self.feed.demand.until(waiter.deadline)
+
+    def _entry(self, digest: bytes, prompt: str) -> QueuedPrompt | None:
+        """The entry of a prompt, a new one where there is none; None where there is no room."""
+        entry = self._pending.get(digest)
+        if entry is not None:
+            self.cached += 1
+            return entry
+        cut = self._tokeniser.cut(prompt)
+        tokens = self._tokeniser.estimate(cut)
+        if not self._make_room(tokens):
+            return None
+        entry = QueuedPrompt(digest, cut, tokens, since=self._loop.time())
+        self._admission.take(tokens)
+        self._pending[digest] = entry
+        return entry
+
+    def _await(self, entry: QueuedPrompt, waiter: CallWaiter) -> None:
+        """Let a caller wait for an entry."""
+        self._late.pop(entry, None)
+        before = entry.deadline
+        entry.join(waiter)
+        if entry.deadline < before:
+            self._line_up(entry)
+
+    def _set_late(self, entry: QueuedPrompt) -> None:
+        """Read an entry when there is time, for the cache; its caller is answered without it."""
+        entry.outlives = True
+        self._late[entry] = None
+        self._line_up(entry)
+
+    def _line_up(self, entry: QueuedPrompt) -> None:
+        """Give an entry its place after its earliest deadline changed."""
+        now = self._loop.time()
+        self.feed.demand.count(entry, now)
+        if entry.text is not None:
+            # What is not urgent is encoded in the order in which it came.
+            due = min(entry.deadline, now + URGENT_SECONDS)
+            heapq.heappush(self._to_encode, (due, next(self._sequence), entry))
+        else:
+            self._queue.moved(entry)
+
+    def _make_room(self, tokens: int) -> bool:
+        """Drop late entries, the oldest first, until one of ``tokens`` fits; live ones are never dropped."""
+        while not self._admission.fits(tokens):
+            if not self._late:
+                return False
+            self._decide(next(iter(self._late)), Reason.OVERLOADED)
+        return True
+
+    async def _wait(self, waiter: CallWaiter) -> None:
+        """Wait until all entries are decided or the deadline has come."""
+        timer = self._loop.call_at(waiter.deadline, _set_done, waiter.finished)
+        try:
+            await waiter.finished
+        finally:
+            timer.cancel()
+
+    def _leave_some(self, waiter: CallWaiter, entries: list[QueuedPrompt], *, keep: bool = True) -> None:
+        """Take a caller off what it waited for, a part at a time."""
+        for entry in entries[:_JOIN_AT_ONCE]:
+            self._leave(entry, waiter, keep=keep)
+        if len(entries) > _JOIN_AT_ONCE:
+            rest = entries[_JOIN_AT_ONCE:]
+            self._loop.call_soon(lambda: self._leave_some(waiter, rest, keep=keep))
+
+    def _leave(self, entry: QueuedPrompt, waiter: CallWaiter, *, keep: bool) -> None:
+        """Take a caller off an entry; without callers it is kept as late, or dropped."""
+        if entry.result is not None or waiter not in entry.waiters:
+            return
+        before = entry.deadline
+        entry.leave(waiter)
+        entry.outlives = entry.outlives or keep
+        if not entry.waiters:
+            if not entry.outlives:
+                self._decide(entry, Reason.DEADLINE)
+                return
+            self._late[entry] = None
+        if entry.deadline != before:
+            self._line_up(entry)
+
+    def _decide(self, entry: QueuedPrompt, result: Result) -> None:
+        """Give an entry its result, tell its callers and forget it."""
+        if entry.result is not None:
+            return
+        entry.result = result
+        entry.text = None
+        del self._pending[entry.digest]
+        self._late.pop(entry, None)
+        self._admission.give_back(entry.tokens)
+        self.feed.demand.drop(entry)
+        if entry.ids is not None:
+            self._queue.remove(entry)
+            entry.ids = None
+        for waiter in entry.waiters:
+            waiter.one_less()
+        entry.waiters.clear()
+
+    # -- encoding ----------------------------------------------------------------------------------------------------
+
+    def _encode_next(self) -> None:
+        while self._encoders_free and self._to_encode:
+            chunk: list[QueuedPrompt] = []
+            while self._to_encode and len(chunk) < ENCODE_AT_ONCE:
+                entry = heapq.heappop(self._to_encode)[2]
+                if entry.result is None and entry.text is not None and not entry.encoding:
+                    entry.encoding = True
+                    chunk.append(entry)
+            if not chunk:
+                return
+            texts = [e.text or "" for e in chunk]
+            try:
+                future = self._loop.run_in_executor(self._encoder, self._encode, texts, callers_of(chunk))
+            except RuntimeError as error:  # no thread to be had, or closed
+                self._telemetry.batch_failed(error)
+                for entry in chunk:
+                    self._decide(entry, Reason.RANKER_UNAVAILABLE)
+                continue
+            self._encoders_free -= 1
+            future.add_done_callback(lambda f, chunk=chunk: self._encoded(chunk, f))  # type: ignore[misc]
+
+    def _encode(self, texts: list[str], spans: list[object]) -> tuple[list[Ids], float]:
+        with self._telemetry.linked("tokenise", spans, prompts=len(texts)):
+            began = time.perf_counter()
+            return self._tokeniser.encode(texts), time.perf_counter() - began
+
+    def _encoded(self, chunk: list[QueuedPrompt], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
+        self._encoders_free += 1
+        if future.cancelled() or future.exception() is not None:
+            if not future.cancelled():  # as when the daemon stops
+                self._telemetry.batch_failed(future.exception())
+            for entry in chunk:
+                self._decide(entry, Reason.RANKER_UNAVAILABLE)
+        else:
+            encoded, seconds = future.result()
+            now = self._loop.time()
+            self._telemetry.stage_seconds("tokenise", seconds)
+            for entry, ids in zip(chunk, encoded, strict=True):
+                if entry.result is None:
+                    self._admission.resize(entry.tokens, len(ids))
+                    entry.text, entry.ids, entry.tokens = None, ids, len(ids)
+                    self.feed.demand.count(entry, now)
+                    self._queue.add(entry)
+        self._encode_next()
+        self.feed.pump()
+
+    # -- what the model says -------------------------------------------------------------------------------------------
+
+    def _take(self, batch: list[QueuedPrompt], scores: list[float] | None) -> None:
+        """Hand the scores of a batch out; None where it failed, which fails its own entries and nothing else."""
+        if scores is None:
+            for entry in batch:
+                self._decide(entry, Reason.RANKER_UNAVAILABLE)
+            return
+        for entry, score in zip(batch, scores, strict=True):
+            if math.isfinite(score):
+                self._cache.put(entry.digest, score)  # also for those whose callers went away meanwhile
+                self._decide(entry, score)
+            else:
+                self._decide(entry, Reason.RANKER_UNAVAILABLE)
+
+    def close(self) -> None:
+        """Decide everything that is left and let the threads end; the caller has waited for its calls."""
+        for entry in list(self._pending.values()):
+            self._decide(entry, Reason.RANKER_UNAVAILABLE)
+        self._encoder.shutdown(wait=False, cancel_futures=True)
+        self.feed.close()
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,166 @@
+"""The parts of ``/status.json``: a window, a ranker, a pilot as plain values. What is unknown or infinite is None."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rankd_client.ordering import Policy
+
+from rankd.monitor.monitor import Trust, Window
+from rankd.pilot import PilotState, Switchback
+from rankd.pilot.report import Effect
+from rankd.quality import Interval
+from rankd.ranking.policy import rules_of, tuned_for
+from rankd.ranking.ranker import why_not_ranked
+from rankd.registry.loaded import LoadedRanker, Registry
+from rankd.registry.shadow import ShadowRankers
+from rankd.settings.load import Settings
+from rankd.types import Reason
+
+_UNKNOWN = (math.nan, math.nan, math.nan)
+
+
+def row_of(window: Window, trust: Trust) -> tuple[float, ...]:
+    """What ``history.WINDOW`` names, without the time."""
+    estimate, patience = window.estimate, window.load.patience
+    tau = estimate.tau if estimate is not None else None
+    gain = estimate.realised_gain if estimate is not None else None
+    return (
+        *((tau.value, tau.low, tau.high) if tau is not None else _UNKNOWN),
+        *((gain.value, gain.low, gain.high) if gain is not None else _UNKNOWN),
+        trust.level,
+        math.nan if patience is None else patience,
+    )
+
+
+def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
+    """One served model and ranker version: its guard, its quality, and what orders its queue.
+
+    Args:
+        window: what is known of it.
+        trust: what follows from that.
+        settings: the daemon's.
+        piloted: the policy that a pilot asks for; None where none does.
+    """
+    estimate = window.estimate
+    quality = {
+        "tau": _bounded(estimate.tau if estimate else None),
+        "finished_tau": _bounded(estimate.tau_b if estimate else None),
+        "realised_gain": _bounded(estimate.realised_gain if estimate else None),
+        "cohort_size": estimate.cohort_size if estimate else 0,
+        "decided_pair_share": estimate.decided_pair_share if estimate else None,
+        "progress_seen": estimate.progress_seen if estimate else False,
+        "open": estimate.open if estimate else 0,
+    }
+    return {
+        "model": window.model,
+        "ranker_version": window.ranker_version,
+        "completions": window.tracker.completions,
+        "last_report_at": window.used_at or None,
+        **quality,
+        "guard": _guard(window, settings),
+        "order": _order(trust, settings, piloted),
+    }
+
+
+def _bounded(estimate: Interval | None) -> dict[str, float] | None:
+    return None if estimate is None else {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _guard(window: Window, settings: Settings) -> dict[str, Any]:
+    guard = window.guard
+    return {
+        "mode": guard.mode.value,
+        "ranking": guard.ranks or not settings.guard.enabled,
+        "measured": window.measured,
+        "reason": window.reason,
+        "since": guard.since,
+        "pinned_until": guard.pinned_until,
+        "transitions": window.transitions,
+        "changes": [
+            {"at": c.at, "from": c.origin.value, "to": c.to.value, "reason": c.reason.value}
+            for c in window.changes.copy()
+        ],
+    }
+
+
+def _order(trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
+    """What orders a model's queue now, as far as that does not depend on the queue."""
+    wanted = piloted or Policy(settings.order.policy)
+    policy = wanted if trust.level > 0 else Policy.FCFS
+    rules = rules_of(settings.order, policy, trust, 0.0)
+    return {
+        "policy": policy.value,
+        "reason": (why_not_ranked(trust) if policy is not wanted else Reason.NONE).value,
+        "trust": trust.level,
+        "patience_per_token": _finite(rules.patience),
+        "tuned_patience_per_token": tuned_for(settings.order, wanted, trust),
+        "tokens_per_second": trust.load.rate.per_second,
+        "mean_wait": trust.load.wait.mean,
+        "mean_expected_tokens": trust.calibration.mean_expected if trust.calibration is not None else None,
+    }
+
+
+def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) -> dict[str, Any]:
+    """A loaded ranker: what it is, and what it does here."""
+    shadow = shadows.get(ranker.version)
+    roles = {
+        "in_service": ranker is registry.in_service,
+        "shadow": shadow is not None,
+        "previous": ranker is registry.previous,
+    }
+    return {
+        "version": ranker.version,
+        "role": next((role for role, has_it in roles.items() if has_it), "loaded"),
+        "provider": ranker.scorer.provider,
+        "measured_tau": ranker.measured_tau,
+        "queued_prompts": ranker.scorer.queued_prompts,
+        "shadow": None
+        if shadow is None
+        else {
+            "since": shadow.since,
+            "scored": shadow.scored,
+            "dropped": shadow.dropped,
+            "completions": len(shadow.pairs),
+        },
+    }
+
+
+def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
+    """A pilot, under way or ended. Of the two intervals it tells the one that holds in its state."""
+    plan, report = pilot.plan, pilot.report(now)
+    return {
+        "model": model,
+        "state": report.state.value,
+        "reason": report.reason,
+        "control": plan.control.value,
+        "treatment": plan.treatment.value,
+        "arm": report.arm.value if report.arm is not None else None,
+        "shadow": plan.shadow,
+        "metric": plan.metric.value,
+        "starts_at": plan.schedule.start,
+        "ends_at": plan.schedule.end,
+        "blocks": plan.schedule.blocks,
+        "blocks_measured": report.blocks,
+        "requests": report.counts.requests,
+        "effects": [_effect(e, finished=report.state is PilotState.FINISHED) for e in report.effects],
+    }
+
+
+def _effect(effect: Effect, *, finished: bool) -> dict[str, Any]:
+    low, high = effect.sequence_low, effect.sequence_high
+    if finished and effect.low is not None and effect.high is not None:
+        low, high = effect.low, effect.high
+    return {
+        "metric": effect.metric.value,
+        "control": effect.control,
+        "treatment": effect.treatment,
+        "ratio": effect.ratio,
+        "low": low,
+        "high": _finite(high),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,250 @@
+"""What the page at ``/`` shows: the state as text for everybody, and as JSON for the page's script (docs/page.md).
+
+No prompt and no request id is in it. Names of served models and of tenants are: whoever sends calls chooses them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from rankd_client.ordering import Policy
+
+from rankd.completion_log import CompletionLog
+from rankd.monitor.monitor import Monitor, Trust, Window
+from rankd.pilot.live import LivePilots
+from rankd.ranking.ranker import Ranker
+from rankd.ranking.tenant_counts import TenantCounts
+from rankd.registry.loaded import Registry
+from rankd.registry.shadow import ShadowRankers
+from rankd.settings.load import Settings
+from rankd.status.history import SpanName, StatusHistory
+from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import Reason
+from rankd.version import VERSION
+
+SCHEMA = 1
+"""Of the JSON. Fields are added under the same number; it grows where one changes its meaning or goes."""
+STAGES = ("call", "score", "queue", "tokenise", "infer", "order")
+_FRESH = 0.5
+"""Seconds for which an answer serves all who ask: the work is bounded, whoever asks how often."""
+
+
+class Status:
+    """Tells how one daemon does. ``sample`` belongs to the event loop, the rest may be called in any thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        monitor: Monitor,
+        ranker: Ranker,
+        shadows: ShadowRankers,
+        pilots: LivePilots,
+        log: CompletionLog | None,
+        tenants: TenantCounts,
+        telemetry: Telemetry,
+        draining: Callable[[], bool],
+    ) -> None:
+        """Take the rooms whose state is told."""
+        self._settings = settings
+        self._registry = registry
+        self._monitor = monitor
+        self._ranker = ranker
+        self._shadows = shadows
+        self._pilots = pilots
+        self._log = log
+        self._tenants = tenants
+        self._telemetry = telemetry
+        self._draining = draining
+        self._history = StatusHistory(settings.page)
+        self._started = time.time()
+        self._lock = threading.Lock()
+        self._told: dict[str, tuple[float, bytes]] = {}
+
+    def sample(self, now: float) -> None:
+        """Keep a row of the figures, for each span that wants one; call about once a second."""
+        spans = list(self._history.due(now))
+        if not spans:
+            return
+        traffic = self._counters()
+        windows = {(v.model, v.ranker_version): row_of(v, self._trust(v)) for v in self._windows()}
+        for span in spans:
+            span.add(now, traffic, windows)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether calls are welcome, and why not."""
+        draining = self._draining()
+        return not draining, "draining" if draining else "serving"
+
+    # -- for people without a script -----------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state for probes, and as plain facts: ``ready``, ``reason``, and ``facts`` by label."""
+        ranker, counts = self._registry.in_service, self._ranker.counts
+        facts = {
+            "rankd": VERSION,
+            "ranker": f"{ranker.version} on {ranker.scorer.provider}",
+            "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._started)),
+            "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
+            "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",
+            "completions": f"{self._counters()[-2]:,} accepted",
+        }
+        if self._log is not None:
+            facts["completion log"] = "failing: see the log" if self._log.failing else "written"
+        for window in self._shown()[0]:
+            facts |= _facts_of(window)
+        ready, reason = self.ready()
+        return {"ready": ready, "reason": reason, "facts": facts}
+
+    # -- for the page's script -----------------------------------------------------------------------------------------
+
+    def body(self, window: str, span: SpanName) -> bytes:
+        """``/status.json``; what was told a moment ago is told again.
+
+        Args:
+            window: whose history to tell, by its id; where it is none, that of the first one listed.
+            span: how far back the history goes.
+        """
+        with self._lock:
+            windows = {id_of(v): v for v in self._shown()[0]}
+            chosen = window if window in windows else next(iter(windows))
+            state = self._kept("", self.state)
+            history = self._kept(f"{span} {chosen}", lambda: self._told_history(chosen, windows[chosen], span))
+        return state[:-1] + b',"history":' + history + b"}"
+
+    def _kept(self, name: str, tell: Callable[[], dict[str, Any]]) -> bytes:
+        """What was told of late, or is told now; with the lock held."""
+        now = time.monotonic()
+        self._told = {n: t for n, t in self._told.items() if now - t[0] < _FRESH}
+        if name not in self._told:
+            self._told[name] = now, json.dumps(tell(), separators=(",", ":"), allow_nan=False).encode()
+        return self._told[name][1]
+
+    def state(self) -> dict[str, Any]:
+        """What ``/status.json`` holds, but for the history."""
+        ready, reason = self.ready()
+        now = time.time()
+        windows, left_out = self._shown()
+        pilots = self._pilots.all()
+        piloted = {model: p.policy_at(now) for model, p in pilots if p.active}
+        tallies, others = self._tenants.tallies()
+        return {
+            "schema": SCHEMA,
+            "at": now,
+            "ready": ready,
+            "reason": reason,
+            "rankd": {"version": VERSION, "started_at": self._started},
+            "settings": self._told_settings(),
+            "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
+            "windows": [self._window(v, piloted.get(v.model)) for v in windows],
+            "windows_left_out": left_out,
+            "traffic": self._traffic(),
+            "stages": self._telemetry.stages.quantiles(STAGES),
+            "tenants": [{"tenant": name, **asdict(tally)} for name, tally in tallies],
+            "other_tenants": asdict(others),
+            "pilots": [pilot_of(model, pilot, now) for model, pilot in pilots],
+            "completion_log": None if self._log is None else "failing" if self._log.failing else "written",
+        }
+
+    def _told_settings(self) -> dict[str, Any]:
+        """What figures are held against."""
+        guard = self._settings.guard
+        return {
+            "guard_enabled": guard.enabled,
+            "floor": guard.floor,
+            "return_above": guard.floor + guard.margin,
+            "min_known": guard.min_known,
+            "ceiling": self._settings.page.ceiling or None,
+            "policy": self._settings.order.policy,
+            "full_trust_tau": self._settings.order.full_trust_tau,
+            "spans": {name: s.every * self._settings.page.samples for name, s in self._history.spans.items()},
+        }
+
+    def _told_history(self, chosen: str, window: Window, span: SpanName) -> dict[str, Any]:
+        kept = self._history.spans[span]
+        return {
+            "span": span,
+            "every": kept.every,
+            "points": self._settings.page.samples,
+            "traffic": kept.traffic(),
+            "window_id": chosen,
+            "window": kept.window((window.model, window.ranker_version)),
+        }
+
+    def _window(self, window: Window, piloted: Policy | None) -> dict[str, Any]:
+        return {
+            "id": id_of(window),
+            "in_service": window.ranker_version == self._registry.in_service.version,
+            **window_of(window, self._trust(window), self._settings, piloted),
+        }
+
+    def _traffic(self) -> dict[str, Any]:
+        counts = self._ranker.counts
+        scorers = [r.scorer for r in self._registry.all()]
+        completions = {labels["outcome"]: n for labels, n in self._telemetry.counted("rankd.completions")}
+        return {
+            "answers": counts.calls,
+            "items": counts.items,
+            "unscored": counts.unscored,
+            "answers_by": [{**labels, "answers": n} for labels, n in self._telemetry.counted("rankd.answers")],
+            "items_by": [{**labels, "items": n} for labels, n in self._telemetry.counted("rankd.items")],
+            "completions": completions,
+            "rate_limited": sum(n for _, n in self._telemetry.counted("rankd.rate_limited")),
+            "queued_prompts": sum(s.queued_prompts for s in scorers),
+            "failed_batches": sum(s.feed.counts.failed_batches for s in scorers),
+        }
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _windows(self) -> list[Window]:
+        return self._monitor.reported_windows() or [self._monitor.base(self._registry.in_service.version)]
+
+    def _shown(self) -> tuple[list[Window], int]:
+        """The windows that are listed, and how many are not."""
+        in_service, most = self._registry.in_service.version, self._settings.page.windows
+        windows = sorted(
+            self._windows(),
+            key=lambda v: (v.ranker_version != in_service, -v.tracker.completions, v.model, v.ranker_version),
+        )
+        return windows[:most], max(0, len(windows) - most)
+
+    def _trust(self, window: Window) -> Trust:
+        return self._monitor.trust(window.model, window.ranker_version)
+
+    def _counters(self) -> tuple[int, ...]:
+        """What ``history.TRAFFIC`` names, without the time."""
+        answers: Counter[bool] = Counter()
+        for labels, number in self._telemetry.counted("rankd.answers"):
+            answers[labels["reason"] == Reason.NONE.value] += number
+        counts = self._ranker.counts
+        taken = sum(n for labels, n in self._telemetry.counted("rankd.completions") if labels["outcome"] == "accepted")
+        queued = sum(r.scorer.queued_prompts for r in self._registry.all())
+        return answers.total(), answers[False], counts.items, counts.unscored, taken, queued
+
+
+def id_of(window: Window) -> str:
+    """A window's id: the same on every replica, and after a restart."""
+    names = json.dumps([window.model, window.ranker_version]).encode()
+    return hashlib.blake2b(names, digest_size=6).hexdigest()
+
+
+def _facts_of(window: Window) -> dict[str, str]:
+    """A window as plain facts."""
+    name = f" {window.model}" if window.model else ""
+    facts = {f"guard{name}": f"{window.guard.mode.value} ({window.reason})"}
+    estimate = window.estimate
+    if estimate is not None and estimate.tau is not None:
+        tau = estimate.tau
+        facts[f"tau{name}"] = f"{tau.value:.3f} ({tau.low:.3f} to {tau.high:.3f}), {estimate.cohort_size:,} requests"
+    if estimate is not None and estimate.realised_gain is not None:
+        gain = estimate.realised_gain
+        facts[f"realised gain{name}"] = f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
+    return facts

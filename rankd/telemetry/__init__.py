@@ -1,0 +1,1 @@
+"""Metrics, spans, events and logs, and what may stand in them."""

@@ -1,0 +1,273 @@
+"""Every metric, span and log event of the daemon, declared once."""
+
+from __future__ import annotations
+
+SECONDS = "s"
+
+
+SECOND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+
+
+SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
+
+
+METRICS: dict[str, tuple[str, str, str, str]] = {
+    "rpc.server.call.duration": (
+        "histogram",
+        SECONDS,
+        "Duration of calls, by method and status.",
+        "rpc.system.name, rpc.method, rpc.response.status_code, error.type",
+    ),
+    "rankd.stage.duration": (
+        "histogram",
+        SECONDS,
+        "Time per stage: queue (a batch's oldest prompt, until read), score (a call's wait), tokenise, infer, order.",
+        "stage",
+    ),
+    "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason.", "policy, reason"),
+    "rankd.items": (
+        "counter",
+        "{item}",
+        "Items in Rank answers, by outcome: scored, echoed, or why unscored.",
+        "outcome",
+    ),
+    "rankd.batch.prompts": ("histogram", "{prompt}", "Prompts in a batch.", ""),
+    "rankd.batch.tokens": ("histogram", "{token}", "Tokens in a batch, padding included.", ""),
+    "rankd.batch.padding": ("counter", "{token}", "Padding tokens that the model read.", ""),
+    "rankd.batch.failures": ("counter", "{batch}", "Batches that failed.", ""),
+    "rankd.completions": (
+        "counter",
+        "{report}",
+        (
+            "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), over_share (beyond "
+            "quality.max_tenant_share), duplicate, or why rejected."
+        ),
+        "outcome",
+    ),
+    "rankd.guard.transitions": (
+        "counter",
+        "{transition}",
+        "Changes of a guard, by from, to and reason.",
+        "from, to, reason",
+    ),
+    "rankd.shadow.prompts": (
+        "counter",
+        "{prompt}",
+        "Prompts offered to shadows, by outcome: scored, failed, dropped.",
+        "outcome",
+    ),
+    "rankd.judgements": ("counter", "{judgement}", "Candidates judged, by verdict and evidence.", "verdict, evidence"),
+    "rankd.completion_log.rows": (
+        "counter",
+        "{row}",
+        "Rows of the completion log (prompts, completions), by outcome: written, dropped.",
+        "kind, outcome",
+    ),
+    "rankd.completion_log.segments": (
+        "counter",
+        "{segment}",
+        "Segments of the completion log, by outcome: written, deleted (too old, or too many).",
+        "outcome",
+    ),
+    "rankd.completion_log.bytes": ("counter", "By", "Bytes of those segments.", "outcome"),
+    "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate.", ""),
+    "rankd.auth.refused": (
+        "counter",
+        "{refusal}",
+        (
+            "Calls that were refused, by reason: missing, unknown or expired (credential), role, tenant. And "
+            "predictions that were not believed: signature, of an echo or a report; tenant, of a report."
+        ),
+        "reason",
+    ),
+    "rankd.tls.certificate_expiry": (
+        "gauge",
+        SECONDS,
+        "When the first certificate of the server's chain is over, in seconds since the epoch; absent without TLS.",
+        "",
+    ),
+    "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model.", ""),
+    "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model.", ""),
+    "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache.", ""),
+    "rankd.completion_log.failing": (
+        "gauge",
+        "1",
+        "The alarm: 1 while the completion log cannot be written, or drops rows. Serving goes on.",
+        "",
+    ),
+    "rankd.completion_log.queue": ("gauge", "By", "Memory of rows that wait to be written to the completion log.", ""),
+    "rankd.ranker.info": (
+        "gauge",
+        "1",
+        "1 for the ranker in service, by version and provider.",
+        "ranker_version, provider",
+    ),
+    "rankd.provider.wanted": (
+        "gauge",
+        "1",
+        "1 for the provider that the ranker should run on: as set; where that is auto, cuda if the machine has a GPU.",
+        "provider",
+    ),
+    "rankd.order.trust": (
+        "gauge",
+        "1",
+        "How far a ranker is followed, 0 (arrival order) to 1.",
+        "model, ranker_version",
+    ),
+    "rankd.order.patience": (
+        "gauge",
+        "s",
+        "Patience per expected token that tuning found, before trust; absent until it found one.",
+        "model, ranker_version",
+    ),
+    "rankd.guard.mode": (
+        "gauge",
+        "1",
+        "1 for the mode a guard is in, by served model, ranker and mode.",
+        "model, ranker_version, mode",
+    ),
+    "rankd.guard.pinned": (
+        "gauge",
+        "1",
+        "1 while an operator holds a guard in its mode, else 0.",
+        "model, ranker_version",
+    ),
+    "rankd.guard.floor": (
+        "gauge",
+        "1",
+        "Tau below which, by its upper bound, a ranker is followed no more (guard.floor); absent with the guard off.",
+        "",
+    ),
+    "rankd.guard.return": (
+        "gauge",
+        "1",
+        "Tau above which, by its lower bound, it is followed again (guard.floor + guard.margin); absent likewise.",
+        "",
+    ),
+    "rankd.quality.tau": (
+        "gauge",
+        "1",
+        "Censoring-aware Kendall's tau-b, by bound: value, low, high.",
+        "model, ranker_version, bound",
+    ),
+    "rankd.quality.realised_gain": (
+        "gauge",
+        "1",
+        "Share of the oracle's gain that is realised, by bound.",
+        "model, ranker_version, bound",
+    ),
+    "rankd.fleet.replicas": (
+        "gauge",
+        "{replica}",
+        "Replicas heard of late, this one included; 1 without fleet.peers.",
+        "",
+    ),
+    "rankd.quality.compared": (
+        "counter",
+        "{report}",
+        "Complete reports compared with the quality.pair_window before them on this replica (docs/fleet.md).",
+        "model, ranker_version",
+    ),
+    "rankd.quality.pairs": (
+        "counter",
+        "{pair}",
+        "Their pairs, by kind: concordant, discordant, tied_score, tied_length, tied_both.",
+        "model, ranker_version, kind",
+    ),
+    "rankd.quality.pair_tokens": (
+        "counter",
+        "{token}",
+        "Sum of the length differences of those pairs, by kind: concordant, discordant, tied_score.",
+        "model, ranker_version, kind",
+    ),
+    "rankd.quality.pair_products": (
+        "counter",
+        "{product}",
+        "Sums of products of two averages over a report's pairs, for the interval of tau, by which two.",
+        "model, ranker_version, of",
+    ),
+    "rankd.quality.pair_token_products": (
+        "counter",
+        "{product}",
+        "The same of length differences, for the interval of realised gain.",
+        "model, ranker_version, of",
+    ),
+    "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known.", "model, ranker_version"),
+}
+"""All metrics by name: kind, unit, description, labels. Labels that a caller can choose (the served model) are bounded
+in number by ``quality.max_windows``."""
+
+
+READ_ELSEWHERE = frozenset(
+    f"rankd.quality.{name}" for name in ("compared", "pairs", "pair_tokens", "pair_products", "pair_token_products")
+)
+"""Counters that a room keeps itself, and that are read there when metrics are collected."""
+
+
+PROCESS_METRICS: dict[str, tuple[str, str]] = {
+    "process_cpu_seconds": ("counter", "Processor time, seconds."),
+    "process_resident_memory_bytes": ("gauge", "Memory in use, bytes."),
+    "process_virtual_memory_bytes": ("gauge", "Address space, bytes; much more than is in use."),
+    "process_open_fds": ("gauge", "Open files and connections."),
+    "process_max_fds": ("gauge", "Most of these that the system allows."),
+    "process_start_time_seconds": ("gauge", "When the process began, seconds since the epoch."),
+}
+"""What prometheus_client tells of the process on Linux, by Prometheus name: kind and description. Only at /metrics."""
+
+
+FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
+    "rankd.items": tuple(
+        (("outcome", outcome),)
+        for outcome in ("scored", "echoed", "deadline", "overloaded", "ranker_unavailable", "needs_prompt")
+    ),
+    "rankd.completions": ((("outcome", "accepted"),),),
+}
+"""Labels of counters that are told from the start, as those without labels are: of a series that begins at 1,
+Prometheus never sees the first step, and one that is not there cannot be compared with 0."""
+
+
+SPANS: dict[str, str] = {
+    "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
+    "score": "Waiting for scores within a call.",
+    "tokenise": "Encoding a chunk of prompts, linked to its calls.",
+    "queue": "A batch's wait: its oldest prompt, from admission until the model begins, tokenising included; linked.",
+    "infer": "One batch in the model, linked to its calls.",
+    "order": "Ordering within a call.",
+    "guard": "A guard's change, with the event `guard_changed`; linked to the call, if any, that brought it about.",
+}
+
+
+EVENTS: dict[str, str] = {
+    "started": "The daemon serves.",
+    "draining": "A shutdown began.",
+    "stopped": "The shutdown is complete.",
+    "ranker_loaded": "A ranker was read, checked and warmed up.",
+    "ranker_promoted": "A ranker took the place of another.",
+    "ranker_unloaded": "A ranker left memory.",
+    "ranker_judged": "A candidate was compared with the ranker in service (`previous`): difference in tau, bounds.",
+    "shadow_started": "A candidate scores in the shadow.",
+    "shadow_stopped": "A candidate scores no more; so many prompts scored, so many completions of them reported.",
+    "guard_changed": "A guard changed its mode.",
+    "pilot_changed": "A pilot was planned, began or ended: its `state`, why, and the `blocks` that were measured.",
+    "completion_log_failing": "The completion log cannot be written, or drops rows; `reason` says which. Told once.",
+    "completion_log_recovered": "The completion log is written again.",
+    "snapshot_restored": "Windows of an earlier process were restored: how many, with so many completions.",
+    "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
+    "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
+    "fleet_changed": "So many replicas are heard now, this one included (`replicas`).",
+    "peer_refuses": "A peer is there and does not say what it knows (`reason`): the token of `fleet.token_file` is "
+    "wrong or lacks the role quality, or it runs an older rankd. Told once, until it answers.",
+    "peers_failing": "Peers could not be asked because of a bug, or of a file that is gone.",
+    "scoring_failed": "Scores could not be had because of a bug or a failing model.",
+    "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",
+    "secrets_reloaded": "What auth.file or signing.file (`setting`) holds now is in force.",
+    "secrets_unusable": "That file changed and is wrong; what it held before stays in force.",
+    "certificate_renewed": "New connections get the certificate that is in the files now.",
+    "certificate_unusable": "The certificate files changed and are wrong; the certificate before is kept.",
+    "proxy_started": "`rankd proxy` serves.",
+    "upstream_found": "The proxy knows its engine, and which priority that serves first.",
+    "upstream_misconfigured": "The engine does not do with priorities what it should; `reason` names the remedy.",
+    "upstream_unknown": "The engine does not say which priority it serves first: none is written until it is named.",
+    "upstream_unreachable": "The engine did not answer the proxy's start; it is asked again in the background.",
+    "answers_without_usage": "An answer does not say its length, and is not reported; `reason` names the remedy. Once.",
+}

@@ -1,0 +1,1 @@
+"""What a ranker is trained from: an encoder, or hashed n-grams."""

@@ -1,0 +1,1 @@
+"""Rows of prompts and lengths, from files and from the completion log."""

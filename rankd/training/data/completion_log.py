@@ -1,0 +1,63 @@
+"""The daemon's completion log as rows to learn from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankd.completion_log.sample import JoinedSample
+from rankd.completion_log.store import LocalStore, SegmentStore, as_url, is_segment, open_store
+from rankd.errors import ConfigError
+from rankd.training.data.row import Row, UnusableRowError, row_of
+
+SOURCE = "completion_log"
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionLogFiles:
+    """A completion log."""
+
+    store: SegmentStore
+    size: int
+    """Bytes of its segments."""
+
+    @property
+    def name(self) -> str:
+        """Where it is."""
+        return self.store.name
+
+    def rows(self, most: int, seed: int, model: str | None, position: Callable[[int], None]) -> Iterator[Row | str]:
+        """Completions joined with their prompts, a draw of about ``most`` or more; reasons for what cannot be used."""
+        counts: Counter[str] = Counter()
+        draw = JoinedSample(self.store, most, seed, model, counts, lambda share: position(round(share * self.size)))
+        for joined in draw.rows():
+            raw = {"prompt": joined.prompt, "output_tokens": joined.tokens, "model": joined.model}
+            try:
+                row = row_of(raw | {"finish_reason": "stop" if joined.complete else "length"}, SOURCE, {})
+            except UnusableRowError as error:
+                yield str(error)
+                continue
+            yield row
+        for reason, count in counts.items():
+            yield from [reason] * count
+
+
+def find_log(path: Path) -> CompletionLogFiles | None:
+    """The completion log that a path is; None where it is none.
+
+    Raises:
+        ConfigError: a URL that cannot be read or holds no segments, or no pyarrow to read the log with.
+    """
+    url = as_url(str(path))
+    if url is None and not (path.is_dir() and any(is_segment(p.name) for p in path.iterdir())):
+        return None
+    store = open_store(url or str(path))
+    try:
+        size = sum(s.size for s in store.segments())
+    except OSError as error:
+        raise ConfigError(f"{store.name} cannot be read ({type(error).__name__}): check the URL and access") from None
+    if not size and not isinstance(store, LocalStore):
+        raise ConfigError(f"{store.name} holds no segments of a completion log")
+    return CompletionLogFiles(store, size)

@@ -1,0 +1,1 @@
+"""How good a ranker is, in figures and on a page."""

@@ -1,0 +1,117 @@
+"""A ranker read from its directory, scoring as the daemon does: same tokeniser, same batches, same model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd.registry.artifact import Artifact
+from rankd.registry.loaded import WARM_UP_PROMPTS
+from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
+from rankd.scoring.batch_runner import WIDTH_MULTIPLE
+from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad, warm_up
+from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
+from rankd.scoring.tokeniser import Tokeniser, Truncation
+from rankd.settings.load import Provider, ScoringSection
+
+Floats = NDArray[np.float64]
+
+QUEUE = 512
+"""Prompts that are tokenised and sorted by length together: the queue that an engine would send."""
+
+
+class OfflineRanker:
+    """A ranker for prompts that are all there: no deadlines, no cache, no calls."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        truncation: Truncation | None = None,
+        provider: Provider = "cpu",
+        threads: int = 1,
+    ) -> None:
+        """Load it; ``truncation`` overrides the manifest's.
+
+        Raises:
+            ArtifactError: its model or tokenizer cannot be used.
+            ProviderError: CUDA was asked for and is not to be had.
+        """
+        manifest, options = artifact.manifest, ScoringSection(threads=threads)
+        spec = manifest.truncation
+        cut = truncation or Truncation(spec.max_tokens, spec.head_tokens, spec.tail_tokens)
+        self._tokeniser = Tokeniser(artifact.tokenizer_path, cut)
+        self._model = OnnxModel(
+            ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens),
+            SessionOptions(provider, threads, options.cuda_memory_limit, options.cuda_device),
+        )
+        self.provider = self._model.provider
+        self._multiple = WIDTH_MULTIPLE[self.provider]
+        self._limits = {
+            "max_tokens": DEFAULT_BATCH_TOKENS[self.provider],
+            "max_prompts": options.max_batch_prompts,
+            "max_padding_share": options.max_padding_share,
+        }
+
+    def warm_up(self) -> None:
+        """Run what the daemon runs before it serves; a ranker that it would refuse is refused here too.
+
+        Raises:
+            ArtifactError: BAD_OUTPUT, NAN_SCORES or CONSTANT_SCORES.
+        """
+        warm_up(self._model, self._encode(WARM_UP_PROMPTS), max_batch_tokens=int(self._limits["max_tokens"]))
+
+    def length(self, prompt: str) -> int:
+        """Tokens of a prompt, no more than the limit."""
+        return len(self._encode([prompt])[0])
+
+    def scores(self, prompts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> Floats:
+        """Score prompts in the daemon's batches.
+
+        Args:
+            prompts: any number.
+            on_progress: told how many are done, after every queue of ``QUEUE``.
+
+        Returns:
+            Scores, [prompts]; NaN is possible.
+
+        Raises:
+            InferenceError: the model failed; the text carries no input.
+        """
+        out = np.empty(len(prompts))
+        for start in range(0, len(prompts), QUEUE):
+            encoded = self._encode(prompts[start : start + QUEUE])
+            for places in self._batches(encoded):
+                out[start + places] = self._model.run(*pad([encoded[i] for i in places], self._multiple))
+            if on_progress is not None:
+                on_progress(min(start + QUEUE, len(prompts)))
+        return out
+
+    def alone(self, prompts: Sequence[str]) -> Floats:
+        """Score prompts one at a time: int8 scores depend a little on their neighbours, these on nothing."""
+        return np.array([self._model.run(*pad([ids], self._multiple))[0] for ids in self._encode(prompts)])
+
+    def latencies(self, prompts: Sequence[str]) -> Floats:
+        """Seconds for each prompt alone, from text to score."""
+        seconds = []
+        for prompt in prompts:
+            began = time.perf_counter()
+            self._model.run(*pad(self._encode([prompt]), self._multiple))
+            seconds.append(time.perf_counter() - began)
+        return np.array(seconds)
+
+    def _encode(self, prompts: Sequence[str]) -> list[Ids]:
+        return self._tokeniser.encode([self._tokeniser.cut(p) for p in prompts])
+
+    def _batches(self, encoded: list[Ids]) -> Iterator[NDArray[np.int64]]:
+        """Places of the prompts of each batch, as the daemon's own queue forms them."""
+        queue = BatchQueue(self._tokeniser.max_tokens, multiple=self._multiple, **self._limits)  # type: ignore[arg-type]
+        places = {QueuedPrompt(b"", None, len(ids), ids=ids): i for i, ids in enumerate(encoded)}
+        for entry in places:
+            queue.add(entry)
+        while len(queue):
+            # A pace of 0 means that no deadline bounds a batch.
+            yield np.array([places[entry] for entry in queue.form(0.0, 0.0)])

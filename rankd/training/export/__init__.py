@@ -1,0 +1,1 @@
+"""From trained weights to an artifact: graph, precision, parity, model card."""

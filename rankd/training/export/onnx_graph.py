@@ -1,0 +1,178 @@
+"""From a PyTorch module to one ONNX graph of fused operators, with the same bytes each time.
+
+PyTorch's TorchScript exporter is used, not the newer one: onnxruntime's transformer optimiser recognises an encoder's
+attention in what it writes and not in what the newer one writes (tried with torch 2.13 and onnxruntime 1.31).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import ModelProto
+from torch import Tensor, nn
+
+from rankd.errors import ArtifactError, InferenceError
+from rankd.training.bases.transformer import TransformerRanker
+from rankd.training.export.canonical_graph import canonical, to_bytes
+from rankd.training.export.parity import INPUTS, SCORE, SPREAD, onnx_runner, torch_runner
+
+_OPSET = 17
+_FUSED = ("Attention", "MultiHeadAttention", "EmbedLayerNormalization", "LayerNormalization", "SkipLayerNormalization")
+_GELUS = ("BiasGelu", "FastGelu", "Gelu")
+_ENCODERS = frozenset({"bert"})
+"""Model types whose attention is known to fuse; if it does not, something is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedGraph:
+    """An exported model, and how many of which fused operators it has."""
+
+    model: ModelProto
+    fused: dict[str, int]
+
+
+def fused_graph(module: TransformerRanker) -> ExportedGraph:
+    """Export a transformer and fuse its operators.
+
+    Raises:
+        ArtifactError: NOT_EXPORTED where PyTorch cannot export it; NOT_FUSED where an encoder's operators stay apart.
+    """
+    config: Any = module.body.config
+    model = _fuse(_exported(module), config.num_attention_heads, config.hidden_size)
+    counts = Counter(n.op_type for n in model.graph.node)
+    fused = {name: counts[name] for name in (*_FUSED, *_GELUS) if counts[name]}
+    if config.model_type in _ENCODERS:
+        _check_fused(fused, config.num_hidden_layers)
+    return ExportedGraph(canonical(model), fused)
+
+
+def _exported(module: TransformerRanker) -> ModelProto:
+    """The first export that scores a batch of another shape as PyTorch does.
+
+    The TorchScript exporter bakes the traced batch into a decoder's mask; the newer one does not.
+    """
+    body: Any = module.body
+    before = body.config._attn_implementation  # noqa: SLF001 - transformers has no public name to read it by
+    body.set_attn_implementation("eager")  # the form that the optimiser knows
+    failures: list[str] = []
+    try:
+        for how in (_traced, _programmed):
+            try:
+                with warnings.catch_warnings(), torch.inference_mode(), _quiet():
+                    warnings.simplefilter("ignore")
+                    model = how(_PositionalRanker(module).eval(), [SCORE, SPREAD] if module.has_spread else [SCORE])
+            except Exception as error:  # noqa: BLE001 - both exporters raise anything
+                failures.append((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+                continue
+            if _agrees(model, module):
+                return model
+            failures.append("the graph scores a batch of another shape wrongly")
+    finally:
+        body.set_attn_implementation(before)
+    raise ArtifactError("NOT_EXPORTED", f"PyTorch cannot export this base ({'; '.join(failures)}): take another --base")
+
+
+def _agrees(model: ModelProto, module: TransformerRanker) -> bool:
+    random = np.random.default_rng(0)
+    ids = random.integers(0, 30, (5, 13))
+    mask = (np.arange(13) < np.array([[13], [1], [7], [12], [2]])).astype(np.int64)
+    expected = torch_runner(module)(ids, mask)
+    try:
+        actual = onnx_runner(to_bytes(canonical(model)))(ids, mask)
+    except (ArtifactError, InferenceError):
+        return False
+    return bool(np.abs(actual - expected).max() < 1e-3 * max(1.0, float(np.abs(expected).max())))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what exporters and optimiser tell, through loggers of many names, of every attempt."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+class _PositionalRanker(nn.Module):
+    """The module with its arguments by place, as exporters pass them."""
+
+    def __init__(self, module: TransformerRanker) -> None:
+        super().__init__()
+        self._module = module
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self._module(input_ids, attention_mask)  # type: ignore[no-any-return]
+
+
+def _example() -> tuple[Tensor, Tensor]:
+    ids = torch.full((2, 8), 5, dtype=torch.int64)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0  # or tracing takes the short way that needs no mask
+    return ids, mask
+
+
+def _traced(module: nn.Module, outputs: list[str]) -> ModelProto:
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        module,
+        _example(),
+        buffer,  # type: ignore[arg-type]  # a file will do
+        dynamo=False,
+        input_names=list(INPUTS),
+        output_names=outputs,
+        dynamic_axes={**{n: {0: "batch", 1: "tokens"} for n in INPUTS}, **{n: {0: "batch"} for n in outputs}},
+        opset_version=_OPSET,
+    )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _programmed(module: nn.Module, outputs: list[str]) -> ModelProto:
+    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    program = torch.onnx.export(
+        module,
+        _example(),
+        dynamo=True,
+        input_names=list(INPUTS),
+        output_names=outputs,
+        dynamic_shapes=(shape, shape),
+        verbose=False,
+    )
+    assert program is not None
+    model: ModelProto = program.model_proto
+    return model
+
+
+def _fuse(model: ModelProto, heads: int, hidden: int) -> ModelProto:
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    with _quiet():
+        # Level 0: onnxruntime optimises again when it loads the model, for the processor at hand.
+        done = optimize_model(model, model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0)
+    fused: ModelProto = done.model
+    return fused
+
+
+def _check_fused(fused: dict[str, int], layers: int) -> None:
+    gelus = sum(fused.get(name, 0) for name in _GELUS)
+    wanted = {"Attention": layers, "SkipLayerNormalization": 2 * layers}
+    missing = [f"{fused.get(name, 0)} of {n} {name}" for name, n in wanted.items() if fused.get(name, 0) < n]
+    if gelus < layers:
+        missing.append(f"{gelus} of {layers} Gelu")
+    if missing:
+        raise ArtifactError(
+            "NOT_FUSED",
+            f"onnxruntime's optimiser fused only {', '.join(missing)}; "
+            "install the versions that pip install 'rankd[train]' takes",
+        )

@@ -1,0 +1,1 @@
+"""Fitting a ranker: losses, loop, checkpoints, several processes."""

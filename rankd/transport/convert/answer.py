@@ -1,0 +1,119 @@
+"""From an answer to its message."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from rankd_client.ordering import Policy
+from rankd_client.v1 import prediction_pb2, rank_pb2
+
+from rankd.transport.convert.request import (
+    _LONGEST_SECOND,
+    MOST_SHADOW_SCORES,
+    POLICY_TO_PROTO,
+    REASON_TO_PROTO,
+    timestamp,
+    to_duration,
+)
+from rankd.types import Answer, Reason
+
+
+class Identified(Protocol):
+    """What an answer says an item by."""
+
+    @property
+    def request_id(self) -> str:
+        """Its id."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+
+    @property
+    def prediction(self) -> prediction_pb2.Prediction:
+        """The prediction that it came with."""
+
+
+def item_filler(
+    out: Any, answer: Answer, items: Sequence[Identified], scored_at: Timestamp
+) -> Callable[[int], rank_pb2.RankedItem]:
+    """A function that adds the ranked item of one position of the input to a repeated field."""
+    keys = answer.serving_key.tolist()
+    fresh = answer.fresh.tolist()
+    missing = answer.missing
+    shadows, slots = answer.shadow_scores, answer.pilot_slots
+    add = out.add
+
+    def fill(position: int) -> rank_pb2.RankedItem:
+        item = items[position]
+        ranked: rank_pb2.RankedItem = add(request_id=item.request_id, index=position, serving_key=keys[position])
+        if fresh[position]:
+            ranked.prediction.CopyFrom(_prediction(answer, position, scored_at))
+            if item.tenant:
+                ranked.prediction.tenant = item.tenant
+            if position in slots:
+                ranked.prediction.pilot_slot = slots[position]
+        elif position in missing:
+            ranked.reason = REASON_TO_PROTO[missing[position]]
+            ranked.needs_prompt = missing[position] is Reason.NEEDS_PROMPT
+        else:
+            ranked.prediction.CopyFrom(item.prediction)
+        if position in shadows and position not in missing:
+            _add_shadows(ranked.prediction, shadows[position])
+        return ranked
+
+    return fill
+
+
+def fill_items(
+    out: Any, answer: Answer, items: Sequence[Identified], order: Iterable[int], scored_at: Timestamp
+) -> None:
+    """Write ranked items into a repeated field, in the order given (indices of the input)."""
+    fill = item_filler(out, answer, items, scored_at)
+    for position in order:
+        fill(position)
+
+
+def _add_shadows(prediction: prediction_pb2.Prediction, scores: list[tuple[str, float]]) -> None:
+    """Tell what candidates said, beside what an echoed prediction says already."""
+    told = {s.ranker_version for s in prediction.shadow_scores}
+    for version, score in scores:
+        if version not in told and len(prediction.shadow_scores) < MOST_SHADOW_SCORES:
+            prediction.shadow_scores.add(ranker_version=version, score=score)
+
+
+def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_pb2.Prediction:
+    prediction = prediction_pb2.Prediction(
+        score=answer.score[index], ranker_version=answer.ranker_version, scored_at=scored_at
+    )
+    if not math.isnan(expected := answer.expected[index]):
+        prediction.expected_token_count = expected
+    if answer.p50 is not None:
+        prediction.p50_token_count = answer.p50[index]
+    if answer.p90 is not None:
+        prediction.p90_token_count = answer.p90[index]
+    return prediction
+
+
+def patience_of(policy: Policy, patience: float) -> Duration | None:
+    """What an answer says of patience: nothing, but under DUE and BOOST."""
+    knows = policy in (Policy.DUE, Policy.BOOST)
+    return to_duration(min(patience, float(_LONGEST_SECOND))) if knows else None
+
+
+def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.RankResponse:
+    """Put an answer together."""
+    response = rank_pb2.RankResponse(
+        policy=POLICY_TO_PROTO[answer.policy],
+        reason=REASON_TO_PROTO[answer.reason],
+        ranker_version=answer.ranker_version,
+        unscored_count=len(answer.missing),
+        patience_per_token=patience_of(answer.policy, answer.patience),
+    )
+    fill_items(response.items, answer, items, answer.order.tolist(), timestamp(time.time()))
+    return response

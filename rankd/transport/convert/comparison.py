@@ -1,0 +1,88 @@
+"""proto ⇄ types for judgements: options in, figures out."""
+
+from __future__ import annotations
+
+from rankd_client.v1 import admin_pb2, quality_pb2
+
+from rankd.quality import Interval
+from rankd.quality.statistics.paired_comparison import SampleFigures
+from rankd.registry.comparison import Comparison, ComparisonOptions, ComparisonVerdict, EvidenceKind
+from rankd.settings.load import LimitsSection, PromotionSection
+from rankd.transport.convert.request import Violations, name_of
+
+_EVIDENCE_TO_PROTO = {
+    EvidenceKind.COMPLETION_LOG: admin_pb2.EVIDENCE_COMPLETION_LOG,
+    EvidenceKind.SHADOW_SCORES: admin_pb2.EVIDENCE_SHADOW_SCORES,
+}
+_EVIDENCE: dict[int, EvidenceKind] = {v: k for k, v in _EVIDENCE_TO_PROTO.items()}
+_VERDICT_TO_PROTO = {
+    ComparisonVerdict.BETTER: admin_pb2.VERDICT_BETTER,
+    ComparisonVerdict.NOT_BETTER: admin_pb2.VERDICT_NOT_BETTER,
+    ComparisonVerdict.TOO_FEW_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_COMPLETIONS,
+    ComparisonVerdict.TOO_FEW_DECIDED_PAIRS: admin_pb2.VERDICT_TOO_FEW_DECIDED_PAIRS,
+}
+LEAST_COMPLETIONS = 50
+
+
+def options_of(
+    message: admin_pb2.JudgeOptions, field: str, settings: PromotionSection, limits: LimitsSection, bad: Violations
+) -> ComparisonOptions:
+    """How to judge; what is not given is as the daemon is set."""
+    margin = settings.margin
+    if message.HasField("margin"):
+        margin = message.margin
+        if not -1 <= margin <= 1:
+            bad.add(f"{field}.margin", "must be a difference in tau, -1 to 1")
+    least = message.min_completion_count or settings.min_completions
+    if not LEAST_COMPLETIONS <= least <= settings.max_completions:
+        bad.add(
+            f"{field}.min_completion_count",
+            f"must be {LEAST_COMPLETIONS} to promotion.max_completions = {settings.max_completions}",
+        )
+    evidence = None
+    if message.evidence != admin_pb2.EVIDENCE_UNSPECIFIED:
+        evidence = _EVIDENCE.get(message.evidence)
+        if evidence is None:
+            bad.add(f"{field}.evidence", "must be EVIDENCE_COMPLETION_LOG or EVIDENCE_SHADOW_SCORES, or be left out")
+    model = name_of(message.model, f"{field}.model", limits, bad) if message.HasField("model") else None
+    return ComparisonOptions(margin, least, model, evidence)
+
+
+def judgement_of(judgement: Comparison) -> admin_pb2.Judgement:
+    """A judgement as proto."""
+    out = admin_pb2.Judgement(
+        verdict=_VERDICT_TO_PROTO[judgement.verdict],
+        candidate=admin_pb2.RankerFigures(ranker_version=judgement.candidate),
+        in_service=admin_pb2.RankerFigures(ranker_version=judgement.incumbent),
+        margin=judgement.options.margin,
+        min_completion_count=judgement.options.min_completions,
+        log_completion_count=judgement.log_completions,
+        shadow_completion_count=judgement.shadow_completions,
+        older_completion_count=judgement.older_completions,
+    )
+    if judgement.evidence is not None:
+        out.evidence = _EVIDENCE_TO_PROTO[judgement.evidence]
+    comparison = judgement.comparison
+    if comparison is None:
+        return out
+    _fill(out.candidate, comparison.candidate)
+    _fill(out.in_service, comparison.incumbent)
+    if comparison.tau_difference is not None:
+        out.tau_difference.CopyFrom(_estimate(comparison.tau_difference))
+    if comparison.gain_difference is not None:
+        out.realised_gain_difference.CopyFrom(_estimate(comparison.gain_difference))
+    out.completion_count = comparison.size
+    out.censored_count = comparison.censored
+    out.decided_pair_share = comparison.decided_pair_share or 0.0
+    return out
+
+
+def _fill(out: admin_pb2.RankerFigures, figures: SampleFigures) -> None:
+    if figures.tau is not None:
+        out.tau.CopyFrom(_estimate(figures.tau))
+    if figures.realised_gain is not None:
+        out.realised_gain.CopyFrom(_estimate(figures.realised_gain))
+
+
+def _estimate(bounded: Interval) -> quality_pb2.Estimate:
+    return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)

@@ -1,0 +1,129 @@
+"""What replicas tell each other, as proto and back. Times travel as ages: replicas' clocks need not agree."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from rankd_client.v1 import quality_pb2
+
+from rankd.fleet.membership import Key, ReplicaState, ReplicaWindow
+from rankd.quality import GuardReason, Standing
+from rankd.quality.statistics.cohort_sums import CohortSums
+from rankd.transport.convert.request import MODE_TO_PROTO, to_duration
+
+_MODES = {number: mode for mode, number in MODE_TO_PROTO.items()}
+_LONGEST = 3e9
+"""Seconds; an age beyond is a mistake."""
+_NAME_BYTES = 65536
+
+
+def to_proto(state: ReplicaState, now: float) -> quality_pb2.GetFleetShareResponse:
+    """What this replica says; ``now`` in seconds by the clock of its times."""
+    out = quality_pb2.GetFleetShareResponse(instance=state.instance)
+    out.senior_since.FromNanoseconds(state.senior_since)
+    for (model, ranker_version), share in state.shares.items():
+        added = out.shares.add(
+            model=model,
+            ranker_version=ranker_version,
+            completion_count=share.completions,
+            completions_per_second=share.pace,
+            standing=_standing(share.standing, now),
+        )
+        if share.sums is not None:
+            added.sums.CopyFrom(_sums(share.sums))
+    return out
+
+
+def _sums(sums: CohortSums) -> quality_pb2.CohortSums:
+    return quality_pb2.CohortSums(
+        size=sums.size,
+        known_count=sums.known,
+        decided_pair_share=sums.decided,
+        horizon_token_count=sums.horizon,
+        means=sums.means,
+        covariance=sums.covariance,
+        doubt=sums.doubt,
+    )
+
+
+def _standing(standing: Standing, now: float) -> quality_pb2.GuardStanding:
+    return quality_pb2.GuardStanding(
+        mode=MODE_TO_PROTO[standing.mode],
+        age=_age(standing.since, now),
+        cause=standing.cause.value if standing.cause else "",
+        stay=to_duration(standing.stay),
+        recovered_age=_age(standing.recovered_at, now),
+        relapse_count=min(standing.relapses, 60),
+        tau_low=standing.tau_low,
+    )
+
+
+def _age(at: float, now: float) -> Duration | None:
+    return to_duration(max(0.0, now - at)) if math.isfinite(at) else None
+
+
+def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int) -> ReplicaState:
+    """What a peer says, at most ``most`` shares of it; one that cannot be is left out.
+
+    Raises:
+        ValueError: it is no word at all.
+    """
+    if not 1 <= len(message.instance) <= 64 or message.senior_since.seconds < 0:
+        raise ValueError("instance")
+    shares: dict[Key, ReplicaWindow] = {}
+    for share in message.shares[:most]:
+        if max(len(share.model), len(share.ranker_version)) > _NAME_BYTES:
+            continue
+        try:
+            shares[share.model, share.ranker_version] = ReplicaWindow(
+                completions=share.completion_count,
+                pace=_within(share.completions_per_second, 0.0, 1e12),
+                sums=_read_sums(share.sums) if share.HasField("sums") else None,
+                standing=_read_standing(share.standing, now),
+            )
+        except (ValueError, KeyError):
+            continue
+    return ReplicaState(message.instance, message.senior_since.ToNanoseconds(), shares)
+
+
+def _read_sums(sums: quality_pb2.CohortSums) -> CohortSums:
+    if len(sums.means) != 3 or len(sums.covariance) != 9:
+        raise ValueError("sums")
+    agree, score, length = (_within(x, -1.0, 1.0) for x in sums.means)
+    return CohortSums(
+        size=sums.size,
+        known=_within(sums.known_count, 0.0, 1e12),
+        decided=_within(sums.decided_pair_share, 0.0, 1.0),
+        horizon=max(1, sums.horizon_token_count),
+        means=(agree, score, length),
+        covariance=tuple(_within(x, -1e3, 1e3) for x in sums.covariance),
+        doubt=_within(sums.doubt, 0.0, 1e3),
+    )
+
+
+def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> Standing:
+    return Standing(
+        mode=_MODES[standing.mode],
+        since=_read_age(standing, "age", now),
+        cause=GuardReason(standing.cause) if standing.cause else None,
+        stay=_seconds(standing.stay),
+        recovered_at=_read_age(standing, "recovered_age", now),
+        relapses=min(standing.relapse_count, 60),
+        tau_low=_within(standing.tau_low, -1.0, 1.0) if standing.HasField("tau_low") else None,
+    )
+
+
+def _read_age(message: Any, name: str, now: float) -> float:
+    return now - _seconds(getattr(message, name)) if message.HasField(name) else -math.inf
+
+
+def _seconds(duration: Duration) -> float:
+    return _within(duration.seconds + duration.nanos * 1e-9, 0.0, _LONGEST)
+
+
+def _within(value: float, low: float, high: float) -> float:
+    if not low <= value <= high:
+        raise ValueError("out of range")
+    return value

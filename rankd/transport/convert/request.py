@@ -1,0 +1,361 @@
+"""proto ⇄ types for queues and answers; validation that names the field. No behaviour of its own."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence, Sized
+from typing import Any
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from rankd_client.ordering import Policy
+from rankd_client.v1 import prediction_pb2, quality_pb2, rank_pb2
+
+from rankd.errors import FieldViolation, InvalidRequestError, NotFoundError
+from rankd.settings.load import LimitsSection
+from rankd.types import Constraints, GuardMode, RankQueue, Reason, TenantService
+
+POLICY_TO_PROTO = {
+    Policy.FCFS: prediction_pb2.POLICY_FCFS,
+    Policy.SCORE: prediction_pb2.POLICY_SCORE,
+    Policy.DUE: prediction_pb2.POLICY_DUE,
+    Policy.AGED: prediction_pb2.POLICY_AGED,
+    Policy.BOOST: prediction_pb2.POLICY_BOOST,
+}
+_POLICIES: dict[int, Policy] = {v: k for k, v in POLICY_TO_PROTO.items()}
+MODE_TO_PROTO = {
+    GuardMode.WARMING_UP: quality_pb2.GUARD_MODE_WARMING_UP,
+    GuardMode.RANKED: quality_pb2.GUARD_MODE_RANKED,
+    GuardMode.FALLBACK: quality_pb2.GUARD_MODE_FALLBACK,
+}
+REASON_TO_PROTO = {
+    Reason.NONE: prediction_pb2.FALLBACK_REASON_UNSPECIFIED,
+    Reason.DEADLINE: prediction_pb2.FALLBACK_REASON_DEADLINE,
+    Reason.OVERLOADED: prediction_pb2.FALLBACK_REASON_OVERLOADED,
+    Reason.RANKER_UNAVAILABLE: prediction_pb2.FALLBACK_REASON_RANKER_UNAVAILABLE,
+    Reason.GUARD: prediction_pb2.FALLBACK_REASON_GUARD,
+    Reason.REQUESTED: prediction_pb2.FALLBACK_REASON_REQUESTED,
+    Reason.NEEDS_PROMPT: prediction_pb2.FALLBACK_REASON_NEEDS_PROMPT,
+}
+
+_MOST_VIOLATIONS = 10
+"""Violations listed in one error; a hostile message must not make a large answer."""
+_LATEST_SECOND = 253402300799  # 9999-12-31, the end of google.protobuf.Timestamp's range
+_EARLIEST_SECOND = -62135596800  # 0001-01-01
+_LONGEST_SECOND = 315576000000  # the end of google.protobuf.Duration's range
+_NAN = math.nan
+MOST_SHADOW_SCORES = 16
+"""Of one prediction, as the wire contract has it."""
+
+
+class Violations:
+    """Collects wrong fields, a bounded number of them."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.found: list[FieldViolation] = []
+
+    def add(self, field: str, description: str) -> None:
+        """Note one."""
+        if len(self.found) < _MOST_VIOLATIONS:
+            self.found.append(FieldViolation(field, description))
+
+    def check(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            InvalidRequestError: where anything was.
+        """
+        if self.found:
+            raise InvalidRequestError(self.found)
+
+
+def too_long(text: str, limit: int) -> bool:
+    """Whether ``text`` takes more than ``limit`` bytes of UTF-8, without encoding it where that is plain to see."""
+    if len(text) > limit:
+        return True
+    return 4 * len(text) > limit and not text.isascii() and len(text.encode("utf-8", "surrogatepass")) > limit
+
+
+def seconds_of(stamp: Timestamp, field: str, bad: Violations) -> float:
+    """Seconds since the epoch."""
+    if not (_EARLIEST_SECOND <= stamp.seconds <= _LATEST_SECOND and 0 <= stamp.nanos < 1_000_000_000):
+        bad.add(field, "is outside of years 1 to 9999, or its nanos outside of 0 to 999999999")
+        return 0.0
+    return stamp.seconds + stamp.nanos * 1e-9
+
+
+def duration_of(duration: Duration, field: str, bad: Violations) -> float:
+    """A duration in seconds, at least 0."""
+    if not (0 <= duration.seconds <= _LONGEST_SECOND and 0 <= duration.nanos < 1_000_000_000):
+        bad.add(field, "must be at least 0, its nanos in 0 to 999999999")
+        return 0.0
+    return duration.seconds + duration.nanos * 1e-9
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """A Timestamp of seconds since the epoch."""
+    whole = math.floor(seconds)
+    return Timestamp(seconds=whole, nanos=min(999_999_999, int((seconds - whole) * 1e9)))
+
+
+def to_duration(seconds: float) -> Duration:
+    """A Duration of seconds, at least 0."""
+    whole = math.floor(seconds)
+    return Duration(seconds=whole, nanos=min(999_999_999, round((seconds - whole) * 1e9)))
+
+
+def now_of(message: Any, bad: Violations) -> float:
+    """The caller's present time; the daemon's where it is not given."""
+    return seconds_of(message.now, "now", bad) if message.HasField("now") else time.time()
+
+
+def policy_of(value: int, field: str, bad: Violations) -> Policy | None:
+    """A policy by its number; None for the daemon's own."""
+    if value == prediction_pb2.POLICY_UNSPECIFIED:
+        return None
+    policy = _POLICIES.get(value)
+    if policy is None:
+        bad.add(field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4), BOOST (5)")
+    return policy
+
+
+def name_of(value: str, field: str, limits: LimitsSection, bad: Violations) -> str:
+    """A model's or ranker's name."""
+    if too_long(value, limits.max_name_bytes):
+        bad.add(field, f"is longer than limits.max_name_bytes = {limits.max_name_bytes}")
+    return value
+
+
+class RequestColumns:
+    """Items of a queue, taken apart into columns. Filled item by item; ``index`` is for messages."""
+
+    def __init__(self, limits: LimitsSection, bad: Violations, now: float) -> None:
+        """Start empty."""
+        self._limits = limits
+        self._bad = bad
+        self._now = now
+        self.request_ids: list[str] = []
+        self.prompts: list[str | None] = []
+        self.arrival: list[float] = []
+        self.max_tokens: list[int] = []
+        self.generated: list[int] = []
+        self.score: list[float] = []
+        self.versions: list[str | None] = []
+        self.expected: list[float] = []
+        self.p90: list[float] = []
+        self.echoes = False
+        self.rest = ConstraintColumns(limits, bad)
+
+    def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
+        """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
+        request_id = item.request_id
+        if not request_id or too_long(request_id, self._limits.max_request_id_bytes):
+            self._bad.add(
+                f"{field}[{index}].request_id",
+                f"must have 1 to {self._limits.max_request_id_bytes} bytes (limits.max_request_id_bytes)",
+            )
+        self.request_ids.append(request_id)
+        if item.HasField("prompt"):
+            prompt = item.prompt
+            if too_long(prompt, self._limits.max_prompt_bytes):
+                self._bad.add(
+                    f"{field}[{index}].prompt",
+                    f"is longer than limits.max_prompt_bytes = {self._limits.max_prompt_bytes}",
+                )
+            self.prompts.append(prompt)
+        else:
+            self.prompts.append(None)
+        arrival = self._now
+        if item.HasField("arrival_time"):
+            stamp = item.arrival_time
+            seconds, nanos = stamp.seconds, stamp.nanos
+            if _EARLIEST_SECOND <= seconds <= _LATEST_SECOND and 0 <= nanos < 1_000_000_000:
+                arrival = min(seconds + nanos * 1e-9, arrival)
+            else:
+                seconds_of(stamp, f"{field}[{index}].arrival_time", self._bad)
+        self.arrival.append(arrival)
+        self.max_tokens.append(item.max_token_count)
+        self.generated.append(item.generated_token_count)
+        self.rest.add(item, field, index)
+        if item.HasField("prediction"):
+            self._add_prediction(item.prediction, field, index)
+        else:
+            self.score.append(_NAN)
+            self.versions.append(None)
+            self.expected.append(_NAN)
+            self.p90.append(_NAN)
+
+    def _add_prediction(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> None:
+        score = prediction.score
+        if not math.isfinite(score):
+            self._bad.add(f"{field}[{index}].prediction.score", "must be finite: echo the prediction unchanged")
+        expected = _NAN
+        if prediction.HasField("expected_token_count"):
+            expected = prediction.expected_token_count
+            if not 0 <= expected <= self._limits.max_token_count:
+                self._bad.add(
+                    f"{field}[{index}].prediction.expected_token_count",
+                    f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
+                )
+        self.echoes = True
+        self.score.append(score)
+        self.versions.append(prediction.ranker_version)
+        self.expected.append(expected)
+        self.p90.append(self._p90(prediction, field, index))
+
+    def _p90(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> float:
+        if not prediction.HasField("p90_token_count"):
+            return _NAN
+        if not 0 <= prediction.p90_token_count <= self._limits.max_token_count:
+            self._bad.add(
+                f"{field}[{index}].prediction.p90_token_count",
+                f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
+            )
+        return prediction.p90_token_count
+
+    def queue(self, model: str, policy: Policy | None, ranker_version: str, shares: TenantService) -> RankQueue:
+        """The queue; the caller has checked the violations."""
+        return RankQueue(
+            model=model,
+            now=self._now,
+            policy=policy,
+            ranker_version=ranker_version,
+            request_ids=self.request_ids,
+            prompts=self.prompts,
+            arrival=np.array(self.arrival, dtype=np.float64),
+            max_tokens=np.array(self.max_tokens, dtype=np.float64),
+            generated=np.array(self.generated, dtype=np.float64),
+            score=np.array(self.score, dtype=np.float64),
+            score_versions=self.versions,
+            expected=np.array(self.expected, dtype=np.float64),
+            p90=np.array(self.p90, dtype=np.float64),
+            echoes=self.echoes,
+            rest=self.rest.columns(),
+            shares=shares,
+        )
+
+
+class ConstraintColumns:
+    """What rules on top of a policy ask of items, by column."""
+
+    def __init__(self, limits: LimitsSection, bad: Violations) -> None:
+        """Start empty."""
+        self._limits = limits
+        self._bad = bad
+        self.deadline: list[float] = []
+        self.overtaken: list[int] = []
+        self.priority_class: list[int] = []
+        self.tenant: list[str] = []
+        self.prompt_tokens: list[int] = []
+        self.running: list[bool] = []
+
+    def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
+        """Take one item apart."""
+        deadline = math.inf
+        if item.HasField("deadline"):
+            deadline = seconds_of(item.deadline, f"{field}[{index}].deadline", self._bad)
+        self.deadline.append(deadline)
+        self.overtaken.append(item.overtaken_count)
+        self.priority_class.append(item.priority_class)
+        tenant = item.tenant
+        if tenant and too_long(tenant, self._limits.max_name_bytes):
+            self._bad.add(
+                f"{field}[{index}].tenant", f"is longer than limits.max_name_bytes = {self._limits.max_name_bytes}"
+            )
+        self.tenant.append(tenant)
+        self.prompt_tokens.append(item.prompt_token_count)
+        self.running.append(item.running)
+
+    def columns(self) -> Constraints:
+        """As arrays; None for what no item speaks of."""
+        return rest_of(
+            self.deadline, self.overtaken, self.priority_class, self.tenant, self.prompt_tokens, self.running
+        )
+
+
+def rest_of(
+    deadline: list[float],
+    overtaken: list[int],
+    priority_class: list[int],
+    tenant: list[str],
+    prompt_tokens: list[int],
+    running: list[bool],
+) -> Constraints:
+    """Columns as arrays; None for what no item speaks of."""
+    return Constraints(
+        deadline=np.array(deadline) if any(d < math.inf for d in deadline) else None,
+        overtaken=np.array(overtaken, dtype=np.int64) if any(overtaken) else None,
+        priority_class=np.array(priority_class, dtype=np.int64) if any(priority_class) else None,
+        tenant=tenant if any(tenant) else None,
+        prompt_tokens=np.array(prompt_tokens, dtype=np.float64) if any(prompt_tokens) else None,
+        running=np.array(running) if any(running) else None,
+    )
+
+
+def shares_of(messages: Sequence[rank_pb2.TenantService], limits: LimitsSection, bad: Violations) -> TenantService:
+    """What tenants were served; the last word on a tenant counts."""
+    check_count(messages, "tenants", limits, bad)
+    shares = TenantService()
+    for index, message in enumerate(messages[: limits.max_items]):
+        tenant = name_of(message.tenant, f"tenants[{index}].tenant", limits, bad)
+        if not 0 <= message.served_token_count < math.inf:
+            bad.add(f"tenants[{index}].served_token_count", "must be at least 0 and finite")
+        if not 0 <= message.weight < math.inf:
+            bad.add(f"tenants[{index}].weight", "must be above 0 and finite, or left out for 1")
+        shares.served[tenant] = message.served_token_count
+        shares.weights[tenant] = message.weight or 1.0
+    return shares
+
+
+def queue_of(request: rank_pb2.RankRequest, limits: LimitsSection) -> RankQueue:
+    """Take a Rank request apart.
+
+    Raises:
+        InvalidRequestError: naming every field at fault, up to ten.
+    """
+    bad = Violations()
+    now = now_of(request, bad)
+    model = name_of(request.model, "model", limits, bad)
+    version = name_of(request.ranker_version, "ranker_version", limits, bad)
+    policy = policy_of(request.policy, "policy", bad)
+    check_count(request.items, "items", limits, bad)
+    shares = shares_of(request.tenants, limits, bad)
+    bad.check()
+    columns = RequestColumns(limits, bad, now)
+    for index, item in enumerate(request.items):
+        columns.add(item, "items", index)
+    check_unique(columns.request_ids, "items", bad)
+    bad.check()
+    queue = columns.queue(model, policy, version, shares)
+    queue.backlog = request.backlog_request_count
+    return queue
+
+
+def check_count(items: Sized, field: str, limits: LimitsSection, bad: Violations) -> None:
+    """Refuse more items than one message may have."""
+    if len(items) > limits.max_items:
+        bad.add(field, f"has {len(items)} entries, over limits.max_items = {limits.max_items}: split the queue")
+
+
+def check_unique(request_ids: Sequence[str], field: str, bad: Violations) -> None:
+    """Refuse an id that stands twice; the message names positions, not the id."""
+    if len(set(request_ids)) == len(request_ids):
+        return
+    first: dict[str, int] = {}
+    for index, request_id in enumerate(request_ids):
+        earlier = first.setdefault(request_id, index)
+        if earlier != index:
+            bad.add(f"{field}[{index}].request_id", f"is the same as that of {field}[{earlier}]: ids must be unique")
+
+
+def check_model(model: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a model that the settings do not list; an empty list accepts any.
+
+    Raises:
+        NotFoundError: naming the setting.
+    """
+    if allowed and model not in allowed:
+        raise NotFoundError("model: not one of the served models in the setting quality.models")

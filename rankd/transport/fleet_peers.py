@@ -1,0 +1,187 @@
+"""Asks the other replicas what they know, every few seconds, beside everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+from rankd_client.v1 import quality_pb2, quality_pb2_grpc
+
+from rankd.errors import ConfigError
+from rankd.fleet.follower import FleetFollower
+from rankd.settings.load import Settings
+from rankd.settings.sections import peer_targets
+from rankd.telemetry.telemetry import Telemetry
+from rankd.transport.convert.fleet import from_proto
+
+_LONGEST_ANSWER = 2.0
+"""Seconds that one peer may take; the others do not wait for it."""
+_MOST_BYTES = 4 * 2**20
+_REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
+"""What does not heal by itself, and is told of: a token or its role is wrong, or no rankd of today is there."""
+_OPTIONS = [
+    # A peer that is back is heard within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_retries", 0),
+    ("grpc.max_receive_message_length", _MOST_BYTES),
+    # Peers are on this network: a proxy for the outside would only lose them.
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+class FleetPeers:
+    """One round of questions after another; ``follower`` hears the answers."""
+
+    def __init__(self, settings: Settings, follower: FleetFollower, telemetry: Telemetry) -> None:
+        """Nobody is asked yet."""
+        self._settings = settings
+        self._fleet = settings.fleet
+        self._follower = follower
+        self._telemetry = telemetry
+        self._all, self._names = peer_targets(settings.fleet.peers)
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._myself: set[str] = set()
+        self._refusing: set[str] = set()
+        self._stamps: list[int] = []
+        self._last_heard = 0
+        self._failing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to ask, if there is anybody.
+
+        Raises:
+            ConfigError: a file that is named cannot be read.
+        """
+        if not self._names:
+            return
+        for setting in ("token_file", "tls_roots"):
+            path: Path | None = getattr(self._fleet, setting)
+            if path is not None and not path.is_file():
+                raise ConfigError(f"fleet.{setting}: {path} is no file: mount it, or unset it")
+        self._task = asyncio.create_task(self._ask_on(), name="rankd-peers")
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._drop(set(self._channels))
+
+    async def _ask_on(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                await self._round()
+                self._failing = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
+                if not self._failing:
+                    self._telemetry.peers_failing(error)
+                self._failing = True
+                with suppress(Exception):  # it was told of
+                    # Lost peers age all the same, or guards would follow what they said last for ever.
+                    self._follower.round_done()
+            await asyncio.sleep(max(0.05, self._fleet.every - (time.monotonic() - began)))
+
+    async def _round(self) -> None:
+        await self._renew()
+        targets = await self._targets()
+        await self._drop(set(self._channels) - set(targets))
+        self._myself &= set(targets)
+        self._refusing &= set(targets)
+        metadata = await asyncio.get_running_loop().run_in_executor(None, self._metadata)
+        others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
+        await asyncio.gather(*(self._ask(target, metadata) for target in others))
+        self._follower.round_done()
+        heard = len(self._follower.fleet.states(time.monotonic()))
+        if heard != self._last_heard:
+            self._last_heard = heard
+            self._telemetry.fleet_changed(heard + 1)
+
+    async def _ask(self, target: str, metadata: list[tuple[str, str]]) -> None:
+        channel = self._channels.get(target)
+        if channel is None:
+            channel = self._channels[target] = self._channel(target)
+        stub = quality_pb2_grpc.QualityServiceStub(channel)
+        try:
+            answer = await stub.GetFleetShare(
+                quality_pb2.GetFleetShareRequest(),
+                timeout=min(self._fleet.every, _LONGEST_ANSWER),
+                metadata=metadata,
+            )
+            state = from_proto(answer, time.time(), self._settings.quality.max_windows)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _REFUSALS and target not in self._refusing:
+                self._refusing.add(target)
+                self._telemetry.peer_refuses(error.code().name)
+            return  # who does not answer ages
+        except ValueError:
+            return  # who talks nonsense ages, too
+        self._refusing.discard(target)
+        if state.instance == self._follower.fleet.instance:
+            self._myself.add(target)
+        else:
+            self._follower.fleet.heard(state, time.monotonic())
+
+    async def _targets(self) -> list[str]:
+        """Addresses to ask. A name that cannot be looked up now keeps those it had."""
+        if not self._all:
+            return [_joined(host, port) for host, port in self._names]
+        host, port = self._names[0]
+        try:
+            found = await asyncio.wait_for(
+                asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM), self._fleet.every
+            )
+        except (OSError, TimeoutError):
+            return list(self._channels)
+        return sorted({_joined(str(address[4][0]), port) for address in found})
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        if self._fleet.token_file is None:
+            return []
+        try:
+            return [("authorization", f"Bearer {self._fleet.token_file.read_text(encoding='ascii').strip()}")]
+        except (OSError, ValueError):
+            return []  # the peer refuses, and says so in its own log
+
+    # -- channels ------------------------------------------------------------------------------------------------------
+
+    def _channel(self, target: str) -> grpc.aio.Channel:
+        if self._fleet.tls_roots is None:
+            return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        options: list[tuple[str, Any]] = [*_OPTIONS]
+        if self._fleet.tls_name:
+            options.append(("grpc.ssl_target_name_override", self._fleet.tls_name))
+        return grpc.aio.secure_channel(target, self._credentials(self._fleet.tls_roots), options=options)
+
+    def _credentials(self, roots: Path) -> grpc.ChannelCredentials:
+        tls = self._settings.tls
+        if tls.client_ca is None or tls.private_key is None or tls.certificate is None:
+            return grpc.ssl_channel_credentials(roots.read_bytes())
+        return grpc.ssl_channel_credentials(
+            roots.read_bytes(), tls.private_key.read_bytes(), tls.certificate.read_bytes()
+        )
+
+    async def _renew(self) -> None:
+        """Connect anew where a certificate was renewed."""
+        paths = [self._fleet.tls_roots, self._settings.tls.certificate, self._settings.tls.private_key]
+        stamps = [p.stat().st_mtime_ns for p in paths if self._fleet.tls_roots is not None and p is not None]
+        if stamps != self._stamps:
+            self._stamps = stamps
+            await self._drop(set(self._channels))
+
+    async def _drop(self, targets: set[str]) -> None:
+        for target in targets:
+            await self._channels.pop(target).close()
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,242 @@
+"""AdminService: for operators, on a listener of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+from rankd_client.ordering import Policy
+from rankd_client.v1 import admin_pb2, admin_pb2_grpc, quality_pb2
+
+from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, UnavailableError
+from rankd.monitor.monitor import Monitor
+from rankd.pilot.live import LivePilots
+from rankd.registry.comparison import ComparisonOptions
+from rankd.registry.loaded import LoadedRanker, Registry
+from rankd.registry.promotion import Promotion
+from rankd.settings.load import Settings
+from rankd.transport.authentication import the_caller
+from rankd.transport.convert.comparison import judgement_of, options_of
+from rankd.transport.convert.pilot import plan_of, status_of
+from rankd.transport.convert.quality import guard_of
+from rankd.transport.convert.request import Violations, check_model, duration_of, name_of, timestamp
+from rankd.transport.streams import StreamKind, Streams
+from rankd.types import GuardMode
+
+_PINNABLE = {
+    quality_pb2.GUARD_MODE_RANKED: GuardMode.RANKED,
+    quality_pb2.GUARD_MODE_FALLBACK: GuardMode.FALLBACK,
+}
+_LONGEST_PIN = 7 * 86400.0
+_PROGRESS_EVERY = 0.25
+"""Seconds between two messages of progress."""
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """Loads, shadows, judges, promotes, rolls back and unloads rankers; pins guards; runs pilots."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        promotion: Promotion,
+        monitor: Monitor,
+        pilots: LivePilots,
+        settings: Settings,
+        streams: Streams,
+    ) -> None:
+        """Take the rooms that are administered."""
+        self._pilots = pilots
+        self._registry = registry
+        self._promotion = promotion
+        self._streams = streams
+        self._monitor = monitor
+        self._settings = settings
+
+    async def ListRankers(  # noqa: N802
+        self, request: admin_pb2.ListRankersRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.ListRankersResponse:
+        """List the loaded rankers."""
+        del request, context
+        registry = self._settings.registry
+        return admin_pb2.ListRankersResponse(
+            rankers=[self._ranker(r) for r in self._registry.all()],
+            registry_path="" if registry is None else str(registry.resolve()),
+        )
+
+    async def LoadRanker(  # noqa: N802
+        self, request: admin_pb2.LoadRankerRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.LoadRankerResponse:
+        """Load a ranker from below the registry directory."""
+        del context
+        loaded = await self._promotion.load(self._below_registry(request.path))
+        return admin_pb2.LoadRankerResponse(ranker=self._ranker(loaded))
+
+    async def PromoteRanker(  # noqa: N802
+        self, request: admin_pb2.PromoteRankerRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.PromoteRankerResponse:
+        """Put a loaded ranker into service, if asked only where it is better."""
+        del context
+        only_if = None
+        if request.HasField("only_if_better"):
+            only_if = self._options(request.only_if_better, "only_if_better")
+        ranker, promoted, judgement = await self._promotion.promote(request.ranker_version, only_if)
+        return admin_pb2.PromoteRankerResponse(
+            ranker=self._ranker(ranker),
+            promoted=promoted,
+            judgement=None if judgement is None else judgement_of(judgement),
+        )
+
+    async def UnloadRanker(  # noqa: N802
+        self, request: admin_pb2.UnloadRankerRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.UnloadRankerResponse:
+        """Free a ranker's memory."""
+        del context
+        self._promotion.unload(request.ranker_version)
+        return admin_pb2.UnloadRankerResponse()
+
+    async def StartShadow(  # noqa: N802
+        self, request: admin_pb2.StartShadowRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StartShadowResponse:
+        """Let a ranker score in the shadow."""
+        del context
+        return admin_pb2.StartShadowResponse(ranker=self._ranker(self._promotion.start_shadow(request.ranker_version)))
+
+    async def StopShadow(  # noqa: N802
+        self, request: admin_pb2.StopShadowRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StopShadowResponse:
+        """Take a ranker out of the shadow."""
+        del context
+        return admin_pb2.StopShadowResponse(ranker=self._ranker(self._promotion.stop_shadow(request.ranker_version)))
+
+    async def JudgeRanker(  # noqa: N802
+        self, request: admin_pb2.JudgeRankerRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[admin_pb2.JudgeRankerResponse]:
+        """Compare a ranker with the one in service: progress, then the judgement."""
+        del context
+        options = self._options(request.options, "options")
+        state = [0, 0]
+
+        def progress(done: int, total: int) -> None:
+            state[:] = done, total
+
+        with self._streams.opened(StreamKind.JUDGE, the_caller().key):
+            judging = asyncio.ensure_future(self._promotion.judge(request.ranker_version, options, progress))
+            try:
+                while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:
+                    if self._streams.draining:
+                        raise UnavailableError("the daemon is shutting down", retry_after=1.0)
+                    yield admin_pb2.JudgeRankerResponse(scored_count=state[0], total_count=state[1])
+                judgement = judgement_of(judging.result())
+                yield admin_pb2.JudgeRankerResponse(scored_count=state[0], total_count=state[1], judgement=judgement)
+            finally:
+                judging.cancel()
+
+    async def RollbackRanker(  # noqa: N802
+        self, request: admin_pb2.RollbackRankerRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.RollbackRankerResponse:
+        """Put the previous ranker back."""
+        del request, context
+        return admin_pb2.RollbackRankerResponse(ranker=self._ranker(self._promotion.roll_back()))
+
+    async def PinGuard(  # noqa: N802
+        self, request: admin_pb2.PinGuardRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.PinGuardResponse:
+        """Hold a guard in a mode for a while."""
+        del context
+        bad = Violations()
+        model = name_of(request.model, "model", self._settings.limits, bad)
+        duration = duration_of(request.duration, "duration", bad)
+        mode = _PINNABLE.get(request.mode)
+        if mode is None:
+            bad.add("mode", "must be GUARD_MODE_RANKED or GUARD_MODE_FALLBACK")
+        if not 0 < duration <= _LONGEST_PIN:
+            bad.add("duration", "must be more than 0 and at most 7 days")
+        bad.check()
+        assert mode is not None
+        check_model(model, self._settings.quality.models)
+        now = time.time()
+        version = request.ranker_version or self._registry.in_service.version
+        window = self._monitor.pin(model, version, mode, now + duration, now)
+        return admin_pb2.PinGuardResponse(guard=guard_of(window, enabled=self._settings.guard.enabled))
+
+    async def UnpinGuard(  # noqa: N802
+        self, request: admin_pb2.UnpinGuardRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.UnpinGuardResponse:
+        """Let a guard decide again."""
+        del context
+        check_model(request.model, self._settings.quality.models)
+        version = request.ranker_version or self._registry.in_service.version
+        window = self._monitor.unpin(request.model, version, time.time())
+        return admin_pb2.UnpinGuardResponse(guard=guard_of(window, enabled=self._settings.guard.enabled))
+
+    async def StartPilot(  # noqa: N802
+        self, request: admin_pb2.StartPilotRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StartPilotResponse:
+        """Begin a pilot."""
+        del context
+        bad = Violations()
+        now = time.time()
+        model = name_of(request.model, "model", self._settings.limits, bad)
+        plan = plan_of(request, Policy(self._settings.order.policy), now, bad)
+        check_model(model, self._settings.quality.models)
+        return admin_pb2.StartPilotResponse(pilot=status_of(model, self._pilots.start(model, plan), now))
+
+    async def GetPilot(  # noqa: N802
+        self, request: admin_pb2.GetPilotRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.GetPilotResponse:
+        """Say how a pilot stands."""
+        del context
+        pilot = self._pilots.get(request.model)
+        return admin_pb2.GetPilotResponse(pilot=status_of(request.model, pilot, time.time()))
+
+    async def StopPilot(  # noqa: N802
+        self, request: admin_pb2.StopPilotRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.StopPilotResponse:
+        """End a pilot."""
+        del context
+        pilot = self._pilots.stop(request.model)
+        return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, time.time()))
+
+    def _options(self, message: admin_pb2.JudgeOptions, field: str) -> ComparisonOptions:
+        bad = Violations()
+        options = options_of(message, field, self._settings.promotion, self._settings.limits, bad)
+        bad.check()
+        if options.model is not None:
+            check_model(options.model, self._settings.quality.models)
+        return options
+
+    def _below_registry(self, path: str) -> Path:
+        registry = self._settings.registry
+        if registry is None:
+            raise ArtifactError("NO_REGISTRY", "loading needs the setting registry (RANKD_REGISTRY): a directory")
+        root = registry.resolve()
+        if "\0" in path:
+            raise InvalidRequestError([FieldViolation("path", "must not contain a NUL character")])
+        try:
+            full = (root / path).resolve()
+        except (OSError, RuntimeError):  # a RuntimeError is a loop, up to Python 3.12
+            raise InvalidRequestError([FieldViolation("path", "leads nowhere: a symlink in it is a loop")]) from None
+        if full == root or not full.is_relative_to(root):
+            raise InvalidRequestError([FieldViolation("path", "must be a directory below the setting registry")])
+        return full
+
+    def _ranker(self, ranker: LoadedRanker) -> admin_pb2.Ranker:
+        previous = self._registry.previous
+        out = admin_pb2.Ranker(
+            ranker_version=ranker.version,
+            in_service=ranker is self._registry.in_service,
+            previous=previous is not None and ranker.version == previous.version,
+            provider=ranker.scorer.provider,
+            path=str(ranker.path),
+        )
+        if ranker.measured_tau is not None:
+            out.measured_tau = ranker.measured_tau
+        if (shadow := self._promotion.shadow_of(ranker.version)) is not None:
+            out.shadow.since.CopyFrom(timestamp(shadow.since))
+            out.shadow.scored_count = shadow.scored
+            out.shadow.completion_count = len(shadow.pairs)
+            out.shadow.dropped_count = shadow.dropped
+        return out

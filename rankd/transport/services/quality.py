@@ -1,0 +1,156 @@
+"""QualityService: what the monitor knows, as proto."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from rankd_client.ordering import Policy
+from rankd_client.v1 import quality_pb2, quality_pb2_grpc
+
+from rankd.errors import NotFoundError
+from rankd.fleet.follower import FleetFollower
+from rankd.monitor.monitor import Monitor
+from rankd.pilot.live import LivePilots
+from rankd.ranking.policy import rules_of
+from rankd.ranking.ranker import Ranker, why_not_ranked
+from rankd.registry.loaded import Registry
+from rankd.settings.load import Settings
+from rankd.transport.authentication import the_caller
+from rankd.transport.convert.fleet import to_proto
+from rankd.transport.convert.quality import _dial, quality_of
+from rankd.transport.convert.request import (
+    POLICY_TO_PROTO,
+    REASON_TO_PROTO,
+    Violations,
+    duration_of,
+    timestamp,
+    to_duration,
+)
+from rankd.transport.streams import StreamKind, Streams
+from rankd.types import Reason
+from rankd.version import VERSION
+
+_SHORTEST_INTERVAL, _LONGEST_INTERVAL, _DEFAULT_INTERVAL = 0.1, 3600.0, 1.0
+
+
+class QualityService(quality_pb2_grpc.QualityServiceServicer):
+    """Says how well the ranker orders live traffic."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        registry: Registry,
+        ranker: Ranker,
+        pilots: LivePilots,
+        settings: Settings,
+        streams: Streams,
+        follower: FleetFollower,
+    ) -> None:
+        """Take the rooms whose state is shown."""
+        self._follower = follower
+        self._pilots = pilots
+        self._monitor = monitor
+        self._registry = registry
+        self._ranker = ranker
+        self._settings = settings
+        self._streams = streams
+        self._started = time.time()
+
+    async def GetQuality(  # noqa: N802
+        self, request: quality_pb2.GetQualityRequest, context: grpc.aio.ServicerContext
+    ) -> quality_pb2.GetQualityResponse:
+        """Show the present state."""
+        del context
+        return quality_pb2.GetQualityResponse(**await self._state(request))
+
+    async def WatchQuality(  # noqa: N802
+        self, request: quality_pb2.WatchQualityRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
+        """Show the state now, at every interval and at every change of a guard."""
+        del context
+        bad = Violations()
+        interval = _DEFAULT_INTERVAL
+        if request.HasField("interval"):
+            interval = duration_of(request.interval, "interval", bad)
+            if not _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL:
+                bad.add("interval", "must be 100 ms to 1 h")
+        bad.check()
+        with self._streams.opened(StreamKind.WATCH, the_caller().key):
+            while True:
+                yield quality_pb2.WatchQualityResponse(**await self._state(request))
+                await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))
+
+    async def GetFleetShare(  # noqa: N802
+        self, request: quality_pb2.GetFleetShareRequest, context: grpc.aio.ServicerContext
+    ) -> quality_pb2.GetFleetShareResponse:
+        """Say what this replica contributes."""
+        del request, context
+        return to_proto(self._follower.state(), time.time())
+
+    async def _state(self, request: Any) -> dict[str, Any]:
+        in_service = self._registry.in_service.version
+        windows = self._monitor.reported_windows()
+        if request.HasField("model"):
+            windows = [v for v in windows if v.model == request.model]
+        if request.ranker_version:
+            if not self._monitor.knows(request.ranker_version):
+                raise NotFoundError("ranker_version: never loaded on this daemon")
+            windows = [v for v in windows if v.ranker_version == request.ranker_version]
+        models = {v.model for v in windows} or {request.model if request.HasField("model") else ""}
+        if not windows:
+            # Nothing was reported yet: show the guard that stands for every model.
+            windows = [self._monitor.base(request.ranker_version or in_service)]
+        windows.sort(key=lambda v: (v.ranker_version != in_service, v.model, v.ranker_version))
+        await self._monitor.refresh(windows, time.time())
+        return {
+            "qualities": [quality_of(v, self._settings.guard.enabled) for v in windows],
+            "policies": [self._policy(m, in_service) for m in sorted(models)],
+            "service": self._service(),
+        }
+
+    def _policy(self, model: str, ranker_version: str) -> quality_pb2.PolicyInForce:
+        trust = self._monitor.trust(model, ranker_version)
+        wanted = self._pilots.policy(model) or Policy(self._settings.order.policy)
+        policy = wanted if trust.level > 0 else Policy.FCFS
+        rules = rules_of(self._settings.order, policy, trust, 0.0)
+        reason = why_not_ranked(trust) if policy is not wanted else Reason.NONE
+        out = quality_pb2.PolicyInForce(
+            model=model,
+            ranker_version=ranker_version,
+            policy=POLICY_TO_PROTO[policy],
+            reason=REASON_TO_PROTO[reason],
+            patience_per_token=to_duration(rules.patience),
+            dial=_dial(self._settings.order, wanted, trust),
+        )
+        if trust.calibration is None:
+            return out
+        out.mean_expected_token_count = trust.calibration.mean_expected
+        for knot in trust.calibration.to_knots():
+            added = out.calibration.add(score=knot.score, expected_token_count=knot.expected)
+            if knot.p50 is not None:
+                added.p50_token_count = knot.p50
+            if knot.p90 is not None:
+                added.p90_token_count = knot.p90
+        return out
+
+    def _service(self) -> quality_pb2.ServiceStatus:
+        ranker = self._registry.in_service
+        scorers = [r.scorer for r in self._registry.all()]
+        return quality_pb2.ServiceStatus(
+            rankd_version=VERSION,
+            ranker_version=ranker.version,
+            provider=ranker.scorer.provider,
+            started_at=timestamp(self._started),
+            rank_call_count=self._ranker.counts.calls,
+            item_count=self._ranker.counts.items,
+            unscored_item_count=self._ranker.counts.unscored,
+            scored_prompt_count=sum(s.feed.counts.scored for s in scorers),
+            cached_prompt_count=sum(s.cached for s in scorers),
+            queued_prompt_count=sum(s.queued_prompts for s in scorers),
+            failed_batch_count=sum(s.feed.counts.failed_batches for s in scorers),
+            draining=self._streams.draining,
+        )

@@ -1,0 +1,1 @@
+"""What writes chart, dashboard, rules and reference pages."""
