@@ -136,7 +136,7 @@ sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by
 	$(BIN)/python tests/engine/compare_steps.py out/workloads.json out/vllm_steps.json out/sim_check.json
 
 # A daemon from .venv, engines from .venv-vllm and .venv; the clients come from here. FITTED: a ranker fitted to other
-# rows of the same source (docs/engines/vllm.md); without it an ngram is fitted first. FULL=--full runs what the docs have.
+# rows of the same source (docs/guides/vllm.md); without it an ngram is fitted first. FULL=--full runs what the docs have.
 engines: setup-train $(VLLM)/.installed ## rankd inside real engines: vLLM, transformers, the proxy; 20 minutes on two cores
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
 	DATA=$(abspath $(DATA)) $(BIN)/python tests/engine/run.py out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
