@@ -3,16 +3,12 @@
 import pytest
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import Policy
-from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
 from rankd.ranking.policy import in_force
-from rankd.ranking.stream import StreamQueue
-from rankd.settings.load import LimitsSection, OrderSection
-from rankd.transport.convert.completion import expected_of
+from rankd.settings.load import OrderSection
 from rankd.transport.convert.quality import dial_of
-from rankd.transport.convert.request import Violations, tenant_service_of
 from rankd.types import Reason
 
 
@@ -59,27 +55,3 @@ def test_patience_follows_the_backlog():
     trust = Trust(True, True, Calibration((Knot(0.0, 100.0),), 100.0), 1.0, load)
     assert in_force(OrderSection(), trust, backlog_tokens=40_000.0).rules.patience == pytest.approx(0.5 * 40 / 100)
     assert in_force(OrderSection(), trust).rules.patience == OrderSection().patience_per_token, "no backlog is known"
-
-
-def test_a_weight_can_be_taken_back():
-    """What is said of a tenant replaces what was said before, a weight left out included."""
-
-    def said(*weights):
-        messages, bad = [rank_pb2.TenantService(tenant="a", weight=w) for w in weights], Violations()
-        service = tenant_service_of(messages, LimitsSection(), bad)
-        bad.check()
-        return service
-
-    assert said(5, 0).weights == {"a": 1.0}
-    queue = StreamQueue()
-    queue.update_tenant_service(said(5))
-    queue.update_tenant_service(said(0))
-    assert queue.tenant_service.weights == {"a": 1.0}
-
-
-def test_an_expected_length_that_no_answer_could_have_does_not_tune():
-    """One report of 1e308 tokens would make the average length infinite, and all patience 0: as in a queue, refused."""
-    most = LimitsSection().max_token_count
-    for told in (-1.0, most + 1.0, 1e308, float("inf"), float("nan")):
-        assert expected_of(prediction_pb2.Prediction(expected_token_count=told), most) is None
-    assert expected_of(prediction_pb2.Prediction(expected_token_count=most), most) == most
