@@ -46,16 +46,6 @@ class StreamItem:
     last_answer: tuple[int, bool] | None = None
     """What the caller knows: the serving key, and whether it has a prediction."""
 
-    def progress(self, generated: int, running: bool | None, overtaken: int | None) -> bool:
-        """Take progress in, None for what stays as it was; whether that changed anything."""
-        before = (self.generated, self.running, self.overtaken)
-        self.generated = generated
-        if running is not None:
-            self.running = running
-        if overtaken is not None:
-            self.overtaken = overtaken
-        return before != (self.generated, self.running, self.overtaken)
-
     @property
     def size(self) -> int:
         """Bytes of what is of any length."""
@@ -120,7 +110,12 @@ class StreamQueue:
     def progress(self, request_id: str, generated: int, running: bool | None, overtaken: int | None) -> None:
         """Take an item's progress in, where it is here; None for what stays as it was."""
         item = self.items.get(request_id)
-        if item is not None and item.progress(generated, running, overtaken):
+        if item is None:
+            return
+        running = item.running if running is None else running
+        overtaken = item.overtaken if overtaken is None else overtaken
+        if generated != item.generated or running != item.running or overtaken != item.overtaken:
+            item.generated, item.running, item.overtaken = generated, running, overtaken
             self._changed()
 
     def update_tenant_service(self, tenant_service: TenantService) -> None:

@@ -30,7 +30,7 @@ from rankd.transport.convert.request import (
     tenant_service_of,
     timestamp,
 )
-from rankd.transport.convert.stream import progress, scored, stream_item, stream_response, unpacked
+from rankd.transport.convert.stream import progress, scored, stream_items, stream_response, unpacked
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.time_slices import TimeSlice, TimeSlices
 from rankd.types import Answer
@@ -152,10 +152,10 @@ class StreamSteps:
         reach = self._ranker.reach
         for request_id in request.gone_request_ids:
             queue.drop(request_id)
-        for index, message in enumerate(request.arrived):
+        for index, item in enumerate(stream_items(arrived, request.arrived, reach)):
             if index % _AT_ONCE == 0 and time_slice.over:
                 await time_slice.next()
-            queue.put(stream_item(arrived, index, message, reach))
+            queue.put(item)
         for step in request.progressed:
             progress(queue, step)
 
