@@ -42,7 +42,7 @@ def test_every_object_is_valid_by_kubernetes_own_schemas(name, version):
 def test_renders_what_the_example_says(name):
     path = EXAMPLES / f"{name}.yaml"
     written = path.read_text() if path.exists() else ""
-    assert written == example(name), f"look at the difference, then `make chart`: {path}"
+    assert written == example(name), f"run `make generate` and look at the difference: {path}"
 
 
 @pytest.mark.parametrize("name", MATRIX)

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import make_dashboard
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
@@ -17,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 from five import Five
 from needs import NEEDS
 from prometheus import RULES, Prometheus, binary
+
+from tools.dashboard.dashboard import FILE
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def wait_for(condition, seconds, what):
 
 @pytest.fixture(scope="module")
 def dashboard():
-    return json.loads(make_dashboard.FILE.read_text(encoding="utf-8"))
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_every_rule_is_evaluated_and_every_text_can_be_read(chosen, prometheus):
             assert prometheus.now(f"count({name})"), f"{rule['name']}: no {name}"
 
 
-PAGES = make_dashboard.FILE.parents[4] / "docs" / "operations"
+PAGES = FILE.parents[4] / "docs" / "operations"
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.glob("Rankd*.md")), ids=lambda page: page.stem)
