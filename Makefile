@@ -16,7 +16,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm generate generated chart images test-lowest rankers bench soak study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart images test-lowest rankers bench soak study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ types: setup-train
 
 imports: setup
 	$(BIN)/lint-imports
+
+structure: setup ## count how the code is laid out, and name what is too long, in a circle or called twice the same
+	$(BIN)/python -m tools.structure --check
 
 unit: setup-train helm
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

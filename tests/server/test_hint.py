@@ -16,7 +16,7 @@ from rich.console import Console
 from wire import admin_stub
 
 from rankd.cli.serve import what_next
-from rankd.cli.status import window
+from rankd.cli.status import view
 
 SERVE = ("serve", "--listen", "0.0.0.0:0", "--metrics", "127.0.0.1:0", "--admin", "", "--provider", "cpu", "--ranker")
 
@@ -90,7 +90,7 @@ def test_status_tells_days_and_dates(start_daemon):
     def shown(up):
         service = dataclasses.replace(report.service, started_at=time.time() - up)
         console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123 - the text is recorded
-        console.print(window(dataclasses.replace(report, service=service)))
+        console.print(view(dataclasses.replace(report, service=service)))
         return console.export_text()
 
     assert f"pinned until {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(until))}" in shown(0)
