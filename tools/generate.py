@@ -5,12 +5,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools import recording_rules, settings_reference, telemetry_reference
+from tools import command_line_reference, grpc_reference, recording_rules, settings_reference, telemetry_reference
 from tools.chart import examples, reference
 from tools.dashboard import dashboard
 from tools.generated import main
 
-GENERATORS = (dashboard, recording_rules, reference, examples, settings_reference, telemetry_reference)
+GENERATORS = (
+    dashboard,
+    recording_rules,
+    reference,
+    examples,
+    settings_reference,
+    telemetry_reference,
+    command_line_reference,
+    grpc_reference,
+)
 
 
 def files() -> dict[Path, str]:

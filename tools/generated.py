@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,10 +17,18 @@ Files = Mapping[Path, str]
 """Paths, and the text that belongs there."""
 
 
+def paragraph(text: str, indent: str = "") -> str:
+    """A paragraph of a page, in lines of at most 120 characters; those after the first are indented."""
+    filled = textwrap.fill(
+        text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, initial_indent=""
+    )
+    return filled + "\n"
+
+
 def stale(files: Files) -> list[str]:
     """Paths, relative to the repository, whose text is not the one that belongs there; missing ones included."""
     return [
-        path.relative_to(ROOT).as_posix()
+        os.path.relpath(path, ROOT)
         for path, text in files.items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
