@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 """The repository."""
-REFERENCE = ROOT / "docs"
+REFERENCE = ROOT / "docs" / "reference"
 """Where pages of reference go."""
 Files = Mapping[Path, str]
 """Paths, and the text that belongs there."""

@@ -1,6 +1,6 @@
 """The fleet's recording rules of Prometheus: ``python -m tools.recording_rules`` writes the chart's file.
 
-The letters are those of docs/fleet.md.
+The letters are those of docs/science/fleet.md.
 """
 
 import re
@@ -14,9 +14,10 @@ FILE = ROOT / "charts" / "rankd" / "files" / "rules" / "fleet.yaml"
 RANGE = "1h"
 LEAST = 30
 HEAD = """\
-# The fleet's tau-b and realised gain over the last hour, from counters that every replica exports: docs/fleet.md says
-# what they are, where they differ from all requests taken together, and derives the interval. Written by
-# `make generate`. Each expression stands by itself but for _low and _high, which use the two above.
+# The fleet's tau-b and realised gain over the last hour, from counters that every replica exports.
+# docs/science/fleet.md says what they are, where they differ from all requests taken together, and derives the
+# interval. Written by `make generate`. Each expression stands by itself but for _low and _high, which use the two
+# above.
 """
 
 

@@ -36,8 +36,8 @@ A setting that there is none of, in the file or as a variable that begins with `
 nearest; so is a value out of its bounds. Times are in seconds and sizes in bytes. An empty default is none.
 
 Beside settings these variables are read: `RANKD_CONFIG`; by the command line and by engines `RANKD_TARGET`,
-`RANKD_ADMIN_TARGET`, `RANKD_TOKEN`, `RANKD_TOKEN_FILE` and `RANKD_PLAINTEXT_TOKEN` (docs/security.md); by engines those
-of docs/engines; and OpenTelemetry's (docs/telemetry.md).
+`RANKD_ADMIN_TARGET`, `RANKD_TOKEN`, `RANKD_TOKEN_FILE` and `RANKD_PLAINTEXT_TOKEN` (docs/guides/security.md); by
+engines those of docs/guides/vllm.md and docs/guides/proxy.md; and OpenTelemetry's (docs/reference/telemetry.md).
 """
 _KINDS: dict[Any, str] = {
     str: "text",

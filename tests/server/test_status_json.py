@@ -14,7 +14,7 @@ from rankd_client.pilot import PilotPlan
 from rankd_client.v1 import admin_pb2, completion_pb2, prediction_pb2, quality_pb2
 from wire import admin_stub, completion, completion_stub, item, rank_stub, request
 
-DOCS = Path(__file__).parents[2] / "docs" / "page.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "status-json.md"
 
 
 def told(daemon, query=""):
@@ -108,7 +108,7 @@ def test_traffic_quality_and_tenants_are_told_without_prompts_and_request_ids(st
 
 
 def test_every_field_is_documented(start_daemon, tmp_path):
-    """docs/page.md names each field that a daemon with everything in it tells."""
+    """docs/reference/status-json.md names each field that a daemon with everything in it tells."""
     daemon = start_daemon(completion_log={"directory": str(tmp_path / "log")})
     report(daemon, "llm", 300, scale=-1.0)
     candidate = make_artifact(tmp_path / "next", version="2.0.0")
