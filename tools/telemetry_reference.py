@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rankd.telemetry.catalogue import EVENTS, METRICS, PROCESS_METRICS, SPANS
 from rankd.telemetry.redaction import LOG_KEYS
-from tools.generated import REFERENCE, main
+from tools.generated import REFERENCE, main, paragraph
 
 FILE = REFERENCE / "telemetry.md"
 _TEMPLATE = """# Telemetry
@@ -62,9 +62,7 @@ call `trace_id` and `span_id`.
 | event | |
 |---|---|
 {events}
-Further keys: {keys}. Any other key is dropped. Messages of libraries come without their values, OpenTelemetry's
-excepted, and have a `logger`.
-"""
+{keys}"""
 
 
 def reference() -> str:
@@ -76,7 +74,10 @@ def reference() -> str:
     )
     spans = "".join(f"| `{name}` | {description} |\n" for name, description in SPANS.items())
     events = "".join(f"| `{name}` | {description} |\n" for name, description in EVENTS.items())
-    keys = ", ".join(f"`{key}`" for key in sorted(LOG_KEYS))
+    keys = paragraph(
+        f"Further keys: {', '.join(f'`{key}`' for key in sorted(LOG_KEYS))}. Any other key is dropped. Messages of "
+        "libraries come without their values, OpenTelemetry's excepted, and have a `logger`."
+    )
     process = "".join(f"| `{name}` | {kind} | {text} |\n" for name, (kind, text) in PROCESS_METRICS.items())
     return _TEMPLATE.format(metrics=metrics, process=process, spans=spans, events=events, keys=keys)
 
