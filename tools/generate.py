@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools import command_line_reference, grpc_reference, recording_rules, settings_reference, telemetry_reference
+from tools import (
+    command_line_reference,
+    grpc_reference,
+    python_client_reference,
+    recording_rules,
+    settings_reference,
+    telemetry_reference,
+)
 from tools.chart import examples, reference
 from tools.dashboard import dashboard
 from tools.generated import main
@@ -19,6 +26,7 @@ GENERATORS = (
     telemetry_reference,
     command_line_reference,
     grpc_reference,
+    python_client_reference,
 )
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tools import command_line_reference, grpc_reference
+from tools import command_line_reference, grpc_reference, python_client_reference
 from tools.generated import ROOT, main, paragraph, stale
 
 
@@ -41,7 +41,7 @@ def test_paragraphs_keep_words_whole():
     assert " ".join(" ".join(lines).split()) == " ".join(text.split())
 
 
-@pytest.mark.parametrize("generator", [command_line_reference, grpc_reference])
+@pytest.mark.parametrize("generator", [command_line_reference, grpc_reference, python_client_reference])
 def test_reference_pages_are_made_from_what_they_tell(generator):
     """The pages in docs are what the generators write."""
     assert stale(generator.files()) == [], "run: make generate"
@@ -63,3 +63,14 @@ def test_the_grpc_api_tells_every_method_and_comment():
     assert "- `items`, list of [RankItem](#rankitem): The queue, in any order." in text
     assert "- `prompt`, optional string: The prompt, UTF-8." in text
     assert "\n### RankedItem\n\nOne request of the answer.\n" in text
+
+
+def test_the_python_client_tells_signatures_arguments_errors_and_fields():
+    """Of what ``rankd_client`` exports, docstrings in Markdown."""
+    text = python_client_reference.reference()
+    assert "\n## RankClient\n\n```python\nRankClient(\n    target: str = DEFAULT_TARGET,\n    *,\n" in text
+    assert "\n- `timeout`: seconds; default: the client's.\n" in text
+    assert "\n- raises `RankdUnavailableError`: the daemon did not answer.\n" in text
+    assert "\n- `needs_prompt: bool = False`\n" in text
+    assert "``" not in text.replace("```", "")
+    assert ":class:" not in text
