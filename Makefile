@@ -140,19 +140,19 @@ $(VLLM)/.installed:
 
 sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by step; 3 minutes
 	@mkdir -p out
-	$(BIN)/python tests/engine/workloads.py out/workloads.json
-	$(VLLM)/bin/python tests/engine/vllm_steps.py out/workloads.json out/vllm_steps.json
-	$(BIN)/python tests/engine/compare_steps.py out/workloads.json out/vllm_steps.json out/sim_check.json
+	PYTHONPATH=tests $(BIN)/python -m engines.simulator.workloads out/workloads.json
+	PYTHONPATH=tests $(VLLM)/bin/python -m engines.simulator.vllm_steps out/workloads.json out/vllm_steps.json
+	PYTHONPATH=tests $(BIN)/python -m engines.simulator.compare_steps out/workloads.json out/vllm_steps.json out/sim_check.json
 
 # A daemon from .venv, engines from .venv-vllm and .venv; the clients come from here. FITTED: a ranker fitted to other
 # rows of the same source (docs/measurements/2026-11-25-vllm.md); without it an ngram is fitted first. FULL=--full runs
 # what the docs have.
 engines: setup-train $(VLLM)/.installed ## rankd inside real engines: vLLM, transformers, the proxy; 20 minutes on two cores
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
-	DATA=$(abspath $(DATA)) $(BIN)/python tests/engine/run.py out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
+	PYTHONPATH=tests DATA=$(abspath $(DATA)) $(BIN)/python -m engines out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
 
 fleet: setup ## five replicas under load, restarted, killed, frozen and drained; needs prometheus; 8 minutes
-	$(BIN)/python tests/fleet/five_daemons.py --json out/five_daemons.json
+	PYTHONPATH=tests $(BIN)/python -m soak.five_replicas --json out/five_daemons.json
 
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .

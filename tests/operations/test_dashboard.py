@@ -7,7 +7,7 @@ import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from prometheus import RULES
+from support.prometheus import RULES
 
 from rankd.telemetry.catalogue import METRICS
 from tools.dashboard.dashboard import FILE, files

@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from conftest import Daemon
 from rankd_client import Completed, Item, RankClient
+from support.daemon import Daemon
 
 from rankd.cli import main
 
