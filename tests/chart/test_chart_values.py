@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendering import CHART, daemon, engine, helm, named, objects, refusal, render, template
+from support.rendered_chart import daemon, engine, named, refusal
 
 from tools.chart import reference
-from tools.chart.values import read_values
+from tools.chart.helm import helm, objects, render, template
+from tools.chart.values import CHART, read_values
 from tools.generated import ROOT, stale
 
 AUTH = {"enabled": True, "existingSecret": "tokens", "client": {"existingSecret": "token"}}

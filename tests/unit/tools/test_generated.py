@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tools import command_line_reference, grpc_reference, python_client_reference
+from tools import command_line_reference, grpc_reference, python_client_reference, telemetry_reference
 from tools.generated import ROOT, main, paragraph, stale
 
 
@@ -41,7 +41,9 @@ def test_paragraphs_keep_words_whole():
     assert " ".join(" ".join(lines).split()) == " ".join(text.split())
 
 
-@pytest.mark.parametrize("generator", [command_line_reference, grpc_reference, python_client_reference])
+@pytest.mark.parametrize(
+    "generator", [command_line_reference, grpc_reference, python_client_reference, telemetry_reference]
+)
 def test_reference_pages_are_made_from_what_they_tell(generator):
     """The pages in docs are what the generators write."""
     assert stale(generator.files()) == [], "run: make generate"

@@ -4,23 +4,20 @@ import ast
 import re
 import socket
 import time
-from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import generate_latest
+from support.repository import ROOT
 
 from rankd.telemetry.catalogue import EVENTS
 from rankd.telemetry.providers import wanted_exporters
 from rankd.telemetry.redaction import LOG_KEYS, describe_error
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
-from tools.generated import stale
-from tools.telemetry_reference import files
 
-ROOT = Path(__file__).parents[2]
 SECRET = "sesame-prompt"
 
 
@@ -195,8 +192,3 @@ def test_every_log_call_is_declared():
         assert set(keys) <= LOG_KEYS, where
     assert set(describe_error(ValueError())) <= LOG_KEYS
     assert {event for _, event, _ in calls} == set(EVENTS), "declared, but never logged"
-
-
-def test_the_reference_is_made_from_the_declarations():
-    """The page in docs is what tools.telemetry_reference writes."""
-    assert stale(files()) == [], "run: make generate"

@@ -6,15 +6,8 @@ import tempfile
 
 import yaml
 
-from tools.chart.examples import EXAMPLES, MATRIX, example, given, rendered
-from tools.chart.helm import KUBERNETES, helm, objects, render, template
+from tools.chart.helm import KUBERNETES, template
 from tools.chart.values import CHART
-from tools.generated import ROOT
-
-__all__ = [
-    "CHART", "EXAMPLES", "MATRIX", "ROOT", "containers", "daemon", "engine", "example", "given", "helm", "named",
-    "objects", "pods", "refusal", "render", "rendered", "template",
-]  # fmt: skip
 
 
 def refusal(values, *, kubernetes=KUBERNETES):
