@@ -54,14 +54,14 @@ def _flag(action: argparse.Action) -> str:
     """A line of what may be given; nothing for help and for verbs, which have sections of their own."""
     if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):  # noqa: SLF001
         return ""
-    words = (action.help or "") % {**vars(action), "prog": "rankd"}
+    text = (action.help or "") % {**vars(action), "prog": "rankd"}
     if action.choices:
-        words = f"{words}{'; ' if words else ''}one of " + ", ".join(f"`{choice}`" for choice in action.choices)
-    if action.default not in (None, False, "", [], argparse.SUPPRESS) and "default" not in words.lower():
-        words += f"{'; ' if words else ''}default: {action.default}"
+        text = f"{text}{'; ' if text else ''}one of " + ", ".join(f"`{choice}`" for choice in action.choices)
+    if action.default not in (None, False, "", [], argparse.SUPPRESS) and "default" not in text.lower():
+        text += f"{'; ' if text else ''}default: {action.default}"
     if action.required and action.option_strings:
-        words += "; required"
-    return paragraph(f"- {_names(action)}: {words}", indent="  ")
+        text += "; required"
+    return paragraph(f"- {_names(action)}: {text}", indent="  ")
 
 
 def _names(action: argparse.Action) -> str:

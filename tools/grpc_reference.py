@@ -77,9 +77,9 @@ def _comment(text: str) -> str:
 def _service(service: ServiceDescriptorProto, path: tuple[int, ...], comments: Comments) -> str:
     lines = []
     for index, method in enumerate(service.method):
-        asked = ("a stream of " if method.client_streaming else "") + _type_name(method.input_type)
-        answered = ("a stream of " if method.server_streaming else "") + _type_name(method.output_type)
-        lines.append((f"`{method.name}`, {asked} → {answered}", comments.get((*path, _METHOD, index), "")))
+        request = ("a stream of " if method.client_streaming else "") + _type_name(method.input_type)
+        response = ("a stream of " if method.server_streaming else "") + _type_name(method.output_type)
+        lines.append((f"`{method.name}`, {request} → {response}", comments.get((*path, _METHOD, index), "")))
     return _section(service.name, comments.get(path, ""), lines)
 
 
