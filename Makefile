@@ -16,7 +16,7 @@ DATA ?= ../shared/data/lengths
 TRACES ?= ../shared/data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart images test-lowest rankers bench soak study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart sync sync-check images test-lowest rankers bench soak study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -45,7 +45,7 @@ run: setup ## serve the bundled ranker on 127.0.0.1:50051
 
 test: check axe unit ## everything that CI checks
 
-check: lint types imports protos-check
+check: lint types imports sync-check protos-check
 
 lint: setup
 	$(BIN)/ruff check .
@@ -69,6 +69,12 @@ $(HELM): $(VENV)/.installed
 chart: setup helm ## write the chart's reference, schema and examples anew
 	$(BIN)/python charts/document.py
 	$(BIN)/python tests/chart/rendering.py
+
+sync: setup ## make the Python client with threads out of the asyncio one
+	$(BIN)/python -m tools.sync_clients
+
+sync-check: setup
+	$(BIN)/python -m tools.sync_clients --check
 
 protos: $(PROTOC_PYTHON) ## write the Python stubs anew
 	protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(STUBS))

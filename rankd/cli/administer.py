@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from rankd_client import RankdUnavailableError
-from rankd_client.admin import AdminClient, RankdRefusedError
+from rankd_client import AdminClient, RankdRefusedError, RankdUnavailableError
 
 from rankd.cli.connection import connect
 from rankd.cli.terminal import complain

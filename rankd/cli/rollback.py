@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from rankd_client.admin import AdminClient
+from rankd_client import AdminClient
 
 from rankd.cli.administer import DONE, administer
 from rankd.text import printable

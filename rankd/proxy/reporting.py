@@ -6,10 +6,9 @@ import asyncio
 import time
 
 import structlog
-from rankd_client import Completed
+from rankd_client import Completed, Finish
 from rankd_client.integration.openai_requests import Route
 from rankd_client.integration.reporter import Reporter
-from rankd_client.types import Finish
 
 from rankd.proxy.answer_reader import AnswerReader
 from rankd.proxy.metrics import Metrics

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from rankd_client.admin import AdminClient
+from rankd_client import AdminClient
 from rendering import CHART, containers, given, named, pods, render, rendered
 from standing import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
 

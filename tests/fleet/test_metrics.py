@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from calls import counted
-from rankd_client import Completed, RankClient
-from rankd_client.types import Item
+from rankd_client import Completed, Item, RankClient
 from test_sums import compared
 
 from rankd.quality.statistics.pair_counters import counters

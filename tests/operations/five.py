@@ -12,8 +12,7 @@ from contextlib import suppress
 import grpc
 from conftest import DaemonProcess
 from make_artifact import make_artifact
-from rankd_client import Completed, Item, RankClient, TlsConfig
-from rankd_client.admin import AdminClient, JudgeOptions
+from rankd_client import AdminClient, Completed, Item, JudgeOptions, RankClient, TlsConfig
 from secrets_files import bearer, write_tokens
 from traffic import prompt
 from wire import item, rank_stub, request

@@ -8,9 +8,17 @@ import time
 
 import grpc
 import pytest
-from rankd_client import AsyncRankClient, Completed, Item, RankClient, RankdUnavailableError, TlsConfig
+from rankd_client import (
+    AdminClient,
+    AsyncRankClient,
+    Completed,
+    Item,
+    RankClient,
+    RankdRefusedError,
+    RankdUnavailableError,
+    TlsConfig,
+)
 from rankd_client._token import local
-from rankd_client.admin import AdminClient, RankdRefusedError
 from rankd_client.integration.settings import IntegrationSettings
 from secrets_files import ALL, TOKENS, bearer, entry, token_entry, write, write_tokens
 from test_auth import administer, rank

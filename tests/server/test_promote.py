@@ -11,8 +11,7 @@ import grpc
 import psutil
 import pytest
 from make_artifact import make_artifact
-from rankd_client import Completed, Item, RankClient
-from rankd_client.admin import AdminClient, RankdRefusedError
+from rankd_client import AdminClient, Completed, Item, RankClient, RankdRefusedError
 from rankd_client.v1 import admin_pb2, completion_pb2, prediction_pb2
 from traffic import MODEL, Traffic, prompt
 from wire import admin_stub, completion, completion_stub, item, rank_stub, request

@@ -8,9 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 from make_artifact import make_artifact
-from rankd_client import Completed, Item, RankClient
-from rankd_client.admin import AdminClient
-from rankd_client.pilot import PilotPlan
+from rankd_client import AdminClient, Completed, Item, PilotPlan, RankClient
 from rankd_client.v1 import admin_pb2, completion_pb2, prediction_pb2, quality_pb2
 from wire import admin_stub, completion, completion_stub, item, rank_stub, request
 

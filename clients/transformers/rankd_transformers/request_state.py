@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rankd_client import Completed
+from rankd_client import Completed, Finish
 from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
-from rankd_client.types import Finish
 from rankd_client.v1.prediction_pb2 import Prediction
 
 
@@ -32,7 +31,7 @@ class RequestState:
 
 def produced(state: Any) -> int:
     """Tokens of a request's answer so far; what a preempted one had is part of its prompt."""
-    kept = state._true_initial_tokens  # noqa: SLF001 - checked in hooks
+    kept = state._true_initial_tokens  # noqa: SLF001 - checked in compatibility
     return len(state.generated_tokens) + (len(state.initial_tokens) - kept if kept else 0)
 
 
@@ -43,10 +42,10 @@ def arrival_of(state: Any) -> float:
 
 def ending(state: Any) -> tuple[Finish, bool] | None:
     """How a request ended and whether its length is complete; None for one that was preempted."""
-    tokens, eos = state.generated_tokens, state._eos_token_ids  # noqa: SLF001 - checked in hooks
+    tokens, eos = state.generated_tokens, state._eos_token_ids  # noqa: SLF001 - checked in compatibility
     if tokens and tokens[-1] in eos:
         return "stop", False
-    if len(tokens) >= state._new_tokens_limit:  # noqa: SLF001 - checked in hooks
+    if len(tokens) >= state._new_tokens_limit:  # noqa: SLF001 - checked in compatibility
         return "length", not eos  # nothing but the limit could end it
     return ("aborted", False) if state.status.name == "FAILED" else None
 

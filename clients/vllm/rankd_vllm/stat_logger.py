@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from rankd_client import Finish
 from rankd_client.integration.reporter import FinishedRequest, Reporter, connected
 from rankd_client.integration.settings import IntegrationSettings, logger
-from rankd_client.types import Finish
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from rankd_vllm.compatibility import check_finished

@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rankd_client import Item, QualityReport, RankClient
+from rankd_client import Item, PolicyInForce, QualityReport, RankClient
 from rankd_client.integration.settings import IntegrationSettings, logger, say_once
 from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.ordering import Policy, Rules
-from rankd_client.types import PolicyInForce
 from rankd_client.v1.prediction_pb2 import Prediction
 
 FCFS = Rules(Policy.FCFS)

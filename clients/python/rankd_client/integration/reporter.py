@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rankd_client import Completed, RankClient, ReportResult
+from rankd_client import Completed, Finish, RankClient, ReportResult
 from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.settings import IntegrationSettings, logger
 from rankd_client.integration.tally import MemoryTally, Tally
-from rankd_client.types import Finish
 
 _CAPACITY, _BATCH = 16_384, 1024
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0
