@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rankd_client import RankedQueue
 from rankd_client.integration.circuit_breaker import CircuitBreaker
-from rankd_client.integration.openai_requests import OpenAIRequest, Route, asked_of
+from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request
 from rankd_client.integration.priority import order_of, priority_of
 from rankd_client.integration.settings import IntegrationSettings
 
@@ -65,7 +65,7 @@ class ProxyRanking:
         in_header = route is Route.MESSAGES
         if in_header and found.name != "vllm":
             return RankedRequest("messages")
-        asked = asked_of(route, content)
+        asked = read_request(route, content)
         in_fields = _takes_header(found) and headers.gives_priority(fields)
         if self.keeps and (in_fields or (asked is not None and asked.has_priority)):
             return RankedRequest("client")

@@ -67,7 +67,7 @@ class Tracker:
         """Follow a request; None where its answer's length is not that of a prompt."""
         if ranked.queue is None or ranked.asked is None:
             return None
-        if len(ranked.queue) != 1 or not ranked.asked.one_each:
+        if len(ranked.queue) != 1 or not ranked.asked.one_answer_per_prompt:
             self._metrics.reports.inc("several")
             return None
         if ranked.queue[0].prediction is None:

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import structlog
 import uvicorn
-from rankd_client.integration import CircuitBreaker, PredictionStore, Reporter, connected
+from rankd_client.integration import CircuitBreaker, PredictionStore, Reporter, connect
 from rankd_client.integration.settings import IntegrationSettings
 
 from rankd.errors import ConfigError
@@ -89,7 +89,7 @@ class ProxyServer:
         self._session = _session(settings)
         self._engine = Upstream(self._session, settings.upstream, settings.direction)
         self._breaker = CircuitBreaker(asking)
-        self._reporter = Reporter(PredictionStore(), functools.partial(connected, asking), self.metrics.reports)
+        self._reporter = Reporter(PredictionStore(), functools.partial(connect, asking), self.metrics.reports)
         try:
             await self._engine.start()
         except BaseException:

@@ -327,7 +327,7 @@ def test_a_daemon_that_is_frozen_killed_and_back_costs_no_request(start_engine, 
 
 def test_a_fault_of_the_proxys_ranking_costs_no_request(start_engine, start_proxy, monkeypatch):
     """Whatever raises in it, the request is served, by its arrival."""
-    monkeypatch.setattr("rankd.proxy.ranking.asked_of", lambda *_: 1 / 0)
+    monkeypatch.setattr("rankd.proxy.ranking.read_request", lambda *_: 1 / 0)
     upstream = start_engine()
     proxy = start_proxy(upstream)
     assert run(post(proxy.port, BODY))[0] == 200
