@@ -66,7 +66,7 @@ class AnswerReader:
             self._reason = line
 
     @property
-    def least(self) -> int:
+    def lower_bound(self) -> int:
         """Tokens that there are at least by now."""
         if self._usage is not None and (counted := self._counted(_data(self._usage))) is not None:
             return counted

@@ -44,13 +44,13 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.held = Histogram(
+        self.held_seconds = Histogram(
             "rankd_proxy_held_seconds",
             "From the end of a ranked request's body until it goes to the engine, asking included.",
             buckets=_SECONDS,
             registry=registry,
         )
-        self.first_byte = Histogram(
+        self.first_byte_seconds = Histogram(
             "rankd_proxy_first_byte_seconds",
             "From a ranked request's arrival to the first byte of its answer's body.",
             buckets=_SECONDS,
