@@ -14,7 +14,6 @@ from rankd_client._messages import (
     FROM_PROTO,
     MAX_BYTES,
     MAX_ITEMS,
-    NOBODY,
     TO_PROTO,
     message_of,
     set_time,
@@ -23,6 +22,7 @@ from rankd_client._messages import (
 from rankd_client._types import Item, Ranked, RankedQueue
 from rankd_client._validation import check_id, check_numbers, check_texts
 from rankd_client.ordering import OrderColumns, Ordering, Policy, Rules, order_queue
+from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 _FCFS = prediction_pb2.POLICY_FCFS
@@ -38,8 +38,8 @@ class ClientQueue:
         items: Iterable[str | Item],
         now: float | None = None,
         *,
-        served: Mapping[str, float] = NOBODY,
-        weights: Mapping[str, float] = NOBODY,
+        served: Mapping[str, float] = NO_TENANTS,
+        weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
     ) -> None:
         """Check items before anything is sent.
@@ -166,8 +166,8 @@ def arrival_order(
     classes: Sequence[int],
     tenants: Sequence[str],
     prompt_tokens: Sequence[int],
-    served: Mapping[str, float] = NOBODY,
-    weights: Mapping[str, float] = NOBODY,
+    served: Mapping[str, float] = NO_TENANTS,
+    weights: Mapping[str, float] = NO_TENANTS,
 ) -> Ordering:
     """First come, first served, as the daemon does it by default: running first, then classes, then fair tenants."""
     nothing = np.full(len(ids), np.nan)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from rankd_client._types import MAX_ID_BYTES, Item
@@ -16,8 +15,6 @@ MAX_BYTES = 3_500_000
 """Bytes of one request; grpc's default limit is 4 MiB, and what goes over it looks like overload."""
 MAX_ITEMS = 16_384
 """Of one request; the daemon's default limit."""
-NOBODY: Mapping[str, float] = MappingProxyType({})
-"""No tenant: what ``served`` and ``weights`` are by default."""
 TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
     Policy.SCORE: prediction_pb2.POLICY_SCORE,

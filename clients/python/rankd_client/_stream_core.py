@@ -9,10 +9,11 @@ from typing import Any
 
 from rankd_client._client_queue import ClientQueue, arrival_order, finite
 from rankd_client._failures import BadAnswerError, explain, readable, reason_name
-from rankd_client._messages import MAX_BYTES, MAX_ITEMS, NOBODY, TO_PROTO, message_of, set_time, tenant_services
+from rankd_client._messages import MAX_BYTES, MAX_ITEMS, TO_PROTO, message_of, set_time, tenant_services
 from rankd_client._stats import ClientStats, note
 from rankd_client._types import Item, Progress
 from rankd_client.ordering import Policy
+from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
@@ -74,8 +75,8 @@ class StreamCore:
         arrived: Iterable[Item],
         progressed: Mapping[str, int | Progress],
         gone: Iterable[str],
-        served: Mapping[str, float] = NOBODY,
-        weights: Mapping[str, float] = NOBODY,
+        served: Mapping[str, float] = NO_TENANTS,
+        weights: Mapping[str, float] = NO_TENANTS,
     ) -> rank_pb2.RankStreamRequest:
         """Change the queue; gives the same change for the daemon.
 

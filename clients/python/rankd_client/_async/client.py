@@ -13,7 +13,6 @@ from rankd_client._client_queue import ClientQueue
 from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig, open_channels
 from rankd_client._errors import RankdUnavailableError
 from rankd_client._failures import explain, readable
-from rankd_client._messages import NOBODY
 from rankd_client._quality import QualityReport, report_of
 from rankd_client._reports import report_result, reports
 from rankd_client._stats import ClientStats, note
@@ -23,6 +22,7 @@ from rankd_client._trace import client_span
 from rankd_client._types import Completed, Item, RankedQueue, ReportResult
 from rankd_client._validation import seconds
 from rankd_client.ordering import Policy
+from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import completion_pb2_grpc, quality_pb2, quality_pb2_grpc, rank_pb2_grpc
 
 
@@ -80,8 +80,8 @@ class AsyncRankClient:
         items: Iterable[str | Item],
         *,
         timeout: float | None = None,
-        served: Mapping[str, float] = NOBODY,
-        weights: Mapping[str, float] = NOBODY,
+        served: Mapping[str, float] = NO_TENANTS,
+        weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
     ) -> RankedQueue:
         """Order a queue of prompts or items.

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from rankd_client._async_io import Duplex, Lock
-from rankd_client._messages import NOBODY
 from rankd_client._stream_core import StreamCore
 from rankd_client._token import Token
 from rankd_client._types import Item, Progress
 from rankd_client._validation import seconds
+from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1.prediction_pb2 import Prediction
 
 
@@ -44,8 +44,8 @@ class AsyncRankStream:
         gone: Iterable[str] = (),
         max_wait: float = 0.0,
         timeout: float | None = None,
-        served: Mapping[str, float] = NOBODY,
-        weights: Mapping[str, float] = NOBODY,
+        served: Mapping[str, float] = NO_TENANTS,
+        weights: Mapping[str, float] = NO_TENANTS,
     ) -> list[str]:
         """Change the queue and order it. Never raises for the daemon's sake: else the order is that of arrival.
 
