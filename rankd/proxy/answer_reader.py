@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from rankd_client import Finish
-from rankd_client.integration.openai_requests import Route
+from rankd_client.integration import Route
 
 _STOPS = frozenset(
     {"stop", "tool_calls", "function_call", "completed", "end_turn", "stop_sequence", "tool_use", "tool"}

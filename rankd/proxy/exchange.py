@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import structlog
 from multidict import CIMultiDict
-from rankd_client.integration.openai_requests import Route, route_of
+from rankd_client.integration import Route, route_of
 from yarl import URL
 
 from rankd.proxy import headers

@@ -10,10 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rankd_client import RankedQueue
-from rankd_client.integration.circuit_breaker import CircuitBreaker
-from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request
-from rankd_client.integration.priority import order_of, priority_of
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration import (
+    CircuitBreaker,
+    IntegrationSettings,
+    OpenAIRequest,
+    Route,
+    order_of,
+    priority_of,
+    read_request,
+)
 
 from rankd.proxy import headers
 from rankd.proxy.settings import Direction

@@ -7,8 +7,7 @@ import time
 
 import structlog
 from rankd_client import Completed, Finish
-from rankd_client.integration.openai_requests import Route
-from rankd_client.integration.reporter import Reporter
+from rankd_client.integration import Reporter, Route
 
 from rankd.proxy.answer_reader import AnswerReader
 from rankd.proxy.metrics import Metrics

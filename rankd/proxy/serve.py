@@ -15,8 +15,7 @@ from typing import Any
 import aiohttp
 import structlog
 import uvicorn
-from rankd_client.integration import CircuitBreaker, PredictionStore, Reporter, connect
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration import CircuitBreaker, IntegrationSettings, PredictionStore, Reporter, connect
 
 from rankd.errors import ConfigError
 from rankd.proxy.app import OperationsPages, Proxy

@@ -7,9 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rankd_client.integration.background_scores import FCFS, BackgroundScores
-from rankd_client.integration.reporter import Reporter
-from rankd_client.integration.tally import Tally
+from rankd_client.integration import FCFS, BackgroundScores, Reporter, Tally
 
 from rankd_transformers.request_records import (
     RequestRecord,

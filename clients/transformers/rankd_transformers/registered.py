@@ -7,11 +7,15 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from rankd_client.integration.background_scores import BackgroundScores
-from rankd_client.integration.prediction_store import PredictionStore
-from rankd_client.integration.reporter import Reporter, connect
-from rankd_client.integration.settings import IntegrationSettings, warn_once
-from rankd_client.integration.tally import MemoryTally
+from rankd_client.integration import (
+    BackgroundScores,
+    IntegrationSettings,
+    MemoryTally,
+    PredictionStore,
+    Reporter,
+    connect,
+    warn_once,
+)
 
 from rankd_transformers.ranking import EngineRanking
 

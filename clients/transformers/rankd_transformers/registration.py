@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration import IntegrationSettings
 
 from rankd_transformers.compatibility import check
 from rankd_transformers.registered import NAME, REGISTERED, Detokenizer, Registration, Tokenizer

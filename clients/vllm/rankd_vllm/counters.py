@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import Counter
-from rankd_client.integration.tally import CounterTally
+from rankd_client.integration import CounterTally
 
 # No "vllm" in these names: vLLM unregisters whatever has it in its name when an engine starts.
 REQUESTS = CounterTally(

@@ -13,12 +13,23 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from rankd_client import RankedQueue
-from rankd_client.integration.circuit_breaker import CircuitBreaker
-from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request, route_of
-from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
-from rankd_client.integration.priority import is_priority, order_of, priority_of
-from rankd_client.integration.request_body import Message, Receive, RequestBody
-from rankd_client.integration.settings import IntegrationSettings, logger
+from rankd_client.integration import (
+    CircuitBreaker,
+    IntegrationSettings,
+    Message,
+    OpenAIRequest,
+    PredictionStore,
+    Receive,
+    RequestBody,
+    Route,
+    StoredPrediction,
+    is_priority,
+    logger,
+    order_of,
+    priority_of,
+    read_request,
+    route_of,
+)
 
 from rankd_vllm.counters import REQUESTS
 from rankd_vllm.scheduling_mode import SchedulingMode, mode_of

@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 from rankd_client import Completed, Finish
-from rankd_client.integration.background_scores import BackgroundScores
-from rankd_client.integration.prediction_store import PredictionStore
-from rankd_client.integration.reporter import Reporter, connect
-from rankd_client.integration.settings import IntegrationSettings, warn_once
+from rankd_client.integration import (
+    BackgroundScores,
+    IntegrationSettings,
+    PredictionStore,
+    Reporter,
+    connect,
+    warn_once,
+)
 from rankd_client.ordering import OrderColumns, order_queue
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.request_queue import RequestQueue, SchedulingPolicy, create_request_queue

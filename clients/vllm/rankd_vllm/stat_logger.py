@@ -6,8 +6,7 @@ import functools
 from typing import Any
 
 from rankd_client import Finish
-from rankd_client.integration.reporter import FinishedRequest, Reporter, connect
-from rankd_client.integration.settings import IntegrationSettings, logger
+from rankd_client.integration import FinishedRequest, IntegrationSettings, Reporter, connect, logger
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from rankd_vllm.compatibility import check_finished

@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rankd_client.integration.background_scores import FCFS
-from rankd_client.integration.settings import logger
+from rankd_client.integration import FCFS, logger
 from rankd_client.ordering import Rules, WaitingQueue
 from rankd_client.v1.prediction_pb2 import Prediction
 
