@@ -1,4 +1,4 @@
-# Made from rankd_client/_async/client.py by `make sync`: change that one.
+# Made from rankd_client/_async/client.py by `make generate`: change that one.
 """The client. It fails open: whatever happens to the daemon, a queue comes back within its deadline."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Made from rankd_client/_async/stream.py by `make sync`: change that one.
+# Made from rankd_client/_async/stream.py by `make generate`: change that one.
 """One queue over one stream, as deltas, for an engine that orders at every iteration. It fails open, as calls do.
 
 The stream keeps the queue on this side too: whatever happens, it has an order, and a new daemon can be told everything.
