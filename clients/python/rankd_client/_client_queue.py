@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from rankd_client._failures import BadAnswerError, reason_name
+from rankd_client._failures import BadAnswerError
 from rankd_client._messages import (
     FROM_PROTO,
     MAX_BYTES,
     MAX_ITEMS,
     TO_PROTO,
     message_of,
+    reason_name,
     set_time,
     tenant_services,
 )

@@ -90,3 +90,25 @@ def set_time(message: Any, seconds: float) -> None:
     whole = math.floor(seconds)
     message.seconds = whole
     message.nanos = min(999_999_999, int((seconds - whole) * 1e9))
+
+
+def reason_name(value: int) -> str:
+    """A daemon's reason as a lower-case word; empty for none, a number for one that this client does not know."""
+    return enum_name(prediction_pb2.FallbackReason, value, "FALLBACK_REASON_", "reason_")
+
+
+def seconds_of(message: Any) -> float:
+    """A Timestamp or a Duration in seconds."""
+    return float(message.seconds + message.nanos * 1e-9)
+
+
+def enum_name(kind: Any, value: int, prefix: str, unknown: str | None = None) -> str:
+    """An enum's value as a lower-case word without its prefix; empty where it has none.
+
+    A value of a daemon that is newer than this client is a number, behind ``unknown`` or else the prefix.
+    """
+    if value == 0:
+        return ""
+    if value not in kind.values():
+        return f"{prefix.lower() if unknown is None else unknown}{value}"
+    return str(kind.Name(value).removeprefix(prefix).lower())

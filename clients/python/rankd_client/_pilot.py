@@ -6,11 +6,11 @@ Times in seconds; by the daemon's clock where since the epoch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
 
-from rankd_client._messages import FROM_PROTO, TO_PROTO, set_time
+from rankd_client._messages import FROM_PROTO, TO_PROTO, enum_name, seconds_of, set_time
 from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2
 
@@ -128,15 +128,15 @@ def status_of(message: admin_pb2.PilotStatus) -> PilotStatus:
         model=message.model,
         control=FROM_PROTO.get(message.control),
         treatment=FROM_PROTO.get(message.treatment),
-        slot=_seconds(message.slot),
-        washout=_seconds(message.washout),
+        slot=seconds_of(message.slot),
+        washout=seconds_of(message.washout),
         blocks=message.block_count,
         shadow=message.shadow,
         harm_tolerance=message.harm_tolerance,
-        metric=_word(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
+        metric=enum_name(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
         seed=message.seed,
-        start=_seconds(message.start_time),
-        state=_word(admin_pb2.PilotState, message.state, "PILOT_STATE_"),
+        start=seconds_of(message.start_time),
+        state=enum_name(admin_pb2.PilotState, message.state, "PILOT_STATE_"),
         reason=message.reason,
         policy=FROM_PROTO.get(message.policy),
         slots_done=message.slot_count,
@@ -156,7 +156,7 @@ def status_of(message: admin_pb2.PilotStatus) -> PilotStatus:
 
 def _effect(message: admin_pb2.PilotEffect) -> PilotEffect:
     return PilotEffect(
-        metric=_word(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
+        metric=enum_name(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
         control=message.control_seconds,
         treatment=message.treatment_seconds,
         ratio=message.ratio,
@@ -172,12 +172,3 @@ def _duration(seconds: float) -> Duration:
     out = Duration()
     out.FromNanoseconds(round(seconds * 1e9))
     return out
-
-
-def _seconds(message: Any) -> float:
-    return float(message.seconds + message.nanos * 1e-9)
-
-
-def _word(kind: Any, value: int, prefix: str) -> str:
-    """An enum's value as a lower-case word; a number for one that this client does not know."""
-    return kind.Name(value).removeprefix(prefix).lower() if value in kind.values() else f"{prefix.lower()}{value}"

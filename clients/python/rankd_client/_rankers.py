@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from rankd_client._quality import Estimate
+from rankd_client._messages import enum_name, seconds_of
+from rankd_client._quality import Estimate, estimate_of
 from rankd_client.v1 import admin_pb2
 
 EvidenceName = Literal["completion_log", "shadow_scores"]
@@ -105,12 +106,12 @@ class JudgeOptions:
 def judgement_of(message: admin_pb2.Judgement) -> Judgement:
     """A judgement as plain values."""
     return Judgement(
-        verdict=_word(admin_pb2.Verdict, message.verdict, "VERDICT_"),
-        evidence=_word(admin_pb2.Evidence, message.evidence, "EVIDENCE_"),
+        verdict=enum_name(admin_pb2.Verdict, message.verdict, "VERDICT_"),
+        evidence=enum_name(admin_pb2.Evidence, message.evidence, "EVIDENCE_"),
         candidate=_figures(message.candidate),
         in_service=_figures(message.in_service),
-        tau_difference=_estimate(message, "tau_difference"),
-        realised_gain_difference=_estimate(message, "realised_gain_difference"),
+        tau_difference=estimate_of(message, "tau_difference"),
+        realised_gain_difference=estimate_of(message, "realised_gain_difference"),
         completions=message.completion_count,
         censored=message.censored_count,
         decided_pair_share=message.decided_pair_share,
@@ -123,22 +124,7 @@ def judgement_of(message: admin_pb2.Judgement) -> Judgement:
 
 
 def _figures(message: admin_pb2.RankerFigures) -> RankerFigures:
-    return RankerFigures(message.ranker_version, _estimate(message, "tau"), _estimate(message, "realised_gain"))
-
-
-def _estimate(message: Any, name: str) -> Estimate | None:
-    if not message.HasField(name):
-        return None
-    estimate = getattr(message, name)
-    return Estimate(estimate.value, estimate.low, estimate.high)
-
-
-def _word(kind: Any, value: int, prefix: str) -> str:
-    """An enum's value as a lower-case word: empty for none, a number for one that this client does not know."""
-    if value == 0:
-        return ""
-    known = value in kind.values()
-    return kind.Name(value).removeprefix(prefix).lower() if known else f"{prefix.lower()}{value}"
+    return RankerFigures(message.ranker_version, estimate_of(message, "tau"), estimate_of(message, "realised_gain"))
 
 
 def ranker_of(message: admin_pb2.Ranker) -> RankerInfo:
@@ -146,7 +132,7 @@ def ranker_of(message: admin_pb2.Ranker) -> RankerInfo:
     shadow = None
     if message.HasField("shadow"):
         state = message.shadow
-        since = state.since.seconds + state.since.nanos * 1e-9
+        since = seconds_of(state.since)
         shadow = ShadowState(since, state.scored_count, state.completion_count, state.dropped_count)
     return RankerInfo(
         ranker_version=message.ranker_version,

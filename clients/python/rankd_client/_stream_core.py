@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rankd_client._client_queue import ClientQueue, arrival_order, finite
-from rankd_client._failures import BadAnswerError, explain, readable, reason_name
-from rankd_client._messages import MAX_BYTES, MAX_ITEMS, TO_PROTO, message_of, set_time, tenant_services
+from rankd_client._failures import BadAnswerError, explain, readable
+from rankd_client._messages import MAX_BYTES, MAX_ITEMS, TO_PROTO, message_of, reason_name, set_time, tenant_services
 from rankd_client._stats import ClientStats, note
 from rankd_client._types import Item, Progress
 from rankd_client.ordering import Policy

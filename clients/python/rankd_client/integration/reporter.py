@@ -25,7 +25,7 @@ _LATE_IDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class FinishedRequest:
-    """A completion as the engine tells it. Times in seconds, None where not stored."""
+    """A completion as the engine reports it. Times in seconds, None where not known."""
 
     engine_id: str
     output_tokens: int
