@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from rankd_client.integration import Backoff
 
 from rankd.errors import ConfigError
 from rankd.proxy.settings import Direction
@@ -121,10 +122,9 @@ class Upstream:
             )
 
     async def _identify_until_known(self) -> None:
-        pause, logged = _FIRST_PAUSE, False
+        backoff, logged = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), False
         while True:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(backoff.pause())
             try:
                 self._take(await identify(self._session, self._base))
                 break

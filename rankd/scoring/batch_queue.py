@@ -93,7 +93,7 @@ class CallWaiter:
     def one_less(self) -> None:
         """One entry is decided."""
         self.left -= 1
-        # A cancelled or timed-out call has cancelled its future (protocol.md, trap 9).
+        # A call that was cancelled or is over its deadline has cancelled its future; setting that would raise.
         if self.left == 0 and not self.finished.done():
             self.finished.set_result(None)
 

@@ -46,7 +46,7 @@ from rankd_client._sync.client import RankClient
 from rankd_client._sync.stream import RankStream
 from rankd_client._types import MAX_ID_BYTES, Completed, Finish, Item, Progress, Ranked, RankedQueue, ReportResult
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import PatienceDial, Policy, Rules
+from rankd_client.ordering import AdaptiveRules, Policy, Rules
 from rankd_client.v1.prediction_pb2 import Prediction
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "DEFAULT_TARGET",
     "DEFAULT_TIMEOUT",
     "MAX_ID_BYTES",
+    "AdaptiveRules",
     "AdminClient",
     "AsyncRankClient",
     "AsyncRankStream",
@@ -71,7 +72,6 @@ __all__ = [
     "Knot",
     "MetricName",
     "ModelQuality",
-    "PatienceDial",
     "PilotEffect",
     "PilotPlan",
     "PilotStatus",

@@ -82,17 +82,29 @@ class PilotStatus:
     policy: Policy | None
     """Of the present slot."""
     slots_done: int
+    """Slots whose requests are all known."""
     blocks_measured: int
+    """That the effects rest on."""
     blocks_skipped: int
+    """Left out because a slot of theirs had too few requests."""
     requests: int
+    """Of those slots."""
     unfinished: int
+    """Of these, not ended a slot's length after their slot, or lost reports."""
     gave_up: int
+    """Of these, cancelled or aborted: their latency is a lower bound."""
     crossed: int
+    """Of these, still there when their slot ended: they met the next policy too."""
     late: int
+    """Reports that came too late to count."""
     unmeasured: int
+    """Reports without a total time, which cannot count."""
     answers: int
+    """Given in the pilot's slots."""
     overridden: int
+    """Of these, not by the slot's policy: the guard fell back, nothing was scored, or the call asked for another."""
     effects: tuple[PilotEffect, ...]
+    """One per metric; empty before the first block is known."""
 
     @property
     def active(self) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rankd_client._messages import FROM_PROTO, enum_name, reason_name, seconds_of
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import PatienceDial, Policy, Rules
+from rankd_client.ordering import AdaptiveRules, Policy, Rules
 from rankd_client.v1 import quality_pb2
 
 
@@ -26,11 +26,16 @@ class GuardState:
     """The guard of one model and ranker version. Times in seconds since the epoch."""
 
     mode: str
+    """A lower-case word of the proto's ``GuardMode``."""
     ranking: bool
+    """Whether queues are ranked in this mode."""
     reason: str
+    """Why it is in this mode, a lower-case word."""
     since: float | None
     pinned_until: float | None
+    """None: not pinned."""
     transitions: int
+    """Changes of mode since the daemon started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +60,33 @@ class ModelQuality:
     model: str
     ranker_version: str
     tau: Estimate | None
+    """Kendall's tau-b between score and length over the requests that arrived in the window, censoring taken into
+    account; what the guard decides on. -1 to 1, 1 is a perfect order."""
     finished_tau: Estimate | None
+    """The same over finished requests only; biased where long ones still wait."""
     realised_gain: Estimate | None
+    """Share of the mean-latency gain of a perfect order: 1 perfect, 0 random."""
     head_tau: float | None
+    """tau-b among requests no longer than the window's median."""
     tail_tau: float | None
+    """tau-b among those longer than it."""
     decided_pair_share: float
+    """Of the pairs behind ``tau``, those whose order is known rather than estimated, 0 to 1."""
     horizon_tokens: int
+    """Lengths are compared up to this many output tokens in ``tau``."""
     cohort_size: int
+    """Requests behind ``tau``."""
     window_size: int
+    """Requests behind ``finished_tau``."""
     progress_seen: bool
+    """Whether progress of unfinished requests is reported; without it ``tau`` cannot see them."""
     completions: int
+    """Reports taken, those of a restored window included."""
     open: int
+    """Requests last reported as waiting or running."""
     guard: GuardState
     fleet: FleetState | None = None
+    """None where there are no peers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,7 @@ class PolicyInForce:
     calibration: Calibration | None
     trust: float = 0.0
     """In the ranker, on this model, 0 to 1."""
-    dial: PatienceDial | None = None
+    adaptive_rules: AdaptiveRules | None = None
     """None from a daemon that publishes none."""
     tokens_per_second: float | None = None
     """That recent completions were made at."""
@@ -101,31 +120,39 @@ class PolicyInForce:
             backlog_tokens: output tokens still to be made for what waits, as far as the caller knows.
         """
         prior = self.calibration.mean_expected if self.calibration is not None else None
-        if self.dial is None:
+        if self.adaptive_rules is None:
             return Rules(self.policy, patience=self.patience, prior_expected=prior)
         rate = self.tokens_per_second
         drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
         trust = 0.0 if self.policy is Policy.FCFS else self.trust
-        rules = self.dial.at(trust, max(drains, default=0.0) or None, prior or 0.0, self.tuned_patience)
-        return replace(rules, prior_expected=prior)
+        return self.adaptive_rules.at(trust, max(drains, default=0.0) or None, prior, self.tuned_patience)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The daemon itself."""
+    """The daemon itself. Counts since its start; ``started_at`` in seconds since the epoch."""
 
     rankd_version: str
     ranker_version: str
+    """Of the ranker in service, as ``name@version``."""
     provider: str
+    """Where it runs: ``cuda`` or ``cpu``."""
     started_at: float
     rank_calls: int
+    """Answered."""
     items: int
+    """In them."""
     unscored_items: int
+    """Of these, without a score."""
     scored_prompts: int
+    """That the model has read."""
     cached_prompts: int
+    """Found in the score cache, or queued already."""
     queued_prompts: int
+    """Waiting now to be read."""
     failed_batches: int
     draining: bool
+    """A shutdown began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,15 +250,15 @@ def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
         patience=seconds_of(policy.patience_per_token),
         calibration=Calibration(knots, policy.mean_expected_token_count) if knots else None,
         trust=policy.dial.trust,
-        dial=_dial(policy.dial) if policy.HasField("dial") else None,
+        adaptive_rules=_adaptive_rules(policy.dial) if policy.HasField("dial") else None,
         tokens_per_second=policy.dial.tokens_per_second if policy.dial.HasField("tokens_per_second") else None,
         mean_wait=_length(policy.dial, "mean_wait", None),
         tuned_patience=_length(policy.dial, "tuned_patience_per_token", None),
     )
 
 
-def _dial(dial: quality_pb2.Dial) -> PatienceDial:
-    return PatienceDial(
+def _adaptive_rules(dial: quality_pb2.Dial) -> AdaptiveRules:
+    return AdaptiveRules(
         Rules(
             policy=FROM_PROTO.get(dial.policy, Policy.FCFS),
             patience=_length(dial, "patience_per_token", 0.0),

@@ -33,12 +33,18 @@ class RankerInfo:
     """A ranker that the daemon holds."""
 
     ranker_version: str
+    """As ``name@version``."""
     in_service: bool
     previous: bool
+    """Whether a rollback would return to it."""
     provider: str
+    """Where it runs: ``cuda`` or ``cpu``."""
     path: str
+    """Its directory on the daemon's machine."""
     measured_tau: float | None
+    """tau-b as its manifest has it; None where it has none."""
     shadow: ShadowState | None
+    """None while it does not score in the shadow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +79,21 @@ class Judgement:
     tau_difference: Estimate | None
     realised_gain_difference: Estimate | None
     completions: int
+    """Judged."""
     censored: int
+    """Of these, cut short: the length is a lower bound."""
     decided_pair_share: float
+    """Of the pairs within a served model, those whose order is known, 0 to 1."""
     margin: float
+    """Applied; of tau."""
     min_completions: int
+    """Applied."""
     log_completions: int
+    """With a prompt, that the completion log had to offer."""
     shadow_completions: int
+    """With a shadow score."""
     older_completions: int
+    """Of those judged, ended before the candidate's files were written: trained on, they flatter it."""
 
 
 @dataclass(frozen=True, slots=True)

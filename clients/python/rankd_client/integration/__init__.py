@@ -9,6 +9,7 @@
 * what became of it: :class:`Reporter`, :class:`PredictionStore`, and tallies (:class:`Tally`) for a page of metrics
 """
 
+from rankd_client._backoff import Backoff
 from rankd_client.integration.background_scores import FCFS, BackgroundScores
 from rankd_client.integration.circuit_breaker import CircuitBreaker
 from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request, route_of
@@ -22,6 +23,7 @@ from rankd_client.integration.tally import CounterTally, MemoryTally, Tally
 __all__ = [
     "FCFS",
     "BackgroundScores",
+    "Backoff",
     "CircuitBreaker",
     "CounterTally",
     "FinishedRequest",
