@@ -37,7 +37,7 @@ async def results(calls: Sequence[Any]) -> list[Any]:
     return [readable(answer) for answer in await asyncio.gather(*calls)]
 
 
-class Duplex:
+class AsyncDuplex:
     """A stream to the daemon and back, open until it is cancelled or fails."""
 
     def __init__(self, rpc: Callable[..., Any], metadata: Metadata) -> None:

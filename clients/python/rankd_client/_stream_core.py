@@ -22,7 +22,7 @@ _HUNG = 5.0
 
 
 @dataclass(slots=True)
-class _StreamItem:
+class _QueuedItem:
     """A request of the queue, prompt included; ``joined`` is the message that it arrived with."""
 
     item: rank_pb2.RankItem
@@ -63,7 +63,7 @@ class StreamCore:
 
     def __init__(self, stats: ClientStats, model: str, policy: Policy | None) -> None:
         """Begin with an empty queue."""
-        self.entries: dict[str, _StreamItem] = {}
+        self.entries: dict[str, _QueuedItem] = {}
         self.reason = ""
         self.sequence = 0
         self._stats, self._backoff, self._retry_at, self._heard = stats, Backoff(0.1, 1.0), 0.0, 0.0
@@ -99,7 +99,7 @@ class StreamCore:
         for request_id in left:
             self.entries.pop(request_id, None)
         for request_id, arrival, message in zip(new.ids, new.arrival, messages, strict=True):
-            self.entries[request_id] = _StreamItem(message, arrival, self.sequence + 1)
+            self.entries[request_id] = _QueuedItem(message, arrival, self.sequence + 1)
         for request_id, progress in steps.items():
             if (entry := self.entries.get(request_id)) is not None:
                 entry.progressed(progress)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
-from rankd_client._async_io import Duplex, Lock
+from rankd_client._async_io import AsyncDuplex, Lock
 from rankd_client._stream_core import StreamCore
 from rankd_client._token import Token
 from rankd_client._types import Item, Progress
@@ -25,8 +25,8 @@ class AsyncRankStream:
         """Nothing is opened before the first step."""
         self._rpc, self._core, self._timeout, self._token = rpc, core, timeout, token
         self._lock = Lock()
-        self._duplex: Duplex | None = None
-        self._last: Duplex | None = None
+        self._duplex: AsyncDuplex | None = None
+        self._last: AsyncDuplex | None = None
 
     @property
     def reason(self) -> str:
@@ -87,8 +87,8 @@ class AsyncRankStream:
                     self._drop()
             return order
 
-    def _open(self) -> Duplex:
-        self._duplex = self._last = Duplex(self._rpc, self._token.metadata())
+    def _open(self) -> AsyncDuplex:
+        self._duplex = self._last = AsyncDuplex(self._rpc, self._token.metadata())
         return self._duplex
 
     def _drop(self) -> None:
