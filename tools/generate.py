@@ -11,6 +11,7 @@ from tools import (
     python_client_reference,
     recording_rules,
     settings_reference,
+    sync_clients,
     telemetry_reference,
 )
 from tools.chart import examples, reference
@@ -18,6 +19,7 @@ from tools.dashboard import dashboard
 from tools.generated import main
 
 GENERATORS = (
+    sync_clients,
     dashboard,
     recording_rules,
     reference,

@@ -126,13 +126,15 @@ def test_predictions_are_remembered_by_the_ids_that_vllm_reports(daemon):
             await post(app, {"input": SHORT, "request_id": "resp_x"}, "/v1/responses")
             (made_up,) = engine.header(b"x-request-id", 2)
             ids = ["cmpl-mine-0", "cmpl-mine-1", "chatcmpl-body", f"cmpl-{made_up.decode()}-0", "resp_x_0"]
-            entries = [app._memory.take(i) for i in ids]
+            entries = [app._predictions.take(i) for i in ids]
             assert all(entries)
             assert entries[0].prediction.score < entries[1].prediction.score
             assert [e.ignore_eos for e in entries] == [False, False, False, True, False]
             assert not any("mine" in e.ranked_id or "body" in e.ranked_id for e in entries), "clients' ids stay here"
             await post(app, {"prompt": SHORT, "n": 2}, headers=[(b"x-request-id", b"two")])
-            assert app._memory.take("cmpl-two-0") is None, "the first of several samples to end is none of its length"
+            assert app._predictions.take("cmpl-two-0") is None, (
+                "the first of several samples to end is none of its length"
+            )
 
     run(story())
 
@@ -148,7 +150,7 @@ def test_the_id_of_a_response_is_read_from_its_answer(daemon):
             async with middleware(engine, daemon.target) as app:
                 sent = await post(app, {"input": SHORT}, "/v1/responses")
                 assert [m["body"] for m in sent[1:-1]] == chunks
-                assert app._memory.take("resp_0123456789abcdef_0") is not None
+                assert app._predictions.take("resp_0123456789abcdef_0") is not None
 
     run(story())
 
@@ -392,7 +394,7 @@ def test_a_daemon_that_starts_later_is_found(start_process):
 
 def test_a_fault_of_the_middleware_itself_costs_no_request(daemon, monkeypatch):
     """Whatever raises in it, the request is served, by its arrival."""
-    monkeypatch.setattr("rankd_vllm.middleware.asked_of", lambda *_: 1 / 0)
+    monkeypatch.setattr("rankd_vllm.middleware.read_request", lambda *_: 1 / 0)
 
     async def story():
         engine = Engine()
@@ -429,7 +431,7 @@ def test_a_server_that_ignores_priorities_is_named_once(daemon, caplog):
                 for _ in range(2):
                     await app(scope_of(kind="lifespan", app=server(policy)), None, None)
 
-    with caplog.at_level(logging.INFO, "rankd_client.engine"):
+    with caplog.at_level(logging.INFO, "rankd_client.integration"):
         run(story())
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
