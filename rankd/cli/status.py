@@ -8,9 +8,8 @@ import json
 import time
 from typing import Any
 
-from rankd_client import QualityReport, RankClient, RankdUnavailableError
+from rankd_client import Estimate, ModelQuality, PolicyInForce, QualityReport, RankClient, RankdUnavailableError
 from rankd_client.ordering import Policy
-from rankd_client.types import Estimate, ModelQuality, PolicyInForce
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from rankd_client._core import FROM_PROTO
 from rankd_client._failures import reason_name
+from rankd_client._messages import FROM_PROTO
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import PatienceDial, Policy, Rules
-from rankd_client.types import (
-    Estimate,
-    FleetState,
-    GuardState,
-    ModelQuality,
-    PolicyInForce,
-    QualityReport,
-    ServiceStatus,
-)
 from rankd_client.v1 import quality_pb2
 
 
@@ -146,3 +138,128 @@ def _length(message: Any, name: str, absent: _Absent) -> float | _Absent:
 
 def _seconds(stamp: Any) -> float:
     return float(stamp.seconds + stamp.nanos * 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardState:
+    """The guard of one model and ranker version. Times in seconds since the epoch."""
+
+    mode: str
+    ranking: bool
+    reason: str
+    since: float | None
+    pinned_until: float | None
+    transitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """How a guard stands to the fleet's, where replicas tell each other.
+
+    ``followed``: the fleet's evidence decides, and not the replica's own. ``leading``: this replica decides for all.
+    ``peers`` are heard, ``replicas`` (this one included) have evidence in ``tau``.
+    """
+
+    followed: bool
+    leading: bool
+    peers: int
+    replicas: int
+    tau: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelQuality:
+    """Live quality of one ranker version on one served model; None where it is undefined."""
+
+    model: str
+    ranker_version: str
+    tau: Estimate | None
+    finished_tau: Estimate | None
+    realised_gain: Estimate | None
+    head_tau: float | None
+    tail_tau: float | None
+    decided_pair_share: float
+    horizon_tokens: int
+    cohort_size: int
+    window_size: int
+    progress_seen: bool
+    completions: int
+    open: int
+    guard: GuardState
+    fleet: FleetState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """What orders queues now; enough to order without asking. ``patience`` in seconds per token.
+
+    ``rules`` gives the rules for a backlog that the caller knows, the same as the daemon's.
+    """
+
+    model: str
+    ranker_version: str
+    policy: Policy
+    reason: str
+    patience: float
+    calibration: Calibration | None
+    trust: float = 0.0
+    """In the ranker, on this model, 0 to 1."""
+    dial: PatienceDial | None = None
+    """None from a daemon that publishes none."""
+    tokens_per_second: float | None = None
+    """That recent completions were made at."""
+    mean_wait: float | None = None
+    """Seconds that they waited."""
+    tuned_patience: float | None = None
+    """Seconds per token that replaying recent traffic found."""
+
+    def rules(self, backlog_tokens: float = 0.0) -> Rules:
+        """The rules for now.
+
+        Args:
+            backlog_tokens: output tokens still to be made for what waits, as far as the caller knows.
+        """
+        prior = self.calibration.mean_expected if self.calibration is not None else None
+        if self.dial is None:
+            return Rules(self.policy, patience=self.patience, prior_expected=prior)
+        rate = self.tokens_per_second
+        drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
+        trust = 0.0 if self.policy is Policy.FCFS else self.trust
+        rules = self.dial.at(trust, max(drains, default=0.0) or None, prior or 0.0, self.tuned_patience)
+        return replace(rules, prior_expected=prior)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """The daemon itself."""
+
+    rankd_version: str
+    ranker_version: str
+    provider: str
+    started_at: float
+    rank_calls: int
+    items: int
+    unscored_items: int
+    scored_prompts: int
+    cached_prompts: int
+    queued_prompts: int
+    failed_batches: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """All that a daemon says of its quality."""
+
+    service: ServiceStatus
+    qualities: tuple[ModelQuality, ...]
+    policies: tuple[PolicyInForce, ...]

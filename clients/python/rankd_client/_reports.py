@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rankd_client._core import LATEST, MAX_BYTES, MAX_ITEMS, set_time, text_of
-from rankd_client.types import Completed, ReportResult
+from rankd_client._messages import MAX_BYTES, MAX_ITEMS, set_time, text_of
+from rankd_client._types import Completed, ReportResult
+from rankd_client._validation import LATEST
 from rankd_client.v1 import completion_pb2
 
 _FINISH = {

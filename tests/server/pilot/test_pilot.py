@@ -7,10 +7,8 @@ import time
 
 import grpc
 import pytest
-from rankd_client import Completed, Item, RankClient
-from rankd_client.admin import AdminClient, RankdRefusedError
+from rankd_client import AdminClient, Completed, Item, PilotPlan, RankClient, RankdRefusedError
 from rankd_client.ordering import Policy
-from rankd_client.pilot import PilotPlan
 from rankd_client.v1 import admin_pb2, prediction_pb2, rank_pb2
 from support.wire import T0, admin_stub, details, ids, item, rank_stub, request
 

@@ -6,9 +6,7 @@ import time
 from urllib.request import urlopen
 
 import pytest
-from rankd_client import Completed, Item, RankClient
-from rankd_client.admin import AdminClient
-from rankd_client.pilot import PilotPlan
+from rankd_client import AdminClient, Completed, Item, PilotPlan, RankClient
 from rankd_client.v1 import admin_pb2, prediction_pb2, quality_pb2
 from support.repository import DOCS
 from support.tiny_ranker import make_artifact

@@ -6,7 +6,7 @@ Nothing here needs an engine; ``rankd_vllm``, ``rankd_transformers`` and ``rankd
 from rankd_client.integration.background_scores import BackgroundScores
 from rankd_client.integration.circuit_breaker import CircuitBreaker
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
-from rankd_client.integration.reporter import FinishedRequest, Reporter, connected
+from rankd_client.integration.reporter import FinishedRequest, Reporter, connect
 from rankd_client.integration.settings import IntegrationSettings
 
 __all__ = [
@@ -17,5 +17,5 @@ __all__ = [
     "PredictionStore",
     "Reporter",
     "StoredPrediction",
-    "connected",
+    "connect",
 ]

@@ -38,7 +38,7 @@ class CircuitBreaker:
 
     async def ask(self, items: Sequence[Item], *, backlog: int = 0) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
-        client = self._of_this_loop()
+        client = self._client_of_this_loop()
         if self.open:
             return None
         queue = await client.rank(items, backlog=backlog)
@@ -56,7 +56,7 @@ class CircuitBreaker:
                 self._probing = asyncio.get_running_loop().create_task(self._probe(client), name="rankd-probe")
         return queue
 
-    def _of_this_loop(self) -> AsyncRankClient:
+    def _client_of_this_loop(self) -> AsyncRankClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             self._client = AsyncRankClient(**self._settings.connection)

@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rankd_client import Completed, RankClient, ReportResult
+from rankd_client import Completed, Finish, RankClient, ReportResult
 from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.settings import IntegrationSettings, logger
 from rankd_client.integration.tally import MemoryTally, Tally
-from rankd_client.types import Finish
 
 _CAPACITY, _BATCH = 16_384, 1024
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0
@@ -26,7 +25,7 @@ _LATE_IDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class FinishedRequest:
-    """A completion as the engine tells it. Times in seconds, None where not known."""
+    """A completion as the engine tells it. Times in seconds, None where not stored."""
 
     engine_id: str
     output_tokens: int
@@ -48,13 +47,13 @@ class Reporter:
 
     def __init__(
         self,
-        memory: PredictionStore,
+        predictions: PredictionStore,
         connect: Callable[[], ReportSender],
         tally: Tally | None = None,
         capacity: int = _CAPACITY,
     ) -> None:
         """Nothing runs before the first completion. ``tally`` counts what became of reports."""
-        self._memory, self._connect, self._capacity = memory, connect, capacity
+        self._predictions, self._connect, self._capacity = predictions, connect, capacity
         self._tally: Tally = MemoryTally() if tally is None else tally
         self._inbox: queue.SimpleQueue[FinishedRequest | Completed | None] = queue.SimpleQueue()
         self._unmatched: deque[tuple[float, FinishedRequest]] = deque(maxlen=4096)
@@ -122,17 +121,17 @@ class Reporter:
     def _match(self, finished: FinishedRequest | Completed, since: float | None = None) -> None:
         if isinstance(finished, Completed):
             self._ready.append(finished)
-        elif (known := self._memory.take(finished.engine_id)) is not None:
+        elif (stored := self._predictions.take(finished.engine_id)) is not None:
             cut = finished.finish_reason == "length"
-            whole = cut and known.ignore_eos and finished.output_tokens >= (finished.max_tokens or 0) > 0
+            whole = cut and stored.ignore_eos and finished.output_tokens >= (finished.max_tokens or 0) > 0
             self._ready.append(
                 Completed(
-                    known.ranked_id,
-                    known.prediction,
+                    stored.ranked_id,
+                    stored.prediction,
                     finished.output_tokens,
                     finish_reason=finished.finish_reason,
                     length_is_complete=whole,
-                    arrival=known.arrival,
+                    arrival=stored.arrival,
                     queue_seconds=finished.queue_seconds,
                     total_seconds=finished.total_seconds,
                 )
@@ -160,6 +159,6 @@ class Reporter:
         return True
 
 
-def connected(settings: IntegrationSettings) -> RankClient:
-    """A client as the settings say."""
+def connect(settings: IntegrationSettings) -> RankClient:
+    """Make a client as the settings say."""
     return RankClient(**settings.connection)

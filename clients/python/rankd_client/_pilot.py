@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from google.protobuf.duration_pb2 import Duration
 
-from rankd_client._core import FROM_PROTO, TO_PROTO, set_time
+from rankd_client._messages import FROM_PROTO, TO_PROTO, set_time
 from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2
 
