@@ -40,7 +40,7 @@ def _section(name: str, member: griffe.Object | griffe.Alias) -> str:
     if isinstance(found, griffe.Function):
         return text + _function(name, found)
     if isinstance(found, griffe.Attribute) and found.value is not None:
-        text += f"\n```python\n{name} = {found.value}\n```\n"
+        text += f"\n```python\n{name} = {_code(found.value)}\n```\n"
     return text + _docstring(found)
 
 
@@ -78,17 +78,22 @@ def _signature(name: str, found: griffe.Function, *, returns: bool = False) -> s
             parts.append("*")
         star = {"variadic positional": "*", "variadic keyword": "**"}.get(str(getattr(parameter.kind, "value", "")), "")
         text = star + parameter.name + (f": {parameter.annotation}" if parameter.annotation else "")
-        parts.append(text + (f" = {parameter.default}" if parameter.default is not None and not star else ""))
+        parts.append(text + (f" = {_code(parameter.default)}" if parameter.default is not None and not star else ""))
     end = f" -> {found.returns}" if returns and found.returns else ""
     line = f"{name}({', '.join(parts)}){end}"
     return line if len(line) <= _WIDTH else f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){end}"
+
+
+def _code(value: object) -> str:
+    """An expression as ruff formats it, which also formats code in Markdown."""
+    return str(value).replace("'", '"')
 
 
 def _field(field: griffe.Attribute) -> str:
     declared = field.name + (f": {field.annotation}" if field.annotation else "")
     simple = field.value is not None and "(" not in str(field.value)
     about = " ".join(field.docstring.value.split()) if field.docstring else ""
-    default = f" = {field.value}" if simple else ""
+    default = f" = {_code(field.value)}" if simple else ""
     return paragraph(f"- `{declared}{default}`" + (f": {_markdown(about)}" if about else ""), indent="  ")
 
 
