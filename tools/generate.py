@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from tools import (
     command_line_reference,
@@ -19,7 +18,7 @@ from tools.dashboard import dashboard
 from tools.generated import main
 
 GENERATORS = (
-    sync_clients,
+    sync_clients,  # first: the reference of the Python client reads what it makes
     dashboard,
     recording_rules,
     reference,
@@ -32,10 +31,5 @@ GENERATORS = (
 )
 
 
-def files() -> dict[Path, str]:
-    """What all generators write."""
-    return {path: text for generator in GENERATORS for path, text in generator.files().items()}
-
-
 if __name__ == "__main__":
-    sys.exit(main(files, "Write all generated files."))
+    sys.exit(main("Write all generated files.", *(generator.files for generator in GENERATORS)))

@@ -117,4 +117,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the reference of settings."))
+    sys.exit(main("Write the reference of settings.", files))

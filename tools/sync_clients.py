@@ -45,4 +45,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Make the Python client with threads out of the asyncio one."))
+    sys.exit(main("Make the Python client with threads out of the asyncio one.", files))

@@ -88,4 +88,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the reference of telemetry."))
+    sys.exit(main("Write the reference of telemetry.", files))
