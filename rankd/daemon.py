@@ -13,8 +13,9 @@ import structlog
 from rankd.completion_log import open_log
 from rankd.fleet.follower import FleetFollower
 from rankd.fleet.membership import FleetMembership
-from rankd.monitor.monitor import Monitor, Window
+from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
+from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
 from rankd.quality.statistics.pair_counters import counters
 from rankd.ranking.ranker import Ranker

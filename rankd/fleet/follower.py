@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 
 from rankd.fleet.membership import FleetEvidence, FleetMembership, Key, ReplicaState, ReplicaWindow
-from rankd.monitor.monitor import Monitor, Window
-from rankd.monitor.window import FleetStatus
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.window import FleetStatus, Window
 from rankd.quality import GuardEvidence
 from rankd.settings.load import Settings
 
@@ -50,10 +50,10 @@ class FleetFollower:
         """A window for a model that only peers had reports of, where there is room."""
         if not self.settings.fleet.follow or not self.monitor.knows(key[1]):
             return None
-        return self.monitor.opened(*key, now)
+        return self.monitor.open_window(*key, now)
 
     def _settle(self, window: Window, key: Key, monotonic: float, now: float) -> None:
-        self.monitor.look(window, now)
+        self.monitor.evaluate_guard(window, now)
         share = replica_window_of(window, now)
         evidence = self.fleet.evidence(share, key, monotonic)
         leader = self.fleet.leader(share, key, monotonic)
@@ -67,23 +67,23 @@ class FleetFollower:
             tau=evidence.sums.tau(window.tracker.settings.z) if evidence else None,
         )
         if not follows:
-            window.looked = {}
+            window.fleet_completions = {}
         elif leader is not None:
-            window.looked = {}
+            window.fleet_completions = {}
             self.monitor.adopt(window, leader.shares[key].standing, now)
         elif evidence is not None and self._due(window, evidence):
-            window.looked = evidence.completions
+            window.fleet_completions = evidence.completions
             cohort = evidence.sums.as_cohort(window.tracker.settings.guard_z)
             found = GuardEvidence(at=now, completions=sum(evidence.completions.values()), tau=cohort)
-            self.monitor.observe(window, found, now)
+            self.monitor.apply_evidence(window, found, now)
 
     def _due(self, window: Window, evidence: FleetEvidence) -> bool:
         """Whether enough has ended anywhere since the last look; who was not there then counts from now."""
-        if not window.looked:
+        if not window.fleet_completions:
             return True
         new = 0
         for instance, completions in evidence.completions.items():
-            new += max(0, completions - window.looked.setdefault(instance, completions))
+            new += max(0, completions - window.fleet_completions.setdefault(instance, completions))
         return new >= self.settings.guard.every
 
 

@@ -126,14 +126,14 @@ class Snapshots:
             raise SnapshotError(f"is damaged: {type(error).__name__}") from None
         self._monitor.hasher = hasher
         for window in restored:
-            self._monitor.restored(window, now)
-        self._telemetry.snapshot_restored(len(restored), sum(v.tracker.completions for v in restored))
+            self._monitor.add_restored(window, now)
+        self._telemetry.snapshot_restored(len(restored), sum(w.tracker.completions for w in restored))
 
     def _window(self, fields: dict[str, Any], columns: SnapshotColumns, now: float) -> Window:
         """One window as it was."""
         base = self._monitor.base(str(fields["ranker_version"]))
         tracker = restore_tracker(quality_settings(self._settings), Saved(columns, fields["tracker"]), now)
-        window = self._monitor.blank(str(fields["model"]), base.ranker_version, tracker)
+        window = self._monitor.new_window(str(fields["model"]), base.ranker_version, tracker)
         if restore_guard(window.guard, fields["guard"], now):
             window.reason = str(fields["reason"])
         window.used_at = min(number(fields["used_at"]), now)

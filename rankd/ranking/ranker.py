@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rankd_client.ordering import OrderColumns, Ordering, Policy, order_queue
 
-from rankd.monitor.monitor import Monitor, Trust
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.trust import Trust
 from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import backlog_of, rules_of
 from rankd.ranking.tenant_counts import TenantCounts

@@ -148,7 +148,7 @@ class Promotion:
                     "longer in service: judge it again",
                 )  # fmt: skip
             self._registry.named(ranker_version)
-            self._monitor.judged(ranker_version, trusted=self._trusted(judgement), calibrations=judgement.calibrations)
+            self._monitor.restart(ranker_version, trusted=self._trusted(judgement), calibrations=judgement.calibrations)
             return self._swap(ranker_version), True, judgement
 
     def roll_back(self) -> LoadedRanker:

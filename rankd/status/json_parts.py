@@ -7,7 +7,8 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
-from rankd.monitor.monitor import Trust, Window
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
 from rankd.pilot.report import Effect
 from rankd.quality import Interval

@@ -17,7 +17,9 @@ from typing import Any
 from rankd_client.ordering import Policy
 
 from rankd.completion_log import CompletionLog
-from rankd.monitor.monitor import Monitor, Trust, Window
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import Ranker
 from rankd.ranking.tenant_counts import TenantCounts

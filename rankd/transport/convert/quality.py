@@ -7,7 +7,8 @@ import math
 from rankd_client.ordering import Policy
 from rankd_client.v1 import quality_pb2
 
-from rankd.monitor.monitor import Trust, Window
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.quality import Interval
 from rankd.ranking.policy import dial_of, tuned_for
 from rankd.settings.load import OrderSection
