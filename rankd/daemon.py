@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 import structlog
 
@@ -15,9 +12,7 @@ from rankd.fleet.follower import FleetFollower
 from rankd.fleet.membership import FleetMembership
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
-from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
-from rankd.quality.statistics.pair_counters import counters
 from rankd.ranking.ranker import Ranker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.bundled import DEFAULT_RANKER, ranker_path
@@ -25,13 +20,12 @@ from rankd.registry.comparison import RankerComparison
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
 from rankd.registry.shadow import ShadowRankers
-from rankd.scoring.onnx_model import wanted_provider
 from rankd.settings.load import Settings
+from rankd.status.gauges import StateGauges
 from rankd.status.http import HttpServer
 from rankd.status.status import Status
-from rankd.telemetry.catalogue import READ_ELSEWHERE
 from rankd.telemetry.redaction import describe_error
-from rankd.telemetry.telemetry import Telemetry, one_hot
+from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator
 from rankd.transport.fleet_peers import FleetPeers
 from rankd.transport.interceptor import CallInterceptor
@@ -119,7 +113,8 @@ class App:
         ranker = await self.registry.load(ranker_path(str(settings.ranker or DEFAULT_RANKER)))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
-        self._observe()
+        gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificate_expiry.end)
+        gauges.register(self.telemetry)
         steps = StreamSteps(self.ranker, self.log, settings, self.time_slices, self.signer)
         names = add_public(
             self.public,
@@ -214,75 +209,3 @@ class App:
                 look()
             except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
                 _log.error("internal_error", **describe_error(error))
-
-    # -- what metrics show ---------------------------------------------------------------------------------------------
-
-    def _observe(self) -> None:
-        observe = self.telemetry.observe
-        observe("rankd.queue.prompts", lambda: [(float(sum(s.queued_prompts for s in self._scorers())), {})])
-        observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
-        observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
-        observe("rankd.ranker.info", self._ranker_info)
-        observe("rankd.tls.certificate_expiry", self._certificate_end)
-        wanted: dict[str, str] = {"provider": wanted_provider(self.settings.provider)}
-        observe("rankd.provider.wanted", lambda: [(1.0, wanted)])
-        observe("rankd.order.trust", self._trusts)
-        observe("rankd.order.patience", self._patiences)
-        observe("rankd.guard.mode", lambda: [o for v in self._windows() for o in one_hot(v.guard.mode, _labels(v))])
-        observe(
-            "rankd.guard.pinned",
-            lambda: [(float(v.guard.pinned_until is not None), _labels(v)) for v in self._windows()],
-        )
-        if (guard := self.settings.guard).enabled:
-            observe("rankd.guard.floor", lambda: [(guard.floor, {})])
-            observe("rankd.guard.return", lambda: [(guard.floor + guard.margin, {})])
-        observe("rankd.quality.tau", lambda: self._bounds("tau"))
-        observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
-        observe("rankd.quality.decided_pair_share", self._decided)
-        observe("rankd.fleet.replicas", lambda: [(float(self.follower.replicas), {})])
-        for name in READ_ELSEWHERE:
-            observe(name, partial(self._compared, name))
-
-    def _scorers(self) -> list[Any]:
-        return [r.scorer for r in self.registry.all()]
-
-    def _windows(self) -> list[Window]:
-        return self.monitor.reported_windows() or [self.monitor.base(self.registry.in_service.version)]
-
-    def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
-        ranker = self.registry.in_service
-        return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
-
-    def _certificate_end(self) -> list[tuple[float, dict[str, str]]]:
-        end = self.certificate_expiry.end()
-        return [] if end is None else [(end, {})]
-
-    def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            if window.estimate is not None and (bounded := getattr(window.estimate, name)) is not None:
-                for bound in ("value", "low", "high"):
-                    yield getattr(bounded, bound), {**_labels(window), "bound": bound}
-
-    def _decided(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            if window.estimate is not None and window.estimate.decided_pair_share is not None:
-                yield window.estimate.decided_pair_share, _labels(window)
-
-    def _compared(self, metric: str) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self.monitor.reported_windows():
-            for name, labels, value in counters(window.tracker.compared.totals):
-                if name == metric:
-                    yield value, _labels(window) | labels
-
-    def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            yield self.monitor.trust(window.model, window.ranker_version).level, _labels(window)
-
-    def _patiences(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            if window.load.patience is not None:
-                yield window.load.patience, _labels(window)
-
-
-def _labels(window: Window) -> dict[str, str]:
-    return {"model": window.model, "ranker_version": window.ranker_version}

@@ -291,8 +291,16 @@ class Monitor:
         return self._windows.all()
 
     def reported_windows(self) -> list[Window]:
-        """Views of models that sent reports."""
+        """Windows of models that sent reports."""
         return self._windows.with_reports()
+
+    def shown_windows(self, in_service: str) -> list[Window]:
+        """The windows that metrics and the status show.
+
+        Args:
+            in_service: the version of the ranker in service, whose base is shown where no model sent reports.
+        """
+        return self.reported_windows() or [self.base(in_service)]
 
     def base(self, ranker_version: str) -> Window:
         """The window that stands for models without reports."""

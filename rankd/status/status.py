@@ -77,7 +77,10 @@ class Status:
         if not spans:
             return
         traffic = self._counters()
-        windows = {(v.model, v.ranker_version): row_of(v, self._trust(v)) for v in self._windows()}
+        windows = {
+            (w.model, w.ranker_version): row_of(w, self._trust(w))
+            for w in self._monitor.shown_windows(self._registry.in_service.version)
+        }
         for span in spans:
             span.add(now, traffic, windows)
 
@@ -206,15 +209,12 @@ class Status:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _windows(self) -> list[Window]:
-        return self._monitor.reported_windows() or [self._monitor.base(self._registry.in_service.version)]
-
     def _shown(self) -> tuple[list[Window], int]:
         """The windows that are listed, and how many are not."""
         in_service, most = self._registry.in_service.version, self._settings.page.windows
         windows = sorted(
-            self._windows(),
-            key=lambda v: (v.ranker_version != in_service, -v.tracker.completions, v.model, v.ranker_version),
+            self._monitor.shown_windows(in_service),
+            key=lambda w: (w.ranker_version != in_service, -w.tracker.completions, w.model, w.ranker_version),
         )
         return windows[:most], max(0, len(windows) - most)
 

@@ -32,7 +32,7 @@ from rankd.telemetry.catalogue import FROM_ZERO, METRICS, READ_ELSEWHERE, SECOND
 from rankd.telemetry.providers import make_metric_readers, make_resource, make_tracer_provider, sdk_disabled
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.stages import StageTimes
-from rankd.types import GuardMode, Reason
+from rankd.types import Reason
 
 _log = structlog.get_logger("rankd")
 
@@ -350,8 +350,3 @@ def _relations(spans: Sequence[object]) -> dict[str, Any]:
 def _quietly(end: Callable[[], None]) -> None:
     with suppress(Exception):  # what could not be sent is lost either way, and a shutdown goes on
         end()
-
-
-def one_hot(mode: GuardMode, labels: dict[str, str]) -> list[tuple[float, dict[str, str]]]:
-    """A state as one gauge per possible value."""
-    return [(float(m is mode), {**labels, "mode": m.value}) for m in GuardMode]
