@@ -190,7 +190,7 @@ class App:
             await asyncio.sleep(_TICK)
             now = time.time()
             for ranker in self.registry.all():
-                if (seconds := ranker.scorer.feed.running_for) > _STUCK:
+                if (seconds := ranker.scorer.runner.running_for) > _STUCK:
                     self.monitor.still_running(ranker.version, seconds, now)
             self.monitor.tick(now)
             self.pilots.advance(now)

@@ -204,7 +204,7 @@ class Status:
             "completions": completions,
             "rate_limited": sum(n for _, n in self._telemetry.counted("rankd.rate_limited")),
             "queued_prompts": sum(s.queued_prompts for s in scorers),
-            "failed_batches": sum(s.feed.counts.failed_batches for s in scorers),
+            "failed_batches": sum(s.runner.counts.failed_batches for s in scorers),
         }
 
     # -- parts ---------------------------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ class Gate:
         self.fail = False
         self.seconds_per_token = 0.0
         self.batches = []
-        self._model = daemon.scorer.feed.model
-        daemon.scorer.feed.model = self
+        self._model = daemon.scorer.runner.model
+        daemon.scorer.runner.model = self
 
     def run(self, ids, mask):
         self.batches.append(len(ids))
@@ -184,7 +184,7 @@ def test_a_failing_batch_fails_its_own(gated):
         gate.fail = False
         good = stub.Rank(request(item("b", "long"), item("a", "short")), timeout=5)
         assert (ids(good), good.unscored_count) == (["a", "b"], 0)
-    assert daemon.scorer.feed.counts.failed_batches >= 1
+    assert daemon.scorer.runner.counts.failed_batches >= 1
 
 
 def test_one_nan_costs_one_item(start_daemon, tmp_path):

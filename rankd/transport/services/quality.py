@@ -148,9 +148,9 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             rank_call_count=self._ranker.counts.calls,
             item_count=self._ranker.counts.items,
             unscored_item_count=self._ranker.counts.unscored,
-            scored_prompt_count=sum(s.feed.counts.scored for s in scorers),
+            scored_prompt_count=sum(s.runner.counts.scored for s in scorers),
             cached_prompt_count=sum(s.cached for s in scorers),
             queued_prompt_count=sum(s.queued_prompts for s in scorers),
-            failed_batch_count=sum(s.feed.counts.failed_batches for s in scorers),
+            failed_batch_count=sum(s.runner.counts.failed_batches for s in scorers),
             draining=self._streams.draining,
         )
