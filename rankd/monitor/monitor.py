@@ -15,7 +15,7 @@ from rankd_client.ordering import Policy, trust_of, tuned_patience
 from rankd.monitor.health import BatchHealth
 from rankd.monitor.jobs import SingleFlight
 from rankd.monitor.load import ModelLoad
-from rankd.monitor.request_hash import RequestHasher
+from rankd.monitor.snapshot_key import SnapshotKey
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.monitor.windows import Windows
@@ -60,7 +60,7 @@ class Monitor:
         self._windows = Windows(settings)
         self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
-        self.hasher = RequestHasher(settings.quality.snapshot_key.get_secret_value())
+        self.use_key(SnapshotKey(settings.quality.snapshot_key.get_secret_value()))
         self.jobs = SingleFlight(ThreadPoolExecutor(1, "rankd-quality"))
         self._changed = asyncio.Event()
 
@@ -99,13 +99,13 @@ class Monitor:
             What became of it; None where its model has no window and gets none, because all are in use.
         """
         report = OutcomeReport(
-            key=self.hasher.key(completion.tenant, completion.request_id),
+            key=self._hasher.key(completion.tenant, completion.request_id),
             score=completion.score,
             tokens=completion.tokens,
             final=completion.final,
             complete=completion.complete,
             arrival=completion.arrival,
-            source=self.hasher.key(completion.reporter, "") if completion.reporter else 0,
+            source=self._hasher.tenant_key(completion.reporter),
         )
         if not possible(report, now):
             return ReportVerdict.INVALID
@@ -309,6 +309,10 @@ class Monitor:
     def new_window(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
         """A window as a first report would make it, around a tracker, followed by nobody yet."""
         return self._windows.new(model, ranker_version, tracker)
+
+    def use_key(self, key: SnapshotKey) -> None:
+        """Hash requests with this key from now on; windows that know some by another one must be gone."""
+        self.snapshot_key, self._hasher = key, key.hasher()
 
     def add_restored(self, window: Window, now: float) -> None:
         """Follow a window that a snapshot held."""

@@ -92,7 +92,12 @@ class Snapshots:
             await asyncio.sleep(0)
         if state == self._written and not self._failing:
             return
-        header = {"rankd": VERSION, "saved_at": time.time(), "salt": self._monitor.hasher.saved(), "views": windows}
+        header = {
+            "rankd": VERSION,
+            "saved_at": time.time(),
+            "salt": self._monitor.snapshot_key.saved(),
+            "views": windows,
+        }
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, write, path, header, columns)
         except OSError as error:
@@ -113,8 +118,8 @@ class Snapshots:
         try:
             if not -60 <= now - number(header["saved_at"]) <= self._settings.quality.forget_after:
                 raise SnapshotError("is older than quality.forget_after")
-            hasher = self._monitor.hasher.restored(header["salt"])
-            if hasher is None:
+            key = self._monitor.snapshot_key.restored(header["salt"])
+            if key is None:
                 raise SnapshotError("was written with another quality.snapshot_key")
             known = [
                 (index, fields)
@@ -124,7 +129,7 @@ class Snapshots:
             restored = [self._window(fields, _part(columns, index), now) for index, fields in known]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
             raise SnapshotError(f"is damaged: {type(error).__name__}") from None
-        self._monitor.hasher = hasher
+        self._monitor.use_key(key)
         for window in restored:
             self._monitor.add_restored(window, now)
         self._telemetry.snapshot_restored(len(restored), sum(w.tracker.completions for w in restored))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 
 import numpy as np
@@ -13,7 +11,7 @@ from rankd_client.ordering import Policy
 from rankd.errors import NotFoundError, PilotError
 from rankd.pilot import PilotState, Switchback, SwitchbackPlan
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Completion, FinishReason, RankQueue, identity
+from rankd.types import Completion, FinishReason, RankQueue, RequestHasher
 
 MOST_PILOTS = 16
 """Served models with a pilot, ended ones included."""
@@ -28,7 +26,7 @@ class LivePilots:
         self._telemetry = telemetry
         self._pilots: dict[str, Switchback] = {}
         self._told: dict[str, PilotState] = {}
-        self._hasher = secrets.token_bytes(16)
+        self._hasher = RequestHasher()
 
     # -- administration ------------------------------------------------------------------------------------------------
 
@@ -120,7 +118,7 @@ class LivePilots:
             # Clocks differ: an age by the caller's clock becomes a time by ours.
             arrival = now - (queue.now - float(queue.arrival[i]))
             if ticket := pilot.ticket_at(arrival):
-                pilot.arrived(self._key(queue.tenant_of(i), queue.request_ids[i]), ticket, arrival)
+                pilot.arrived(self._hasher.key(queue.tenant_of(i), queue.request_ids[i]), ticket, arrival)
                 slots[i] = ticket
         return slots
 
@@ -131,7 +129,7 @@ class LivePilots:
         pilot = self._active(completion.model)
         if pilot is not None:
             pilot.ended(
-                self._key(completion.tenant, completion.request_id),
+                self._hasher.key(completion.tenant, completion.request_id),
                 completion.pilot_slot,
                 completion.arrival,
                 completion.took,
@@ -144,7 +142,3 @@ class LivePilots:
             return None
         self._advance(model, pilot, time.time())
         return pilot if pilot.active else None
-
-    def _key(self, tenant: str, request_id: str) -> int:
-        text = identity(tenant, request_id).encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._hasher).digest())

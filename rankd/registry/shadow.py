@@ -238,5 +238,8 @@ class ShadowRankers:
 
 
 def _key(model: str, tenant: str, request_id: str) -> int:
-    """Python's own hash of strings is keyed anew in every process; nothing else of a request is kept."""
+    """The same as ``RequestHasher.digest`` hashes, by Python's own hash, which is keyed anew in every process.
+
+    A seventh of the time; nothing else of a request is kept.
+    """
     return hash((model, tenant, request_id))
