@@ -1,35 +1,30 @@
-"""Every metric, span and log event of the daemon, declared once, with the calls that rooms make.
+"""The calls by which rooms tell what happens: metrics, spans and log events, all declared in ``catalogue``.
 
 Rooms pass plain values and import nothing of OpenTelemetry. Providers belong to one daemon, not to the process, so
 that two daemons in one process (as in tests) do not mix.
 
 Export follows the standard variables: ``OTEL_TRACES_EXPORTER``/``OTEL_METRICS_EXPORTER`` say ``otlp`` or ``none``;
 where they are not set, OTLP (over gRPC) is on where ``OTEL_EXPORTER_OTLP_ENDPOINT``, or the one for traces or metrics,
-is set. docs/telemetry.md is written from the tables here.
+is set.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from prometheus_client import ProcessCollector
 from prometheus_client.registry import CollectorRegistry
 
-from rankd.telemetry.catalogue import FROM_ZERO, METRICS, READ_ELSEWHERE, SECOND_BUCKETS, SIZE_BUCKETS
-from rankd.telemetry.providers import make_metric_readers, make_resource, make_tracer_provider, sdk_disabled
+from rankd.telemetry.instruments import Instruments
+from rankd.telemetry.providers import flush, make_metric_readers, make_resource, make_tracer_provider, sdk_disabled
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.stages import StageTimes
 from rankd.types import Reason
@@ -64,43 +59,18 @@ class Telemetry:
         self._spans = make_tracer_provider(resource, self._exporters)
         self.recording = self._spans is not None
         self.tracer = (self._spans or trace.NoOpTracerProvider()).get_tracer("rankd", version)
-        self._meters = MeterProvider(
-            metric_readers=make_metric_readers(self.registry, self._exporters),
-            # Ours to shut down, in bounded time.
-            shutdown_on_exit=False,
-            # Without traces there is nothing for an exemplar to point to, and looking costs on every step.
-            exemplar_filter=None if self.recording else AlwaysOffExemplarFilter(),
-            resource=resource,
-            views=[
-                View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries))
-                for name, boundaries in (
-                    ("*.duration", SECOND_BUCKETS),
-                    ("rankd.batch.prompts", SIZE_BUCKETS),
-                    ("rankd.batch.tokens", SIZE_BUCKETS),
-                )
-            ],
-        )
-        self._meter = self._meters.get_meter("rankd", version)
-        self._metrics: dict[str, Any] = {}
+        readers = make_metric_readers(self.registry, self._exporters)
+        self._instruments = Instruments(version, resource, readers, exemplars=self.recording)
+        self._counts, self._histograms = self._instruments.counts, self._instruments.histograms
         self.stages = StageTimes()
-        # Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step.
-        self._counts: dict[str, Counter[tuple[tuple[str, str], ...]]] = {
-            n: Counter(dict.fromkeys(FROM_ZERO.get(n, () if m[3] else ((),)), 0))
-            for n, m in METRICS.items()
-            if m[0] == "counter" and n not in READ_ELSEWHERE
-        }
-        for name, (kind, unit, description, _) in METRICS.items():
-            if name in self._counts:
-                self._meter.create_observable_counter(name, [partial(self._counted, name)], unit, description)
-            elif kind == "histogram":
-                self._metrics[name] = self._meter.create_histogram(name, unit, description)
-
-    def _counted(self, name: str, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, dict(labels)) for labels, value in list(self._counts[name].items())]
 
     def counted(self, name: str) -> list[tuple[dict[str, str], int]]:
         """A counter's values since the start, by labels. May be called in any thread."""
-        return [(dict(labels), value) for labels, value in self._counts[name].copy().items()]
+        return self._instruments.counted(name)
+
+    def observe(self, name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]]) -> None:
+        """Let a gauge, or a counter kept elsewhere, be read when metrics are collected, in any thread."""
+        self._instruments.observe(name, read)
 
     # -- spans and stages ----------------------------------------------------------------------------------------------
 
@@ -142,7 +112,7 @@ class Telemetry:
     def stage_seconds(self, name: str, seconds: float) -> None:
         """Note how long a stage took."""
         self.stages.add(name, seconds)
-        self._metrics["rankd.stage.duration"].record(seconds, {"stage": name})
+        self._histograms["rankd.stage.duration"].record(seconds, {"stage": name})
 
     @contextmanager
     def linked(self, name: str, spans: Sequence[object], **attributes: int) -> Iterator[None]:
@@ -163,8 +133,8 @@ class Telemetry:
 
     def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None:
         """Count a batch that succeeded."""
-        self._metrics["rankd.batch.prompts"].record(prompts)
-        self._metrics["rankd.batch.tokens"].record(padded)
+        self._histograms["rankd.batch.prompts"].record(prompts)
+        self._histograms["rankd.batch.tokens"].record(padded)
         self._counts["rankd.batch.padding"][()] += padded - tokens
         self.stage_seconds("infer", seconds)
 
@@ -180,7 +150,7 @@ class Telemetry:
         attributes = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": status}
         if error_type is not None:
             attributes["error.type"] = error_type
-        self._metrics["rpc.server.call.duration"].record(seconds, attributes)
+        self._histograms["rpc.server.call.duration"].record(seconds, attributes)
         if method == _RANK:
             self.stages.add("call", seconds)
 
@@ -310,32 +280,12 @@ class Telemetry:
         """Tell that a peer is there and does not answer what it is asked."""
         _log.warning("peer_refuses", reason=status)
 
-    # -- gauges --------------------------------------------------------------------------------------------------------
-
-    def observe(self, name: str, read: Callable[[], Iterable[tuple[float, dict[str, str]]]]) -> None:
-        """Let a gauge, or a counter kept elsewhere, be read when metrics are collected, in any thread."""
-        kind, unit, description, _ = METRICS[name]
-        assert kind == "gauge" or name in READ_ELSEWHERE
-
-        def callback(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(value, labels) for value, labels in read()]
-
-        create = self._meter.create_observable_gauge if kind == "gauge" else self._meter.create_observable_counter
-        create(name, [callback], unit, description)
-
     def shutdown(self) -> None:
         """Flush what is left, within ``FLUSH_SECONDS`` even where the collector is gone."""
-        ends = [self._meters.shutdown] if self._spans is None else [self._meters.shutdown, self._spans.shutdown]
-        flushing = [threading.Thread(target=_quietly, args=(end,), daemon=True) for end in ends]
-        for thread in flushing:
-            thread.start()
-        last = time.monotonic() + FLUSH_SECONDS
-        for thread in flushing:
-            thread.join(max(0.0, last - time.monotonic()))
-        if any(thread.is_alive() for thread in flushing):
-            # OpenTelemetry's own time limits are not kept while an export retries. This ends the export.
-            for exporter in self._exporters:
-                _quietly(exporter.shutdown)
+        ends = (
+            [self._instruments.shutdown] if self._spans is None else [self._instruments.shutdown, self._spans.shutdown]
+        )
+        flush([self._instruments.shutdown, *spans], self._exporters, FLUSH_SECONDS)
 
 
 def _relations(spans: Sequence[object]) -> dict[str, Any]:
@@ -345,8 +295,3 @@ def _relations(spans: Sequence[object]) -> dict[str, Any]:
     # A child of the first call, so that a sampled trace shows it; the links name the others.
     parent = trace.set_span_in_context(trace.NonRecordingSpan(links[0].context)) if links else None
     return {"context": parent, "links": links}
-
-
-def _quietly(end: Callable[[], None]) -> None:
-    with suppress(Exception):  # what could not be sent is lost either way, and a shutdown goes on
-        end()

@@ -234,10 +234,10 @@ def test_metrics_have_only_declared_names_and_labels(start_daemon):
             completion_pb2.ReportCompletionsRequest(completions=reports), timeout=5
         )
     declared = {name: (kind, set()) for name, (kind, _) in PROCESS_METRICS.items()}
-    for name, (kind, unit, _, labels) in METRICS.items():
-        suffix = "_seconds" if unit == "s" else ""
-        names = {label.replace(".", "_") for label in labels.split(", ") if label}
-        declared[name.replace(".", "_") + suffix] = (kind, names)
+    for name, metric in METRICS.items():
+        suffix = "_seconds" if metric.unit == "s" else ""
+        names = {label.replace(".", "_") for label in metric.labels}
+        declared[name.replace(".", "_") + suffix] = (metric.kind, names)
     text = urlopen(daemon.http + "/metrics").read().decode()
     assert "sesame" not in text
     families = [f for f in text_string_to_metric_families(text) if f.name != "target_info" and f.samples]

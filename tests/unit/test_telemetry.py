@@ -202,9 +202,8 @@ def test_every_log_call_is_declared():
 def reference():
     """docs/telemetry.md."""
     metrics = "".join(
-        f"| `{name}` | {kind} | {unit} | {', '.join(f'`{label}`' for label in labels.split(', ') if label)} "
-        f"| {description} |\n"
-        for name, (kind, unit, description, labels) in METRICS.items()
+        f"| `{name}` | {m.kind} | {m.unit} | {', '.join(f'`{label}`' for label in m.labels)} | {m.description} |\n"
+        for name, m in METRICS.items()
     )
     spans = "".join(f"| `{name}` | {description} |\n" for name, description in SPANS.items())
     events = "".join(f"| `{name}` | {description} |\n" for name, description in EVENTS.items())
