@@ -282,9 +282,7 @@ class Telemetry:
 
     def shutdown(self) -> None:
         """Flush what is left, within ``FLUSH_SECONDS`` even where the collector is gone."""
-        ends = (
-            [self._instruments.shutdown] if self._spans is None else [self._instruments.shutdown, self._spans.shutdown]
-        )
+        spans = [] if self._spans is None else [self._spans.shutdown]
         flush([self._instruments.shutdown, *spans], self._exporters, FLUSH_SECONDS)
 
 
