@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 CHART = Path(__file__).parent / "rankd"
 OWNED = frozenset(

@@ -20,7 +20,7 @@ from rankd.registry.comparison import RankerComparison
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.status.gauges import StateGauges
 from rankd.status.http import HttpServer
 from rankd.status.status import Status

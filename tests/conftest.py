@@ -19,7 +19,7 @@ from hypothesis import settings
 from make_artifact import make_artifact
 
 from rankd.daemon import App
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 
 # A machine may be slow; what takes how long is measured elsewhere.
 settings.register_profile("rankd", deadline=None)

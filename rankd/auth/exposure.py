@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from rankd.errors import ConfigError
-from rankd.settings.load import Settings, split_address
-from rankd.settings.sections import peer_targets
+from rankd.settings import Settings, peer_targets, split_address
 
 
 def check_exposure(settings: Settings, *, tokens: bool) -> None:

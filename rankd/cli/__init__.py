@@ -11,7 +11,7 @@ from rankd.cli.connection_flags import add_connection_flags
 from rankd.cli.proxy_flags import add_proxy
 from rankd.cli.terminal import abandon_output, complain, mend_streams
 from rankd.errors import RankdError
-from rankd.settings.load import Settings, settings_reference
+from rankd.settings import Settings, settings_reference
 from rankd.version import VERSION
 
 DEFAULT_TARGET = "127.0.0.1:50051"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rankd.daemon import App
-from rankd.settings.load import Settings, load_settings
+from rankd.settings import Settings, load_settings
 from rankd.telemetry.logs import configure_logs
 
 

@@ -22,7 +22,7 @@ from rankd.completion_log.records import (
 from rankd.completion_log.store import LocalStore, open_store
 from rankd.completion_log.writer import SegmentWriter
 from rankd.errors import ConfigError
-from rankd.settings.load import CompletionLogSection
+from rankd.settings import CompletionLogSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, FinishReason, RankQueue
 

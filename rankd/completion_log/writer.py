@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rankd.completion_log.records import CompletionRow, PromptRow, SegmentKind, size_of, table
 from rankd.completion_log.store import SegmentStore, segment_names
-from rankd.settings.load import CompletionLogSection
+from rankd.settings import CompletionLogSection
 from rankd.telemetry.telemetry import Telemetry
 
 Rows = dict[SegmentKind, list[PromptRow | CompletionRow]]

@@ -9,7 +9,7 @@ from rankd.fleet.membership import FleetEvidence, FleetMembership, Key, ReplicaS
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import FleetStatus, Window
 from rankd.quality import GuardEvidence
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 _WEIGHTLESS = 1e-9
 """Completions per second of who has evidence, and none of late."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from rankd.quality import Standing
 from rankd.quality.statistics.cohort_sums import CohortSums, combined
-from rankd.settings.load import FleetSection
+from rankd.settings import FleetSection
 from rankd.types import GuardMode
 
 Key = tuple[str, str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rankd_client.ordering import CompletionHistory, Policy, ServiceRate
 
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 
 _RECENT_WAITS = 256
 

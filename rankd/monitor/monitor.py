@@ -31,7 +31,7 @@ from rankd.quality import (
     Transition,
     possible,
 )
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 

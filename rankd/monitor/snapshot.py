@@ -17,7 +17,7 @@ from rankd.monitor.snapshot_file import SnapshotColumns, SnapshotError, read, wr
 from rankd.monitor.tracker_settings import quality_settings
 from rankd.monitor.window import Window
 from rankd.quality.serialise import Saved, number, restore_guard, restore_tracker, save_guard, save_tracker
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.version import VERSION
 

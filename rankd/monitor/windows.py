@@ -17,7 +17,7 @@ from rankd.monitor.load import ModelLoad
 from rankd.monitor.tracker_settings import guard_settings, quality_settings, tenant_shares
 from rankd.monitor.window import Window
 from rankd.quality import Guard, QualitySettings, QualityTracker
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.types import GuardMode
 
 _EMPTY = QualitySettings(window=2, pair_window=1, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)

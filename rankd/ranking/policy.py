@@ -10,7 +10,7 @@ from rankd_client.ordering import OrderColumns, PatienceDial, Policy, Rules
 from rankd_client.ordering.serving_keys import filled, lengths_of
 
 from rankd.monitor.trust import Trust
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 
 
 def dial_of(order: OrderSection, policy: Policy | None = None) -> PatienceDial:

@@ -22,7 +22,7 @@ from rankd.ranking.policy import backlog_of, rules_of
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Answer, FloatArray, PromptReach, RankQueue, Reason
 

@@ -24,7 +24,7 @@ from rankd.quality.statistics.paired_comparison import PairedComparison, PairedS
 from rankd.registry.artifact import MANIFEST
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import AT_ONCE, PATIENCE, ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import FloatArray
 

@@ -20,7 +20,7 @@ from rankd.registry.artifact import Artifact, Manifest, load_artifact
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS, Scorer
 from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
-from rankd.settings.load import Provider, ScoringSection
+from rankd.settings import Provider, ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import PromptReach
 

@@ -21,7 +21,7 @@ from rankd.registry.comparison import (
 )
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRanker, ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 
 class Promotion:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.settings.load import PromotionSection
+from rankd.settings import PromotionSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, FloatArray, RankQueue, Reason, ShadowScores
 

@@ -18,7 +18,7 @@ from rankd.scoring.onnx_model import Ids, OnnxModel
 from rankd.scoring.prompt_encoder import PromptEncoder
 from rankd.scoring.score_cache import ScoreCache
 from rankd.scoring.tokeniser import Tokeniser
-from rankd.settings.load import ScoringSection
+from rankd.settings import ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 

@@ -14,7 +14,7 @@ from rankd.quality.statistics.pair_counters import counters
 from rankd.registry.loaded import Registry
 from rankd.scoring.onnx_model import wanted_provider
 from rankd.scoring.scorer import Scorer
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.catalogue import READ_ELSEWHERE
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import GuardMode

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from rankd.settings.load import PageSection
+from rankd.settings import PageSection
 
 SpanName = Literal["short", "long"]
 Key = tuple[str, str]

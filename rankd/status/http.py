@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from rankd.errors import ConfigError
-from rankd.settings.load import split_address
+from rankd.settings import split_address
 from rankd.status.history import SpanName
 from rankd.status.page import ASSETS, live_page
 from rankd.telemetry.redaction import describe_error

@@ -16,7 +16,7 @@ from rankd.ranking.policy import rules_of, tuned_for
 from rankd.ranking.ranker import why_not_ranked
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.types import Reason
 
 _UNKNOWN = (math.nan, math.nan, math.nan)

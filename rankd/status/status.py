@@ -25,7 +25,7 @@ from rankd.ranking.ranker import Ranker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
 from rankd.telemetry.telemetry import Telemetry

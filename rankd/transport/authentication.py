@@ -21,7 +21,7 @@ from rankd.auth import (
     read_credentials,
 )
 from rankd.errors import ForbiddenError, UnauthenticatedError
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.rate_limit import caller_of
 

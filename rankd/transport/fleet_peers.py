@@ -14,8 +14,7 @@ from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.errors import ConfigError
 from rankd.fleet.follower import FleetFollower
-from rankd.settings.load import Settings
-from rankd.settings.sections import peer_targets
+from rankd.settings import Settings, peer_targets
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.convert.fleet import from_proto
 

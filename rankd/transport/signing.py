@@ -14,7 +14,7 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.auth import ReloadingFile, SigningKeys, read_keys
 from rankd.errors import ForbiddenError
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import the_caller
 from rankd.transport.time_slices import TimeSlice, TimeSlices

@@ -9,7 +9,7 @@ import yaml
 from rendering import CHART, MATRIX, daemon, given, named, pods, render, rendered
 
 from rankd.cli import build_parser
-from rankd.settings.load import Settings, load_settings, settings_reference
+from rankd.settings import Settings, load_settings, settings_reference
 
 
 def _variables(container):

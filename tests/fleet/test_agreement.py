@@ -10,7 +10,7 @@ from rankd.quality import Cohort, GuardReason, Standing
 from rankd.quality.censoring.cohort_tau import cohort_tau
 from rankd.quality.statistics.cohort_sums import combined
 from rankd.quality.statistics.rolling_pairs import PairWindow
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.transport.convert.fleet import from_proto, to_proto
 from rankd.types import GuardMode
 

@@ -12,7 +12,7 @@ from rankd_client import RankClient
 
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
-from rankd.settings.load import settings_reference
+from rankd.settings import settings_reference
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from rankd.auth import Credential, ReloadingFile, Role, check_exposure, digest_o
 from rankd.auth import credentials as book
 from rankd.auth.exposure import on_loopback
 from rankd.errors import ConfigError
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.telemetry.logs import configure_logs
 
 SECRET = "sesame-token-0123456789"

@@ -4,7 +4,7 @@ import pytest
 from annotated_types import Le
 
 from rankd.errors import ConfigError
-from rankd.settings.load import Settings, load_settings, settings_reference, split_address
+from rankd.settings import Settings, load_settings, settings_reference, split_address
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The reference of all settings, made from rankd/settings/load.py.
+"""The reference of all settings, made from rankd/settings.
 
 ``python tests/unit/test_configuration.py`` writes docs/configuration.md anew.
 """
@@ -12,7 +12,7 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 
-from rankd.settings.load import Settings, settings_reference
+from rankd.settings import Settings, settings_reference
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 KINDS = {str: "text", int: "whole number", float: "number", bool: "true, false", Path: "path", SecretStr: "secret text"}

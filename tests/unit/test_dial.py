@@ -8,7 +8,7 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
 from rankd.ranking.policy import rules_of
-from rankd.settings.load import LimitsSection, OrderSection
+from rankd.settings import LimitsSection, OrderSection
 from rankd.transport.convert.quality import _dial
 from rankd.transport.convert.request import Violations, shares_of
 from rankd.transport.services.completions import _expected

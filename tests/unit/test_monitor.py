@@ -7,7 +7,7 @@ import time
 from rankd.monitor.load import WaitingTimes
 from rankd.monitor.monitor import JobKind, Monitor
 from rankd.quality import ReportVerdict
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 

@@ -7,7 +7,7 @@ import pytest
 
 from rankd.monitor.monitor import JobKind, Monitor
 from rankd.quality import ReportVerdict, TenantShares
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 

@@ -24,7 +24,7 @@ from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
 from rankd.replay.policies.learner import learn_patience
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 
 _TURN_EVERY = 8
 """Starts between two turns of the dial; a daemon turns it at every call, an engine's plug-in less often."""

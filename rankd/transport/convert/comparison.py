@@ -7,7 +7,7 @@ from rankd_client.v1 import admin_pb2, quality_pb2
 from rankd.quality import Interval
 from rankd.quality.statistics.paired_comparison import SampleFigures
 from rankd.registry.comparison import Comparison, ComparisonOptions, ComparisonVerdict, EvidenceKind
-from rankd.settings.load import LimitsSection, PromotionSection
+from rankd.settings import LimitsSection, PromotionSection
 from rankd.transport.convert.request import Violations, name_of
 
 _EVIDENCE_TO_PROTO = {

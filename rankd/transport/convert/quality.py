@@ -11,7 +11,7 @@ from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.quality import Interval
 from rankd.ranking.policy import dial_of, tuned_for
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 from rankd.transport.convert.request import MODE_TO_PROTO, POLICY_TO_PROTO, timestamp, to_duration
 
 

@@ -17,7 +17,7 @@ from rankd.pilot.live import LivePilots
 from rankd.registry.comparison import ComparisonOptions
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of

@@ -13,7 +13,7 @@ from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
 from rankd.quality import ReportVerdict
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.request import (

@@ -18,7 +18,7 @@ from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import rules_of
 from rankd.ranking.ranker import Ranker, why_not_ranked
 from rankd.registry.loaded import Registry
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.quality import _dial, quality_of

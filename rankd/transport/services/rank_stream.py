@@ -13,7 +13,7 @@ from rankd_client.v1 import rank_pb2
 
 from rankd.completion_log import CompletionLog
 from rankd.ranking.ranker import Basis, Ranker
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.convert.request import (
     RequestColumns,
     Violations,
