@@ -64,7 +64,7 @@ class TlsSection(Section):
 
 
 class AuthSection(Section):
-    """Who may call (docs/security.md)."""
+    """Who may call (docs/guides/security.md)."""
 
     file: Path | None = Field(
         None,
@@ -84,7 +84,7 @@ class AuthSection(Section):
 
 
 class SigningSection(Section):
-    """Whether predictions prove that this daemon made them (docs/security.md)."""
+    """Whether predictions prove that this daemon made them (docs/guides/security.md)."""
 
     file: Path | None = Field(
         None,

@@ -10,7 +10,7 @@ from rankd.settings.section import LONGEST, Section, split_address
 
 
 class FleetSection(Section):
-    """Replicas that tell each other how well the ranker does (docs/fleet.md)."""
+    """Replicas that tell each other how well the ranker does (docs/guides/fleet.md)."""
 
     peers: str = Field(
         "",

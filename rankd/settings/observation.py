@@ -8,7 +8,7 @@ from rankd.settings.section import LONGEST, Section
 
 
 class PageSection(Section):
-    """What the page at ``/`` of the metrics port keeps and shows (docs/page.md)."""
+    """What the page at ``/`` of the metrics port keeps and shows (docs/guides/page.md)."""
 
     every: float = Field(5.0, ge=1, le=3600, description="Seconds between two points of the page's short span.")
     long_every: float = Field(180.0, ge=1, le=86400, description="Seconds between two points of its long span.")
@@ -46,7 +46,7 @@ class PageSection(Section):
 
 
 class CompletionLogSection(Section):
-    """What is kept of requests for retraining (docs/completion-log.md)."""
+    """What is kept of requests for retraining (docs/guides/completion-log.md)."""
 
     directory: str = Field(
         "", description="Directory, or object-store URL (s3://, gs://, abfs://), of the log; empty is off."

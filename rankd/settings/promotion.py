@@ -8,7 +8,7 @@ from rankd.settings.section import LONGEST, Section
 
 
 class PromotionSection(Section):
-    """How a candidate is judged against the ranker in service (docs/promotion.md)."""
+    """How a candidate is judged against the ranker in service (docs/guides/promote.md)."""
 
     max_shadows: int = Field(
         2,

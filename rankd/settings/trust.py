@@ -10,7 +10,7 @@ from rankd.settings.section import LONGEST, Section
 
 
 class QualitySection(Section):
-    """How live quality is measured (docs/quality.md)."""
+    """How live quality is measured (docs/science/quality.md)."""
 
     window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
     pair_window: int = Field(
@@ -18,7 +18,7 @@ class QualitySection(Section):
         ge=16,
         le=8192,
         description="Complete reports before it that each one is compared with in the sums that replicas are added up "
-        "by (docs/fleet.md).",
+        "by (docs/science/fleet.md).",
     )
     cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
     arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
@@ -77,7 +77,7 @@ class QualitySection(Section):
 
 
 class GuardSection(Section):
-    """When the ranker is not trusted (docs/quality.md)."""
+    """When the ranker is not trusted (docs/science/quality.md)."""
 
     enabled: bool = Field(True, description="False ranks whatever the quality.")
     cohort: int = Field(320, ge=64, le=8192, description="Recent arrivals that the guard looks at.")

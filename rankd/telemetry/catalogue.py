@@ -146,7 +146,7 @@ METRICS: dict[str, Metric] = {
     "rankd.quality.compared": Metric(
         "counter",
         "{report}",
-        "Complete reports compared with the quality.pair_window before them on this replica (docs/fleet.md).",
+        "Complete reports compared with the quality.pair_window before them on this replica (docs/science/fleet.md).",
         ("model", "ranker_version"),
     ),
     "rankd.quality.pairs": Metric(
