@@ -62,7 +62,7 @@ class App:
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
         self.shadows = ShadowRankers(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
-        self.judge = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.comparison = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         fleet = FleetMembership(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
         self.follower = FleetFollower(fleet, self.monitor, settings)
@@ -136,7 +136,7 @@ class App:
         if settings.metrics:
             self.http = HttpServer(settings.metrics, self.telemetry.registry, self.status.snapshot, self.status.body)
         if self.admin is not None:
-            promotion = Promotion(self.registry, self.monitor, self.shadows, self.judge, settings)
+            promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings)
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
@@ -170,7 +170,7 @@ class App:
                 task.cancel()
         await self.snapshots.close()
         self.shadows.close()
-        self.judge.close()
+        self.comparison.close()
         self.registry.close()
         self.monitor.close()
         if self.log is not None:

@@ -264,7 +264,7 @@ class Monitor:
         Args:
             ranker_version: a registered one.
             trusted: whether what was measured is good enough to rank; None leaves it to the manifest.
-            calibrations: from score to length, by served model, learned from what was judged; a model for which there
+            calibrations: from score to length, by served model, learned from what was compared; a model for which there
                 is no window is left without.
         """
         before = self._windows.base(ranker_version)

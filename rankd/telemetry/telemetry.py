@@ -221,7 +221,7 @@ class Telemetry:
         """Tell of a shadow's end."""
         _log.info("shadow_stopped", ranker_version=ranker_version, prompts=prompts, completions=completions)
 
-    def judged(
+    def compared(
         self,
         *,
         ranker_version: str,
@@ -231,7 +231,7 @@ class Telemetry:
         completions: int,
         bounds: tuple[float, float, float] | None,
     ) -> None:
-        """Tell of a judgement; ``bounds`` are the difference in tau, and its interval."""
+        """Tell of two rankers compared; ``bounds`` are the difference in tau, and its interval."""
         self._counts["rankd.judgements"][("verdict", verdict), ("evidence", evidence)] += 1
         difference, low, high = bounds or (None, None, None)
         _log.info(

@@ -1,4 +1,4 @@
-"""proto ⇄ types for judgements: options in, figures out."""
+"""proto ⇄ types for comparisons: options in, figures out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rankd_client.v1 import admin_pb2, quality_pb2
 
 from rankd.quality import Interval
 from rankd.quality.statistics.paired_comparison import SampleFigures
-from rankd.registry.comparison import Comparison, ComparisonOptions, ComparisonVerdict, EvidenceKind
+from rankd.registry.comparison import ComparisonOptions, ComparisonResult, ComparisonVerdict, EvidenceKind
 from rankd.settings import LimitsSection, PromotionSection
 from rankd.transport.convert.request import Violations, name_of
 
@@ -27,7 +27,7 @@ LEAST_COMPLETIONS = 50
 def options_of(
     message: admin_pb2.JudgeOptions, field: str, settings: PromotionSection, limits: LimitsSection, bad: Violations
 ) -> ComparisonOptions:
-    """How to judge; what is not given is as the daemon is set."""
+    """How to compare; what is not given is as the daemon is set."""
     margin = settings.margin
     if message.HasField("margin"):
         margin = message.margin
@@ -48,21 +48,21 @@ def options_of(
     return ComparisonOptions(margin, least, model, evidence)
 
 
-def judgement_of(judgement: Comparison) -> admin_pb2.Judgement:
-    """A judgement as proto."""
+def judgement_of(result: ComparisonResult) -> admin_pb2.Judgement:
+    """A comparison as proto, which calls it a judgement."""
     out = admin_pb2.Judgement(
-        verdict=_VERDICT_TO_PROTO[judgement.verdict],
-        candidate=admin_pb2.RankerFigures(ranker_version=judgement.candidate),
-        in_service=admin_pb2.RankerFigures(ranker_version=judgement.incumbent),
-        margin=judgement.options.margin,
-        min_completion_count=judgement.options.min_completions,
-        log_completion_count=judgement.log_completions,
-        shadow_completion_count=judgement.shadow_completions,
-        older_completion_count=judgement.older_completions,
+        verdict=_VERDICT_TO_PROTO[result.verdict],
+        candidate=admin_pb2.RankerFigures(ranker_version=result.candidate),
+        in_service=admin_pb2.RankerFigures(ranker_version=result.incumbent),
+        margin=result.options.margin,
+        min_completion_count=result.options.min_completions,
+        log_completion_count=result.log_completions,
+        shadow_completion_count=result.shadow_completions,
+        older_completion_count=result.older_completions,
     )
-    if judgement.evidence is not None:
-        out.evidence = _EVIDENCE_TO_PROTO[judgement.evidence]
-    comparison = judgement.comparison
+    if result.evidence is not None:
+        out.evidence = _EVIDENCE_TO_PROTO[result.evidence]
+    comparison = result.statistics
     if comparison is None:
         return out
     _fill(out.candidate, comparison.candidate)

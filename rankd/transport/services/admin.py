@@ -123,7 +123,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             state[:] = done, total
 
         with self._streams.opened(StreamKind.JUDGE, the_caller().key):
-            judging = asyncio.ensure_future(self._promotion.judge(request.ranker_version, options, progress))
+            judging = asyncio.ensure_future(self._promotion.compare(request.ranker_version, options, progress))
             try:
                 while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:
                     if self._streams.draining:
