@@ -67,10 +67,6 @@ class Windows:
 
     # -- windows -------------------------------------------------------------------------------------------------------
 
-    def get(self, model: str, ranker_version: str) -> Window | None:
-        """The model's own window; None where it has none."""
-        return self._windows.get((model, ranker_version))
-
     def own_or_base(self, model: str, ranker_version: str) -> Window:
         """The model's own window, or the base that stands for it.
 

@@ -118,10 +118,8 @@ class QualityTracker:
         self._ended: dict[int, None] = {}
         self._verdicts = dict.fromkeys(ReportVerdict, 0)
         self._completions = 0
-        self._version = 0
         self._guard_at = 0
         self._times: deque[float] = deque(maxlen=self.settings.guard_cohort)
-        self._cached: tuple[int, QualityEstimate] | None = None
 
     @property
     def completions(self) -> int:
@@ -130,7 +128,7 @@ class QualityTracker:
 
     @property
     def guard_due(self) -> bool:
-        """Whether enough has ended since the last ``guard_evidence`` for another look."""
+        """Whether enough has ended since the last ``guard_snapshot`` for another one."""
         return self._completions - self._guard_at >= self.settings.guard_every
 
     def holds(self, key: int) -> bool:
@@ -148,19 +146,13 @@ class QualityTracker:
             return 0.0
         return len(self._times) / max(now - self._times[0], 1.0)
 
-    def count(self, verdict: ReportVerdict) -> int:
-        """How many reports met this verdict."""
-        return self._verdicts[verdict]
-
     def add(self, report: OutcomeReport, now: float) -> ReportVerdict:
         """Take one report; whatever it says, nothing grows without bound and nothing is raised."""
-        verdict = self._judge(report, now)
+        verdict = self._check(report, now)
         self._verdicts[verdict] += 1
-        if verdict is ReportVerdict.ACCEPTED:
-            self._version += 1
         return verdict
 
-    def _judge(self, report: OutcomeReport, now: float) -> ReportVerdict:
+    def _check(self, report: OutcomeReport, now: float) -> ReportVerdict:
         if not possible(report, now):
             return ReportVerdict.INVALID
         if report.key in self._ended:
@@ -193,22 +185,12 @@ class QualityTracker:
             invalid=self._verdicts[ReportVerdict.INVALID],
         )
 
-    def estimate(self, now: float) -> QualityEstimate:
-        """Estimate everything; the last answer is kept until another report is accepted."""
-        if self._cached is None or self._cached[0] != self._version:
-            self._cached = (self._version, self.snapshot(now).evaluate())
-        return self._cached[1]
-
     def guard_snapshot(self, now: float) -> GuardSnapshot:
         """Copy the short recent cohort that the guard decides on; ``guard_due`` starts anew."""
         self._guard_at = self._completions
         settings = self.settings
         cohort = self._arrivals.cohort(settings.guard_cohort, now, settings.settle)
         return GuardSnapshot(at=now, settings=settings, completions=self._completions, cohort=cohort)
-
-    def guard_evidence(self, now: float) -> GuardEvidence:
-        """Evaluate the guard's cohort here and now."""
-        return self.guard_snapshot(now).evaluate()
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def test_a_restored_tracker_is_the_one_that_was_saved_and_goes_on_like_it():
             "expired",
         ):
             assert getattr(old, name) == getattr(new, name)
-        assert before.guard_evidence(1e6 + 700).tau == after.guard_evidence(1e6 + 700).tau
+        assert before.guard_snapshot(1e6 + 700).evaluate().tau == after.guard_snapshot(1e6 + 700).evaluate().tau
         assert before.completions == after.completions
     assert after.compared.totals[0] == 120 * 4 // 7 + 1  # counted from the restart on, each against those before it
 
