@@ -94,7 +94,7 @@ class App:
             lambda: self.streams.draining,
         )
         self._ticker: asyncio.Task[None] | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._secrets_watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -142,7 +142,7 @@ class App:
         await self.public.start(names)
         self.peers.start()
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
-        self._reader = asyncio.create_task(self._follow(), name="rankd-files")
+        self._secrets_watch = asyncio.create_task(self._watch_secrets(), name="rankd-files")
         _log.info(
             "started",
             version=VERSION,
@@ -165,7 +165,7 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
-        for task in (self._ticker, self._reader):
+        for task in (self._ticker, self._secrets_watch):
             if task is not None:
                 task.cancel()
         await self.snapshots.close()
@@ -197,15 +197,15 @@ class App:
             if self.http is not None:
                 self.status.sample(now)
 
-    async def _follow(self) -> None:
+    async def _watch_secrets(self) -> None:
         """Read files of secrets again when they change, in a thread: a volume may be slow."""
         while True:
             await asyncio.sleep(_TICK)
-            await asyncio.get_running_loop().run_in_executor(None, self._look)
+            await asyncio.get_running_loop().run_in_executor(None, self._reload_secrets)
 
-    def _look(self) -> None:
-        for look in (self.authenticator.look, self.signer.look):
+    def _reload_secrets(self) -> None:
+        for reload in (self.authenticator.look, self.signer.look):
             try:
-                look()
+                reload()
             except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
                 _log.error("internal_error", **describe_error(error))

@@ -17,7 +17,7 @@ Stamp = tuple[int, int, int] | None
 
 
 class ReloadingFile(Generic[T]):
-    """What a file holds. ``look`` belongs to one thread at a time, ``current`` to any."""
+    """What a file holds. ``reload_if_changed`` belongs to one thread at a time, ``current`` to any."""
 
     def __init__(self, setting: str, path: Path, read: Callable[[Path], T]) -> None:
         """Read it for the first time.
@@ -30,7 +30,7 @@ class ReloadingFile(Generic[T]):
         self._seen = stamp_of(path)
         self.current = read(path)
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Read the file again where it changed. A wrong one is told of, and what was read before stays in force."""
         stamp = stamp_of(self._path)
         if stamp == self._seen:

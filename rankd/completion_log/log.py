@@ -28,7 +28,7 @@ from rankd.types import Completion, FinishReason, RankQueue
 
 _WRONG = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
 """What makes a directory a wrong setting; a full disk is none, and does not keep a daemon from starting."""
-_REMEMBERED = 65536
+_MOST_REMEMBERED = 65536
 """Prompts logged lately, so that an engine that sends its queue again and again is logged once."""
 
 
@@ -51,7 +51,7 @@ class CompletionLog:
         self._seen: set[int] = set()
         self._seen_before: set[int] = set()
         telemetry.observe("rankd.completion_log.failing", lambda: [(float(self._writer.failing), {})])
-        telemetry.observe("rankd.completion_log.queue", lambda: [(float(self._writer.held), {})])
+        telemetry.observe("rankd.completion_log.queue", lambda: [(float(self._writer.queued_bytes), {})])
 
     def scored(self, queue: RankQueue, fresh: NDArray[np.bool_]) -> None:
         """Log the prompts of a queue that were scored just now, as far as they are sampled and not logged yet.
@@ -80,7 +80,7 @@ class CompletionLog:
         if key in self._seen or key in self._seen_before:
             return False
         self._seen.add(key)
-        if len(self._seen) >= _REMEMBERED:
+        if len(self._seen) >= _MOST_REMEMBERED:
             self._seen_before, self._seen = self._seen, set()
         return True
 

@@ -22,12 +22,12 @@ from rankd.monitor.windows import Windows
 from rankd.quality import (
     GuardEvidence,
     GuardReason,
+    GuardStanding,
     HealthEvidence,
     OutcomeReport,
     QualityEstimate,
     QualityTracker,
     ReportVerdict,
-    Standing,
     Transition,
     possible,
 )
@@ -113,7 +113,7 @@ class Monitor:
         if window is None:
             return None
         # Decided when a request is first heard of: what followed it from then on is told to the end.
-        if not window.tracker.holds(report.key) and not window.shares.admit(completion.reporter, now):
+        if not window.tracker.knows(report.key) and not window.shares.admit(completion.reporter, now):
             return ReportVerdict.OVER_SHARE
         verdict = window.tracker.add(report, now)
         if completion.final and verdict is ReportVerdict.ACCEPTED:
@@ -184,7 +184,7 @@ class Monitor:
         """Let a guard decide on its quality."""
         self._transit(window, window.guard.observe_quality(evidence, now))
 
-    def adopt(self, window: Window, standing: Standing, now: float) -> None:
+    def adopt(self, window: Window, standing: GuardStanding, now: float) -> None:
         """Let a guard stand where the fleet's does."""
         self._transit(window, window.guard.adopt(standing, now))
 

@@ -16,14 +16,14 @@ _MOST_CHANGES = 64
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """How a guard stands to the fleet's."""
+    """How a guard relates to the fleet's."""
 
     decides: bool
     """The fleet does, not this replica's own evidence."""
     leads: bool
     """This replica does so, for all."""
     peers: int
-    """Replicas heard, this one not counted, that know of its model and ranker version."""
+    """Replicas in touch, this one not counted, that have a window of its model and ranker version."""
     replicas: int
     """Whose evidence counts, this one included."""
     tau: Interval | None
@@ -52,15 +52,15 @@ class Window:
     changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))
     """The last changes of its guard, the oldest first."""
     used_at: float = 0.0
-    """Its last report, or an operator's last word, by the daemon's clock."""
+    """Its last report, or when an operator last pinned its guard, by the daemon's clock."""
     refit_at: int = 0
     """Completions when the calibration was last learned, or began to be."""
     estimate: QualityEstimate | None = None
     estimated_at: int = -1
     """Completions at the time of the estimate."""
     sums: CohortSums | None = None
-    """Of the guard's cohort at the last look: what peers are told."""
+    """Of the guard's cohort when its evidence was last evaluated: what peers get."""
     fleet: FleetStatus | None = None
-    """None where there are no peers to ask."""
+    """None where there are no peers."""
     fleet_completions: dict[str, int] = field(default_factory=dict)
     """Completions by replica when this one last decided on the fleet's evidence; empty where another one leads."""

@@ -25,7 +25,7 @@ class LivePilots:
         """Begin without any."""
         self._telemetry = telemetry
         self._pilots: dict[str, Switchback] = {}
-        self._told: dict[str, PilotState] = {}
+        self._announced: dict[str, PilotState] = {}
         self._hasher = RequestHasher()
 
     # -- administration ------------------------------------------------------------------------------------------------
@@ -43,9 +43,9 @@ class LivePilots:
             ended = next((m for m, p in self._pilots.items() if not p.active), None)
             if ended is None:
                 raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
-            del self._pilots[ended], self._told[ended]
+            del self._pilots[ended], self._announced[ended]
         pilot = self._pilots[model] = Switchback(plan)
-        self._told.pop(model, None)
+        self._announced.pop(model, None)
         self._advance(model, pilot, time.time())
         return pilot
 
@@ -83,8 +83,8 @@ class LivePilots:
 
     def _advance(self, model: str, pilot: Switchback, now: float) -> None:
         pilot.advance(now)
-        if self._told.get(model) is not pilot.state:
-            self._told[model] = pilot.state
+        if self._announced.get(model) is not pilot.state:
+            self._announced[model] = pilot.state
             report = pilot.report(now)
             self._telemetry.pilot_changed(
                 model=model, state=report.state.value, reason=report.reason, blocks=report.blocks

@@ -14,7 +14,7 @@ from rankd.quality.arrivals import OPEN, ArrivalTable, Occupancy
 from rankd.quality.censoring.cohort_tau import cohort_tau
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
-from rankd.quality.statistics.leave_one_tenant_out import weigh
+from rankd.quality.statistics.leave_one_tenant_out import leave_one_tenant_out
 from rankd.quality.statistics.pair_counters import Comparer
 from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
 from rankd.quality.values import MAX_TOKENS, OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
@@ -34,7 +34,7 @@ class GuardEvidence:
     """Final reports accepted so far."""
     tau: CohortTau
     without: tuple[float, ...] = ()
-    """Tau as it is without each tenant that brought much of the cohort, where the others can be judged on."""
+    """Tau as it is without each tenant that brought much of the cohort, where the others are enough for one."""
     left_out: float = 0.0
     """Share of the cohort that ``tau`` leaves out, since one tenant's reports contradict those of the others."""
 
@@ -54,7 +54,9 @@ class GuardSnapshot:
         Up to twice as much again for each tenant that brought a notable share, of which there are twenty at most.
         """
         settings = self.settings
-        weighed = weigh(self.cohort, lambda c: cohort_tau(c, settings.horizon, settings.guard_z, settings.min_cohort))
+        weighed = leave_one_tenant_out(
+            self.cohort, lambda c: cohort_tau(c, settings.horizon, settings.guard_z, settings.min_cohort)
+        )
         return GuardEvidence(self.at, self.completions, weighed.tau, weighed.without, weighed.left_out)
 
 
@@ -131,9 +133,9 @@ class QualityTracker:
         """Whether enough has ended since the last ``guard_snapshot`` for another one."""
         return self._completions - self._guard_at >= self.settings.guard_every
 
-    def holds(self, key: int) -> bool:
+    def knows(self, key: int) -> bool:
         """Whether anything is known of a request yet."""
-        return key in self._ended or self._arrivals.holds(key)
+        return key in self._ended or key in self._arrivals
 
     @property
     def guard_stale(self) -> bool:

@@ -135,7 +135,7 @@ class Scorer:
                     await self._wait(waiter)
         except asyncio.CancelledError:
             # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
-            self._leave_some(waiter, [e for _, e in waiting], keep=self._loop.time() >= deadline)
+            self._leave_some(waiter, [e for _, e in waiting], for_cache=self._loop.time() >= deadline)
             raise
         finally:
             del self._callers[waiter]
@@ -160,7 +160,7 @@ class Scorer:
         waiting: list[tuple[int, QueuedPrompt]],
     ) -> None:
         """Look some prompts up, and let ``waiter`` wait for those that can have a score in time."""
-        room = self._room(waiter)
+        budget = self._tokens_in_time(waiter)
         for i in indices:
             digest = self._cache.digest(prompts[i])
             score = self._cache.get(digest)
@@ -171,8 +171,8 @@ class Scorer:
                 results[i] = Reason.OVERLOADED
             elif waiter in entry.waiters:
                 waiting.append((i, entry))  # the same prompt twice in one call
-            elif entry.tokens <= room or entry.waiters:
-                room -= 0 if entry in self.runner.demand else entry.tokens
+            elif entry.tokens <= budget or entry.waiters:
+                budget -= 0 if entry in self.runner.demand else entry.tokens
                 self._await(entry, waiter)
                 waiting.append((i, entry))
             elif not entry.abandoned:
@@ -180,7 +180,7 @@ class Scorer:
         self._encoder.pump()
         self.runner.pump()
 
-    def _room(self, waiter: CallWaiter) -> float:
+    def _tokens_in_time(self, waiter: CallWaiter) -> float:
         """Tokens that the model can still read before an urgent caller's deadline, after those that are due sooner."""
         now = self._loop.time()
         if waiter.deadline - now > URGENT_SECONDS:
@@ -244,21 +244,21 @@ class Scorer:
         finally:
             timer.cancel()
 
-    def _leave_some(self, waiter: CallWaiter, entries: list[QueuedPrompt], *, keep: bool = True) -> None:
+    def _leave_some(self, waiter: CallWaiter, entries: list[QueuedPrompt], *, for_cache: bool = True) -> None:
         """Take a caller off what it waited for, a part at a time."""
         for entry in entries[:_JOIN_AT_ONCE]:
-            self._leave(entry, waiter, keep=keep)
+            self._leave(entry, waiter, for_cache=for_cache)
         if len(entries) > _JOIN_AT_ONCE:
             rest = entries[_JOIN_AT_ONCE:]
-            self._loop.call_soon(lambda: self._leave_some(waiter, rest, keep=keep))
+            self._loop.call_soon(lambda: self._leave_some(waiter, rest, for_cache=for_cache))
 
-    def _leave(self, entry: QueuedPrompt, waiter: CallWaiter, *, keep: bool) -> None:
+    def _leave(self, entry: QueuedPrompt, waiter: CallWaiter, *, for_cache: bool) -> None:
         """Take a caller off an entry; without callers it is kept as late, or dropped."""
         if entry.result is not None or waiter not in entry.waiters:
             return
         before = entry.deadline
         entry.leave(waiter)
-        if keep:
+        if for_cache:
             entry.abandon()
         if not entry.waiters:
             if not entry.abandoned:

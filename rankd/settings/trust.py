@@ -70,7 +70,7 @@ class QualitySection(Section):
     )
 
     @model_validator(mode="after")
-    def _room(self) -> QualitySection:
+    def _arrivals_hold_cohort(self) -> QualitySection:
         if self.arrivals < self.cohort:
             raise ValueError(f"arrivals {self.arrivals} must be at least cohort {self.cohort}")
         return self

@@ -69,7 +69,7 @@ class Status:
         self._history = StatusHistory(settings.page)
         self._started = time.time()
         self._lock = threading.Lock()
-        self._told: dict[str, tuple[float, bytes]] = {}
+        self._answers: dict[str, tuple[float, bytes]] = {}
 
     def sample(self, now: float) -> None:
         """Keep a row of the figures, for each span that wants one; call about once a second."""
@@ -121,17 +121,17 @@ class Status:
         with self._lock:
             windows = {id_of(v): v for v in self._shown()[0]}
             chosen = window if window in windows else next(iter(windows))
-            state = self._kept("", self.state)
-            history = self._kept(f"{span} {chosen}", lambda: self._told_history(chosen, windows[chosen], span))
+            state = self._cached("", self.state)
+            history = self._cached(f"{span} {chosen}", lambda: self._window_history(chosen, windows[chosen], span))
         return state[:-1] + b',"history":' + history + b"}"
 
-    def _kept(self, name: str, tell: Callable[[], dict[str, Any]]) -> bytes:
+    def _cached(self, name: str, make: Callable[[], dict[str, Any]]) -> bytes:
         """What was told of late, or is told now; with the lock held."""
         now = time.monotonic()
-        self._told = {n: t for n, t in self._told.items() if now - t[0] < _FRESH}
-        if name not in self._told:
-            self._told[name] = now, json.dumps(tell(), separators=(",", ":"), allow_nan=False).encode()
-        return self._told[name][1]
+        self._answers = {n: t for n, t in self._answers.items() if now - t[0] < _FRESH}
+        if name not in self._answers:
+            self._answers[name] = now, json.dumps(make(), separators=(",", ":"), allow_nan=False).encode()
+        return self._answers[name][1]
 
     def state(self) -> dict[str, Any]:
         """What ``/status.json`` holds, but for the history."""
@@ -147,7 +147,7 @@ class Status:
             "ready": ready,
             "reason": reason,
             "rankd": {"version": VERSION, "started_at": self._started},
-            "settings": self._told_settings(),
+            "settings": self._thresholds(),
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
             "windows": [self._window(v, piloted.get(v.model)) for v in windows],
             "windows_left_out": left_out,
@@ -159,7 +159,7 @@ class Status:
             "completion_log": None if self._log is None else "failing" if self._log.failing else "written",
         }
 
-    def _told_settings(self) -> dict[str, Any]:
+    def _thresholds(self) -> dict[str, Any]:
         """What figures are held against."""
         guard = self._settings.guard
         return {
@@ -173,15 +173,15 @@ class Status:
             "spans": {name: s.every * self._settings.page.samples for name, s in self._history.spans.items()},
         }
 
-    def _told_history(self, chosen: str, window: Window, span: SpanName) -> dict[str, Any]:
-        kept = self._history.spans[span]
+    def _window_history(self, chosen: str, window: Window, span: SpanName) -> dict[str, Any]:
+        history = self._history.spans[span]
         return {
             "span": span,
-            "every": kept.every,
+            "every": history.every,
             "points": self._settings.page.samples,
-            "traffic": kept.traffic(),
+            "traffic": history.traffic(),
             "window_id": chosen,
-            "window": kept.window((window.model, window.ranker_version)),
+            "window": history.window((window.model, window.ranker_version)),
         }
 
     def _window(self, window: Window, piloted: Policy | None) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Authenticator:
     def look(self) -> None:
         """Read the file again where it changed; blocks."""
         if self._followed is not None:
-            self._followed.look()
+            self._followed.reload_if_changed()
 
     def admit(self, service: str, context: grpc.aio.ServicerContext) -> Caller:
         """Let a call in.

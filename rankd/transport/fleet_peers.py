@@ -100,7 +100,7 @@ class FleetPeers:
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
         await asyncio.gather(*(self._ask(target, metadata) for target in others))
         self._follower.round_done()
-        heard = len(self._follower.fleet.states(time.monotonic()))
+        heard = len(self._follower.fleet.live_states(time.monotonic()))
         if heard != self._last_heard:
             self._last_heard = heard
             self._telemetry.fleet_changed(heard + 1)
@@ -128,7 +128,7 @@ class FleetPeers:
         if state.instance == self._follower.fleet.instance:
             self._myself.add(target)
         else:
-            self._follower.fleet.heard(state, time.monotonic())
+            self._follower.fleet.receive(state, time.monotonic())
 
     async def _targets(self) -> list[str]:
         """Addresses to ask. A name that cannot be looked up now keeps those it had."""

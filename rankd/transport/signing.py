@@ -96,7 +96,7 @@ class PredictionSigner:
     def look(self) -> None:
         """Read the file again where it changed; blocks."""
         if self._followed is not None:
-            self._followed.look()
+            self._followed.reload_if_changed()
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 
