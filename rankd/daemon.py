@@ -1,4 +1,4 @@
-"""The composition root: builds everything, starts, drains, stops. The only file that knows all rooms."""
+"""The composition root: builds everything, starts, drains, stops. The only file that knows all packages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class App:
     """One running daemon. ``start`` once, ``stop`` once, both on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Build the rooms; nothing listens yet."""
+        """Build all parts; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
         self.authenticator = Authenticator(settings, self.telemetry)

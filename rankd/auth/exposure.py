@@ -54,7 +54,7 @@ def check_exposure(settings: Settings, *, tokens: bool) -> None:
 
 
 def on_loopback(address: str) -> bool:
-    """Whether only this machine can reach HOST:PORT. Of names this is believed of localhost alone."""
+    """Whether only this machine can reach HOST:PORT. Of names, this is assumed of localhost alone."""
     host = split_address(address)[0]
     if host.lower() == "localhost":
         return True

@@ -31,7 +31,7 @@ class ReloadingFile(Generic[T]):
         self.current = read(path)
 
     def reload_if_changed(self) -> None:
-        """Read the file again where it changed. A wrong one is told of, and what was read before stays in force."""
+        """Read the file again where it changed. A wrong one is logged, and what was read before stays in force."""
         stamp = stamp_of(self._path)
         if stamp == self._seen:
             return
@@ -39,7 +39,7 @@ class ReloadingFile(Generic[T]):
         try:
             self.current = self._read(self._path)
         except ConfigError as error:
-            # Perhaps it is being written. The next change is looked at again.
+            # Perhaps it is being written. The next change is read again.
             _log.warning("secrets_unusable", setting=self._setting, reason=str(error))
         else:
             _log.info("secrets_reloaded", setting=self._setting)

@@ -1,4 +1,4 @@
-"""The newest completions with their prompts, for judging candidates."""
+"""The newest completions with their prompts, for comparing candidates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rankd.completion_log.segments import (
 from rankd.completion_log.store import Segment, SegmentStore
 
 _MOST_READ = 64
-"""Completions looked at for each that is wanted, before an unlucky search ends."""
+"""Completions read for each that is wanted, before an unlucky search ends."""
 _LONGEST_ANSWER = 3600.0
 """Seconds before the oldest arrival from which prompts are looked for: engines may not tell arrivals."""
 
@@ -55,7 +55,7 @@ def newest(
 def _segments(store: SegmentStore) -> list[Segment]:
     try:
         return store.segments()
-    except Exception:  # noqa: BLE001 - whatever a store raises; what is in memory is told
+    except Exception:  # noqa: BLE001 - whatever a store raises; what is in memory is used
         return []
 
 

@@ -1,4 +1,4 @@
-"""The thread that writes segments. Whoever logs never waits for it, and nothing that happens to it fails a call.
+"""The thread that writes segments. Callers never wait for it, and nothing that happens to it fails a call.
 
 What cannot be written stays in memory up to a limit and is tried again; what comes beyond is dropped and counted.
 """
@@ -52,7 +52,7 @@ class SegmentWriter:
         self._thread = threading.Thread(target=self._run, name="rankd-completion-log", daemon=True)
         self._thread.start()
 
-    # -- for whoever logs ----------------------------------------------------------------------------------------------
+    # -- for callers --------------------------------------------------------------------------------------------------
 
     def put(self, kind: SegmentKind, rows: Sequence[PromptRow | CompletionRow]) -> None:
         """Hand rows over; those that do not fit are dropped and counted."""
@@ -174,7 +174,7 @@ class SegmentWriter:
             self._fail("not_deleted", error)
 
     def _fail(self, reason: str, error: BaseException | None = None) -> None:
-        """Raise the alarm; told once until it is over."""
+        """Raise the alarm; logged once until it is over."""
         with self._lock:
             failing = bool(self._alarms)
             self._alarms.add(reason)

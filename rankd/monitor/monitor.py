@@ -112,7 +112,7 @@ class Monitor:
         window = self._windows.open_for_report(completion.model, completion.ranker_version, now)
         if window is None:
             return None
-        # Decided when a request is first heard of: what followed it from then on is told to the end.
+        # Decided at a request's first report: of one that is learned from, all later reports are taken.
         if not window.tracker.knows(report.key) and not window.shares.admit(completion.reporter, now):
             return ReportVerdict.OVER_SHARE
         verdict = window.tracker.add(report, now)
@@ -127,7 +127,7 @@ class Monitor:
         self._observe_health(ranker_version, self._health[ranker_version].add(ok=ok, seconds=seconds), now)
 
     def still_running(self, ranker_version: str, seconds: float, now: float) -> None:
-        """Take word of a batch that has been running for so long without end."""
+        """Note a batch that has been running for so many seconds without end."""
         self._observe_health(ranker_version, self._health[ranker_version].evidence(seconds), now)
 
     def _observe_health(self, ranker_version: str, evidence: HealthEvidence, now: float) -> None:

@@ -43,7 +43,7 @@ class Snapshots:
     async def start(self) -> None:
         """Restore what the file holds of the rankers that are loaded, and keep the file from now on.
 
-        A file that cannot be used is told of in the log and costs nothing but what it held.
+        A file that cannot be used is logged, and costs nothing but its contents.
 
         Raises:
             ConfigError: the setting cannot work.

@@ -39,5 +39,5 @@ class SnapshotKey:
 
     @property
     def fingerprint(self) -> str:
-        """Tells keys apart without telling what they are."""
+        """Differs for different keys, and does not reveal them."""
         return hashlib.blake2b(self._value, digest_size=8, person=b"rankd-check").hexdigest()

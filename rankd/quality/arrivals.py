@@ -134,7 +134,7 @@ class ArrivalTable:
                 if not self._sampled(key, float(self._arrival[slot])):
                     self._drop(slot)
         elif self._level and self._open < self._capacity // 16:
-            # Those that arrived before now stay thinned: whoever is still waiting of them is a selection.
+            # Those that arrived before now stay thinned: the ones that still wait are a selection.
             self._thinned.append((now, self._level))
             self._level -= 1
 

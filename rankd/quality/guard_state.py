@@ -1,4 +1,4 @@
-"""What a guard is set by, decides on and tells: plain values."""
+"""A guard's settings, evidence, changes and state: plain values."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ class QualityTracker:
         for score, tokens in zip(*(contents["compared"][c].tolist() for c in ("score", "tokens")), strict=True):
             self.compared.remember(score, tokens)
         self._arrivals.refill(contents["arrivals"], scalars, now)
-        # The last to end, by when they did: what the pace is told from.
+        # The last to end, by when they did: what the pace is computed from.
         ends = contents["arrivals"]["seen"][contents["arrivals"]["state"] != OPEN]
         self._times.extend(np.minimum(np.sort(ends), now).tolist())
         keys = contents["ended"]["key"][-self.settings.dedupe :]

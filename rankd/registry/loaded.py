@@ -29,7 +29,7 @@ _log = structlog.get_logger("rankd")
 _LOWEST = 19
 """Priority of a ranker that nobody waits for; Linux' lowest."""
 _LOOK_AGAIN = 0.1
-"""Seconds between two looks at what tells of no change."""
+"""Seconds between two polls of what has no event."""
 
 WARM_UP_PROMPTS = (
     "Hi",

@@ -1,9 +1,9 @@
 """Shadows: rankers that score in the background what the ranker in service has scored, and order nothing.
 
 A shadow reads one prompt at a time (64 on CUDA), and only while the ranker in service has nothing to read or, where
-that never is, ten times a second: whoever calls meanwhile waits for no more than that. What it found is told in the
-predictions of later answers, and remembered by a keyed hash of the request until its completion is reported, since
-most engines ask only once per request. All of it is bounded, and there is nothing where no shadow runs.
+that never is, ten times a second: a caller waits for no more than that. What it found is in the predictions of later
+answers, and remembered by a keyed hash of the request until its completion is reported, since most engines ask only
+once per request. All of it is bounded, and there is nothing where no shadow runs.
 """
 
 from __future__ import annotations

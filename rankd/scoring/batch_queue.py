@@ -27,7 +27,7 @@ URGENT_SECONDS = 1.0
 """A deadline nearer than this is an engine's, which waits for an order; later ones are bulk."""
 SHARED_SECONDS = 0.01
 """While urgent callers come and go, batches of other work are not made longer than this, nor lined up further ahead: a
-batch cannot be called back, and whoever comes while it runs has to wait for it."""
+batch cannot be called back, and who comes while it runs has to wait for it."""
 URGENT_MEMORY = 10.0
 """Seconds after the last urgent caller for which that goes on."""
 _SLOT = 0.01

@@ -53,7 +53,7 @@ class BatchRunner:
         self.model = model
         self.counts = BatchCounts()
         self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
-        """Told after every batch whether it succeeded and how long the model ran, seconds."""
+        """Called after every batch: whether it succeeded, and how long the model ran, seconds."""
         self._loop = asyncio.get_running_loop()
         self.demand = UrgentDemand()
         self._queue = queue

@@ -173,7 +173,7 @@ def wanted_provider(
 ) -> Literal["cuda", "cpu"]:
     """Say where a model should run, whether or not it can: for ``auto``, on the GPU that the machine shows.
 
-    A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, without a word.
+    A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, and nothing says so.
     """
     if provider == "auto":
         return "cuda" if any(path.exists() for path in gpu_paths) else "cpu"

@@ -34,7 +34,7 @@ class PromptEncoder:
         Args:
             tokeniser: encodes.
             threads: how many chunks are encoded at the same time.
-            telemetry: told of time and failures.
+            telemetry: counts time and failures.
             take: gets a chunk with its token ids, [tokens] each; it calls ``pump``.
             fail: gets a chunk that cannot be encoded; it does not call ``pump``.
         """

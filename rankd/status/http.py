@@ -122,7 +122,7 @@ class _StatusServer(ThreadingHTTPServer):
         return False
 
     def _cut(self, request: socket.socket) -> None:
-        """End a connection; its handler's thread reads an end, and closes it. With the lock held.
+        """End a connection; its handler's thread reads an end, and closes it. The caller has the lock.
 
         Under the lock, so that this thread cannot close a socket, and another open with its number, first.
         """
@@ -131,7 +131,7 @@ class _StatusServer(ThreadingHTTPServer):
             request.shutdown(socket.SHUT_RDWR)
 
     def note_request(self, request: Any) -> None:
-        """Note that a whole request is there: it gets its answer, whoever comes after it."""
+        """Note that a whole request is there: it gets its answer, however many come after it."""
         with self._lock:
             if (connection := self._open.get(request)) is not None:
                 connection.requested = True

@@ -129,7 +129,7 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
 
 
 def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
-    """A pilot, under way or ended. Of the two intervals it tells the one that holds in its state."""
+    """A pilot, under way or ended. Of the two intervals, the one that is valid in its state."""
     plan, report = pilot.plan, pilot.report(now)
     return {
         "model": model,

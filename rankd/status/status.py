@@ -1,6 +1,6 @@
 """What the page at ``/`` shows: the state as text for everybody, as JSON for the page's script (docs/guides/page.md).
 
-No prompt and no request id is in it. Names of served models and of tenants are: whoever sends calls chooses them.
+No prompt and no request id is in it. Names of served models and of tenants are: callers choose them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SCHEMA = 1
 """Of the JSON. Fields are added under the same number; it grows where one changes its meaning or goes."""
 STAGES = ("call", "score", "queue", "tokenise", "infer", "order")
 _FRESH = 0.5
-"""Seconds for which an answer serves all who ask: the work is bounded, whoever asks how often."""
+"""Seconds for which an answer serves all requests: the work is bounded, however many there are."""
 
 
 class Status:
-    """Tells how one daemon does. ``sample`` belongs to the event loop, the rest may be called in any thread."""
+    """The state of one daemon. ``sample`` belongs to the event loop, the rest may be called in any thread."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Status:
         telemetry: Telemetry,
         draining: Callable[[], bool],
     ) -> None:
-        """Take the rooms whose state is told."""
+        """Take the parts whose state is shown."""
         self._settings = settings
         self._registry = registry
         self._monitor = monitor
@@ -112,7 +112,7 @@ class Status:
     # -- for the page's script -----------------------------------------------------------------------------------------
 
     def body(self, window: str, span: SpanName) -> bytes:
-        """``/status.json``; what was told a moment ago is told again.
+        """``/status.json``; an answer of a moment ago is given again.
 
         Args:
             window: whose history to tell, by its id; where it is none, that of the first one listed.
@@ -126,7 +126,7 @@ class Status:
         return state[:-1] + b',"history":' + history + b"}"
 
     def _cached(self, name: str, make: Callable[[], dict[str, Any]]) -> bytes:
-        """What was told of late, or is told now; with the lock held."""
+        """An answer of a moment ago, or a new one; the caller has the lock."""
         now = time.monotonic()
         self._answers = {n: t for n, t in self._answers.items() if now - t[0] < _FRESH}
         if name not in self._answers:
@@ -160,7 +160,7 @@ class Status:
         }
 
     def _thresholds(self) -> dict[str, Any]:
-        """What figures are held against."""
+        """What figures are compared with."""
         guard = self._settings.guard
         return {
             "guard_enabled": guard.enabled,

@@ -195,7 +195,7 @@ PROCESS_METRICS: dict[str, tuple[str, str]] = {
     "process_max_fds": ("gauge", "Most of these that the system allows."),
     "process_start_time_seconds": ("gauge", "When the process began, seconds since the epoch."),
 }
-"""What prometheus_client tells of the process on Linux, by Prometheus name: kind and description. Only at /metrics."""
+"""What prometheus_client exports of the process on Linux, by Prometheus name: kind, description. Only at /metrics."""
 
 
 FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
@@ -205,7 +205,7 @@ FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
     ),
     "rankd.completions": ((("outcome", "accepted"),),),
 }
-"""Labels of counters that are told from the start, as those without labels are: of a series that begins at 1,
+"""Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,
 Prometheus never sees the first step, and one that is not there cannot be compared with 0."""
 
 

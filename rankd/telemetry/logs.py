@@ -59,7 +59,7 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
 
 
 def add_trace_ids(_: object, __: str, event: EventDict) -> EventDict:
-    """Add the ids of the current span, sampled or not (protocol.md, trap 7)."""
+    """Add the ids of the current span, sampled or not: a log line without them leads to no trace."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
@@ -102,7 +102,7 @@ def escape_values(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def only_declared_keys(_: object, __: str, event: EventDict) -> EventDict:
-    """Drop every key that telemetry does not declare: what is not declared was not judged for privacy."""
+    """Drop every key that telemetry does not declare: what is not declared was not reviewed for privacy."""
     for key in [k for k in event if k not in LOG_KEYS and k not in _OURS and not k.startswith("_")]:
         del event[key]
     return event

@@ -1,6 +1,6 @@
-"""The calls by which rooms tell what happens: metrics, spans and log events, all declared in ``catalogue``.
+"""The calls that report what happens: metrics, spans and log events, all declared in ``catalogue``.
 
-Rooms pass plain values and import nothing of OpenTelemetry. Providers belong to one daemon, not to the process, so
+Callers pass plain values and import nothing of OpenTelemetry. Providers belong to one daemon, not to the process, so
 that two daemons in one process (as in tests) do not mix.
 
 Export follows the standard variables: ``OTEL_TRACES_EXPORTER``/``OTEL_METRICS_EXPORTER`` say ``otlp`` or ``none``;
@@ -42,7 +42,7 @@ _UNSCORED = {id(reason): (("outcome", reason.value),) for reason in Reason}
 
 
 class Telemetry:
-    """What rooms call. Cheap where nothing is exported: spans are then not even recorded."""
+    """What all parts of the daemon report to. Cheap where nothing is exported: spans are then not even recorded."""
 
     def __init__(self, version: str, *, registry: CollectorRegistry | None = None) -> None:
         """Build the providers of one daemon from the OTEL_* variables.
@@ -96,7 +96,7 @@ class Telemetry:
 
     @contextmanager
     def _span(self, name: str, **options: Any) -> Iterator[None]:
-        """A span that tells an exception's type only: OpenTelemetry would add its text, which may hold a prompt."""
+        """A span that has an exception's type only: OpenTelemetry would add its text, which may hold a prompt."""
         with self.tracer.start_as_current_span(
             name, record_exception=False, set_status_on_exception=False, **options
         ) as span:
@@ -159,7 +159,7 @@ class Telemetry:
         self._counts["rankd.rate_limited"][()] += 1
 
     def refused(self, reason: str) -> None:
-        """Count a call that was refused for its credential, or a prediction that was not believed."""
+        """Count a call that was refused for its credential, or a prediction that could not be verified."""
         self._counts["rankd.auth.refused"][(("reason", reason),)] += 1
 
     def answer(self, policy: str, reason: str) -> None:
@@ -196,7 +196,7 @@ class Telemetry:
     # -- changes of state ----------------------------------------------------------------------------------------------
 
     def guard_changed(self, *, model: str, ranker_version: str, origin: str, to: str, reason: str) -> None:
-        """Tell of a guard's change: log event, metric and an event in a span of its own.
+        """Report a guard's change: log event, metric and an event in a span of its own.
 
         A guard decides after the call that brought the evidence, if there was one, was answered: that span has ended.
         """
@@ -210,15 +210,15 @@ class Telemetry:
             trace.get_current_span().add_event("guard_changed", event)
 
     def pilot_changed(self, *, model: str, state: str, reason: str, blocks: int) -> None:
-        """Tell of a pilot's beginning, its start and its end."""
+        """Report a pilot's beginning, its start and its end."""
         _log.info("pilot_changed", model=model, state=state, reason=reason, blocks=blocks)
 
     def shadow_started(self, ranker_version: str) -> None:
-        """Tell of a shadow's beginning."""
+        """Report a shadow's beginning."""
         _log.info("shadow_started", ranker_version=ranker_version)
 
     def shadow_stopped(self, ranker_version: str, prompts: int, completions: int) -> None:
-        """Tell of a shadow's end."""
+        """Report a shadow's end."""
         _log.info("shadow_stopped", ranker_version=ranker_version, prompts=prompts, completions=completions)
 
     def compared(
@@ -231,7 +231,7 @@ class Telemetry:
         completions: int,
         bounds: tuple[float, float, float] | None,
     ) -> None:
-        """Tell of two rankers compared; ``bounds`` are the difference in tau, and its interval."""
+        """Report two rankers compared; ``bounds`` are the difference in tau, and its interval."""
         self._counts["rankd.judgements"][("verdict", verdict), ("evidence", evidence)] += 1
         difference, low, high = bounds or (None, None, None)
         _log.info(
@@ -247,37 +247,37 @@ class Telemetry:
         )
 
     def completion_log_failing(self, reason: str, error: BaseException | None) -> None:
-        """Tell that rows of the completion log are not written."""
+        """Report that rows of the completion log are not written."""
         code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
         about = describe_error(error) if error is not None else {}
         _log.error("completion_log_failing", reason=f"{reason}: {code}" if code else reason, **about)
 
     def completion_log_recovered(self) -> None:
-        """Tell that they are again."""
+        """Report that they are again."""
         _log.info("completion_log_recovered")
 
     def snapshot_restored(self, windows: int, completions: int) -> None:
-        """Tell what a snapshot brought back."""
+        """Report what a snapshot brought back."""
         _log.info("snapshot_restored", windows=windows, completions=completions)
 
     def snapshot_unusable(self, reason: str) -> None:
-        """Tell that a snapshot was left alone."""
+        """Report that a snapshot was left alone."""
         _log.warning("snapshot_unusable", reason=reason)
 
     def snapshot_failing(self, error: OSError) -> None:
-        """Tell that the snapshot cannot be written."""
+        """Report that the snapshot cannot be written."""
         _log.error("snapshot_failing", reason=errno.errorcode.get(error.errno or 0, "unknown"), **describe_error(error))
 
     def fleet_changed(self, replicas: int) -> None:
-        """Tell how many replicas are heard."""
+        """Report how many replicas are heard."""
         _log.info("fleet_changed", replicas=replicas)
 
     def peers_failing(self, error: Exception) -> None:
-        """Tell that peers could not be asked."""
+        """Report that peers could not be asked."""
         _log.warning("peers_failing", **describe_error(error))
 
     def peer_refuses(self, status: str) -> None:
-        """Tell that a peer is there and does not answer what it is asked."""
+        """Report that a peer is there and does not answer what it is asked."""
         _log.warning("peer_refuses", reason=status)
 
     def shutdown(self) -> None:

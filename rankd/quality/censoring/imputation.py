@@ -1,4 +1,4 @@
-"""Expected concordance with lengths that are only bounded, in O(requests x bins): no pair is looked at.
+"""Expected concordance with lengths that are only bounded, in O(requests x bins): no pair is enumerated.
 
 Every request has a distribution over bins of length, one bin where its length is known. Running sums of
 these along the scores give, for every request, the score-signed sum of all the others' distributions; a
@@ -107,7 +107,7 @@ class Grid:
         lone = self.low[i] < self.parents
         inside = self.share[i, self.low[i]]
         seen, draw = 1.0 - inside, inside * self.tied[self.low[i]]
-        # In the cut top bin the known length is spread as well, and the grid's view is a product.
+        # In the cut top bin the known length is spread as well, and the grid has a product.
         top = np.flatnonzero(~lone)
         seen[top] = -np.einsum("ij,ij->i", lead[i[top]], self.share[j[top]])
         draw[top] = (self.share[i[top]] * self.share[j[top]]) @ self.tied

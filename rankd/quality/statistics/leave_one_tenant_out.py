@@ -60,7 +60,7 @@ def _values(taus: Iterable[CohortTau]) -> tuple[float, ...]:
 
 
 def _outlier(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau], others: dict[int, CohortTau]) -> int | None:
-    """The tenant that contradicts the others, where at least two others can be told apart; None where there is none.
+    """The tenant that contradicts the others, where there are at least two others with a tau; None where there is none.
 
     Those without a tenant count as one of the others, and are never the outlier.
     """
