@@ -52,7 +52,7 @@ class FleetFollower:
         return self.monitor.open_window(*key, now)
 
     def _lead_or_follow(self, window: Window, key: Key, monotonic: float, now: float) -> None:
-        self.monitor.evaluate_guard(window, now)
+        self.monitor.jobs.evaluate_guard(window, now)
         own = replica_window_of(window, now)
         evidence = self.fleet.evidence(own, key, monotonic)
         leader = self.fleet.leader(own, key, monotonic)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
 
-from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import Policy, trust_of, tuned_patience
+from rankd_client.calibration import Calibration
+from rankd_client.ordering import trust_of
 
 from rankd.monitor.health import BatchHealth
-from rankd.monitor.jobs import SingleFlight
-from rankd.monitor.load import ModelLoad
 from rankd.monitor.snapshot_key import SnapshotKey
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
+from rankd.monitor.window_jobs import JobKind, WindowJobs
 from rankd.monitor.windows import Windows
 from rankd.quality import (
     GuardEvidence,
@@ -25,7 +21,6 @@ from rankd.quality import (
     GuardStanding,
     HealthEvidence,
     OutcomeReport,
-    QualityEstimate,
     QualityTracker,
     ReportVerdict,
     Transition,
@@ -37,17 +32,6 @@ from rankd.types import Completion, GuardMode
 
 _GONE_VERSIONS = 64
 """Versions no longer loaded of which late reports are still taken."""
-_ESTIMATE_EVERY = 1.0
-"""Seconds between two estimates of one window."""
-
-
-class JobKind(enum.Enum):
-    """What the worker thread computes: for each window, and patience for each served model's load."""
-
-    ESTIMATE = "estimate"
-    GUARD = "guard"
-    CALIBRATION = "calibration"
-    PATIENCE = "patience"
 
 
 class Monitor:
@@ -61,7 +45,7 @@ class Monitor:
         self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
         self.use_key(SnapshotKey(settings.quality.snapshot_key.get_secret_value()))
-        self.jobs = SingleFlight(ThreadPoolExecutor(1, "rankd-quality"))
+        self.jobs = WindowJobs(settings.order, self.apply_evidence)
         self._changed = asyncio.Event()
 
     # -- what orders need ----------------------------------------------------------------------------------------------
@@ -118,8 +102,8 @@ class Monitor:
         verdict = window.tracker.add(report, now)
         if completion.final and verdict is ReportVerdict.ACCEPTED:
             self._learn_load(window, completion, now)
-        self._evaluate_guard_if_due(window, now)
-        self._refit(window)
+        self.jobs.evaluate_guard_if_due(window, now)
+        self.jobs.refit(window)
         return verdict
 
     def batch_done(self, ranker_version: str, *, ok: bool, seconds: float, now: float) -> None:
@@ -138,47 +122,14 @@ class Monitor:
         """Let pins end and figures age; call about once a second."""
         for window in self.all_windows():
             self._transit(window, window.guard.tick(now))
-            self._refresh(window, now)
+            self.jobs.estimate(window, now)
 
     async def refresh(self, windows: list[Window], now: float) -> None:
         """Bring the estimates of some windows up to date before they are shown, at most once a second each."""
-        estimates = [self._refresh(w, now) for w in windows]
-        pending = [f for f in (*estimates, *(self.jobs.flight((JobKind.GUARD, w)) for w in windows)) if f is not None]
+        estimates = [self.jobs.estimate(w, now) for w in windows]
+        pending = [f for f in (*estimates, *(self.jobs.flight(JobKind.GUARD, w) for w in windows)) if f is not None]
         if pending:
             await asyncio.wait(pending)
-
-    def _refresh(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
-        """Estimate anew in the worker thread where reports have come since the last time."""
-        recent = window.estimate is not None and now - window.estimate.at < _ESTIMATE_EVERY
-        completions = window.tracker.completions
-        if recent or completions == window.estimated_at:
-            return None
-
-        def take(estimate: QualityEstimate) -> None:
-            window.estimate, window.estimated_at = estimate, completions
-
-        return self.jobs.start((JobKind.ESTIMATE, window), lambda: window.tracker.snapshot(now).evaluate, take)
-
-    def _evaluate_guard_if_due(self, window: Window, now: float) -> None:
-        if window.tracker.guard_due:
-            self.evaluate_guard(window, now)
-
-    def evaluate_guard(self, window: Window, now: float) -> None:
-        """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
-        if not window.tracker.guard_stale:
-            return
-
-        def take(evidence: GuardEvidence) -> None:
-            window.sums = evidence.tau.sums
-            if window.fleet is None or not window.fleet.decides:
-                self.apply_evidence(window, evidence, now)
-
-        self.jobs.start(
-            (JobKind.GUARD, window),
-            lambda: window.tracker.guard_snapshot(now).evaluate,
-            take,
-            again=lambda: self._evaluate_guard_if_due(window, time.time()),
-        )
 
     def apply_evidence(self, window: Window, evidence: GuardEvidence, now: float) -> None:
         """Let a guard decide on its quality."""
@@ -192,23 +143,6 @@ class Monitor:
         """A registered ranker's window on a model, a new one if need be; None where there is no room."""
         return self._windows.open_if_room(model, ranker_version, now)
 
-    def _refit(self, window: Window) -> None:
-        """Learn the map from score to length anew in the worker thread where it is time to."""
-        if window.tracker.completions - window.refit_at < self._settings.order.recalibrate_every:
-            return
-
-        def prepare() -> Callable[[], Calibration]:
-            window.refit_at, known = window.tracker.completions, window.tracker.lengths()
-            weight = self._settings.order.calibration_prior_weight
-            return partial(
-                fit_monotone, known.score, known.tokens, known.complete, prior=window.prior, prior_weight=weight
-            )
-
-        def take(calibration: Calibration) -> None:
-            window.calibration = calibration
-
-        self.jobs.start((JobKind.CALIBRATION, window), prepare, take, again=lambda: self._refit(window))
-
     def _learn_load(self, window: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
         load = window.load
@@ -219,19 +153,7 @@ class Monitor:
         if completion.ran is not None and completion.expected is not None:
             load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected)
             load.taken += 1
-            self._tune(load)
-
-    def _tune(self, load: ModelLoad) -> None:
-        """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
-        order = self._settings.order
-        if not load.tune_due(order):
-            return
-
-        def prepare() -> Callable[[], float | None]:
-            load.tuned_at = load.taken
-            return partial(tuned_patience, load.history.served(), Policy(order.policy), budget=order.tail_budget)
-
-        self.jobs.start((JobKind.PATIENCE, load), prepare, load.tuned)
+            self.jobs.tune(load)
 
     # -- administration ------------------------------------------------------------------------------------------------
 
@@ -317,7 +239,7 @@ class Monitor:
     def add_restored(self, window: Window, now: float) -> None:
         """Follow a window that a snapshot held."""
         self._windows.add(window)
-        self._refresh(window, now)
+        self.jobs.estimate(window, now)
 
     async def changed(self, timeout: float) -> bool:
         """Wait for a guard to change, or for ``timeout`` seconds; say which."""
