@@ -57,6 +57,7 @@ def make_metric_readers(registry: CollectorRegistry, exporters: list[Any]) -> li
     """Prometheus' reader, and OTLP's where somebody wants it, whose exporter is added to ``exporters``."""
     readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
     if wanted_exporters("METRICS"):
+        # As for traces.
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
 
         exporters.append(OTLPMetricExporter())
