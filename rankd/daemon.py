@@ -13,6 +13,7 @@ from rankd.fleet.membership import FleetMembership
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
 from rankd.pilot.live import LivePilots
+from rankd.ranking.completions import Completions
 from rankd.ranking.ranker import Ranker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.bundled import DEFAULT_RANKER, ranker_path
@@ -70,8 +71,9 @@ class App:
         self.pilots = LivePilots(self.telemetry)
         tenants = TenantCounts(settings.page.tenants)
         self.ranker = Ranker(
-            self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants
+            self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants, self.log
         )
+        self.completions = Completions(self.monitor, self.shadows, self.pilots, self.log, self.telemetry)
         self.time_slices = TimeSlices()
         self.signer = PredictionSigner(settings, self.time_slices, self.telemetry)
         self.certificate_expiry = CertificateExpiry(settings.tls)
@@ -115,20 +117,11 @@ class App:
         await self.snapshots.start()
         gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificate_expiry.end)
         gauges.register(self.telemetry)
-        steps = StreamSteps(self.ranker, self.log, settings, self.time_slices, self.signer)
+        steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
         names = add_public(
             self.public,
-            RankService(self.ranker, self.log, settings, self.streams, steps, self.signer),
-            CompletionService(
-                self.monitor,
-                self.shadows,
-                self.pilots,
-                self.log,
-                settings,
-                self.telemetry,
-                self.time_slices,
-                self.signer,
-            ),
+            RankService(self.ranker, settings, self.streams, steps, self.signer),
+            CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
             QualityService(
                 self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.follower
             ),

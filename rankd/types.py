@@ -1,4 +1,4 @@
-"""The words every room shares: frozen values, no behaviour that needs I/O.
+"""The values that every room shares: plain dataclasses, no behaviour that needs I/O.
 
 Units: times are seconds since the epoch (float), lengths are output tokens.
 A *score* has no unit; higher means a longer answer.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 import secrets
 from dataclasses import dataclass, field
 
@@ -156,6 +157,27 @@ class Constraints:
     prompt_tokens: FloatArray | None = None
     running: NDArray[np.bool_] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        deadline: list[float],
+        overtaken: list[int],
+        priority_class: list[int],
+        tenant: list[str],
+        prompt_tokens: list[int],
+        running: list[bool],
+    ) -> Constraints:
+        """Lists of one entry per item as columns; None for what no item says anything of."""
+        return cls(
+            deadline=np.array(deadline) if any(d < math.inf for d in deadline) else None,
+            overtaken=np.array(overtaken, dtype=np.int64) if any(overtaken) else None,
+            priority_class=np.array(priority_class, dtype=np.int64) if any(priority_class) else None,
+            tenant=tenant if any(tenant) else None,
+            prompt_tokens=np.array(prompt_tokens, dtype=np.float64) if any(prompt_tokens) else None,
+            running=np.array(running) if any(running) else None,
+        )
+
 
 @dataclass(slots=True)
 class TenantService:
@@ -192,14 +214,14 @@ class RankQueue:
     p90: FloatArray
     echoes: bool
     """Whether any item brings a prediction."""
-    rest: Constraints
-    shares: TenantService
+    constraints: Constraints
+    tenant_service: TenantService
     backlog: int = 0
-    """Requests that wait beside the queue, as the caller tells."""
+    """Requests that wait beside the queue, as the caller says."""
 
     def tenant_of(self, index: int) -> str:
         """Whose an item is."""
-        return "" if self.rest.tenant is None else self.rest.tenant[index]
+        return "" if self.constraints.tenant is None else self.constraints.tenant[index]
 
 
 @dataclass(slots=True)

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+from rankd_client.integration import Backoff
+
 from rankd.completion_log.records import CompletionRow, PromptRow, SegmentKind, size_of, table
 from rankd.completion_log.store import SegmentStore, segment_names
 from rankd.settings import CompletionLogSection
@@ -45,7 +47,7 @@ class SegmentWriter:
         self._alarms: set[str] = set()
         """What is wrong, by reason."""
         self._writes_since: float | None = None
-        self._retry = 0.0
+        self._backoff = Backoff(_FIRST_RETRY, settings.retry_seconds)
         self._wake = threading.Event()
         self._closing = False
         # Not waited for at exit: a store that hangs must not keep a daemon from ending.
@@ -120,8 +122,7 @@ class SegmentWriter:
 
     def _back_off(self) -> float:
         """Wait after a failure, whatever comes in meanwhile; gives what is left to wait, which is nothing."""
-        self._retry = min(self._settings.retry_seconds, max(_FIRST_RETRY, 2 * self._retry))
-        end = time.monotonic() + self._retry
+        end = time.monotonic() + self._backoff.pause()
         while not self._closing and (left := end - time.monotonic()) > 0:
             self._wake.wait(left)
             self._wake.clear()
@@ -138,7 +139,7 @@ class SegmentWriter:
         written = sum(not self._write(kind) for kind in SegmentKind if self._writing[kind]) == 0
         self._writes_since = None
         if written:
-            self._retry = 0.0
+            self._backoff.reset()
             self._recover("not_written", "store_hangs", *([] if dropped else ["queue_full"]))
         return written
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from rankd_client.integration import Backoff
 
 from rankd.errors import ConfigError
 from rankd.proxy.settings import Direction
@@ -119,16 +120,15 @@ class Upstream:
             self._asking = asyncio.get_running_loop().create_task(self._ask(), name="rankd-engine")
 
     async def _ask(self) -> None:
-        pause, told = _FIRST_PAUSE, False
+        backoff, logged = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), False
         while True:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(backoff.pause())
             try:
                 self._take(await find(self._session, self._base))
                 break
             except UnknownEngineError:
-                if not told:
-                    told = True
+                if not logged:
+                    logged = True
                     _log.error("upstream_unknown", upstream=self._base, reason=UNKNOWN_ENGINE)
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass

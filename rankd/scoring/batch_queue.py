@@ -113,7 +113,7 @@ class CallWaiter:
     def one_less(self) -> None:
         """One entry is decided."""
         self.left -= 1
-        # A cancelled or timed-out call has cancelled its future, and a result set on that raises.
+        # A call that was cancelled or is over its deadline has cancelled its future; setting that would raise.
         if self.left == 0 and not self.finished.done():
             self.finished.set_result(None)
 

@@ -18,7 +18,7 @@ from rankd.scoring.onnx_model import Ids, OnnxModel, Scores, pad
 from rankd.telemetry.telemetry import Telemetry
 
 WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
-"""Widths on CUDA are bucketed, or its arena grows with every new shape."""
+"""Widths on CUDA are bucketed: onnxruntime's memory arena there grows with every new shape."""
 
 _BATCHES_AHEAD = 2
 """One runs, one is ready for when it ends."""

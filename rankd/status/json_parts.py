@@ -12,12 +12,10 @@ from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
 from rankd.pilot.report import Effect
 from rankd.quality import Interval
-from rankd.ranking.policy import rules_of, tuned_for
-from rankd.ranking.ranker import why_not_ranked
+from rankd.ranking.policy import in_force
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
 from rankd.settings import Settings
-from rankd.types import Reason
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
@@ -88,15 +86,13 @@ def _guard(window: Window, settings: Settings) -> dict[str, Any]:
 
 def _order(trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
     """What orders a model's queue now, as far as that does not depend on the queue."""
-    wanted = piloted or Policy(settings.order.policy)
-    policy = wanted if trust.level > 0 else Policy.FCFS
-    rules = rules_of(settings.order, policy, trust, 0.0)
+    effective = in_force(settings.order, trust, piloted)
     return {
-        "policy": policy.value,
-        "reason": (why_not_ranked(trust) if policy is not wanted else Reason.NONE).value,
+        "policy": effective.policy.value,
+        "reason": effective.reason.value,
         "trust": trust.level,
-        "patience_per_token": _finite(rules.patience),
-        "tuned_patience_per_token": tuned_for(settings.order, wanted, trust),
+        "patience_per_token": _finite(effective.rules.patience),
+        "tuned_patience_per_token": effective.tuned_patience,
         "tokens_per_second": trust.load.rate.per_second,
         "mean_wait": trust.load.wait.mean,
         "mean_expected_tokens": trust.calibration.mean_expected if trust.calibration is not None else None,

@@ -59,7 +59,7 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
 
 
 def add_trace_ids(_: object, __: str, event: EventDict) -> EventDict:
-    """Add the ids of the current span, sampled or not: a log line without them leads to no trace."""
+    """Add the ids of the current span, sampled or not: logs are searched by trace id even where no trace is kept."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)

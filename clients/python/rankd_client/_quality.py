@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from rankd_client._core import FROM_PROTO
 from rankd_client._failures import reason_name
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import PatienceDial, Policy, Rules
+from rankd_client.ordering import AdaptiveRules, Policy, Rules
 from rankd_client.types import (
     Estimate,
     FleetState,
@@ -108,15 +108,15 @@ def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
         patience=policy.patience_per_token.seconds + policy.patience_per_token.nanos * 1e-9,
         calibration=Calibration(knots, policy.mean_expected_token_count) if knots else None,
         trust=policy.dial.trust,
-        dial=_dial(policy.dial) if policy.HasField("dial") else None,
+        adaptive_rules=_adaptive_rules(policy.dial) if policy.HasField("dial") else None,
         tokens_per_second=policy.dial.tokens_per_second if policy.dial.HasField("tokens_per_second") else None,
         mean_wait=_length(policy.dial, "mean_wait", None),
         tuned_patience=_length(policy.dial, "tuned_patience_per_token", None),
     )
 
 
-def _dial(dial: quality_pb2.Dial) -> PatienceDial:
-    return PatienceDial(
+def _adaptive_rules(dial: quality_pb2.Dial) -> AdaptiveRules:
+    return AdaptiveRules(
         Rules(
             policy=FROM_PROTO.get(dial.policy, Policy.FCFS),
             patience=_length(dial, "patience_per_token", 0.0),

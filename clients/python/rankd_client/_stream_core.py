@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rankd_client._backoff import Backoff
 from rankd_client._core import (
     MAX_BYTES,
     MAX_ITEMS,
@@ -26,7 +27,6 @@ from rankd_client.ordering import Policy
 from rankd_client.types import ClientStats, Item, Progress
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _HUNG = 5.0
 """Seconds without an answer after which a stream is given up. A late answer alone is no reason to send all again."""
 
@@ -76,7 +76,7 @@ class StreamCore:
         self.entries: dict[str, _StreamItem] = {}
         self.reason = ""
         self.sequence = 0
-        self._stats, self._pause, self._retry_at, self._heard = stats, _FIRST_PAUSE, 0.0, 0.0
+        self._stats, self._backoff, self._retry_at, self._heard = stats, Backoff(0.1, 1.0), 0.0, 0.0
         self._shares: dict[str, rank_pb2.TenantService] = {}
         self._options = rank_pb2.RankStreamOptions(model=model, policy=TO_PROTO[policy] if policy else None)
 
@@ -170,7 +170,8 @@ class StreamCore:
         order = list(answer.request_ids)
         if answer.sequence != self.sequence or len(order) != len(self.entries) or set(order) != self.entries.keys():
             raise BadAnswerError("the daemon's answer does not hold every request exactly once")
-        self._pause, self.reason = _FIRST_PAUSE, reason_name(answer.reason)
+        self._backoff.reset()
+        self.reason = reason_name(answer.reason)
         note(self._stats, self.reason)
         return order
 
@@ -183,8 +184,7 @@ class StreamCore:
         self.reason, text = explain(TimeoutError() if isinstance(error, queue.Empty) else error)
         late = isinstance(error, TimeoutError | queue.Empty) and time.monotonic() - self._heard < _HUNG
         if not late:
-            self._retry_at = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._retry_at = time.monotonic() + self._backoff.pause()
         return self.local(text), not late
 
     def local(self, error: str = "") -> list[str]:

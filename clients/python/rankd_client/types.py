@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, overload
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import PatienceDial, Policy, Rules
+from rankd_client.ordering import AdaptiveRules, Policy, Rules
 from rankd_client.v1.prediction_pb2 import Prediction
 
 MAX_ID_BYTES = 256
@@ -241,7 +241,7 @@ class PolicyInForce:
     calibration: Calibration | None
     trust: float = 0.0
     """In the ranker, on this model, 0 to 1."""
-    dial: PatienceDial | None = None
+    adaptive_rules: AdaptiveRules | None = None
     """None from a daemon that publishes none."""
     tokens_per_second: float | None = None
     """That recent completions were made at."""
@@ -257,12 +257,12 @@ class PolicyInForce:
             backlog_tokens: output tokens still to be made for what waits, as far as the caller knows.
         """
         prior = self.calibration.mean_expected if self.calibration is not None else None
-        if self.dial is None:
+        if self.adaptive_rules is None:
             return Rules(self.policy, patience=self.patience, prior_expected=prior)
         rate = self.tokens_per_second
         drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
         trust = 0.0 if self.policy is Policy.FCFS else self.trust
-        rules = self.dial.at(trust, max(drains, default=0.0) or None, prior or 0.0, self.tuned_patience)
+        rules = self.adaptive_rules.at(trust, max(drains, default=0.0) or None, prior or 0.0, self.tuned_patience)
         return replace(rules, prior_expected=prior)
 
 

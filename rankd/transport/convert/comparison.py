@@ -1,4 +1,4 @@
-"""proto ⇄ types for comparisons: options in, figures out."""
+"""proto ⇄ types for comparisons of rankers: options in, figures out. On the wire one is a Judgement."""
 
 from __future__ import annotations
 
@@ -48,32 +48,32 @@ def options_of(
     return ComparisonOptions(margin, least, model, evidence)
 
 
-def judgement_of(result: ComparisonResult) -> admin_pb2.Judgement:
-    """A comparison as proto, which calls it a judgement."""
+def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
+    """A comparison as proto."""
     out = admin_pb2.Judgement(
-        verdict=_VERDICT_TO_PROTO[result.verdict],
-        candidate=admin_pb2.RankerFigures(ranker_version=result.candidate),
-        in_service=admin_pb2.RankerFigures(ranker_version=result.incumbent),
-        margin=result.options.margin,
-        min_completion_count=result.options.min_completions,
-        log_completion_count=result.log_completions,
-        shadow_completion_count=result.shadow_completions,
-        older_completion_count=result.older_completions,
+        verdict=_VERDICT_TO_PROTO[comparison.verdict],
+        candidate=admin_pb2.RankerFigures(ranker_version=comparison.candidate),
+        in_service=admin_pb2.RankerFigures(ranker_version=comparison.incumbent),
+        margin=comparison.options.margin,
+        min_completion_count=comparison.options.min_completions,
+        log_completion_count=comparison.log_completions,
+        shadow_completion_count=comparison.shadow_completions,
+        older_completion_count=comparison.older_completions,
     )
-    if result.evidence is not None:
-        out.evidence = _EVIDENCE_TO_PROTO[result.evidence]
-    comparison = result.statistics
-    if comparison is None:
+    if comparison.evidence is not None:
+        out.evidence = _EVIDENCE_TO_PROTO[comparison.evidence]
+    figures = comparison.statistics
+    if figures is None:
         return out
-    _fill(out.candidate, comparison.candidate)
-    _fill(out.in_service, comparison.incumbent)
-    if comparison.tau_difference is not None:
-        out.tau_difference.CopyFrom(_estimate(comparison.tau_difference))
-    if comparison.gain_difference is not None:
-        out.realised_gain_difference.CopyFrom(_estimate(comparison.gain_difference))
-    out.completion_count = comparison.size
-    out.censored_count = comparison.censored
-    out.decided_pair_share = comparison.decided_pair_share or 0.0
+    _fill(out.candidate, figures.candidate)
+    _fill(out.in_service, figures.incumbent)
+    if figures.tau_difference is not None:
+        out.tau_difference.CopyFrom(_estimate(figures.tau_difference))
+    if figures.gain_difference is not None:
+        out.realised_gain_difference.CopyFrom(_estimate(figures.gain_difference))
+    out.completion_count = figures.size
+    out.censored_count = figures.censored
+    out.decided_pair_share = figures.decided_pair_share or 0.0
     return out
 
 

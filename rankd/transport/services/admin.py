@@ -36,7 +36,7 @@ _PROGRESS_EVERY = 0.25
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """Loads, shadows, judges, promotes, rolls back and unloads rankers; pins guards; runs pilots."""
+    """Loads, shadows, compares, promotes, rolls back and unloads rankers; pins guards; runs pilots."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         settings: Settings,
         streams: Streams,
     ) -> None:
-        """Take the rooms that are administered."""
+        """Take what is administered."""
         self._pilots = pilots
         self._registry = registry
         self._promotion = promotion

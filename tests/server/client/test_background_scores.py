@@ -141,6 +141,16 @@ def test_nobody_is_asked_anew_for_every_arrival_while_the_daemon_is_gone(connect
     assert 1 <= fetched.tally.counts().get("unavailable", 0) <= 7
 
 
+def test_a_daemon_that_is_gone_is_warned_of_once(connected, wait_until, monkeypatch, caplog):
+    """As soon as pauses between tries grow no more, and not at every try."""
+    monkeypatch.setattr(scores, "_LONGEST_PAUSE", 0.2)
+    fetched = connected("127.0.0.1:1")
+    fetched.start()
+    wait_until(lambda: "does not answer" in caplog.text)
+    time.sleep(0.5)
+    assert caplog.text.count("does not answer") == 1
+
+
 def test_a_prompt_without_text_costs_no_other_its_score(connected, daemon, wait_until):
     """A function of the user's that fails on one: the others are ranked."""
     fetched = connected(daemon.target)

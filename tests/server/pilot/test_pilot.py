@@ -173,14 +173,14 @@ def test_a_stream_follows_the_slot_though_nothing_changes(daemon, admin, wait_un
 
 
 def test_what_is_published_follows_the_slot(daemon, admin, wait_until):
-    """A plug-in that orders by what the daemon publishes takes part: policy and dial are the slot's."""
+    """A plug-in that orders by what the daemon publishes takes part: policy and rules are the slot's."""
     admin.start_pilot(PilotPlan(slot=0.3, blocks=20, treatment=Policy.SCORE))
     seen = set()
 
     def both():
         with RankClient(daemon.target, timeout=5) as client:
             policy = client.quality().policies[0]
-        seen.add((policy.policy, policy.dial.rules.policy))
+        seen.add((policy.policy, policy.adaptive_rules.rules.policy))
         return len(seen) == 2
 
     wait_until(both, what="both policies")

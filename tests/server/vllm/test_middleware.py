@@ -29,7 +29,7 @@ async def middleware(engine, target, **options):
     try:
         yield made
     finally:
-        await made._asker.close()
+        await made._breaker.close()
 
 
 def nobody():
@@ -93,7 +93,7 @@ def test_the_daemon_hears_how_many_requests_are_under_way(daemon):
 
         told = []
         async with middleware(Held(), daemon.target) as app:
-            ask = app._asker.ask
+            ask = app._breaker.ask
 
             async def noted(items, *, backlog):
                 told.append(backlog)
@@ -101,7 +101,7 @@ def test_the_daemon_hears_how_many_requests_are_under_way(daemon):
                     all_asked.set()
                 return await ask(items, backlog=backlog)
 
-            app._asker.ask = noted
+            app._breaker.ask = noted
             burst = [asyncio.create_task(post(app, {"prompt": SHORT})) for _ in range(5)]
             await all_asked.wait()
             release.set()
@@ -341,7 +341,7 @@ def test_without_a_daemon_the_priority_is_the_arrival_and_soon_costs_nothing():
             assert keys == sorted(keys)
             assert abs(keys[-1] - time.time() * 1000) < 1000
             assert max(taken[:3]) < 0.5
-            assert app._asker.open
+            assert app._breaker.open
             assert sorted(taken[3:])[18] < 0.002, "the median request, with the circuit open"
 
     run(story())
@@ -383,7 +383,7 @@ def test_a_daemon_that_starts_later_is_found(start_process):
             process.kill()
             for _ in range(5):
                 await post(app, {"prompt": LONG, "max_tokens": 500})
-            assert app._asker.open
+            assert app._breaker.open
             await asyncio.to_thread(start_process, port=process.port)
             await ranked_again(app, engine)
 
@@ -409,7 +409,7 @@ def test_one_event_loop_after_another(daemon):
     app = RankMiddleware(engine, IntegrationSettings(target=daemon.target, timeout=5.0), PredictionStore())
     for _ in range(2):
         run(post(app, {"prompt": SHORT}))
-    assert app._asker._failures == 0
+    assert app._breaker._failures == 0
 
 
 def server(policy, scheduler_cls=None):

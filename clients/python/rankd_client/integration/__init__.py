@@ -3,6 +3,7 @@
 Nothing here needs an engine; ``rankd_vllm``, ``rankd_transformers`` and ``rankd proxy`` are thin layers over it.
 """
 
+from rankd_client._backoff import Backoff
 from rankd_client.integration.background_scores import BackgroundScores
 from rankd_client.integration.circuit_breaker import CircuitBreaker
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
@@ -11,6 +12,7 @@ from rankd_client.integration.settings import IntegrationSettings
 
 __all__ = [
     "BackgroundScores",
+    "Backoff",
     "CircuitBreaker",
     "FinishedRequest",
     "IntegrationSettings",

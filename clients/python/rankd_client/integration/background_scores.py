@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rankd_client import Item, QualityReport, RankClient
+from rankd_client._backoff import Backoff
 from rankd_client.integration.settings import IntegrationSettings, logger, say_once
 from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.ordering import Policy, Rules
@@ -107,7 +108,7 @@ class BackgroundScores:
         texts: dict[str, str] = {}
         client = self._client()
         text_of: Callable[[Sequence[int]], str] | None = None
-        pause = 0.0
+        pause, backoff = 0.0, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while not self._closing.is_set():
             try:
                 # The whole of it, whoever comes or goes meanwhile: a daemon that fails is not to be asked for each.
@@ -115,13 +116,17 @@ class BackgroundScores:
                 self._collect(waiting, texts, wait=0 if waiting else None)
                 if text_of is None:
                     text_of = self.connect_text()
-                paused = self._round(client, waiting, texts, text_of)
-                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE) if paused is None else paused
+                answered = self._round(client, waiting, texts, text_of)
+                if answered is None:
+                    pause = backoff.pause()
+                else:
+                    backoff.reset()
+                    pause = answered
             except Exception as error:  # noqa: BLE001 - the thread must live, or nothing is ranked any more
                 say_once("scores could not be asked for, so that requests go in arrival order", error)
                 waiting.clear()
                 texts.clear()
-                pause = _LONGEST_PAUSE
+                pause = backoff.longest
 
     def _collect(self, waiting: dict[str, ArrivedRequest], texts: dict[str, str], *, wait: float | None) -> None:
         """Take what arrived and left for so many seconds, however much it is; None waits for the first of it."""
@@ -191,25 +196,26 @@ class BackgroundScores:
         return 0.0
 
     def _watch(self) -> None:
-        pause = _FIRST_PAUSE
+        backoff, warned = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), False
         client = self._client()
         while not self._closing.is_set():
             try:
                 for report in client.watch_quality(model=self.settings.model):
-                    pause = _FIRST_PAUSE
+                    backoff.reset()
+                    warned = False
                     self._take_rules(report)
                     if self._closing.is_set():
                         break
             except Exception as error:  # noqa: BLE001 - gone, or sick: asked again
-                if pause == _LONGEST_PAUSE / 2:
+                if backoff.exhausted and not warned:
+                    warned = True
                     logger.warning(
                         "rankd at %s does not answer (%s); after %.0f s the queue goes in arrival order until it does",
                         self.settings.target,
                         type(error).__name__,
                         _RULES_HOLD,
                     )
-            self._closing.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            self._closing.wait(backoff.pause())
 
     def _take_rules(self, report: QualityReport) -> None:
         mine = next((p for p in report.policies if p.model == self.settings.model), None)

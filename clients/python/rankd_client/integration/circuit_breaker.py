@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rankd_client import AsyncRankClient, Item, RankedQueue
+from rankd_client._backoff import Backoff
 from rankd_client.integration.settings import IntegrationSettings, logger
 
 _FAILURES = 3
@@ -64,12 +65,11 @@ class CircuitBreaker:
         return self._client
 
     async def _probe(self, client: AsyncRankClient) -> None:
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(backoff.pause())
             if not (await client.rank([_PROBE])).failed:
                 break
-            pause = min(2 * pause, _LONGEST_PAUSE)
         logger.info("rankd at %s answers again", self._settings.target)
         self._failures, self._probing = 0, None
 

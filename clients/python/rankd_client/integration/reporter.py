@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rankd_client import Completed, RankClient, ReportResult
+from rankd_client._backoff import Backoff
 from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.settings import IntegrationSettings, logger
 from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.types import Finish
 
 _CAPACITY, _BATCH = 16_384, 1024
-_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-"""Seconds between reports, and between tries while the daemon is gone."""
+_INTERVAL = 0.2
+"""Seconds between reports."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.4, 5.0
+"""Seconds between tries while the daemon is gone."""
 _LATE_IDS = 5.0
 """Seconds for which a completion waits for its prediction: an id that comes with the answer comes after it."""
 
@@ -88,12 +91,16 @@ class Reporter:
 
     def _run(self) -> None:
         sender: ReportSender | None = None
-        pause = _PAUSE
+        pause, backoff = _INTERVAL, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             closing = self._collect(pause)
             try:
                 sender = sender or self._connect()
-                pause = _PAUSE if self._send(sender) else min(2 * pause, _LONGEST_PAUSE)
+                if self._send(sender):
+                    backoff.reset()
+                    pause = _INTERVAL
+                else:
+                    pause = backoff.pause()
             except Exception as error:  # noqa: BLE001 - a lost report costs nothing, a lost thread all of them
                 logger.warning("rankd: completions could not be reported (%s)", type(error).__name__)
                 self._tally.inc("dropped_error", len(self._ready))

@@ -1,10 +1,10 @@
-"""One dial between first come, first served and shortest first, set by trust and by the backlog.
+"""Rules between first come, first served and shortest first, which follow trust and backlog.
 
 DUE serves the earliest ``arrival + theta * E``, BOOST is its kin by ratios of lengths. What theta should be depends on
 how long requests wait: waiting is to be traded against length in proportion to the waiting that there is. So theta is
-what replaying recent traffic found (``tune``), or, until there is any, a share of the time that the backlog takes to
-drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival, exactly,
-and there is no cliff on the way there.
+what replaying recent traffic found (``patience_tuning``), or, until there is any, a share of the time that the backlog
+takes to drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival,
+exactly, and there is no cliff on the way there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAST_PATIENCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class PatienceDial:
+class AdaptiveRules:
     """What the rules become as trust and backlog change.
 
     ``rules.patience`` holds where the drain time is not known; ``rules.wait_cap`` is the least wait cap.
