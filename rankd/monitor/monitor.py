@@ -13,7 +13,7 @@ from rankd.monitor.health import BatchHealth
 from rankd.monitor.snapshot_key import SnapshotKey
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
-from rankd.monitor.window_jobs import JobKind, WindowJobs
+from rankd.monitor.window_jobs import WindowJobs
 from rankd.monitor.windows import Windows
 from rankd.quality import (
     GuardEvidence,
@@ -127,7 +127,7 @@ class Monitor:
     async def refresh(self, windows: list[Window], now: float) -> None:
         """Bring the estimates of some windows up to date before they are shown, at most once a second each."""
         estimates = [self.jobs.estimate(w, now) for w in windows]
-        pending = [f for f in (*estimates, *(self.jobs.flight(JobKind.GUARD, w) for w in windows)) if f is not None]
+        pending = [f for f in (*estimates, *(self.jobs.evaluations.flight(w) for w in windows)) if f is not None]
         if pending:
             await asyncio.wait(pending)
 

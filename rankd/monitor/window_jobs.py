@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 from rankd_client.calibration import Calibration, fit_monotone
 from rankd_client.ordering import Policy, tuned_patience
@@ -23,17 +21,11 @@ _ESTIMATE_EVERY = 1.0
 """Seconds between two estimates of one window."""
 
 
-class JobKind(enum.Enum):
-    """What the worker thread computes: for each window, and patience for each served model's load."""
-
-    ESTIMATE = "estimate"
-    GUARD = "guard"
-    CALIBRATION = "calibration"
-    PATIENCE = "patience"
-
-
 class WindowJobs:
-    """Starts the work where it is due, each kind once at a time for a window, and puts the results into windows."""
+    """Starts the work where it is due, each kind once at a time for a window, and puts the results into windows.
+
+    Estimates, evaluations and refits are of a window each, tunings of a served model's load.
+    """
 
     def __init__(self, order: OrderSection, apply_evidence: Callable[[Window, GuardEvidence, float], None]) -> None:
         """Start the thread.
@@ -45,11 +37,13 @@ class WindowJobs:
         """
         self._order = order
         self._apply_evidence = apply_evidence
-        self._jobs = SingleFlight(ThreadPoolExecutor(1, "rankd-quality"))
-
-    def flight(self, kind: JobKind, subject: Window | ModelLoad) -> asyncio.Future[Any] | None:
-        """The work in flight; None where there is none."""
-        return self._jobs.flight((kind, subject))
+        thread = ThreadPoolExecutor(1, "rankd-quality")
+        self.estimates: SingleFlight[Window] = SingleFlight(thread)
+        self.evaluations: SingleFlight[Window] = SingleFlight(
+            thread, lambda window: self.evaluate_guard_if_due(window, time.time())
+        )
+        self.refits: SingleFlight[Window] = SingleFlight(thread, self.refit)
+        self.tunings: SingleFlight[ModelLoad] = SingleFlight(thread)
 
     def estimate(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
         """Estimate anew in the worker thread where reports have come since the last time."""
@@ -61,7 +55,7 @@ class WindowJobs:
         def take(estimate: QualityEstimate) -> None:
             window.estimate, window.estimated_at = estimate, completions
 
-        return self._jobs.start((JobKind.ESTIMATE, window), lambda: window.tracker.snapshot(now).evaluate, take)
+        return self.estimates.start(window, lambda: window.tracker.snapshot(now).evaluate, take)
 
     def evaluate_guard_if_due(self, window: Window, now: float) -> None:
         """Evaluate the guard's evidence where ``guard.every`` completions have ended since the last time."""
@@ -70,7 +64,7 @@ class WindowJobs:
 
     def evaluate_guard(self, window: Window, now: float) -> None:
         """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
-        if not window.tracker.guard_stale:
+        if not window.tracker.guard_stale or self.evaluations.ask_again(window):
             return
 
         def take(evidence: GuardEvidence) -> None:
@@ -78,16 +72,12 @@ class WindowJobs:
             if window.fleet is None or not window.fleet.decides:
                 self._apply_evidence(window, evidence, now)
 
-        self._jobs.start(
-            (JobKind.GUARD, window),
-            lambda: window.tracker.guard_snapshot(now).evaluate,
-            take,
-            again=lambda: self.evaluate_guard_if_due(window, time.time()),
-        )
+        self.evaluations.start(window, lambda: window.tracker.guard_snapshot(now).evaluate, take)
 
     def refit(self, window: Window) -> None:
         """Learn the map from score to length anew in the worker thread where it is time to."""
-        if window.tracker.completions - window.refit_at < self._order.recalibrate_every:
+        due = window.tracker.completions - window.refit_at >= self._order.recalibrate_every
+        if not due or self.refits.ask_again(window):
             return
 
         def prepare() -> Callable[[], Calibration]:
@@ -100,7 +90,7 @@ class WindowJobs:
         def take(calibration: Calibration) -> None:
             window.calibration = calibration
 
-        self._jobs.start((JobKind.CALIBRATION, window), prepare, take, again=lambda: self.refit(window))
+        self.refits.start(window, prepare, take)
 
     def tune(self, load: ModelLoad) -> None:
         """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
@@ -113,8 +103,9 @@ class WindowJobs:
                 tuned_patience, load.history.served(), Policy(self._order.policy), budget=self._order.tail_budget
             )
 
-        self._jobs.start((JobKind.PATIENCE, load), prepare, load.tuned)
+        self.tunings.start(load, prepare, load.tuned)
 
     def close(self) -> None:
         """End the thread."""
-        self._jobs.close()
+        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings):
+            jobs.close()

@@ -68,14 +68,13 @@ def test_asked_meanwhile_it_is_asked_again_once(executor):
     """Any number of calls during a flight lead to one call of ``again`` after it, and a call before it to none."""
 
     async def scenario() -> list[str]:
-        jobs, free, taken = SingleFlight(executor), threading.Event(), []
-
-        def again() -> None:
-            jobs.start("a", lambda: lambda: "second", taken.append, again)
-
-        jobs.start("a", waits_for(free, "first"), taken.append, again)
+        free, taken = threading.Event(), []
+        jobs = SingleFlight(executor, lambda key: jobs.start(key, lambda: lambda: "second", taken.append))
+        assert not jobs.ask_again("a"), "nothing is in flight"
+        jobs.start("a", waits_for(free, "first"), taken.append)
         for _ in range(5):
-            jobs.start("a", lambda: pytest.fail("prepared"), taken.append, again)
+            jobs.start("a", lambda: pytest.fail("prepared"), taken.append)
+            assert jobs.ask_again("a")
         free.set()
         await landed(jobs, "a")
         return taken
@@ -87,17 +86,15 @@ def test_an_error_is_logged_without_its_text_and_stops_nothing(executor):
     """Work that fails is not taken; what was asked meanwhile is asked again, and the key is free."""
 
     async def scenario() -> list[str]:
-        jobs, free, taken = SingleFlight(executor), threading.Event(), []
+        free, taken = threading.Event(), []
+        jobs = SingleFlight(executor, lambda key: jobs.start(key, lambda: lambda: "again", taken.append))
 
         def fails() -> str:
             assert free.wait(20)
             raise ValueError("a secret prompt")
 
-        def again() -> None:
-            jobs.start("a", lambda: lambda: "again", taken.append)
-
         jobs.start("a", lambda: fails, taken.append)
-        jobs.start("a", lambda: fails, taken.append, again)
+        jobs.start("a", lambda: fails, taken.append)
         free.set()
         await landed(jobs, "a")
         return taken
@@ -113,9 +110,10 @@ def test_cancelled_work_is_not_taken_and_frees_its_key(executor):
     """A flight that somebody cancels is over: nothing is taken, nothing asked again."""
 
     async def scenario() -> list[str]:
-        jobs, free, taken = SingleFlight(executor), threading.Event(), []
+        free, taken = threading.Event(), []
+        jobs = SingleFlight(executor, lambda key: taken.append(f"{key} again"))
         flight = jobs.start("a", waits_for(free, "a"), taken.append)
-        jobs.start("a", waits_for(free, "a"), taken.append, lambda: taken.append("again"))
+        jobs.start("a", waits_for(free, "a"), taken.append)
         flight.cancel()
         await landed(jobs, "a")
         free.set()
@@ -131,10 +129,11 @@ def test_closed_it_starts_nothing():
     """What runs ends by itself, what waits for the thread is cancelled, and later work does not start."""
 
     async def scenario() -> list[str]:
-        jobs, free, taken = SingleFlight(ThreadPoolExecutor(1)), threading.Event(), []
+        free, taken = threading.Event(), []
+        jobs = SingleFlight(ThreadPoolExecutor(1), lambda key: taken.append(f"{key} again"))
         running = jobs.start("a", waits_for(free, "a"), taken.append)
         waiting = jobs.start("b", waits_for(free, "b"), taken.append)
-        jobs.start("a", lambda: pytest.fail("prepared"), taken.append, lambda: taken.append("again"))
+        jobs.start("a", lambda: pytest.fail("prepared"), taken.append)
         jobs.close()
         assert jobs.start("c", lambda: pytest.fail("prepared"), taken.append) is None
         free.set()

@@ -6,7 +6,6 @@ import time
 
 from rankd.monitor.load import WaitingTimes
 from rankd.monitor.monitor import Monitor
-from rankd.monitor.window_jobs import JobKind
 from rankd.quality import ReportVerdict
 from rankd.settings import load_settings
 from rankd.telemetry.telemetry import Telemetry
@@ -31,14 +30,14 @@ def test_one_refit_at_a_time_learns_from_all_reports() -> None:
     async def scenario() -> None:
         m = monitor(order={"recalibrate_every": 16})
         busy = threading.Event()
-        m.jobs._jobs.start("other work", lambda: lambda: busy.wait(20), lambda _: None)
+        m.jobs.estimates.start("other work", lambda: lambda: busy.wait(20), lambda _: None)
         for n in range(2000):
             assert m.report(final(n), time.time()) is ReportVerdict.ACCEPTED
-        assert m.jobs._jobs._executor._work_queue.qsize() <= 2
+        assert m.jobs.estimates._executor._work_queue.qsize() <= 2
         busy.set()
         window = m.reported_windows()[0]
         end = time.monotonic() + 20
-        while flights := [f for kind in JobKind if (f := m.jobs.flight(kind, window)) is not None]:
+        while flights := [f for j in (m.jobs.evaluations, m.jobs.refits) if (f := j.flight(window)) is not None]:
             assert time.monotonic() < end
             await asyncio.wait(flights)
         assert window.tracker.completions - window.refit_at < 16

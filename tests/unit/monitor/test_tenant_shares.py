@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from rankd.monitor.monitor import Monitor
-from rankd.monitor.window_jobs import JobKind
 from rankd.quality import ReportVerdict, TenantShares
 from rankd.settings import load_settings
 from rankd.telemetry.telemetry import Telemetry
@@ -104,7 +103,7 @@ class Traffic:
             for _ in range(flood if lie is not None else 0):
                 self.report(liar, lie)
             (window,) = self.monitor.reported_windows()
-            while (flight := self.monitor.jobs.flight(JobKind.GUARD, window)) is not None:
+            while (flight := self.monitor.jobs.evaluations.flight(window)) is not None:
                 await asyncio.wait([flight])
             self.modes.append(window.guard.mode)
             self.levels.append(self.monitor.trust("m", VERSION).level)
