@@ -164,7 +164,7 @@ def test_who_asked_is_answered_whoever_comes_after(start, monkeypatch, wait_unti
         with ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(get, server, "/readyz") for _ in range(4)]
             connections = server._server._open
-            wait_until(lambda: sum(c.asked for c in list(connections.values())) == 4)
+            wait_until(lambda: sum(c.requested for c in list(connections.values())) == 4)
             with socket.create_connection(("127.0.0.1", server.port), timeout=5) as further:
                 assert further.recv(1) == b""
             go_on.set()

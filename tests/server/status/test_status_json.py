@@ -19,7 +19,7 @@ PAGE = DOCS / "reference" / "status-json.md"
 
 def told(daemon, query=""):
     """The JSON now, not what was told half a second ago."""
-    daemon.app.status._told.clear()
+    daemon.app.status._answers.clear()
     with urlopen(daemon.http + "/status.json" + query, timeout=10) as answer:
         return json.loads(answer.read(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
@@ -111,7 +111,7 @@ def test_every_field_is_documented(start_daemon, tmp_path):
     assert [(r["role"], r["shadow"] is None) for r in state["rankers"]] == [("in_service", True), ("shadow", False)]
     (pilot,) = state["pilots"]
     assert (pilot["model"], pilot["state"], pilot["blocks"], pilot["effects"]) == ("llm", "running", 6, [])
-    named = set(re.findall(r"`([a-z_0-9]+)(?:\[\])?`", DOCS.read_text()))
+    named = set(re.findall(r"`([a-z_0-9]+)(?:\[\])?`", PAGE.read_text()))
     # Outcomes of completions are telemetry's, and documented there.
     assert set(fields(state)) - named - set(state["traffic"]["completions"]) == set()
 
