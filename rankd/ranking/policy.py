@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from rankd_client.ordering import AdaptiveRules, OrderColumns, Policy, Rules
@@ -49,13 +49,12 @@ def in_force(
     tuned_patience = trust.load.patience if wanted.value == order.policy else None
     mean = trust.calibration.mean_expected if trust.calibration is not None else None
     level = trust.level if wanted is not Policy.FCFS else 0.0
-    rules = adaptive_rules.at(level, trust.drain(backlog_tokens), mean or 0.0, tuned_patience)
     trusted = trust.level > 0
     return EffectivePolicy(
         wanted=wanted,
         policy=wanted if trusted else Policy.FCFS,
         reason=Reason.NONE if trusted or wanted is Policy.FCFS else _why_not_ranked(trust),
-        rules=replace(rules, prior_expected=mean),
+        rules=adaptive_rules.at(level, trust.drain(backlog_tokens), mean, tuned_patience),
         adaptive_rules=adaptive_rules,
         tuned_patience=tuned_patience,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, overload
 
 from rankd_client.calibration import Calibration
@@ -262,8 +262,7 @@ class PolicyInForce:
         rate = self.tokens_per_second
         drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
         trust = 0.0 if self.policy is Policy.FCFS else self.trust
-        rules = self.adaptive_rules.at(trust, max(drains, default=0.0) or None, prior or 0.0, self.tuned_patience)
-        return replace(rules, prior_expected=prior)
+        return self.adaptive_rules.at(trust, max(drains, default=0.0) or None, prior, self.tuned_patience)
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,12 +180,16 @@ def test_little_trust_is_nearly_arrival_order(some, policy):
 def test_the_rules_follow_trust_and_backlog():
     """Patience is the trusted share of the drain time per average token; the cap grows with the backlog."""
     adaptive = AdaptiveRules(Rules(patience=0.2, wait_cap=10.0), backlog_share=0.5, most_patience=3.0, cap_share=2.0)
-    assert adaptive.at(1.0, None, 100.0) == Rules(patience=0.2, wait_cap=10.0)
-    assert adaptive.at(0.5, 40.0, 10.0) == Rules(patience=1.0, age_exponent=0.5, wait_cap=80.0)
+    assert adaptive.at(1.0, None, 100.0) == Rules(patience=0.2, wait_cap=10.0, prior_expected=100.0)
+    at_half = Rules(patience=1.0, age_exponent=0.5, wait_cap=80.0, prior_expected=10.0)
+    assert adaptive.at(0.5, 40.0, 10.0) == at_half
+    assert adaptive.at(1.0, 40.0, None).patience == 0.2, "of an average request nothing is known"
     assert adaptive.at(1.0, 1e6, 10.0).patience == 3.0
     assert adaptive.at(1.0, 1.0, 10.0).wait_cap == 10.0
     assert adaptive.at(NAN, 1.0, 10.0).policy is Policy.FCFS
-    assert AdaptiveRules(Rules(), cap_share=2.0).at(0.0, 4.0, 10.0) == Rules(Policy.FCFS, wait_cap=8.0)
+    assert AdaptiveRules(Rules(), cap_share=2.0).at(0.0, 4.0, 10.0) == Rules(
+        Policy.FCFS, wait_cap=8.0, prior_expected=10.0
+    )
 
 
 def test_trust_is_the_lower_bound_as_a_share_of_full_trust():
