@@ -68,9 +68,8 @@ call `trace_id` and `span_id`.
 def reference() -> str:
     """The page."""
     metrics = "".join(
-        f"| `{name}` | {kind} | {unit} | {', '.join(f'`{label}`' for label in labels.split(', ') if label)} "
-        f"| {description} |\n"
-        for name, (kind, unit, description, labels) in METRICS.items()
+        f"| `{name}` | {m.kind} | {m.unit} | {', '.join(f'`{label}`' for label in m.labels)} | {m.description} |\n"
+        for name, m in METRICS.items()
     )
     spans = "".join(f"| `{name}` | {description} |\n" for name, description in SPANS.items())
     events = "".join(f"| `{name}` | {description} |\n" for name, description in EVENTS.items())

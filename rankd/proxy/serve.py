@@ -25,7 +25,7 @@ from rankd.proxy.ranking import ProxyRanking
 from rankd.proxy.reporting import CompletionTracker
 from rankd.proxy.settings import ProxySettings
 from rankd.proxy.upstream import Upstream
-from rankd.settings.load import split_address
+from rankd.settings import split_address
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")

@@ -10,7 +10,7 @@ from rankd_client.ordering import AdaptiveRules, OrderColumns, Policy, Rules
 from rankd_client.ordering.serving_keys import filled, lengths_of
 
 from rankd.monitor.trust import Trust
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 from rankd.types import Reason
 
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from rankd_client.ordering import OrderColumns, Ordering, Policy, order_queue
 
 from rankd.completion_log import CompletionLog
-from rankd.monitor.monitor import Monitor, Trust
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.trust import Trust
 from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import backlog_of, in_force
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Answer, FloatArray, PromptReach, RankQueue, Reason
 

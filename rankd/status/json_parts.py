@@ -7,14 +7,15 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
-from rankd.monitor.monitor import Trust, Window
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
 from rankd.pilot.report import Effect
 from rankd.quality import Interval
 from rankd.ranking.policy import in_force
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
@@ -124,7 +125,7 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
 
 
 def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
-    """A pilot, under way or ended. Of the two intervals it tells the one that holds in its state."""
+    """A pilot, under way or ended. Of the two intervals, the one that is valid in its state."""
     plan, report = pilot.plan, pilot.report(now)
     return {
         "model": model,

@@ -21,7 +21,7 @@ from rankd.auth import (
     read_credentials,
 )
 from rankd.errors import ForbiddenError, UnauthenticatedError
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.rate_limit import caller_of
 
@@ -72,7 +72,7 @@ class Authenticator:
     def look(self) -> None:
         """Read the file again where it changed; blocks."""
         if self._file is not None:
-            self._file.look()
+            self._file.reload_if_changed()
 
     def admit(self, service: str, context: grpc.aio.ServicerContext) -> Caller:
         """Let a call in.

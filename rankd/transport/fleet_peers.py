@@ -14,8 +14,7 @@ from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.errors import ConfigError
 from rankd.fleet.follower import FleetFollower
-from rankd.settings.load import Settings
-from rankd.settings.sections import peer_targets
+from rankd.settings import Settings, peer_targets
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.convert.fleet import from_proto
 
@@ -101,7 +100,7 @@ class FleetPeers:
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
         await asyncio.gather(*(self._poll(target, metadata) for target in others))
         self._follower.round_done()
-        count = len(self._follower.fleet.states(time.monotonic()))
+        count = len(self._follower.fleet.live_states(time.monotonic()))
         if count != self._last_count:
             self._last_count = count
             self._telemetry.fleet_changed(count + 1)
@@ -129,7 +128,7 @@ class FleetPeers:
         if state.instance == self._follower.fleet.instance:
             self._myself.add(target)
         else:
-            self._follower.fleet.heard(state, time.monotonic())
+            self._follower.fleet.receive(state, time.monotonic())
 
     async def _targets(self) -> list[str]:
         """Addresses to ask. A name that cannot be looked up now keeps those it had."""

@@ -14,7 +14,7 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.auth import ReloadingFile, SigningKeys, read_keys
 from rankd.errors import ForbiddenError
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import the_caller
 from rankd.transport.time_slices import TimeSlice, TimeSlices
@@ -96,7 +96,7 @@ class PredictionSigner:
     def look(self) -> None:
         """Read the file again where it changed; blocks."""
         if self._file is not None:
-            self._file.look()
+            self._file.reload_if_changed()
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rankd.errors import QuotaError, UnavailableError
-from rankd.settings.load import LimitsSection
+from rankd.settings import LimitsSection
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import structlog
 
 from rankd.auth import Stamp, stamp_of
 from rankd.errors import ConfigError
-from rankd.settings.load import TlsSection
+from rankd.settings import TlsSection
 
 _log = structlog.get_logger("rankd")
 

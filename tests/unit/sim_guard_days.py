@@ -62,7 +62,7 @@ def live(phases, seed: int, guard: Guard | None = None, sweep: float = 30.0) -> 
                 story.completions += 1
                 if tracker.guard_due:
                     story.evaluations += 1
-                    change = guard.observe_quality(tracker.guard_evidence(at), at)
+                    change = guard.observe_quality(tracker.guard_snapshot(at).evaluate(), at)
                     if change:
                         story.changes.append((story.completions, change))
             key += 1

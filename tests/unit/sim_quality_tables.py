@@ -40,7 +40,11 @@ def queue_errors(draw, load: float, seeds: int, n: int):
         score, length = draw(n, rng)
         tracker = QualityTracker()
         now = queue.feed(tracker, queue.serve(score, length, load, rng), OutcomeReport)
-        cohort, got, of = tracker.snapshot(now).cohort, tracker.estimate(now), dict(zip(score, length, strict=True))
+        cohort, got, of = (
+            tracker.snapshot(now).cohort,
+            tracker.snapshot(now).evaluate(),
+            dict(zip(score, length, strict=True)),
+        )
         true = tau(cohort.score, np.array([of[x] for x in cohort.score]), got.horizon_tokens)
         finished = tau(cohort.score[cohort.complete], cohort.tokens[cohort.complete])
         held = got.tau.low <= true <= got.tau.high

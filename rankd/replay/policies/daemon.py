@@ -24,7 +24,7 @@ from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
 from rankd.replay.policies.learner import learn_patience
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 
 _RULES_EVERY = 8
 """Starts between two renewals of the rules; a daemon makes them at every call, an engine's plug-in less often."""

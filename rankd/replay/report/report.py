@@ -14,7 +14,7 @@ from rankd.replay.policies.by_name import RankerPrior, ReplayedPolicy, needs_sco
 from rankd.replay.report.metrics import PolicyFigures, figures
 from rankd.replay.report.sweep import LoadSweep, TauSweep
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 Tell = Callable[[str, int, int], None]
 """Told which policy is being replayed, how many requests are done in all, of how many."""

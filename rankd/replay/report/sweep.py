@@ -13,7 +13,7 @@ from rankd.replay.policies.by_name import RankerPrior, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.report.metrics import latency
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 TAUS = (-0.3, 0.0, 0.2, 0.4, 0.55, 0.7, 0.85, 1.0)
 LOADS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1)

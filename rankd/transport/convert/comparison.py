@@ -6,8 +6,8 @@ from rankd_client.v1 import admin_pb2, quality_pb2
 
 from rankd.quality import Interval
 from rankd.quality.statistics.paired_comparison import SampleFigures
-from rankd.registry.comparison import Comparison, ComparisonOptions, ComparisonVerdict, EvidenceKind
-from rankd.settings.load import LimitsSection, PromotionSection
+from rankd.registry.comparison import ComparisonOptions, ComparisonResult, ComparisonVerdict, EvidenceKind
+from rankd.settings import LimitsSection, PromotionSection
 from rankd.transport.convert.request import Violations, name_of
 
 _EVIDENCE_TO_PROTO = {
@@ -27,7 +27,7 @@ LEAST_COMPLETIONS = 50
 def options_of(
     message: admin_pb2.JudgeOptions, field: str, settings: PromotionSection, limits: LimitsSection, bad: Violations
 ) -> ComparisonOptions:
-    """How to judge; what is not given is as the daemon is set."""
+    """How to compare; what is not given is as the daemon is set."""
     margin = settings.margin
     if message.HasField("margin"):
         margin = message.margin
@@ -48,7 +48,7 @@ def options_of(
     return ComparisonOptions(margin, least, model, evidence)
 
 
-def judgement_of(comparison: Comparison) -> admin_pb2.Judgement:
+def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
     """A comparison as proto."""
     out = admin_pb2.Judgement(
         verdict=_VERDICT_TO_PROTO[comparison.verdict],
@@ -62,7 +62,7 @@ def judgement_of(comparison: Comparison) -> admin_pb2.Judgement:
     )
     if comparison.evidence is not None:
         out.evidence = _EVIDENCE_TO_PROTO[comparison.evidence]
-    figures = comparison.comparison
+    figures = comparison.statistics
     if figures is None:
         return out
     _fill(out.candidate, figures.candidate)

@@ -7,7 +7,7 @@ import math
 from rankd_client.v1 import completion_pb2, prediction_pb2
 
 from rankd.auth import Caller
-from rankd.settings.load import LimitsSection
+from rankd.settings import LimitsSection
 from rankd.transport.convert.request import MOST_SHADOW_SCORES, Violations, duration_of, seconds_of, too_long
 from rankd.types import Completion, FinishReason
 

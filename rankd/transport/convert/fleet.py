@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from rankd_client.v1 import quality_pb2
 
 from rankd.fleet.membership import Key, ReplicaState, ReplicaWindow
-from rankd.quality import GuardReason, Standing
+from rankd.quality import GuardReason, GuardStanding
 from rankd.quality.statistics.cohort_sums import CohortSums
 from rankd.transport.convert.quality import MODE_TO_PROTO
 from rankd.transport.convert.request import to_duration
@@ -24,7 +24,7 @@ def to_proto(state: ReplicaState, now: float) -> quality_pb2.GetFleetShareRespon
     """A replica's state as proto; ``now`` in seconds by the clock of its times."""
     out = quality_pb2.GetFleetShareResponse(instance=state.instance)
     out.senior_since.FromNanoseconds(state.senior_since)
-    for (model, ranker_version), share in state.shares.items():
+    for (model, ranker_version), share in state.windows.items():
         added = out.shares.add(
             model=model,
             ranker_version=ranker_version,
@@ -49,7 +49,7 @@ def _sums(sums: CohortSums) -> quality_pb2.CohortSums:
     )
 
 
-def _standing(standing: Standing, now: float) -> quality_pb2.GuardStanding:
+def _standing(standing: GuardStanding, now: float) -> quality_pb2.GuardStanding:
     return quality_pb2.GuardStanding(
         mode=MODE_TO_PROTO[standing.mode],
         age=_age(standing.since, now),
@@ -104,8 +104,8 @@ def _read_sums(sums: quality_pb2.CohortSums) -> CohortSums:
     )
 
 
-def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> Standing:
-    return Standing(
+def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> GuardStanding:
+    return GuardStanding(
         mode=_MODES[standing.mode],
         since=_read_age(standing, "age", now),
         cause=GuardReason(standing.cause) if standing.cause else None,

@@ -6,7 +6,8 @@ import math
 
 from rankd_client.v1 import quality_pb2
 
-from rankd.monitor.monitor import Trust, Window
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.quality import Interval
 from rankd.ranking.policy import EffectivePolicy
 from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration

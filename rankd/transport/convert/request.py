@@ -14,7 +14,7 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.errors import FieldViolation, InvalidRequestError, NotFoundError
-from rankd.settings.load import LimitsSection
+from rankd.settings import LimitsSection
 from rankd.types import Constraints, RankQueue, Reason, TenantService
 
 POLICY_TO_PROTO = {

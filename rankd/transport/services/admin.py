@@ -17,7 +17,7 @@ from rankd.pilot.live import LivePilots
 from rankd.registry.comparison import ComparisonOptions
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
@@ -123,7 +123,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             state[:] = done, total
 
         with self._streams.opened(StreamKind.JUDGE, the_caller().key):
-            judging = asyncio.ensure_future(self._promotion.judge(request.ranker_version, options, progress))
+            judging = asyncio.ensure_future(self._promotion.compare(request.ranker_version, options, progress))
             try:
                 while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:
                     if self._streams.draining:

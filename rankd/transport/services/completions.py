@@ -8,7 +8,7 @@ import grpc
 from rankd_client.v1 import completion_pb2, completion_pb2_grpc
 
 from rankd.ranking.completions import Completions, Outcome
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.completion import RejectedError, check_identity, completion_of

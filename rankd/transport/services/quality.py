@@ -17,7 +17,7 @@ from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import in_force
 from rankd.ranking.ranker import Ranker
 from rankd.registry.loaded import Registry
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.quality import policy_in_force_of, quality_of
@@ -119,9 +119,9 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             rank_call_count=self._ranker.counts.calls,
             item_count=self._ranker.counts.items,
             unscored_item_count=self._ranker.counts.unscored,
-            scored_prompt_count=sum(s.feed.counts.scored for s in scorers),
+            scored_prompt_count=sum(s.runner.counts.scored for s in scorers),
             cached_prompt_count=sum(s.cached for s in scorers),
             queued_prompt_count=sum(s.queued_prompts for s in scorers),
-            failed_batch_count=sum(s.feed.counts.failed_batches for s in scorers),
+            failed_batch_count=sum(s.runner.counts.failed_batches for s in scorers),
             draining=self._streams.draining,
         )

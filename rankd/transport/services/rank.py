@@ -10,7 +10,7 @@ from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 
 from rankd.ranking.ranker import Ranker
 from rankd.ranking.stream import StreamQueue
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.answer_pace import AnswerPace
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.answer import response_of

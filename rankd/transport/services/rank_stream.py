@@ -15,7 +15,7 @@ from rankd_client.v1 import rank_pb2
 
 from rankd.ranking.ranker import Basis, Ranker
 from rankd.ranking.stream import StreamQueue
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.convert.answer import item_filler
 from rankd.transport.convert.request import (
     RequestColumns,

@@ -17,7 +17,7 @@ PAGE = DOCS / "reference" / "status-json.md"
 
 def told(daemon, query=""):
     """The JSON now, not what was told half a second ago."""
-    daemon.app.status._told.clear()
+    daemon.app.status._answers.clear()
     with urlopen(daemon.http + "/status.json" + query, timeout=10) as answer:
         return json.loads(answer.read(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 

@@ -7,7 +7,7 @@ from rankd_client.ordering import Policy
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
 from rankd.ranking.policy import in_force
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 from rankd.transport.convert.quality import dial_of
 from rankd.types import Reason
 

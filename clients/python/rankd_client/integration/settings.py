@@ -17,6 +17,21 @@ logger = logging.getLogger("rankd_client.integration")
 
 _warned: set[tuple[str, str]] = set()
 
+INTEGRATION_VARIABLES = (
+    "RANKD_TARGET",
+    "RANKD_TIMEOUT",
+    "RANKD_MODEL",
+    "RANKD_CLIENT_PRIORITY",
+    "RANKD_MAX_BODY_BYTES",
+    "RANKD_TLS_ROOTS",
+    "RANKD_TLS_CERTIFICATE",
+    "RANKD_TLS_PRIVATE_KEY",
+    "RANKD_TOKEN",
+    "RANKD_TOKEN_FILE",
+    "RANKD_PLAINTEXT_TOKEN",
+)
+"""What ``IntegrationSettings.from_environment`` reads. The daemon refuses variables that nobody reads."""
+
 CLIENT_PRIORITIES = ("keep", "ignore")
 _T = TypeVar("_T")
 

@@ -18,7 +18,7 @@ from rankd.replay.report.report import make_report
 from rankd.replay.report.sweep import LoadPoint, load_sweep, pays_from, tau_sweep
 from rankd.replay.report.verdict import DurationUnit, as_json, verdict
 from rankd.replay.trace.trace import trace_of
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 SETTINGS, COST = Settings(), step_cost(8)
 UGLY = '<script>alert("&")</script>'

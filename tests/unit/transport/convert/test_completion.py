@@ -2,7 +2,7 @@
 
 from rankd_client.v1 import prediction_pb2
 
-from rankd.settings.load import LimitsSection
+from rankd.settings import LimitsSection
 from rankd.transport.convert.completion import expected_of
 
 

@@ -3,7 +3,7 @@
 from rankd_client.v1 import rank_pb2
 
 from rankd.ranking.stream import StreamQueue
-from rankd.settings.load import LimitsSection
+from rankd.settings import LimitsSection
 from rankd.transport.convert.request import Violations, tenant_service_of
 
 
