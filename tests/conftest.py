@@ -82,7 +82,7 @@ def start_process(tiny):
 def wait_until():
     """Waits for a condition, within a time."""
 
-    def wait(condition, seconds=10.0, what="the condition"):
+    def wait(condition, seconds=60.0, what="the condition"):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"{what} did not come true within {seconds} s"
