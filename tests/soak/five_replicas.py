@@ -1,7 +1,7 @@
 """Five replicas under load while each is restarted, one is killed and one is frozen: ``make fleet``; 10 minutes.
 
 Every request gets an order; what fails is the client's own fallback; the fleet's tau is that of all records; guards
-agree within what docs/fleet.md states; no window is lost; draining fails no call.
+agree within what docs/guides/fleet.md states; no window is lost; draining fails no call.
 
     python -m soak.five_replicas [--seconds 300] [--calls 40] [--json out/five_daemons.json]
 """

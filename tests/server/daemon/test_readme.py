@@ -119,7 +119,7 @@ def test_the_smaller_bundled_ranker_is_served_by_its_name():
 
 def test_benchmarks_are_written_down():
     """The figures have a command, a machine and a date beside them."""
-    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "measurements" / "2026-11-25-daemon.md").read_text(encoding="utf-8")
     assert "rankd bench" in text
     assert re.search(r"20\d\d-\d\d-\d\d", text)
 

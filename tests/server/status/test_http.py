@@ -223,7 +223,7 @@ def test_the_data_is_asked_for_by_window_and_span(start):
 
 
 def test_metrics_have_only_declared_names_and_labels(start_daemon):
-    """After traffic of all kinds, what Prometheus reads is what docs/telemetry.md lists, in both formats."""
+    """After traffic of all kinds, what Prometheus reads is what docs/reference/telemetry.md lists, in both formats."""
     daemon = start_daemon()
     with daemon.channel() as channel:
         answer = rank_stub(channel).Rank(

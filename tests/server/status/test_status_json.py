@@ -14,7 +14,7 @@ from support.repository import DOCS
 from support.tiny_ranker import make_artifact
 from support.wire import admin_stub, item, rank_stub, report_many, request
 
-PAGE = DOCS / "page.md"
+PAGE = DOCS / "reference" / "status-json.md"
 
 
 def told(daemon, query=""):
@@ -95,7 +95,7 @@ def test_traffic_quality_and_tenants_are_told_without_prompts_and_request_ids(st
 
 
 def test_every_field_is_documented(start_daemon, tmp_path):
-    """docs/page.md names each field that a daemon with everything in it tells."""
+    """docs/reference/status-json.md names each field that a daemon with everything in it tells."""
     daemon = start_daemon(completion_log={"directory": str(tmp_path / "log")})
     report_many(daemon, "llm", 300, scale=-1.0)
     candidate = make_artifact(tmp_path / "next", version="2.0.0")

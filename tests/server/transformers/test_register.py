@@ -17,12 +17,12 @@ from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: E402
 from transformers.generation.continuous_batching import scheduler as theirs  # noqa: E402
 from transformers.generation.continuous_batching.cache import PagedAttentionCache  # noqa: E402
 
-PAGE = DOCS / "engines" / "transformers.md"
+PAGE = DOCS / "guides" / "transformers.md"
 NOWHERE = IntegrationSettings(target="127.0.0.1:1")
 
 
 def test_the_page_s_example_runs(reported_daemon, tmp_path, monkeypatch, capsys):
-    """What docs/engines/transformers.md shows, on a model in a folder."""
+    """What docs/guides/transformers.md shows, on a model in a folder."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     copy.deepcopy(MODEL).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)

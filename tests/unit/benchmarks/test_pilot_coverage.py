@@ -86,7 +86,7 @@ def test_harm_is_found(nothing):
 
 
 def test_the_tables_are_printed(capsys):
-    """The script of docs/pilot.md runs."""
+    """The script of docs/measurements/2026-11-25-pilot-coverage.md runs."""
     main(96)
     text = capsys.readouterr().out
     assert "constant effect" in text

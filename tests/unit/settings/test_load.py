@@ -154,7 +154,7 @@ def test_every_setting_is_documented():
 
 
 def test_defaults_are_those_that_were_measured():
-    """The settings' defaults are those of the quality room, whose behaviour docs/quality.md reports."""
+    """The settings' defaults are those of the quality room, whose behaviour was measured."""
     from rankd.monitor.monitor import guard_settings, quality_settings
     from rankd.quality import GuardSettings, QualitySettings
 

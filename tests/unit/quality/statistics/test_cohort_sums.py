@@ -126,8 +126,8 @@ def truth(rho, ties):
 def test_intervals_of_a_fleet_hold_the_truth_as_often_as_they_say():
     """Three replicas, four laws, with and without ties: 95 % of intervals hold the truth, hardly ever fewer.
 
-    Reports share their windows, so they are not independent; the derivation in docs/fleet.md says why the sum of
-    squares is right all the same, and a little too wide where the window is short.
+    Reports share their windows, so they are not independent; the derivation in docs/science/fleet.md says why the
+    sum of squares is right all the same, and a little too wide where the window is short.
     """
     rng = np.random.default_rng(7)
     held = []

@@ -147,5 +147,5 @@ def test_intervals_cover_what_they_say(rho: float, n: int, ties: bool) -> None:
     """Tau-b: 93-97 % at nominal 95 % (here with the simulation's own error of 0.8 points); gain a little less."""
     tau, gain = coverage(rho, n, ties=ties, runs=700)
     assert 0.93 - 0.012 <= tau <= 0.97 + 0.012
-    # Heavy tails: a small sample has not seen the longest answers yet (docs/quality.md).
+    # Heavy tails: a small sample has not seen the longest answers yet (docs/science/quality.md).
     assert gain >= (0.88 if n < 100 else 0.90)
