@@ -1,6 +1,5 @@
 """The greatest value that each setting allows is one that works."""
 
-
 import pytest
 from annotated_types import Le
 from rankd_client import Completed, RankClient
