@@ -29,9 +29,10 @@ class Traffic:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(threads)]
         self.calls, self.failed, self.mixed, self.rejected = 0, [], [], []
-        self.threads = threads
         self.versions = []
         """The ranker version of every answer, as they came."""
+        self.phase, self.versions_in = 0, {}
+        """Set by the test, and the versions of answers to calls that began and ended within a phase."""
         self.shadow_scores = 0
 
     def __enter__(self):
@@ -56,9 +57,12 @@ class Traffic:
     def one(self, rng, name):
         """One queue, and the report of it."""
         drawn = [prompt(rng) for _ in range(self._items)]
+        phase = self.phase
         queue = self._client.rank([Item(text, request_id=f"{name}-{i}") for i, (text, _) in enumerate(drawn)])
         self.calls += 1
         self.versions.append(queue.ranker_version)
+        if phase == self.phase:
+            self.versions_in.setdefault(phase, set()).add(queue.ranker_version)
         if queue.failed or queue.reason:
             self.failed.append(queue.reason)
             return

@@ -198,7 +198,7 @@ def test_the_public_way_ranks_and_keeps_its_connections(reported_daemon, wait_un
     before, kept = set(threading.enumerate()), set()
 
     def own():
-        return {t for t in threading.enumerate() if t.name.startswith("rankd_")} - before
+        return {t for t in threading.enumerate() if t.name in {"rankd-scores", "rankd-rules"}} - before
 
     for _ in range(2):
         outputs = MODEL.generate_batch(

@@ -127,7 +127,7 @@ def test_a_preempted_request_is_told_of_once(kept, wait_until):
 
 def test_no_prompt_and_no_id_is_logged(start_daemon, wait_until, monkeypatch, caplog, capfd):
     """With a tokenizer that fails saying what it was given, without a daemon, and with one: nothing of it is said."""
-    monkeypatch.setattr("rankd_client.integration.settings._said", set())
+    monkeypatch.setattr("rankd_client.integration.settings._warned", set())
 
     def broken(ids):
         raise ValueError(f"cannot read {list(ids)} of Ms Doe")
