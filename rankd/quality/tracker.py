@@ -61,7 +61,7 @@ class GuardSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class EstimateSnapshot:
     """A copy of everything that an estimate needs: taken in microseconds, evaluated in any thread."""
 
     at: float
@@ -173,9 +173,9 @@ class QualityTracker:
                 self.compared.add(report.score, report.tokens)
         return ReportVerdict.ACCEPTED
 
-    def snapshot(self, now: float) -> Snapshot:
+    def snapshot(self, now: float) -> EstimateSnapshot:
         """Copy what an estimate needs."""
-        return Snapshot(
+        return EstimateSnapshot(
             at=now,
             settings=self.settings,
             plain=self._plain.sums(),

@@ -18,7 +18,7 @@ from rankd.registry.comparison import ComparisonOptions
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
 from rankd.settings import Settings
-from rankd.transport.authentication import the_caller
+from rankd.transport.authentication import current_caller
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
 from rankd.transport.convert.quality import guard_of
@@ -122,7 +122,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         def progress(done: int, total: int) -> None:
             state[:] = done, total
 
-        with self._streams.opened(StreamKind.JUDGE, the_caller().key):
+        with self._streams.opened(StreamKind.JUDGE, current_caller().key):
             judging = asyncio.ensure_future(self._promotion.compare(request.ranker_version, options, progress))
             try:
                 while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rankd_client.v1 import rank_pb2
 
-from rankd.ranking.ranker import Basis, Ranker
+from rankd.ranking.ranker import Basis, QueueRanker
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.convert.answer import item_filler
@@ -53,7 +53,7 @@ class StreamSteps:
 
     def __init__(
         self,
-        ranker: Ranker,
+        ranker: QueueRanker,
         settings: Settings,
         time_slices: TimeSlices,
         signer: PredictionSigner,
