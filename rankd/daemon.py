@@ -1,4 +1,4 @@
-"""The composition root: builds everything, starts, drains, stops. The only file that knows all packages."""
+"""The composition root: builds everything, starts, drains, stops. The only file that knows all of its packages."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Monitor:
         return ranker_version in self._windows
 
     def trust(self, model: str, ranker_version: str) -> Trust:
-        """How far to trust a registered ranker on a model."""
+        """How far to trust a registered ranker on a model; by its base window where the model sent no reports."""
         window = self._windows.own_or_base(model, ranker_version)
         guard = window.guard
         scoring_fails = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)

@@ -38,7 +38,7 @@ class Guard:
 
     @property
     def tau_low(self) -> float | None:
-        """The lower bound of tau at the last look that was evidence; None before, and where a pin says to rank."""
+        """The lower bound of tau when it was last evidence; None before, and where a pin says to rank."""
         return None if self._pin is not None and self._pin[0] is GuardMode.RANKED else self._tau_low
 
     @property
@@ -121,7 +121,7 @@ class Guard:
         return self.unpin(now)
 
     def observe_quality(self, evidence: GuardEvidence, now: float) -> Transition | None:
-        """Decide on a new look at the guard's cohort."""
+        """Decide on the guard's cohort as it was just evaluated."""
         ended = self.tick(now)
         tau, settings = evidence.tau.tau, self.settings
         if (

@@ -113,8 +113,9 @@ class QualityTracker:
         """Start empty."""
         self.settings = settings or QualitySettings()
         self._plain = PairWindow(self.settings.window)
+        """The plain window: complete requests only."""
         self.compared = Comparer(self.settings.pair_window)
-        """What replicas are added up by."""
+        """Pair counters: what Prometheus adds up over replicas."""
         self._arrivals = ArrivalTable(self.settings.arrivals, self.settings.progress_ttl)
         # A dict keeps the order of insertion: the oldest key is the first to be forgotten.
         self._ended: dict[int, None] = {}
@@ -143,7 +144,7 @@ class QualityTracker:
         return self._completions > self._guard_at
 
     def pace(self, now: float) -> float:
-        """Final reports per second, by when as many came as the guard looks at; falls while none come."""
+        """Final reports per second, by when as many came as the guard's cohort has; falls while none come."""
         if not self._times:
             return 0.0
         return len(self._times) / max(now - self._times[0], 1.0)

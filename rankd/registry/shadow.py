@@ -202,7 +202,7 @@ class ShadowRankers:
         self._telemetry.shadow_stopped(ranker_version, shadow.scored, len(shadow.pairs))
 
     def offer(self, queue: RankQueue, ranker: LoadedRanker, scores: FloatArray) -> ShadowScores:
-        """Offer what was just scored, and tell what is known of any item: shadow scores by index.
+        """Offer all shadows what was just scored, and give the shadow scores that are known, by item.
 
         Args:
             queue: the queue.

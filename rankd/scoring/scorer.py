@@ -37,7 +37,11 @@ Result = float | Reason
 
 
 class Scorer:
-    """Scores prompts with one loaded model. Create and use it on the event loop's thread."""
+    """Scores prompts with one loaded model. Create and use it on the event loop's thread.
+
+    A prompt goes from ``score`` to ``PromptEncoder``, which gives its token ids to ``_take_ids``; from there to
+    ``BatchQueue`` and ``BatchRunner``, which gives its score to ``_take_scores``.
+    """
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """Find the method's handler and wrap it, once per handler."""
+        """Find the method's handler and wrap it in a ``Call``, once per handler."""
         handler = await continuation(handler_call_details)
         if handler is None:
             self._gate.telemetry.call(_UNKNOWN_METHOD, "UNIMPLEMENTED", 0.0, "UNIMPLEMENTED")

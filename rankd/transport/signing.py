@@ -25,7 +25,7 @@ _DOMAIN = b"rankd prediction 1\n"
 _FIXED = struct.Struct("<BdqidddQIIIII")
 _SHADOW = struct.Struct("<dI")
 _AT_ONCE = 32
-"""Items between two looks at the clock."""
+"""Items between two readings of the clock."""
 
 
 def canonical(prediction: prediction_pb2.Prediction, request_id: str, model: str) -> bytes:

@@ -1,4 +1,4 @@
-"""proto ⇄ types for queues and answers; validation that names the field. No behaviour of its own."""
+"""From a queue's message to a ``RankQueue``, and fields that many messages share. Errors name the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RankService: proto in, the use case, proto out."""
+"""RankService: a message in, the use case, a message out. The steps of a stream are in ``rank_stream.py``."""
 
 from __future__ import annotations
 

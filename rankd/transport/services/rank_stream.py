@@ -36,7 +36,7 @@ from rankd.transport.time_slices import TimeSlice, TimeSlices
 from rankd.types import Answer
 
 _AT_ONCE = 32
-"""Items between two looks at the clock."""
+"""Items between two readings of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
