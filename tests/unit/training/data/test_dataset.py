@@ -145,7 +145,7 @@ def test_characters_are_bounded_too(tmp_path, monkeypatch):
 STREAM = """
     import resource, sys, tracemalloc
     from pathlib import Path
-    from rankd.training.dataset import read_dataset
+    from rankd.training.data.dataset import read_dataset
     read_dataset([Path(sys.argv[2])])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     read = read_dataset([Path(sys.argv[1])], most=1000)
