@@ -178,7 +178,7 @@ class Monitor:
         self._transit(window, window.guard.unpin(now))
         return window
 
-    def restart(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
+    def begin_anew(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
         """Begin anew with a ranker that was just measured on recent completions.
 
         Its windows and guards start empty. What was measured is reason to rank while they fill up.

@@ -55,11 +55,11 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         """
         del context
         limits = self._settings.limits
-        bad = Violations()
-        caller_now = now_of(request, bad)
-        model = name_of(request.model, "model", limits, bad)
-        check_count(request.completions, "completions", limits, bad)
-        bad.check()
+        violations = Violations()
+        caller_now = now_of(request, violations)
+        model = name_of(request.model, "model", limits, violations)
+        check_count(request.completions, "completions", limits, violations)
+        violations.check()
         check_model(model, self._settings.quality.models)
         response = completion_pb2.ReportCompletionsResponse()
         now = time.time()

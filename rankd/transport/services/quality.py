@@ -63,13 +63,13 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
     ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
         """Show the state now, at every interval and at every change of a guard."""
         del context
-        bad = Violations()
+        violations = Violations()
         interval = _DEFAULT_INTERVAL
         if request.HasField("interval"):
-            interval = duration_of(request.interval, "interval", bad)
+            interval = duration_of(request.interval, "interval", violations)
             if not _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL:
-                bad.add("interval", "must be 100 ms to 1 h")
-        bad.check()
+                violations.add("interval", "must be 100 ms to 1 h")
+        violations.check()
         with self._streams.opened(StreamKind.WATCH, current_caller().key):
             while True:
                 yield quality_pb2.WatchQualityResponse(**await self._state(request))
