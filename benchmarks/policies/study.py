@@ -24,7 +24,7 @@ from benchmarks.policies.tables import report
 from rankd.replay.engine.cost import EngineCost, at_load, step_cost
 from rankd.replay.policies.by_name import needs_scores, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
-from rankd.replay.trace.files import read_trace
+from rankd.replay.trace.files import TraceSelection, read_trace
 from rankd.replay.trace.trace import Floats, Trace
 
 LOADS = (0.7, 0.8, 0.9, 0.95, 1.0, 1.1)
@@ -81,7 +81,10 @@ def generated(requests: int) -> Trace:
 
 def load_trace(folder: Path | None, name: str, requests: int) -> Trace:
     """A trace by name, its prompts free: the study is of order, and lengths of prompts change nothing of it."""
-    trace = generated(requests) if folder is None else read_trace([folder / f"{name}.csv.gz"]).trace.first(requests)
+    if folder is None:
+        trace = generated(requests)
+    else:
+        trace = read_trace(TraceSelection([folder / f"{name}.csv.gz"])).trace.first(requests)
     return Trace(trace.arrival, np.zeros(len(trace), dtype=np.int64), trace.output)
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 from hypothesis import strategies as st
+from traces import trace_of
 
 from rankd.replay.engine.cost import TICKS, EngineCost
-from rankd.replay.trace.trace import trace_of
 
 
 class Reference:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_files import EXPECTED, ROWS, jsonl, write
 
+from rankd.datafiles import LONGEST_PROMPT
 from rankd.errors import ConfigError
 from rankd.training.data import dataset as dataset_module
 from rankd.training.data.dataset import NEAR_CAP, Row, check_learnable, read_dataset, split
-from rankd.training.data.row import LONGEST_PROMPT
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet"])
@@ -145,7 +145,7 @@ def test_characters_are_bounded_too(tmp_path, monkeypatch):
 STREAM = """
     import resource, sys, tracemalloc
     from pathlib import Path
-    from rankd.training.dataset import read_dataset
+    from rankd.training.data.dataset import read_dataset
     read_dataset([Path(sys.argv[2])])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     read = read_dataset([Path(sys.argv[1])], most=1000)
