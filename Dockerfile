@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# rankd in three images: cpu (the default), cuda, train. docs/kubernetes.md says how they are built, and what was tried.
+# rankd in three images: cpu (the default), cuda, train. docs/guides/kubernetes.md says how they are built, and what was tried.
 #
 #   docker build --target cpu   -t rankd:0.1.0-cpu   .
 #   docker build --target cuda  -t rankd:0.1.0-cuda  .

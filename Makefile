@@ -12,11 +12,12 @@ STUBS := clients/python/rankd_client/v1
 PYTEST_ARGS ?=
 # PyPI's torch brings gigabytes of CUDA. Where pip finds a CPU build of this version, as in CI, it takes that.
 TORCH ?= torch==2.13.0
-DATA ?= ../shared/data/lengths
-TRACES ?= ../shared/data/traces
+# Not in the repository: prompts with lengths of real answers, and traces; docs/reference/data-formats.md says how.
+DATA ?= data/lengths
+TRACES ?= data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports protos protos-check protos-breaking unit axe helm chart images test-lowest rankers bench soak study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm chart images test-lowest rankers bench study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +57,9 @@ types: setup-train
 
 imports: setup
 	$(BIN)/lint-imports
+
+structure: setup ## count how the code is laid out, and name what is too long, in a circle or called twice the same
+	$(BIN)/python -m tools.structure --check
 
 unit: setup-train helm
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -131,18 +135,19 @@ $(VLLM)/.installed:
 
 sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by step; 3 minutes
 	@mkdir -p out
-	$(BIN)/python tests/engine/workloads.py out/workloads.json
-	$(VLLM)/bin/python tests/engine/vllm_steps.py out/workloads.json out/vllm_steps.json
-	$(BIN)/python tests/engine/compare_steps.py out/workloads.json out/vllm_steps.json out/sim_check.json
+	PYTHONPATH=tests $(BIN)/python -m engines.simulator.workloads out/workloads.json
+	PYTHONPATH=tests $(VLLM)/bin/python -m engines.simulator.vllm_steps out/workloads.json out/vllm_steps.json
+	PYTHONPATH=tests $(BIN)/python -m engines.simulator.compare_steps out/workloads.json out/vllm_steps.json out/sim_check.json
 
 # A daemon from .venv, engines from .venv-vllm and .venv; the clients come from here. FITTED: a ranker fitted to other
-# rows of the same source (docs/engines/vllm.md); without it an ngram is fitted first. FULL=--full runs what the docs have.
+# rows of the same source (docs/measurements/2026-11-25-vllm.md); without it an ngram is fitted first. FULL=--full runs
+# what the docs have.
 engines: setup-train $(VLLM)/.installed ## rankd inside real engines: vLLM, transformers, the proxy; 20 minutes on two cores
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
-	DATA=$(abspath $(DATA)) $(BIN)/python tests/engine/run.py out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
+	PYTHONPATH=tests DATA=$(abspath $(DATA)) $(BIN)/python -m engines out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
 
 fleet: setup ## five replicas under load, restarted, killed, frozen and drained; needs prometheus; 8 minutes
-	$(BIN)/python tests/fleet/five_daemons.py --json out/five_daemons.json
+	PYTHONPATH=tests $(BIN)/python -m soak.five_replicas --json out/five_daemons.json
 
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
 """What credentials and signatures cost, and whether time tells a token: ``python -m benchmarks.auth_cost``.
 
-Figures of docs/security.md. Needs no daemon; it takes half a minute.
+Figures of docs/measurements/2026-11-25-parts.md. Needs no daemon; it takes half a minute.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What the intervals and the stop of a pilot are worth: ``python -m benchmarks.pilot_coverage [BLOCKS]``.
 
-Prints the tables of docs/pilot.md: a simulated queue (``simulate``) runs for so many blocks (48,000 by default, some
-minutes), is cut into pilots, and each pilot's intervals are held against what is known to be true.
+A simulated queue (``simulate``) runs for so many blocks (48,000 by default, some minutes), is cut into pilots, and each
+pilot's intervals are held against what is known to be true. Prints the tables of
+docs/measurements/2026-11-25-pilot-coverage.md.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def reference(values: list[Value]) -> str:
     return (
         "# rankd's chart\n\n"
         "Made from `values.yaml` by `make chart`; a test compares. How to install, with examples, is in "
-        "[docs/kubernetes.md](../../docs/kubernetes.md).\n\n"
+        "[the guide](../../docs/guides/kubernetes.md).\n\n"
         "`values.schema.json` refuses values that are not listed here, `templates/_guards.tpl` those that contradict "
         "each other.\n\n"
         "## Values\n\n" + _TITLE + rows

@@ -1,25 +1,15 @@
-"""Real daemons for tests: in a thread of this process, or as a process that can be killed."""
+"""Fixtures of all tests; tests/README.md says which is for what."""
 
-import asyncio
 import os
-import signal
-import subprocess
-import sys
-import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
-import grpc
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "unit"))
-
 from hypothesis import settings
-from make_artifact import make_artifact
 
-from rankd.daemon import App
-from rankd.settings.load import load_settings
+pytest.register_assert_rewrite("support")
+
+from support.daemon import Daemon, DaemonProcess  # noqa: E402
+from support.tiny_ranker import make_artifact  # noqa: E402
 
 # A machine may be slow; what takes how long is measured elsewhere.
 settings.register_profile("rankd", deadline=None)
@@ -31,75 +21,6 @@ for name in [n for n in os.environ if n.startswith(("RANKD_", "OTEL_"))]:
 
 _shared = []
 """The daemon that tests share, while there is one."""
-
-
-class Daemon:
-    """A daemon on real ports, in a thread with an event loop of its own."""
-
-    def __init__(self, **settings):
-        defaults = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "metrics": "127.0.0.1:0", "provider": "cpu"}
-        self.settings = load_settings(**(defaults | settings))
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="test-daemon", daemon=True)
-        self._thread.start()
-        self._stopped = False
-        try:
-            self.app = self.run(self._start())
-        except BaseException:
-            self._end_loop()
-            raise
-
-    async def _start(self):
-        app = App(self.settings)
-        await app.start()
-        return app
-
-    def run(self, coroutine, timeout=60):
-        """Run a coroutine on the daemon's loop and give its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
-
-    def call(self, function, *arguments):
-        """Call a function on the daemon's loop and give its result."""
-
-        async def wrapped():
-            return function(*arguments)
-
-        return self.run(wrapped())
-
-    @property
-    def target(self):
-        return f"127.0.0.1:{self.app.public.port}"
-
-    @property
-    def admin_target(self):
-        return f"127.0.0.1:{self.app.admin.port}"
-
-    @property
-    def http(self):
-        return f"http://127.0.0.1:{self.app.http.port}"
-
-    @property
-    def scorer(self):
-        return self.app.registry.in_service.scorer
-
-    @contextmanager
-    def channel(self, target=None):
-        with grpc.insecure_channel(
-            target or self.target,
-            options=[("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)],
-        ) as channel:
-            yield channel
-
-    def stop(self):
-        if not self._stopped:
-            self._stopped = True
-            self.run(self.app.stop())
-            self._end_loop()
-
-    def _end_loop(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        self.loop.close()
 
 
 @pytest.fixture(scope="session")
@@ -142,50 +63,6 @@ def start_daemon(tiny):
         daemon.stop()
 
 
-class DaemonProcess:
-    """``rankd serve`` as a user runs it."""
-
-    def __init__(self, ranker, *, port=0, environment=None, prefix=()):
-        command = [
-            *prefix, sys.executable, "-m", "rankd", "serve", "--listen", f"127.0.0.1:{port}",
-            "--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--provider", "cpu",
-        ]  # fmt: skip
-        if ranker is not None:
-            command += ["--ranker", str(ranker)]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {})
-        )
-        self.lines = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._ready = threading.Event()
-        self._reader.start()
-        if not self._ready.wait(60):
-            self.kill()
-            raise AssertionError("the daemon did not start:\n" + "".join(self.lines))
-
-    def _read(self):
-        import json
-
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if '"event": "started"' in line:
-                event = json.loads(line)
-                self.target, self.admin_target, self.http = event["listen"], event["admin"], event["metrics"]
-                self._ready.set()
-
-    @property
-    def port(self):
-        return int(self.target.rpartition(":")[2])
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(30)
-
-    def terminate(self, timeout=30):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
-
-
 @pytest.fixture
 def start_process(tiny):
     """Starts ``rankd serve`` processes."""
@@ -217,7 +94,7 @@ def wait_until():
 @pytest.fixture
 def start_engine():
     """Starts raw servers in the place of engines."""
-    from upstream import Upstream
+    from support.fake_engine import Upstream
 
     started = []
 
@@ -241,7 +118,7 @@ def reported_daemon(tiny):
 @pytest.fixture
 def start_proxy(reported_daemon):
     """Starts proxies before engines."""
-    from upstream import Through
+    from support.fake_engine import Through
 
     started = []
 
@@ -257,7 +134,7 @@ def start_proxy(reported_daemon):
 @pytest.fixture
 def start_proxy_process(reported_daemon):
     """Starts ``rankd proxy`` processes."""
-    from upstream import ProxyProcess
+    from support.fake_engine import ProxyProcess
 
     started = []
 

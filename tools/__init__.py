@@ -1,1 +1,1 @@
-"""What writes chart, dashboard, rules and reference pages."""
+"""What writes chart, dashboard, rules and reference pages, and what counts how the code is laid out."""

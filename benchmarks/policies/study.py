@@ -1,4 +1,6 @@
-"""The study behind docs/ordering.md: every policy on every trace, at many loads and qualities of the ranker.
+"""The ordering study: every policy on every trace, at many loads and qualities of the ranker.
+
+Its figures are in docs/measurements/2026-11-25-ordering-study.md.
 
 usage: python -m benchmarks.policies.study [--traces DIR] [--requests N] [--jobs N] [--out DIR]
 

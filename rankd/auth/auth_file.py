@@ -1,4 +1,4 @@
-"""Reads ``auth.file``: tokens, names of certificates, and the quotas of tenants. docs/security.md describes it."""
+"""Reads ``auth.file``: tokens, names of certificates, quotas of tenants. docs/guides/security.md describes it."""
 
 from __future__ import annotations
 

@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rankd.bench import scenarios
-from rankd.bench.flags import SCENARIOS
+from rankd.bench import SCENARIOS, scenarios
 from rankd.bench.floor import OfflineLoop
 from rankd.bench.process import MeasuredProcess, two_cores
 from rankd.bench.prompts import MadeUpPrompts

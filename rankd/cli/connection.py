@@ -1,4 +1,4 @@
-"""Reaching a daemon as flags say."""
+"""Reaching a daemon: flags that say how, a client as they say, and what became of it as an exit status."""
 
 from __future__ import annotations
 
@@ -8,11 +8,58 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rankd_client import TlsConfig
+from rankd_client import RankdUnavailableError, TlsConfig
+from rankd_client.admin import AdminClient, RankdRefusedError
 
+from rankd.cli.streams import complain
 from rankd.errors import ConfigError
 
+DEFAULT_TARGET = "127.0.0.1:50051"
+DEFAULT_ADMIN = "127.0.0.1:50052"
+DONE, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
+"""Exit statuses of the verbs that administer a daemon."""
 C = TypeVar("C")
+
+
+def add_target_flags(verb: argparse.ArgumentParser) -> None:
+    """How to reach the daemon's public listener."""
+    verb.add_argument(
+        "--target",
+        metavar="HOST:PORT",
+        default=os.environ.get("RANKD_TARGET", DEFAULT_TARGET),
+        help=f"the daemon; default: RANKD_TARGET or {DEFAULT_TARGET}",
+    )
+    add_connection_flags(verb)
+
+
+def add_admin_flags(verb: argparse.ArgumentParser) -> None:
+    """How to reach the admin listener."""
+    verb.add_argument(
+        "--admin",
+        metavar="HOST:PORT",
+        default=os.environ.get("RANKD_ADMIN_TARGET", DEFAULT_ADMIN),
+        help=f"the daemon's admin listener; default: RANKD_ADMIN_TARGET or {DEFAULT_ADMIN}",
+    )
+    add_connection_flags(verb)
+    verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def add_connection_flags(verb: argparse.ArgumentParser) -> None:
+    """TLS files, and the token."""
+    verb.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and trust the roots in this PEM file")
+    verb.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate of the client, for mutual TLS")
+    verb.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the client, for mutual TLS")
+    verb.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="show the token in this file; default: RANKD_TOKEN_FILE, or the token itself in RANKD_TOKEN",
+    )
+    verb.add_argument(
+        "--plaintext-token",
+        action="store_true",
+        help="show it to another machine without TLS, as where a mesh speaks TLS (RANKD_PLAINTEXT_TOKEN=true)",
+    )
 
 
 def connect(kind: Callable[..., C], target: str, arguments: argparse.Namespace, **options: Any) -> C:
@@ -45,6 +92,22 @@ def tls_of(arguments: argparse.Namespace) -> TlsConfig | None:
     if (cert is None) != (key is None):
         raise ConfigError("--tls-cert and --tls-key go together")
     return TlsConfig(root_certificates=_read(ca), certificate=_read(cert), private_key=_read(key))
+
+
+def administer(arguments: argparse.Namespace, verb: Callable[[AdminClient, argparse.Namespace], int]) -> int:
+    """Run a verb; 1 where the daemon does not answer, 2 where it will not do what was asked."""
+    try:
+        with connect(AdminClient, arguments.admin, arguments) as client:
+            return verb(client, arguments)
+    except RankdUnavailableError as error:
+        complain(
+            f"{arguments.admin} does not answer ({error}). Is the daemon running, and its admin listener on? "
+            "Name it with --admin."
+        )
+        return UNREACHABLE
+    except RankdRefusedError as error:
+        complain(str(error))
+        return BAD_INPUT
 
 
 def _read(path: Path | None) -> bytes | None:

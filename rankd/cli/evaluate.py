@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -14,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from rankd.cli.evaluate_flags import DEFAULT_HTML
 from rankd.cli.terminal import PlainConsole, output
+from rankd.cli.values import whole
 from rankd.quality.statistics.interval import Interval
+from rankd.registry.bundled import ranker_path
 
 if TYPE_CHECKING:
     from rankd.training.data.dataset import Dataset
@@ -29,7 +31,60 @@ _BAR = 20
 _NONE = "-"
 
 
-def evaluate(arguments: argparse.Namespace) -> int:
+DEFAULT_HTML = Path("out/evaluate.html")
+MOST_THREADS = 256
+DEFAULT_ROWS = 10_000
+"""Tau of so many rows is known to .01 or so; more rows take longer to score than they tell."""
+
+
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """What to judge, on what."""
+    verb.description = (
+        "Judge a ranker on prompts and output lengths that it was not trained on: how well it orders them, how near "
+        "that is to what can be had, and how fast it is here."
+    )
+    verb.add_argument(
+        "--ranker",
+        required=True,
+        type=ranker_path,
+        metavar="DIR",
+        help="with model.onnx, tokenizer.json and manifest.json, or a bundled one's name",
+    )
+    verb.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="JSONL, JSONL.gz, CSV or Parquet files, directories or globs of them, or the daemon's completion log; "
+        "rows have `prompt`, `output_token_count`, and optionally `model`, `finish_reason`, `samples`, `source`",
+    )
+    verb.add_argument("--model", help="take only rows that this model answered; default: all, compared within each")
+    verb.add_argument(
+        "--rows",
+        type=whole(1, 10**9),
+        default=DEFAULT_ROWS,
+        metavar="N",
+        help=f"most rows, drawn at random; default: {DEFAULT_ROWS}",
+    )
+    verb.add_argument("--seed", type=int, default=0, metavar="N", help="of that draw; default: 0")
+    verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], default="cpu", help="default: cpu")
+    verb.add_argument(
+        "--threads",
+        type=whole(1, MOST_THREADS),
+        default=1,
+        metavar="N",
+        help="of model and tokeniser, up to 256; default: 1",
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON and nothing else, and write no page unless asked")
+    page = verb.add_mutually_exclusive_group()
+    page.add_argument(
+        "--html", type=Path, metavar="FILE", help=f"write the page here; default: {DEFAULT_HTML}, none with --json"
+    )
+    page.add_argument("--no-html", action="store_true", help="write no page")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Read, score, judge, and say so; 0 where there is a verdict.
 
     Raises:

@@ -14,15 +14,87 @@ from rankd_client.pilot import PilotEffect, PilotPlan, PilotStatus
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rankd.cli.administer import DONE, REFUSED, administer
+from rankd.cli.connection import DONE, REFUSED, add_admin_flags, administer
 from rankd.cli.terminal import PlainConsole, output
+from rankd.cli.values import duration, number, whole
 
+_POLICIES = [p.value for p in Policy]
 _POLL = 0.5
 _MUCH = 0.05
 """A share of requests or answers above which a caveat is printed."""
 
 
-def pilot(arguments: argparse.Namespace) -> int:
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """Start, status and stop."""
+    verb.description = (
+        "Compare two policies on live traffic: a model's queue alternates between them by time slots. Exit status: 0 "
+        "well, 3 stopped because of harm, 2 bad input, 1 the daemon does not answer."
+    )
+    actions = verb.add_subparsers(required=True, metavar="ACTION", dest="action")
+    start = actions.add_parser("start", help="begin a pilot, and follow it to its end")
+    _common(start)
+    _add_plan(start)
+    start.add_argument("--detach", action="store_true", help="begin it and return")
+    status = actions.add_parser("status", help="show how a pilot stands, also after its end")
+    _common(status)
+    status.add_argument("--watch", action="store_true", help="follow it to its end")
+    _common(actions.add_parser("stop", help="end a pilot"))
+
+
+def _common(action: argparse.ArgumentParser) -> None:
+    add_admin_flags(action)
+    action.add_argument("--model", default="", help="the served language model; default: the unnamed one")
+
+
+def _add_plan(start: argparse.ArgumentParser) -> None:
+    start.add_argument(
+        "--slot",
+        type=duration,
+        required=True,
+        metavar="TIME",
+        help="length of a slot, as 90s, 10m or 1h: many times as long as a request takes",
+    )
+    start.add_argument(
+        "--blocks",
+        type=whole(1, 2**32 - 1),
+        required=True,
+        metavar="N",
+        help="pairs of slots, 6 to 1000; 24 are a start",
+    )
+    start.add_argument(
+        "--washout",
+        type=duration,
+        metavar="TIME",
+        help="at the start of each slot: who arrives in it is not counted; default: a fifth of the slot",
+    )
+    start.add_argument("--control", choices=_POLICIES, default="fcfs", help="compare with this policy; default: fcfs")
+    start.add_argument("--treatment", choices=_POLICIES, help="the policy on trial; default: the daemon's")
+    start.add_argument("--shadow", action="store_true", help="order nothing: shows what a pilot could tell apart")
+    start.add_argument(
+        "--metric", choices=["mean", "p50", "p90", "p99"], default="p99", help="what harm is judged by; default: p99"
+    )
+    start.add_argument(
+        "--harm-tolerance",
+        type=number("a share of at least 0, such as 0.1", 0, 1e11),
+        metavar="SHARE",
+        help="stop once the metric is shown to be worse by more than this; default: 0.1",
+    )
+    start.add_argument(
+        "--seed",
+        type=whole(1, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="what the order of slots is drawn from; with --begin, the same on every replica; default: drawn",
+    )
+    start.add_argument(
+        "--begin",
+        type=number("a time in seconds since 1970", 0, 1e11),
+        metavar="SECONDS",
+        help="when the first slot begins, seconds since 1970; default: now",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Start, show or stop a pilot.
 
     Returns:

@@ -16,11 +16,13 @@ from rankd_client.types import Estimate
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rankd.cli.administer import DONE, REFUSED, administer
+from rankd.cli.connection import DONE, REFUSED, add_admin_flags, administer
 from rankd.cli.install import install
 from rankd.cli.terminal import PlainConsole, output
+from rankd.cli.values import number, seconds, whole
 from rankd.errors import ConfigError
 from rankd.registry.artifact import load_artifact
+from rankd.registry.bundled import ranker_path
 
 _EVIDENCE = {"log": "completion_log", "shadow": "shadow_scores", None: None}
 EVIDENCE_NAMES = {
@@ -31,7 +33,55 @@ EVIDENCE_NAMES = {
 _POLL = 0.5
 
 
-def promote(arguments: argparse.Namespace) -> int:
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """What to promote, and on what condition."""
+    verb.description = (
+        "Put a ranker into a running daemon's service, only if it beats the one in service on recent completions. Exit "
+        "status: 0 promoted, 3 refused, 2 bad input, 1 the daemon does not answer."
+    )
+    verb.add_argument(
+        "directory",
+        metavar="DIR",
+        type=ranker_path,
+        help="the ranker: model.onnx, tokenizer.json, manifest.json; or a bundled one's name",
+    )
+    add_admin_flags(verb)
+    verb.add_argument("--model", help="judge on the completions of this served model; default: all, each by itself")
+    verb.add_argument(
+        "--shadow",
+        type=seconds,
+        metavar="SECONDS",
+        help="first let it score in the shadow for so long, and judge it on that",
+    )
+    verb.add_argument(
+        "--shadow-completions",
+        type=whole(1, 2**31 - 1),
+        metavar="N",
+        help="first let it score in the shadow until N completions are reported (within --shadow SECONDS, if given)",
+    )
+    verb.add_argument(
+        "--evidence",
+        choices=["log", "shadow"],
+        help="judge on prompts of the completion log, or on shadow scores; default: shadow where it was asked for, "
+        "else the log where it holds enough",
+    )
+    verb.add_argument(
+        "--margin",
+        type=number("a difference in tau, -1 to 1", -1, 1),
+        metavar="TAU",
+        help="the lower bound of the difference in tau must be above this; -0.01 accepts a ranker that is surely worse "
+        "by less than .01, as for a faster one; default: the daemon's promotion.margin (0)",
+    )
+    verb.add_argument(
+        "--min-completions",
+        type=whole(1, 2**31 - 1),
+        metavar="N",
+        help="judge on no fewer; default: the daemon's (200)",
+    )
+    verb.add_argument("--force", action="store_true", help="promote it whatever the verdict is")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Judge a ranker and, where it is better, put it into service.
 
     Returns:

@@ -7,13 +7,41 @@ import importlib.util
 import os
 
 from rankd.errors import ConfigError
-from rankd.proxy.settings import load_proxy_settings, proxy_settings_reference
+from rankd.proxy.settings import Direction, load_proxy_settings, proxy_settings_reference
 from rankd.telemetry.logs import configure_logs
 
 _NEEDS = ("aiohttp", "uvicorn")
 
 
-def proxy(arguments: argparse.Namespace) -> int:
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """The engine, the daemon, and who listens; all else by variables."""
+    verb.description = (
+        "A streaming reverse proxy before an engine that speaks OpenAI's API: asks the daemon about each prompt and "
+        "writes `priority` into the request's body. Nothing else of it changes."
+    )
+    verb.add_argument(
+        "--upstream", metavar="URL", help="the engine, such as http://127.0.0.1:8000; or RANKD_PROXY_UPSTREAM"
+    )
+    verb.add_argument("--listen", metavar="HOST:PORT", help="for clients; default: 127.0.0.1:8080")
+    verb.add_argument(
+        "--metrics", metavar="HOST:PORT", help="of /metrics, /livez and /readyz, empty is off; default: 127.0.0.1:9465"
+    )
+    verb.add_argument(
+        "--direction",
+        choices=[direction.value for direction in Direction],
+        help="which priority the engine serves first; auto, the default, asks the engine",
+    )
+    verb.add_argument("--target", metavar="HOST:PORT", help="the daemon; default: RANKD_TARGET or 127.0.0.1:50051")
+    verb.add_argument("--model", help="the served language model whose calibration and guard apply; or RANKD_MODEL")
+    verb.add_argument(
+        "--timeout", metavar="SECONDS", help="that asking may hold a request up; default: RANKD_TIMEOUT or 0.05"
+    )
+    verb.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    verb.add_argument("--log-format", choices=["auto", "json", "console"], default="auto")
+    verb.add_argument("--help-settings", action="store_true", help="list all RANKD_PROXY_* settings, and exit")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Run the proxy until SIGTERM or SIGINT.
 
     Raises:

@@ -17,8 +17,10 @@ from rankd_client.types import MAX_ID_BYTES
 from rich.table import Table
 from rich.text import Text
 
-from rankd.cli.connection import connect
-from rankd.cli.terminal import PlainConsole, complain, output
+from rankd.cli.connection import add_target_flags, connect
+from rankd.cli.streams import complain
+from rankd.cli.terminal import PlainConsole, output
+from rankd.cli.values import seconds
 from rankd.errors import ConfigError
 from rankd.text import printable
 
@@ -27,7 +29,27 @@ _SHOWN = 60
 _EXAMPLE = '{"prompt": "..."}'
 
 
-def rank(arguments: argparse.Namespace) -> int:
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """What to order, where and how."""
+    verb.description = (
+        "Order a file of prompts. It holds a prompt per line, or a JSON object per line, and is one or the other "
+        "throughout: JSON lines where its name ends in .jsonl, or where its first line looks like one."
+    )
+    verb.add_argument(
+        "file",
+        metavar="FILE",
+        help="a prompt per line, or JSONL with `prompt` and optional `request_id`; - reads stdin",
+    )
+    add_target_flags(verb)
+    verb.add_argument("--model", default="", help="the served language model whose calibration and guard apply")
+    verb.add_argument("--policy", choices=[p.value for p in Policy], help="default: the daemon's")
+    verb.add_argument(
+        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="deadline of the call; default: 60"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON lines and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Order the prompts of a file and print the order."""
     items = read_items(arguments.file)
     console = PlainConsole(stderr=True)

@@ -7,11 +7,16 @@ import json
 
 from rankd_client.admin import AdminClient
 
-from rankd.cli.administer import DONE, administer
+from rankd.cli.connection import DONE, add_admin_flags, administer
 from rankd.text import printable
 
 
-def roll_back(arguments: argparse.Namespace) -> int:
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """Which daemon."""
+    add_admin_flags(verb)
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Put the ranker that was in service before back.
 
     Returns:

@@ -12,14 +12,41 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
+from rankd.cli.connection import DEFAULT_TARGET
 from rankd.daemon import App
-from rankd.settings.load import Settings, load_settings
+from rankd.settings.load import Provider, Settings, load_settings, settings_reference
 from rankd.telemetry.logs import configure_logs
 
 
-def serve(arguments: argparse.Namespace) -> int:
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """The settings that are asked for most; all others by variables or file."""
+    verb.description = (
+        "Run the daemon. Every setting can be given as an environment variable (RANKD_LISTEN, RANKD_SCORING__THREADS, "
+        "...) or in a TOML file; flags win over variables over the file."
+    )
+    verb.add_argument("--listen", metavar="HOST:PORT", help=_help("listen"))
+    verb.add_argument("--metrics", metavar="HOST:PORT", help=_help("metrics"))
+    verb.add_argument("--admin", metavar="HOST:PORT", help=_help("admin"))
+    verb.add_argument("--ranker", metavar="DIR", help=Settings.model_fields["ranker"].description)
+    verb.add_argument("--provider", choices=get_args(Provider), help=_help("provider"))
+    verb.add_argument("--config", metavar="FILE", help="TOML file with settings (RANKD_CONFIG)")
+    verb.add_argument("--help-settings", action="store_true", help="list all settings with their defaults, and exit")
+
+
+def _help(name: str) -> str:
+    field = Settings.model_fields[name]
+    return f"{field.description} Default: {field.default or 'off'}"
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Run the daemon until SIGTERM or SIGINT."""
+    if arguments.help_settings:
+        for name, default, description in settings_reference():
+            variable = "RANKD_" + name.upper().replace(".", "__")
+            print(f"{name} = {default or '(none)'}\n    {description} [{variable}]")
+        return 0
     if arguments.config:
         os.environ["RANKD_CONFIG"] = arguments.config
     settings = load_settings(
@@ -29,13 +56,10 @@ def serve(arguments: argparse.Namespace) -> int:
         ranker=arguments.ranker,
         provider=arguments.provider,
     )
-    return asyncio.run(run(settings))
+    return asyncio.run(serve(settings))
 
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here
-
-
-_DEFAULT_TARGET = "127.0.0.1:50051"
 
 
 def what_next(listen: str, http_port: int | None) -> str:
@@ -47,7 +71,7 @@ def what_next(listen: str, http_port: int | None) -> str:
     """
     host, _, port = listen.rpartition(":")
     target = f"{_WILDCARDS.get(host, host)}:{port}"
-    flag = "" if target == _DEFAULT_TARGET else f" --target {target}"
+    flag = "" if target == DEFAULT_TARGET else f" --target {target}"
     lines = [
         (f"{command()} rank prompts.txt{flag}", "order a file of prompts, one per line"),
         (f"{command()} status --watch{flag}", "follow ranker, guard and quality"),
@@ -77,7 +101,7 @@ def _typed(program: str) -> str:
     return shlex.quote(str(path))
 
 
-async def run(settings: Settings) -> int:
+async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
     configure_logs(settings.log_level, settings.log_format)
     # A full queue is a hundred thousand objects: collecting them all at Python's default pace stops calls for tens of

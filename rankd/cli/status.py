@@ -16,14 +16,29 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rankd.cli.connection import connect
-from rankd.cli.terminal import PlainConsole, complain, output
+from rankd.cli.connection import add_target_flags, connect
+from rankd.cli.streams import complain
+from rankd.cli.terminal import PlainConsole, output
+from rankd.cli.values import seconds
 from rankd.text import printable
 
 _BAR = 20
 
 
-def status(arguments: argparse.Namespace) -> int:
+def add_flags(verb: argparse.ArgumentParser) -> None:
+    """Which daemon, and whether to follow it."""
+    verb.description = "Show how a daemon does."
+    add_target_flags(verb)
+    verb.add_argument("--watch", action="store_true", help="follow it live, until interrupted")
+    verb.add_argument(
+        "--interval", type=seconds, default=1.0, metavar="SECONDS", help="between two updates of --watch; default: 1"
+    )
+    verb.add_argument(
+        "--json", action="store_true", help="print JSON and nothing else (a line per update with --watch)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Show the state; 1 where the daemon does not answer."""
     with connect(RankClient, arguments.target, arguments) as client:
         try:
@@ -77,7 +92,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
     for policy in report.policies:
         why = f" ({policy.reason})" if policy.reason else ""
-        head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_dial(policy)}")
+        head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_policy(policy)}")
     rate = ""
     if before is not None:
         rate = f", {(service.rank_calls - before.service.rank_calls) / interval:.0f} calls/s"
@@ -92,7 +107,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     return Group(head, *(_quality(q) for q in report.qualities))
 
 
-def _dial(policy: PolicyInForce) -> str:
+def _policy(policy: PolicyInForce) -> str:
     """What the dial says, as far as the policy follows it."""
     parts = []
     if policy.policy in (Policy.DUE, Policy.BOOST):

@@ -1,6 +1,6 @@
 """The completion log: prompts and what became of them, kept for retraining and for judging candidates.
 
-Off unless a directory is set. pyarrow is imported only where it is on. docs/completion-log.md says what is in it.
+Off unless a directory is set. pyarrow is imported only where it is on. docs/guides/completion-log.md has what is in it.
 """
 
 from rankd.completion_log.log import CompletionLog, open_log

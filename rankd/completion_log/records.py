@@ -1,7 +1,7 @@
 """Rows of the completion log and how they become Parquet tables.
 
 Two kinds of rows, joined on ``request``: a hash of served model and request id under a key that replicas share, so
-that a prompt that one replica saw meets the completion that another was told of (docs/adr/0005).
+that a prompt that one replica saw meets the completion that another was told of (docs/adr/0005-completion-log.md).
 """
 
 from __future__ import annotations

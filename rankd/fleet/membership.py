@@ -2,7 +2,7 @@
 
 One replica at a time leads a guard: the one that has been up and in touch for longest. It decides on everybody's
 evidence, the others stand where it stands. So a fleet agrees even where the evidence is at a threshold, which two
-guards never would for long by themselves. docs/fleet.md says how fast.
+guards never would for long by themselves. docs/guides/fleet.md says how fast.
 """
 
 from __future__ import annotations

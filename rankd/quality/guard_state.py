@@ -27,12 +27,12 @@ class GuardReason(enum.Enum):
     UNPINNED = "unpinned"
     """The pin ended, by hand or by itself."""
     FOLLOWED = "followed"
-    """The fleet's guard is in this mode (docs/fleet.md)."""
+    """The fleet's guard is in this mode (docs/guides/fleet.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """Thresholds; the defaults' behaviour is measured in docs/quality.md."""
+    """Thresholds; the defaults' behaviour is measured in docs/measurements/2026-11-25-live-quality.md."""
 
     floor: float = 0.14
     """Fall back when tau's upper confidence bound is below this: surely not worth reordering for."""

@@ -115,7 +115,7 @@ class QualityEstimate:
     decided_pair_share: float | None
     horizon_tokens: int | None
     progress_seen: bool
-    """False: nobody reports progress, so the cohort knows only what has ended (see docs/quality.md)."""
+    """False: nobody reports progress, so the cohort knows only what has ended (see docs/science/quality.md)."""
     finished: int
     censored: int
     open: int

@@ -210,7 +210,7 @@ def _refuse_unknown_variables() -> None:
         "RANKD_TOKEN",
         "RANKD_TOKEN_FILE",
         "RANKD_PLAINTEXT_TOKEN",
-        # of rankd-vllm (docs/engines/vllm.md), which may be started from the same shell
+        # of rankd-vllm (docs/guides/vllm.md), which may be started from the same shell
         "RANKD_TIMEOUT",
         "RANKD_MODEL",
         "RANKD_CLIENT_PRIORITY",

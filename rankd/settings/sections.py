@@ -176,7 +176,7 @@ class OrderSection(_Section):
 
 
 class QualitySection(_Section):
-    """How live quality is measured (docs/quality.md)."""
+    """How live quality is measured (docs/science/quality.md)."""
 
     window: int = Field(4096, ge=32, le=65536, description="Finished requests in the plain window.")
     pair_window: int = Field(
@@ -184,7 +184,7 @@ class QualitySection(_Section):
         ge=16,
         le=8192,
         description="Complete reports before it that each one is compared with in the sums that replicas are added up "
-        "by (docs/fleet.md).",
+        "by (docs/science/fleet.md).",
     )
     cohort: int = Field(2048, ge=32, le=8192, description="Arrivals in the censoring-aware tau that is reported.")
     arrivals: int = Field(8192, ge=64, le=131072, description="Arrivals remembered, unfinished ones included.")
@@ -243,7 +243,7 @@ class QualitySection(_Section):
 
 
 class GuardSection(_Section):
-    """When the ranker is not trusted (docs/quality.md)."""
+    """When the ranker is not trusted (docs/science/quality.md)."""
 
     enabled: bool = Field(True, description="False ranks whatever the quality.")
     cohort: int = Field(320, ge=64, le=8192, description="Recent arrivals that the guard looks at.")
@@ -269,7 +269,7 @@ class GuardSection(_Section):
 
 
 class FleetSection(_Section):
-    """Replicas that tell each other how well the ranker does (docs/fleet.md)."""
+    """Replicas that tell each other how well the ranker does (docs/guides/fleet.md)."""
 
     peers: str = Field(
         "",
@@ -324,7 +324,7 @@ def peer_targets(peers: str) -> tuple[bool, list[tuple[str, int]]]:
 
 
 class PromotionSection(_Section):
-    """How a candidate is judged against the ranker in service (docs/promotion.md)."""
+    """How a candidate is judged against the ranker in service (docs/guides/promote.md)."""
 
     max_shadows: int = Field(
         2,
@@ -357,7 +357,7 @@ class PromotionSection(_Section):
 
 
 class PageSection(_Section):
-    """What the page at ``/`` of the metrics port keeps and shows (docs/page.md)."""
+    """What the page at ``/`` of the metrics port keeps and shows (docs/guides/page.md)."""
 
     every: float = Field(5.0, ge=1, le=3600, description="Seconds between two points of the page's short span.")
     long_every: float = Field(180.0, ge=1, le=86400, description="Seconds between two points of its long span.")
@@ -395,7 +395,7 @@ class PageSection(_Section):
 
 
 class CompletionLogSection(_Section):
-    """What is kept of requests for retraining (docs/completion-log.md)."""
+    """What is kept of requests for retraining (docs/guides/completion-log.md)."""
 
     directory: str = Field(
         "", description="Directory, or object-store URL (s3://, gs://, abfs://), of the log; empty is off."
@@ -446,7 +446,7 @@ class TlsSection(_Section):
 
 
 class AuthSection(_Section):
-    """Who may call (docs/security.md)."""
+    """Who may call (docs/guides/security.md)."""
 
     file: Path | None = Field(
         None,
@@ -466,7 +466,7 @@ class AuthSection(_Section):
 
 
 class SigningSection(_Section):
-    """Whether predictions prove that this daemon made them (docs/security.md)."""
+    """Whether predictions prove that this daemon made them (docs/guides/security.md)."""
 
     file: Path | None = Field(
         None,

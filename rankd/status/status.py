@@ -1,4 +1,4 @@
-"""What the page at ``/`` shows: the state as text for everybody, and as JSON for the page's script (docs/page.md).
+"""What the page at ``/`` shows: the state as text for everybody, as JSON for the page's script (docs/guides/page.md).
 
 No prompt and no request id is in it. Names of served models and of tenants are: whoever sends calls chooses them.
 """

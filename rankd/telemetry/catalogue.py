@@ -165,7 +165,7 @@ METRICS: dict[str, tuple[str, str, str, str]] = {
     "rankd.quality.compared": (
         "counter",
         "{report}",
-        "Complete reports compared with the quality.pair_window before them on this replica (docs/fleet.md).",
+        "Complete reports compared with the quality.pair_window before them on this replica (docs/science/fleet.md).",
         "model, ranker_version",
     ),
     "rankd.quality.pairs": (

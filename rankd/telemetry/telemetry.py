@@ -5,7 +5,7 @@ that two daemons in one process (as in tests) do not mix.
 
 Export follows the standard variables: ``OTEL_TRACES_EXPORTER``/``OTEL_METRICS_EXPORTER`` say ``otlp`` or ``none``;
 where they are not set, OTLP (over gRPC) is on where ``OTEL_EXPORTER_OTLP_ENDPOINT``, or the one for traces or metrics,
-is set. docs/telemetry.md is written from the tables here.
+is set. docs/reference/telemetry.md is written from the tables here.
 """
 
 from __future__ import annotations

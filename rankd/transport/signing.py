@@ -1,7 +1,7 @@
 """What binds predictions to a request, its tenant and its served model: signatures, given and looked at.
 
 ``canonical`` is the contract between replicas of different versions: what is signed never changes its encoding, and
-another one gets another first line. docs/security.md shows it.
+another one gets another first line. docs/guides/security.md shows it.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ import re
 import kubernetes_validate
 import pytest
 import yaml
-from crds import CRDS
 from jsonschema import Draft202012Validator
 from rendering import CHART, EXAMPLES, MATRIX, containers, daemon, example, given, helm, named, pods, render, rendered
+from support.custom_resources import CRDS
 
 OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
 """Native sidecars are known from 1.29 on; the chart itself asks for 1.27."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rankd_client.admin import AdminClient
 from rendering import CHART, containers, given, named, pods, render, rendered
-from standing import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
+from support.containers import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
 
 RANKS = CHART / "files" / "ranks.sh"
 RETRAIN = CHART / "files" / "retrain.sh"

@@ -245,7 +245,7 @@ def test_the_chart_packs_into_what_helm_can_install(tmp_path):
 
 
 def _blocks():
-    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    text = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
     return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
 
 

@@ -1,6 +1,6 @@
 """Writes charts/rankd/files/rules/fleet.yaml: ``python tests/fleet/fleet_rules.py``. A test compares.
 
-The letters are those of docs/fleet.md.
+The letters are those of docs/science/fleet.md.
 """
 
 import re
@@ -11,9 +11,10 @@ RULES = Path(__file__).parents[2] / "charts" / "rankd" / "files" / "rules" / "fl
 RANGE = "1h"
 LEAST = 30
 HEAD = """\
-# The fleet's tau-b and realised gain over the last hour, from counters that every replica exports: docs/fleet.md says
-# what they are, where they differ from all requests taken together, and derives the interval. Written by
-# `python tests/fleet/fleet_rules.py`. Each expression stands by itself but for _low and _high, which use the two above.
+# The fleet's tau-b and realised gain over the last hour, from counters that every replica exports.
+# docs/science/fleet.md says what they are, where they differ from all requests taken together, and derives the
+# interval. Written by `python tests/fleet/fleet_rules.py`. Each expression stands by itself but for _low and _high,
+# which use the two above.
 """
 
 

@@ -1,6 +1,7 @@
 """How often the fleet's intervals hold the truth: ``python tests/fleet/sim_coverage.py``; some minutes on one core.
 
-Prints a row for each law of scores and lengths, as docs/fleet.md has them. The truth is that of a large sample.
+Prints a row for each law of scores and lengths, as docs/measurements/2026-11-25-fleet.md has them.
+The truth is that of a large sample.
 """
 
 import itertools

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prometheus import REPOSITORY, RULES, binary
+from support.prometheus import RULES, binary
+from support.repository import DOCS
 
 ALERTS = RULES / "alerts.yaml"
 CASES = Path(__file__).with_name("alerts_test.yaml")
-PAGES = REPOSITORY / "docs" / "operations"
+PAGES = DOCS / "operations"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from prometheus import RULES
+from support.prometheus import RULES
 
 from rankd.telemetry.catalogue import METRICS
 
@@ -88,7 +88,7 @@ def test_every_panel_explains_itself_and_has_a_place(dashboard, panels):
 
 
 def test_every_metric_of_the_daemon_is_shown_or_watched():
-    """What docs/telemetry.md lists is in the dashboard, a recording rule or an alert."""
+    """What docs/reference/telemetry.md lists is in the dashboard, a recording rule or an alert."""
     used = "".join(path.read_text(encoding="utf-8") for path in (make_dashboard.FILE, *RULES.glob("*.yaml")))
     assert [name for name in METRICS if not re.search(rf"\b{name.replace('.', '_')}", used)] == []
 

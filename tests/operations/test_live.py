@@ -11,12 +11,9 @@ from pathlib import Path
 
 import make_dashboard
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
-
-from five import Five
-from needs import NEEDS
-from prometheus import RULES, Prometheus, binary
+from support.five_daemons import Five
+from support.panel_needs import NEEDS
+from support.prometheus import RULES, Prometheus, binary
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 Starts a daemon with the bundled n-gram ranker, and an engine of a few slots that asks it for the order whenever one is
 free, serves the first, and reports what it took. How long an answer is follows the ranker's expectation, with noise.
-Then ``rankd pilot start`` compares ``due`` with ``fcfs``, as in docs/pilot.md.
+Then ``rankd pilot start`` compares ``due`` with ``fcfs``, as in docs/guides/pilot.md.
 """
 
 import heapq
@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from conftest import Daemon
 from rankd_client import Completed, Item, RankClient
+from support.daemon import Daemon
 
 from rankd.cli import main
 

@@ -1,6 +1,6 @@
 """Days of traffic through a tracker and a guard: how often a healthy ranker is dropped, how fast a broken one.
 
-Run as a script for the figures of docs/quality.md: ``python tests/unit/sim_guard_days.py [DAYS]``.
+For the figures of docs/measurements/2026-11-25-live-quality.md: ``python tests/unit/sim_guard_days.py [DAYS]``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The coverage table of docs/promotion.md: ``python tests/unit/sim_paired.py [RUNS]`` (some minutes at 600)."""
+"""Coverage of the paired comparison: ``python tests/unit/sim_paired.py [RUNS]`` (some minutes at 600).
+
+Prints the table of docs/measurements/2026-11-25-paired-comparison.md.
+"""
 
 import math
 import sys

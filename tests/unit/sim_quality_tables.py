@@ -1,4 +1,7 @@
-"""The tables of docs/quality.md: ``python tests/unit/sim_quality_tables.py queue|coverage|plain|real DIR``."""
+"""Errors of live quality: ``python tests/unit/sim_quality_tables.py queue|coverage|plain|real DIR``.
+
+Prints the tables of docs/measurements/2026-11-25-live-quality.md.
+"""
 
 from __future__ import annotations
 

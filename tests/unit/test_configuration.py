@@ -1,6 +1,6 @@
 """The reference of all settings, made from rankd/settings/load.py.
 
-``python tests/unit/test_configuration.py`` writes docs/configuration.md anew.
+``python tests/unit/test_configuration.py`` writes docs/reference/configuration.md anew.
 """
 
 import re
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from rankd.settings.load import Settings, settings_reference
 
-DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOC = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 KINDS = {str: "text", int: "whole number", float: "number", bool: "true, false", Path: "path", SecretStr: "secret text"}
 SIGNS = {Ge: "≥", Gt: ">", Le: "≤", Lt: "<"}
 
@@ -68,7 +68,7 @@ def rows(section, fields):
 
 
 def reference():
-    """docs/configuration.md."""
+    """docs/reference/configuration.md."""
     parts = [HEAD]
     for section, about, fields in sections():
         parts.append(f"\n## `[{section}]`\n\n{about}\n\n" if section else "\n## In no section\n\n")
@@ -97,13 +97,13 @@ A setting that there is none of, in the file or as a variable that begins with `
 nearest; so is a value out of its bounds. Times are in seconds and sizes in bytes. An empty default is none.
 
 Beside settings these variables are read: `RANKD_CONFIG`; by the command line and by engines `RANKD_TARGET`,
-`RANKD_ADMIN_TARGET`, `RANKD_TOKEN`, `RANKD_TOKEN_FILE` and `RANKD_PLAINTEXT_TOKEN` (docs/security.md); by engines those
-of docs/engines; and OpenTelemetry's (docs/telemetry.md).
+`RANKD_ADMIN_TARGET`, `RANKD_TOKEN`, `RANKD_TOKEN_FILE` and `RANKD_PLAINTEXT_TOKEN` (docs/guides/security.md); by
+engines those of docs/guides/vllm.md and docs/guides/proxy.md; and OpenTelemetry's (docs/reference/telemetry.md).
 """
 
 
 def test_the_reference_is_made_from_the_settings():
-    """docs/configuration.md is what this file writes."""
+    """docs/reference/configuration.md is what this file writes."""
     assert DOC.read_text(encoding="utf-8") == reference(), "run: python tests/unit/test_configuration.py"
 
 

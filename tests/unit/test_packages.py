@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "clients"
 DAEMON, CLIENT, VLLM, TRANSFORMERS = ROOT, CLIENTS / "python", CLIENTS / "vllm", CLIENTS / "transformers"
 PACKAGES = {DAEMON: "rankd", CLIENT: "rankd_client", VLLM: "rankd_vllm", TRANSFORMERS: "rankd_transformers"}

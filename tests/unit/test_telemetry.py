@@ -1,6 +1,6 @@
 """Declarations, export by the OTEL_* variables, and the documentation made from the declarations.
 
-``python tests/unit/test_telemetry.py`` writes docs/telemetry.md anew.
+``python tests/unit/test_telemetry.py`` writes docs/reference/telemetry.md anew.
 """
 
 import ast
@@ -22,7 +22,7 @@ from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 
 ROOT = Path(__file__).parents[2]
-DOC = ROOT / "docs" / "telemetry.md"
+DOC = ROOT / "docs" / "reference" / "telemetry.md"
 SECRET = "sesame-prompt"
 
 
@@ -200,7 +200,7 @@ def test_every_log_call_is_declared():
 
 
 def reference():
-    """docs/telemetry.md."""
+    """docs/reference/telemetry.md."""
     metrics = "".join(
         f"| `{name}` | {kind} | {unit} | {', '.join(f'`{label}`' for label in labels.split(', ') if label)} "
         f"| {description} |\n"
@@ -268,7 +268,7 @@ excepted, and have a `logger`.
 
 
 def test_the_reference_is_made_from_the_declarations():
-    """docs/telemetry.md is what this file writes."""
+    """docs/reference/telemetry.md is what this file writes."""
     assert DOC.read_text(encoding="utf-8") == reference(), "run: python tests/unit/test_telemetry.py"
 
 

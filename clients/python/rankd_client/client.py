@@ -98,7 +98,7 @@ class RankClient:
         Args:
             items: the queue.
             timeout: seconds; default: the client's.
-            served: what each tenant was served so far, in output tokens (docs/ordering.md); default 0.
+            served: what each tenant was served so far, in output tokens (docs/guides/ordering.md); default 0.
             weights: of tenants; default 1.
             backlog: requests that wait and are not in ``items``, as far as you know: of use where requests are asked
                 about one by one.

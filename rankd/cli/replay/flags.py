@@ -1,10 +1,11 @@
-"""Flags of ``rankd replay``; apart, so that other verbs do not load the code that replays."""
+"""Flags of ``rankd replay``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from rankd.cli.values import between, whole
 from rankd.registry.bundled import ranker_path
 
 DEFAULT_HTML = Path("out/replay.html")
@@ -14,7 +15,11 @@ DEFAULT_TAU = 0.55
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
-    """Declare them."""
+    """What to replay, on which engine, under which policies."""
+    verb.description = (
+        "Replay a trace of arrivals and lengths through a simulated engine under every policy: what ranking would have "
+        "gained, for whom, at which load, and with which ranker."
+    )
     verb.add_argument(
         "--trace",
         nargs="+",
@@ -27,7 +32,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--requests",
-        type=_whole(2, 10**7),
+        type=whole(2, 10**7),
         default=DEFAULT_REQUESTS,
         metavar="N",
         help=f"take the first so many; default: {DEFAULT_REQUESTS}",
@@ -37,7 +42,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         "--time-unit", choices=["s", "ms", "us", "ns"], default="s", help="of arrivals that are numbers; default: s"
     )
     verb.add_argument(
-        "--input-tokens", type=_whole(0, 10**7), metavar="N", help="of requests whose rows do not tell theirs"
+        "--input-tokens", type=whole(0, 10**7), metavar="N", help="of requests whose rows do not tell theirs"
     )
     _score_flags(verb)
     _arrival_flags(verb)
@@ -77,11 +82,11 @@ def _score_flags(verb: argparse.ArgumentParser) -> None:
         help="score the trace's prompts with this one: a directory, or a bundled one's name; default: minilm-l6",
     )
     which.add_argument(
-        "--tau", type=_number(-1, 1), metavar="TAU", help="make up scores with this Kendall's tau-b to the true lengths"
+        "--tau", type=between(-1, 1), metavar="TAU", help="make up scores with this Kendall's tau-b to the true lengths"
     )
-    group.add_argument("--seed", type=_whole(0, 2**31), default=0, metavar="N", help="of made-up scores; default: 0")
+    group.add_argument("--seed", type=whole(0, 2**31), default=0, metavar="N", help="of made-up scores; default: 0")
     group.add_argument(
-        "--threads", type=_whole(1, 256), default=1, metavar="N", help="of the ranker and its tokeniser; default: 1"
+        "--threads", type=whole(1, 256), default=1, metavar="N", help="of the ranker and its tokeniser; default: 1"
     )
 
 
@@ -89,11 +94,11 @@ def _arrival_flags(verb: argparse.ArgumentParser) -> None:
     how = verb.add_argument_group("arrivals", "Default: as in the trace.").add_mutually_exclusive_group()
     how.add_argument(
         "--load",
-        type=_number(0.001, 100),
+        type=between(0.001, 100),
         metavar="X",
         help="speed arrivals up or down until the offered load is this share of what the engine can do",
     )
-    how.add_argument("--speed", type=_number(1e-6, 1e6), metavar="X", help="arrivals come so many times as fast")
+    how.add_argument("--speed", type=between(1e-6, 1e6), metavar="X", help="arrivals come so many times as fast")
     how.add_argument("--burst", action="store_true", help="all arrive at once")
 
 
@@ -103,50 +108,27 @@ def _engine_flags(verb: argparse.ArgumentParser) -> None:
         "An iteration takes BASE + SEQUENCE x sequences that get a token + PROMPT x prompt tokens that are read. The "
         "defaults are of the order of an 8B model on one data-centre GPU; fit them to yours.",
     )
-    group.add_argument("--slots", type=_whole(1, 10**5), default=64, metavar="N", help="sequences at once; default: 64")
-    group.add_argument("--base-ms", type=_number(1e-6, 1e6), default=15.0, metavar="MS", help="default: 15")
-    group.add_argument("--sequence-ms", type=_number(0, 1e6), default=0.15, metavar="MS", help="default: 0.15")
-    group.add_argument("--prompt-ms", type=_number(0, 1e6), default=0.1, metavar="MS", help="per token; default: 0.1")
+    group.add_argument("--slots", type=whole(1, 10**5), default=64, metavar="N", help="sequences at once; default: 64")
+    group.add_argument("--base-ms", type=between(1e-6, 1e6), default=15.0, metavar="MS", help="default: 15")
+    group.add_argument("--sequence-ms", type=between(0, 1e6), default=0.15, metavar="MS", help="default: 0.15")
+    group.add_argument("--prompt-ms", type=between(0, 1e6), default=0.1, metavar="MS", help="per token; default: 0.1")
     group.add_argument(
         "--chunk",
-        type=_whole(0, 10**9),
+        type=whole(0, 10**9),
         default=2048,
         metavar="TOKENS",
         help="tokens of one iteration at most, prompts are cut to it; 0 is no limit; default: 2048",
     )
     group.add_argument(
         "--kv-tokens",
-        type=_whole(0, 10**12),
+        type=whole(0, 10**12),
         default=0,
         metavar="TOKENS",
         help="that the KV memory holds: where it is full, the last in the order is taken off; default: 0, no limit",
     )
-    group.add_argument("--block", type=_whole(1, 10**6), default=16, metavar="TOKENS", help="of KV; default: 16")
+    group.add_argument("--block", type=whole(1, 10**6), default=16, metavar="TOKENS", help="of KV; default: 16")
     group.add_argument(
         "--steps",
         action="store_true",
         help="count engine steps in the place of time: every iteration takes 1, prompts are free",
     )
-
-
-def _whole(low: int, high: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    def parse(text: str) -> int:
-        value = int(text) if text.isascii() and text.isdigit() else -1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low:,} to {high:,}")
-        return value
-
-    return parse
-
-
-def _number(low: float, high: float):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
-        return value
-
-    return parse

@@ -1,4 +1,4 @@
-"""Flags of ``rankd train``; apart, so that other verbs do not load the training code."""
+"""Flags of ``rankd train``, and what they come to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rankd.cli.values import number, whole
 from rankd.errors import ConfigError
 from rankd.scoring.tokeniser import Truncation
 
@@ -49,7 +50,7 @@ def _data_flags(verb: argparse.ArgumentParser) -> None:
         help="answers of this source were cut at so many tokens (repeatable); better: finish_reason in the rows",
     )
     verb.add_argument(
-        "--rows", type=_at_least(1), default=200_000, metavar="N", help="most rows, drawn at random; default: 200000"
+        "--rows", type=whole(1), default=200_000, metavar="N", help="most rows, drawn at random; default: 200000"
     )
     verb.add_argument(
         "--valid-share",
@@ -70,8 +71,8 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
         help="default: the base's own, joint for encoders, which also learns how uncertain a length is, as lognormal "
         "does, and pairwise for ngram",
     )
-    verb.add_argument("--epochs", type=_at_least(1), metavar="N", help="default: the base's own")
-    verb.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: 0")
+    verb.add_argument("--epochs", type=whole(1), metavar="N", help="default: the base's own")
+    verb.add_argument("--seed", type=whole(0), default=0, metavar="N", help="default: 0")
     verb.add_argument(
         "--lr", type=_positive, metavar="X", help="peak learning rate of the base; default: the base's own"
     )
@@ -83,7 +84,7 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
         metavar="D",
         help="keep a running mean of weights that forgets at this rate; 0 keeps the last; default: the base's own",
     )
-    verb.add_argument("--list-size", type=_at_least(2), metavar="N", help="rows per step; default: the base's own")
+    verb.add_argument("--list-size", type=whole(2), metavar="N", help="rows per step; default: the base's own")
     verb.add_argument(
         "--samples",
         choices=["mean", "first", "draw"],
@@ -100,11 +101,9 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
         "be better for a queue of the traffic that it was trained on",
     )
     verb.add_argument("--margin", type=float, default=0.0, metavar="X", help="of the pairwise loss; default: 0")
-    verb.add_argument(
-        "--max-tokens", type=_at_least(4), default=128, metavar="N", help="read of a prompt; default: 128"
-    )
-    verb.add_argument("--tail-tokens", type=_at_least(0), metavar="N", help="of these, from its end; default: half")
-    verb.add_argument("--threads", type=_at_least(1), metavar="N", help="per process; default: the cores there are")
+    verb.add_argument("--max-tokens", type=whole(4), default=128, metavar="N", help="read of a prompt; default: 128")
+    verb.add_argument("--tail-tokens", type=whole(0), metavar="N", help="of these, from its end; default: half")
+    verb.add_argument("--threads", type=whole(1), metavar="N", help="per process; default: the cores there are")
     verb.add_argument(
         "--bf16",
         action=argparse.BooleanOptionalAction,
@@ -220,41 +219,6 @@ def _cap(text: str) -> tuple[str, int]:
     return source, int(tokens)
 
 
-def _at_least(least: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
-        return value
-
-    return parse
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
-    return value
-
-
-def _share(text: str) -> float:
-    value = _positive(text)
-    if value > 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share of .5 or less")
-    return value
+_positive = number("a number above 0", 0, 1e9, above=True, below=True)
+_fraction = number("a number from 0 to below 1", 0, 1, below=True)
+_share = number("a share above 0 and of .5 or less", 0, 0.5, above=True)

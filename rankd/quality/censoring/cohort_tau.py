@@ -28,7 +28,7 @@ TILT_ENDS = (0.02, 0.98)
 PRIOR = np.array([1.0, 10.0])
 """Prior precision of slope and tilt: keeps them finite where the scores order perfectly, and small in small samples."""
 DOUBT = 0.1
-"""How far the model errs on real lengths, per unit of undecided share (docs/quality.md): widens the interval."""
+"""How far the model errs on real lengths, per undecided share (docs/science/quality.md): widens the interval."""
 LEVEL_PRIOR = np.array([1.0, 1e6])
 """The same without a tilt."""
 LEAST_FOLLOWED = 0.2
@@ -173,6 +173,6 @@ def _design(normal: Floats, started: Bools) -> latent.Design:
     """A line for the location, a tilt for the scale, over normal scores; the tilt ends with what was served.
 
     A bend in the location would fit better what was served and extrapolate worse to what waits
-    (docs/quality.md has the comparison).
+    (docs/measurements/2026-11-25-live-quality.md has the comparison).
     """
     return latent.Design(normal[:, None], np.clip(normal, *np.quantile(normal[started], TILT_ENDS)))

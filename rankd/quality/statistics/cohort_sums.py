@@ -1,7 +1,7 @@
 """A cohort's tau as sums: what one replica tells another, and how the sums of several become one tau.
 
 Three averages over pairs and their covariance are all that tau-b and its interval need. Weighted by how many requests
-each replica takes at present they add up to the fleet's, stratified by replica (docs/fleet.md).
+each replica takes at present they add up to the fleet's, stratified by replica (docs/science/fleet.md).
 """
 
 from __future__ import annotations

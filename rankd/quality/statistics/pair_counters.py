@@ -1,7 +1,7 @@
 """Each complete report compared once with those just before it: sums that only grow, and add up over replicas.
 
 Everything a fleet's tau-b, realised gain and their intervals need is in these sums, so that whoever adds up the
-replicas' needs no request. docs/fleet.md derives the intervals.
+replicas' needs no request. docs/science/fleet.md derives the intervals.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def counters(totals: Floats) -> Iterator[tuple[str, dict[str, str], float]]:
 
 
 class CounterTotals:
-    """Totals, added up over replicas or over a time, by name; reads as the formulas in docs/fleet.md do."""
+    """Totals, added up over replicas or over a time, by name; reads as the formulas in docs/science/fleet.md do."""
 
     def __init__(self, totals: Floats) -> None:
         """Name the parts of ``totals``, float64[SIZE]."""

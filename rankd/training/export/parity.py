@@ -22,7 +22,7 @@ SCORE, SPREAD = "score", "spread"
 Run = Callable[[Ids, Ids], Scores]
 """From ids and mask, int64[batch, tokens] each, to scores, [batch]."""
 BATCH_TOKENS = 128
-"""Padded tokens of a batch: the daemon's own on a CPU (``docs/adr/0004``)."""
+"""Padded tokens of a batch: the daemon's own on a CPU (docs/adr/0004-scoring-on-cpu.md)."""
 _RESAMPLES = 200
 _FEWEST = 50
 """Rows below which a difference of tau says nothing."""

@@ -55,7 +55,7 @@ class IntegrationSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> IntegrationSettings:
-        """Read ``RANKD_TARGET``, ``RANKD_TIMEOUT``, ``RANKD_MODEL`` and the others that docs/engines lists.
+        """Read ``RANKD_TARGET``, ``RANKD_TIMEOUT``, ``RANKD_MODEL`` and the others that docs/guides/vllm.md lists.
 
         Raises:
             ValueError: one has a value that it cannot have; the message names it.

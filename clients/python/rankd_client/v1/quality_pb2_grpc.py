@@ -71,8 +71,8 @@ class QualityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetFleetShare(self, request, context):
-        """What this replica contributes to its fleet's evidence. Replicas ask each other, see docs/fleet.md; it takes the
-        same role as reading quality.
+        """What this replica contributes to its fleet's evidence. Replicas ask each other, see
+        docs/guides/fleet.md; it takes the same role as reading quality.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

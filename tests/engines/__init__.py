@@ -1,0 +1,1 @@
+"""rankd inside real engines: `make engines`, `make sim-check`."""

@@ -1,0 +1,1 @@
+"""The simulator of `rankd replay` beside a real vLLM: `make sim-check`."""

@@ -1,0 +1,1 @@
+"""rankd in transformers' continuous batching."""

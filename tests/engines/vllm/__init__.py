@@ -1,0 +1,1 @@
+"""rankd in a real vLLM, in process and over HTTP."""

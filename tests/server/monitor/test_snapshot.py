@@ -1,0 +1,294 @@
+"""Windows survive a restart where a file is given, and nothing that a file may hold keeps a daemon from starting."""
+
+import io
+import json
+import os
+import signal
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from rankd_client import RankClient
+from rankd_client.v1 import admin_pb2, quality_pb2
+from support.fleet_calls import administer, counted, quality, traffic
+from support.tiny_ranker import make_artifact
+
+from rankd.monitor.snapshot_file import SnapshotError, read, write
+from rankd.quality import GuardSettings, OutcomeReport, QualitySettings, QualityTracker
+from rankd.quality.guard import Guard
+from rankd.quality.guard_state import GuardReason, Standing
+from rankd.quality.serialise import restore_guard, restore_tracker, save_guard, save_tracker
+from rankd.types import GuardMode
+
+SMALL = QualitySettings(window=64, pair_window=16, cohort=64, guard_cohort=32, arrivals=128, dedupe=100)
+
+
+def feed(tracker, numbers, now=1e6):
+    """Reports of requests that finish, wait, run, are cut short, or come twice."""
+    for n in numbers:
+        kind = n % 7
+        report = OutcomeReport(
+            key=n * 7919 + 1,
+            score=float(np.sin(n)) if n % 5 else 0.0,
+            tokens=(n * 37) % 50,
+            final=kind < 5,
+            complete=kind < 4,
+            arrival=now + n - 3 * kind,
+        )
+        tracker.add(report, now + n)
+        if kind == 3:
+            tracker.add(report, now + n)
+
+
+def test_a_restored_tracker_is_the_one_that_was_saved_and_goes_on_like_it():
+    """Same estimates, to the last bit, then and after further reports; a report known before is still a duplicate."""
+    before = QualityTracker(SMALL)
+    feed(before, range(500))
+    after = restore_tracker(SMALL, save_tracker(before), now=1e6 + 500)
+    for numbers in (range(500, 500), range(500, 620)):
+        feed(before, numbers)
+        feed(after, numbers)
+        old, new = (tracker.snapshot(1e6 + 700).evaluate() for tracker in (before, after))
+        for name in (
+            "tau",
+            "tau_b",
+            "realised_gain",
+            "head_tau",
+            "tail_tau",
+            "open",
+            "finished",
+            "censored",
+            "expired",
+        ):
+            assert getattr(old, name) == getattr(new, name)
+        assert before.guard_evidence(1e6 + 700).tau == after.guard_evidence(1e6 + 700).tau
+        assert before.completions == after.completions
+    assert after.compared.totals[0] == 120 * 4 // 7 + 1  # counted from the restart on, each against those before it
+
+
+def test_a_smaller_window_keeps_the_latest():
+    """Settings may change between two starts."""
+    before = QualityTracker(SMALL)
+    feed(before, range(500))
+    smaller = QualitySettings(window=10, pair_window=4, cohort=20, guard_cohort=20, arrivals=30, dedupe=5)
+    after = restore_tracker(smaller, save_tracker(before), now=1e6 + 500)
+    assert after.contents()["plain"]["tokens"].tolist() == before.contents()["plain"]["tokens"].tolist()[-10:]
+    assert len(after.contents()["arrivals"]["key"]) == 30
+    feed(after, range(500, 600))
+    assert after.snapshot(1e6 + 600).evaluate().window_size == 10
+
+
+@pytest.mark.parametrize("mode", [GuardMode.RANKED, GuardMode.FALLBACK])
+def test_a_guard_goes_on_where_it_was_with_its_dwell_its_relapses_and_its_pin(mode):
+    """A fallback is neither shortened nor forgotten by a restart."""
+    guard = Guard(GuardSettings())
+    cause = GuardReason.QUALITY if mode is GuardMode.FALLBACK else None
+    guard.adopt(Standing(mode, 90.0, cause, 480.0, 50.0, 3, 0.1), 100.0)
+    guard.pin(GuardMode.RANKED, 500.0, 100.0)
+    after = Guard(GuardSettings())
+    assert restore_guard(after, json.loads(json.dumps(save_guard(guard))), 110.0)
+    assert (after.standing, after.pinned) == (guard.standing, guard.pinned)
+
+
+def test_a_fallback_because_scoring_failed_ends_with_its_process():
+    """A new process has a new model; what quality said before is kept."""
+    guard = Guard(GuardSettings())
+    guard.adopt(Standing(GuardMode.RANKED, 90.0, None, 120.0, 50.0, 1, 0.1), 100.0)
+    guard._go(GuardMode.FALLBACK, GuardReason.ERRORS, None)
+    after = Guard(GuardSettings(), measured=True)
+    assert not restore_guard(after, save_guard(guard), 110.0)
+    assert after.ranks
+    assert after.standing.recovered_at == 50.0
+
+
+def test_a_restarted_daemon_has_the_windows_it_had_but_not_the_counters(start_process, tmp_path):
+    """SIGTERM and a new process on the same file: tau, gain, calibration, guard and pins are the same.
+
+    A request reported before is a duplicate after. The file is its owner's only, and holds no request id.
+    """
+    path = tmp_path / "windows.npz"
+    environment = {"RANKD_QUALITY__SNAPSHOT": str(path), "RANKD_GUARD__EVERY": "20", "RANKD_GUARD__MIN_KNOWN": "50"}
+    first = start_process(environment=environment)
+    with RankClient(first.target, model="m", timeout=10) as client:
+        assert traffic(client, range(400)).accepted == 400
+    pin = admin_pb2.PinGuardRequest(model="m", ranker_version="tiny@1.0.0", mode=quality_pb2.GUARD_MODE_FALLBACK)
+    pin.duration.FromSeconds(3600)
+    administer(first, "PinGuard", pin)
+    before = quality(first)
+    assert first.terminate() == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert b"secret-id" not in path.read_bytes()
+    second = start_process(environment=environment)
+    after = quality(second)
+    assert after.finished_tau == before.finished_tau
+    assert after.tau == before.tau
+    assert after.realised_gain == before.realised_gain
+    assert (after.window_size, after.completion_count) == (400, 400)
+    assert (after.guard.mode, after.guard.reason) == (before.guard.mode, before.guard.reason)
+    assert after.guard.pinned_until == before.guard.pinned_until
+    assert set(counted(second).values()) == {0.0}
+    with RankClient(second.target, model="m", timeout=10) as client:
+        assert traffic(client, range(400)).duplicate == 400
+        assert traffic(client, range(400, 410)).accepted == 10
+
+
+def test_a_killed_daemon_loses_what_came_after_the_last_write(start_process, wait_until, tmp_path):
+    """``kill -9`` writes nothing; the file of the last period is there, whole."""
+    path = tmp_path / "windows.npz"
+    environment = {"RANKD_QUALITY__SNAPSHOT": str(path), "RANKD_QUALITY__SNAPSHOT_EVERY": "1"}
+    first = start_process(environment=environment)
+    with RankClient(first.target, model="m", timeout=10) as client:
+        traffic(client, range(60))
+    wait_until(path.exists, what="a snapshot")
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait(10)
+    assert quality(start_process(environment=environment)).window_size == 60
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory, tiny):
+    """The file of a daemon that took 100 reports."""
+    from support.daemon import Daemon
+
+    path = tmp_path_factory.mktemp("snapshot") / "windows.npz"
+    daemon = Daemon(ranker=tiny, quality={"snapshot": path})
+    with RankClient(daemon.target, model="m", timeout=10) as client:
+        traffic(client, range(100))
+    daemon.stop()
+    return path.read_bytes()
+
+
+def flipped(data):
+    """One bit of a column is another."""
+    at = data.index(b"0/plain/tokens.npy") + 300
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+
+
+def rewritten(data, change):
+    """The file with a changed header or columns."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "s"
+        path.write_bytes(data)
+        header, columns = read(path)
+        change(header, columns)
+        write(path, header, columns)
+        return path.read_bytes()
+
+
+def numpy_file(**arrays):
+    """An npz of somebody else's."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def set_column(name, value):
+    """A change of one column."""
+    return lambda _, columns: columns.update({name: value})
+
+
+def set_field(*path, value):
+    """A change of one field of the header."""
+
+    def change(header, _):
+        for step in path[:-1]:
+            header = header[step]
+        header[path[-1]] = value
+
+    return change
+
+
+BROKEN = {
+    "empty": lambda _: b"",
+    "text": lambda _: b"[quality]\n" * 100,
+    "cut off": lambda data: data[: len(data) // 2],
+    "a bit flipped": flipped,
+    "another npz": lambda _: numpy_file(a=np.zeros(3)),
+    "a pickle inside": lambda _: numpy_file(rankd=np.array([{"format": 1}], dtype=object)),
+    "a bomb": lambda _: numpy_file(rankd=np.zeros(10**7, dtype=np.uint8)),
+    "lengths below 0": lambda data: rewritten(data, set_column("0/plain/tokens", np.full(100, -5))),
+    "NaN": lambda data: rewritten(data, set_column("0/arrivals/score", np.full(100, np.nan))),
+    "columns that differ": lambda data: rewritten(data, set_column("0/arrivals/key", np.arange(7, dtype=np.uint64))),
+    "keys twice": lambda data: rewritten(data, set_column("0/arrivals/key", np.zeros(100, dtype=np.uint64))),
+    "another type": lambda data: rewritten(data, set_column("0/plain/score", np.zeros(100, dtype="U9"))),
+    "a mode of no guard": lambda data: rewritten(data, set_field("views", 0, "guard", "mode", value="asleep")),
+    "a stay that is none": lambda data: rewritten(data, set_field("views", 0, "guard", "stay", value="long")),
+    "views that are none": lambda data: rewritten(data, set_field("views", value=[3])),
+    "no salt": lambda data: rewritten(data, set_field("salt", value={})),
+    "too old": lambda data: rewritten(data, set_field("saved_at", value=time.time() - 90_000)),
+    "of the future": lambda data: rewritten(data, set_field("saved_at", value=time.time() + 90_000)),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_file_that_cannot_be_used_is_told_of_and_costs_nothing_else(broken, snapshot, start_daemon, tmp_path, capsys):
+    """The daemon starts with empty windows, serves, and writes a good file when it ends."""
+    path = tmp_path / "windows.npz"
+    path.write_bytes(BROKEN[broken](snapshot))
+    daemon = start_daemon(quality={"snapshot": path})
+    assert "snapshot_unusable" in capsys.readouterr().out
+    assert daemon.app.monitor.reported_windows() == []
+    with RankClient(daemon.target, model="m", timeout=10) as client:
+        assert traffic(client, range(10)).accepted == 10
+    daemon.stop()
+    header, _ = read(path)
+    assert header["views"][0]["tracker"]["completions"] == 10
+
+
+def test_windows_of_another_ranker_are_left(snapshot, start_daemon, tmp_path):
+    """Scores of two rankers do not compare."""
+    path = tmp_path / "windows.npz"
+    path.write_bytes(snapshot)
+    other = make_artifact(tmp_path / "other", version="2.0.0")
+    assert start_daemon(ranker=other, quality={"snapshot": path}).app.monitor.reported_windows() == []
+    assert len(start_daemon(quality={"snapshot": path}).app.monitor.reported_windows()) == 1
+
+
+def test_with_a_secret_the_file_does_not_help_to_guess_ids(start_daemon, tmp_path):
+    """The hash's key is derived and not written; under another secret the file is not used."""
+    path = tmp_path / "windows.npz"
+    settings = {"snapshot": path, "snapshot_key": "correct horse"}
+    daemon = start_daemon(quality=settings)
+    with RankClient(daemon.target, model="m", timeout=10) as client:
+        traffic(client, range(10))
+    daemon.stop()
+    assert read(path)[0]["salt"]["value"] == ""
+    again = start_daemon(quality=settings)
+    with RankClient(again.target, model="m", timeout=10) as client:
+        assert traffic(client, range(10)).duplicate == 10
+    assert start_daemon(quality=settings | {"snapshot_key": "battery"}).app.monitor.reported_windows() == []
+
+
+def test_a_directory_that_is_not_there_is_refused_with_the_remedy(start_daemon, tmp_path):
+    """Better than a warning at the first drain."""
+    from rankd.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"quality\.snapshot.*create it, or mount a volume"):
+        start_daemon(quality={"snapshot": tmp_path / "gone" / "windows.npz"})
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    """What fails while writing leaves the file before."""
+    path = tmp_path / "s"
+    write(path, {"views": []}, {"0/a": np.arange(3)})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"NaN|Out of range"):
+        write(path, {"views": [float("nan")]}, {})
+    assert path.read_bytes() == before
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    path.write_bytes(before.replace(b'"format": 1', b'"format": 2'))
+    with pytest.raises(SnapshotError):
+        read(path)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    """A pipe would keep a daemon from starting for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(SnapshotError, match="is no file"):
+            read(path)

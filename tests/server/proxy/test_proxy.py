@@ -1,0 +1,425 @@
+"""`rankd proxy` between raw clients and a raw engine, byte by byte, with a real daemon behind it."""
+
+import gzip
+import json
+import time
+
+import pytest
+from support.fake_engine import EVENTS, Client, post, run, streamed, whole, within
+
+from rankd.errors import ConfigError
+
+SHORT, LONG = "a short answer", "a long long long answer"
+PATHS = ["/v1/completions", "/v1/chat/completions", "/v1/responses"]
+ANSWER = json.dumps({"choices": [{"text": "ü", "finish_reason": "length"}], "usage": {"completion_tokens": 5}}).encode()
+
+
+def without(body, priority):
+    """A body without the priority that was put into it."""
+    return body.replace(b'"priority":%d,' % priority, b"", 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", lambda text: {"prompt": text}),
+        ("/v1/completions", lambda text: {"prompt": [SHORT, text]}),
+        ("/v1/chat/completions", lambda text: {"messages": [{"role": "user", "content": text}], "tools": [{"x": "é"}]}),
+        ("/v1/responses", lambda text: {"input": [{"role": "user", "content": [{"text": text}]}]}),
+    ],
+)
+@pytest.mark.parametrize(("name", "sign"), [("vllm", 1), ("sglang", -1)])
+def test_short_answers_go_first_in_the_engines_direction(start_engine, start_proxy, path, body, name, sign):
+    """On each endpoint, lower first before vLLM and higher first before SGLang; apart from that no byte changes."""
+    upstream = start_engine(engine=name)
+    proxy = start_proxy(upstream)
+
+    async def story():
+        for text in (LONG, SHORT):
+            data = json.dumps(body(text) | {"max_tokens": None, "stream": True}, indent=3).encode()
+            status, _, answer = await post(proxy.port, data, path.encode())
+            assert (status, answer) == (200, b"".join(EVENTS))
+            assert without(upstream.seen[-1].body, upstream.seen[-1].priority) == data
+        long, short = (seen.priority * sign for seen in upstream.seen)
+        assert short < long
+        assert abs(long - time.time() * 1000) < 1e6
+
+    run(story())
+
+
+def test_an_engine_that_does_not_say_what_it_is_needs_a_direction(start_engine, start_proxy):
+    """Guessing would serve the longest first: the start is refused with the remedy; named, it works."""
+    upstream = start_engine(engine="unknown")
+    with pytest.raises(ConfigError, match="--direction lower-first"):
+        start_proxy(upstream)
+    proxy = start_proxy(upstream, direction="higher-first")
+    run(post(proxy.port, {"prompt": SHORT}))
+    assert upstream.seen[0].priority < -1e12
+
+
+@pytest.mark.parametrize(
+    ("says", "direction", "warnings"),
+    [
+        ({"enable_priority_scheduling": False}, "higher-first", ["sglang_not_in_priority_mode"]),
+        ({"enable_priority_scheduling": True, "schedule_low_priority_values_first": True,
+          "priority_scheduling_preemption_threshold": 10}, "lower-first", ["sglang_preempts"]),
+        ({"enable_priority_scheduling": True, "priority_scheduling_preemption_threshold": 10**15,
+          "enable_metrics": True}, "higher-first", ["sglang_metrics_grow"]),
+        ({"vllm_config": "..."}, "lower-first", []),
+    ],
+)  # fmt: skip
+def test_what_an_engine_says_of_itself_is_heeded(start_engine, start_proxy, says, direction, warnings):
+    """SGLang's own direction, and whatever in its settings makes ranking useless or harmful."""
+    proxy = start_proxy(start_engine(engine=says))
+    found = proxy.server._engine.found
+    assert (found.direction.value, list(found.warnings)) == (direction, warnings)
+
+
+def test_an_engine_that_starts_later_is_asked_then(start_engine, start_proxy):
+    """Until it is known nobody gets a priority, so that nobody jumps the queue; then all do."""
+    gone = start_engine()
+    gone.close()
+    proxy = start_proxy(gone.url)
+    status, _, answer = run(post(proxy.port, {"prompt": SHORT}))
+    assert (status, json.loads(answer)["error"]["code"]) == (502, "upstream_unreachable")
+    assert proxy.counts() == {"direction_unknown": 1}
+    upstream = start_engine(port=gone.port, engine="sglang")
+    within(5, lambda: proxy.server._engine.direction == "higher-first")
+    run(post(proxy.port, {"prompt": SHORT}))
+    assert upstream.seen[-1].priority < -1e12
+
+
+@pytest.mark.parametrize(("client_priority", "kept"), [("keep", True), ("ignore", False)])
+def test_a_priority_of_the_client_is_kept_or_not(start_engine, start_proxy, client_priority, kept):
+    """As for vLLM's middleware; in the body its value is replaced in place, the header is dropped."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream, asking={"client_priority": client_priority})
+
+    async def story():
+        body = b'{ "a": [1], "priority" :  -3, "prompt":"short"}'
+        await post(proxy.port, body)
+        await post(proxy.port, {"prompt": SHORT}, fields=[(b"X-VLLM-Priority", b"-3")])
+        in_body, in_header = upstream.seen
+        assert (in_body.body == body) is kept
+        assert kept or in_body.body == body.replace(b"-3", str(in_body.priority).encode())
+        assert in_header.values(b"x-vllm-priority") == ([b"-3"] if kept else [])
+        assert (b"priority" in in_header.body) is not kept
+        assert proxy.counts() == ({"client": 2} if kept else {"ranked": 2})
+
+    run(story())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_content_encoding_that_is_not_true_jumps_no_queue(start_engine, start_proxy, encoding):
+    """Engines do not read the field, and take the JSON: it is ranked as any other."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream, asking={"client_priority": "ignore"})
+    body = json.dumps({"prompt": SHORT, "priority": -3}).encode(encoding)
+    run(post(proxy.port, body, fields=[(b"Content-Encoding", b"gzip")]))
+    assert upstream.seen[0].priority > 1e12
+    assert proxy.counts() == {"ranked": 1}
+
+
+def test_vllms_header_is_no_priority_for_sglang(start_engine, start_proxy):
+    """It does not read it: with it alone the request would go behind all."""
+    upstream = start_engine(engine="sglang")
+    proxy = start_proxy(upstream)
+    run(post(proxy.port, {"prompt": SHORT}, fields=[(b"X-Vllm-Priority", b"5")]))
+    assert upstream.seen[0].priority < -1e12
+
+
+def test_what_is_for_no_path_is_refused(start_engine, start_proxy):
+    """`OPTIONS *` behind the engine's address would name another host."""
+    proxy = start_proxy(start_engine())
+    status, _, _ = run(post(proxy.port, b"", b"*", method=b"OPTIONS"))
+    assert status == 501
+
+
+def test_an_answer_without_its_body_says_no_length(start_engine, start_proxy):
+    """304 may say the length of what it does not bring: it is passed on whole, and the connection stays."""
+
+    async def unchanged(_seen, _reader, writer):
+        writer.write(b'HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\nETag: "a"\r\n\r\n')
+
+    proxy = start_proxy(start_engine(unchanged))
+
+    async def story():
+        async with Client(proxy.port) as client:
+            for _ in range(2):
+                await client.send(path=b"/x", method=b"GET")
+                assert b'etag: "a"' in await client.reader.readuntil(b"\r\n\r\n")
+
+    run(story())
+    within(2, lambda: proxy.counts("answers") == {"3xx": 2})
+
+
+def test_a_header_that_vllm_would_ignore_is_none(start_engine, start_proxy):
+    """With it, and without a priority in the body, the request would have priority 0 and go before all."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+    run(post(proxy.port, {"prompt": SHORT}, fields=[(b"x-vllm-priority", b"high")]))
+    assert upstream.seen[0].priority > 1e12
+
+
+def test_messages_get_their_priority_where_the_engine_takes_it(start_engine, start_proxy):
+    """Anthropic's: in a header for vLLM; SGLang takes none, and its body stays as it is."""
+    body = json.dumps({"messages": [{"role": "user", "content": SHORT}]}).encode()
+    for name, given in (("vllm", True), ("sglang", False)):
+        upstream = start_engine(engine=name)
+        proxy = start_proxy(upstream)
+        run(post(proxy.port, body, b"/v1/messages"))
+        assert upstream.seen[0].body == body
+        assert bool(upstream.seen[0].values(b"x-vllm-priority")) is given
+        assert proxy.counts() == ({"ranked": 1} if given else {"messages": 1})
+
+
+@pytest.mark.parametrize(("name", "path"), [("vllm", "/v1/chat/completions/batch"), ("sglang", "/generate")])
+def test_what_takes_a_priority_and_is_not_ranked_gets_its_arrivals(start_engine, start_proxy, name, path):
+    """Without one it would go before, or after, all that have one."""
+    upstream = start_engine(engine=name)
+    proxy = start_proxy(upstream)
+    run(post(proxy.port, b'{"text": "x"}', path.encode()))
+    assert abs(abs(upstream.seen[0].priority) - time.time() * 1000) < 10_000
+    assert proxy.counts() == {"arrival_only": 1}
+
+
+OBJECTS = [
+    b"{}", b" \r\n\t{ }", b'\xef\xbb\xbf{"prompt": "short"}', b'{"prompt": NaN}', b'{"prompt": "a", "prompt": 7}',
+    b'{"prompt": [[1, 2], "short", null, {}]}', b'{"prompt": "short", "max_tokens": ' + b"9" * 40 + b"}",
+    b'{"prompt": "\\ud800 short"}', b'{"prompt": {"priority": 3}}', b'{"a":' * 5_000,
+    b'{"prompt": "x", "priority": null}',
+    json.dumps({"prompt": ["short"] * 3000}).encode(), json.dumps({"prompt": "x" * 3_000_000}).encode(),
+    '{"prompt": "short"}'.encode("utf-16"),
+]  # fmt: skip
+OTHERS = [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b"\x00" * 100, b"{'a': 1}", b"{]"]
+
+
+@pytest.mark.parametrize("chunked", [0, 997])
+def test_hostile_bodies_pass_with_a_priority_and_else_untouched(start_engine, start_proxy, chunked):
+    """Whatever is sent reaches the engine; an object has a place in the queue that is not the first."""
+    upstream = start_engine(whole(ANSWER))
+    proxy = start_proxy(upstream)
+
+    async def story():
+        for path in PATHS:
+            for body in OBJECTS:
+                await post(proxy.port, body, path.encode(), chunked=chunked)
+                got, mark = upstream.seen[-1].body, b'"priority":'
+                if b"\x00" in body or b"null}" in body:
+                    assert json.loads(got)["priority"] > 1e12
+                else:
+                    at = got.index(mark, 0, 100) + len(mark)
+                    priority = int(got[at : at + 13])
+                    assert priority > 1e12
+                    assert got.replace(mark + str(priority).encode() + (b"," if b'"' in body else b""), b"", 1) == body
+            for body in OTHERS:
+                await post(proxy.port, body, path.encode(), chunked=chunked)
+                assert upstream.seen[-1].body == body
+        assert not {k for k in proxy.counts() if k.startswith("error")}
+
+    run(story())
+
+
+def test_an_encoded_body_passes_untouched(start_engine, start_proxy):
+    """Engines decode none: it is not for the proxy to read it, nor to write into it."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+    body = gzip.compress(json.dumps({"prompt": SHORT}).encode())
+    run(post(proxy.port, body, fields=[(b"Content-Encoding", b"gzip")]))
+    assert upstream.seen[0].body == body
+    assert upstream.seen[0].values(b"content-encoding") == [b"gzip"]
+    assert proxy.counts() == {"encoded": 1}
+
+
+@pytest.mark.parametrize("chunked", [0, 50_000])
+@pytest.mark.parametrize("first", [b'"prompt"', b'"priority":-5,"prompt"'])
+def test_a_body_over_the_limit_gets_a_priority_while_it_passes(start_engine, start_proxy, chunked, first):
+    """Behind its first brace: it stands where it arrived, unless the client says another place further back."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream, asking={"max_body_bytes": 10_000})
+    body = b"  {" + first + b': "' + b"long " * 200_000 + b'"}'
+    run(post(proxy.port, body, chunked=chunked))
+    got = upstream.seen[0].body
+    assert got[:14] == b'  {"priority":'
+    assert got[:3] + got[got.index(b",") + 1 :] == body
+    expected = -5 if b"-5" in first else pytest.approx(time.time() * 1000, abs=10_000)
+    assert upstream.seen[0].priority == expected
+    assert proxy.counts() == {"too_large": 1}
+
+
+PLACES = [b"/v1/models", b"/health?full=1&x=%20+", b"/a//b/../c;d=1?e=%2F&f", b"/%C3%BC%2Fx", b"/v1/embeddings"]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"HEAD", b"PATCH"])
+def test_everything_else_passes_as_it_is(start_engine, start_proxy, method):
+    """Methods, raw paths, queries, bodies, header fields in their order, and what comes back, compressed or not."""
+    packed = gzip.compress(b"x" * 1000)
+    head = b"HTTP/1.1 207 Multi-Status\r\nContent-Encoding: gzip\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-A: \xff\r\n"
+
+    async def answer(_seen, _reader, writer):
+        body = b"" if method == b"HEAD" else packed
+        writer.write(head + b"Content-Length: %d\r\n\r\n%s" % (len(packed), body))
+
+    upstream = start_engine(answer)
+    proxy = start_proxy(upstream)
+    sent = b"\x00\xff\r\n" if method == b"POST" else b""
+    fields = [(b"Authorization", b"Bearer k"), (b"X-Two", b"1"), (b"Cookie", b"a=b"), (b"X-Two", "é".encode()),
+              (b"Content-Type", b"application/octet-stream"), (b"Accept-Encoding", b"br")]  # fmt: skip
+
+    async def story(client, path):
+        await client.send(sent, path, method, fields=fields)
+        status, back, body = await client.answer(method)
+        assert status == 207
+        assert body == (b"" if method == b"HEAD" else packed)
+        assert back.split(b"\r\n")[1:-2] == [
+            b"content-encoding: gzip", b"set-cookie: a=1", b"set-cookie: b=2", b"x-a: \xff",
+            b"content-length: %d" % len(packed),
+        ]  # fmt: skip
+        seen = upstream.seen[-1]
+        assert seen.line == method + b" " + path + b" HTTP/1.1"
+        assert [f for f in seen.fields if f[0] in {k.lower() for k, _ in fields}] == [(k.lower(), v) for k, v in fields]
+        assert seen.body == sent
+        assert not seen.values(b"user-agent")
+        assert not seen.values(b"accept")
+
+    async def all_places():
+        async with Client(proxy.port) as client:  # one connection for all
+            for path in PLACES:
+                await story(client, path)
+
+    run(all_places())
+    assert proxy.counts() == {}
+
+
+def test_errors_of_the_engine_pass(start_engine, start_proxy):
+    """Status, header and body; nothing is reported of a request that was not served."""
+    body = b'{"error": {"message": "no", "usage": {"completion_tokens": 4}}}'
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+    for status in (400, 401, 404, 413, 422, 429, 500, 503):
+        head = b"HTTP/1.1 %d No\r\nContent-Type: application/json\r\nRetry-After: 7\r\n" % status
+        upstream.answer = whole(body, head)
+        got, back, answer = run(post(proxy.port, {"prompt": SHORT}))
+        assert (got, answer) == (status, body)
+        assert b"retry-after: 7" in back
+    time.sleep(0.4)
+    assert proxy.counts("reports") == {}
+
+
+def test_redirects_and_other_answers_without_bodies_pass(start_engine, start_proxy):
+    """A redirect is the client's to follow; 204 has no body and no length."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+    for head, status in ((b"HTTP/1.1 307 x\r\nLocation: http://elsewhere/\r\n", 307), (b"HTTP/1.1 204 x\r\n", 204)):
+
+        async def answer(_seen, _reader, writer, head=head, status=status):
+            writer.write(head + (b"" if status == 204 else b"Content-Length: 0\r\n") + b"\r\n")
+
+        upstream.answer = answer
+        got, back, body = run(post(proxy.port, {"prompt": SHORT}))
+        assert (got, body) == (status, b"")
+        assert (b"location: http://elsewhere/" in back) is (status == 307)
+
+
+def test_websockets_and_tunnels_are_refused(start_engine, start_proxy):
+    """With 501 and where to go, and the engine sees nothing of them."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+
+    async def story():
+        async with Client(proxy.port) as client:
+            fields = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Key", b"x" * 24)]
+            await client.send(path=b"/v1/realtime", method=b"GET", fields=fields)
+            assert (await client.answer())[0] == 501
+
+    run(story())
+    assert upstream.seen == []
+
+
+def test_a_client_that_asks_whether_to_go_on_is_told_so(start_engine, start_proxy):
+    """100-continue: the body is asked for, and the engine does not get the question again."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+
+    async def story():
+        async with Client(proxy.port) as client:
+            head = (
+                b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 15\r\n"
+            )
+            client.writer.write(head + b"Expect: 100-continue\r\n\r\n")
+            assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+            client.writer.write(b'{"prompt": "x"}')
+            assert (await client.answer())[0] == 200
+
+    run(story())
+    assert upstream.seen[0].values(b"expect") == []
+
+
+def test_lengths_are_reported_from_usage(start_engine, start_daemon, start_proxy):
+    """Of streams and whole answers; the daemon takes them, and knows what was cut and what was not."""
+    daemon = start_daemon()
+    upstream = start_engine()
+    proxy = start_proxy(upstream, daemon.target)
+
+    async def story():
+        await post(proxy.port, {"prompt": SHORT, "stream": True})
+        upstream.answer = whole(ANSWER)
+        await post(proxy.port, {"prompt": SHORT})
+        await post(proxy.port, {"prompt": SHORT, "ignore_eos": True, "max_tokens": 5})
+        upstream.answer = streamed(EVENTS[:2] + EVENTS[3:])
+        await post(proxy.port, {"prompt": SHORT, "stream": True})
+        await post(proxy.port, {"prompt": SHORT, "n": 2})
+
+    put = proxy.server._reporter.put
+    reports = []
+    proxy.server._reporter.put = lambda done: (reports.append(done), put(done))
+    run(story())
+    assert [(r.output_tokens, r.finish_reason, r.length_is_complete) for r in reports] == [
+        (7, "stop", False), (5, "length", False), (5, "length", True)
+    ]  # fmt: skip
+    assert all(r.queue_seconds is None and 0 < r.total_seconds < 5 for r in reports)
+    within(5, lambda: proxy.counts("reports") == {"accepted": 3, "no_usage": 1, "several": 1})
+
+
+def test_progress_is_reported_once_lengths_are(start_engine, start_daemon, start_proxy):
+    """Of what waits and runs, with what came of it so far: the daemon takes it, and the length at the end."""
+    daemon = start_daemon()
+    upstream = start_engine(whole(ANSWER))
+    proxy = start_proxy(upstream, daemon.target, progress_every=0.2)
+    run(post(proxy.port, {"prompt": SHORT}))
+    within(5, lambda: proxy.counts("reports") == {"accepted": 1})
+    upstream.answer = streamed([EVENTS[0]] * 8 + [EVENTS[1], EVENTS[2].replace(b":7,", b":9,")], pause=0.1)
+    put, reports = proxy.server._reporter.put, []
+    proxy.server._reporter.put = lambda done: (reports.append(done), put(done))
+    run(post(proxy.port, {"prompt": LONG, "stream": True}))
+    tokens = [r.output_tokens for r in reports]
+    assert {r.finish_reason for r in reports[:-1]} == {"in_progress"}
+    assert tokens == sorted(tokens)
+    assert len(tokens) > 3
+    assert (reports[-1].finish_reason, tokens[-1]) == ("stop", 9)
+    within(5, lambda: proxy.counts("reports") == {"accepted": 1 + len(reports)})
+
+
+def test_nothing_that_was_sent_is_in_logs_or_metrics(start_engine, start_proxy, capfd):
+    """Prompts, keys, paths and answers, in good requests and in bad ones."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+
+    async def story():
+        fields = [(b"Authorization", b"Bearer sekret"), (b"X-Request-Id", b"sekret-id")]
+        await post(proxy.port, {"prompt": "sekret short"}, fields=fields)
+        await post(proxy.port, b'{"prompt": "sekret', fields=fields)
+        await post(proxy.port, b"x", b"/sekret?sekret=1", fields=[*fields, (b"X-Bad", b"sekret\xff")])
+        upstream.answer = whole(b"sekret", b"HTTP/1.1 999999 sekret\r\n")
+        await post(proxy.port, {"prompt": "sekret short"}, fields=fields)
+        upstream.close()
+        await post(proxy.port, {"prompt": "sekret short"}, fields=fields)
+        return await post(proxy.metrics_port, b"", b"/metrics", method=b"GET")
+
+    _, _, page = run(story())
+    assert b"rankd_proxy_requests_total" in page
+    within(
+        2, lambda: proxy.counts("answers") == {"2xx": 2, "refused": 1, "upstream_broken": 1, "upstream_unreachable": 1}
+    )
+    out, err = capfd.readouterr()
+    assert "sekret" not in page.decode() + out + err

@@ -1,0 +1,408 @@
+"""Rules on top of a policy over the wire: classes, tenants, deadlines, caps, running requests, and the dial."""
+
+import itertools
+import math
+import re
+import time
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+from rankd_client import Completed, Item, RankClient
+from rankd_client.ordering import OrderColumns, PatienceDial, Policy, Rules, ServedRequests, order_queue, tuned_patience
+from rankd_client.ordering.patience_tuning import replayed
+from rankd_client.v1 import completion_pb2 as cpb
+from rankd_client.v1 import prediction_pb2 as pb
+from rankd_client.v1 import quality_pb2, rank_pb2
+from support.wire import T0, completion, completion_stub, details, ids, item, quality_stub, rank_stub, request
+
+VERSION = "tiny@1.0.0"
+SHORT, LONG = "short", "long " * 5
+serial = itertools.count()
+
+
+def rank(daemon, *items, **fields):
+    """A queue's ids in serving order."""
+    with daemon.channel() as channel:
+        return rank_stub(channel).Rank(request(*items, **fields), timeout=5)
+
+
+def with_deadline(ranked, seconds):
+    ranked.deadline.seconds = seconds
+    return ranked
+
+
+def test_classes_are_strict_by_default(daemon):
+    """A lower class goes first however long its answer, and its key says so to an engine that asks one by one."""
+    answer = rank(
+        daemon, item("bulk", SHORT, priority_class=1), item("a", LONG), item("urgent", LONG, priority_class=-3)
+    )
+    assert ids(answer) == ["urgent", "a", "bulk"]
+    alone = rank(daemon, item("bulk", SHORT, priority_class=1))
+    assert alone.items[0].serving_key == answer.items[2].serving_key > answer.items[1].serving_key
+
+
+def test_weighted_classes_have_a_head_start(start_daemon):
+    """A class is worth order.class_step seconds; in FCFS too."""
+    daemon = start_daemon(order={"classes": "weighted", "class_step": 30})
+    rows = item("bulk", SHORT, at=T0, priority_class=1), item("late", SHORT, at=T0 + 40), item("a", SHORT, at=T0 + 20)
+    assert ids(rank(daemon, *rows, policy=pb.POLICY_FCFS)) == ["a", "bulk", "late"]
+
+
+def test_tenants_share_by_what_they_were_served(daemon):
+    """The tenant that was served least goes first; one that floods the queue waits behind itself."""
+    flood = [item(f"a{n}", SHORT, tenant="a") for n in range(3)]
+    answer = rank(daemon, *flood, item("b0", LONG, at=T0 + 9, tenant="b"))
+    assert ids(answer) == ["a0", "b0", "a1", "a2"]
+    served = [rank_pb2.TenantService(tenant="b", served_token_count=1e6)]
+    assert ids(rank(daemon, *flood, item("b0", SHORT, tenant="b"), tenants=served))[-1] == "b0"
+    heavy = [rank_pb2.TenantService(tenant="a", weight=50.0)]
+    assert ids(rank(daemon, *flood, item("b0", SHORT, tenant="b"), tenants=heavy))[2:] == ["a1", "a2"]
+
+
+def test_deadlines_move_forward_who_can_make_it(start_daemon):
+    """Under DUE a deadline pulls a long request forward; one that is missed already goes last; FCFS knows none."""
+    daemon = start_daemon(order={"policy": "due", "pace_per_token": 0.01})
+    rows = [
+        item("short", SHORT, at=T0 + 990),
+        with_deadline(item("pressed", LONG, at=T0 + 990), T0 + 1005),
+        with_deadline(item("missed", SHORT, at=T0), T0 + 999),
+    ]
+    assert ids(rank(daemon, *rows)) == ["pressed", "short", "missed"]
+    assert ids(rank(daemon, *rows, policy=pb.POLICY_FCFS)) == ["missed", "pressed", "short"]
+
+
+def test_caps_bound_waiting_and_overtaking(start_daemon):
+    """Under SCORE, which bounds nothing, both caps hold."""
+    daemon = start_daemon(order={"policy": "score", "wait_cap": 500, "overtake_cap": 2})
+    rows = [item("old", LONG, at=T0 + 400), item("new", SHORT, at=T0 + 990)]
+    assert ids(rank(daemon, *rows)) == ["old", "new"]
+    fresh = [item("long", LONG, at=T0 + 980, overtaken_count=1)]
+    fresh += [item(f"s{n}", SHORT, at=T0 + 985 + n) for n in range(3)]
+    assert ids(rank(daemon, *fresh)) == ["s0", "long", "s1", "s2"]
+
+
+def test_running_requests_stay_in_front(daemon):
+    """By default no waiting request goes before one that runs."""
+    rows = [item("w", SHORT), item("r", LONG, running=True, generated_token_count=40)]
+    assert ids(rank(daemon, *rows)) == ["r", "w"]
+
+
+def test_aged_goes_by_waiting_over_length(daemon):
+    """AGED: of two that waited equally the shorter; who waited much longer goes before it."""
+    rows = [item("long", LONG, at=T0), item("short", SHORT, at=T0)]
+    answer = rank(daemon, *rows, policy=pb.POLICY_AGED)
+    assert (ids(answer), answer.policy) == (["short", "long"], pb.POLICY_AGED)
+    assert not answer.HasField("patience_per_token")
+    assert ids(rank(daemon, rows[0], item("short", SHORT, at=T0 + 999), policy=pb.POLICY_AGED)) == ["long", "short"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"tenant": "t" * 300}, "items[0].tenant"),
+        ({"deadline": {"seconds": 1, "nanos": -5}}, "items[0].deadline"),
+        ({"prediction": {"score": 1, "ranker_version": "x", "p90_token_count": math.inf}}, "items[0].prediction.p90"),
+    ],
+)
+def test_wrong_fields_are_named(daemon, wrong, field):
+    """What cannot be is refused with the field's path, and nothing of the value."""
+    with daemon.channel() as channel, pytest.raises(grpc.RpcError) as error:
+        rank_stub(channel).Rank(rank_pb2.RankRequest(items=[rank_pb2.RankItem(request_id="a", **wrong)]), timeout=5)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    [violation] = details(error.value)["BadRequest"].field_violations
+    assert violation.field.startswith(field)
+    assert "ttt" not in error.value.details()
+
+
+@pytest.mark.parametrize(
+    ("share", "field"),
+    [
+        ({"served_token_count": -1}, "tenants[0].served_token_count"),
+        ({"served_token_count": math.nan}, "tenants[0].served_token_count"),
+        ({"weight": -2}, "tenants[0].weight"),
+        ({"tenant": "t" * 300}, "tenants[0].tenant"),
+    ],
+)
+def test_wrong_shares_are_named(daemon, share, field):
+    """The same of what tenants were served; on a stream it ends the stream."""
+    tenants = [rank_pb2.TenantService(**share)]
+    with daemon.channel() as channel:
+        with pytest.raises(grpc.RpcError) as error:
+            rank_stub(channel).Rank(rank_pb2.RankRequest(tenants=tenants), timeout=5)
+        assert details(error.value)["BadRequest"].field_violations[0].field == field
+        with pytest.raises(grpc.RpcError) as error:
+            list(rank_stub(channel).RankStream(iter([rank_pb2.RankStreamRequest(tenants=tenants)]), timeout=5))
+        assert details(error.value)["BadRequest"].field_violations[0].field == field
+
+
+def test_a_stream_follows_tenants_running_and_time(start_daemon):
+    """On a stream shares can be told anew, progress says what runs, and a wait cap acts though nothing changes."""
+    daemon = start_daemon(order={"wait_cap": 100})
+    messages = [
+        rank_pb2.RankStreamRequest(
+            now={"seconds": T0 + 10},
+            max_wait={"seconds": 3},
+            arrived=[item("b", SHORT, at=T0 + 5, tenant="b"), item("a", LONG, at=T0, tenant="a")],
+            tenants=[rank_pb2.TenantService(tenant="a", served_token_count=9e9)],
+        ),
+        rank_pb2.RankStreamRequest(
+            now={"seconds": T0 + 10}, tenants=[rank_pb2.TenantService(tenant="b", served_token_count=9e10)]
+        ),
+        rank_pb2.RankStreamRequest(
+            now={"seconds": T0 + 10},
+            progressed=[rank_pb2.RankStreamProgress(request_id="b", generated_token_count=3, running=True)],
+        ),
+        rank_pb2.RankStreamRequest(
+            now={"seconds": T0 + 11},
+            progressed=[rank_pb2.RankStreamProgress(request_id="b", generated_token_count=3, running=False)],
+            tenants=[rank_pb2.TenantService(tenant="b")],
+        ),
+        rank_pb2.RankStreamRequest(now={"seconds": T0 + 101}),
+    ]
+    with daemon.channel() as channel:
+        answers = list(rank_stub(channel).RankStream(iter(messages), timeout=10))
+    assert [list(a.request_ids) for a in answers] == [["b", "a"], ["a", "b"], ["b", "a"], ["b", "a"], ["a", "b"]]
+
+
+def reports(scores, lengths, *, queued=None):
+    """A batch of finished requests."""
+    out = []
+    for score, length in zip(scores, lengths, strict=True):
+        done = completion(f"r{next(serial)}", float(score), int(length), VERSION)
+        if queued is not None:
+            done.queue_duration.FromSeconds(queued)
+        out.append(done)
+    return cpb.ReportCompletionsRequest(model="llm", completions=out)
+
+
+def policy_of(channel):
+    return quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(model="llm"), timeout=10).policies[0]
+
+
+def test_patience_follows_the_waits_that_are_reported(start_daemon):
+    """The dial: patience is a share of what requests wait, per token of an average one, in answers as published."""
+    daemon = start_daemon(order={"policy": "due", "patience_backlog_share": 0.5}, guard={"enabled": False})
+    row = item("a", SHORT, at=T0)
+    with daemon.channel() as channel:
+        before = rank_stub(channel).Rank(request(row, model="llm"), timeout=5)
+        assert before.patience_per_token.ToMilliseconds() == 200
+        completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=40), timeout=5)
+        policy = policy_of(channel)
+        after = rank_stub(channel).Rank(request(row, model="llm"), timeout=5)
+    assert policy.dial.mean_wait.ToSeconds() == 40
+    wanted = 0.5 * 40 / policy.mean_expected_token_count
+    assert policy.patience_per_token.ToMicroseconds() * 1e-6 == pytest.approx(wanted, rel=0.01)
+    assert after.patience_per_token.ToMicroseconds() * 1e-6 == pytest.approx(wanted, rel=0.01)
+    expected = after.items[0].prediction.expected_token_count
+    assert after.items[0].serving_key == pytest.approx((T0 + wanted * expected) * 1000, rel=1e-9, abs=2)
+
+
+def test_a_caller_who_asks_one_by_one_does_not_tell_that_nothing_waits(start_daemon):
+    """What is served how fast is known, and nothing waited so far: a queue of one still has the patience of the start,
+    a longer one that of its backlog.
+    """
+    daemon = start_daemon(order={"patience_backlog_share": 0.5}, guard={"enabled": False})
+    with daemon.channel() as channel:
+        for _ in range(2):
+            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=5)
+            time.sleep(0.05)
+        assert policy_of(channel).dial.HasField("tokens_per_second")
+        one = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=5)
+        two = rank_stub(channel).Rank(request(item("a", SHORT), item("b", LONG), model="llm"), timeout=5)
+    assert one.patience_per_token.ToMilliseconds() == 200
+    assert 0 < two.patience_per_token.ToNanoseconds() < 200_000_000
+
+
+def test_a_caller_who_asks_one_by_one_can_tell_what_waits(start_daemon):
+    """A queue of one beside so many others has the patience of a long queue; it grows with what waits."""
+    daemon = start_daemon(order={"patience_backlog_share": 0.5}, guard={"enabled": False})
+    with daemon.channel() as channel:
+        for _ in range(2):
+            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=5)
+            time.sleep(0.05)
+        ranks = rank_stub(channel)
+        answers = [
+            ranks.Rank(request(item("a", SHORT), model="llm", backlog_request_count=n), timeout=5)
+            for n in (100, 10_000)
+        ]
+        with RankClient(daemon.target, model="llm", timeout=5) as client:
+            asked = client.rank([Item(SHORT, "a", arrival=T0)], backlog=10_000)
+        with pytest.raises(ValueError, match="backlog"):
+            client.rank([SHORT], backlog=-1)
+    few, many = (a.patience_per_token.ToNanoseconds() * 1e-9 for a in answers)
+    assert 50 < many / few < 105, "in proportion to what waits, but for the request itself"
+    keys = [a.items[0].serving_key - T0 * 1000 for a in answers]
+    assert abs(keys[1]) > 50 * abs(keys[0]) > 0
+    assert asked[0].serving_key - T0 * 1000 == pytest.approx(keys[1], abs=1)
+
+
+def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_until):
+    """From completions with their durations the daemon finds the patience that the tail allows, and orders by it."""
+    daemon = start_daemon(order={"tune_every": 300, "tune_window": 900}, guard={"enabled": False})
+    rng = np.random.default_rng(1)
+    score = rng.normal(size=900)
+    expected = 200 * np.exp(0.6 * score)
+    ran = np.exp(0.8 * rng.normal(size=900)) * expected / 200
+    now = time.time()
+    arrival = now - 1000 + np.sort(rng.uniform(0, 900, 900))
+    served = ServedRequests(arrival, np.zeros(900), ran, expected)
+    waited = np.maximum(replayed(served, np.zeros(900), 2) - ran, 0.0)
+    found = tuned_patience(ServedRequests(arrival, waited, ran, expected), Policy.BOOST)
+    assert found > 0
+    done = cpb.ReportCompletionsRequest(model="llm", now={"seconds": int(now), "nanos": int(now % 1 * 1e9)})
+    for n in range(900):
+        one = completion(f"t{next(serial)}", float(score[n]), int(200 * ran[n]) + 1, VERSION)
+        one.prediction.expected_token_count = expected[n]
+        one.arrival_time.FromNanoseconds(int(arrival[n] * 1e9))
+        one.queue_duration.FromNanoseconds(int(waited[n] * 1e9))
+        one.total_duration.FromNanoseconds(int((waited[n] + ran[n]) * 1e9))
+        done.completions.append(one)
+    with daemon.channel() as channel:
+        for start in range(0, 900, 300):
+            part = cpb.ReportCompletionsRequest(
+                model="llm", now=done.now, completions=done.completions[start : start + 300]
+            )
+            assert completion_stub(channel).ReportCompletions(part, timeout=5).accepted_count == 300
+            wait_until(lambda: policy_of(channel).dial.HasField("tuned_patience_per_token"), what="a tuning")
+            time.sleep(0.3)
+        policy = policy_of(channel)
+        answer = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=5)
+    tuned = policy.dial.tuned_patience_per_token.ToMicroseconds() * 1e-6
+    metrics = urllib.request.urlopen(f"{daemon.http}/metrics", timeout=5).read().decode()
+    shown = re.search(r'rankd_order_patience_seconds\{.*model="llm".*\} (\S+)', metrics)
+    assert float(shown[1]) == pytest.approx(tuned, abs=1e-6)
+    trust = re.search(r'rankd_order_trust[a-z_]*\{.*model="llm".*\} (\S+)', metrics)
+    assert trust is not None, re.findall("rankd_order.*", metrics)
+    assert float(trust[1]) == 1.0
+    # Each tuning counts for half; all three saw parts of the same traffic.
+    assert tuned == pytest.approx(found, rel=0.6)
+    assert policy.patience_per_token == policy.dial.tuned_patience_per_token == answer.patience_per_token
+
+
+def test_trust_turns_the_dial_before_the_guard_falls_back(start_daemon, wait_until):
+    """A ranker that orders weakly is followed less; as one that orders nothing it is not followed at all."""
+    daemon = start_daemon(guard={"dwell": 0, "floor": -0.9, "margin": 0.0})
+    rng = np.random.default_rng(3)
+    with daemon.channel() as channel:
+        assert policy_of(channel).dial.trust == 1.0
+        scores = rng.normal(size=400)
+        lengths = np.exp(5 + 0.5 * scores + rng.normal(size=400))
+        completion_stub(channel).ReportCompletions(reports(scores, lengths), timeout=5)
+        wait_until(lambda: 0.2 < policy_of(channel).dial.trust < 0.95, what="part of the trust")
+        weak = policy_of(channel)
+        assert weak.policy == pb.POLICY_BOOST
+        for _ in range(3):
+            scores = rng.normal(size=400)
+            completion_stub(channel).ReportCompletions(reports(scores, rng.permutation(400) + 1), timeout=5)
+        wait_until(lambda: policy_of(channel).dial.trust == 0, what="no trust")
+        policy = policy_of(channel)
+        assert (policy.policy, policy.reason) == (pb.POLICY_FCFS, pb.FALLBACK_REASON_GUARD)
+        answer = rank_stub(channel).Rank(
+            request(item("long", LONG, at=T0), item("short", SHORT, at=T0 + 1), model="llm"), timeout=5
+        )
+    assert (ids(answer), answer.reason) == (["long", "short"], pb.FALLBACK_REASON_GUARD)
+
+
+def test_a_plug_in_orders_as_the_daemon_does(start_daemon):
+    """From what the daemon publishes, and the predictions it gave, the shared code gives the daemon's own order."""
+    order = {
+        "patience_backlog_share": 0.25,
+        "risk": 0.25,
+        "wait_cap": 900,
+        "wait_cap_backlog_share": 2,
+        "classes": "weighted",
+        "pace_per_token": 0.01,
+        "overtake_cap": 50,
+    }
+    daemon = start_daemon(order=order, guard={"enabled": False})
+    rng = np.random.default_rng(5)
+    now = time.time()
+    items = [
+        Item(
+            f"{'long ' * int(rng.integers(6))}w{n}",
+            request_id=f"q{n:03}",
+            arrival=now - float(rng.uniform(0, 1000)),
+            max_tokens=int(rng.choice([0, 120])),
+            prompt_tokens=int(rng.integers(1, 50)),
+            deadline=now + float(rng.uniform(-5, 500)) if n % 3 == 0 else None,
+            priority_class=int(rng.integers(-1, 2)),
+            tenant=str(rng.choice(["a", "b"])),
+        )
+        for n in range(60)
+    ]
+    with RankClient(daemon.target, model="llm", timeout=10) as client:
+        first = client.rank(items)
+        done = [Completed(f"d{n}", first[n].prediction, 50 + n, queue_seconds=30.0) for n in range(60)]
+        assert client.report(done).accepted == 60
+        ranked = client.rank(items, served={"a": 200.0}, weights={"b": 2.0})
+        policy = next(p for p in client.quality().policies if p.model == "llm")
+    by_index = sorted(ranked, key=lambda r: r.index)
+    queue = OrderColumns(
+        [i.request_id for i in items],
+        np.array([i.arrival for i in items]),
+        np.array([r.score for r in by_index]),
+        np.array([r.expected_tokens for r in by_index]),
+        p90=np.array([r.prediction.p90_token_count for r in by_index]),
+        max_tokens=np.array([i.max_tokens for i in items], dtype=float),
+        deadline=np.array([math.inf if i.deadline is None else i.deadline for i in items]),
+        overtaken=np.zeros(60, dtype=np.int64),
+        priority_class=np.array([i.priority_class for i in items]),
+        tenant=[i.tenant for i in items],
+        prompt_tokens=np.array([i.prompt_tokens for i in items], dtype=float),
+    )
+    lengths = np.minimum(queue.expected, np.where(queue.max_tokens > 0, queue.max_tokens, np.inf))
+    rules = policy.rules(float(lengths.sum()))
+    assert isinstance(policy.dial, PatienceDial)
+    assert rules.patience == pytest.approx(0.25 * policy.mean_wait / policy.calibration.mean_expected, rel=1e-3)
+    got = order_queue(queue, rules, now=time.time(), served={"a": 200.0}, weights={"b": 2.0})
+    assert got.order.tolist() == ranked.order
+    assert policy.rules().policy is Policy.BOOST
+    assert isinstance(rules, Rules)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt_tokens", -1),
+        ("overtaken", 2**32),
+        ("priority_class", 2**31),
+        ("deadline", math.nan),
+        ("tenant", "t" * 300),
+    ],
+)
+def test_the_client_refuses_what_cannot_be(daemon, field, value):
+    """Before anything is sent, naming the field."""
+    with RankClient(daemon.target) as client, pytest.raises(ValueError, match=field):
+        client.rank([Item("x", **{field: value})])
+
+
+def test_the_client_refuses_shares_that_cannot_be(daemon):
+    """The same of what tenants were served, and of their weights."""
+    with RankClient(daemon.target) as client:
+        with pytest.raises(ValueError, match="served"):
+            client.rank(["x"], served={"a": -1.0})
+        with pytest.raises(ValueError, match="weights"):
+            client.rank(["x"], weights={"a": 0.0})
+
+
+def test_without_a_daemon_the_users_own_word_holds_all_the_same(daemon):
+    """Running requests, classes and shares rest on no prediction: order and keys as the daemon's under FCFS."""
+    items = [
+        Item("x", "bulk", arrival=T0, priority_class=1),
+        Item("x", "a1", arrival=T0 + 1, tenant="a"),
+        Item("x", "a2", arrival=T0 + 2, tenant="a"),
+        Item("x", "b", arrival=T0 + 3, tenant="b"),
+        Item("x", "urgent", arrival=T0 + 4, priority_class=-1),
+        Item("x", "runs", arrival=T0 + 5, running=True),
+    ]
+    served = {"b": 0.5}
+    with RankClient(daemon.target, policy=Policy.FCFS) as client, RankClient("127.0.0.1:1", timeout=0.5) as alone:
+        told = client.rank(items, served=served)
+        made_up = alone.rank(items, served=served)
+        assert (made_up.failed, made_up.policy) == (True, Policy.FCFS)
+        assert [(r.request_id, r.serving_key) for r in made_up] == [(r.request_id, r.serving_key) for r in told]
+        assert [r.request_id for r in told] == ["runs", "urgent", "a1", "b", "a2", "bulk"]
+        with alone.stream() as stream:
+            assert stream.step(items) == ["runs", "urgent", "a1", "b", "a2", "bulk"]

@@ -1,0 +1,285 @@
+"""The page in a real browser, on real daemons."""
+
+import json
+import time
+
+import pytest
+from rankd_client import Completed, Item, RankClient
+from rankd_client.v1 import completion_pb2
+from support.browser import AXE, Chromium, need_browser
+from support.daemon import Daemon
+from support.wire import completion, completion_stub, report_many
+
+from rankd.types import GuardMode
+
+PHONE, DESK = {"width": 375, "height": 812, "mobile": True}, {"width": 1440, "height": 900}
+COMPLETIONS, OTHERS = 50_000, 2_500
+HOSTILE = '"><img src=x onerror=alert(1)></td><script>alert(2)</script>\u202eevil'
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """The browser, shared: each page has a profile of its own."""
+    need_browser()
+    browser = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def look(chromium, start_daemon):
+    """Opens pages; whatever a test does, none may complain or ask anybody else. They close before daemons stop."""
+    del start_daemon
+    opened = []
+
+    def begin(daemon, path="/", **how):
+        page = chromium.open(daemon.http + path, **how)
+        opened.append((page, daemon.http))
+        return page
+
+    yield begin
+    for page, origin in opened:
+        assert page.complaints == []
+        assert page.failed == []
+        assert [url for url in page.asked if not url.startswith(origin + "/")] == []
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def busy(tiny):
+    """A daemon with 50,000 completions behind it, several models, tenants and a pinned guard."""
+    # Looking at quality seldom leaves the time to the reports themselves.
+    seldom = {"guard": {"every": 1000}, "order": {"recalibrate_every": 10_000}}
+    daemon = Daemon(ranker=tiny, page={"every": 1}, **seldom)
+    daemon.app.time_slices._seconds = 60  # nobody else wants the loop: no pauses for others
+    with daemon.channel() as channel:
+        for first in range(0, COMPLETIONS, 10_000):
+            # Scores in the order of lengths, but for one in four.
+            reports = [
+                completion(f"{i}", (i * 7 if i % 4 else i * 131) % 1009, 1 + i * 7 % 1009, "tiny@1.0.0")
+                for i in range(first, first + 10_000)
+            ]
+            answer = completion_stub(channel).ReportCompletions(
+                completion_pb2.ReportCompletionsRequest(model="llama-3.1-8b-instruct", completions=reports), timeout=60
+            )
+            assert answer.accepted_count == 10_000
+    report_many(
+        daemon, "qwen/qwen2.5-72b-instruct-with-a-rather-long-name-and-no-space-anywhere-in-it", OTHERS, scale=-1.0
+    )
+    with RankClient(daemon.target, model="llama-3.1-8b-instruct", timeout=30) as client:
+        for k in range(5):
+            client.rank([Item(f"a prompt {i}", request_id=f"r{k}-{i}", tenant=f"team-{i % 3}") for i in range(20)])
+    end = time.monotonic() + 10
+    while not all(v.estimate and v.guard.mode.value != "warming_up" for v in daemon.app.monitor.reported_windows()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(2.2)  # two points of history
+    yield daemon
+    daemon.stop()
+
+
+def violations(page):
+    """What axe-core finds, as lines to read."""
+    page.run(AXE.read_text(encoding="utf-8"))
+    found = page.run(
+        "axe.run().then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.nodes.map((n) => n.target)])))"
+    )
+    return json.loads(found)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [PHONE, DESK], ids=["375", "1440"])
+def test_it_is_readable_and_accessible_with_50000_completions_behind_it(look, busy, screen, scheme):
+    """No sideways scrolling, no tiny letters, no small buttons, and none of axe's rules is violated, all opened up."""
+    page = look(busy, scheme=scheme, **screen)
+    page.live()
+    assert f"{COMPLETIONS + OTHERS:,}" in page.text("#reports-note")
+    assert page.run("document.querySelector('#chart-tau svg .line-ranker') !== null")
+    page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    page.wait("[...document.querySelectorAll('details')].every((d) => d.open)")
+    assert page.run("document.documentElement.scrollWidth") <= screen["width"]
+    smallest = page.run(
+        "Math.min(...[...document.querySelectorAll('main *')].filter((e) => e.checkVisibility() && "
+        "[...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))"
+        ".map((e) => parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert smallest >= 12
+    lowest = page.run(
+        "Math.min(...[...document.querySelectorAll('button, select, summary')].filter((e) => e.checkVisibility())"
+        ".map((e) => e.getBoundingClientRect().height))"
+    )
+    assert lowest >= 40
+    assert (
+        page.run("getComputedStyle(document.body).backgroundColor")
+        == {
+            "light": "rgb(246, 245, 241)",
+            "dark": "rgb(18, 21, 27)",
+        }[scheme]
+    )
+    assert violations(page) == []
+
+
+def test_it_shows_new_completions_by_itself(look, start_daemon):
+    """From "nothing reported" to a tau, without loading anything again; what was opened stays open."""
+    daemon = start_daemon(page={"every": 1})
+    page = look(daemon, **DESK)
+    page.wait_for_text("nobody has asked yet", "#verdict")
+    assert "rankd rank prompts.txt" in page.text("#next")
+    assert violations(page) == []
+    page.run("window.same = true; document.querySelector('details').open = true")
+    with RankClient(daemon.target, model="llm", timeout=30) as client:
+        queue = client.rank([Item("long " * i, request_id=f"{i}") for i in range(10)])
+        assert not queue.failed, queue.reason
+        page.wait_for_text("no completion was reported", "#verdict")
+        assert "client.report" in page.text("#next")
+        client.report([Completed(r.request_id, r.prediction, output_tokens=9) for r in queue], timeout=5)
+        report_many(daemon, "llm", 310)
+    page.wait_for_text("0.9", "#tiles", 15)
+    page.wait_for_text("320 accepted", "#reports-note")
+    assert page.run("document.getElementById('window').checkVisibility()") is False  # one model is no choice
+    assert page.run("window.same && document.querySelector('details').open")
+    assert page.run("performance.getEntriesByType('navigation').length") == 1
+
+
+def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
+    """Set to arrival order, ranking unguarded, nothing to gain, pinned, draining: each has its own sentence."""
+    for settings, headline, why in (
+        ({"order": {"policy": "fcfs"}}, "Arrival order, not for want of trust", "order.policy = fcfs"),
+        ({"guard": {"enabled": False}}, "Ranking whatever the quality", "guard.enabled = false"),
+        ({}, "Ranking: 100 % of the possible gain", "Ranked since"),
+    ):
+        daemon = start_daemon(**settings)
+        report_many(daemon, "llm", 300)
+        page = look(daemon, **PHONE)
+        page.wait_for_text(headline, "#verdict")
+        page.wait_for_text(why, "#lead")
+
+    def look_again():
+        daemon.app.status._told.clear()
+        page.run("document.dispatchEvent(new Event('visibilitychange'))")
+
+    (window,) = daemon.app.monitor.reported_windows()
+    window.load.patience = 0.0
+    look_again()
+    page.wait_for_text("overtaking would gain nothing", "#verdict")
+    daemon.call(daemon.app.monitor.pin, "llm", "tiny@1.0.0", GuardMode.FALLBACK, time.time() + 60, time.time())
+    look_again()
+    page.wait_for_text("Pinned: fallback", "#verdict")
+    assert "an administrator fixed the mode" in page.text("#guard-changes")
+    daemon.call(daemon.app.streams.drain)
+    look_again()
+    page.wait_for_text("Not ready: draining", "#verdict")
+
+
+def test_names_that_callers_choose_are_text(look, start_daemon):
+    """A model's and a tenant's name full of markup is shown as it is, does nothing, and turns no text around."""
+    daemon = start_daemon()
+    report_many(daemon, HOSTILE, 300)
+    report_many(daemon, "other", 10)
+    with RankClient(daemon.target, model=HOSTILE, timeout=30) as client:
+        client.rank([Item("a", request_id="1", tenant=HOSTILE), Item("b", request_id="2", tenant="b")])
+    page = look(daemon, **PHONE)
+    page.live()
+    shown = HOSTILE.replace("\u202e", "\ufffd")
+    for place in ("#about", "#models", "#tenants", "#chart-tau title"):
+        assert page.run(f"document.querySelector('{place}').textContent").count(shown), place
+    assert page.run("document.querySelectorAll('main img, main script, [onerror]').length") == 0
+    assert page.run("document.documentElement.scrollWidth") <= 375
+    plain = look(daemon, script=False, **PHONE)
+    assert "onerror=alert(1)" in plain.text("#plain")
+    assert plain.run("document.querySelectorAll('main img, main script, [onerror]').length") == 0
+
+
+def test_without_javascript_the_facts_are_there(look, busy):
+    """The table that the daemon writes, and no promise that nobody keeps."""
+    page = look(busy, script=False, **PHONE)
+    text = page.text()
+    assert "ready" in text
+    assert "guard llama-3.1-8b-instruct" in text
+    assert f"{COMPLETIONS + OTHERS:,} accepted" in text
+    assert page.run("document.getElementById('live').hidden && document.getElementById('bar').hidden")
+    assert page.run("document.documentElement.scrollWidth") <= 375
+
+
+def test_it_says_when_the_daemon_is_gone_and_goes_on_when_it_is_back(chromium, tiny):
+    """The last figures stay, with since when; a daemon that was restarted is found, and named as restarted."""
+    first = Daemon(ranker=tiny)
+    page = chromium.open(first.http + "/", **DESK)
+    page.live()
+    page.run("window.same = true")
+    port = first.app.http.port
+    first.stop()
+    page.wait_for_text("Not reachable since", "#link")
+    assert "warming up" in page.text("#tiles")
+    second = Daemon(ranker=tiny, metrics=f"127.0.0.1:{port}")
+    try:
+        page.wait_for_text("Restarted at", "#link")
+        assert page.run("window.same && document.body.dataset.link === 'up'")
+        page.complaints.clear()  # that it was not reachable, the browser tells too
+        assert "Not reachable" not in page.text()
+    finally:
+        page.close()
+        second.stop()
+
+
+def test_terms_are_reached_by_keyboard(look, busy):
+    """Tab leads to each explanation and table, in the order of the page, and Enter opens it."""
+    page = look(busy, **DESK)
+    page.live()
+    reached = []
+    for _ in range(60):
+        page.press("Tab")
+        if page.run("document.activeElement.matches('footer *')"):
+            break
+        if page.run("document.activeElement.matches('summary')"):
+            reached.append(page.run("document.activeElement.closest('section').querySelector('h2').innerText"))
+            if not page.run("document.activeElement.parentNode.open"):
+                page.press("Enter")
+    cards = ["How well it orders", "Guard history", "What orders the queue", "Traffic", "How answers came about"]
+    assert list(dict.fromkeys(reached)) == [*cards, "Latency by stage", "Rankers", "All served models"]
+    assert page.run("[...document.querySelectorAll('summary')].every((s) => !s.checkVisibility() || s.parentNode.open)")
+    assert "how much more often does the ranker put them in the right order" in page.text()
+
+
+def test_another_model_and_the_long_span_are_a_choice_away_and_stay_in_the_address(look, busy):
+    """The second model's verdict shows when it is chosen; a page opened with this address shows it at once."""
+    page = look(busy, **DESK)
+    page.live()
+    page.wait_for_text("Ranking", "#verdict")
+    page.run(
+        "const s = document.getElementById('window'); s.selectedIndex = 1; s.dispatchEvent(new Event('change')); "
+        "document.querySelector('[data-span=long]').click()"
+    )
+    page.wait_for_text("Arrival order", "#verdict")
+    assert "tau was surely below the floor" in page.text("#guard-changes")
+    assert "last 12 h" in page.text("button[aria-pressed=true]")
+    again = look(busy, "/" + page.run("location.hash"), **DESK)
+    again.live()
+    again.wait_for_text("Arrival order", "#verdict")
+
+
+def test_it_asks_nothing_while_it_is_paused_or_hidden(look, busy):
+    """A page that nobody looks at is no load; it asks again as soon as it is looked at."""
+    hide = "Object.defineProperty(document, 'hidden', {value: true, configurable: true})"
+    unhide, tell = "delete document.hidden", "document.dispatchEvent(new Event('visibilitychange'))"
+    press = "document.getElementById('pause').click()"
+    paused, hidden = look(busy, **DESK), look(busy, **PHONE)
+
+    def asked(page):
+        return len([url for url in page.asked if "status.json" in url])
+
+    for page, leave in ((paused, press), (hidden, f"{hide}; {tell}")):
+        page.live()
+        page.run(leave)
+    time.sleep(0.3)  # what was under way ends
+    before = [asked(paused), asked(hidden)]
+    time.sleep(2.6)
+    assert [asked(paused), asked(hidden)] == before
+    assert "Paused" in paused.text("#link")
+    for page, back in ((paused, press), (hidden, f"{unhide}; {tell}")):
+        page.run(back)
+    end = time.monotonic() + 2
+    while [asked(paused), asked(hidden)] == before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert "Live" in paused.text("#link")

@@ -1,0 +1,1 @@
+"""Scripts of some minutes each, which `make test` leaves out."""

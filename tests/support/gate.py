@@ -1,0 +1,31 @@
+"""A fault before a real model."""
+
+import threading
+import time
+
+from rankd.errors import InferenceError
+
+
+class Gate:
+    """A fault in front of a real model: holds it, makes it fail, counts what it reads."""
+
+    def __init__(self, daemon):
+        self.open = threading.Event()
+        self.open.set()
+        self.fail = False
+        self.seconds_per_token = 0.0
+        self.batches = []
+        self._model = daemon.scorer.feed.model
+        daemon.scorer.feed.model = self
+
+    def run(self, ids, mask):
+        self.batches.append(len(ids))
+        assert self.open.wait(30)
+        time.sleep(self.seconds_per_token * ids.size)
+        if self.fail:
+            raise InferenceError("injected")
+        return self._model.run(ids, mask)
+
+    @property
+    def prompts_read(self):
+        return sum(self.batches)

@@ -1,0 +1,48 @@
+"""The table of verbs: each has a module, and no verb pays for another."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from rankd.cli import VERBS, build_parser, main
+
+
+def test_help_loads_the_standard_library_only():
+    """What takes long to import is not even looked for until a verb wants it."""
+    script = (
+        "import sys\n"
+        "from rankd.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit:\n    pass\n"
+        "print(sorted(m for m in sys.modules if '.' not in m and m not in sys.stdlib_module_names))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(f"    {verb} " in done.stdout for verb in VERBS)
+    assert done.stdout.splitlines()[-1] == "['__main__', 'rankd']"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_its_module(verb):
+    """Which declares flags and runs; a whole parser has all of them."""
+    module = importlib.import_module(f"rankd.cli.{verb}")
+    assert callable(module.add_flags)
+    assert callable(module.run)
+    verbs = build_parser()._subparsers._group_actions[0].choices
+    assert verbs[verb].get_default("run") is module.run
+    assert len(verbs[verb]._actions) > 1
+
+
+def test_a_verb_that_is_misspelt_is_answered_with_all(capsys):
+    """And with the exit status of wrong usage."""
+    with pytest.raises(SystemExit) as end:
+        main(["serv"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert all(repr(verb) in said for verb in VERBS)

@@ -1,0 +1,330 @@
+"""Every rule of an order: against its definition, as a theorem, and the same whether sorted or served one by one."""
+
+import math
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from rankd_client.ordering import (
+    OrderColumns,
+    PatienceDial,
+    Policy,
+    Rules,
+    ServiceRate,
+    WaitingQueue,
+    order_queue,
+    trust_of,
+)
+from rankd_client.ordering.order import PLACES, overtakes
+from support.order_by_definition import NAN, columns, length_of, rows, rules, serve
+
+SERVED = {"a": 30.0}
+
+
+def order_of(some, rules, now=15.0, **more):
+    """Ids in serving order."""
+    queue = columns(some, **more)
+    return [queue.request_ids[i] for i in order_queue(queue, rules, now=now, served=SERVED).order]
+
+
+@settings(max_examples=600)
+@given(rows(), rules())
+def test_the_order_is_its_definition(some, rules):
+    """Sorting by columns gives what serving one request at a time by the written rules gives."""
+    assert order_of(some, rules) == serve(some, rules, 15.0, SERVED)
+
+
+@settings(max_examples=400)
+@given(rows(known=True), rules(), st.data())
+def test_serving_one_by_one_is_the_same_order(some, rules, data):
+    """WaitingQueue pops what order_queue lists, whatever joined, left or changed before."""
+    queue = WaitingQueue(replace(rules, policy=Policy.SCORE), served=SERVED)
+    gone = data.draw(rows(known=True, most=4))
+    for row in gone:
+        queue.add(**{**row, "request_id": "gone" + row["request_id"]})
+    for row in some:
+        queue.add(**row)
+        if data.draw(st.booleans()):
+            queue.peek(15.0)
+    for row in gone:
+        queue.remove("gone" + row["request_id"])
+    queue.rules = rules
+    popped = []
+    while len(queue):
+        assert queue.peek(15.0) not in popped
+        popped.append(queue.pop(15.0))
+    assert popped == order_of(some, rules)
+
+
+@given(rows(), rules(), st.randoms(use_true_random=False))
+def test_the_input_order_does_not_matter(some, rules, shuffler):
+    """The same queue gives the same order in any permutation."""
+    mixed = list(some)
+    shuffler.shuffle(mixed)
+    assert order_of(mixed, rules) == order_of(some, rules)
+
+
+@given(rows(), rules(), st.floats(0, 20))
+def test_nobody_waits_beyond_the_cap_while_a_later_one_is_served(some, rules, cap):
+    """The theorem of wait_cap: whoever waited longer is only preceded by who came no later."""
+    order = order_of(some, replace(rules, wait_cap=cap))
+    arrival = {r["request_id"]: r["arrival"] for r in some}
+    for place, name in enumerate(order):
+        if 15.0 - arrival[name] > cap:
+            assert all(arrival[before] <= arrival[name] for before in order[:place])
+
+
+@given(rows(), rules(), st.integers(1, 5))
+def test_nobody_is_overtaken_more_often_than_the_cap(some, rules, cap):
+    """The theorem of overtake_cap, counting what happened before and what this order does."""
+    order = order_of(some, replace(rules, overtake_cap=cap))
+    by_id = {r["request_id"]: r for r in some}
+    for place, name in enumerate(order):
+        arrival = by_id[name]["arrival"]
+        more = sum(by_id[before]["arrival"] > arrival for before in order[:place])
+        assert by_id[name]["overtaken"] + more <= max(cap, by_id[name]["overtaken"])
+
+
+def test_a_cap_that_binds_is_exact_where_an_engine_looks():
+    """In the first 256 places of 2,000; the places beyond follow by their keys alone."""
+    n, cap = 2000, 3
+    rng = np.random.default_rng(0)
+    arrival, expected = np.sort(rng.uniform(0, 100, n)), rng.lognormal(4, 1, n)
+    queue = OrderColumns([f"{i:04d}" for i in range(n)], arrival, expected, expected)
+    order = order_queue(queue, Rules(Policy.SCORE, overtake_cap=cap)).order
+    assert sorted(order.tolist()) == list(range(n))
+    for place, row in enumerate(order[:PLACES]):
+        assert (arrival[order[:place]] > arrival[row]).sum() <= cap
+    left = order[PLACES:]
+    assert (np.diff(np.floor(1000 * expected[left])) >= 0).all()
+
+
+@given(rows(known=True), rules(), st.floats(0.5, 4))
+def test_tenants_are_never_further_apart_than_the_largest_cost(some, rules, weight):
+    """The theorem of fair_tenants: at any time, for tenants with requests waiting that no cap or class moves."""
+    rules = replace(rules, fair_tenants=True, wait_cap=math.inf, overtake_cap=0, class_step=3.0)
+    assume(rules.policy is not Policy.SCORE)
+    queue = columns(some)
+    weights = {"a": weight}
+    order = order_queue(queue, rules, now=15.0, served=SERVED, weights=weights).order.tolist()
+    counters = {"": 0.0, "a": 30.0 / weight, "b": 0.0}
+    costs = [max(length_of(r, rules) + rules.prompt_weight * r["prompt_tokens"], 1.0) for r in some]
+    costs = [c / weights.get(r["tenant"], 1.0) for c, r in zip(costs, some, strict=True)]
+    first_gap = 30.0 / weight
+    bound = max([first_gap, *costs])
+    for place, row in enumerate(order):
+        waiting = {some[i]["tenant"] for i in order[place:]}
+        if len(waiting) > 1:
+            shown = [counters[t] for t in waiting]
+            assert max(shown) - min(shown) <= bound + 1e-9
+        counters[some[row]["tenant"]] += costs[row]
+
+
+@given(rows(known=True), st.floats(0, 10), st.floats(1, 50))
+def test_boost_is_overtaken_by_ratios_only(some, patience, average):
+    """The bound of BOOST: j goes before i though it came later only within patience * M * ln(E_i / E_j) after it."""
+    rules = Rules(Policy.BOOST, patience=patience, prior_expected=average, fair_tenants=False)
+    some = [{**r, "priority_class": 0, "deadline": math.inf} for r in some]
+    by_id = {r["request_id"]: r for r in some}
+    order = [by_id[name] for name in order_of(some, rules)]
+    for place, early in enumerate(order):
+        for late in order[place + 1 :]:
+            ratio = max(length_of(late, rules), 1.0) / max(length_of(early, rules), 1.0)
+            assert early["arrival"] - late["arrival"] <= patience * average * math.log(ratio) + 0.0011
+
+
+def test_boost_is_due_for_requests_of_nearly_average_length():
+    """The same patience means the same to a request of average length: DUE is the tangent of BOOST."""
+    queue = OrderColumns(["a", "b"], np.zeros(2), np.zeros(2), np.array([200.0, 201.0]))
+    boost, due = (
+        order_queue(queue, Rules(policy, patience=8.0, prior_expected=200.0)).serving_key
+        for policy in (Policy.BOOST, Policy.DUE)
+    )
+    assert boost[0] == 0
+    assert np.diff(boost)[0] == pytest.approx(np.diff(due)[0], rel=0.01) == 8000
+
+
+@given(rows(), rules(), st.data())
+def test_running_requests_go_first(some, rules, data):
+    """Running requests stand before all waiting ones, unless preemption is allowed."""
+    running = data.draw(st.lists(st.booleans(), min_size=len(some), max_size=len(some)))
+    order = order_of(some, rules, running=running)
+    state = {r["request_id"]: run for r, run in zip(some, running, strict=True)}
+    states = [state[name] for name in order]
+    assert states == sorted(states, reverse=True)
+
+
+@given(rows())
+def test_no_trust_is_arrival_order_exactly(some):
+    """At the end of the dial the order is FCFS, whatever the base policy."""
+    for policy in Policy:
+        dial = PatienceDial(Rules(policy, fair_tenants=False), backlog_share=1.0)
+        some_plain = [{**r, "priority_class": 0} for r in some]
+        got = order_of(some_plain, dial.at(0.0, 50.0, 20.0))
+        assert got == [r["request_id"] for r in sorted(some, key=lambda r: (r["arrival"], r["request_id"]))]
+
+
+@given(rows(known=True), st.sampled_from([Policy.DUE, Policy.AGED]))
+def test_little_trust_is_nearly_arrival_order(some, policy):
+    """There is no cliff: as trust goes to 0, DUE and AGED go to FCFS."""
+    plain = [{**r, "priority_class": 0, "deadline": math.inf, "generated": 0.0} for r in some]
+    rules = PatienceDial(Rules(policy, fair_tenants=False), backlog_share=1.0).at(1e-9, 50.0, 20.0)
+    times = [r["arrival"] for name in order_of(plain, rules) for r in some if r["request_id"] == name]
+    assert times == sorted(times)
+
+
+def test_the_dial_follows_trust_and_backlog():
+    """Patience is the trusted share of the drain time per average token; the cap grows with the backlog."""
+    dial = PatienceDial(Rules(patience=0.2, wait_cap=10.0), backlog_share=0.5, most_patience=3.0, cap_share=2.0)
+    assert dial.at(1.0, None, 100.0) == Rules(patience=0.2, wait_cap=10.0)
+    assert dial.at(0.5, 40.0, 10.0) == Rules(patience=1.0, age_exponent=0.5, wait_cap=80.0)
+    assert dial.at(1.0, 1e6, 10.0).patience == 3.0
+    assert dial.at(1.0, 1.0, 10.0).wait_cap == 10.0
+    assert dial.at(NAN, 1.0, 10.0).policy is Policy.FCFS
+    assert PatienceDial(Rules(), cap_share=2.0).at(0.0, 4.0, 10.0) == Rules(Policy.FCFS, wait_cap=8.0)
+
+
+def test_trust_is_the_lower_bound_as_a_share_of_full_trust():
+    """From nothing at 0 to all at `full`."""
+    assert [trust_of(low, full=0.4) for low in (-0.3, 0.0, 0.1, 0.4, 0.9, NAN)] == [0.0, 0.0, 0.25, 1.0, 1.0, 0.0]
+    assert trust_of(0.1, full=0.0) == 1.0
+
+
+def test_the_service_rate_is_tokens_over_time():
+    """The first completion only starts the clock; what left the window does not count."""
+    rate = ServiceRate(completions=4, least=3)
+    assert rate.per_second is None
+    for at in range(10):
+        rate.add(tokens=100.0 * at, at=2.0 * at)
+    assert rate.per_second == pytest.approx((700 + 800 + 900) / 6)
+    assert rate.drain(1200.0) == pytest.approx(3.0)
+    rate.add(math.nan, 30.0)
+    rate.add(5.0, -math.inf)
+    assert rate.per_second == pytest.approx(400.0)
+    still = ServiceRate(least=2)
+    for _ in range(9):
+        still.add(1.0, 5.0)
+    assert still.per_second is None
+
+
+@pytest.mark.parametrize("batch", [1, 7, 129, 200, 256, 1000])
+def test_the_service_rate_does_not_depend_on_how_completions_are_batched(batch):
+    """Three tokens a second, told in reports of any size."""
+    rate = ServiceRate()
+    for at in range(4 + 1024 // batch):
+        for _ in range(batch):
+            rate.add(3.0, float(at * batch))
+    assert rate.per_second == pytest.approx(3.0)
+
+
+@given(st.lists(st.integers(0, 9).map(float), max_size=40), st.integers(0, 700))
+def test_overtakes_are_inversions(arrival, more):
+    """Counted by blocks as by hand."""
+    rng = random.Random(more)
+    arrival = np.array(arrival + [float(rng.randrange(50)) for _ in range(more)])
+    counted = overtakes(arrival)
+    for place in [*range(min(40, len(arrival))), *range(max(len(arrival) - 5, 0), len(arrival))]:
+        assert counted[place] == (arrival[:place] > arrival[place]).sum()
+
+
+@given(st.lists(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 8), max_size=8), rules(), st.floats())
+@example([(t, *[0.0] * 7) for t in (-9.9e291, 0.0, 1.79e308)], Rules(), 1.79e308)
+def test_no_number_breaks_any_rule(numbers, rules, now):
+    """Whatever floats come in, every request comes out once."""
+    names = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens")
+    some = [
+        {
+            **dict(zip(names, values, strict=True)),
+            "request_id": str(n),
+            "tenant": str(n % 2),
+            "overtaken": -n,
+            "priority_class": 10**6 * n,
+        }
+        for n, values in enumerate(numbers)
+    ]
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        order = order_queue(columns(some), replace(rules, prior_expected=NAN, patience=now, pace=now), now=now).order
+    assert sorted(order.tolist()) == list(range(len(some)))
+
+
+def test_ten_thousand_under_every_rule_take_milliseconds():
+    """All rules on, 10,000 waiting, no cap on overtaking that binds."""
+    n = 10_000
+    rng = np.random.default_rng(0)
+    ids = [f"{v:016x}" for v in rng.integers(1 << 62, size=n).tolist()]
+    queue = OrderColumns(
+        ids,
+        1.7e9 + rng.uniform(0, 100, n),
+        rng.normal(size=n),
+        rng.lognormal(5, 1, n),
+        p90=rng.lognormal(6, 1, n),
+        generated=np.zeros(n),
+        max_tokens=np.full(n, 512.0),
+        deadline=1.7e9 + rng.uniform(100, 900, n),
+        priority_class=rng.integers(-1, 2, n),
+        tenant=[f"t{v}" for v in rng.integers(20, size=n).tolist()],
+        prompt_tokens=rng.uniform(1, 999, n),
+    )
+    rules = Rules(patience=0.2, risk=0.2, wait_cap=95.0, pace=0.02, overtake_cap=n)
+
+    def once():
+        began = time.perf_counter()
+        order_queue(queue, rules, now=1.7e9 + 100)
+        return time.perf_counter() - began
+
+    assert min(once() for _ in range(7)) < 0.05
+
+
+def test_neither_ties_nor_as_many_tenants_as_requests_hold_up_the_daemon():
+    """What a caller can send at worst: a cap that binds among 16,384 that differ by their ids alone, each its own."""
+    n = 16_384
+    ids = [f"{v:016x}" for v in np.random.default_rng(0).permutation(n).tolist()]
+    arrival, expected = np.full(n, 50.0), np.full(n, 10.0)
+    arrival[0], expected[0] = 0.0, 1e6
+    for tenant in (None, ids):
+        queue = OrderColumns(ids, arrival, expected, expected, tenant=tenant)
+        for cap in (0, 3000):
+            took = []
+            for _ in range(3):
+                began = time.perf_counter()
+                order = order_queue(queue, Rules(patience=10.0, overtake_cap=cap), now=100.0).order
+                took.append(time.perf_counter() - began)
+            assert min(took) < 0.4
+            assert [ids[row] for row in order[:9]] == sorted(ids[1:] if tenant is None else ids)[:9]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"priority_class": 60_000}, {"priority_class": -60_000}, {"deadline": -math.inf}, {"deadline": NAN}]
+)
+def test_what_is_out_of_range_is_the_same_one_by_one(odd):
+    """Classes beyond the widest are one class, and a deadline that is no time is none: sorted or served one by one."""
+    some = [
+        {"request_id": "a", "arrival": 1.0, "expected": 5.0, **odd},
+        {"request_id": "b", "arrival": 2.0, "expected": 5.0, **{k: v * 2 / 3 for k, v in odd.items() if k[0] == "p"}},
+    ]
+    queue = WaitingQueue(Rules(prior_expected=10.0))
+    for row in some:
+        queue.add(**{k: int(v) if k == "priority_class" else v for k, v in row.items()})
+    full = OrderColumns(
+        ["a", "b"],
+        np.array([1.0, 2.0]),
+        np.full(2, NAN),
+        np.full(2, 5.0),
+        deadline=np.array([r.get("deadline", math.inf) for r in some]),
+        priority_class=np.array([r.get("priority_class", 0) for r in some], dtype=np.int64),
+    )
+    assert order_queue(full, Rules(prior_expected=10.0), now=9.0).order.tolist() == [0, 1]
+    assert [queue.pop(9.0), queue.pop(9.0)] == ["a", "b"]
+
+
+def test_a_waiting_queue_takes_any_time():
+    """Arrivals that are no number, or beyond all numbers, are served like any other, by id where they are the same."""
+    for time_ in (NAN, math.inf, -math.inf, 1e308):
+        queue = WaitingQueue(Rules(prior_expected=10.0, wait_cap=5.0))
+        queue.add("b", time_, expected=5.0)
+        queue.add("a", time_, expected=5.0)
+        assert [queue.pop(1e308), queue.pop(NAN)] == ["a", "b"]

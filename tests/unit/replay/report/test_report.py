@@ -1,0 +1,205 @@
+"""The verdict, its JSON and the page: right in words, well-formed, complete in themselves."""
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.engine_by_token import random_trace
+from support.traces import trace_of
+
+from rankd.html.svg import linear_scale, log_scale
+from rankd.replay.engine.cost import EngineCost, at_load, step_cost
+from rankd.replay.plan import ReplayPlan, ScoreOrigin
+from rankd.replay.policies.synthetic_scores import scores_of_tau
+from rankd.replay.report.page import page
+from rankd.replay.report.report import make_report
+from rankd.replay.report.sweep import LoadPoint, pays_from, tau_sweep
+from rankd.replay.report.verdict import DurationUnit, as_json, verdict
+
+COST = step_cost(8)
+UGLY = '<script>alert("&")</script>'
+
+
+def plan_of(trace, *, tau=0.6, scores=None, cost=COST, **more):
+    plan = {"name": "trace", "policies": ("score",), "steps": True, "origin": ScoreOrigin("synthetic")} | more
+    scores = scores_of_tau(trace.output, tau) if scores is None else scores
+    return ReplayPlan(trace=trace, scores=scores, cost=cost, **plan)
+
+
+def report_of(trace, **more):
+    return make_report(plan_of(trace, **more))
+
+
+@pytest.fixture(scope="module")
+def busy():
+    """A report with everything in it: tenants with an ugly name, classes, sweeps."""
+    trace = at_load(random_trace(21, n=1200), COST, 1.0)
+    rng = np.random.default_rng(0)
+    trace = replace(
+        trace,
+        tenant=rng.integers(0, 2, len(trace)),
+        tenants=(UGLY, "b"),
+        priority_class=rng.integers(0, 2, len(trace)),
+    )
+    return report_of(
+        trace,
+        name=UGLY,
+        policies=("score", "paper", "aged:2"),
+        sweeps=True,
+        notes=("a note & more",),
+        skipped={"no arrival": 2},
+    )
+
+
+def test_where_nothing_queues_it_says_so():
+    """At a load at which nobody waits, the verdict is that there is nothing to gain."""
+    found = verdict(report_of(at_load(random_trace(22), COST, 0.1)))
+    assert found.kind == "nothing_queues"
+    assert "Nothing queues, and there is nothing to gain" in found.text
+
+
+def test_where_all_are_alike_there_is_nothing_to_gain():
+    """Requests that wait but are all of one length gain nothing from order."""
+    trace = trace_of(np.zeros(300), np.zeros(300, int), np.where(np.arange(300) < 1, 21, 20))
+    scores = np.random.default_rng(0).standard_normal(300)
+    found = verdict(report_of(trace, scores=scores, policies=()))
+    assert found.kind == "nothing_to_gain"
+
+
+def test_a_useless_ranker_is_told_as_such():
+    """Scores that tell nothing: no gain, the guard is named, and what could be had."""
+    found = verdict(report_of(at_load(random_trace(23, n=2500), COST, 0.97), tau=0.0))
+    assert found.kind == "no_gain"
+    assert "guard" in found.text
+    assert "perfectly predicted lengths" in found.text
+
+
+def test_a_gain_is_told_with_its_price():
+    """A burst with a good ranker: less at the mean and per token, and what it does to the tail."""
+    report = report_of(random_trace(24, n=2000).burst(), tau=0.7)
+    found = verdict(report)
+    assert found.kind == "gain"
+    assert re.search(r"from [\d,]+ steps down to [\d,]+ steps, \d+% less", found.text)
+    assert "99th percentile" in found.text
+    assert report.of(report.policy).gain > 0.4
+    assert report.facts.load is None
+
+
+def test_the_fcfs_line_is_its_own_measure(busy):
+    """FCFS gains nothing on itself, the oracle everything, and first-N times never decrease."""
+    assert busy.of("fcfs").gain == 0.0
+    assert busy.of("oracle").gain == 1.0
+    for found in busy.figures:
+        assert list(found.first_done.values()) == sorted(found.first_done.values())
+        assert sum(g.requests for g in found.lengths) == found.requests == 1200
+        assert {g.mean_of_fcfs for g in busy.of("fcfs").lengths} == {1.0}
+
+
+def elements(text):
+    return list(ET.fromstring(text.removeprefix("<!DOCTYPE html>")).iter())
+
+
+def test_the_page_is_well_formed_and_complete_in_itself(busy):
+    """It parses, has its four pictures with finite coordinates, and names nothing from elsewhere."""
+    text = page(busy)
+    found = elements(text)
+    assert len([e for e in found if e.tag == "svg" and e.get("role") == "img"]) == 4
+    for element in found:
+        for name in ("points", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy"):
+            assert "nan" not in element.get(name, "")
+            assert "inf" not in element.get(name, "")
+    assert not {"script", "link", "img", "iframe", "object", "a"} & {e.tag for e in found}
+    assert not re.search(r"https?:|url\(|@import|src=|href=", text)
+    assert "prefers-color-scheme: dark" in text
+    assert "a note &amp; more" in text
+
+
+def test_the_page_begins_with_the_verdict(busy):
+    """Before any figure stands the verdict, in words."""
+    text = page(busy)
+    assert text.index(verdict(busy).sentences[0].split("(")[0]) < text.index('class="tile"')
+
+
+def test_pages_without_sweeps_and_at_other_verdicts_are_well_formed():
+    """Nothing to gain, a burst, costs in seconds: each has a page."""
+    for report in (
+        report_of(at_load(random_trace(25, n=200), COST, 0.1)),
+        report_of(random_trace(26, n=200).burst(), cost=EngineCost(8), steps=False),
+        report_of(trace_of([0.0, 0.0], [1, 1], [1, 2]), tau=1.0),
+    ):
+        assert elements(page(report))
+
+
+def test_json_is_finite_and_its_keys_stay(busy):
+    """Every number is finite, and the documented keys are there."""
+    found = json.loads(json.dumps(as_json(busy), allow_nan=False))
+    assert set(found) == {
+        "verdict", "policy", "trace", "engine", "scores", "policies", "tau_sweep", "load_sweep", "notes",
+        "replay_seconds", "skipped",
+    }  # fmt: skip
+    assert found["skipped"] == {"no arrival": 2}
+    assert found["scores"]["tau"] == pytest.approx(0.6, abs=0.011)
+    own = found["policies"][found["policy"]]
+    assert set(own) == {
+        "latency", "wait", "first_token", "per_token", "first_done", "tokens_per_second", "preempted", "gain",
+        "tau_low", "trust", "by_tenants", "by_classes", "by_lengths",
+    }  # fmt: skip
+    assert set(own["latency"]) == {"mean", "p50", "p90", "p99", "max"}
+
+
+def test_latency_falls_with_tau():
+    """The sweep of rankers on a burst: a perfect one is better than a fair one is better than none; none does harm."""
+    sweep = tau_sweep(plan_of(random_trace(27, n=2500).burst()))
+    points = {p.tau: p for p in sweep.points}
+    assert sweep.oracle.mean < points[1.0].mean < points[0.55].mean < 0.9 * sweep.fcfs.mean
+    assert points[1.0].per_token < points[0.55].per_token < points[0.2].per_token
+    assert points[0.0].mean < 1.05 * sweep.fcfs.mean
+    assert points[-0.3].mean < 1.1 * sweep.fcfs.mean
+
+
+def test_gain_grows_with_load(busy):
+    """The sweep of loads: next to nothing where nobody waits, and a point from which on it pays."""
+    points = busy.load_sweep.points
+    assert points[0].mean / points[0].fcfs > points[-1].mean / points[-1].fcfs
+    assert points[0].load < busy.load_sweep.pays_from <= points[-1].load
+
+
+def test_the_point_from_which_it_pays():
+    """Between the last load that saves less than 5 % and the next, on a line; none, or all, at the ends."""
+
+    def points(*saved):
+        return [LoadPoint(load, 1.0, 1 - s, 1.0, 1.0) for load, s in zip((0.5, 0.6, 0.7), saved, strict=True)]
+
+    assert pays_from(points(0.0, 0.0, 0.04)) is None
+    assert pays_from(points(0.0, 0.04, 0.06)) == pytest.approx(0.65)
+    assert pays_from(points(0.06, 0.04, 0.06)) == pytest.approx(0.65)
+    assert pays_from(points(0.06, 0.07, 0.08)) == 0.5
+
+
+def test_durations_for_people():
+    """Milliseconds to hours, and steps."""
+    assert [DurationUnit(steps=False)(s) for s in (0.0042, 0.25, 4.2, 600, 9000)] == [
+        "4.20 ms", "250 ms", "4.2 s", "10.0 min", "2.5 h",
+    ]  # fmt: skip
+    assert [DurationUnit(steps=True)(s) for s in (4.2, 4200)] == ["4.20 steps", "4,200 steps"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.08), (-0.3, 1.0), (0.5, 1.1), (0, 7), (0.001, 0.0012)])
+def test_linear_scales_have_a_few_round_ticks(low, high):
+    """Two to seven ticks, all within."""
+    scale = linear_scale(low, high, str)
+    assert 2 <= len(scale.ticks) <= 8
+    assert all(low - 1e-9 <= t <= high + 1e-9 for t in scale.ticks)
+
+
+@pytest.mark.parametrize("values", [[0.001, 0.002], [3.0], [1e-4, 1e5], [0.5, 0.5]])
+def test_log_scales_hold_their_values(values):
+    """Below one as above: every value is within, and there is a tick."""
+    scale = log_scale(values, least=1e-6)
+    assert all(0 <= scale(v) <= 1 for v in values)
+    assert scale.ticks
+    assert all(math.isfinite(t) for t in scale.ticks)
