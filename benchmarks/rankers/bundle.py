@@ -27,7 +27,7 @@ from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split
 from rankd.training.evaluation.by_source import judge, measurements
 from rankd.training.evaluation.offline_ranker import OfflineRanker
-from rankd.training.export.export import ExportReport, Precision, export
+from rankd.training.export.export import ExportPlan, ExportReport, Precision, export
 from rankd.training.export.model_card import write_card
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
@@ -113,9 +113,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
     print(f"{bundled.name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
     out = arguments.out / bundled.name
     with tempfile.TemporaryDirectory(dir=arguments.out) as place:
-        report = export(
-            fitted,
-            Path(place),
+        plan = ExportPlan(
             name=bundled.name,
             version=arguments.version,
             precision=bundled.precision,
@@ -123,6 +121,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
             data="shippable sources",
             licence=base.licence,
         )
+        report = export(fitted, Path(place), plan)
         print(f"{bundled.name}: {report}", file=sys.stderr)
         _describe(Path(place), arguments, base.name, options.loss, report)
         size = sum(f.stat().st_size for f in Path(place).iterdir())

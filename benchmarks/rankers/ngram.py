@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, read_dataset, split
 from rankd.training.evaluation.by_source import judge
 from rankd.training.evaluation.offline_ranker import OfflineRanker
-from rankd.training.export.export import Precision, export
+from rankd.training.export.export import ExportPlan, Precision, export
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
 from rankd.training.fit.options import FitOptions
@@ -43,9 +42,11 @@ def train(rows: Sequence[Row], out: Path, *, seed: int, loss: Loss, threads: int
     began, worked = time.perf_counter(), time.process_time()
     fitted = fit(base, kept, valid, options)
     taken = time.perf_counter() - began, time.process_time() - worked
-    same: dict[str, Any] = {"name": NGRAM, "version": "0", "data": "bench", "licence": "none"}
+    plan = ExportPlan(
+        name=NGRAM, version="0", precision="fp32", calibration_rows=valid, data="benchmark", licence="none"
+    )
     for precision in PRECISIONS:
-        export(fitted, out / precision, precision=precision, calibration_rows=valid, **same)
+        export(fitted, out / precision, replace(plan, precision=precision))
     return taken
 
 

@@ -20,7 +20,7 @@ from rankd.training.bases.base import Recipe  # noqa: E402
 from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.lists import encode  # noqa: E402
 from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
-from rankd.training.export.export import export  # noqa: E402
+from rankd.training.export.export import ExportPlan, export  # noqa: E402
 from rankd.training.export.int8_encoder import Int8Encoder  # noqa: E402
 from rankd.training.export.int8_products import FloatProducts  # noqa: E402
 from rankd.training.export.onnx_graph import fused_graph  # noqa: E402
@@ -42,7 +42,7 @@ def fitted(request, tmp_path_factory):
 
 
 def export_(fitted, out, precision="fp32", **more):
-    return export(fitted, out, precision=precision, calibration_rows=ROWS[300:], **ABOUT, **more)
+    return export(fitted, out, ExportPlan(**{"precision": precision, "calibration_rows": ROWS[300:]} | ABOUT | more))
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_nothing_to_calibrate_on_is_an_error(fitted, tmp_path):
     """Rows of which none is complete are refused by name, before anything is written."""
     cut = [replace(r, complete=False) for r in ROWS[300:]]
     with pytest.raises(ConfigError, match="calibration rows"):
-        export(fitted, tmp_path / "out", precision="fp32", calibration_rows=cut, **ABOUT)
+        export_(fitted, tmp_path / "out", calibration_rows=cut)
     assert not (tmp_path / "out").exists()
 
 
