@@ -24,7 +24,6 @@ from rankd.training.export.onnx_graph import fused_graph
 from rankd.training.export.parity import (
     INPUTS,
     SCORE,
-    SPREAD,
     PrecisionLoss,
     one_thread,
     scores_of,
@@ -182,7 +181,6 @@ def write_description(
         "version": plan.version,
         "inputs": list(INPUTS),
         "output": SCORE,
-        "spread_output": SPREAD if fitted.has_spread else None,
         "precision": plan.precision,
         "direction": "higher_is_longer",
         "truncation": {
