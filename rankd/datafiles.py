@@ -197,6 +197,7 @@ def _parquet(path: Path, check: Check, position: Callable[[int], None]) -> Itera
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError:
         raise ConfigError(f"{path}: reading Parquet needs the extra: pip install 'rankd[log]'") from None
+    # Not pyarrow.dataset: it holds a whole row group, 538 MB where this takes 46 (60,000 prompts of 4,500 characters).
     size = os.stat(path).st_size  # noqa: PTH116 - a path may be a mount
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
