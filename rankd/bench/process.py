@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Self
 
 from rankd.errors import RankdError
 
 _START = 120.0
+"""Seconds that a measured process may take until it listens."""
 
 
 class MeasuredProcess:
@@ -23,7 +24,7 @@ class MeasuredProcess:
         """Start it on ``cores`` (None: any) and wait until it listens.
 
         Raises:
-            RankdError: it did not come up; its own words are in the message.
+            RankdError: it did not come up; its last lines of output are in the message.
         """
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [sys.executable, "-m", *arguments],
@@ -32,18 +33,18 @@ class MeasuredProcess:
             env={k: v for k, v in os.environ.items() if not k.startswith("RANKD_")} | environment,
             preexec_fn=_pin(cores),  # noqa: PLW1509 - no threads exist in the child yet
         )
-        self._said: list[str] = []
+        self._output: list[str] = []
         self._ready = threading.Event()
         self.target = ""
         self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
         self._reader.start()
         if not self._ready.wait(_START) or not self.target:
             self.stop()
-            raise RankdError("the measured process did not start:\n" + "".join(self._said[-20:]))
+            raise RankdError("the measured process did not start:\n" + "".join(self._output[-20:]))
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
-            self._said = [*self._said[-100:], line]
+            self._output = [*self._output[-100:], line]
             if line.startswith("{") and '"listen"' in line:
                 self.target = json.loads(line)["listen"]
                 self._ready.set()
@@ -67,11 +68,6 @@ class MeasuredProcess:
         except OSError:
             return 0.0
 
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.poll() is None
-
     def stop(self) -> None:
         """End it."""
         self._process.terminate()
@@ -88,7 +84,8 @@ class MeasuredProcess:
         self.stop()
 
 
-def _pin(cores: set[int] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _pin(cores: set[int] | None) -> Callable[[], None] | None:
+    """What a child does before it runs: bind itself to cores."""
     if cores is None or not hasattr(os, "sched_setaffinity"):
         return None
     return lambda: os.sched_setaffinity(0, cores)

@@ -1,4 +1,4 @@
-"""Prompts to measure with: made up, or from a file, and as many different ones as wanted."""
+"""Prompts to measure with: generated from a few phrases, or from a file, and as many different ones as wanted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rankd.errors import ConfigError
 
-_TASKS = (
+_TASK_PHRASES = (
     "Explain",
     "Summarise",
     "Translate into French:",
@@ -18,12 +18,12 @@ _TASKS = (
     "Fix this code:",
     "Compare",
 )
-_THINGS = (
+_SUBJECTS = (
     "the water cycle", "photosynthesis", "a binary search tree", "the French revolution", "supply and demand",
     "how a bicycle stays upright", "the plot of Hamlet", "an email that declines a meeting politely", "HTTP caching",
     "the rules of chess", "black holes", "sourdough bread",
 )  # fmt: skip
-_WISHES = (
+_STYLE_PHRASES = (
     "Be brief.",
     "Use simple words.",
     "Give three examples.",
@@ -34,11 +34,11 @@ _WISHES = (
 )
 
 
-class MadeUpPrompts:
+class PromptSupply:
     """An endless supply of different prompts; the same seed gives the same ones."""
 
     def __init__(self, file: Path | None, seed: int = 0) -> None:
-        """Read a file, a prompt per line, or make prompts up.
+        """Read a file, a prompt per line; without one generate prompts, whose lengths are log-normal.
 
         Raises:
             ConfigError: the file cannot be read or is empty.
@@ -68,5 +68,5 @@ class MadeUpPrompts:
             return f"{self._serial} {self._lines[self._serial % len(self._lines)]}"
         pick = self._random.choice
         sentences = min(12, int(self._random.lognormvariate(0.3, 0.9)))
-        extra = " ".join(f"{pick(_TASKS)} {pick(_THINGS)}. {pick(_WISHES)}" for _ in range(sentences))
-        return f"{self._serial} {pick(_TASKS)} {pick(_THINGS)}. {extra}".strip()
+        extra = " ".join(f"{pick(_TASK_PHRASES)} {pick(_SUBJECTS)}. {pick(_STYLE_PHRASES)}" for _ in range(sentences))
+        return f"{self._serial} {pick(_TASK_PHRASES)} {pick(_SUBJECTS)}. {extra}".strip()

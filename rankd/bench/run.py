@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -21,17 +20,16 @@ from rich.table import Table
 from rankd.bench import SCENARIOS, scenarios
 from rankd.bench.floor import OfflineLoop
 from rankd.bench.process import MeasuredProcess, two_cores
-from rankd.bench.prompts import MadeUpPrompts
+from rankd.bench.prompts import PromptSupply
+from rankd.bench.scenarios import Figures
 from rankd.errors import ConfigError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
 from rankd.scoring.onnx_model import SessionOptions
 from rankd.version import VERSION
 
-Figures = dict[str, Any]
-
-# What issue 2 asks for: (scenario, path of the figure, what it should be).
-BARS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
+# (scenario, path of the figure, what it should be, whether a value is that)
+AIMS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
     ("latency", ("added_ms", "median"), "at most 1.5 ms over the floors", lambda v: v <= 1.5),
     ("throughput", ("ratio", "median"), "at least 0.90 of the floor", lambda v: v >= 0.90),
     ("echo", ("ms_256", "median"), "under 3 ms", lambda v: v < 3),
@@ -59,7 +57,7 @@ def bench(arguments: argparse.Namespace) -> int:
     with Progress(*columns, console=console) as progress:
         for name in chosen:
             task = progress.add_task(name, total=1.0)
-            results["figures"][name] = _run(name, arguments, partial(_tell, progress, task))
+            results["figures"][name] = _run_scenario(name, arguments, partial(_show_progress, progress, task))
             progress.update(task, completed=1.0)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -68,13 +66,13 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(progress: Progress, task: TaskID, share: float) -> None:
+def _show_progress(progress: Progress, task: TaskID, share: float) -> None:
     progress.update(task, completed=share)
 
 
-def _run(name: str, arguments: argparse.Namespace, tell: Callable[[float], None]) -> Figures:
+def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callable[[float], None]) -> Figures:
     """One scenario, with a fresh daemon."""
-    prompts = MadeUpPrompts(arguments.prompts, seed=SCENARIOS.index(name))
+    prompts = PromptSupply(arguments.prompts, seed=SCENARIOS.index(name))
     daemon_cores, generator_cores = two_cores() if name == "overload" else (None, None)
     before = os.sched_getaffinity(0) if generator_cores else None
     with ExitStack() as stack:
@@ -84,16 +82,16 @@ def _run(name: str, arguments: argparse.Namespace, tell: Callable[[float], None]
             stack.callback(os.sched_setaffinity, 0, before)
         if name == "latency":
             empty = stack.enter_context(MeasuredProcess(["rankd.bench.floor"], environment={}, cores=None))
-            return scenarios.latency(daemon, empty, _offline(arguments), prompts, arguments.rounds, tell)
+            return scenarios.latency(daemon, empty, _offline(arguments), prompts, arguments.rounds, on_progress)
         if name == "throughput":
-            return scenarios.throughput(daemon, _offline(arguments), prompts, arguments.rounds, tell)
+            return scenarios.throughput(daemon, _offline(arguments), prompts, arguments.rounds, on_progress)
         if name == "echo":
-            return scenarios.echo(daemon, prompts, arguments.rounds, tell)
+            return scenarios.echo(daemon, prompts, arguments.rounds, on_progress)
         if name == "queue":
-            return scenarios.long_queue(daemon, _offline(arguments), prompts, tell)
+            return scenarios.long_queue(daemon, _offline(arguments), prompts, on_progress)
         if name == "overload":
-            return scenarios.overload(daemon, prompts, arguments.seconds, tell)
-        return scenarios.soak(daemon, prompts, arguments.requests, tell)
+            return scenarios.overload(daemon, prompts, arguments.seconds, on_progress)
+        return scenarios.soak(daemon, prompts, arguments.requests, on_progress)
 
 
 def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> MeasuredProcess:
@@ -149,7 +147,7 @@ def _show(results: Figures) -> None:
     table = Table(title=f"rankd {VERSION} on {results['machine']['cpu']}, {results['machine']['cores']} cores")
     for column in ("scenario", "figure", "measured", "aim", ""):
         table.add_column(column)
-    for name, path, aim, met in BARS:
+    for name, path, aim, met in AIMS:
         value = results["figures"].get(name)
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None

@@ -16,11 +16,12 @@ from rankd_client.v1 import completion_pb2, completion_pb2_grpc, rank_pb2, rank_
 
 from rankd.bench.floor import EMPTY_METHOD, OfflineLoop
 from rankd.bench.process import MeasuredProcess
-from rankd.bench.prompts import MadeUpPrompts
+from rankd.bench.prompts import PromptSupply
 
-Progress = Callable[[float], None]
-"""Told the share that is done, 0 to 1."""
+ProgressCallback = Callable[[float], None]
+"""Takes the share that is done, 0 to 1."""
 Figures = dict[str, Any]
+"""By name; milliseconds, shares and counts, as their names say."""
 
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 _SINGLE_CALLS = 60
@@ -29,7 +30,7 @@ DEADLINE = 0.05
 """Seconds an engine waits for an order by default."""
 
 
-def queue(prompts: Iterable[str], prefix: str = "r") -> rank_pb2.RankRequest:
+def rank_request(prompts: Iterable[str], prefix: str = "r") -> rank_pb2.RankRequest:
     """A queue of prompts that arrive now."""
     request = rank_pb2.RankRequest()
     request.now.GetCurrentTime()
@@ -42,9 +43,9 @@ def latency(
     daemon: MeasuredProcess,
     empty: MeasuredProcess,
     offline: OfflineLoop,
-    prompts: MadeUpPrompts,
+    prompts: PromptSupply,
     rounds: int,
-    tell: Progress,
+    on_progress: ProgressCallback,
 ) -> Figures:
     """One new prompt at a time on an idle daemon, against the sum of the two floors; paired prompt by prompt."""
     model: list[float] = []
@@ -59,7 +60,7 @@ def latency(
             if n >= 0:  # the first ones warm up connections and caches
                 for values, seconds in zip((model, wire, rank), times, strict=True):
                     values.append(seconds * 1000)
-                tell(n / (rounds * _SINGLE_CALLS))
+                on_progress(n / (rounds * _SINGLE_CALLS))
             time.sleep(0.002)
     added = [r - m - w for r, m, w in zip(rank, model, wire, strict=True)]
     return {
@@ -72,7 +73,7 @@ def latency(
 
 
 def throughput(
-    daemon: MeasuredProcess, offline: OfflineLoop, prompts: MadeUpPrompts, rounds: int, tell: Progress
+    daemon: MeasuredProcess, offline: OfflineLoop, prompts: PromptSupply, rounds: int, on_progress: ProgressCallback
 ) -> Figures:
     """Prompts per second of a saturated daemon, against the best offline loop over prompts of the same kind."""
     count = 1000 if offline.provider == "cpu" else 100_000
@@ -80,9 +81,9 @@ def throughput(
     for n in range(rounds):
         batch = prompts.take(count)
         floor, budget = offline.best_rate(batch)
-        tell((n + 0.5) / rounds)
+        on_progress((n + 0.5) / rounds)
         rate = asyncio.run(_saturate(daemon.target, batch))
-        tell((n + 1) / rounds)
+        on_progress((n + 1) / rounds)
         floors.append(floor)
         rates.append(rate)
         ratios.append(rate / floor)
@@ -105,7 +106,7 @@ async def _saturate(target: str, prompts: Sequence[str]) -> float:
 
         async def worker() -> None:
             for bulk in calls:
-                answer = await stub.Rank(queue(bulk), timeout=120)
+                answer = await stub.Rank(rank_request(bulk), timeout=120)
                 _all_scored(answer)
 
         began = time.perf_counter()
@@ -113,7 +114,7 @@ async def _saturate(target: str, prompts: Sequence[str]) -> float:
         return len(prompts) / (time.perf_counter() - began)
 
 
-def echo(daemon: MeasuredProcess, prompts: MadeUpPrompts, rounds: int, tell: Progress) -> Figures:
+def echo(daemon: MeasuredProcess, prompts: PromptSupply, rounds: int, on_progress: ProgressCallback) -> Figures:
     """Queues whose predictions are echoed: what parsing, ordering and answering take."""
     figures: Figures = {}
     with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
@@ -130,35 +131,37 @@ def echo(daemon: MeasuredProcess, prompts: MadeUpPrompts, rounds: int, tell: Pro
                 stub.Rank(request, timeout=60)
             times = [_timed(partial(_call, stub, request)) * 1000 for _ in range(6 * rounds)]
             figures[f"ms_{size}"] = spread(times)
-            tell((done + 1) / 2)
+            on_progress((done + 1) / 2)
     return figures
 
 
-def long_queue(daemon: MeasuredProcess, offline: OfflineLoop, prompts: MadeUpPrompts, tell: Progress) -> Figures:
-    """A queue of 2,000 new prompts, asked again every 100 ms with an engine's deadline, until all of it is ranked."""
+def long_queue(
+    daemon: MeasuredProcess, offline: OfflineLoop, prompts: PromptSupply, on_progress: ProgressCallback
+) -> Figures:
+    """A queue of 2,000 new prompts, sent again every 100 ms with an engine's deadline, until all of it is ranked."""
     size = 2000
     batch = prompts.take(size)
-    request = queue(batch)
-    asked, shares, failed = 0, [], 0
+    request = rank_request(batch)
+    calls, shares, failed = 0, [], 0
     with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         began = time.perf_counter()
         while True:
-            asked += 1
+            calls += 1
             try:
                 unscored = stub.Rank(request, timeout=DEADLINE).unscored_count
             except grpc.RpcError:
                 unscored, failed = size, failed + 1
             shares.append(1 - unscored / size)
-            tell(shares[-1])
+            on_progress(shares[-1])
             if unscored == 0 or time.perf_counter() - began > 300:
                 break
-            time.sleep(max(0.0, asked * 0.1 - (time.perf_counter() - began)))
+            time.sleep(max(0.0, calls * 0.1 - (time.perf_counter() - began)))
         took = time.perf_counter() - began
     floor = size / offline.best_rate(batch)[0]
     return {
         "prompts": size,
-        "calls": asked,
+        "calls": calls,
         "calls_failed": failed,
         "seconds_until_ranked": took,
         "offline_seconds": floor,
@@ -167,23 +170,27 @@ def long_queue(daemon: MeasuredProcess, offline: OfflineLoop, prompts: MadeUpPro
     }
 
 
-def overload(daemon: MeasuredProcess, prompts: MadeUpPrompts, seconds: float, tell: Progress) -> Figures:
+def overload(daemon: MeasuredProcess, prompts: PromptSupply, seconds: float, on_progress: ProgressCallback) -> Figures:
     """Single prompts at four times the capacity, open loop, each with an engine's deadline; then after a pause."""
     capacity = asyncio.run(_saturate(daemon.target, prompts.take(600)))
-    supply = [queue([p]) for p in prompts.take(int(4 * capacity * seconds * 1.1) + 100)]
-    figures = asyncio.run(_open_loop(daemon, supply, 4 * capacity, seconds, tell))
+    requests = [rank_request([p]) for p in prompts.take(int(4 * capacity * seconds * 1.1) + 100)]
+    figures = asyncio.run(_open_loop(daemon, requests, 4 * capacity, seconds, on_progress))
     time.sleep(5)
     with grpc.insecure_channel(daemon.target) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         ranked = 0
         for _ in range(100):
-            ranked += stub.Rank(queue([next(prompts)]), timeout=DEADLINE).unscored_count == 0
+            ranked += stub.Rank(rank_request([next(prompts)]), timeout=DEADLINE).unscored_count == 0
             time.sleep(0.02)
     return {"capacity_prompts_per_second": capacity, **figures, "ranked_of_100_after_5_s": ranked}
 
 
 async def _open_loop(
-    daemon: MeasuredProcess, supply: list[rank_pb2.RankRequest], rate: float, seconds: float, tell: Progress
+    daemon: MeasuredProcess,
+    requests: list[rank_pb2.RankRequest],
+    rate: float,
+    seconds: float,
+    on_progress: ProgressCallback,
 ) -> Figures:
     """Send at Poisson times whatever comes back; waiting counts from the time a call was due."""
     draw = random.Random(1)  # noqa: S311 - nothing secret
@@ -192,31 +199,20 @@ async def _open_loop(
     memory: list[int] = []
     async with grpc.aio.insecure_channel(daemon.target) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
-
-        async def one(request: rank_pb2.RankRequest) -> None:
-            began = time.perf_counter()
-            try:
-                answer = await stub.Rank(request, timeout=DEADLINE)
-                ranked = answer.unscored_count == 0 and not answer.reason
-                outcomes["ranked" if ranked else f"reason_{answer.reason}"] += 1
-            except grpc.aio.AioRpcError as error:
-                outcomes[f"failed_{error.code().name}"] += 1
-            times.append((time.perf_counter() - began) * 1000)
-
         tasks: set[asyncio.Task[None]] = set()
         began = due = time.perf_counter()
-        for request in supply:
+        for request in requests:
             due += draw.expovariate(rate)
             if due - began > seconds:
                 break
             if (ahead := due - time.perf_counter()) > 0:
                 await asyncio.sleep(ahead)
-            task = asyncio.create_task(one(request))
+            task = asyncio.create_task(_send(stub, request, outcomes, times))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             if len(memory) <= due - began:
                 memory.append(daemon.memory)
-                tell((due - began) / seconds)
+                on_progress((due - began) / seconds)
         late = time.perf_counter() - due
         await asyncio.gather(*tasks)
     calls = sum(outcomes.values())
@@ -233,7 +229,21 @@ async def _open_loop(
     }
 
 
-def soak(daemon: MeasuredProcess, prompts: MadeUpPrompts, requests: int, tell: Progress) -> Figures:
+async def _send(
+    stub: rank_pb2_grpc.RankServiceStub, request: rank_pb2.RankRequest, outcomes: Counter[str], times: list[float]
+) -> None:
+    """One call with an engine's deadline: count how it ended and note how long it took, milliseconds."""
+    began = time.perf_counter()
+    try:
+        answer = await stub.Rank(request, timeout=DEADLINE)
+        ranked = answer.unscored_count == 0 and not answer.reason
+        outcomes["ranked" if ranked else f"reason_{answer.reason}"] += 1
+    except grpc.aio.AioRpcError as error:
+        outcomes[f"failed_{error.code().name}"] += 1
+    times.append((time.perf_counter() - began) * 1000)
+
+
+def soak(daemon: MeasuredProcess, prompts: PromptSupply, requests: int, on_progress: ProgressCallback) -> Figures:
     """Memory after many requests, each ranked once and reported once, against that after 10,000."""
     early, first = 0, min(10_000, requests // 2)
     done = 0
@@ -254,7 +264,7 @@ def soak(daemon: MeasuredProcess, prompts: MadeUpPrompts, requests: int, tell: P
             done += 100
             if not early and done >= first:
                 early = daemon.memory
-            tell(done / requests)
+            on_progress(done / requests)
     return {
         "requests": done,
         f"memory_mb_after_{first}": early / 2**20,
@@ -282,7 +292,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def _scored(stub: rank_pb2_grpc.RankServiceStub, prompts: Sequence[str], prefix: str = "r") -> rank_pb2.RankResponse:
-    return _call(stub, queue(prompts, prefix))
+    return _call(stub, rank_request(prompts, prefix))
 
 
 def _call(stub: rank_pb2_grpc.RankServiceStub, request: rank_pb2.RankRequest) -> rank_pb2.RankResponse:

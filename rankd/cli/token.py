@@ -48,7 +48,10 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     new.add_argument("--out", type=Path, metavar="FILE", help="write the token to this new file, and print the entry")
     key = kinds.add_parser("key", help="a key that predictions are signed with", description="Make a signing key.")
     key.add_argument(
-        "--id", type=_name, default=f"k{time.strftime('%Y%m%d', time.gmtime())}", help="default: %(default)s"
+        "--id",
+        type=_name,
+        default=f"k{time.strftime('%Y%m%d', time.gmtime())}",
+        help="default: k and today as YYYYMMDD",
     )
 
 

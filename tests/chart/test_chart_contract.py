@@ -6,10 +6,13 @@ import tomllib
 
 import pytest
 import yaml
-from rendering import CHART, MATRIX, daemon, given, named, pods, render, rendered
+from support.rendered_chart import daemon, named, pods
 
 from rankd.cli import build_parser
 from rankd.settings.load import Settings, load_settings, settings_reference
+from tools.chart.examples import MATRIX, given, rendered
+from tools.chart.helm import render
+from tools.chart.values import CHART
 
 
 def _variables(container):

@@ -6,8 +6,12 @@ import kubernetes_validate
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from rendering import CHART, EXAMPLES, MATRIX, containers, daemon, example, given, helm, named, pods, render, rendered
 from support.custom_resources import CRDS
+from support.rendered_chart import containers, daemon, named, pods
+
+from tools.chart.examples import EXAMPLES, MATRIX, example, given, rendered
+from tools.chart.helm import helm, render
+from tools.chart.values import CHART
 
 OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
 """Native sidecars are known from 1.29 on; the chart itself asks for 1.27."""
@@ -42,7 +46,7 @@ def test_every_object_is_valid_by_kubernetes_own_schemas(name, version):
 def test_renders_what_the_example_says(name):
     path = EXAMPLES / f"{name}.yaml"
     written = path.read_text() if path.exists() else ""
-    assert written == example(name), f"look at the difference, then `make chart`: {path}"
+    assert written == example(name), f"run `make generate` and look at the difference: {path}"
 
 
 @pytest.mark.parametrize("name", MATRIX)

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 from rankd_client.admin import AdminClient
-from rendering import CHART, containers, given, named, pods, render, rendered
 from support.containers import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
+from support.rendered_chart import containers, named, pods
+
+from tools.chart.examples import given, rendered
+from tools.chart.helm import render
+from tools.chart.values import CHART
 
 RANKS = CHART / "files" / "ranks.sh"
 RETRAIN = CHART / "files" / "retrain.sh"

@@ -2,16 +2,16 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from rendering import CHART, ROOT, daemon, engine, helm, named, objects, refusal, render, template
+from support.rendered_chart import daemon, engine, named, refusal
 
-sys.path.insert(0, str(ROOT / "charts"))
-
-import document
+from tools.chart import reference
+from tools.chart.helm import helm, objects, render, template
+from tools.chart.values import CHART, read_values
+from tools.generated import ROOT, stale
 
 AUTH = {"enabled": True, "existingSecret": "tokens", "client": {"existingSecret": "token"}}
 TLS = {"enabled": True, "existingSecret": "certificate"}
@@ -143,14 +143,12 @@ def test_an_old_kubernetes_is_refused():
 
 
 def test_reference_and_schema_are_those_of_values_yaml():
-    values = document.read_values((CHART / "values.yaml").read_text())
-    for name, text in (("README.md", document.reference(values)), ("values.schema.json", document.schema(values))):
-        assert (CHART / name).read_text() == text, f"charts/rankd/{name} is out of date: `make chart`"
+    assert stale(reference.files()) == [], "run: make generate"
 
 
 def test_a_value_without_a_description_is_an_error():
     with pytest.raises(ValueError, match="line 3: b has no description"):
-        document.read_values("# -- What it is for.\na: 1\nb: 2\n")
+        read_values("# -- What it is for.\na: 1\nb: 2\n")
 
 
 def test_nothing_in_the_schema_is_open_but_free_maps():

@@ -16,7 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from rendering import CHART, MATRIX, ROOT, containers, pods, rendered
+from support.rendered_chart import containers, pods
+
+from tools.chart.examples import MATRIX, rendered
+from tools.chart.values import CHART
+from tools.generated import ROOT
 
 FINAL = ("cpu", "cuda", "train")
 

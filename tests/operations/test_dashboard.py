@@ -3,7 +3,6 @@
 import json
 import re
 
-import make_dashboard
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
@@ -11,6 +10,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from support.prometheus import RULES
 
 from rankd.telemetry.catalogue import METRICS
+from tools.dashboard.dashboard import FILE, files
+from tools.generated import stale
 
 UNTYPED = {"titleFormat", "textFormat"}
 """What Grafana writes into annotations and its types leave out."""
@@ -18,7 +19,7 @@ UNTYPED = {"titleFormat", "textFormat"}
 
 @pytest.fixture(scope="module")
 def dashboard():
-    return json.loads(make_dashboard.FILE.read_text(encoding="utf-8"))
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +28,8 @@ def panels(dashboard):
 
 
 def test_the_file_is_made_from_the_declarations():
-    """charts/rankd/files/dashboards/rankd.json is what make_dashboard.py writes."""
-    found = make_dashboard.FILE.read_text(encoding="utf-8")
-    assert found == make_dashboard.text(), "run: python tests/operations/make_dashboard.py"
+    """charts/rankd/files/dashboards/rankd.json is what tools.dashboard writes."""
+    assert stale(files()) == [], "run: make generate"
 
 
 def lost(before, after, path=""):
@@ -89,7 +89,7 @@ def test_every_panel_explains_itself_and_has_a_place(dashboard, panels):
 
 def test_every_metric_of_the_daemon_is_shown_or_watched():
     """What docs/reference/telemetry.md lists is in the dashboard, a recording rule or an alert."""
-    used = "".join(path.read_text(encoding="utf-8") for path in (make_dashboard.FILE, *RULES.glob("*.yaml")))
+    used = "".join(path.read_text(encoding="utf-8") for path in (FILE, *RULES.glob("*.yaml")))
     assert [name for name in METRICS if not re.search(rf"\b{name.replace('.', '_')}", used)] == []
 
 

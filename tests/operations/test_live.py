@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import make_dashboard
 import pytest
 from support.five_daemons import Five
 from support.panel_needs import NEEDS
 from support.prometheus import RULES, Prometheus, binary
+from support.repository import DOCS
+
+from tools.dashboard.dashboard import FILE
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def wait_for(condition, seconds, what):
 
 @pytest.fixture(scope="module")
 def dashboard():
-    return json.loads(make_dashboard.FILE.read_text(encoding="utf-8"))
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_every_rule_is_evaluated_and_every_text_can_be_read(chosen, prometheus):
             assert prometheus.now(f"count({name})"), f"{rule['name']}: no {name}"
 
 
-PAGES = make_dashboard.FILE.parents[4] / "docs" / "operations"
+PAGES = DOCS / "operations"
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.glob("Rankd*.md")), ids=lambda page: page.stem)
@@ -191,7 +193,7 @@ def test_a_pages_commands_run_as_they_stand(page, chosen, five, prometheus, tmp_
     }  # fmt: skip
     block = page.read_text(encoding="utf-8").partition("## How to look\n```sh\n")[2].partition("```")[0]
     assert block.strip()
-    for command in block.strip().splitlines():
+    for command in re.split(r"\n(?! )", block.strip()):  # an indented line goes on with the one before
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
             cwd=tmp_path, env=os.environ | variables, check=False, capture_output=True, text=True, timeout=30,

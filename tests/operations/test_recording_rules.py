@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 
-import fleet_rules
 import numpy as np
 import pytest
 from support.reports import Z, compared, drawn
 
 from rankd.quality.statistics.pair_counters import CounterTotals, counters
+from tools import recording_rules
+from tools.generated import stale
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -20,8 +21,7 @@ needs_promtool = pytest.mark.skipif(
 
 def test_the_file_is_what_its_script_writes():
     """The expressions are written once, by their letters."""
-    found = fleet_rules.RULES.read_text(encoding="utf-8")
-    assert found == fleet_rules.written(), "run: python tests/fleet/fleet_rules.py"
+    assert stale(recording_rules.files()) == [], "run: make generate"
 
 
 def series(replica, model, totals):
@@ -54,7 +54,7 @@ def test_prometheus_finds_the_same_tau_gain_and_intervals_as_the_formulas(tmp_pa
     for name, bounded in (("tau", sums.tau(Z)), ("realised_gain", sums.realised_gain(Z))):
         for end, value in (("", bounded.value), ("_low", bounded.low), ("_high", bounded.high)):
             recorded = f"rankd:fleet_{name}{end}"
-            checks += [near(e, value, 1e-6) for e in (recorded, fleet_rules.alone(recorded))]
+            checks += [near(e, value, 1e-6) for e in (recorded, recording_rules.alone(recorded))]
     assert bounded.low < bounded.value - 0.01
     found = promtool(tmp_path, [s for i, t in enumerate(replicas) for s in series(f"r{i}", "m", t)], checks)
     assert found.returncode == 0, found.stdout + found.stderr
@@ -87,7 +87,7 @@ def test_what_is_undefined_is_absent_and_a_perfect_order_is_one_point(tmp_path):
 def promtool(directory, inputs, checks):
     """Run a unit test of the rules; promtool reads JSON, which is YAML."""
     test = {
-        "rule_files": [str(fleet_rules.RULES)],
+        "rule_files": [str(recording_rules.FILE)],
         "evaluation_interval": "1m",
         "tests": [{"interval": "1m", "input_series": inputs, "promql_expr_test": checks}],
     }

@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 import psutil
-from rendering import named, render
+from support.rendered_chart import named
+
+from tools.chart.helm import render
 
 
 def main():

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from rendering import containers, pods
+from support.rendered_chart import containers, pods
 
 TOKEN = "engine-a-0123456789abcdefghijklmnop"
 """The one whose digest stands in ``values/``."""

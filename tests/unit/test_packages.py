@@ -52,6 +52,7 @@ def test_nothing_else_is_in_them(built):
         "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO",
         ".gitignore",
     }  # fmt: skip
+    assert {name.partition("/")[0] for name in wheel if ".dist-info/" not in name} == {PACKAGES[project]}
     assert not [name for name in wheel | sdist if "__pycache__" in name or name.endswith(".pyc")]
 
 

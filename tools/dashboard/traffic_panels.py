@@ -1,6 +1,7 @@
 """Traffic and latency."""
 
-from panel import CALLS, RANK, REPLICA, WINDOW, Panel, by, quantile
+from tools.dashboard.panel import Panel
+from tools.dashboard.promql import CALLS, RANK, REPLICA, WINDOW, quantile, rate_by
 
 _NOT_TIMED = ',rpc_method!~".*(Stream|Watch).*"'
 
@@ -8,7 +9,7 @@ TRAFFIC = [
     Panel(
         "Answers by policy and reason",
         "Rank answers per second, by the policy that ordered them and, where that was not the one wanted, why.",
-        [(by("policy, reason", "rankd_answers_total", REPLICA), "{{policy}} ({{reason}})")],
+        [(rate_by("policy, reason", "rankd_answers_total", REPLICA), "{{policy}} ({{reason}})")],
         unit="ops",
         stack=True,
         low=0,
@@ -36,7 +37,7 @@ TRAFFIC = [
         "Items by outcome",
         "Requests in Rank answers per second. scored: new, read by the ranker. echoed: known from an earlier answer. "
         "Others have no score, and why.",
-        [(by("outcome", "rankd_items_total", REPLICA), "{{outcome}}")],
+        [(rate_by("outcome", "rankd_items_total", REPLICA), "{{outcome}}")],
         unit="ops",
         stack=True,
         low=0,
@@ -45,7 +46,7 @@ TRAFFIC = [
         "Completions by outcome",
         "Reports per second of what requests produced. accepted is good; duplicate is harmless; not_followed is beyond "
         "quality.max_windows; anything else was refused and says why.",
-        [(by("outcome", "rankd_completions_total", REPLICA), "{{outcome}}")],
+        [(rate_by("outcome", "rankd_completions_total", REPLICA), "{{outcome}}")],
         unit="ops",
         stack=True,
         low=0,
@@ -55,7 +56,7 @@ TRAFFIC = [
         "Calls that ended, per second.",
         [
             (
-                by("rpc_method, rpc_response_status_code", "rpc_server_call_duration_seconds_count", CALLS),
+                rate_by("rpc_method, rpc_response_status_code", "rpc_server_call_duration_seconds_count", CALLS),
                 "{{rpc_method}} {{rpc_response_status_code}}",
             )
         ],
@@ -65,7 +66,7 @@ TRAFFIC = [
     Panel(
         "Calls refused for their rate",
         "Calls per second of callers that were beyond limits.calls_per_second. Their clients keep to order of arrival.",
-        [(by("instance", "rankd_rate_limited_total", REPLICA), "{{instance}}")],
+        [(rate_by("instance", "rankd_rate_limited_total", REPLICA), "{{instance}}")],
         unit="ops",
         low=0,
     ),
@@ -74,7 +75,7 @@ TRAFFIC = [
         "Refusals per second. missing, unknown, expired, role, tenant: calls, for their token or certificate. "
         "signature and tenant: predictions that were not believed when they were echoed or reported. "
         "Empty without auth.file.",
-        [(by("reason", "rankd_auth_refused_total", REPLICA), "{{reason}}")],
+        [(rate_by("reason", "rankd_auth_refused_total", REPLICA), "{{reason}}")],
         unit="ops",
         low=0,
     ),

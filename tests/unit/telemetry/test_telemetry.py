@@ -1,28 +1,23 @@
-"""Declarations, export by the OTEL_* variables, and the documentation made from the declarations.
-
-``python tests/unit/test_telemetry.py`` writes docs/reference/telemetry.md anew.
-"""
+"""Declarations, export by the OTEL_* variables, and the documentation made from the declarations."""
 
 import ast
 import re
 import socket
 import time
-from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import generate_latest
+from support.repository import ROOT
 
-from rankd.telemetry.catalogue import EVENTS, METRICS, PROCESS_METRICS, SPANS
+from rankd.telemetry.catalogue import EVENTS
 from rankd.telemetry.providers import wanted_exporters
 from rankd.telemetry.redaction import LOG_KEYS, describe_error
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 
-ROOT = Path(__file__).parents[2]
-DOC = ROOT / "docs" / "reference" / "telemetry.md"
 SECRET = "sesame-prompt"
 
 
@@ -197,80 +192,3 @@ def test_every_log_call_is_declared():
         assert set(keys) <= LOG_KEYS, where
     assert set(describe_error(ValueError())) <= LOG_KEYS
     assert {event for _, event, _ in calls} == set(EVENTS), "declared, but never logged"
-
-
-def reference():
-    """docs/reference/telemetry.md."""
-    metrics = "".join(
-        f"| `{name}` | {kind} | {unit} | {', '.join(f'`{label}`' for label in labels.split(', ') if label)} "
-        f"| {description} |\n"
-        for name, (kind, unit, description, labels) in METRICS.items()
-    )
-    spans = "".join(f"| `{name}` | {description} |\n" for name, description in SPANS.items())
-    events = "".join(f"| `{name}` | {description} |\n" for name, description in EVENTS.items())
-    keys = ", ".join(f"`{key}`" for key in sorted(LOG_KEYS))
-    process = "".join(f"| `{name}` | {kind} | {text} |\n" for name, (kind, text) in PROCESS_METRICS.items())
-    return TEMPLATE.format(metrics=metrics, process=process, spans=spans, events=events, keys=keys)
-
-
-TEMPLATE = """# Telemetry
-
-Made from the declarations in `rankd/telemetry/catalogue.py` by `python tests/unit/test_telemetry.py`; a test compares.
-
-Metrics are served at `/metrics`. In Prometheus dots are underscores, counters end in `_total` and seconds in
-`_seconds`. Traces and metrics go out over OTLP (gRPC only) where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one for
-traces or metrics, or where `OTEL_TRACES_EXPORTER` / `OTEL_METRICS_EXPORTER` is `otlp`; any other value of these, such
-as `none`, switches off. The other standard variables are OpenTelemetry's own: `OTEL_SERVICE_NAME` (default `rankd`),
-`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`,
-`OTEL_METRIC_EXPORT_INTERVAL`. `OTEL_SDK_DISABLED=true` switches everything off, `/metrics` too.
-
-Without a trace exporter no span is recorded. The trace context of a call (W3C `traceparent`) is in the log events of
-the call either way. A shutdown spends at most three seconds on what was not yet sent.
-
-No metric, span or log event holds a prompt, token ids or a request id. The served model is a label, and a caller can
-choose it: the number of values is bounded by `quality.max_windows`. Methods that do not exist count as `_OTHER`.
-
-## Metrics
-
-| name | kind | unit | labels | |
-|---|---|---|---|---|
-{metrics}
-On Linux `/metrics` also tells of the process, under the names that Prometheus' own libraries use:
-
-| name in Prometheus | kind | |
-|---|---|---|
-{process}
-Counters without labels, and those outcomes that alerts look at, are there from the start with 0: of a series that
-begins at 1 Prometheus never sees the first step.
-
-## Spans
-
-| name | |
-|---|---|
-{spans}
-The attributes of call spans are `rpc.system.name`, `rpc.method`, `rpc.response.status_code` and, where the daemon is
-at fault (`UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`), `error.type`. What
-a caller did wrong, or cancelled, is no error of the server. A guard's change has a span of its own, `guard`: it is
-decided after the call that brought the evidence was answered. Of an exception, spans and logs tell the type and never
-the text.
-
-## Log events
-
-JSON lines on stderr, or lines to read on a terminal (`log_format`), with `timestamp`, `level`, `event`, and within a
-call `trace_id` and `span_id`.
-
-| event | |
-|---|---|
-{events}
-Further keys: {keys}. Any other key is dropped. Messages of libraries come without their values, OpenTelemetry's
-excepted, and have a `logger`.
-"""
-
-
-def test_the_reference_is_made_from_the_declarations():
-    """docs/reference/telemetry.md is what this file writes."""
-    assert DOC.read_text(encoding="utf-8") == reference(), "run: python tests/unit/test_telemetry.py"
-
-
-if __name__ == "__main__":
-    DOC.write_text(reference(), encoding="utf-8")

@@ -1,17 +1,22 @@
-"""Makes charts/rankd/files/dashboards/rankd.json: ``python tests/operations/make_dashboard.py``.
+"""The dashboard's JSON: panels with their places, the variables that filter them, and how values are shown.
 
 Fields are those of Grafana 10.1, which later ones import; a test reads them back through Grafana's own types.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
-from panel import BOTH, Panel
-from panels_help import HELP
-from panels_inside import LOG, PROCESS, RANKER
-from panels_traffic import LATENCY, TRAFFIC
+from tools.dashboard.daemon_panels import LOG, PROCESS, RANKER
+from tools.dashboard.panel import Panel
+from tools.dashboard.promql import BOTH
+from tools.dashboard.quality_panels import HELP
+from tools.dashboard.traffic_panels import LATENCY, TRAFFIC
+from tools.generated import ROOT
 
-FILE = Path(__file__).parents[2] / "charts" / "rankd" / "files" / "dashboards" / "rankd.json"
+FILE = ROOT / "charts" / "rankd" / "files" / "dashboards" / "rankd.json"
+Json = dict[str, Any]
+
 ROWS = {
     "Does it help?": HELP,
     "Traffic": TRAFFIC,
@@ -24,7 +29,7 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _HIDDEN = ["Time", "Value", "__name__", "otel_scope_name", "otel_scope_schema_url", "otel_scope_version", "endpoint"]
 
 
-def variable(name, label, query):
+def variable(name: str, label: str, query: str) -> Json:
     """A filter over what there is, several values at a time; All also finds what lacks the label."""
     return {
         "name": name,
@@ -65,10 +70,10 @@ VARIABLES = [
 ]
 
 
-def field_config(panel: Panel):
+def field_config(panel: Panel) -> Json:
     """How values are written and coloured."""
     steps = [{"color": colour, "value": value} for value, colour in panel.steps or [(None, "green")]]
-    custom = {
+    styles: dict[str, Json] = {
         "timeseries": {
             "drawStyle": "line",
             "lineWidth": 1,
@@ -78,12 +83,12 @@ def field_config(panel: Panel):
             "stacking": {"mode": "normal" if panel.stack else "none", "group": "A"},
         },
         "state-timeline": {"fillOpacity": 75, "lineWidth": 0},
-    }.get(panel.kind, {})
-    defaults = {
+    }
+    defaults: Json = {
         "unit": panel.unit,
         "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
         "thresholds": {"mode": "absolute", "steps": steps},
-        "custom": custom,
+        "custom": styles.get(panel.kind, {}),
         "mappings": _mappings(panel),
     }
     numbers = {"min": panel.low, "max": panel.high, "decimals": panel.decimals}
@@ -95,17 +100,17 @@ def field_config(panel: Panel):
     return {"defaults": defaults, "overrides": overrides}
 
 
-def _mappings(panel: Panel):
+def _mappings(panel: Panel) -> list[Json]:
     options = {
         value: {"text": text, "color": colour, "index": index}
-        for index, (value, (text, colour)) in enumerate(panel.words.items())
+        for index, (value, (text, colour)) in enumerate(panel.value_names.items())
     }
     return [{"type": "value", "options": options}] if options else []
 
 
-def options_of(panel: Panel):
-    """What the kind of panel can be told."""
-    return {
+def options_of(panel: Panel) -> Json:
+    """The options of the kind of panel."""
+    options: dict[str, Json] = {
         "timeseries": {
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
@@ -127,10 +132,11 @@ def options_of(panel: Panel):
             "tooltip": {"mode": "single", "sort": "none"},
         },
         "table": {"showHeader": True, "frameIndex": 0, "cellHeight": "sm"},
-    }[panel.kind]
+    }
+    return options[panel.kind]
 
 
-def panel_json(panel: Panel, number, x, y):
+def panel_json(panel: Panel, number: int, x: int, y: int) -> Json:
     """One panel as Grafana has it."""
     targets = [
         {
@@ -145,7 +151,7 @@ def panel_json(panel: Panel, number, x, y):
         }
         for index, (expression, legend) in enumerate(panel.queries)
     ]
-    made = {
+    made: Json = {
         "id": number,
         "type": panel.kind,
         "title": panel.title,
@@ -162,9 +168,10 @@ def panel_json(panel: Panel, number, x, y):
     return made
 
 
-def laid_out():
+def laid_out() -> list[Json]:
     """All rows and panels with their places, left to right and top to bottom."""
-    made, y = [], 0
+    made: list[Json] = []
+    y = 0
     for title, panels in ROWS.items():
         place = {"x": 0, "y": y, "w": 24, "h": 1}
         made.append(
@@ -180,7 +187,7 @@ def laid_out():
     return made
 
 
-def dashboard():
+def dashboard() -> Json:
     """The whole dashboard."""
     changes = {
         "name": "Guard changes",
@@ -209,10 +216,6 @@ def dashboard():
     }
 
 
-def text():
-    """The file."""
-    return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")
+def files() -> dict[Path, str]:
+    """The dashboard's file."""
+    return {FILE: json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"}

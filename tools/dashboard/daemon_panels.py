@@ -1,8 +1,8 @@
 """The ranker, the completion log and the process."""
 
-from panel import REPLICA, WINDOW, Panel, by, mean, per_replica
+from tools.dashboard.panel import Panel
+from tools.dashboard.promql import REPLICA, WINDOW, mean, per_replica, rate_by
 
-ALARM = [(None, "green"), (1, "red")]
 DAY = 86400
 
 RANKER = [
@@ -75,7 +75,7 @@ RANKER = [
         "Prompts read in the shadow",
         "Prompts per second offered to candidates that are tried out beside the ranker in service. dropped: there was "
         "no time for them; that costs the candidate evidence and nobody else anything.",
-        [(by("outcome", "rankd_shadow_prompts_total", REPLICA), "{{outcome}}")],
+        [(rate_by("outcome", "rankd_shadow_prompts_total", REPLICA), "{{outcome}}")],
         unit="ops",
         low=0,
     ),
@@ -95,12 +95,12 @@ LOG = [
         "1 while the log cannot be written or drops rows; serving goes on. Empty where the log is off.",
         [(f"max by (instance) (rankd_completion_log_failing{{{REPLICA}}})", "{{instance}}")],
         kind="state-timeline",
-        words={"0": ("written", "green"), "1": ("failing", "red")},
+        value_names={"0": ("written", "green"), "1": ("failing", "red")},
     ),
     Panel(
         "Completion log: rows",
         "Prompts and completions per second that were written, and that were dropped because memory for them was full.",
-        [(by("kind, outcome", "rankd_completion_log_rows_total", REPLICA), "{{kind}} {{outcome}}")],
+        [(rate_by("kind, outcome", "rankd_completion_log_rows_total", REPLICA), "{{kind}} {{outcome}}")],
         unit="ops",
         low=0,
     ),
@@ -115,14 +115,14 @@ LOG = [
     Panel(
         "Completion log: bytes",
         "Bytes per second that were written, and that were deleted for their age or because there were too many.",
-        [(by("outcome", "rankd_completion_log_bytes_total", REPLICA), "{{outcome}}")],
+        [(rate_by("outcome", "rankd_completion_log_bytes_total", REPLICA), "{{outcome}}")],
         unit="Bps",
         low=0,
     ),
     Panel(
         "Completion log: files",
         "Files per second that were written and deleted.",
-        [(by("outcome", "rankd_completion_log_segments_total", REPLICA), "{{outcome}}")],
+        [(rate_by("outcome", "rankd_completion_log_segments_total", REPLICA), "{{outcome}}")],
         unit="ops",
         low=0,
     ),

@@ -1,9 +1,12 @@
 """Does it help? Quality, guard, trust."""
 
-from panel import BOTH, FLEET, REPLICA, WINDOW, Panel
+from tools.dashboard.panel import Panel
+from tools.dashboard.promql import BOTH, FLEET, REPLICA, WINDOW
 
-GOOD = [(None, "red"), (0.14, "yellow"), (0.19, "green")]
-ALARM = [(None, "green"), (1, "red")]
+Steps = list[tuple[float | None, str]]
+
+GOOD: Steps = [(None, "red"), (0.14, "yellow"), (0.19, "green")]
+ALARM: Steps = [(None, "green"), (1, "red")]
 MODES = {"0": ("warming up", "blue"), "1": ("ranked", "green"), "2": ("fallback", "orange")}
 _FALLBACK = 'reason=~"guard|ranker_unavailable|deadline|overloaded"'
 
@@ -168,7 +171,7 @@ HELP = [
         ],
         kind="state-timeline",
         width=16,
-        words=MODES,
+        value_names=MODES,
     ),
     Panel(
         "Changes of guards",
@@ -183,7 +186,7 @@ HELP = [
         [(f"rankd_guard_pinned{{{BOTH}}}", "{{instance}} {{model}} {{ranker_version}}")],
         kind="state-timeline",
         width=12,
-        words={"0": ("decides itself", "green"), "1": ("held", "orange")},
+        value_names={"0": ("decides itself", "green"), "1": ("held", "orange")},
     ),
     Panel(
         "Replicas in touch",

@@ -1,0 +1,1 @@
+"""The chart's reference, schema and rendered examples: ``python -m tools.chart`` writes them."""

@@ -1,0 +1,9 @@
+"""Writes the dashboard."""
+
+import sys
+
+from tools.dashboard.dashboard import files
+from tools.generated import main
+
+if __name__ == "__main__":
+    sys.exit(main(files, "Write the chart's Grafana dashboard."))
