@@ -148,10 +148,11 @@ def work(folder: str, requests: int, run: Run) -> dict[str, object]:
 def main() -> int:
     """Run what is missing, then write the tables."""
     options = _parser().parse_args()
-    folder = options.traces if options.traces.is_dir() else None
+    folder = options.traces
     names = sorted(p.name.removesuffix(".csv.gz") for p in folder.glob("*.csv.gz")) if folder else ["generated"]
-    if folder is None:
-        print(f"{options.traces}: no such folder; a generated trace takes the place of real ones", file=sys.stderr)
+    if not names:
+        print(f"--traces {folder} holds no *.csv.gz: name a folder that does, or leave it out", file=sys.stderr)
+        return 2
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "runs.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -180,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.policies.study", description="Replay traces under all policies."
     )
-    parser.add_argument("--traces", type=Path, default=Path("../shared/data/traces"), help="folder of TRACE.csv.gz")
+    parser.add_argument(
+        "--traces", type=Path, help="folder of TRACE.csv.gz; default: a generated trace takes the place of real ones"
+    )
     parser.add_argument("--requests", type=int, default=6000, help="first requests of each trace; default: 6000")
     parser.add_argument("--jobs", type=int, default=2, help="processes; default: 2")
     parser.add_argument("--loads", type=float, nargs="+", default=LOADS)

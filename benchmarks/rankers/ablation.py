@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rankers.ngram import rate
-from benchmarks.rankers.sources import BENCHMARK_ONLY, drawn, read_source
+from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, drawn, read_source
 from rankd.cli.train.flags import has_bf16
 from rankd.errors import ArtifactError
 from rankd.registry.artifact import load_artifact
@@ -44,7 +44,7 @@ HEAD = "| base | loss | rows | precision | tau | realised gain | transfer | prom
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--source", default="alpaca20k-seqsched", help="what is trained on; default: %(default)s")
     parser.add_argument("--base", nargs="+", choices=[MINILM, HALF, NGRAM], default=[NGRAM, HALF, MINILM])
     parser.add_argument("--loss", nargs="+", choices=LOSSES, default=LOSSES)

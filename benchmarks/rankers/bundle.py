@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rankers.sources import BENCHMARK_ONLY, SHIPPABLE, drawn, read_source, training_rows
+from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, SHIPPABLE, drawn, read_source, training_rows
 from rankd.cli.train.flags import has_bf16
 from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
 from rankd.training.bases.base import Base, Recipe
@@ -86,7 +86,7 @@ BUNDLED = (
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, default=Path("rankd/rankers"), help="default: rankd/rankers")
     parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="default: all")
     parser.add_argument("--version", default="1.0.0", help="default: 1.0.0")
@@ -179,8 +179,8 @@ def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, r
         "base": base,
         "loss": loss,
         "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
-        "reproduce": "python -m benchmarks.rankers.bundle"
-        + "".join(f" --{name} {getattr(arguments, name)}" for name in ("data", "version", "seed", "threads")),
+        "reproduce": "python -m benchmarks.rankers.bundle --data DATA"
+        + "".join(f" --{name} {getattr(arguments, name)}" for name in ("version", "seed", "threads")),
     }
     write_card({**fields, **report.for_card(), **extras}, measured, out / "README.md")
 

@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rankers.bundle import BUNDLED, JUDGED_PROMPTS, Bundled
-from benchmarks.rankers.sources import BENCHMARK_ONLY, GROUPS, SHIPPABLE, Source, drawn, read_source, training_rows
+from benchmarks.rankers.sources import (
+    BENCHMARK_ONLY,
+    DATA_HELP,
+    GROUPS,
+    SHIPPABLE,
+    Source,
+    drawn,
+    read_source,
+    training_rows,
+)
 from benchmarks.rankers.tfidf_baseline import tfidf_ridge
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import ranker_path
@@ -34,7 +43,7 @@ Scorers = dict[str, Score]
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument(
         "--ranker", type=ranker_path, action="append", default=[], help="a directory or a bundled one's name; repeat"
     )
