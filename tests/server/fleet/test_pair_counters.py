@@ -5,8 +5,8 @@ import pytest
 from rankd_client import Completed, RankClient
 from rankd_client.types import Item
 from support.fleet_calls import counted
-from support.reports import compared
 
+from benchmarks.fleet_coverage import compared
 from rankd.quality.statistics.pair_counters import counters
 
 
