@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.ablation``: what base, loss, number of rows and precision are worth, as a table.
+"""What base, loss, number of rows and precision are worth, as a table: ``python -m benchmarks.rankers.ablation``.
 
 Every combination is trained on a part of one file's prompts, exported, and judged as it is served: on the rest of the
 file, and on sources that it never saw (``transfer``, the median over them). A row is printed as soon as it is known.
@@ -43,7 +43,9 @@ HEAD = "| base | loss | rows | precision | tau | realised gain | transfer | prom
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rankers.ablation", description=__doc__.partition(":")[0]
+    )
     parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--source", default="alpaca20k-seqsched", help="what is trained on; default: %(default)s")
     parser.add_argument("--base", nargs="+", choices=[MINILM, HALF, NGRAM], default=[NGRAM, HALF, MINILM])

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.ngram``: what the n-gram tier is worth beside the bundled encoder, as a table.
+"""What the n-gram tier is worth beside the bundled encoder, as a table: ``python -m benchmarks.rankers.ngram``.
 
 Trains on four fifths of a file's prompts (a tenth of them to choose the epoch by), judges on the rest, a row per seed;
 then measures tokenising and scoring together, in seconds of one core, so that other work on the machine matters less.
@@ -63,7 +63,7 @@ def _seconds(work: Callable[[], NDArray[np.float64]]) -> float:
 
 def main() -> int:
     """Print a table of the seeds and a line of speeds."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.ngram", description=__doc__.partition(":")[0])
     parser.add_argument("--data", type=Path, required=True, help="a file of rows, or a directory of files")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--loss", choices=["listmle", "pairwise", "lognormal", "joint"], default="pairwise")

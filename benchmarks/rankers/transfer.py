@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.transfer``: what rankers are worth on sources that they never saw.
+"""What rankers are worth on sources that they never saw: ``python -m benchmarks.rankers.transfer``.
 
 Two questions. How do the bundled rankers do on every source that only judges, beside TF-IDF and ridge regression
 trained on the same rows? And how does the encoder's recipe do on groups of its own sources, each left out in turn?
@@ -42,7 +42,9 @@ Scorers = dict[str, Score]
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rankers.transfer", description=__doc__.partition(":")[0]
+    )
     parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument(
         "--ranker", type=ranker_path, action="append", default=[], help="a directory or a bundled one's name; repeat"
