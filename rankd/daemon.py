@@ -1,22 +1,19 @@
-"""The composition root: builds everything, starts, drains, stops. The only file that knows all rooms."""
+"""The composition root: builds everything, starts, drains, stops. The only file that knows all packages."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 import structlog
 
 from rankd.completion_log import open_log
 from rankd.fleet.follower import FleetFollower
 from rankd.fleet.membership import FleetMembership
-from rankd.monitor.monitor import Monitor, Window
+from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
 from rankd.pilot.live import LivePilots
-from rankd.quality.statistics.pair_counters import counters
+from rankd.ranking.completions import Completions
 from rankd.ranking.ranker import Ranker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.bundled import DEFAULT_RANKER, ranker_path
@@ -24,13 +21,12 @@ from rankd.registry.comparison import RankerComparison
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
 from rankd.registry.shadow import ShadowRankers
-from rankd.scoring.onnx_model import wanted_provider
-from rankd.settings.load import Settings
+from rankd.settings import Settings
+from rankd.status.gauges import StateGauges
 from rankd.status.http import HttpServer
 from rankd.status.status import Status
-from rankd.telemetry.catalogue import READ_ELSEWHERE
 from rankd.telemetry.redaction import describe_error
-from rankd.telemetry.telemetry import Telemetry, one_hot
+from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator
 from rankd.transport.fleet_peers import FleetPeers
 from rankd.transport.interceptor import CallInterceptor
@@ -59,7 +55,7 @@ class App:
     """One running daemon. ``start`` once, ``stop`` once, both on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Build the rooms; nothing listens yet."""
+        """Build all parts; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
         self.authenticator = Authenticator(settings, self.telemetry)
@@ -67,7 +63,7 @@ class App:
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
         self.shadows = ShadowRankers(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
-        self.judge = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
+        self.comparison = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         fleet = FleetMembership(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
         self.follower = FleetFollower(fleet, self.monitor, settings)
@@ -75,8 +71,9 @@ class App:
         self.pilots = LivePilots(self.telemetry)
         tenants = TenantCounts(settings.page.tenants)
         self.ranker = Ranker(
-            self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants
+            self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants, self.log
         )
+        self.completions = Completions(self.monitor, self.shadows, self.pilots, self.log, self.telemetry)
         self.time_slices = TimeSlices()
         self.signer = PredictionSigner(settings, self.time_slices, self.telemetry)
         self.certificate_expiry = CertificateExpiry(settings.tls)
@@ -99,7 +96,7 @@ class App:
             lambda: self.streams.draining,
         )
         self._ticker: asyncio.Task[None] | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._secrets_watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -118,21 +115,13 @@ class App:
         ranker = await self.registry.load(ranker_path(str(settings.ranker or DEFAULT_RANKER)))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
-        self._observe()
-        steps = StreamSteps(self.ranker, self.log, settings, self.time_slices, self.signer)
+        gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificate_expiry.end)
+        gauges.register(self.telemetry)
+        steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
         names = add_public(
             self.public,
-            RankService(self.ranker, self.log, settings, self.streams, steps, self.signer),
-            CompletionService(
-                self.monitor,
-                self.shadows,
-                self.pilots,
-                self.log,
-                settings,
-                self.telemetry,
-                self.time_slices,
-                self.signer,
-            ),
+            RankService(self.ranker, settings, self.streams, steps, self.signer),
+            CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
             QualityService(
                 self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.follower
             ),
@@ -140,13 +129,13 @@ class App:
         if settings.metrics:
             self.http = HttpServer(settings.metrics, self.telemetry.registry, self.status.snapshot, self.status.body)
         if self.admin is not None:
-            promotion = Promotion(self.registry, self.monitor, self.shadows, self.judge, settings)
+            promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings)
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
         self.peers.start()
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
-        self._reader = asyncio.create_task(self._follow(), name="rankd-files")
+        self._secrets_watch = asyncio.create_task(self._watch_secrets(), name="rankd-files")
         _log.info(
             "started",
             version=VERSION,
@@ -169,12 +158,12 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
-        for task in (self._ticker, self._reader):
+        for task in (self._ticker, self._secrets_watch):
             if task is not None:
                 task.cancel()
         await self.snapshots.close()
         self.shadows.close()
-        self.judge.close()
+        self.comparison.close()
         self.registry.close()
         self.monitor.close()
         if self.log is not None:
@@ -194,94 +183,22 @@ class App:
             await asyncio.sleep(_TICK)
             now = time.time()
             for ranker in self.registry.all():
-                if (seconds := ranker.scorer.feed.running_for) > _STUCK:
+                if (seconds := ranker.scorer.runner.running_for) > _STUCK:
                     self.monitor.still_running(ranker.version, seconds, now)
             self.monitor.tick(now)
             self.pilots.advance(now)
             if self.http is not None:
                 self.status.sample(now)
 
-    async def _follow(self) -> None:
+    async def _watch_secrets(self) -> None:
         """Read files of secrets again when they change, in a thread: a volume may be slow."""
         while True:
             await asyncio.sleep(_TICK)
-            await asyncio.get_running_loop().run_in_executor(None, self._look)
+            await asyncio.get_running_loop().run_in_executor(None, self._reload_secrets)
 
-    def _look(self) -> None:
-        for look in (self.authenticator.look, self.signer.look):
+    def _reload_secrets(self) -> None:
+        for reload in (self.authenticator.look, self.signer.look):
             try:
-                look()
+                reload()
             except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
                 _log.error("internal_error", **describe_error(error))
-
-    # -- what metrics show ---------------------------------------------------------------------------------------------
-
-    def _observe(self) -> None:
-        observe = self.telemetry.observe
-        observe("rankd.queue.prompts", lambda: [(float(sum(s.queued_prompts for s in self._scorers())), {})])
-        observe("rankd.queue.tokens", lambda: [(float(sum(s.queued_tokens for s in self._scorers())), {})])
-        observe("rankd.cache.entries", lambda: [(float(sum(s.cached_scores for s in self._scorers())), {})])
-        observe("rankd.ranker.info", self._ranker_info)
-        observe("rankd.tls.certificate_expiry", self._certificate_end)
-        wanted: dict[str, str] = {"provider": wanted_provider(self.settings.provider)}
-        observe("rankd.provider.wanted", lambda: [(1.0, wanted)])
-        observe("rankd.order.trust", self._trusts)
-        observe("rankd.order.patience", self._patiences)
-        observe("rankd.guard.mode", lambda: [o for v in self._windows() for o in one_hot(v.guard.mode, _labels(v))])
-        observe(
-            "rankd.guard.pinned",
-            lambda: [(float(v.guard.pinned_until is not None), _labels(v)) for v in self._windows()],
-        )
-        if (guard := self.settings.guard).enabled:
-            observe("rankd.guard.floor", lambda: [(guard.floor, {})])
-            observe("rankd.guard.return", lambda: [(guard.floor + guard.margin, {})])
-        observe("rankd.quality.tau", lambda: self._bounds("tau"))
-        observe("rankd.quality.realised_gain", lambda: self._bounds("realised_gain"))
-        observe("rankd.quality.decided_pair_share", self._decided)
-        observe("rankd.fleet.replicas", lambda: [(float(self.follower.replicas), {})])
-        for name in READ_ELSEWHERE:
-            observe(name, partial(self._compared, name))
-
-    def _scorers(self) -> list[Any]:
-        return [r.scorer for r in self.registry.all()]
-
-    def _windows(self) -> list[Window]:
-        return self.monitor.reported_windows() or [self.monitor.base(self.registry.in_service.version)]
-
-    def _ranker_info(self) -> list[tuple[float, dict[str, str]]]:
-        ranker = self.registry.in_service
-        return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
-
-    def _certificate_end(self) -> list[tuple[float, dict[str, str]]]:
-        end = self.certificate_expiry.end()
-        return [] if end is None else [(end, {})]
-
-    def _bounds(self, name: str) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            if window.estimate is not None and (bounded := getattr(window.estimate, name)) is not None:
-                for bound in ("value", "low", "high"):
-                    yield getattr(bounded, bound), {**_labels(window), "bound": bound}
-
-    def _decided(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            if window.estimate is not None and window.estimate.decided_pair_share is not None:
-                yield window.estimate.decided_pair_share, _labels(window)
-
-    def _compared(self, metric: str) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self.monitor.reported_windows():
-            for name, labels, value in counters(window.tracker.compared.totals):
-                if name == metric:
-                    yield value, _labels(window) | labels
-
-    def _trusts(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            yield self.monitor.trust(window.model, window.ranker_version).level, _labels(window)
-
-    def _patiences(self) -> Iterator[tuple[float, dict[str, str]]]:
-        for window in self._windows():
-            if window.load.patience is not None:
-                yield window.load.patience, _labels(window)
-
-
-def _labels(window: Window) -> dict[str, str]:
-    return {"model": window.model, "ranker_version": window.ranker_version}

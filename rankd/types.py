@@ -1,4 +1,4 @@
-"""The words every room shares: frozen values, no behaviour that needs I/O.
+"""The values that every room shares: plain dataclasses, no behaviour that needs I/O.
 
 Units: times are seconds since the epoch (float), lengths are output tokens.
 A *score* has no unit; higher means a longer answer.
@@ -7,6 +7,9 @@ A *score* has no unit; higher means a longer answer.
 from __future__ import annotations
 
 import enum
+import hashlib
+import math
+import secrets
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,8 +66,44 @@ class Completion:
     """The tenant of the credential that it was reported with; empty where that may act for any, or there is none."""
 
 
-def identity(tenant: str, request_id: str) -> str:
-    """What tells a request from all others of a served model: ids are each tenant's own."""
+class RequestHasher:
+    """Keyed hashes by which a request is known again, and which mean nothing to who lacks the key (BLAKE2b, RFC 7693).
+
+    What is hashed is who a request is: its id and its tenant, since ids are each tenant's own (``key``), and its served
+    model where requests of several stand in one table (``digest``). Windows and pilots are of one model each and take
+    ``key``; rows of the completion log take ``digest``.
+
+    Who hashes has a key of its own, by how long hashes are to be known again. That of the windows comes from
+    ``quality.snapshot_key`` and outlives a restart. That of the log comes from ``completion_log.join_key``, which all
+    replicas share. Pilots draw theirs: nothing of them outlives the process. Shadows hash the same as ``digest`` does,
+    by Python's own hash, since they look up every item of every answer. The score cache hashes a prompt, not a request.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        """Take a key of 1 to 64 bytes; None draws one."""
+        key = secrets.token_bytes(16) if key is None else key
+        # Keyed once and copied: two thirds of what a fresh hash takes.
+        self._short = hashlib.blake2b(key=key, digest_size=8)
+        self._long = hashlib.blake2b(key=key, digest_size=16)
+
+    def key(self, tenant: str, request_id: str) -> int:
+        """64 bits that stand for a request among those of one served model, uniform in 0 to 2^64 - 1."""
+        state = self._short.copy()
+        state.update(_identity(tenant, request_id).encode("utf-8", "surrogatepass"))
+        return int.from_bytes(state.digest())
+
+    def tenant_key(self, tenant: str) -> int:
+        """64 bits that stand for a tenant; 0 for the empty one."""
+        return self.key(tenant, "") if tenant else 0
+
+    def digest(self, model: str, tenant: str, request_id: str) -> bytes:
+        """16 bytes that stand for a request among those of all served models."""
+        state = self._long.copy()
+        state.update(f"{model}\0{_identity(tenant, request_id)}".encode("utf-8", "surrogatepass"))
+        return state.digest()
+
+
+def _identity(tenant: str, request_id: str) -> str:
     # The length keeps apart what would read the same.
     return f"\0{len(tenant)}\0{tenant}{request_id}" if tenant else request_id
 
@@ -118,6 +157,27 @@ class Constraints:
     prompt_tokens: FloatArray | None = None
     running: NDArray[np.bool_] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        deadline: list[float],
+        overtaken: list[int],
+        priority_class: list[int],
+        tenant: list[str],
+        prompt_tokens: list[int],
+        running: list[bool],
+    ) -> Constraints:
+        """Lists of one entry per item as columns; None for what no item says anything of."""
+        return cls(
+            deadline=np.array(deadline) if any(d < math.inf for d in deadline) else None,
+            overtaken=np.array(overtaken, dtype=np.int64) if any(overtaken) else None,
+            priority_class=np.array(priority_class, dtype=np.int64) if any(priority_class) else None,
+            tenant=tenant if any(tenant) else None,
+            prompt_tokens=np.array(prompt_tokens, dtype=np.float64) if any(prompt_tokens) else None,
+            running=np.array(running) if any(running) else None,
+        )
+
 
 @dataclass(slots=True)
 class TenantService:
@@ -154,14 +214,14 @@ class RankQueue:
     p90: FloatArray
     echoes: bool
     """Whether any item brings a prediction."""
-    rest: Constraints
-    shares: TenantService
+    constraints: Constraints
+    tenant_service: TenantService
     backlog: int = 0
-    """Requests that wait beside the queue, as the caller tells."""
+    """Requests that wait beside the queue, as the caller says."""
 
     def tenant_of(self, index: int) -> str:
         """Whose an item is."""
-        return "" if self.rest.tenant is None else self.rest.tenant[index]
+        return "" if self.constraints.tenant is None else self.constraints.tenant[index]
 
 
 @dataclass(slots=True)

@@ -89,4 +89,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the reference of the command line."))
+    sys.exit(main("Write the reference of the command line.", files))

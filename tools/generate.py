@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from tools import (
     command_line_reference,
@@ -11,6 +10,7 @@ from tools import (
     python_client_reference,
     recording_rules,
     settings_reference,
+    sync_clients,
     telemetry_reference,
 )
 from tools.chart import examples, reference
@@ -18,6 +18,7 @@ from tools.dashboard import dashboard
 from tools.generated import main
 
 GENERATORS = (
+    sync_clients,  # first: the reference of the Python client reads what it makes
     dashboard,
     recording_rules,
     reference,
@@ -30,10 +31,5 @@ GENERATORS = (
 )
 
 
-def files() -> dict[Path, str]:
-    """What all generators write."""
-    return {path: text for generator in GENERATORS for path, text in generator.files().items()}
-
-
 if __name__ == "__main__":
-    sys.exit(main(files, "Write all generated files."))
+    sys.exit(main("Write all generated files.", *(generator.files for generator in GENERATORS)))

@@ -41,8 +41,10 @@ def write(files: Files) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def main(files: Callable[[], Files], description: str, arguments: Sequence[str] | None = None) -> int:
-    """The command of a generator: write its files, or with ``--check`` only name those that are out of date.
+def main(description: str, *generators: Callable[[], Files], arguments: Sequence[str] | None = None) -> int:
+    """The command of generators: write their files, or with ``--check`` only name those that are out of date.
+
+    Each generator's files are written before the next one is called, which may read them.
 
     Returns:
         The exit status: 1 where ``--check`` found something.
@@ -50,12 +52,16 @@ def main(files: Callable[[], Files], description: str, arguments: Sequence[str] 
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--check", action="store_true", help="write nothing, and fail where a file is out of date")
     check = parser.parse_args(arguments).check
-    wanted = files()
-    different = stale(wanted)
+    different, count = [], 0
+    for generator in generators:
+        files = generator()
+        count += len(files)
+        different += stale(files)
+        if not check:
+            write(files)
     if check:
         for path in different:
             print(f"{path} is out of date: run `make generate`", file=sys.stderr)
         return 1 if different else 0
-    write(wanted)
-    print(f"{len(wanted)} files, {len(different)} of them changed" + "".join(f"\n  {path}" for path in different))
+    print(f"{count} files, {len(different)} of them changed" + "".join(f"\n  {path}" for path in different))
     return 0

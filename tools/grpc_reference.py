@@ -133,4 +133,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the reference of the gRPC API."))
+    sys.exit(main("Write the reference of the gRPC API.", files))

@@ -141,4 +141,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the reference of the Python client."))
+    sys.exit(main("Write the reference of the Python client.", files))

@@ -110,4 +110,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the chart's recording rules."))
+    sys.exit(main("Write the chart's recording rules.", files))

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from rankd.settings.load import Settings, settings_reference
+from rankd.settings import Settings, settings_reference
 from tools.generated import REFERENCE, main
 
 FILE = REFERENCE / "configuration.md"
@@ -117,4 +117,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the reference of settings."))
+    sys.exit(main("Write the reference of settings.", files))

@@ -68,9 +68,8 @@ call `trace_id` and `span_id`.
 def reference() -> str:
     """The page."""
     metrics = "".join(
-        f"| `{name}` | {kind} | {unit} | {', '.join(f'`{label}`' for label in labels.split(', ') if label)} "
-        f"| {description} |\n"
-        for name, (kind, unit, description, labels) in METRICS.items()
+        f"| `{name}` | {m.kind} | {m.unit} | {', '.join(f'`{label}`' for label in m.labels)} | {m.description} |\n"
+        for name, m in METRICS.items()
     )
     spans = "".join(f"| `{name}` | {description} |\n" for name, description in SPANS.items())
     events = "".join(f"| `{name}` | {description} |\n" for name, description in EVENTS.items())
@@ -88,4 +87,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the reference of telemetry."))
+    sys.exit(main("Write the reference of telemetry.", files))

@@ -85,7 +85,8 @@ BUNDLED = (
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.bundle", description=__doc__.partition(":")[0])
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.bundle", description=description)
     parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, default=Path("rankd/rankers"), help="default: rankd/rankers")
     parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="default: all")

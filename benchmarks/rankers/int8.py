@@ -137,7 +137,8 @@ def _judged(
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.int8", description=__doc__.partition(":")[0])
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.int8", description=description)
     parser.add_argument("--ranker-fp32", type=Path, required=True, help="a ranker exported with precision fp32")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of rows it was not trained on")
     parser.add_argument("--calibrate", type=Path, required=True, help="file of prompts that fix ranges, none judged on")

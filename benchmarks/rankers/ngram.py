@@ -63,7 +63,8 @@ def _seconds(work: Callable[[], NDArray[np.float64]]) -> float:
 
 def main() -> int:
     """Print a table of the seeds and a line of speeds."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.ngram", description=__doc__.partition(":")[0])
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.ngram", description=description)
     parser.add_argument("--data", type=Path, required=True, help="a file of rows, or a directory of files")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--loss", choices=["listmle", "pairwise", "lognormal", "joint"], default="pairwise")

@@ -11,8 +11,8 @@ from rankd.auth.credentials import Credential, Quota
 class Caller:
     """Who makes a call, as far as is known.
 
-    ``key`` tells callers apart for what is counted per caller. ``tenant`` is that of the credential: empty for nobody
-    in particular, and for a credential that may act for any tenant.
+    ``key`` differs between callers, for what is counted per caller. ``tenant`` is that of the credential: empty for
+    nobody in particular, and for a credential that may act for any tenant.
     """
 
     key: str

@@ -67,11 +67,6 @@ class Credentials:
         """Whether there is any token."""
         return bool(self._tokens)
 
-    @property
-    def has_certificates(self) -> bool:
-        """Whether there is any name of a certificate."""
-        return bool(self._certificates)
-
     def token(self, digest: bytes) -> Credential | None:
         """The credential of a token, by its SHA-256; None where there is none.
 

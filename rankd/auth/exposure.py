@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from rankd.errors import ConfigError
-from rankd.settings.load import Settings, split_address
-from rankd.settings.sections import peer_targets
+from rankd.settings import Settings, peer_targets, split_address
 
 
 def check_exposure(settings: Settings, *, tokens: bool) -> None:
@@ -55,7 +54,7 @@ def check_exposure(settings: Settings, *, tokens: bool) -> None:
 
 
 def on_loopback(address: str) -> bool:
-    """Whether only this machine can reach HOST:PORT. Of names this is believed of localhost alone."""
+    """Whether only this machine can reach HOST:PORT. Of names, this is assumed of localhost alone."""
     host = split_address(address)[0]
     if host.lower() == "localhost":
         return True

@@ -17,7 +17,7 @@ Stamp = tuple[int, int, int] | None
 
 
 class ReloadingFile(Generic[T]):
-    """What a file holds. ``look`` belongs to one thread at a time, ``current`` to any."""
+    """What a file holds. ``reload_if_changed`` belongs to one thread at a time, ``current`` to any."""
 
     def __init__(self, setting: str, path: Path, read: Callable[[Path], T]) -> None:
         """Read it for the first time.
@@ -30,8 +30,8 @@ class ReloadingFile(Generic[T]):
         self._seen = stamp_of(path)
         self.current = read(path)
 
-    def look(self) -> None:
-        """Read the file again where it changed. A wrong one is told of, and what was read before stays in force."""
+    def reload_if_changed(self) -> None:
+        """Read the file again where it changed. A wrong one is logged, and what was read before stays in force."""
         stamp = stamp_of(self._path)
         if stamp == self._seen:
             return
@@ -39,7 +39,7 @@ class ReloadingFile(Generic[T]):
         try:
             self.current = self._read(self._path)
         except ConfigError as error:
-            # Perhaps it is being written. The next change is looked at again.
+            # Perhaps it is being written. The next change is read again.
             _log.warning("secrets_unusable", setting=self._setting, reason=str(error))
         else:
             _log.info("secrets_reloaded", setting=self._setting)

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rankd_client import RankdUnavailableError, TlsConfig
-from rankd_client.admin import AdminClient, RankdRefusedError
+from rankd_client import AdminClient, RankdRefusedError, RankdUnavailableError, TlsConfig
 
 from rankd.cli.streams import complain
 from rankd.errors import ConfigError

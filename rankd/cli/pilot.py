@@ -8,9 +8,8 @@ import json
 import math
 import time
 
-from rankd_client.admin import AdminClient
+from rankd_client import AdminClient, PilotEffect, PilotPlan, PilotStatus
 from rankd_client.ordering import Policy
-from rankd_client.pilot import PilotEffect, PilotPlan, PilotStatus
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 

@@ -10,9 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from rankd_client import RankdUnavailableError
-from rankd_client.admin import AdminClient, Judgement, JudgeOptions, RankdRefusedError, RankerInfo, ShadowState
-from rankd_client.types import Estimate
+from rankd_client import (
+    AdminClient,
+    Estimate,
+    Judgement,
+    JudgeOptions,
+    RankdRefusedError,
+    RankdUnavailableError,
+    RankerInfo,
+    ShadowState,
+)
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"the proxy needs {' and '.join(missing)}: pip install 'rankd[proxy]'")
-    from rankd_client.integration.settings import IntegrationSettings
+    from rankd_client.integration import IntegrationSettings
 
     settings = load_proxy_settings(
         upstream=arguments.upstream,

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from rankd_client import Item, RankClient, RankedQueue
+from rankd_client import MAX_ID_BYTES, Item, RankClient, RankedQueue
 from rankd_client.ordering import Policy
-from rankd_client.types import MAX_ID_BYTES
 from rich.table import Table
 from rich.text import Text
 

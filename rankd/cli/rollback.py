@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from rankd_client.admin import AdminClient
+from rankd_client import AdminClient
 
 from rankd.cli.connection import DONE, add_admin_flags, administer
 from rankd.text import printable

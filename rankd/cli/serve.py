@@ -16,7 +16,7 @@ from typing import get_args
 
 from rankd.cli.connection import DEFAULT_TARGET
 from rankd.daemon import App
-from rankd.settings.load import Provider, Settings, load_settings, settings_reference
+from rankd.settings import Provider, Settings, load_settings, settings_reference
 from rankd.telemetry.logs import configure_logs
 
 

@@ -8,9 +8,8 @@ import json
 import time
 from typing import Any
 
-from rankd_client import QualityReport, RankClient, RankdUnavailableError
+from rankd_client import Estimate, ModelQuality, PolicyInForce, QualityReport, RankClient, RankdUnavailableError
 from rankd_client.ordering import Policy
-from rankd_client.types import Estimate, ModelQuality, PolicyInForce
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -108,11 +107,11 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
 
 
 def _policy(policy: PolicyInForce) -> str:
-    """What the dial says, as far as the policy follows it."""
+    """Patience, trust and wait, as far as the policy follows them."""
     parts = []
     if policy.policy in (Policy.DUE, Policy.BOOST):
         parts.append(f"{policy.patience:.3g} s per token")
-    if policy.policy is not Policy.FCFS and policy.dial is not None:
+    if policy.policy is not Policy.FCFS and policy.adaptive_rules is not None:
         parts.append(f"trust {policy.trust:.0%}")
     if policy.mean_wait is not None:
         parts.append(f"requests wait {policy.mean_wait:.3g} s")

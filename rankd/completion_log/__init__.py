@@ -1,4 +1,4 @@
-"""The completion log: prompts and what became of them, kept for retraining and for judging candidates.
+"""The completion log: prompts and what became of them, kept for retraining and for comparing candidates.
 
 Off unless a directory is set. pyarrow is imported only where it is on. docs/guides/completion-log.md has what is in it.
 """

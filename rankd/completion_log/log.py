@@ -16,19 +16,19 @@ from rankd.completion_log.records import (
     PromptRow,
     SegmentKind,
     cut,
-    request_hash,
+    request_hasher,
     sampled_below,
 )
 from rankd.completion_log.store import LocalStore, open_store
 from rankd.completion_log.writer import SegmentWriter
 from rankd.errors import ConfigError
-from rankd.settings.load import CompletionLogSection
+from rankd.settings import CompletionLogSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Completion, FinishReason, RankQueue, identity
+from rankd.types import Completion, FinishReason, RankQueue
 
 _WRONG = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
 """What makes a directory a wrong setting; a full disk is none, and does not keep a daemon from starting."""
-_REMEMBERED = 65536
+_MOST_REMEMBERED = 65536
 """Prompts logged lately, so that an engine that sends its queue again and again is logged once."""
 
 
@@ -45,13 +45,13 @@ class CompletionLog:
         self._store = open_store(settings.directory)
         if isinstance(self._store, LocalStore):
             _make(self._store.path)
-        self._hash = request_hash(settings.join_key.get_secret_value().encode())
+        self._hasher = request_hasher(settings.join_key.get_secret_value().encode())
         self._below = sampled_below(settings.prompt_share)
         self._writer = SegmentWriter(self._store, settings, telemetry)
         self._seen: set[int] = set()
         self._seen_before: set[int] = set()
         telemetry.observe("rankd.completion_log.failing", lambda: [(float(self._writer.failing), {})])
-        telemetry.observe("rankd.completion_log.queue", lambda: [(float(self._writer.held), {})])
+        telemetry.observe("rankd.completion_log.queue", lambda: [(float(self._writer.queued_bytes), {})])
 
     def scored(self, queue: RankQueue, fresh: NDArray[np.bool_]) -> None:
         """Log the prompts of a queue that were scored just now, as far as they are sampled and not logged yet.
@@ -69,7 +69,7 @@ class CompletionLog:
         for index, is_fresh in enumerate(fresh.tolist()):
             if not is_fresh or (prompt := queue.prompts[index]) is None:
                 continue
-            request = self._hash(queue.model, identity(queue.tenant_of(index), queue.request_ids[index]))
+            request = self._hasher.digest(queue.model, queue.tenant_of(index), queue.request_ids[index])
             if request < self._below and self._is_new(hash((request, prompt))):
                 arrival = float(queue.arrival[index]) + lag
                 rows.append(PromptRow(request, queue.model, cut(prompt, most), arrival, now))
@@ -80,7 +80,7 @@ class CompletionLog:
         if key in self._seen or key in self._seen_before:
             return False
         self._seen.add(key)
-        if len(self._seen) >= _REMEMBERED:
+        if len(self._seen) >= _MOST_REMEMBERED:
             self._seen_before, self._seen = self._seen, set()
         return True
 
@@ -89,7 +89,7 @@ class CompletionLog:
         if not completion.final:
             return
         row = CompletionRow(
-            self._hash(completion.model, identity(completion.tenant, completion.request_id)),
+            self._hasher.digest(completion.model, completion.tenant, completion.request_id),
             completion.model,
             completion.ranker_version,
             completion.score,

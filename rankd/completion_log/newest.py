@@ -1,4 +1,4 @@
-"""The newest completions with their prompts, for judging candidates."""
+"""The newest completions with their prompts, for comparing candidates."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rankd.completion_log.segments import (
 )
 from rankd.completion_log.store import Segment, SegmentStore
 
-_LOOK_AT = 64
-"""Completions looked at for each that is wanted, before an unlucky search ends."""
+_MOST_READ = 64
+"""Completions read for each that is wanted, before an unlucky search ends."""
 _LONGEST_ANSWER = 3600.0
 """Seconds before the oldest arrival from which prompts are looked for: engines may not tell arrivals."""
 
@@ -55,7 +55,7 @@ def newest(
 def _segments(store: SegmentStore) -> list[Segment]:
     try:
         return store.segments()
-    except Exception:  # noqa: BLE001 - whatever a store raises; what is in memory is told
+    except Exception:  # noqa: BLE001 - whatever a store raises; what is in memory is used
         return []
 
 
@@ -73,16 +73,16 @@ def _completions(
     def take(rows: Iterable[CompletionRow]) -> None:
         for row in rows:
             if row.request < below and model in (None, row.model):
-                held = found.setdefault(row.request, row)
-                found[row.request] = max(held, row, key=lambda r: r.ended_at)
+                earlier = found.setdefault(row.request, row)
+                found[row.request] = max(earlier, row, key=lambda r: r.ended_at)
 
     take(row for row in unwritten if isinstance(row, CompletionRow))
-    looked_at = 0
+    rows_read = 0
     for segment in (s for s in reversed(segments) if s.kind is SegmentKind.COMPLETIONS):
-        if len(found) >= 2 * most or looked_at >= _LOOK_AT * most:
+        if len(found) >= 2 * most or rows_read >= _MOST_READ * most:
             break
         for table in tables(store, segment, COMPLETION_COLUMNS):
-            looked_at += table.num_rows
+            rows_read += table.num_rows
             take(completions_of(table))
     newest_first = sorted(found.items(), key=lambda item: -item[1].ended_at)
     return dict(newest_first[: 2 * most])

@@ -1,16 +1,19 @@
 """Rows of the completion log and how they become Parquet tables.
 
-Two kinds of rows, joined on ``request``: a hash of served model and request id under a key that replicas share, so
-that a prompt that one replica saw meets the completion that another was told of (docs/adr/0005-completion-log.md).
+Two kinds of rows, joined on ``request``: a hash of served model, tenant and request id under a key that replicas
+share, so that a prompt that one replica saw meets the completion that another one got
+(docs/adr/0005-completion-log.md).
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from rankd.types import RequestHasher
 
 DIGEST_BYTES = 16
 _HALF = 2**64
@@ -61,16 +64,9 @@ class LoggedCompletion:
     ended_at: float
 
 
-def request_hash(key: bytes) -> Callable[[str, str], bytes]:
-    """The function (model, request id) → 16 bytes under which rows are joined. A microsecond a call."""
-    keyed = hashlib.blake2b(key=hashlib.blake2b(key, digest_size=32).digest(), digest_size=DIGEST_BYTES)
-
-    def digest(model: str, request_id: str) -> bytes:
-        state = keyed.copy()
-        state.update(f"{model}\0{request_id}".encode())
-        return state.digest()
-
-    return digest
+def request_hasher(join_key: bytes) -> RequestHasher:
+    """Whose ``digest`` rows are joined by: the same on every replica that has the key."""
+    return RequestHasher(hashlib.blake2b(join_key, digest_size=32).digest())
 
 
 def sampled_below(share: float) -> bytes:

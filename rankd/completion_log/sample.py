@@ -35,7 +35,7 @@ Place = tuple[int, int]
 class JoinedSample:
     """Joined rows, drawn by request.
 
-    A request is in the draw if its hash, turned by the seed, is under a bound that falls as requests are found: so
+    A request is in the draw if its hash, masked by the seed, is under a bound that falls as requests are found: so
     prompts and completions agree on the draw without ever being in memory together.
     """
 
@@ -46,26 +46,26 @@ class JoinedSample:
     model: str | None
     counts: Counter[str]
     """What is not in it, by reason."""
-    tell: Callable[[float], None]
-    """Told the share that is done."""
+    on_progress: Callable[[float], None]
+    """Called with the share that is done."""
 
     def rows(self) -> Iterator[LoggedCompletion]:
         """Read the log three times: which prompts there are, what became of them, and their text."""
         segments = self.store.segments()
         prompts = [s for s in segments if s.kind is SegmentKind.PROMPTS]
         completions = [s for s in segments if s.kind is SegmentKind.COMPLETIONS]
-        turn = np.uint64((self.seed * 0x9E3779B97F4A7C15) % 2**64)
-        ended = self._ended(completions, turn, *self._seen(prompts, turn))
-        yield from self._texts(prompts, turn, ended)
+        mask = np.uint64((self.seed * 0x9E3779B97F4A7C15) % 2**64)
+        ended = self._ended(completions, mask, *self._seen(prompts, mask))
+        yield from self._texts(prompts, mask, ended)
         if ended:
             self.counts["prompt vanished while it was read"] += len(ended)
 
-    def _seen(self, segments: Sequence[Segment], turn: np.uint64) -> tuple[Keys, NDArray[np.int64], np.uint64]:
+    def _seen(self, segments: Sequence[Segment], mask: np.uint64) -> tuple[Keys, NDArray[np.int64], np.uint64]:
         """Keys of prompts and when they were seen, sorted, and the bound of the keys that are in the draw."""
         limit, bound = _SLACK * self.most, np.uint64(2**64 - 1)
         keys, times = np.empty(0, np.uint64), np.empty(0, np.int64)
         for table in self._read(segments, ["request", "seen_at"], 0.0, 0.2):
-            new = keys_of(table) ^ turn
+            new = keys_of(table) ^ mask
             under = new <= bound
             keys = np.concatenate([keys, new[under]])
             times = np.concatenate([times, times_of(table, "seen_at")[under]])
@@ -76,23 +76,23 @@ class JoinedSample:
         return keys[order], times[order], bound
 
     def _ended(
-        self, segments: Sequence[Segment], turn: np.uint64, keys: Keys, seen: NDArray[np.int64], bound: np.uint64
+        self, segments: Sequence[Segment], mask: np.uint64, keys: Keys, seen: NDArray[np.int64], bound: np.uint64
     ) -> dict[Place, CompletionRow]:
         """By place of the prompt, its completion."""
         starts = np.flatnonzero(np.diff(keys, prepend=~keys[:1]) != 0).tolist()
         times = {int(keys[a]): seen[a:b].tolist() for a, b in pairwise([*starts, len(keys)])}
         found: dict[Place, CompletionRow] = {}
         for table in self._read(segments, COMPLETION_COLUMNS, 0.2, 0.5):
-            turned = keys_of(table) ^ turn
-            here = np.flatnonzero(turned <= bound)
-            for key, row in zip(turned[here].tolist(), completions_of(table.take(here)), strict=True):
-                self._place(found, times.get(key, []), key, row)
+            masked = keys_of(table) ^ mask
+            here = np.flatnonzero(masked <= bound)
+            for key, row in zip(masked[here].tolist(), completions_of(table.take(here)), strict=True):
+                self._match(found, times.get(key, []), key, row)
             if len(found) > 2 * self.most:
                 bound = np.partition(np.array([k for k, _ in found], dtype=np.uint64), self.most)[self.most]
                 found = {place: row for place, row in found.items() if place[0] <= bound}
         return found
 
-    def _place(self, found: dict[Place, CompletionRow], times: list[int], key: int, row: CompletionRow) -> None:
+    def _match(self, found: dict[Place, CompletionRow], times: list[int], key: int, row: CompletionRow) -> None:
         if self.model is not None and row.model != self.model:
             self.counts["answered by another model"] += 1
             return
@@ -100,21 +100,21 @@ class JoinedSample:
         if at is None:
             self.counts["completion without a prompt"] += 1
             return
-        held = found.setdefault((key, at), row)
-        if held is not row:
-            # Told twice, perhaps to two replicas: what is known to be complete, or longer, says more.
+        earlier = found.setdefault((key, at), row)
+        if earlier is not row:
+            # Reported twice, perhaps to two replicas: what is known to be complete, or longer, says more.
             self.counts["completion reported twice"] += 1
-            found[key, at] = max(held, row, key=lambda r: (r.complete, r.tokens))
+            found[key, at] = max(earlier, row, key=lambda r: (r.complete, r.tokens))
 
     def _texts(
-        self, segments: Sequence[Segment], turn: np.uint64, ended: dict[Place, CompletionRow]
+        self, segments: Sequence[Segment], mask: np.uint64, ended: dict[Place, CompletionRow]
     ) -> Iterator[LoggedCompletion]:
         keys = np.array(sorted({key for key, _ in ended}), dtype=np.uint64)
         for table in self._read(segments, ["request", "seen_at", "prompt"], 0.5, 1.0):
-            turned = keys_of(table) ^ turn
-            here = np.flatnonzero(np.isin(turned, keys))
+            masked = keys_of(table) ^ mask
+            here = np.flatnonzero(np.isin(masked, keys))
             part = table.take(here)
-            columns = turned[here].tolist(), times_of(part, "seen_at").tolist(), part["prompt"].to_pylist()
+            columns = masked[here].tolist(), times_of(part, "seen_at").tolist(), part["prompt"].to_pylist()
             for key, seen, prompt in zip(*columns, strict=True):
                 if (row := ended.pop((key, seen), None)) is not None:
                     yield joined(row, prompt)
@@ -125,4 +125,4 @@ class JoinedSample:
             # A damaged segment is met several times and counted once.
             yield from tables(self.store, segment, columns, self.counts if start in (0.0, 0.2) else None)
             done += segment.size
-            self.tell(start + (end - start) * done / total)
+            self.on_progress(start + (end - start) * done / total)

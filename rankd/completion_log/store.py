@@ -200,7 +200,7 @@ def open_store(directory: str) -> SegmentStore:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return LocalStore(Path(unquote(parts.path)))
-    # A URL may carry credentials: its place alone is told.
+    # A URL may carry credentials: only its place is shown.
     place = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
     try:
         filesystem, base = _s3(parts) if parts.scheme == "s3" else FileSystem.from_uri(url)

@@ -1,4 +1,4 @@
-"""The thread that writes segments. Whoever logs never waits for it, and nothing that happens to it fails a call.
+"""The thread that writes segments. Callers never wait for it, and nothing that happens to it fails a call.
 
 What cannot be written stays in memory up to a limit and is tried again; what comes beyond is dropped and counted.
 """
@@ -9,16 +9,18 @@ import threading
 import time
 from collections.abc import Sequence
 
+from rankd_client.integration import Backoff
+
 from rankd.completion_log.records import CompletionRow, PromptRow, SegmentKind, size_of, table
 from rankd.completion_log.store import SegmentStore, segment_names
-from rankd.settings.load import CompletionLogSection
+from rankd.settings import CompletionLogSection
 from rankd.telemetry.telemetry import Telemetry
 
 Rows = dict[SegmentKind, list[PromptRow | CompletionRow]]
 _FIRST_RETRY = 1.0
 _SLOW = 30.0
 """Seconds after which a write that still runs is a failure."""
-_LOOK_FOR_OLD = 60.0
+_DELETE_EVERY = 60.0
 """Seconds between two looks for segments to delete."""
 
 
@@ -34,7 +36,7 @@ class SegmentWriter:
         self._lock = threading.Lock()
         self._waiting: Rows = _none()
         self._writing: Rows = _none()
-        self._held = 0
+        self._bytes = 0
         """Bytes of both."""
         self._rows = 0
         """Of ``_waiting``."""
@@ -45,23 +47,23 @@ class SegmentWriter:
         self._alarms: set[str] = set()
         """What is wrong, by reason."""
         self._writes_since: float | None = None
-        self._retry = 0.0
+        self._backoff = Backoff(_FIRST_RETRY, settings.retry_seconds)
         self._wake = threading.Event()
         self._closing = False
         # Not waited for at exit: a store that hangs must not keep a daemon from ending.
         self._thread = threading.Thread(target=self._run, name="rankd-completion-log", daemon=True)
         self._thread.start()
 
-    # -- for whoever logs ----------------------------------------------------------------------------------------------
+    # -- for callers --------------------------------------------------------------------------------------------------
 
     def put(self, kind: SegmentKind, rows: Sequence[PromptRow | CompletionRow]) -> None:
         """Hand rows over; those that do not fit are dropped and counted."""
         size = sum(map(size_of, rows))
         with self._lock:
-            fits = self._held + size <= self._settings.queue_bytes and not self._closing
+            fits = self._bytes + size <= self._settings.queue_bytes and not self._closing
             if fits:
                 self._waiting[kind] += rows
-                self._held += size
+                self._bytes += size
                 self._rows += len(rows)
                 self._unwritten_bytes += size
             else:
@@ -81,9 +83,9 @@ class SegmentWriter:
             return {kind: [*self._writing[kind], *self._waiting[kind]] for kind in SegmentKind}
 
     @property
-    def held(self) -> int:
+    def queued_bytes(self) -> int:
         """Bytes that wait to be written."""
-        return self._held
+        return self._bytes
 
     @property
     def failing(self) -> bool:
@@ -104,7 +106,7 @@ class SegmentWriter:
     # -- the thread ----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        looked = 0.0
+        deleted_at = 0.0
         wait = self._settings.flush_seconds
         while True:
             self._wake.wait(wait)
@@ -113,15 +115,14 @@ class SegmentWriter:
             written = self._flush()
             if closing:
                 return
-            if time.monotonic() - looked >= _LOOK_FOR_OLD or looked == 0.0:
-                looked = time.monotonic()
+            if time.monotonic() - deleted_at >= _DELETE_EVERY or deleted_at == 0.0:
+                deleted_at = time.monotonic()
                 self._delete_old()
             wait = self._settings.flush_seconds if written else self._back_off()
 
     def _back_off(self) -> float:
         """Wait after a failure, whatever comes in meanwhile; gives what is left to wait, which is nothing."""
-        self._retry = min(self._settings.retry_seconds, max(_FIRST_RETRY, 2 * self._retry))
-        end = time.monotonic() + self._retry
+        end = time.monotonic() + self._backoff.pause()
         while not self._closing and (left := end - time.monotonic()) > 0:
             self._wake.wait(left)
             self._wake.clear()
@@ -138,8 +139,8 @@ class SegmentWriter:
         written = sum(not self._write(kind) for kind in SegmentKind if self._writing[kind]) == 0
         self._writes_since = None
         if written:
-            self._retry = 0.0
-            self._well("not_written", "store_hangs", *([] if dropped else ["queue_full"]))
+            self._backoff.reset()
+            self._recover("not_written", "store_hangs", *([] if dropped else ["queue_full"]))
         return written
 
     def _write(self, kind: SegmentKind) -> bool:
@@ -151,7 +152,7 @@ class SegmentWriter:
             return False
         with self._lock:
             self._writing[kind] = []
-            self._held -= sum(map(size_of, rows))
+            self._bytes -= sum(map(size_of, rows))
         self._telemetry.logged(kind.value, "written", len(rows))
         self._telemetry.segments("written", size)
         return True
@@ -169,24 +170,24 @@ class SegmentWriter:
                 self._store.delete(segment.name)
                 excess -= segment.size
                 self._telemetry.segments("deleted", segment.size)
-            self._well("not_deleted")
+            self._recover("not_deleted")
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the daemon serves on
             self._fail("not_deleted", error)
 
     def _fail(self, reason: str, error: BaseException | None = None) -> None:
-        """Raise the alarm; told once until it is over."""
+        """Raise the alarm; logged once until it is over."""
         with self._lock:
-            told = bool(self._alarms)
+            failing = bool(self._alarms)
             self._alarms.add(reason)
-        if not told:
+        if not failing:
             self._telemetry.completion_log_failing(reason, error)
 
-    def _well(self, *reasons: str) -> None:
+    def _recover(self, *reasons: str) -> None:
         """End the alarm, as far as it was for these reasons."""
         with self._lock:
-            told = bool(self._alarms)
+            failing = bool(self._alarms)
             self._alarms.difference_update(reasons)
-            over = told and not self._alarms
+            over = failing and not self._alarms
         if over:
             self._telemetry.completion_log_recovered()
 

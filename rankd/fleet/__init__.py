@@ -1,1 +1,1 @@
-"""What replicas tell each other, who of them decides, and on what evidence."""
+"""What replicas exchange, who of them decides, and on what evidence."""

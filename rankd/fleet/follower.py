@@ -1,4 +1,4 @@
-"""Lets guards stand where the fleet does, and says what this replica contributes."""
+"""Lets guards follow the fleet's, and says what this replica contributes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 
 from rankd.fleet.membership import FleetEvidence, FleetMembership, Key, ReplicaState, ReplicaWindow
-from rankd.monitor.monitor import Monitor, Window
-from rankd.monitor.window import FleetStatus
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.window import FleetStatus, Window
 from rankd.quality import GuardEvidence
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
-_WEIGHTLESS = 1e-9
+_LEAST_PACE = 1e-9
 """Completions per second of who has evidence, and none of late."""
 
 
@@ -24,40 +24,39 @@ class FleetFollower:
     settings: Settings
 
     def state(self) -> ReplicaState:
-        """What this replica tells its peers."""
-        self.fleet.awake(time.monotonic(), time.time_ns())
+        """What this replica answers its peers."""
+        self.fleet.notice_pause(time.monotonic(), time.time_ns())
         now = time.time()
-        windows = self.monitor.reported_windows()
-        shares = {(v.model, v.ranker_version): replica_window_of(v, now) for v in windows}
-        return ReplicaState(self.fleet.instance, self.fleet.senior_since, shares)
+        windows = {(w.model, w.ranker_version): replica_window_of(w, now) for w in self.monitor.reported_windows()}
+        return ReplicaState(self.fleet.instance, self.fleet.senior_since, windows)
 
     @property
     def replicas(self) -> int:
-        """How many are heard, this one included; may be read in any thread."""
-        return 1 + len(self.fleet.states(time.monotonic()))
+        """How many replicas are in touch, this one included; may be read in any thread."""
+        return 1 + len(self.fleet.live_states(time.monotonic()))
 
     def round_done(self) -> None:
         """Every peer was asked: decide, or follow who does."""
         monotonic, now = time.monotonic(), time.time()
         self.fleet.round_done(monotonic, time.time_ns())
-        own = {(v.model, v.ranker_version): v for v in self.monitor.reported_windows()}
+        own = {(w.model, w.ranker_version): w for w in self.monitor.reported_windows()}
         for key in {*own, *self.fleet.keys(monotonic)}:
-            window = own.get(key) or self._newcomer(key, now)
+            window = own.get(key) or self._open_window(key, now)
             if window is not None:
-                self._settle(window, key, monotonic, now)
+                self._lead_or_follow(window, key, monotonic, now)
 
-    def _newcomer(self, key: Key, now: float) -> Window | None:
+    def _open_window(self, key: Key, now: float) -> Window | None:
         """A window for a model that only peers had reports of, where there is room."""
         if not self.settings.fleet.follow or not self.monitor.knows(key[1]):
             return None
-        return self.monitor.opened(*key, now)
+        return self.monitor.open_window(*key, now)
 
-    def _settle(self, window: Window, key: Key, monotonic: float, now: float) -> None:
-        self.monitor.look(window, now)
-        share = replica_window_of(window, now)
-        evidence = self.fleet.evidence(share, key, monotonic)
-        leader = self.fleet.leader(share, key, monotonic)
-        peers = sum(key in w.shares for w in self.fleet.states(monotonic))
+    def _lead_or_follow(self, window: Window, key: Key, monotonic: float, now: float) -> None:
+        self.monitor.jobs.evaluate_guard(window, now)
+        own = replica_window_of(window, now)
+        evidence = self.fleet.evidence(own, key, monotonic)
+        leader = self.fleet.leader(own, key, monotonic)
+        peers = sum(key in state.windows for state in self.fleet.live_states(monotonic))
         follows = self.settings.fleet.follow and peers > 0
         window.fleet = FleetStatus(
             decides=follows,
@@ -67,23 +66,23 @@ class FleetFollower:
             tau=evidence.sums.tau(window.tracker.settings.z) if evidence else None,
         )
         if not follows:
-            window.looked = {}
+            window.fleet_completions = {}
         elif leader is not None:
-            window.looked = {}
-            self.monitor.adopt(window, leader.shares[key].standing, now)
+            window.fleet_completions = {}
+            self.monitor.adopt(window, leader.windows[key].standing, now)
         elif evidence is not None and self._due(window, evidence):
-            window.looked = evidence.completions
+            window.fleet_completions = evidence.completions
             cohort = evidence.sums.as_cohort(window.tracker.settings.guard_z)
             found = GuardEvidence(at=now, completions=sum(evidence.completions.values()), tau=cohort)
-            self.monitor.observe(window, found, now)
+            self.monitor.apply_evidence(window, found, now)
 
     def _due(self, window: Window, evidence: FleetEvidence) -> bool:
-        """Whether enough has ended anywhere since the last look; who was not there then counts from now."""
-        if not window.looked:
+        """Whether enough has ended anywhere since the last decision; who was not there then counts from now."""
+        if not window.fleet_completions:
             return True
         new = 0
         for instance, completions in evidence.completions.items():
-            new += max(0, completions - window.looked.setdefault(instance, completions))
+            new += max(0, completions - window.fleet_completions.setdefault(instance, completions))
         return new >= self.settings.guard.every
 
 
@@ -91,7 +90,7 @@ def replica_window_of(window: Window, now: float) -> ReplicaWindow:
     """What this replica contributes to one guard."""
     return ReplicaWindow(
         completions=window.tracker.completions,
-        pace=max(window.tracker.pace(now), _WEIGHTLESS),
+        pace=max(window.tracker.pace(now), _LEAST_PACE),
         sums=window.sums,
         standing=window.guard.standing,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rankd_client.ordering import CompletionHistory, Policy, ServiceRate
 
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 
 _RECENT_WAITS = 256
 
@@ -32,9 +32,9 @@ class WaitingTimes:
         return sum(kept) / len(kept)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ModelLoad:
-    """How busy one served model is, by what was reported of it."""
+    """How busy one served model is, by what was reported of it. Each is equal to itself only."""
 
     rate: ServiceRate = field(default_factory=ServiceRate)
     wait: WaitingTimes = field(default_factory=WaitingTimes)
@@ -45,13 +45,11 @@ class ModelLoad:
     """Completions that went into the history."""
     tuned_at: int = 0
     """Of these, at the last tuning."""
-    tuning: bool = False
-    """Patience is being tuned in the worker thread."""
 
     def tune_due(self, order: OrderSection) -> bool:
         """Whether it is time to tune the patience of the configured policy."""
         due = 0 < order.tune_every <= self.taken - self.tuned_at
-        return due and not self.tuning and Policy(order.policy) in (Policy.DUE, Policy.BOOST)
+        return due and Policy(order.policy) in (Policy.DUE, Policy.BOOST)
 
     def tuned(self, patience: float | None) -> None:
         """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""

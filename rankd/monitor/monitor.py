@@ -5,41 +5,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import Policy, trust_of, tuned_patience
+from rankd_client.calibration import Calibration
+from rankd_client.ordering import trust_of
 
 from rankd.monitor.health import BatchHealth
-from rankd.monitor.load import ModelLoad
-from rankd.monitor.request_hash import RequestHasher
-from rankd.monitor.tracker_settings import guard_settings, quality_settings
+from rankd.monitor.snapshot_key import SnapshotKey
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
+from rankd.monitor.window_jobs import WindowJobs
 from rankd.monitor.windows import Windows
 from rankd.quality import (
     GuardEvidence,
     GuardReason,
+    GuardStanding,
     HealthEvidence,
     OutcomeReport,
-    QualityEstimate,
     QualityTracker,
     ReportVerdict,
-    Standing,
     Transition,
     possible,
 )
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 
-__all__ = ["Monitor", "Trust", "Window", "guard_settings", "quality_settings"]
-
 _GONE_VERSIONS = 64
 """Versions no longer loaded of which late reports are still taken."""
-_ESTIMATE_EVERY = 1.0
-"""Seconds between two estimates of one window."""
 
 
 class Monitor:
@@ -52,10 +44,9 @@ class Monitor:
         self._windows = Windows(settings)
         self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
-        self.hasher = RequestHasher(settings.quality.snapshot_key.get_secret_value())
-        self._thread = ThreadPoolExecutor(1, "rankd-quality")
+        self.use_key(SnapshotKey(settings.quality.snapshot_key.get_secret_value()))
+        self.jobs = WindowJobs(settings.order, self.apply_evidence)
         self._changed = asyncio.Event()
-        self._closed = False
 
     # -- what orders need ----------------------------------------------------------------------------------------------
 
@@ -72,14 +63,16 @@ class Monitor:
 
     def trust(self, model: str, ranker_version: str) -> Trust:
         """How far to trust a registered ranker on a model."""
-        window = self._windows.standing_for(model, ranker_version)
+        window = self._windows.own_or_base(model, ranker_version)
         guard = window.guard
-        ill = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
+        scoring_fails = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
         ranks = guard.ranks or not self._settings.guard.enabled
         level = float(ranks)
         if ranks and guard.tau_low is not None and self._settings.guard.enabled:
             level = trust_of(guard.tau_low, full=self._settings.order.full_trust_tau)
-        return Trust(ranks=ranks, worth_waiting=not ill, calibration=window.calibration, level=level, load=window.load)
+        return Trust(
+            ranks=ranks, worth_waiting=not scoring_fails, calibration=window.calibration, level=level, load=window.load
+        )
 
     # -- evidence ------------------------------------------------------------------------------------------------------
 
@@ -90,27 +83,27 @@ class Monitor:
             What became of it; None where its model has no window and gets none, because all are in use.
         """
         report = OutcomeReport(
-            key=self.hasher.key(completion.tenant, completion.request_id),
+            key=self._hasher.key(completion.tenant, completion.request_id),
             score=completion.score,
             tokens=completion.tokens,
             final=completion.final,
             complete=completion.complete,
             arrival=completion.arrival,
-            source=self.hasher.key(completion.reporter, "") if completion.reporter else 0,
+            source=self._hasher.tenant_key(completion.reporter),
         )
         if not possible(report, now):
             return ReportVerdict.INVALID
-        window = self._windows.reported(completion.model, completion.ranker_version, now)
+        window = self._windows.open_for_report(completion.model, completion.ranker_version, now)
         if window is None:
             return None
-        # Decided when a request is first heard of: what followed it from then on is told to the end.
-        if not window.tracker.holds(report.key) and not window.shares.admit(completion.reporter, now):
+        # Decided at a request's first report: of one that is learned from, all later reports are taken.
+        if not window.tracker.knows(report.key) and not window.shares.admit(completion.reporter, now):
             return ReportVerdict.OVER_SHARE
         verdict = window.tracker.add(report, now)
         if completion.final and verdict is ReportVerdict.ACCEPTED:
             self._learn_load(window, completion, now)
-        self._judge(window, now)
-        self._refit(window)
+        self.jobs.evaluate_guard_if_due(window, now)
+        self.jobs.refit(window)
         return verdict
 
     def batch_done(self, ranker_version: str, *, ok: bool, seconds: float, now: float) -> None:
@@ -118,7 +111,7 @@ class Monitor:
         self._observe_health(ranker_version, self._health[ranker_version].add(ok=ok, seconds=seconds), now)
 
     def still_running(self, ranker_version: str, seconds: float, now: float) -> None:
-        """Take word of a batch that has been running for so long without end."""
+        """Note a batch that has been running for so many seconds without end."""
         self._observe_health(ranker_version, self._health[ranker_version].evidence(seconds), now)
 
     def _observe_health(self, ranker_version: str, evidence: HealthEvidence, now: float) -> None:
@@ -129,90 +122,26 @@ class Monitor:
         """Let pins end and figures age; call about once a second."""
         for window in self.all_windows():
             self._transit(window, window.guard.tick(now))
-            self._refresh(window, now)
+            self.jobs.estimate(window, now)
 
     async def refresh(self, windows: list[Window], now: float) -> None:
         """Bring the estimates of some windows up to date before they are shown, at most once a second each."""
-        pending: list[asyncio.Future[Any]] = [f for v in windows if (f := self._refresh(v, now)) is not None]
-        pending += [v.judging for v in windows if v.judging is not None]
+        estimates = [self.jobs.estimate(w, now) for w in windows]
+        pending = [f for f in (*estimates, *(self.jobs.evaluations.flight(w) for w in windows)) if f is not None]
         if pending:
             await asyncio.wait(pending)
 
-    def _refresh(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
-        """Estimate anew in the worker thread where reports have come since the last time."""
-        recent = window.estimate is not None and now - window.estimate.at < _ESTIMATE_EVERY
-        if window.busy or recent or window.tracker.completions == window.estimated_at:
-            return None
-        window.busy, completions = True, window.tracker.completions
-        future = asyncio.get_running_loop().run_in_executor(self._thread, window.tracker.snapshot(now).evaluate)
-
-        def done(result: asyncio.Future[QualityEstimate]) -> None:
-            window.busy = False
-            if not result.cancelled() and result.exception() is None:
-                window.estimate, window.estimated_at = result.result(), completions
-
-        future.add_done_callback(done)
-        return future
-
-    def _judge(self, window: Window, now: float) -> None:
-        """Look at the guard's evidence where it is time to."""
-        if window.tracker.guard_due:
-            self.look(window, now)
-
-    def look(self, window: Window, now: float) -> None:
-        """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
-        if self._closed or window.judging is not None or not window.tracker.guard_stale:
-            return
-        loop = asyncio.get_running_loop()
-        window.judging = loop.run_in_executor(self._thread, window.tracker.guard_snapshot(now).evaluate)
-
-        def done(result: asyncio.Future[GuardEvidence]) -> None:
-            window.judging = None
-            if not result.cancelled() and result.exception() is None:
-                window.sums = result.result().tau.sums
-                if window.fleet is None or not window.fleet.decides:
-                    self.observe(window, result.result(), now)
-                self._judge(window, time.time())  # more came in the meantime
-
-        window.judging.add_done_callback(done)
-
-    def observe(self, window: Window, evidence: GuardEvidence, now: float) -> None:
-        """Let a guard decide."""
+    def apply_evidence(self, window: Window, evidence: GuardEvidence, now: float) -> None:
+        """Let a guard decide on its quality."""
         self._transit(window, window.guard.observe_quality(evidence, now))
 
-    def adopt(self, window: Window, standing: Standing, now: float) -> None:
+    def adopt(self, window: Window, standing: GuardStanding, now: float) -> None:
         """Let a guard stand where the fleet's does."""
         self._transit(window, window.guard.adopt(standing, now))
 
-    def opened(self, model: str, ranker_version: str, now: float) -> Window | None:
+    def open_window(self, model: str, ranker_version: str, now: float) -> Window | None:
         """A registered ranker's window on a model, a new one if need be; None where there is no room."""
-        return self._windows.opened(model, ranker_version, now)
-
-    def _refit(self, window: Window) -> None:
-        """Learn the map from score to length anew in the worker thread where it is time to; one at a time."""
-        due = window.tracker.completions - window.refit_at >= self._settings.order.recalibrate_every
-        if self._closed or window.refitting or not due:
-            return
-        window.refitting, window.refit_at = True, window.tracker.completions
-        known = window.tracker.lengths()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._thread,
-            lambda: fit_monotone(
-                known.score,
-                known.tokens,
-                known.complete,
-                prior=window.prior,
-                prior_weight=self._settings.order.calibration_prior_weight,
-            ),
-        )
-
-        def done(result: asyncio.Future[Calibration]) -> None:
-            window.refitting = False
-            if not result.cancelled() and result.exception() is None:
-                window.calibration = result.result()
-                self._refit(window)  # more came in the meantime
-
-        future.add_done_callback(done)
+        return self._windows.open_if_room(model, ranker_version, now)
 
     def _learn_load(self, window: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
@@ -224,26 +153,7 @@ class Monitor:
         if completion.ran is not None and completion.expected is not None:
             load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected)
             load.taken += 1
-            self._tune(load)
-
-    def _tune(self, load: ModelLoad) -> None:
-        """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
-        order = self._settings.order
-        if self._closed or not load.tune_due(order):
-            return
-        policy = Policy(order.policy)
-        load.tuning, load.tuned_at = True, load.taken
-        served = load.history.served()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: tuned_patience(served, policy, budget=order.tail_budget)
-        )
-
-        def done(result: asyncio.Future[float | None]) -> None:
-            load.tuning = False
-            if not result.cancelled() and result.exception() is None:
-                load.tuned(result.result())
-
-        future.add_done_callback(done)
+            self.jobs.tune(load)
 
     # -- administration ------------------------------------------------------------------------------------------------
 
@@ -254,7 +164,7 @@ class Monitor:
             NotFoundError: the ranker version was never loaded.
             QuotaError: no window is left for it.
         """
-        window = self._windows.wanted(model, ranker_version, now)
+        window = self._windows.open_for_operator(model, ranker_version, now)
         self._transit(window, window.guard.pin(mode, until, now))
         return window
 
@@ -264,11 +174,11 @@ class Monitor:
         Raises:
             NotFoundError: the ranker version was never loaded.
         """
-        window = self._windows.standing_for(model, ranker_version)
+        window = self._windows.own_or_base(model, ranker_version)
         self._transit(window, window.guard.unpin(now))
         return window
 
-    def judged(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
+    def restart(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
         """Begin anew with a ranker that was just measured on recent completions.
 
         Its windows and guards start empty. What was measured is reason to rank while they fill up.
@@ -276,7 +186,7 @@ class Monitor:
         Args:
             ranker_version: a registered one.
             trusted: whether what was measured is good enough to rank; None leaves it to the manifest.
-            calibrations: from score to length, by served model, learned from what was judged; a model for which there
+            calibrations: from score to length, by served model, learned from what was compared; a model for which there
                 is no window is left without.
         """
         before = self._windows.base(ranker_version)
@@ -285,7 +195,7 @@ class Monitor:
         base.reason = "judged"
         self._health[ranker_version] = BatchHealth()
         for model, calibration in calibrations.items():
-            if (window := self._windows.reported(model, ranker_version, time.time())) is not None:
+            if (window := self._windows.open_for_report(model, ranker_version, time.time())) is not None:
                 window.prior = window.calibration = calibration
 
     def unloaded(self, ranker_version: str) -> None:
@@ -303,21 +213,33 @@ class Monitor:
         return self._windows.all()
 
     def reported_windows(self) -> list[Window]:
-        """Views of models that sent reports."""
-        return self._windows.own()
+        """Windows of models that sent reports."""
+        return self._windows.with_reports()
+
+    def shown_windows(self, in_service: str) -> list[Window]:
+        """The windows that metrics and the status show.
+
+        Args:
+            in_service: the version of the ranker in service, whose base is shown where no model sent reports.
+        """
+        return self.reported_windows() or [self.base(in_service)]
 
     def base(self, ranker_version: str) -> Window:
         """The window that stands for models without reports."""
         return self._windows.base(ranker_version)
 
-    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
+    def new_window(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
         """A window as a first report would make it, around a tracker, followed by nobody yet."""
-        return self._windows.blank(model, ranker_version, tracker)
+        return self._windows.new(model, ranker_version, tracker)
 
-    def restored(self, window: Window, now: float) -> None:
+    def use_key(self, key: SnapshotKey) -> None:
+        """Hash requests with this key from now on; windows that know some by another one must be gone."""
+        self.snapshot_key, self._hasher = key, key.hasher()
+
+    def add_restored(self, window: Window, now: float) -> None:
         """Follow a window that a snapshot held."""
-        self._windows.place(window)
-        self._refresh(window, now)
+        self._windows.add(window)
+        self.jobs.estimate(window, now)
 
     async def changed(self, timeout: float) -> bool:
         """Wait for a guard to change, or for ``timeout`` seconds; say which."""
@@ -330,11 +252,10 @@ class Monitor:
 
     def close(self) -> None:
         """End the worker thread."""
-        self._closed = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self.jobs.close()
 
     def _of_version(self, ranker_version: str) -> Iterator[Window]:
-        return (v for v in self.all_windows() if v.ranker_version == ranker_version)
+        return (w for w in self.all_windows() if w.ranker_version == ranker_version)
 
     def _transit(self, window: Window, transition: Transition | None) -> None:
         if transition is None:

@@ -17,7 +17,7 @@ from rankd.monitor.snapshot_file import SnapshotColumns, SnapshotError, read, wr
 from rankd.monitor.tracker_settings import quality_settings
 from rankd.monitor.window import Window
 from rankd.quality.serialise import Saved, number, restore_guard, restore_tracker, save_guard, save_tracker
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.version import VERSION
 
@@ -43,7 +43,7 @@ class Snapshots:
     async def start(self) -> None:
         """Restore what the file holds of the rankers that are loaded, and keep the file from now on.
 
-        A file that cannot be used is told of in the log and costs nothing but what it held.
+        A file that cannot be used is logged, and costs nothing but its contents.
 
         Raises:
             ConfigError: the setting cannot work.
@@ -92,7 +92,12 @@ class Snapshots:
             await asyncio.sleep(0)
         if state == self._written and not self._failing:
             return
-        header = {"rankd": VERSION, "saved_at": time.time(), "salt": self._monitor.hasher.saved(), "views": windows}
+        header = {
+            "rankd": VERSION,
+            "saved_at": time.time(),
+            "salt": self._monitor.snapshot_key.saved(),
+            "views": windows,
+        }
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, write, path, header, columns)
         except OSError as error:
@@ -113,8 +118,8 @@ class Snapshots:
         try:
             if not -60 <= now - number(header["saved_at"]) <= self._settings.quality.forget_after:
                 raise SnapshotError("is older than quality.forget_after")
-            hasher = self._monitor.hasher.restored(header["salt"])
-            if hasher is None:
+            key = self._monitor.snapshot_key.restored(header["salt"])
+            if key is None:
                 raise SnapshotError("was written with another quality.snapshot_key")
             known = [
                 (index, fields)
@@ -124,16 +129,16 @@ class Snapshots:
             restored = [self._window(fields, _part(columns, index), now) for index, fields in known]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
             raise SnapshotError(f"is damaged: {type(error).__name__}") from None
-        self._monitor.hasher = hasher
+        self._monitor.use_key(key)
         for window in restored:
-            self._monitor.restored(window, now)
-        self._telemetry.snapshot_restored(len(restored), sum(v.tracker.completions for v in restored))
+            self._monitor.add_restored(window, now)
+        self._telemetry.snapshot_restored(len(restored), sum(w.tracker.completions for w in restored))
 
     def _window(self, fields: dict[str, Any], columns: SnapshotColumns, now: float) -> Window:
         """One window as it was."""
         base = self._monitor.base(str(fields["ranker_version"]))
         tracker = restore_tracker(quality_settings(self._settings), Saved(columns, fields["tracker"]), now)
-        window = self._monitor.blank(str(fields["model"]), base.ranker_version, tracker)
+        window = self._monitor.new_window(str(fields["model"]), base.ranker_version, tracker)
         if restore_guard(window.guard, fields["guard"], now):
             window.reason = str(fields["reason"])
         window.used_at = min(number(fields["used_at"]), now)

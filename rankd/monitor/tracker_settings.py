@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rankd.quality import GuardSettings, QualitySettings, TenantShares
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 
 def quality_settings(settings: Settings) -> QualitySettings:

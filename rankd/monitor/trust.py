@@ -18,7 +18,7 @@ class Trust:
     """False while batches fail or take too long."""
     calibration: Calibration | None
     level: float
-    """How far, 0 to 1: what the dial is set by."""
+    """How far, 0 to 1: what patience is scaled by."""
     load: ModelLoad = field(compare=False)
     """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
 

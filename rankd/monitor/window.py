@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
 
 from rankd.monitor.load import ModelLoad
-from rankd.quality import Guard, GuardEvidence, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
+from rankd.quality import Guard, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
 from rankd.quality.statistics.cohort_sums import CohortSums
 
 _MOST_CHANGES = 64
@@ -17,23 +16,23 @@ _MOST_CHANGES = 64
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """How a guard stands to the fleet's."""
+    """How a guard relates to the fleet's."""
 
     decides: bool
     """The fleet does, not this replica's own evidence."""
     leads: bool
     """This replica does so, for all."""
     peers: int
-    """Replicas heard, this one not counted, that know of its model and ranker version."""
+    """Replicas in touch, this one not counted, that have a window of its model and ranker version."""
     replicas: int
     """Whose evidence counts, this one included."""
     tau: Interval | None
     """Theirs together."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Window:
-    """All that is known of one served model and ranker version."""
+    """All that is known of one served model and ranker version. Each is equal to itself only."""
 
     model: str
     ranker_version: str
@@ -53,20 +52,15 @@ class Window:
     changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))
     """The last changes of its guard, the oldest first."""
     used_at: float = 0.0
-    """Its last report, or an operator's last word, by the daemon's clock."""
+    """Its last report, or when an operator last pinned its guard, by the daemon's clock."""
     refit_at: int = 0
-    refitting: bool = False
-    """A calibration is being learned in the worker thread."""
-    judging: asyncio.Future[GuardEvidence] | None = None
-    """The guard's evidence, while it is being computed in the worker thread."""
-    busy: bool = False
-    """An estimate is being computed there."""
+    """Completions when the calibration was last learned, or began to be."""
     estimate: QualityEstimate | None = None
     estimated_at: int = -1
     """Completions at the time of the estimate."""
     sums: CohortSums | None = None
-    """Of the guard's cohort at the last look: what peers are told."""
+    """Of the guard's cohort when its evidence was last evaluated: what peers get."""
     fleet: FleetStatus | None = None
-    """None where there are no peers to ask."""
-    looked: dict[str, int] = field(default_factory=dict)
-    """Completions by replica at the last look at the fleet's evidence; empty where another one leads."""
+    """None where there are no peers."""
+    fleet_completions: dict[str, int] = field(default_factory=dict)
+    """Completions by replica when this one last decided on the fleet's evidence; empty where another one leads."""

@@ -1,4 +1,4 @@
-"""All windows, a bounded number of them, and who makes room for whom.
+"""All windows, a bounded number of them, and which one is evicted for which.
 
 Any caller that may report can name any served model, so names are no evidence: a newcomer never takes the place of a
 window that a guard's decision, or an operator's, rests on.
@@ -17,11 +17,11 @@ from rankd.monitor.load import ModelLoad
 from rankd.monitor.tracker_settings import guard_settings, quality_settings, tenant_shares
 from rankd.monitor.window import Window
 from rankd.quality import Guard, QualitySettings, QualityTracker
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.types import GuardMode
 
-_NOTHING = QualitySettings(window=2, pair_window=1, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
-"""For the windows that stand for models without reports: theirs stay empty."""
+_EMPTY = QualitySettings(window=2, pair_window=1, cohort=2, guard_cohort=2, arrivals=2, dedupe=1)
+"""Of trackers of the bases, which never take a report."""
 
 
 class Windows:
@@ -52,26 +52,22 @@ class Windows:
         return base
 
     def begin(self, ranker_version: str, *, measured: bool, prior: Calibration | None) -> Window:
-        """Make a new base, and forget all windows of that version."""
+        """Make a new base, and delete all windows of that version."""
         self.forget(ranker_version)
         guard = Guard(guard_settings(self._settings), measured=measured)
-        base = Window("", ranker_version, QualityTracker(_NOTHING), guard, measured, prior, prior)
+        base = Window("", ranker_version, QualityTracker(_EMPTY), guard, measured, prior, prior)
         self._bases[ranker_version] = base
         return base
 
     def forget(self, ranker_version: str) -> None:
-        """Forget a version altogether."""
+        """Delete the base and all windows of a version."""
         self._bases.pop(ranker_version, None)
         for key in [k for k in self._windows if k[1] == ranker_version]:
             del self._windows[key]
 
     # -- windows -------------------------------------------------------------------------------------------------------
 
-    def get(self, model: str, ranker_version: str) -> Window | None:
-        """The model's own window; None where it has none."""
-        return self._windows.get((model, ranker_version))
-
-    def standing_for(self, model: str, ranker_version: str) -> Window:
+    def own_or_base(self, model: str, ranker_version: str) -> Window:
         """The model's own window, or the base that stands for it.
 
         Raises:
@@ -84,11 +80,11 @@ class Windows:
         yield from list(self._windows.values())
         yield from list(self._bases.values())
 
-    def own(self) -> list[Window]:
+    def with_reports(self) -> list[Window]:
         """Those of models with reports."""
         return list(self._windows.values())
 
-    def reported(self, model: str, ranker_version: str, now: float) -> Window | None:
+    def open_for_report(self, model: str, ranker_version: str, now: float) -> Window | None:
         """The window that a valid report belongs to, a new one where there is room; None where there is none.
 
         Room is made by a window that was idle for ``quality.forget_after``, else by the one with the fewest completions
@@ -96,13 +92,13 @@ class Windows:
         """
         window = self._windows.get((model, ranker_version))
         if window is None:
-            if not self._room(now):
+            if not self._make_room(now):
                 return None
             window = self._add(model, ranker_version)
         window.used_at = max(now, window.used_at)
         return window
 
-    def opened(self, model: str, ranker_version: str, now: float) -> Window | None:
+    def open_if_room(self, model: str, ranker_version: str, now: float) -> Window | None:
         """A model's own window, a new one where there is room without taking another's; None where there is none."""
         window = self._windows.get((model, ranker_version))
         if window is None and len(self._windows) < self._most:
@@ -110,7 +106,7 @@ class Windows:
             window.used_at = now
         return window
 
-    def wanted(self, model: str, ranker_version: str, now: float) -> Window:
+    def open_for_operator(self, model: str, ranker_version: str, now: float) -> Window:
         """The window that an operator names, made if need be: even one with evidence makes room for it.
 
         Raises:
@@ -120,7 +116,9 @@ class Windows:
         window = self._windows.get((model, ranker_version))
         if window is None:
             self.base(ranker_version)
-            if not self._room(now) and not self._evict([v for v in self._windows.values() if not _stopped(v)]):
+            if not self._make_room(now) and not self._evict(
+                [w for w in self._windows.values() if not _pinned_or_fallback(w)]
+            ):
                 raise QuotaError(
                     f"quality.max_windows = {self._most} windows are pinned or in fallback: unpin one or raise it", 60.0
                 )
@@ -128,7 +126,7 @@ class Windows:
         window.used_at = max(now, window.used_at)
         return window
 
-    def blank(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
+    def new(self, model: str, ranker_version: str, tracker: QualityTracker) -> Window:
         """A new window, which begins with what the base knows: a first report is no reason to rank, or not to."""
         base = self.base(ranker_version)
         guard = copy.copy(base.guard)
@@ -137,34 +135,34 @@ class Windows:
         )
         window.shares = tenant_shares(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
-        known = next((v.load for v in self._windows.values() if v.model == model), None)
+        known = next((w.load for w in self._windows.values() if w.model == model), None)
         window.load = known or ModelLoad(history=CompletionHistory(self._settings.order.tune_window))
         return window
 
-    def place(self, window: Window) -> None:
+    def add(self, window: Window) -> None:
         """Follow a window, as far as there is room without taking another's place."""
         if len(self._windows) < self._most:
             self._windows[window.model, window.ranker_version] = window
 
     def _add(self, model: str, ranker_version: str) -> Window:
-        window = self._windows[model, ranker_version] = self.blank(model, ranker_version, QualityTracker(self._quality))
+        window = self._windows[model, ranker_version] = self.new(model, ranker_version, QualityTracker(self._quality))
         return window
 
-    def _room(self, now: float) -> bool:
+    def _make_room(self, now: float) -> bool:
         if len(self._windows) < self._most:
             return True
         windows = self._windows.values()
-        idle = [v for v in windows if now - v.used_at >= self._settings.quality.forget_after and not _pinned(v)]
-        return self._evict(idle) or self._evict([v for v in windows if not self._matters(v)])
+        idle = [w for w in windows if now - w.used_at >= self._settings.quality.forget_after and not _pinned(w)]
+        return self._evict(idle) or self._evict([w for w in windows if not self._supports_a_decision(w)])
 
-    def _matters(self, window: Window) -> bool:
+    def _supports_a_decision(self, window: Window) -> bool:
         """Whether a decision rests, or soon may rest, on a window."""
-        return _stopped(window) or window.tracker.completions >= self._settings.guard.min_known
+        return _pinned_or_fallback(window) or window.tracker.completions >= self._settings.guard.min_known
 
     def _evict(self, candidates: list[Window]) -> bool:
         if not candidates:
             return False
-        least = min(candidates, key=lambda v: (v.tracker.completions, v.used_at))
+        least = min(candidates, key=lambda w: (w.tracker.completions, w.used_at))
         del self._windows[least.model, least.ranker_version]
         return True
 
@@ -173,5 +171,5 @@ def _pinned(window: Window) -> bool:
     return window.guard.pinned_until is not None
 
 
-def _stopped(window: Window) -> bool:
+def _pinned_or_fallback(window: Window) -> bool:
     return _pinned(window) or window.guard.mode is GuardMode.FALLBACK

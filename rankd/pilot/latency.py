@@ -1,6 +1,6 @@
 """Latency of one slot's requests, some of which have not ended.
 
-Latencies are compared as min(latency, horizon). A slot is looked at when all its requests ended, or ``horizon`` after
+Latencies are compared as min(latency, horizon). A slot is measured when all its requests ended, or ``horizon`` after
 its end; by then each is known that far, so that a long one that still runs is neither left out nor guessed. Only who
 gave up before (cancelled, aborted) is censored: those are counted by the product-limit estimator (Kaplan and Meier
 1958), as requests that would have gone on as others did that had waited as long.
@@ -40,7 +40,7 @@ def summarise(latency: Floats, ended: Bools, horizon: float) -> Floats:
     Args:
         latency: [n] seconds, n > 0; of a request that has not ended or that gave up, so far.
         ended: [n] whether it was served to its end.
-        horizon: seconds; latencies are told apart up to here.
+        horizon: seconds; latencies are compared up to here.
 
     Returns:
         [4] seconds, above 0. A quantile that is not reached by ``horizon`` is ``horizon``: at least that.

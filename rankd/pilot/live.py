@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 
 import numpy as np
@@ -13,7 +11,7 @@ from rankd_client.ordering import Policy
 from rankd.errors import NotFoundError, PilotError
 from rankd.pilot import PilotState, Switchback, SwitchbackPlan
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Completion, FinishReason, RankQueue, identity
+from rankd.types import Completion, FinishReason, RankQueue, RequestHasher
 
 MOST_PILOTS = 16
 """Served models with a pilot, ended ones included."""
@@ -27,8 +25,8 @@ class LivePilots:
         """Begin without any."""
         self._telemetry = telemetry
         self._pilots: dict[str, Switchback] = {}
-        self._told: dict[str, PilotState] = {}
-        self._hasher = secrets.token_bytes(16)
+        self._announced: dict[str, PilotState] = {}
+        self._hasher = RequestHasher()
 
     # -- administration ------------------------------------------------------------------------------------------------
 
@@ -45,9 +43,9 @@ class LivePilots:
             ended = next((m for m, p in self._pilots.items() if not p.active), None)
             if ended is None:
                 raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
-            del self._pilots[ended], self._told[ended]
+            del self._pilots[ended], self._announced[ended]
         pilot = self._pilots[model] = Switchback(plan)
-        self._told.pop(model, None)
+        self._announced.pop(model, None)
         self._advance(model, pilot, time.time())
         return pilot
 
@@ -85,8 +83,8 @@ class LivePilots:
 
     def _advance(self, model: str, pilot: Switchback, now: float) -> None:
         pilot.advance(now)
-        if self._told.get(model) is not pilot.state:
-            self._told[model] = pilot.state
+        if self._announced.get(model) is not pilot.state:
+            self._announced[model] = pilot.state
             report = pilot.report(now)
             self._telemetry.pilot_changed(
                 model=model, state=report.state.value, reason=report.reason, blocks=report.blocks
@@ -120,7 +118,7 @@ class LivePilots:
             # Clocks differ: an age by the caller's clock becomes a time by ours.
             arrival = now - (queue.now - float(queue.arrival[i]))
             if ticket := pilot.ticket_at(arrival):
-                pilot.arrived(self._key(queue.tenant_of(i), queue.request_ids[i]), ticket, arrival)
+                pilot.arrived(self._hasher.key(queue.tenant_of(i), queue.request_ids[i]), ticket, arrival)
                 slots[i] = ticket
         return slots
 
@@ -131,7 +129,7 @@ class LivePilots:
         pilot = self._active(completion.model)
         if pilot is not None:
             pilot.ended(
-                self._key(completion.tenant, completion.request_id),
+                self._hasher.key(completion.tenant, completion.request_id),
                 completion.pilot_slot,
                 completion.arrival,
                 completion.took,
@@ -144,7 +142,3 @@ class LivePilots:
             return None
         self._advance(model, pilot, time.time())
         return pilot if pilot.active else None
-
-    def _key(self, tenant: str, request_id: str) -> int:
-        text = identity(tenant, request_id).encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._hasher).digest())

@@ -1,4 +1,4 @@
-"""One pilot from plan to report: what it is told of requests, when it looks at slots, and when it stops."""
+"""One pilot from plan to report: what it learns of requests, when it measures slots, and when it stops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SwitchbackPlan:
     control: Policy
     treatment: Policy
     metric: LatencyMetric = LatencyMetric.P99
-    """What harm is judged by."""
+    """What harm is measured by."""
     harm_tolerance: float = 0.1
     """Harm is a ratio above 1 + this."""
     shadow: bool = False
@@ -46,7 +46,7 @@ class SwitchbackPlan:
 
     @property
     def horizon(self) -> float:
-        """Seconds up to which latencies are told apart: one slot."""
+        """Seconds up to which latencies are compared: one slot."""
         return self.schedule.slot
 
     def policy(self, arm: Arm) -> Policy:
@@ -67,7 +67,7 @@ class Switchback:
         self._reason = ""
         self._samples: dict[int, SlotSample] = {}
         self._next = 0
-        """The first slot that was not looked at yet."""
+        """The first slot that was not measured yet."""
         self._pending: dict[Arm, Floats | None] = {}
         self._figures: dict[Arm, list[Floats]] = {arm: [] for arm in Arm}
         self._counts = PilotCounts()
@@ -100,13 +100,13 @@ class Switchback:
         slot = self.plan.schedule.slot_at(now) if self.active else None
         return None if slot is None else self.plan.schedule.arm(slot)
 
-    # -- what it is told ---------------------------------------------------------------------------------------------
+    # -- what it learns ----------------------------------------------------------------------------------------------
 
     def arrived(self, key: int, ticket: int, arrival: float) -> None:
         """Note a request that arrived; as often as it is seen.
 
         Args:
-            key: of the request, the same whenever it is told of, uniform in 0 to 2^64 - 1.
+            key: of the request, the same in every call, uniform in 0 to 2^64 - 1.
             ticket: what ``ticket_at`` said of it.
             arrival: seconds.
         """
@@ -153,7 +153,7 @@ class Switchback:
                 self._end(PilotState.FINISHED, "all blocks are done")
 
     def cancel(self) -> None:
-        """End it, from outside; the last word where it has ended already."""
+        """End it, from outside; one that has ended stays as it is."""
         if self.active:
             self._end(PilotState.CANCELLED, "stopped by an administrator")
 
@@ -175,7 +175,7 @@ class Switchback:
         """Whether all is known of a slot: its requests ended, or are known to be longer than the horizon."""
         ends = self.plan.schedule.ends(slot)
         sample = self._samples.get(slot)
-        # A washout later also the last arrivals have been told of.
+        # A washout later also the last arrivals have been reported.
         ended = sample is not None and not sample.open and now >= ends + self.plan.schedule.washout
         return ended or now >= ends + self.plan.horizon
 

@@ -44,7 +44,7 @@ class Effect:
     """95 % interval of a pilot that ran as planned; means nothing if it was stopped for what it showed."""
     high: float | None
     sequence_low: float
-    """95 % interval that may be looked at after every block and stopped on; 0 and infinity while nothing is known."""
+    """95 % interval that is valid after every block, and may stop the pilot; 0 and infinity while nothing is known."""
     sequence_high: float
     at_horizon: int
     """Blocks in which the figure of an arm reached the horizon: it is at least that, and the ratio is drawn to 1."""
@@ -55,7 +55,7 @@ class PilotCounts:
     """Requests and slots so far."""
 
     requests: int = 0
-    """Requests of slots that were looked at, as far as they were kept."""
+    """Requests of slots that were measured, as far as they were kept."""
     unfinished: int = 0
     """Of these, not ended by the horizon: lost reports look like this too."""
     gave_up: int = 0
@@ -63,11 +63,11 @@ class PilotCounts:
     crossed: int = 0
     """Of these, still there when their slot ended: they met the next policy too, which draws the ratio to 1."""
     late: int = 0
-    """Ends told after their slot was looked at, or of another pilot."""
+    """Ends reported after their slot was measured, or of another pilot."""
     unknown: int = 0
-    """Ends told without a latency."""
+    """Ends reported without a latency."""
     slots: int = 0
-    """Slots looked at."""
+    """Slots measured."""
     answers: int = 0
     """Orders of queues given in the pilot's slots."""
     overridden: int = 0

@@ -14,8 +14,8 @@ _KEYS = 2**64
 class SlotSample:
     """Requests that arrived in one slot: all of them while they are few, else a fair share.
 
-    Who is kept depends on the request's key alone, which is as good as random: whether it was fast or slow, or who told
-    of it, plays no part.
+    Who is kept depends on the request's key alone, which is as good as random: whether it was fast or slow, or who
+    reported it, plays no part.
     """
 
     def __init__(self, most: int) -> None:
@@ -27,7 +27,7 @@ class SlotSample:
         """Requests kept of which no end is known."""
 
     def arrived(self, key: int, arrival: float) -> None:
-        """Note a request; once however often it is told.
+        """Note a request; once however often it is reported.
 
         Args:
             key: of the request, uniform in 0 to 2^64 - 1.

@@ -1,4 +1,4 @@
-"""The sequence of intervals that may be looked at after every block, and what stops a pilot.
+"""The confidence sequence: intervals that are valid after every block, and what stops a pilot.
 
 For a number that is as likely x as -x whatever came before, exp(λx) / cosh(λx) is 1 in the mean, for any λ; so is the
 product over blocks, and the mixture over several λ. Such a product reaches 1/a with probability a at most, at any time

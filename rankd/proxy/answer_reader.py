@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rankd_client.integration.openai_requests import Route
-from rankd_client.types import Finish
+from rankd_client import Finish
+from rankd_client.integration import Route
 
 _STOPS = frozenset(
     {"stop", "tool_calls", "function_call", "completed", "end_turn", "stop_sequence", "tool_use", "tool"}
@@ -66,7 +66,7 @@ class AnswerReader:
             self._reason = line
 
     @property
-    def least(self) -> int:
+    def lower_bound(self) -> int:
         """Tokens that there are at least by now."""
         if self._usage is not None and (counted := self._counted(_data(self._usage))) is not None:
             return counted

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client.exposition import choose_encoder
 
 from rankd.proxy import headers
-from rankd.proxy.exchange import Exchange, Rooms, Scope, Send
+from rankd.proxy.exchange import Exchange, Scope, Send, Shared
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.refusal import RefusalError
 from rankd.proxy.upload import ClientGoneError, Receive
@@ -22,9 +22,9 @@ _log = structlog.get_logger("rankd")
 class Proxy:
     """Passes every request on."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, shared: Shared) -> None:
         """Share these between all requests."""
-        self._rooms = rooms
+        self._shared = shared
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +34,7 @@ class Proxy:
         exchange: Exchange | None = None
         try:
             _check(scope)
-            exchange = Exchange(self._rooms, scope, receive, send)
+            exchange = Exchange(self._shared, scope, receive, send)
             outcome = await exchange.run()
         except ClientGoneError:
             outcome = "cancelled"
@@ -46,7 +46,7 @@ class Proxy:
             await _refuse(RefusalError(500, "internal", "rankd proxy: internal error"), exchange, send)
         finally:
             self.in_flight -= 1
-            self._rooms.metrics.answers.inc(outcome)
+            self._shared.metrics.answers.inc(outcome)
 
 
 def _check(scope: Scope) -> None:
@@ -57,8 +57,8 @@ def _check(scope: Scope) -> None:
             would name another host.
     """
     fields = scope["headers"]
-    asked = headers.tokens(fields, b"upgrade") if b"upgrade" in headers.tokens(fields, b"connection") else set()
-    if scope["method"] == "CONNECT" or b"websocket" in asked:
+    upgrades = headers.tokens(fields, b"upgrade") if b"upgrade" in headers.tokens(fields, b"connection") else set()
+    if scope["method"] == "CONNECT" or b"websocket" in upgrades:
         raise RefusalError(501, "refused", "rankd proxy: WebSockets and tunnels are not passed on; go to the engine")
     if not scope["raw_path"].startswith(b"/"):
         raise RefusalError(501, "refused", "rankd proxy: only requests for a path are passed on")
@@ -72,7 +72,7 @@ async def _refuse(refusal: RefusalError, exchange: Exchange | None, send: Send) 
     await send({"type": "http.response.body", "body": refusal.body, "more_body": False})
 
 
-class Pages:
+class OperationsPages:
     """``/metrics``, ``/livez`` and ``/readyz``, on a listener of their own: no path of the engine's is taken away."""
 
     def __init__(self, metrics: Metrics, state: Callable[[], dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import structlog
 from multidict import CIMultiDict
-from rankd_client.integration.openai_requests import Route, route_of
+from rankd_client.integration import Route, route_of
 from yarl import URL
 
 from rankd.proxy import headers
@@ -19,9 +19,9 @@ from rankd.proxy.metrics import Metrics
 from rankd.proxy.priority_body import with_priority
 from rankd.proxy.ranking import ARRIVAL_ONLY, ProxyRanking, RankedRequest
 from rankd.proxy.refusal import RefusalError
-from rankd.proxy.reporting import Tracked, Tracker
+from rankd.proxy.reporting import CompletionTracker, TrackedRequest
 from rankd.proxy.upload import ClientGoneError, Receive, Upload
-from rankd.proxy.upstream import Found, Upstream
+from rankd.proxy.upstream import EngineInfo, Upstream
 from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
@@ -31,14 +31,14 @@ Fields = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class Shared:
     """What all exchanges share. ``limit`` in bytes of a body that is read before it is passed on."""
 
     session: aiohttp.ClientSession
     base: str
-    engine: Upstream
+    upstream: Upstream
     ranking: ProxyRanking
-    tracker: Tracker
+    tracker: CompletionTracker
     metrics: Metrics
     limit: int
 
@@ -46,16 +46,16 @@ class Rooms:
 class Exchange:
     """Lives as long as its request."""
 
-    def __init__(self, rooms: Rooms, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, shared: Shared, scope: Scope, receive: Receive, send: Send) -> None:
         """The arguments are ASGI's."""
-        self._rooms, self._scope, self._send = rooms, scope, send
+        self._shared, self._scope, self._send = shared, scope, send
         self.arrival, self._began = time.time(), time.perf_counter()
         fields = scope["headers"]
-        self._upload = Upload(receive, rooms.limit, empty=not headers.has_body(fields))
-        self._tracked: Tracked | None = None
+        self._upload = Upload(receive, shared.limit, empty=not headers.has_body(fields))
+        self._tracked: TrackedRequest | None = None
         self.started = False
         """The answer's head went out."""
-        self._complete = self._gone = self._waits = False
+        self._complete = self._client_gone = self._is_waiting = False
 
     async def run(self) -> str:
         """Serve it.
@@ -70,7 +70,7 @@ class Exchange:
         try:
             return await self._run()
         finally:
-            self._waits_no_more()
+            self._stop_waiting()
 
     async def _run(self) -> str:
         fields, data = await self._prioritised(self._fields())
@@ -80,8 +80,8 @@ class Exchange:
         try:
             return await self._passed_on(fields, data)
         except asyncio.CancelledError:
-            self._lost("cancelled" if self._gone else "aborted")
-            if not self._gone:
+            self._lost("cancelled" if self._client_gone else "aborted")
+            if not self._client_gone:
                 raise
             main.uncancel()
             raise ClientGoneError from None
@@ -97,17 +97,17 @@ class Exchange:
         """Take the request back from the engine when its client hangs up."""
         await self._upload.client_gone()
         if not self._complete:
-            self._gone = True
+            self._client_gone = True
             main.cancel()
 
-    def _waits_no_more(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._rooms.ranking.waiting -= 1
+    def _stop_waiting(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._shared.ranking.waiting -= 1
 
     def _lost(self, finish: Any) -> None:
         if self._tracked is not None:
-            self._rooms.tracker.broken_off(self._tracked, finish)
+            self._shared.tracker.broken_off(self._tracked, finish)
             self._tracked = None
 
     def _fields(self) -> Fields:
@@ -122,41 +122,43 @@ class Exchange:
 
     async def _prioritised(self, fields: Fields) -> tuple[Fields, bytes | AsyncIterator[bytes] | None]:
         """Header fields and body as the engine gets them."""
-        scope, found = self._scope, self._rooms.engine.found
+        scope, engine = self._scope, self._shared.upstream.engine
         route = route_of(scope["method"], scope["path"], "")
-        others = ARRIVAL_ONLY.get(found.name, frozenset()) if found is not None else frozenset()
+        others = ARRIVAL_ONLY.get(engine.name, frozenset()) if engine is not None else frozenset()
         if route is None and not (scope["method"] == "POST" and scope["path"] in others):
             return fields, self._body()
-        if not self._rooms.ranking.keeps:
+        if not self._shared.ranking.keeps_client_priority:
             fields = [(key, value) for key, value in fields if key != headers.PRIORITY]
-        if found is None or not headers.is_json(fields):
-            self._rooms.metrics.requests.inc("direction_unknown" if found is None else "encoded")
+        if engine is None or not headers.is_json(fields):
+            self._shared.metrics.requests.inc("direction_unknown" if engine is None else "encoded")
             return fields, self._body()
-        self._waits = True
-        self._rooms.ranking.waiting += 1
+        self._is_waiting = True
+        self._shared.ranking.waiting += 1
         claimed = headers.length_of(fields)
-        content = None if claimed is not None and claimed > self._rooms.limit else await self._upload.whole()
+        content = None if claimed is not None and claimed > self._shared.limit else await self._upload.whole()
         began = time.perf_counter()
-        ranked = await self._ranked(found, route, fields, content)
+        ranked = await self._ranked(engine, route, fields, content)
         encoded = ranked.outcome == "unreadable" and headers.is_encoded(fields)
-        self._rooms.metrics.requests.inc("encoded" if encoded else ranked.outcome)
+        self._shared.metrics.requests.inc("encoded" if encoded else ranked.outcome)
         if route is not None and ranked.queue is not None:
-            self._tracked = self._rooms.tracker.track(ranked, route, self.arrival)
+            self._tracked = self._shared.tracker.track(ranked, route, self.arrival)
         written = await self._written(fields, content, ranked)
-        self._rooms.metrics.held.observe(time.perf_counter() - began)
+        self._shared.metrics.held_seconds.observe(time.perf_counter() - began)
         return written
 
-    async def _ranked(self, found: Found, route: Route | None, fields: Fields, content: bytes | None) -> RankedRequest:
-        ranking = self._rooms.ranking
+    async def _ranked(
+        self, engine: EngineInfo, route: Route | None, fields: Fields, content: bytes | None
+    ) -> RankedRequest:
+        ranking = self._shared.ranking
         try:
             if content is None or route is None:
-                return ranking.without_text(
-                    found, fields, self.arrival, "too_large" if content is None else "arrival_only"
+                return ranking.by_arrival(
+                    engine, fields, self.arrival, "too_large" if content is None else "arrival_only"
                 )
-            return await ranking.of(found, route, fields, content, self.arrival)
+            return await ranking.rank(engine, route, fields, content, self.arrival)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             _log.error("internal_error", **describe_error(error))
-            return ranking.without_text(found, fields, self.arrival, f"error:{type(error).__name__}")
+            return ranking.by_arrival(engine, fields, self.arrival, f"error:{type(error).__name__}")
 
     async def _written(
         self, fields: Fields, content: bytes | None, ranked: RankedRequest
@@ -182,20 +184,20 @@ class Exchange:
     async def _passed_on(self, fields: Fields, data: bytes | AsyncIterator[bytes] | None) -> str:
         query = self._scope["query_string"]
         target = self._scope["raw_path"] + (b"?" + query if query else b"")
-        url = URL(self._rooms.base + target.decode("ascii"), encoded=True)
+        url = URL(self._shared.base + target.decode("ascii"), encoded=True)
         named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
         try:
-            async with self._rooms.session.request(
+            async with self._shared.session.request(
                 self._scope["method"], url, headers=named, data=data, allow_redirects=False
             ) as answer:
                 return await self._passed_back(answer)
         except aiohttp.ServerTimeoutError:
             raise self._refused(504, "upstream_timeout", "the engine did not answer in time") from None
         except aiohttp.ClientConnectorError:
-            self._rooms.engine.look_again()
+            self._shared.upstream.identify_again()
             raise self._refused(502, "upstream_unreachable", "the engine cannot be reached") from None
         except (aiohttp.ClientError, OSError):
-            self._rooms.engine.look_again()
+            self._shared.upstream.identify_again()
             raise self._refused(502, "upstream_broken", "the engine hung up before its answer was complete") from None
 
     @staticmethod
@@ -215,29 +217,29 @@ class Exchange:
                 tracked.answer.feed(chunk)
             if first:
                 first = False
-                self._waits_no_more()
+                self._stop_waiting()
                 if tracked is not None:
-                    self._rooms.metrics.first_byte.observe(time.perf_counter() - self._began)
+                    self._shared.metrics.first_byte_seconds.observe(time.perf_counter() - self._began)
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._complete = True
         if tracked is not None:
-            self._rooms.tracker.ended(tracked)
+            self._shared.tracker.ended(tracked)
             self._tracked = None
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         return f"{answer.status // 100}xx"
 
-    def _begun(self, answer: aiohttp.ClientResponse) -> Tracked | None:
+    def _begun(self, answer: aiohttp.ClientResponse) -> TrackedRequest | None:
         """What is followed of an answer that begins; an error is none."""
         tracked = self._tracked
         if tracked is None:
             return None
         if answer.status != 200:
-            self._rooms.tracker.refused(tracked)
+            self._shared.tracker.refused(tracked)
             self._tracked = None
             return None
         kind = answer.headers.get("Content-Type", "").lower()
         readable = answer.headers.get("Content-Encoding", "identity").lower() == "identity"
-        self._rooms.tracker.begins(tracked, stream=kind.startswith("text/event-stream"), readable=readable)
+        self._shared.tracker.begins(tracked, stream=kind.startswith("text/event-stream"), readable=readable)
         return tracked
 
 

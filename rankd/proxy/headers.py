@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rankd_client.integration.priority import is_priority
+from rankd_client.integration import is_priority
 
 Fields = Sequence[tuple[bytes, bytes]]
 

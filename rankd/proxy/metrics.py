@@ -6,21 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from rankd_client.integration import CounterTally
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-
-
-class Counted:
-    """A tally (``rankd_client.integration.tally``) that is a counter of Prometheus'."""
-
-    def __init__(self, counter: Counter) -> None:
-        """Count by the counter's only label."""
-        self._counter = counter
-
-    def inc(self, outcome: str, amount: int = 1) -> None:
-        """Count an outcome."""
-        if amount:
-            self._counter.labels(outcome).inc(amount)
 
 
 class Metrics:
@@ -29,7 +17,7 @@ class Metrics:
     def __init__(self) -> None:
         """Declare them, in a registry of their own."""
         self.registry = registry = CollectorRegistry()
-        self.requests = Counted(
+        self.requests = CounterTally(
             Counter(
                 "rankd_proxy_requests",
                 "Requests to ranked endpoints by what their priority is: ranked, the client's own, or arrival order "
@@ -38,7 +26,7 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.answers = Counted(
+        self.answers = CounterTally(
             Counter(
                 "rankd_proxy_answers",
                 "All requests by what became of them: status class, cancelled by the client, upstream_unreachable, "
@@ -47,7 +35,7 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.reports = Counted(
+        self.reports = CounterTally(
             Counter(
                 "rankd_proxy_reports",
                 "Completions by what became of their reports: accepted, duplicate, rejected, dropped_*, no_usage (the "
@@ -56,13 +44,13 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.held = Histogram(
+        self.held_seconds = Histogram(
             "rankd_proxy_held_seconds",
             "From the end of a ranked request's body until it goes to the engine, asking included.",
             buckets=_SECONDS,
             registry=registry,
         )
-        self.first_byte = Histogram(
+        self.first_byte_seconds = Histogram(
             "rankd_proxy_first_byte_seconds",
             "From a ranked request's arrival to the first byte of its answer's body.",
             buckets=_SECONDS,

@@ -10,14 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rankd_client import RankedQueue
-from rankd_client.integration.circuit_breaker import CircuitBreaker
-from rankd_client.integration.openai_requests import OpenAIRequest, Route, asked_of
-from rankd_client.integration.priority import order_of, priority_of
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration import (
+    CircuitBreaker,
+    IntegrationSettings,
+    OpenAIRequest,
+    Route,
+    order_of,
+    priority_of,
+    read_request,
+)
 
 from rankd.proxy import headers
 from rankd.proxy.settings import Direction
-from rankd.proxy.upstream import Found
+from rankd.proxy.upstream import EngineInfo
 
 ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
     "vllm": frozenset({"/v1/chat/completions/batch"}),
@@ -35,7 +40,7 @@ class RankedRequest:
     in_header: bool = False
     """Anthropic's messages take none in the body; vLLM takes it from a header."""
     queue: RankedQueue | None = None
-    asked: OpenAIRequest | None = None
+    request: OpenAIRequest | None = None
 
 
 class ProxyRanking:
@@ -48,37 +53,39 @@ class ProxyRanking:
         """Requests, to all that is ranked, whose answers have not begun: what each that comes has before it."""
 
     @property
-    def keeps(self) -> bool:
+    def keeps_client_priority(self) -> bool:
         """Whether a client's own priority holds."""
         return self._settings.client_priority == "keep"
 
-    def without_text(self, found: Found, fields: headers.Fields, arrival: float, outcome: str) -> RankedRequest:
+    def by_arrival(self, engine: EngineInfo, fields: headers.Fields, arrival: float, outcome: str) -> RankedRequest:
         """For a body that is not read."""
-        if self.keeps and _takes_header(found) and headers.gives_priority(fields):
+        if self.keeps_client_priority and _takes_header(engine) and headers.gives_priority(fields):
             return RankedRequest("client")
-        return RankedRequest(outcome, _in(found.direction, priority_of(None, arrival)))
+        return RankedRequest(outcome, _in_direction(engine.direction, priority_of(None, arrival)))
 
-    async def of(
-        self, found: Found, route: Route, fields: headers.Fields, content: bytes, arrival: float
+    async def rank(
+        self, engine: EngineInfo, route: Route, fields: headers.Fields, content: bytes, arrival: float
     ) -> RankedRequest:
         """For a body that is whole."""
         in_header = route is Route.MESSAGES
-        if in_header and found.name != "vllm":
+        if in_header and engine.name != "vllm":
             return RankedRequest("messages")
-        asked = asked_of(route, content)
-        in_fields = _takes_header(found) and headers.gives_priority(fields)
-        if self.keeps and (in_fields or (asked is not None and asked.has_priority)):
+        request = read_request(route, content)
+        in_fields = _takes_header(engine) and headers.gives_priority(fields)
+        if self.keeps_client_priority and (in_fields or (request is not None and request.has_priority)):
             return RankedRequest("client")
-        if asked is None:
-            return RankedRequest("unreadable", _in(found.direction, priority_of(None, arrival)), in_header)
-        queue, outcome = await order_of(self._breaker, asked, arrival, max(0, self.waiting - 1))
-        return RankedRequest(outcome, _in(found.direction, priority_of(queue, arrival)), in_header, queue, asked)
+        if request is None:
+            return RankedRequest("unreadable", _in_direction(engine.direction, priority_of(None, arrival)), in_header)
+        queue, outcome = await order_of(self._breaker, request, arrival, max(0, self.waiting - 1))
+        return RankedRequest(
+            outcome, _in_direction(engine.direction, priority_of(queue, arrival)), in_header, queue, request
+        )
 
 
-def _takes_header(found: Found) -> bool:
+def _takes_header(engine: EngineInfo) -> bool:
     """Whether the engine may be a vLLM: others do not read its header, and would see no priority at all."""
-    return found.name != "sglang" and found.direction is Direction.LOWER_FIRST
+    return engine.name != "sglang" and engine.direction is Direction.LOWER_FIRST
 
 
-def _in(direction: Direction, priority: int) -> int:
+def _in_direction(direction: Direction, priority: int) -> int:
     return -priority if direction is Direction.HIGHER_FIRST else priority

@@ -15,18 +15,17 @@ from typing import Any
 import aiohttp
 import structlog
 import uvicorn
-from rankd_client.integration import CircuitBreaker, PredictionStore, Reporter, connected
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration import CircuitBreaker, IntegrationSettings, PredictionStore, Reporter, connect
 
 from rankd.errors import ConfigError
-from rankd.proxy.app import Pages, Proxy
-from rankd.proxy.exchange import Rooms
+from rankd.proxy.app import OperationsPages, Proxy
+from rankd.proxy.exchange import Shared
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.ranking import ProxyRanking
-from rankd.proxy.reporting import Tracker
+from rankd.proxy.reporting import CompletionTracker
 from rankd.proxy.settings import ProxySettings
 from rankd.proxy.upstream import Upstream
-from rankd.settings.load import split_address
+from rankd.settings import split_address
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
@@ -35,19 +34,19 @@ _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _BACKLOG = 2048
 
 
-class _ProxyServer(uvicorn.Server):
+class _DrainingServer(uvicorn.Server):
     """Says on a signal that it drains, and waits a while before it accepts no more."""
 
     def __init__(self, config: uvicorn.Config, on_signal: Callable[[], float]) -> None:
         super().__init__(config)
         self._on_signal = on_signal
-        self._asked = False
+        self._signalled = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._signalled:
             super().handle_exit(sig, frame)  # a second one does not wait
             return
-        self._asked = True
+        self._signalled = True
         asyncio.get_running_loop().call_later(self._on_signal(), self.stop)
 
     def stop(self) -> None:
@@ -58,13 +57,13 @@ class _ProxyServer(uvicorn.Server):
 class ProxyServer:
     """One proxy on real ports. ``start``, then ``serve`` until ``stop`` or a signal."""
 
-    def __init__(self, settings: ProxySettings, asking: IntegrationSettings) -> None:
+    def __init__(self, settings: ProxySettings, integration: IntegrationSettings) -> None:
         """Bind the ports.
 
         Raises:
             ConfigError: an address cannot be bound.
         """
-        self._settings, self._asking = settings, asking
+        self._settings, self._integration = settings, integration
         self._sockets = [_bound(settings.listen, "--listen (RANKD_PROXY_LISTEN)")]
         if settings.metrics:
             try:
@@ -76,7 +75,7 @@ class ProxyServer:
         self.metrics_port: int | None = self._sockets[1].getsockname()[1] if settings.metrics else None
         self.metrics = Metrics()
         self._draining = False
-        self._servers: list[_ProxyServer] = []
+        self._servers: list[_DrainingServer] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
@@ -85,25 +84,25 @@ class ProxyServer:
         Raises:
             ConfigError: the engine answers, and is none that is known.
         """
-        settings, asking = self._settings, self._asking
+        settings, integration = self._settings, self._integration
         self._session = _session(settings)
-        self._engine = Upstream(self._session, settings.upstream, settings.direction)
-        self._breaker = CircuitBreaker(asking)
-        self._reporter = Reporter(PredictionStore(), functools.partial(connected, asking), self.metrics.reports)
+        self._upstream = Upstream(self._session, settings.upstream, settings.direction)
+        self._breaker = CircuitBreaker(integration)
+        self._reporter = Reporter(PredictionStore(), functools.partial(connect, integration), self.metrics.reports)
         try:
-            await self._engine.start()
+            await self._upstream.start()
         except BaseException:
             for bound in self._sockets:
                 bound.close()
             await self._close()
             raise
-        tracker = Tracker(self._reporter, self.metrics, asking.max_body_bytes)
-        ranking = ProxyRanking(asking, self._breaker)
-        rooms = Rooms(
-            self._session, settings.upstream, self._engine, ranking, tracker, self.metrics, asking.max_body_bytes
+        tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes)
+        ranking = ProxyRanking(integration, self._breaker)
+        shared = Shared(
+            self._session, settings.upstream, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
         )
-        self.proxy = Proxy(rooms)
-        self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._engine.direction)
+        self.proxy = Proxy(shared)
+        self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._upstream.direction)
         self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
 
     async def serve(self) -> None:
@@ -114,7 +113,7 @@ class ProxyServer:
         main = self._server(self.proxy, limit_concurrency=settings.max_connections)
         self._servers = [main]
         if settings.metrics:
-            pages = self._server(Pages(self.metrics, self._state), limit_concurrency=64)
+            pages = self._server(OperationsPages(self.metrics, self._state), limit_concurrency=64)
             self._servers.append(pages)
             self._tasks.append(asyncio.create_task(pages._serve(self._sockets[1:]), name="rankd-pages"))  # noqa: SLF001 - its `serve` would take the signals
         _log.info(
@@ -123,8 +122,8 @@ class ProxyServer:
             listen=_shown(settings.listen, self.port),
             metrics=_shown(settings.metrics, self.metrics_port) if self.metrics_port else "off",
             upstream=settings.upstream,
-            direction=self._engine.direction,
-            target=self._asking.target,
+            direction=self._upstream.direction,
+            target=self._integration.target,
         )
         try:
             await main.serve(self._sockets[:1])
@@ -142,7 +141,7 @@ class ProxyServer:
         _log.info("draining", calls=self.proxy.in_flight)
         return self._settings.drain_delay
 
-    def _server(self, app: Any, limit_concurrency: int) -> _ProxyServer:
+    def _server(self, app: Any, limit_concurrency: int) -> _DrainingServer:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -158,13 +157,13 @@ class ProxyServer:
             timeout_keep_alive=round(self._settings.client_idle) or 1,
             timeout_graceful_shutdown=round(self._settings.drain_timeout) or 1,
         )
-        return _ProxyServer(config, self._drain)
+        return _DrainingServer(config, self._drain)
 
     def _state(self) -> dict[str, Any]:
         return {
             "ready": not self._draining,
             "in_flight": self.proxy.in_flight,
-            "direction": self._engine.direction,
+            "direction": self._upstream.direction,
             "daemon": "circuit_open" if self._breaker.open else "asked",
         }
 
@@ -175,13 +174,13 @@ class ProxyServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._engine.close()
+        await self._upstream.close()
         await self._breaker.close()
         await asyncio.to_thread(self._reporter.close)
         await self._session.close()
 
 
-def run_proxy(settings: ProxySettings, asking: IntegrationSettings) -> None:
+def run_proxy(settings: ProxySettings, integration: IntegrationSettings) -> None:
     """Run until SIGTERM or SIGINT.
 
     Raises:
@@ -190,9 +189,9 @@ def run_proxy(settings: ProxySettings, asking: IntegrationSettings) -> None:
     # uvicorn says these; what matters of them the proxy says itself, and no path or header may be in a log.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     _allow_many_files()
-    server = ProxyServer(settings, asking)
+    server = ProxyServer(settings, integration)
 
-    async def story() -> None:
+    async def serve_until_stopped() -> None:
         # uvicorn gives a signal on once it is done: by then it has had its effect.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _nothing)
@@ -200,7 +199,7 @@ def run_proxy(settings: ProxySettings, asking: IntegrationSettings) -> None:
         await server.serve()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(story())
+        runner.run(serve_until_stopped())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

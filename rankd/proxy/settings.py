@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rankd.errors import ConfigError
-from rankd.settings.load import split_address
+from rankd.settings import split_address
 
 _DAY = 86_400.0
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import aiohttp
 import structlog
+from rankd_client.integration import Backoff
 
 from rankd.errors import ConfigError
 from rankd.proxy.settings import Direction
 
 _log = structlog.get_logger("rankd")
-_PATIENCE = 5.0
-"""Seconds for each question."""
+_TIMEOUT = 5.0
+"""Seconds for each request to it."""
 _MOST_BYTES = 4 * 2**20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _PREEMPTS_BELOW = 10**12
@@ -28,7 +29,7 @@ UNKNOWN_ENGINE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EngineInfo:
     """What an engine is. ``direction`` is never AUTO."""
 
     name: str
@@ -40,7 +41,7 @@ class UnknownEngineError(Exception):
     """The engine answers, and does not say what it is."""
 
 
-async def find(session: aiohttp.ClientSession, base: str) -> Found:
+async def identify(session: aiohttp.ClientSession, base: str) -> EngineInfo:
     """Ask an engine.
 
     Raises:
@@ -53,18 +54,18 @@ async def find(session: aiohttp.ClientSession, base: str) -> Found:
         if "enable_priority_scheduling" in info or "schedule_low_priority_values_first" in info:
             return _sglang(info)
         if "vllm_config" in info:
-            return Found("vllm", Direction.LOWER_FIRST)
+            return EngineInfo("vllm", Direction.LOWER_FIRST)
     status, text = await _get(session, base + "/v1/models")
     models = _object(text).get("data") if status == 200 else None
     if isinstance(models, list) and any(isinstance(m, dict) and m.get("owned_by") == "vllm" for m in models):
-        return Found("vllm", Direction.LOWER_FIRST)
+        return EngineInfo("vllm", Direction.LOWER_FIRST)
     status, text = await _get(session, base + "/metrics")
     if status == 200 and b"\nvllm:" in text:
-        return Found("vllm", Direction.LOWER_FIRST)
+        return EngineInfo("vllm", Direction.LOWER_FIRST)
     raise UnknownEngineError
 
 
-def _sglang(info: dict[str, Any]) -> Found:
+def _sglang(info: dict[str, Any]) -> EngineInfo:
     lower = info.get("schedule_low_priority_values_first") is True
     warnings = []
     if info.get("enable_priority_scheduling") is not True:
@@ -75,7 +76,7 @@ def _sglang(info: dict[str, Any]) -> Found:
         warnings.append("sglang_preempts")
     if info.get("enable_metrics") is True and info.get("enable_priority_scheduling") is True:
         warnings.append("sglang_metrics_grow")
-    return Found("sglang", Direction.LOWER_FIRST if lower else Direction.HIGHER_FIRST, tuple(warnings))
+    return EngineInfo("sglang", Direction.LOWER_FIRST if lower else Direction.HIGHER_FIRST, tuple(warnings))
 
 
 def _huge(threshold: object) -> bool:
@@ -89,13 +90,13 @@ class Upstream:
         """``direction`` as the user named it; AUTO asks."""
         self._session, self._base = session, base
         self._named = direction
-        self.found: Found | None = None if direction is Direction.AUTO else Found("named", direction)
-        self._asking: asyncio.Task[None] | None = None
+        self.engine: EngineInfo | None = None if direction is Direction.AUTO else EngineInfo("named", direction)
+        self._identifying: asyncio.Task[None] | None = None
 
     @property
     def direction(self) -> str:
         """The direction in force, or ``unknown``."""
-        return self.found.direction.value if self.found is not None else "unknown"
+        return self.engine.direction.value if self.engine is not None else "unknown"
 
     async def start(self) -> None:
         """Ask once; where nobody answers, go on asking in the background.
@@ -106,46 +107,47 @@ class Upstream:
         if self._named is not Direction.AUTO:
             return
         try:
-            self._take(await find(self._session, self._base))
+            self._take(await identify(self._session, self._base))
         except UnknownEngineError:
             raise ConfigError(f"--upstream {self._base}: {UNKNOWN_ENGINE}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             _log.warning("upstream_unreachable", upstream=self._base, error_type=type(error).__name__)
-            self.look_again()
+            self.identify_again()
 
-    def look_again(self) -> None:
+    def identify_again(self) -> None:
         """Ask in the background, as another engine may come up in its place; what is known holds meanwhile."""
-        if self._named is Direction.AUTO and self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask(), name="rankd-engine")
+        if self._named is Direction.AUTO and self._identifying is None:
+            self._identifying = asyncio.get_running_loop().create_task(
+                self._identify_until_known(), name="rankd-upstream"
+            )
 
-    async def _ask(self) -> None:
-        pause, told = _FIRST_PAUSE, False
+    async def _identify_until_known(self) -> None:
+        backoff, logged = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), False
         while True:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(backoff.pause())
             try:
-                self._take(await find(self._session, self._base))
+                self._take(await identify(self._session, self._base))
                 break
             except UnknownEngineError:
-                if not told:
-                    told = True
+                if not logged:
+                    logged = True
                     _log.error("upstream_unknown", upstream=self._base, reason=UNKNOWN_ENGINE)
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
-        self._asking = None
+        self._identifying = None
 
-    def _take(self, found: Found) -> None:
-        if found != self.found:
-            self.found = found
-            _log.info("upstream_found", upstream=self._base, engine=found.name, direction=found.direction.value)
-            for warning in found.warnings:
-                _log.warning("upstream_misconfigured", engine=found.name, reason=f"{warning}: {REMEDIES[warning]}")
+    def _take(self, engine: EngineInfo) -> None:
+        if engine != self.engine:
+            self.engine = engine
+            _log.info("upstream_found", upstream=self._base, engine=engine.name, direction=engine.direction.value)
+            for warning in engine.warnings:
+                _log.warning("upstream_misconfigured", engine=engine.name, reason=f"{warning}: {REMEDIES[warning]}")
 
     async def close(self) -> None:
         """Ask no more."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        if self._identifying is not None:
+            self._identifying.cancel()
+            await asyncio.gather(self._identifying, return_exceptions=True)
 
 
 REMEDIES = {
@@ -159,7 +161,7 @@ REMEDIES = {
 
 async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
     async with session.get(
-        url, timeout=aiohttp.ClientTimeout(total=_PATIENCE), allow_redirects=False, auto_decompress=True
+        url, timeout=aiohttp.ClientTimeout(total=_TIMEOUT), allow_redirects=False, auto_decompress=True
     ) as answer:
         text = bytearray()
         while answer.status == 200 and len(text) < _MOST_BYTES and (chunk := await answer.content.readany()):

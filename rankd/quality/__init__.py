@@ -1,7 +1,7 @@
 """Live quality of a ranker, and the guard that decides whether to trust it: pure, no I/O, no clock."""
 
 from rankd.quality.guard import Guard
-from rankd.quality.guard_state import GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.guard_state import GuardReason, GuardSettings, GuardStanding, HealthEvidence, Transition
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
 from rankd.quality.statistics.interval import Interval
@@ -17,6 +17,7 @@ __all__ = [
     "GuardReason",
     "GuardSettings",
     "GuardSnapshot",
+    "GuardStanding",
     "HealthEvidence",
     "Interval",
     "OutcomeReport",
@@ -25,7 +26,6 @@ __all__ = [
     "QualityTracker",
     "ReportVerdict",
     "Snapshot",
-    "Standing",
     "TenantShares",
     "Transition",
     "possible",

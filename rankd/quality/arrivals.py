@@ -14,7 +14,7 @@ from rankd.quality.values import OutcomeReport
 
 _FREE, OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
 _MIX = 0x9E3779B97F4A7C15
-_WORD = 2**64 - 1
+_MASK = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Occupancy:
 
 
 class ArrivalTable:
-    """The last arrivals and the latest word on each, in bounded memory.
+    """The last arrivals and the latest report on each, in bounded memory.
 
     Too many waiting requests would crowd out the finished ones, and dropping any by what became of them
     would bias the cohort. So when waiting ones fill half of the table, arrivals are *sampled by the
@@ -58,9 +58,8 @@ class ArrivalTable:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def holds(self, key: int) -> bool:
-        """Whether a request is in the table."""
-        return key & _WORD in self._slots
+    def __contains__(self, key: int) -> bool:
+        return key & _MASK in self._slots
 
     @property
     def level(self) -> int:
@@ -72,8 +71,8 @@ class ArrivalTable:
         return now - self._progress_at <= 10 * self._ttl
 
     def update(self, report: OutcomeReport, now: float) -> bool:
-        """Take the latest word on a request; false where it is older than what is known."""
-        slot = self._slots.get(report.key & _WORD)
+        """Take the latest report on a request; false where it is older than what is known."""
+        slot = self._slots.get(report.key & _MASK)
         if slot is None:
             slot = self._insert(report, now)
             if slot is None:
@@ -94,7 +93,7 @@ class ArrivalTable:
     def _insert(self, report: OutcomeReport, now: float) -> int | None:
         """Find room for a new request, as open; None where it is not sampled or older than all the rest."""
         arrival = report.arrival if math.isfinite(report.arrival) and 0 < report.arrival <= now else now
-        key = report.key & _WORD
+        key = report.key & _MASK
         if not self._sampled(key, arrival):
             return None
         if not self._free:
@@ -106,7 +105,7 @@ class ArrivalTable:
         self._slots[key] = slot
         self._key[slot] = key
         self._score[slot] = report.score
-        self._source[slot] = report.source & _WORD
+        self._source[slot] = report.source & _MASK
         self._arrival[slot] = arrival
         self._state[slot] = OPEN
         self._open += 1
@@ -124,7 +123,7 @@ class ArrivalTable:
     def _sampled(self, key: int, arrival: float) -> bool:
         level = max([self._level, *(then for until, then in self._thinned if arrival <= until)])
         # The top bits of a multiplicative hash: the caller's keys need not be well mixed.
-        return level == 0 or (((key * _MIX) & _WORD) >> (64 - level)) == 0
+        return level == 0 or (((key * _MIX) & _MASK) >> (64 - level)) == 0
 
     def _adapt(self, now: float) -> None:
         """Sample more thinly when waiting requests fill half of the table, less when they fill little."""
@@ -135,7 +134,7 @@ class ArrivalTable:
                 if not self._sampled(key, float(self._arrival[slot])):
                     self._drop(slot)
         elif self._level and self._open < self._capacity // 16:
-            # Those that arrived before now stay thinned: whoever is still waiting of them is a selection.
+            # Those that arrived before now stay thinned: the ones that still wait are a selection.
             self._thinned.append((now, self._level))
             self._level -= 1
 
@@ -190,7 +189,7 @@ class ArrivalTable:
         return {"level": self._level, "thinned": self._thinned, "progress_at": progress_at}
 
     def refill(self, contents: dict[str, NDArray[Any]], sampling: dict[str, Any], now: float) -> None:
-        """Hold the latest of these requests; the table must be empty.
+        """Take the latest of these requests in; the table must be empty.
 
         Raises:
             ValueError: they cannot be.

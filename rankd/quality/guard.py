@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from rankd.quality.guard_state import Evidence, GuardReason, GuardSettings, HealthEvidence, Standing, Transition
+from rankd.quality.guard_state import Evidence, GuardReason, GuardSettings, GuardStanding, HealthEvidence, Transition
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.tracker import GuardEvidence
 from rankd.types import GuardMode
@@ -73,20 +73,20 @@ class Guard:
         return self._since if math.isfinite(self._since) else None
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> GuardStanding:
         """What the machine under any pin stands at."""
-        return Standing(
+        return GuardStanding(
             self._mode, self._since, self._cause, self._stay, self._recovered_at, self._relapses, self._tau_low
         )
 
-    def adopt(self, standing: Standing, now: float) -> Transition | None:
+    def adopt(self, standing: GuardStanding, now: float) -> Transition | None:
         """Stand where another guard does, but for what scoring itself does here: that stays a fallback."""
         ended = self.tick(now)
         origin = self.mode
         self._stay = min(max(standing.stay, self.settings.dwell), self.settings.dwell_max)
         self._recovered_at, self._relapses = min(standing.recovered_at, self._now), standing.relapses
         self._tau_low = standing.tau_low
-        if self.standing.ill or standing.ill:
+        if self.standing.scoring_failed or standing.scoring_failed:
             return ended
         if (standing.mode, standing.cause) != (self._mode, self._cause):
             self._below = self._above = self._slow = 0

@@ -1,4 +1,4 @@
-"""What a guard is set by, decides on and tells: plain values."""
+"""A guard's settings, evidence, changes and state: plain values."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GuardStanding:
     """What quality has led to so far: all that a guard which begins must know to go on as another one."""
 
     mode: GuardMode
@@ -116,6 +116,6 @@ class Standing:
     tau_low: float | None
 
     @property
-    def ill(self) -> bool:
+    def scoring_failed(self) -> bool:
         """In fallback because scoring fails or is slow, which is a replica's own affair."""
         return self.mode is GuardMode.FALLBACK and self.cause is not GuardReason.QUALITY

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.guard import Guard
-from rankd.quality.guard_state import GuardReason, Standing
+from rankd.quality.guard_state import GuardReason, GuardStanding
 from rankd.quality.tracker import QualityTracker
 from rankd.quality.values import MAX_TOKENS, QualitySettings
 from rankd.types import GuardMode
@@ -113,7 +113,7 @@ def restore_guard(guard: Guard, saved: Scalars, now: float) -> bool:
         KeyError: something is missing.
     """
     cause = saved["cause"]
-    standing = Standing(
+    standing = GuardStanding(
         mode=GuardMode(saved["mode"]),
         since=_infinite(saved["since"]),
         cause=GuardReason(cause) if cause is not None else None,
@@ -126,7 +126,7 @@ def restore_guard(guard: Guard, saved: Scalars, now: float) -> bool:
     if saved["pin"] is not None:
         mode, until = saved["pin"]
         guard.pin(GuardMode(mode), number(until), now)
-    return not standing.ill
+    return not standing.scoring_failed
 
 
 def _finite(value: float) -> float | None:

@@ -1,8 +1,8 @@
 """Whose reports are learned from: nobody fills more than a share of what is learned while others report too.
 
 Reports can be invented, and many of them cost little. So of the last requests that were learned from, one tenant brings
-no more than its share. Where the others brought too few of late to be judged on, nobody is held back: a tenant that is
-alone, or nearly, is all that there is to learn from. At most one tenant is held back at a time, as the others go on.
+no more than its share. Where the others brought too few of late to judge by, nobody is limited: a tenant that is
+alone, or nearly, is all that there is to learn from. At most one tenant is limited at a time, as the others go on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class TenantShares:
         Args:
             share: most of any ``size`` requests in a row that one tenant may bring, above 0; 1 is no bound.
             period: seconds; the others are counted over the last half to whole of it.
-            least: requests that the others must have brought in it to hold anybody back.
+            least: requests that the others must have brought in it to limit anybody.
             size: the shortest run of requests that anything is decided on.
         """
         self._share, self._half, self._least = share, period / 2.0, max(1.0, least)
@@ -34,8 +34,8 @@ class TenantShares:
         """Whether to learn from one more request of a tenant; the empty name stands for all that have none."""
         if self._share >= 1.0:
             return True
-        self._turn(now)
-        # More than, not as much as: two that share evenly would hold each other back for good.
+        self._advance(now)
+        # More than, not as much as: two that share evenly would limit each other for good.
         if tenant and self._of[tenant] > self._share * len(self._last) and self._others(tenant) >= self._least:
             return False
         if len(self._last) == self._last.maxlen:
@@ -49,10 +49,10 @@ class TenantShares:
         return True
 
     def _others(self, tenant: str) -> int:
-        mine = self._recent[tenant] + self._before[tenant]
-        return self._recent.total() + self._before.total() - mine
+        own = self._recent[tenant] + self._before[tenant]
+        return self._recent.total() + self._before.total() - own
 
-    def _turn(self, now: float) -> None:
+    def _advance(self, now: float) -> None:
         passed = now - self._since
         if passed < self._half:
             return

@@ -14,7 +14,7 @@ from rankd.quality.arrivals import OPEN, ArrivalTable, Occupancy
 from rankd.quality.censoring.cohort_tau import cohort_tau
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
-from rankd.quality.statistics.leave_one_tenant_out import weigh
+from rankd.quality.statistics.leave_one_tenant_out import leave_one_tenant_out
 from rankd.quality.statistics.pair_counters import Comparer
 from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
 from rankd.quality.values import MAX_TOKENS, OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
@@ -34,7 +34,7 @@ class GuardEvidence:
     """Final reports accepted so far."""
     tau: CohortTau
     without: tuple[float, ...] = ()
-    """Tau as it is without each tenant that brought much of the cohort, where the others can be judged on."""
+    """Tau as it is without each tenant that brought much of the cohort, where the others are enough for one."""
     left_out: float = 0.0
     """Share of the cohort that ``tau`` leaves out, since one tenant's reports contradict those of the others."""
 
@@ -54,7 +54,9 @@ class GuardSnapshot:
         Up to twice as much again for each tenant that brought a notable share, of which there are twenty at most.
         """
         settings = self.settings
-        weighed = weigh(self.cohort, lambda c: cohort_tau(c, settings.horizon, settings.guard_z, settings.min_cohort))
+        weighed = leave_one_tenant_out(
+            self.cohort, lambda c: cohort_tau(c, settings.horizon, settings.guard_z, settings.min_cohort)
+        )
         return GuardEvidence(self.at, self.completions, weighed.tau, weighed.without, weighed.left_out)
 
 
@@ -118,10 +120,8 @@ class QualityTracker:
         self._ended: dict[int, None] = {}
         self._verdicts = dict.fromkeys(ReportVerdict, 0)
         self._completions = 0
-        self._version = 0
         self._guard_at = 0
         self._times: deque[float] = deque(maxlen=self.settings.guard_cohort)
-        self._cached: tuple[int, QualityEstimate] | None = None
 
     @property
     def completions(self) -> int:
@@ -130,12 +130,12 @@ class QualityTracker:
 
     @property
     def guard_due(self) -> bool:
-        """Whether enough has ended since the last ``guard_evidence`` for another look."""
+        """Whether enough has ended since the last ``guard_snapshot`` for another one."""
         return self._completions - self._guard_at >= self.settings.guard_every
 
-    def holds(self, key: int) -> bool:
+    def knows(self, key: int) -> bool:
         """Whether anything is known of a request yet."""
-        return key in self._ended or self._arrivals.holds(key)
+        return key in self._ended or key in self._arrivals
 
     @property
     def guard_stale(self) -> bool:
@@ -148,19 +148,13 @@ class QualityTracker:
             return 0.0
         return len(self._times) / max(now - self._times[0], 1.0)
 
-    def count(self, verdict: ReportVerdict) -> int:
-        """How many reports met this verdict."""
-        return self._verdicts[verdict]
-
     def add(self, report: OutcomeReport, now: float) -> ReportVerdict:
         """Take one report; whatever it says, nothing grows without bound and nothing is raised."""
-        verdict = self._judge(report, now)
+        verdict = self._check(report, now)
         self._verdicts[verdict] += 1
-        if verdict is ReportVerdict.ACCEPTED:
-            self._version += 1
         return verdict
 
-    def _judge(self, report: OutcomeReport, now: float) -> ReportVerdict:
+    def _check(self, report: OutcomeReport, now: float) -> ReportVerdict:
         if not possible(report, now):
             return ReportVerdict.INVALID
         if report.key in self._ended:
@@ -193,22 +187,12 @@ class QualityTracker:
             invalid=self._verdicts[ReportVerdict.INVALID],
         )
 
-    def estimate(self, now: float) -> QualityEstimate:
-        """Estimate everything; the last answer is kept until another report is accepted."""
-        if self._cached is None or self._cached[0] != self._version:
-            self._cached = (self._version, self.snapshot(now).evaluate())
-        return self._cached[1]
-
     def guard_snapshot(self, now: float) -> GuardSnapshot:
         """Copy the short recent cohort that the guard decides on; ``guard_due`` starts anew."""
         self._guard_at = self._completions
         settings = self.settings
         cohort = self._arrivals.cohort(settings.guard_cohort, now, settings.settle)
         return GuardSnapshot(at=now, settings=settings, completions=self._completions, cohort=cohort)
-
-    def guard_evidence(self, now: float) -> GuardEvidence:
-        """Evaluate the guard's cohort here and now."""
-        return self.guard_snapshot(now).evaluate()
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
@@ -238,7 +222,7 @@ class QualityTracker:
         for score, tokens in zip(*(contents["compared"][c].tolist() for c in ("score", "tokens")), strict=True):
             self.compared.remember(score, tokens)
         self._arrivals.refill(contents["arrivals"], scalars, now)
-        # The last to end, by when they did: what the pace is told from.
+        # The last to end, by when they did: what the pace is computed from.
         ends = contents["arrivals"]["seen"][contents["arrivals"]["state"] != OPEN]
         self._times.extend(np.minimum(np.sort(ends), now).tolist())
         keys = contents["ended"]["key"][-self.settings.dedupe :]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 MAX_TOKENS = 2**31 - 1
-"""Longest length that is believed; the exact integer sums stay far below 2**63 with it."""
+"""Longest length that is accepted; the exact integer sums stay far below 2**63 with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,68 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
-from rankd_client.ordering import OrderColumns, PatienceDial, Policy, Rules
+from rankd_client.ordering import AdaptiveRules, OrderColumns, Policy, Rules
 from rankd_client.ordering.serving_keys import filled, lengths_of
 
 from rankd.monitor.trust import Trust
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
+from rankd.types import Reason
 
 
-def dial_of(order: OrderSection, policy: Policy | None = None) -> PatienceDial:
-    """The settings as the code that orders takes them; ``policy`` replaces the configured one."""
-    return PatienceDial(
+@dataclass(frozen=True, slots=True)
+class EffectivePolicy:
+    """What orders a model's queue now: the same for an answer, for QualityService and for the status page."""
+
+    wanted: Policy
+    """The one that the call, a pilot or the settings name."""
+    policy: Policy
+    """The one to follow: ``wanted``, or FCFS where the ranker is not trusted."""
+    reason: Reason
+    """Why it is not the wanted one: GUARD or RANKER_UNAVAILABLE. NONE where it is."""
+    rules: Rules
+    """The policy with everything on top of it, for this trust and backlog."""
+    adaptive_rules: AdaptiveRules
+    """What ``rules`` were made from, for whoever knows the backlog better."""
+    tuned_patience: float | None
+    """Seconds per token that replaying recent traffic found for the wanted policy; None where there is none."""
+
+
+def in_force(
+    order: OrderSection, trust: Trust, wanted: Policy | None = None, backlog_tokens: float = 0.0
+) -> EffectivePolicy:
+    """The policy in force.
+
+    Args:
+        order: the settings.
+        trust: in the ranker, on this model.
+        wanted: the policy that the call or a pilot asks for; None for the configured one.
+        backlog_tokens: output tokens still to be made for what waits, as ``backlog_of`` gives; 0 where not known.
+    """
+    wanted = wanted or Policy(order.policy)
+    adaptive_rules = adaptive_rules_of(order, wanted)
+    # What was tuned is the configured policy's: patience has another meaning under each.
+    tuned_patience = trust.load.patience if wanted.value == order.policy else None
+    mean = trust.calibration.mean_expected if trust.calibration is not None else None
+    level = trust.level if wanted is not Policy.FCFS else 0.0
+    trusted = trust.level > 0
+    return EffectivePolicy(
+        wanted=wanted,
+        policy=wanted if trusted else Policy.FCFS,
+        reason=Reason.NONE if trusted or wanted is Policy.FCFS else _why_not_ranked(trust),
+        rules=adaptive_rules.at(level, trust.drain(backlog_tokens), mean, tuned_patience),
+        adaptive_rules=adaptive_rules,
+        tuned_patience=tuned_patience,
+    )
+
+
+def adaptive_rules_of(order: OrderSection, policy: Policy) -> AdaptiveRules:
+    """The settings as the code that orders takes them, with ``policy`` for the configured one."""
+    return AdaptiveRules(
         Rules(
-            policy=policy or Policy(order.policy),
+            policy=policy,
             patience=order.patience_per_token,
             age_exponent=order.age_exponent,
             risk=order.risk,
@@ -35,39 +82,20 @@ def dial_of(order: OrderSection, policy: Policy | None = None) -> PatienceDial:
     )
 
 
-def rules_of(order: OrderSection, policy: Policy, trust: Trust, backlog: float) -> Rules:
-    """The rules for one order.
-
-    Args:
-        order: the settings.
-        policy: the one to follow; FCFS stays FCFS.
-        trust: in the ranker, on this model.
-        backlog: output tokens still to be made for what waits.
-    """
-    mean = trust.calibration.mean_expected if trust.calibration is not None else None
-    level = trust.level if policy is not Policy.FCFS else 0.0
-    tuned = tuned_for(order, policy, trust)
-    rules = dial_of(order, policy).at(level, trust.drain(backlog), mean or 0.0, tuned)
-    return replace(rules, prior_expected=mean)
-
-
-def tuned_for(order: OrderSection, policy: Policy, trust: Trust) -> float | None:
-    """The tuned patience as far as it is this policy's.
-
-    It is the configured one's; another one that a call or a pilot names has a meaning of its own.
-    """
-    return trust.load.patience if policy.value == order.policy else None
+def _why_not_ranked(trust: Trust) -> Reason:
+    return Reason.GUARD if trust.worth_waiting else Reason.RANKER_UNAVAILABLE
 
 
 def backlog_of(queue: OrderColumns, trust: Trust, beside: int = 0) -> float:
     """Expected output tokens that are still to be made for a queue; 0 where nothing is known.
 
-    A queue of one says nothing by itself: its caller asks about requests one by one, whatever else waits.
+    A queue of one says nothing by itself: its caller asks about requests one by one, whatever else waits. The lengths
+    here are expectations, whatever ``order.risk`` adds to those that requests are ordered by: a sum of them is meant.
 
     Args:
         queue: what the caller asks about.
         trust: in the ranker, on this model.
-        beside: requests that wait beside it, as the caller tells; each counts as one of average length.
+        beside: requests that wait beside it, as the caller says; each counts as one of average length.
     """
     mean = trust.calibration.mean_expected if trust.calibration is not None else None
     others = beside * (mean or 0.0)

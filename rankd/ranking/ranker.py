@@ -1,4 +1,4 @@
-"""The use case itself: a queue in, its order out.
+"""The use case: a queue in, its order out.
 
 Read it beside the paper (arXiv 2408.15792, algorithm 1): a request is scored once, the queue is ordered by what the
 scores say. What the paper leaves out is here too: what happens without a score, without trust and without time.
@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rankd_client.ordering import OrderColumns, Ordering, Policy, order_queue
 
-from rankd.monitor.monitor import Monitor, Trust
+from rankd.completion_log import CompletionLog
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.trust import Trust
 from rankd.pilot.live import LivePilots
-from rankd.ranking.policy import backlog_of, rules_of
+from rankd.ranking.policy import backlog_of, in_force
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Answer, FloatArray, PromptReach, RankQueue, Reason
 
@@ -39,7 +41,7 @@ class RankCounts:
 class Basis:
     """What an order rests on beside the queue.
 
-    While it is the same, the order told last will do for a queue without changes; patience may have moved on a little.
+    While it is the same, the last answer still is one to a queue without changes; patience may have moved on a little.
     """
 
     ranker_version: str
@@ -60,8 +62,10 @@ class Ranker:
         order: OrderSection,
         telemetry: Telemetry,
         tenants: TenantCounts,
+        log: CompletionLog | None = None,
     ) -> None:
-        """Take the rooms that an order needs."""
+        """Take what an order needs, what counts it, and the completion log where there is one."""
+        self._log = log
         self._tenants = tenants
         self._pilots = pilots
         self._registry = registry
@@ -74,8 +78,12 @@ class Ranker:
 
     @property
     def reach(self) -> PromptReach:
-        """How much of a prompt may be read at all: by any loaded ranker, shadows included."""
-        return self._registry.reach
+        """How much of a prompt may be read at all: by any loaded ranker, shadows included, and by the log."""
+        reach = self._registry.reach
+        if self._log is None:
+            return reach
+        half = -(-self._log.characters // 2)
+        return PromptReach(max(reach.head, half), max(reach.tail, half))
 
     def basis(self, model: str, ranker_version: str) -> Basis:
         """What an order of a model's queue would rest on now.
@@ -107,7 +115,9 @@ class Ranker:
         answer.shadow_scores = self._shadows.see(queue, ranker, scores)
         answer.pilot_slots = self._pilots.ordered(queue, answer.policy, answer.fresh)
         self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
-        self._tenants.count(queue.rest.tenant, len(scores), answer.fresh, answer.missing)
+        self._tenants.count(queue.constraints.tenant, len(scores), answer.fresh, answer.missing)
+        if self._log is not None:
+            self._log.scored(queue, answer.fresh)
         return answer
 
     def repeated(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason]) -> None:
@@ -157,16 +167,18 @@ class Ranker:
                 p50, p90 = calibration.p50(scores), calibration.p90(scores)
         for i in missing:
             score[i] = expected[i] = np.nan
-        policy, reason = self._policy(queue, trust)
         empty = not queue.request_ids
         columns = _columns(queue, score, expected, queue.p90 if p90 is None else np.where(fresh, p90, queue.p90))
-        rules = rules_of(self._settings, policy, trust, backlog_of(columns, trust, queue.backlog))
+        wanted = queue.policy or self._pilots.policy(queue.model)
+        effective = in_force(self._settings, trust, wanted, backlog_of(columns, trust, queue.backlog))
+        policy, rules = effective.policy, effective.rules
+        reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
         ordering = order_queue(
             columns,
             rules,
             now=queue.now,
-            served=queue.shares.served,
-            weights=queue.shares.weights,
+            served=queue.tenant_service.served,
+            weights=queue.tenant_service.weights,
             scores_comparable=not queue.echoes or all(v in (None, ranker.version) for v in queue.score_versions),
         )
         return Answer(
@@ -188,15 +200,6 @@ class Ranker:
             scored_at=0.0,
         )
 
-    def _policy(self, queue: RankQueue, trust: Trust) -> tuple[Policy, Reason]:
-        """The policy for this call, and why it is not the one that was wanted."""
-        wanted = queue.policy or self._pilots.policy(queue.model) or Policy(self._settings.policy)
-        if wanted is Policy.FCFS:
-            return Policy.FCFS, Reason.REQUESTED
-        if trust.level <= 0:
-            return Policy.FCFS, why_not_ranked(trust)
-        return wanted, Reason.NONE
-
     def _count(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason], fresh: int) -> None:
         self.counts.calls += 1
         self.counts.items += items
@@ -206,7 +209,7 @@ class Ranker:
 
 
 def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> OrderColumns:
-    rest = queue.rest
+    constraints = queue.constraints
     return OrderColumns(
         queue.request_ids,
         queue.arrival,
@@ -215,18 +218,13 @@ def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: Flo
         p90=p90,
         generated=queue.generated,
         max_tokens=queue.max_tokens,
-        running=rest.running,
-        deadline=rest.deadline,
-        overtaken=rest.overtaken,
-        priority_class=rest.priority_class,
-        tenant=rest.tenant,
-        prompt_tokens=rest.prompt_tokens,
+        running=constraints.running,
+        deadline=constraints.deadline,
+        overtaken=constraints.overtaken,
+        priority_class=constraints.priority_class,
+        tenant=constraints.tenant,
+        prompt_tokens=constraints.prompt_tokens,
     )
-
-
-def why_not_ranked(trust: Trust) -> Reason:
-    """What to say where a ranker is not trusted to rank."""
-    return Reason.GUARD if trust.worth_waiting else Reason.RANKER_UNAVAILABLE
 
 
 def _usable_predictions(queue: RankQueue, version: str) -> NDArray[np.bool_]:

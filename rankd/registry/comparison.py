@@ -1,4 +1,4 @@
-"""Judging a candidate: it and the ranker in service on the same recent completions.
+"""Comparing a candidate with the ranker in service, on the same recent completions.
 
 Two kinds of evidence. Prompts of the completion log, which both rankers read (the one in service only where the log has
 no score of it); or, where no prompts were logged, completions that carried a shadow score. Scoring goes the live way,
@@ -14,74 +14,37 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
 
+from rankd.completion_log import CompletionLog
+from rankd.completion_log.records import LoggedCompletion
 from rankd.errors import ArtifactError
 from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
 from rankd.registry.artifact import MANIFEST
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import AT_ONCE, PATIENCE, ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import FloatArray
 
 T = TypeVar("T")
 
 ComparisonProgress = Callable[[int, int], None]
-"""Told how many prompts both have scored, of how many."""
-
-
-class ComparedCompletion(Protocol):
-    """A row of the completion log, as judging needs it."""
-
-    @property
-    def prompt(self) -> str:
-        """The whole prompt."""
-
-    @property
-    def model(self) -> str:
-        """The served model."""
-
-    @property
-    def ranker_version(self) -> str:
-        """Who scored it."""
-
-    @property
-    def score(self) -> float:
-        """Its score."""
-
-    @property
-    def tokens(self) -> int:
-        """Output tokens; a lower bound where not ``complete``."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the length is known."""
-
-    @property
-    def ended_at(self) -> float:
-        """When it ended, by the daemon's clock, seconds."""
-
-
-class CompletionSource(Protocol):
-    """The completion log, as judging needs it."""
-
-    def recent(self, most: int, model: str | None) -> Sequence[ComparedCompletion]:
-        """The last completions that have prompts, in the order in which they ended; of one model, or of all (None)."""
+"""Called with how many prompts both have scored, and of how many."""
 
 
 class EvidenceKind(enum.Enum):
-    """What a judgement rests on."""
+    """What a comparison rests on."""
 
     COMPLETION_LOG = "completion_log"
     SHADOW_SCORES = "shadow_scores"
 
 
 class ComparisonVerdict(enum.Enum):
-    """What a judgement says."""
+    """What a comparison says of the candidate."""
 
     BETTER = "better"
     NOT_BETTER = "not_better"
@@ -91,7 +54,7 @@ class ComparisonVerdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOptions:
-    """How to judge."""
+    """How to compare."""
 
     margin: float
     min_completions: int
@@ -101,7 +64,7 @@ class ComparisonOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparisonResult:
     """A candidate against the ranker in service."""
 
     candidate: str
@@ -109,13 +72,14 @@ class Comparison:
     verdict: ComparisonVerdict
     evidence: EvidenceKind | None
     options: ComparisonOptions
-    comparison: PairedComparison | None
+    statistics: PairedComparison | None
+    """None where no completion was scored by both."""
     log_completions: int
     shadow_completions: int
     older_completions: int
-    """Of those judged, ended before the candidate's files were written: if it was trained on them, they flatter it."""
+    """Of these, ended before the candidate's files were written: if it was trained on them, they flatter it."""
     calibrations: dict[str, Calibration]
-    """By served model: the candidate's map from score to length, refined by what was judged."""
+    """By served model: the candidate's map from score to length, refined by what was compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +115,22 @@ class RankerComparison:
         self,
         registry: Registry,
         shadows: ShadowRankers,
-        log: CompletionSource | None,
+        log: CompletionLog | None,
         settings: Settings,
         telemetry: Telemetry,
     ) -> None:
-        """Take the rooms that evidence comes from; ``log`` is None where the daemon keeps none."""
+        """Take what evidence comes from; ``log`` is None where the daemon keeps none."""
         self._registry = registry
         self._shadows = shadows
         self._log = log
         self._settings = settings
         self._telemetry = telemetry
         self._lock = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, "rankd-judge")
+        self._thread = ThreadPoolExecutor(1, "rankd-compare")
 
-    async def judge(
+    async def compare(
         self, candidate: LoadedRanker, options: ComparisonOptions, progress: ComparisonProgress
-    ) -> Comparison:
+    ) -> ComparisonResult:
         """Compare a loaded ranker with the one in service.
 
         Raises:
@@ -183,30 +147,34 @@ class RankerComparison:
             if kind is EvidenceKind.COMPLETION_LOG:
                 with self._in_background(candidate):
                     rows = await self._score(logged, candidate, incumbent, progress)
-            comparison, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration))
+            statistics, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration))
             written = await self._in_thread(partial(_written_at, candidate))
-            judgement = Comparison(
-                candidate.version,
-                incumbent.version,
-                self._verdict(comparison, options),
-                kind,
-                options,
-                comparison,
-                len(logged),
-                len(shadowed.models),
-                sum(at < written for at in rows.ended_at),
-                calibrations,
+            result = ComparisonResult(
+                candidate=candidate.version,
+                incumbent=incumbent.version,
+                verdict=self._verdict(statistics, options),
+                evidence=kind,
+                options=options,
+                statistics=statistics,
+                log_completions=len(logged),
+                shadow_completions=len(shadowed.models),
+                older_completions=sum(at < written for at in rows.ended_at),
+                calibrations=calibrations,
             )
-        difference = None if comparison is None else comparison.tau_difference
-        self._telemetry.judged(
-            ranker_version=candidate.version,
-            previous=incumbent.version,
-            verdict=judgement.verdict.value,
-            evidence=kind.value if kind else "none",
-            completions=comparison.size if comparison else 0,
+        self._tell(result)
+        return result
+
+    def _tell(self, result: ComparisonResult) -> None:
+        statistics = result.statistics
+        difference = None if statistics is None else statistics.tau_difference
+        self._telemetry.compared(
+            ranker_version=result.candidate,
+            previous=result.incumbent,
+            verdict=result.verdict.value,
+            evidence=result.evidence.value if result.evidence else "none",
+            completions=statistics.size if statistics else 0,
             bounds=None if difference is None else (difference.value, difference.low, difference.high),
         )
-        return judgement
 
     @contextmanager
     def _in_background(self, candidate: LoadedRanker) -> Iterator[None]:
@@ -221,7 +189,7 @@ class RankerComparison:
             if self._shadows.get(candidate.version) is None:  # none was begun meanwhile
                 self._registry.set_background(candidate, background=False)
 
-    async def _logged(self, options: ComparisonOptions) -> Sequence[ComparedCompletion]:
+    async def _logged(self, options: ComparisonOptions) -> Sequence[LoggedCompletion]:
         if self._log is None or options.evidence is EvidenceKind.SHADOW_SCORES:
             return []
         most = self._settings.promotion.max_completions
@@ -248,7 +216,7 @@ class RankerComparison:
 
     async def _score(
         self,
-        logged: Sequence[ComparedCompletion],
+        logged: Sequence[LoggedCompletion],
         candidate: LoadedRanker,
         incumbent: LoadedRanker,
         progress: ComparisonProgress,
@@ -261,9 +229,9 @@ class RankerComparison:
             part = logged[start : start + at_once]
             scores[0, start : start + at_once] = await self._read(candidate, [c.prompt for c in part])
             known = [c.ranker_version == incumbent.version for c in part]
-            asked = iter(await self._read(incumbent, [c.prompt for c, k in zip(part, known, strict=True) if not k]))
+            fresh = iter(await self._read(incumbent, [c.prompt for c, k in zip(part, known, strict=True) if not k]))
             scores[1, start : start + at_once] = [
-                c.score if k else next(asked) for c, k in zip(part, known, strict=True)
+                c.score if k else next(fresh) for c, k in zip(part, known, strict=True)
             ]
             progress(min(start + at_once, len(logged)), len(logged))
         return _Rows(
@@ -290,7 +258,7 @@ class RankerComparison:
     def _compare(
         self, rows: _Rows, prior: Calibration | None
     ) -> tuple[PairedComparison | None, dict[str, Calibration]]:
-        """The statistics; in the judge's thread."""
+        """The statistics; in the thread."""
         sample, models = rows.sample()
         if not len(sample.tokens):
             return None, {}
@@ -306,12 +274,12 @@ class RankerComparison:
             )
         return compare(sample, horizon=self._settings.quality.horizon_tokens), calibrations
 
-    def _verdict(self, comparison: PairedComparison | None, options: ComparisonOptions) -> ComparisonVerdict:
-        if comparison is None or comparison.size < options.min_completions or comparison.tau_difference is None:
+    def _verdict(self, statistics: PairedComparison | None, options: ComparisonOptions) -> ComparisonVerdict:
+        if statistics is None or statistics.size < options.min_completions or statistics.tau_difference is None:
             return ComparisonVerdict.TOO_FEW_COMPLETIONS
-        if (comparison.decided_pair_share or 0.0) < self._settings.promotion.min_decided_share:
+        if (statistics.decided_pair_share or 0.0) < self._settings.promotion.min_decided_share:
             return ComparisonVerdict.TOO_FEW_DECIDED_PAIRS
-        better = comparison.tau_difference.low > options.margin
+        better = statistics.tau_difference.low > options.margin
         return ComparisonVerdict.BETTER if better else ComparisonVerdict.NOT_BETTER
 
     async def _in_thread(self, function: Callable[[], T]) -> T:

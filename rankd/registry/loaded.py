@@ -20,7 +20,7 @@ from rankd.registry.artifact import Artifact, Manifest, load_artifact
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS, Scorer
 from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
-from rankd.settings.load import Provider, ScoringSection
+from rankd.settings import Provider, ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import PromptReach
 
@@ -29,7 +29,7 @@ _log = structlog.get_logger("rankd")
 _LOWEST = 19
 """Priority of a ranker that nobody waits for; Linux' lowest."""
 _LOOK_AGAIN = 0.1
-"""Seconds between two looks at what tells of no change."""
+"""Seconds between two polls of what has no event."""
 
 WARM_UP_PROMPTS = (
     "Hi",
@@ -136,7 +136,7 @@ class Registry:
             self._monitor.register(
                 version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
             )
-            scorer.feed.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
+            scorer.runner.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
             ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest)
             self._rankers[version] = ranker
             _log.info("ranker_loaded", ranker_version=version, provider=model.provider)
@@ -156,7 +156,7 @@ class Registry:
         A thread cannot raise its own priority, so each gets a new one. With ``scoring.threads`` above 1 the further
         threads keep theirs.
         """
-        ranker.scorer.feed.run_in(self._model_thread(_LOWEST if background else self._nice))
+        ranker.scorer.runner.run_in(self._model_thread(_LOWEST if background else self._nice))
 
     def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
         self._monitor.batch_done(version, ok=ok, seconds=seconds, now=time.time())

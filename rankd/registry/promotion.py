@@ -1,4 +1,4 @@
-"""The way of a ranker into service and out of it: load, shadow, judge, promote, roll back, unload.
+"""The way of a ranker into service and out of it: load, shadow, compare, promote, roll back, unload.
 
 Memory is bounded: beside the ranker in service and the one before it, at most ``promotion.max_shadows`` are loaded.
 """
@@ -13,30 +13,35 @@ from pathlib import Path
 from rankd.errors import ArtifactError
 from rankd.monitor.monitor import Monitor
 from rankd.registry.comparison import (
-    Comparison,
     ComparisonOptions,
     ComparisonProgress,
+    ComparisonResult,
     ComparisonVerdict,
     RankerComparison,
 )
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRanker, ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 
 class Promotion:
     """What an administrator does with rankers."""
 
     def __init__(
-        self, registry: Registry, monitor: Monitor, shadows: ShadowRankers, judge: RankerComparison, settings: Settings
+        self,
+        registry: Registry,
+        monitor: Monitor,
+        shadows: ShadowRankers,
+        comparison: RankerComparison,
+        settings: Settings,
     ) -> None:
-        """Take the rooms that a promotion passes."""
+        """Take what a promotion passes through."""
         self._registry = registry
         self._monitor = monitor
         self._shadows = shadows
-        self._judge = judge
+        self._comparison = comparison
         self._settings = settings
-        self._judged: Counter[str] = Counter()
+        self._in_use: Counter[str] = Counter()
 
     async def load(self, path: Path) -> LoadedRanker:
         """Load a candidate; the oldest one that does nothing makes room for it.
@@ -76,7 +81,7 @@ class Promotion:
         return [r for r in self._registry.all() if r not in kept]
 
     def _busy(self, ranker: LoadedRanker) -> bool:
-        return self._shadows.get(ranker.version) is not None or bool(self._judged[ranker.version])
+        return self._shadows.get(ranker.version) is not None or bool(self._in_use[ranker.version])
 
     def unload(self, ranker_version: str) -> None:
         """Free a ranker's memory, and end its shadow.
@@ -112,44 +117,46 @@ class Promotion:
         """How a shadow does; None where there is none of that version."""
         return self._shadows.get(ranker_version)
 
-    async def judge(self, ranker_version: str, options: ComparisonOptions, progress: ComparisonProgress) -> Comparison:
+    async def compare(
+        self, ranker_version: str, options: ComparisonOptions, progress: ComparisonProgress
+    ) -> ComparisonResult:
         """Compare a loaded ranker with the one in service.
 
         Raises:
             NotFoundError: it is not loaded.
             ArtifactError: IN_SERVICE.
         """
-        with self._held(ranker_version) as ranker:
-            return await self._judge.judge(ranker, options, progress)
+        with self._kept_loaded(ranker_version) as ranker:
+            return await self._comparison.compare(ranker, options, progress)
 
     async def promote(
         self, ranker_version: str, only_if: ComparisonOptions | None
-    ) -> tuple[LoadedRanker, bool, Comparison | None]:
-        """Put a loaded ranker into service, with ``only_if`` where it is judged better.
+    ) -> tuple[LoadedRanker, bool, ComparisonResult | None]:
+        """Put a loaded ranker into service, with ``only_if`` where a comparison finds it better.
 
         Returns:
-            The ranker in service now, whether it was promoted, and the judgement.
+            The ranker in service now, whether it was promoted, and the result.
 
         Raises:
             NotFoundError: it is not loaded.
-            ArtifactError: CHANGED_MEANWHILE, another one came into service while it was judged.
+            ArtifactError: CHANGED_MEANWHILE, another one came into service meanwhile.
         """
         if only_if is None:
             self._registry.named(ranker_version)
             return self._swap(ranker_version), True, None
-        with self._held(ranker_version) as ranker:
-            judgement = await self._judge.judge(ranker, only_if, lambda _done, _total: None)
-            if judgement.verdict is not ComparisonVerdict.BETTER:
-                return self._registry.in_service, False, judgement
+        with self._kept_loaded(ranker_version) as ranker:
+            result = await self._comparison.compare(ranker, only_if, lambda _done, _total: None)
+            if result.verdict is not ComparisonVerdict.BETTER:
+                return self._registry.in_service, False, result
             # From here on nothing is awaited: nobody can come between.
-            if self._registry.in_service.version != judgement.incumbent:
+            if self._registry.in_service.version != result.incumbent:
                 raise ArtifactError(
-                    "CHANGED_MEANWHILE", f"{ranker_version} was judged against {judgement.incumbent}, which is no "
+                    "CHANGED_MEANWHILE", f"{ranker_version} was judged against {result.incumbent}, which is no "
                     "longer in service: judge it again",
                 )  # fmt: skip
             self._registry.named(ranker_version)
-            self._monitor.judged(ranker_version, trusted=self._trusted(judgement), calibrations=judgement.calibrations)
-            return self._swap(ranker_version), True, judgement
+            self._monitor.restart(ranker_version, trusted=self._trusted(result), calibrations=result.calibrations)
+            return self._swap(ranker_version), True, result
 
     def roll_back(self) -> LoadedRanker:
         """Put the previous ranker back into service.
@@ -168,22 +175,22 @@ class Promotion:
             self._registry.unload(before.version)
         return ranker
 
-    def _trusted(self, judgement: Comparison) -> bool | None:
-        """By the guard's own thresholds; None where the judged tau is neither surely good nor surely bad."""
-        comparison, guard = judgement.comparison, self._settings.guard
-        tau = None if comparison is None else comparison.candidate.tau
+    def _trusted(self, result: ComparisonResult) -> bool | None:
+        """By the guard's own thresholds; None where the measured tau is neither surely good nor surely bad."""
+        statistics, guard = result.statistics, self._settings.guard
+        tau = None if statistics is None else statistics.candidate.tau
         if tau is None or (guard.floor <= tau.high and tau.low <= guard.floor + guard.margin):
             return None
         return tau.low > guard.floor + guard.margin
 
     @contextmanager
-    def _held(self, ranker_version: str) -> Iterator[LoadedRanker]:
-        """Keep a ranker loaded while it is judged."""
+    def _kept_loaded(self, ranker_version: str) -> Iterator[LoadedRanker]:
+        """Keep a ranker loaded while it is compared."""
         ranker = self._registry.named(ranker_version)
-        self._judged[ranker_version] += 1
+        self._in_use[ranker_version] += 1
         try:
             yield ranker
         finally:
-            self._judged[ranker_version] -= 1
-            if not self._judged[ranker_version]:
-                del self._judged[ranker_version]
+            self._in_use[ranker_version] -= 1
+            if not self._in_use[ranker_version]:
+                del self._in_use[ranker_version]

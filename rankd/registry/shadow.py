@@ -1,9 +1,9 @@
 """Shadows: rankers that score in the background what the ranker in service has scored, and order nothing.
 
 A shadow reads one prompt at a time (64 on CUDA), and only while the ranker in service has nothing to read or, where
-that never is, ten times a second: whoever calls meanwhile waits for no more than that. What it found is told in the
-predictions of later answers, and remembered by a keyed hash of the request until its completion is reported, since
-most engines ask only once per request. All of it is bounded, and there is nothing where no shadow runs.
+that never is, ten times a second: a caller waits for no more than that. What it found is in the predictions of later
+answers, and remembered by a keyed hash of the request until its completion is reported, since most engines ask only
+once per request. All of it is bounded, and there is nothing where no shadow runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.settings.load import PromotionSection
+from rankd.settings import PromotionSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, FloatArray, RankQueue, Reason, ShadowScores
 
@@ -238,5 +238,8 @@ class ShadowRankers:
 
 
 def _key(model: str, tenant: str, request_id: str) -> int:
-    """Python's own hash of strings is keyed anew in every process; nothing else of a request is kept."""
+    """The same as ``RequestHasher.digest`` hashes, by Python's own hash, which is keyed anew in every process.
+
+    A seventh of the time; nothing else of a request is kept.
+    """
     return hash((model, tenant, request_id))

@@ -9,7 +9,7 @@ from typing import Literal
 from rankd.replay.engine.cost import EngineCost
 from rankd.replay.policies.by_name import RankerPrior
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 OnProgress = Callable[[str, str, int, int], None]
 """Called with the stage, what of it is being done, how much is done, and of how much in all."""

@@ -4,7 +4,7 @@ Three classes of entries. *Urgent*: somebody waits, and the earliest deadline is
 to spare. *Late*: the callers were answered without them at their deadline; they fill the score cache.
 
 A batch is formed around an anchor: the urgent entry with the earliest deadline that can still be met; where there is
-none, bulk and late entries in turns. Its neighbours in length join until the token budget is spent or padding would
+none, bulk and late entries alternate. Its neighbours in length join until the token budget is spent or padding would
 take more than its share. So nobody who waits is starved by length, a bulk caller does not delay an engine, neither
 while it waits nor when it asks again for what came too late, and under overload late work takes nothing from live work.
 """
@@ -27,8 +27,8 @@ URGENT_SECONDS = 1.0
 """A deadline nearer than this is an engine's, which waits for an order; later ones are bulk."""
 SHARED_SECONDS = 0.01
 """While urgent callers come and go, batches of other work are not made longer than this, nor lined up further ahead: a
-batch cannot be called back, and whoever comes while it runs has to wait for it."""
-HURRY_MEMORY = 10.0
+batch cannot be called back, and who comes while it runs has to wait for it."""
+URGENT_MEMORY = 10.0
 """Seconds after the last urgent caller for which that goes on."""
 _SLOT = 0.01
 """Seconds of deadlines that are counted together in ``UrgentDemand``."""
@@ -36,7 +36,7 @@ _SLOT = 0.01
 
 @dataclass(slots=True, eq=False)
 class QueuedPrompt:
-    """One prompt on its way to a score."""
+    """One prompt on its way to a score. Its fields are read by all, and written by its own methods only."""
 
     digest: bytes
     text: str | None
@@ -50,13 +50,10 @@ class QueuedPrompt:
     waiters: dict[CallWaiter, None] = field(default_factory=dict)
     deadline: float = math.inf
     """The earliest of those who wait."""
-    outlives: bool = False
-    """Some caller was answered at its deadline: score it for the cache though nobody waits."""
+    abandoned: bool = False
+    """Some caller was answered without it: score it for the cache though nobody waits."""
     result: float | Reason | None = None
     """The score, or why there will be none; None while it is not decided."""
-    slot: int | None = None
-    """Where ``UrgentDemand`` counts it, and as how many tokens."""
-    counted: int = 0
     _deadlines: list[tuple[float, int, CallWaiter]] = field(default_factory=list)
 
     @property
@@ -79,6 +76,29 @@ class QueuedPrompt:
             heapq.heappop(self._deadlines)
         self.deadline = self._deadlines[0][0] if self._deadlines else math.inf
 
+    def abandon(self) -> None:
+        """Note that a caller is answered without it: its score is for the cache."""
+        self.abandoned = True
+
+    def begin_encoding(self) -> bool:
+        """Whether it is to be encoded now: not where it is decided, or being encoded, or is already."""
+        if self.result is not None or self.text is None or self.encoding:
+            return False
+        self.encoding = True
+        return True
+
+    def encoded(self, ids: NDArray[np.int64]) -> None:
+        """Take its token ids, [tokens], in place of the text."""
+        self.text, self.ids, self.tokens = None, ids, len(ids)
+
+    def decide(self, result: float | Reason) -> None:
+        """Take its score, or why there will be none; tell the calls that wait for it, and keep nothing else."""
+        self.result = result
+        self.text = self.ids = None
+        for waiter in self.waiters:
+            waiter.one_less()
+        self.waiters.clear()
+
 
 @dataclass(slots=True, eq=False)
 class CallWaiter:
@@ -93,7 +113,7 @@ class CallWaiter:
     def one_less(self) -> None:
         """One entry is decided."""
         self.left -= 1
-        # A cancelled or timed-out call has cancelled its future (protocol.md, trap 9).
+        # A call that was cancelled or is over its deadline has cancelled its future; setting that would raise.
         if self.left == 0 and not self.finished.done():
             self.finished.set_result(None)
 
@@ -104,24 +124,31 @@ class UrgentDemand:
     def __init__(self) -> None:
         """Start at nothing."""
         self._tokens: dict[int, int] = {}
+        self._counted: dict[QueuedPrompt, tuple[int, int]] = {}
+        """In which slot each entry counts, and as how many tokens."""
+
+    def __contains__(self, entry: QueuedPrompt) -> bool:
+        return entry in self._counted
 
     def count(self, entry: QueuedPrompt, now: float) -> None:
         """Count an entry anew after its callers or its tokens changed."""
         self.drop(entry)
         if entry.waiters and entry.deadline - now <= URGENT_SECONDS:
-            entry.slot, entry.counted = int(entry.deadline / _SLOT), entry.tokens
-            self._tokens[entry.slot] = self._tokens.get(entry.slot, 0) + entry.counted
+            slot, tokens = int(entry.deadline / _SLOT), entry.tokens
+            self._counted[entry] = slot, tokens
+            self._tokens[slot] = self._tokens.get(slot, 0) + tokens
 
     def drop(self, entry: QueuedPrompt) -> None:
         """Count an entry no longer."""
-        if entry.slot is None:
+        counted = self._counted.pop(entry, None)
+        if counted is None:
             return
-        left = self._tokens[entry.slot] - entry.counted
+        slot, tokens = counted
+        left = self._tokens[slot] - tokens
         if left:
-            self._tokens[entry.slot] = left
+            self._tokens[slot] = left
         else:
-            del self._tokens[entry.slot]
-        entry.slot = None
+            del self._tokens[slot]
 
     def until(self, deadline: float) -> int:
         """Tokens that are due no later."""
@@ -155,9 +182,9 @@ class BatchQueue:
         self._late: list[dict[QueuedPrompt, None]] = [{} for _ in range(max_length + 1)]
         self._late_order: dict[QueuedPrompt, None] = {}
         self._live_count = 0
-        self._late_turn = False
-        self.hurried_at = -math.inf
-        """When an urgent caller came last."""
+        self._late_next = False
+        """Of bulk and late entries, the late ones come next."""
+        self._urgent_at = -math.inf
         self._by_deadline: list[tuple[float, int, QueuedPrompt]] = []
         self._hopeless: dict[QueuedPrompt, None] = {}
         self._sequence = count()
@@ -203,9 +230,9 @@ class BatchQueue:
         if anchor is None:
             return []
         urgent = self._urgent(anchor, start)
-        if not urgent and ahead > SHARED_SECONDS and self._hurried(start):
+        if not urgent and ahead > SHARED_SECONDS and self._shared(start):
             return []
-        self._late_turn = not urgent and anchor.live
+        self._late_next = not urgent and anchor.live
         buckets = self._live if anchor.live else self._late
         budget = self._budget(anchor, start, seconds_per_token, urgent=urgent)
         batch = [anchor]
@@ -232,7 +259,7 @@ class BatchQueue:
         if soonest is not None and self._urgent(soonest, start):
             return soonest
         late = next(iter(self._hopeless), None) or next(iter(self._late_order), None)
-        return late if soonest is None or (late is not None and self._late_turn) else soonest
+        return late if soonest is None or (late is not None and self._late_next) else soonest
 
     def _soonest(self, start: float, seconds_per_token: float) -> QueuedPrompt | None:
         """The live entry with the earliest deadline that can still be met."""
@@ -249,12 +276,17 @@ class BatchQueue:
     def _urgent(self, entry: QueuedPrompt, start: float) -> bool:
         return entry.live and entry not in self._hopeless and entry.deadline - start <= URGENT_SECONDS
 
-    def _hurried(self, now: float) -> bool:
-        return now - self.hurried_at <= HURRY_MEMORY
+    def note_urgent(self, now: float) -> None:
+        """Note that an urgent caller came."""
+        self._urgent_at = now
+
+    def _shared(self, now: float) -> bool:
+        """Whether urgent callers come and go."""
+        return now - self._urgent_at <= URGENT_MEMORY
 
     def _budget(self, anchor: QueuedPrompt, start: float, seconds_per_token: float, *, urgent: bool) -> int:
         """Padded tokens of a batch: what the anchor's deadline leaves time for, or what others may be kept waiting."""
-        if seconds_per_token <= 0 or not (urgent or self._hurried(start)):
+        if seconds_per_token <= 0 or not (urgent or self._shared(start)):
             return self._max_tokens
         in_time = (anchor.deadline - start if urgent else SHARED_SECONDS) / seconds_per_token
         return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
@@ -266,3 +298,8 @@ class BatchQueue:
             for other in (length - distance, length + distance):
                 if 0 < other < len(buckets) and buckets[other]:
                     yield from list(islice(buckets[other], self._max_prompts))
+
+
+def spans_of(entries: list[QueuedPrompt]) -> list[object]:
+    """The spans of the calls that wait for some entries."""
+    return [w.span for e in entries for w in e.waiters if w.span is not None]

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt, UrgentDemand
+from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt, UrgentDemand, spans_of
 from rankd.scoring.onnx_model import Ids, OnnxModel, Scores, pad
 from rankd.telemetry.telemetry import Telemetry
 
 WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
-"""Widths on CUDA are bucketed, or its arena grows with every new shape (protocol.md, trap 8)."""
+"""Widths on CUDA are bucketed: onnxruntime's memory arena there grows with every new shape."""
 
 _BATCHES_AHEAD = 2
 """One runs, one is ready for when it ends."""
@@ -38,8 +38,8 @@ class BatchCounts:
     failed_batches: int = 0
 
 
-class ModelFeed:
-    """Feeds one loaded model, batch by batch, as long as its queue holds anything."""
+class BatchRunner:
+    """Runs one loaded model, batch by batch, as long as its queue holds anything."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class ModelFeed:
         telemetry: Telemetry,
         take: Callable[[list[QueuedPrompt], list[float] | None], None],
     ) -> None:
-        """Take a warmed-up model and the one thread that runs it; ``take`` gets the scores, None where it failed."""
+        """Take a warmed-up model and the one thread that runs it; ``take`` gets the scores, [prompts], or None."""
         self.model = model
         self.counts = BatchCounts()
         self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
-        """Told after every batch whether it succeeded and how long the model ran, seconds."""
+        """Called after every batch: whether it succeeded, and how long the model ran, seconds."""
         self._loop = asyncio.get_running_loop()
         self.demand = UrgentDemand()
         self._queue = queue
@@ -95,7 +95,7 @@ class ModelFeed:
             try:
                 ids, mask = pad([e.ids for e in batch if e.ids is not None], self._multiple)
                 since = min(e.since for e in batch)
-                future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, callers_of(batch), since)
+                future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, spans_of(batch), since)
             except (MemoryError, RuntimeError) as error:  # no memory, no thread to be had, or closed
                 self._fail(batch, error)
                 continue
@@ -152,8 +152,3 @@ class ModelFeed:
     def close(self) -> None:
         """Let the thread end."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def callers_of(entries: list[QueuedPrompt]) -> list[object]:
-    """The spans of the calls that wait for some entries."""
-    return [w.span for e in entries for w in e.waiters if w.span is not None]

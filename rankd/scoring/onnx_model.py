@@ -5,6 +5,8 @@ A session that was asked to run on CUDA and does not is an error; onnxruntime al
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -173,7 +175,7 @@ def wanted_provider(
 ) -> Literal["cuda", "cpu"]:
     """Say where a model should run, whether or not it can: for ``auto``, on the GPU that the machine shows.
 
-    A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, without a word.
+    A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, and nothing says so.
     """
     if provider == "auto":
         return "cuda" if any(path.exists() for path in gpu_paths) else "cpu"
@@ -191,8 +193,6 @@ def cuda_device_present() -> bool:
 
 
 def _has_nvidia_driver() -> bool:
-    import ctypes  # noqa: PLC0415 - only needed here
-
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)
@@ -257,8 +257,6 @@ def pad(rows: list[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
 
 def lower_priority(nice: int) -> None:
     """Make the calling thread, and threads it creates later, yield to others (Linux; elsewhere nothing happens)."""
-    import os  # noqa: PLC0415 - only needed here
-
     if nice and sys.platform == "linux":
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

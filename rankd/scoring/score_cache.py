@@ -2,6 +2,7 @@
 
 Callers hash what the ranker reads of a prompt (``Scorer.cut``), so that all of a long prompt and a part of it that was
 kept for later find the same score, and a megabyte is not hashed where the ranker reads a few thousand characters.
+Equal prompts of two requests are one entry: what is hashed here is no request, so ``RequestHasher`` has no part in it.
 """
 
 from __future__ import annotations

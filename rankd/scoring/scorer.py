@@ -7,32 +7,27 @@ A caller gets one result per prompt by its deadline: a score, or the reason why 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 
 from rankd.scoring.admission import Admission
 from rankd.scoring.batch_queue import URGENT_SECONDS, BatchQueue, CallWaiter, QueuedPrompt
-from rankd.scoring.batch_runner import WIDTH_MULTIPLE, ModelFeed, callers_of
+from rankd.scoring.batch_runner import WIDTH_MULTIPLE, BatchRunner
 from rankd.scoring.onnx_model import Ids, OnnxModel
+from rankd.scoring.prompt_encoder import PromptEncoder
 from rankd.scoring.score_cache import ScoreCache
 from rankd.scoring.tokeniser import Tokeniser
-from rankd.settings.load import ScoringSection
+from rankd.settings import ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
-
-ENCODE_AT_ONCE = 32
-"""Prompts encoded in one go: small enough that a long queue does not hold up a short one."""
 
 DEFAULT_BATCH_TOKENS = {"cpu": 128, "cuda": 16384}
 EFFICIENT_BATCH_TOKENS = {"cpu": 1, "cuda": 4096}
 """Batches are not made smaller than this to meet a deadline; a CPU reads one prompt about as fast as many."""
 
 _JOIN_AT_ONCE = 256
-"""Prompts of one call that are looked up before others get their turn: a millisecond or two."""
+"""Prompts of one call that are looked up before the event loop serves others: a millisecond or two."""
 
 _LEAVE_AT_ONCE = 64
 _LEAVE_AFTER = 0.01
@@ -74,11 +69,8 @@ class Scorer:
             multiple=WIDTH_MULTIPLE[model.provider],
             efficient_tokens=EFFICIENT_BATCH_TOKENS[model.provider],
         )
-        self._encoder = ThreadPoolExecutor(settings.tokeniser_threads, "rankd-tokenise")
-        self._encoders_free = settings.tokeniser_threads
-        self._to_encode: list[tuple[float, int, QueuedPrompt]] = []
-        self._sequence = count()
-        self.feed = ModelFeed(self._queue, model, model_thread, telemetry, self._take)
+        self._encoder = PromptEncoder(tokeniser, settings.tokeniser_threads, telemetry, self._take_ids, self._fail)
+        self.runner = BatchRunner(self._queue, model, model_thread, telemetry, self._take_scores)
 
     @property
     def queued_prompts(self) -> int:
@@ -143,7 +135,7 @@ class Scorer:
                     await self._wait(waiter)
         except asyncio.CancelledError:
             # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
-            self._leave_some(waiter, [e for _, e in waiting], keep=self._loop.time() >= deadline)
+            self._leave_some(waiter, [e for _, e in waiting], for_cache=self._loop.time() >= deadline)
             raise
         finally:
             del self._callers[waiter]
@@ -168,7 +160,7 @@ class Scorer:
         waiting: list[tuple[int, QueuedPrompt]],
     ) -> None:
         """Look some prompts up, and let ``waiter`` wait for those that can have a score in time."""
-        room = self._room(waiter)
+        budget = self._tokens_in_time(waiter)
         for i in indices:
             digest = self._cache.digest(prompts[i])
             score = self._cache.get(digest)
@@ -179,22 +171,22 @@ class Scorer:
                 results[i] = Reason.OVERLOADED
             elif waiter in entry.waiters:
                 waiting.append((i, entry))  # the same prompt twice in one call
-            elif entry.tokens <= room or entry.waiters:
-                room -= 0 if entry.slot is not None else entry.tokens
+            elif entry.tokens <= budget or entry.waiters:
+                budget -= 0 if entry in self.runner.demand else entry.tokens
                 self._await(entry, waiter)
                 waiting.append((i, entry))
-            elif not entry.outlives:
+            elif not entry.abandoned:
                 self._set_late(entry)
-        self._encode_next()
-        self.feed.pump()
+        self._encoder.pump()
+        self.runner.pump()
 
-    def _room(self, waiter: CallWaiter) -> float:
+    def _tokens_in_time(self, waiter: CallWaiter) -> float:
         """Tokens that the model can still read before an urgent caller's deadline, after those that are due sooner."""
         now = self._loop.time()
         if waiter.deadline - now > URGENT_SECONDS:
             return math.inf
-        self._queue.hurried_at = now
-        return self.feed.tokens_until(waiter.deadline) - self.feed.demand.until(waiter.deadline)
+        self._queue.note_urgent(now)
+        return self.runner.tokens_until(waiter.deadline) - self.runner.demand.until(waiter.deadline)
 
     def _entry(self, digest: bytes, prompt: str) -> QueuedPrompt | None:
         """The entry of a prompt, a new one where there is none; None where there is no room."""
@@ -221,18 +213,18 @@ class Scorer:
 
     def _set_late(self, entry: QueuedPrompt) -> None:
         """Read an entry when there is time, for the cache; its caller is answered without it."""
-        entry.outlives = True
+        entry.abandon()
         self._late[entry] = None
         self._line_up(entry)
 
     def _line_up(self, entry: QueuedPrompt) -> None:
         """Give an entry its place after its earliest deadline changed."""
         now = self._loop.time()
-        self.feed.demand.count(entry, now)
+        self.runner.demand.count(entry, now)
         if entry.text is not None:
             # What is not urgent is encoded in the order in which it came.
             due = min(entry.deadline, now + URGENT_SECONDS)
-            heapq.heappush(self._to_encode, (due, next(self._sequence), entry))
+            self._encoder.add(entry, due)
         else:
             self._queue.moved(entry)
 
@@ -252,23 +244,24 @@ class Scorer:
         finally:
             timer.cancel()
 
-    def _leave_some(self, waiter: CallWaiter, entries: list[QueuedPrompt], *, keep: bool = True) -> None:
+    def _leave_some(self, waiter: CallWaiter, entries: list[QueuedPrompt], *, for_cache: bool = True) -> None:
         """Take a caller off what it waited for, a part at a time."""
         for entry in entries[:_JOIN_AT_ONCE]:
-            self._leave(entry, waiter, keep=keep)
+            self._leave(entry, waiter, for_cache=for_cache)
         if len(entries) > _JOIN_AT_ONCE:
             rest = entries[_JOIN_AT_ONCE:]
-            self._loop.call_soon(lambda: self._leave_some(waiter, rest, keep=keep))
+            self._loop.call_soon(lambda: self._leave_some(waiter, rest, for_cache=for_cache))
 
-    def _leave(self, entry: QueuedPrompt, waiter: CallWaiter, *, keep: bool) -> None:
+    def _leave(self, entry: QueuedPrompt, waiter: CallWaiter, *, for_cache: bool) -> None:
         """Take a caller off an entry; without callers it is kept as late, or dropped."""
         if entry.result is not None or waiter not in entry.waiters:
             return
         before = entry.deadline
         entry.leave(waiter)
-        entry.outlives = entry.outlives or keep
+        if for_cache:
+            entry.abandon()
         if not entry.waiters:
-            if not entry.outlives:
+            if not entry.abandoned:
                 self._decide(entry, Reason.DEADLINE)
                 return
             self._late[entry] = None
@@ -279,74 +272,36 @@ class Scorer:
         """Give an entry its result, tell its callers and forget it."""
         if entry.result is not None:
             return
-        entry.result = result
-        entry.text = None
         del self._pending[entry.digest]
         self._late.pop(entry, None)
         self._admission.give_back(entry.tokens)
-        self.feed.demand.drop(entry)
+        self.runner.demand.drop(entry)
         if entry.ids is not None:
             self._queue.remove(entry)
-            entry.ids = None
-        for waiter in entry.waiters:
-            waiter.one_less()
-        entry.waiters.clear()
+        entry.decide(result)
 
-    # -- encoding ----------------------------------------------------------------------------------------------------
+    # -- what tokeniser and model return -------------------------------------------------------------------------------
 
-    def _encode_next(self) -> None:
-        while self._encoders_free and self._to_encode:
-            chunk: list[QueuedPrompt] = []
-            while self._to_encode and len(chunk) < ENCODE_AT_ONCE:
-                entry = heapq.heappop(self._to_encode)[2]
-                if entry.result is None and entry.text is not None and not entry.encoding:
-                    entry.encoding = True
-                    chunk.append(entry)
-            if not chunk:
-                return
-            texts = [e.text or "" for e in chunk]
-            try:
-                future = self._loop.run_in_executor(self._encoder, self._encode, texts, callers_of(chunk))
-            except RuntimeError as error:  # no thread to be had, or closed
-                self._telemetry.batch_failed(error)
-                for entry in chunk:
-                    self._decide(entry, Reason.RANKER_UNAVAILABLE)
-                continue
-            self._encoders_free -= 1
-            future.add_done_callback(lambda f, chunk=chunk: self._encoded(chunk, f))  # type: ignore[misc]
+    def _take_ids(self, chunk: list[QueuedPrompt], encoded: list[Ids]) -> None:
+        """Queue a chunk that was encoded."""
+        now = self._loop.time()
+        for entry, ids in zip(chunk, encoded, strict=True):
+            if entry.result is None:
+                self._admission.resize(entry.tokens, len(ids))
+                entry.encoded(ids)
+                self.runner.demand.count(entry, now)
+                self._queue.add(entry)
+        self._encoder.pump()
+        self.runner.pump()
 
-    def _encode(self, texts: list[str], spans: list[object]) -> tuple[list[Ids], float]:
-        with self._telemetry.linked("tokenise", spans, prompts=len(texts)):
-            began = time.perf_counter()
-            return self._tokeniser.encode(texts), time.perf_counter() - began
+    def _fail(self, entries: list[QueuedPrompt]) -> None:
+        for entry in entries:
+            self._decide(entry, Reason.RANKER_UNAVAILABLE)
 
-    def _encoded(self, chunk: list[QueuedPrompt], future: asyncio.Future[tuple[list[Ids], float]]) -> None:
-        self._encoders_free += 1
-        if future.cancelled() or future.exception() is not None:
-            if not future.cancelled():  # as when the daemon stops
-                self._telemetry.batch_failed(future.exception())
-            for entry in chunk:
-                self._decide(entry, Reason.RANKER_UNAVAILABLE)
-        else:
-            encoded, seconds = future.result()
-            now = self._loop.time()
-            self._telemetry.stage_seconds("tokenise", seconds)
-            for entry, ids in zip(chunk, encoded, strict=True):
-                if entry.result is None:
-                    self._admission.resize(entry.tokens, len(ids))
-                    entry.text, entry.ids, entry.tokens = None, ids, len(ids)
-                    self.feed.demand.count(entry, now)
-                    self._queue.add(entry)
-        self._encode_next()
-        self.feed.pump()
-
-    # -- what the model says -------------------------------------------------------------------------------------------
-
-    def _take(self, batch: list[QueuedPrompt], scores: list[float] | None) -> None:
+    def _take_scores(self, batch: list[QueuedPrompt], scores: list[float] | None) -> None:
         """Hand the scores of a batch out; None where it failed, which fails its own entries and nothing else."""
         if scores is None:
-            for entry in batch:
-                self._decide(entry, Reason.RANKER_UNAVAILABLE)
+            self._fail(batch)
             return
         for entry, score in zip(batch, scores, strict=True):
             if math.isfinite(score):
@@ -357,10 +312,9 @@ class Scorer:
 
     def close(self) -> None:
         """Decide everything that is left and let the threads end; the caller has waited for its calls."""
-        for entry in list(self._pending.values()):
-            self._decide(entry, Reason.RANKER_UNAVAILABLE)
-        self._encoder.shutdown(wait=False, cancel_futures=True)
-        self.feed.close()
+        self._fail(list(self._pending.values()))
+        self._encoder.close()
+        self.runner.close()
 
 
 def _set_done(future: asyncio.Future[None]) -> None:

@@ -53,12 +53,12 @@ class Tokeniser:
         self._tokenizer.no_padding()
         self.max_tokens = truncation.max_tokens
         special = self._tokenizer.num_special_tokens_to_add(False)
-        room = truncation.max_tokens - special
-        if room < 1:
+        text_tokens = truncation.max_tokens - special
+        if text_tokens < 1:
             raise ArtifactError("BAD_TOKENIZER", f"{path} adds {special} special tokens, max_tokens leaves no room")
         # Special tokens come out of the tail's share: the model was trained with max_tokens in all.
-        self._tail = min(truncation.tail_tokens, room - 1)
-        self._head = room - self._tail
+        self._tail = min(truncation.tail_tokens, text_tokens - 1)
+        self._head = text_tokens - self._tail
         self._leading, self._trailing = self._special_ids()
         self._head_chars = CHARS_PER_TOKEN * self._head
         self._tail_chars = CHARS_PER_TOKEN * self._tail

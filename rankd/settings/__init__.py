@@ -1,1 +1,32 @@
 """Every setting once: typed, validated, documented."""
+
+from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
+from rankd.settings.fleet import FleetSection, peer_targets
+from rankd.settings.load import Provider, Settings, load_settings, settings_reference
+from rankd.settings.observation import CompletionLogSection, PageSection
+from rankd.settings.ordering import OrderSection
+from rankd.settings.promotion import PromotionSection
+from rankd.settings.scoring import ScoringSection
+from rankd.settings.section import split_address
+from rankd.settings.trust import GuardSection, QualitySection
+
+__all__ = [
+    "AuthSection",
+    "CompletionLogSection",
+    "FleetSection",
+    "GuardSection",
+    "LimitsSection",
+    "OrderSection",
+    "PageSection",
+    "PromotionSection",
+    "Provider",
+    "QualitySection",
+    "ScoringSection",
+    "Settings",
+    "SigningSection",
+    "TlsSection",
+    "load_settings",
+    "peer_targets",
+    "settings_reference",
+    "split_address",
+]

@@ -22,44 +22,17 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
+from rankd_client.integration.settings import INTEGRATION_VARIABLES
 
 from rankd.errors import ConfigError
-from rankd.settings.sections import (
-    LONGEST,
-    AuthSection,
-    CompletionLogSection,
-    FleetSection,
-    GuardSection,
-    LimitsSection,
-    OrderSection,
-    PageSection,
-    PromotionSection,
-    QualitySection,
-    ScoringSection,
-    SigningSection,
-    TlsSection,
-    split_address,
-)
-
-__all__ = [
-    "AuthSection",
-    "CompletionLogSection",
-    "FleetSection",
-    "GuardSection",
-    "LimitsSection",
-    "OrderSection",
-    "PageSection",
-    "PromotionSection",
-    "Provider",
-    "QualitySection",
-    "ScoringSection",
-    "Settings",
-    "SigningSection",
-    "TlsSection",
-    "load_settings",
-    "settings_reference",
-    "split_address",
-]
+from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
+from rankd.settings.fleet import FleetSection
+from rankd.settings.observation import CompletionLogSection, PageSection
+from rankd.settings.ordering import OrderSection
+from rankd.settings.promotion import PromotionSection
+from rankd.settings.scoring import ScoringSection
+from rankd.settings.section import LONGEST, split_address
+from rankd.settings.trust import GuardSection, QualitySection
 
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 
@@ -205,19 +178,8 @@ def _refuse_unknown_variables() -> None:
     """A misspelt variable would be ignored in silence; Kubernetes' own (RANKD_SERVICE_HOST, ...) are none of ours."""
     known = {_variable(name) for name, _, _ in settings_reference()} | {
         "RANKD_CONFIG",
-        "RANKD_TARGET",
-        "RANKD_ADMIN_TARGET",
-        "RANKD_TOKEN",
-        "RANKD_TOKEN_FILE",
-        "RANKD_PLAINTEXT_TOKEN",
-        # of rankd-vllm (docs/guides/vllm.md), which may be started from the same shell
-        "RANKD_TIMEOUT",
-        "RANKD_MODEL",
-        "RANKD_CLIENT_PRIORITY",
-        "RANKD_MAX_BODY_BYTES",
-        "RANKD_TLS_ROOTS",
-        "RANKD_TLS_CERTIFICATE",
-        "RANKD_TLS_PRIVATE_KEY",
+        "RANKD_ADMIN_TARGET",  # of the command line, as are some of the next
+        *INTEGRATION_VARIABLES,  # of an engine's plug-in, which may be started from the same shell
     }
     for name in sorted(os.environ):
         if not name.startswith("RANKD_") or name in known or _KUBERNETES.search(name):

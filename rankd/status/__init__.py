@@ -1,1 +1,1 @@
-"""The daemon's state, told as gauges, as JSON and as a page."""
+"""The daemon's state as gauges, as JSON and as a page."""

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from rankd.settings.load import PageSection
+from rankd.settings import PageSection
 
 SpanName = Literal["short", "long"]
 Key = tuple[str, str]
 """A served model and a ranker version."""
 
 COUNTERS = ("answers", "not_ranked", "items", "unscored", "completions")
-"""Counted since the daemon's start; told as what came per second, and what share of it."""
+"""Counted since the daemon's start; shown as rates per second, and as shares of these."""
 TRAFFIC = ("at", *COUNTERS, "queued_prompts")
 WINDOW = ("at", "tau", "tau_low", "tau_high", "gain", "gain_low", "gain_high", "trust", "patience")
 """Columns of a row; ``at`` is seconds since the epoch. What was unknown is NaN."""

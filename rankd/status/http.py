@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from rankd.errors import ConfigError
-from rankd.settings.load import split_address
+from rankd.settings import split_address
 from rankd.status.history import SpanName
 from rankd.status.page import ASSETS, live_page
 from rankd.telemetry.redaction import describe_error
@@ -84,7 +84,7 @@ class HttpServer:
 class _HttpConnection:
     end: float
     """By the monotonic clock."""
-    asked: bool = False
+    requested: bool = False
 
 
 class _StatusServer(ThreadingHTTPServer):
@@ -105,10 +105,10 @@ class _StatusServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            room = len(self._open) < _MOST_CONNECTIONS or self._make_room()
-            if room:
+            admitted = len(self._open) < _MOST_CONNECTIONS or self._make_room()
+            if admitted:
                 self._open[request] = _HttpConnection(time.monotonic() + _LONGEST_CONNECTION)
-        if room:
+        if admitted:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -116,13 +116,13 @@ class _StatusServer(ThreadingHTTPServer):
     def _make_room(self) -> bool:
         """Cut the oldest connection that has not asked anything: a probe asks at once, who holds places does not."""
         for request, connection in self._open.items():
-            if not connection.asked:
+            if not connection.requested:
                 self._cut(request)
                 return True
         return False
 
     def _cut(self, request: socket.socket) -> None:
-        """End a connection; its handler's thread reads an end, and closes it. With the lock held.
+        """End a connection; its handler's thread reads an end, and closes it. The caller has the lock.
 
         Under the lock, so that this thread cannot close a socket, and another open with its number, first.
         """
@@ -130,11 +130,11 @@ class _StatusServer(ThreadingHTTPServer):
         with suppress(OSError):
             request.shutdown(socket.SHUT_RDWR)
 
-    def has_asked(self, request: Any) -> None:
-        """Note that a whole request is there: it gets its answer, whoever comes after it."""
+    def note_request(self, request: Any) -> None:
+        """Note that a whole request is there: it gets its answer, however many come after it."""
         with self._lock:
             if (connection := self._open.get(request)) is not None:
-                connection.asked = True
+                connection.requested = True
 
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         whole = super().parse_request()
         if whole:
-            self.server.has_asked(self.connection)
+            self.server.note_request(self.connection)
         return whole
 
     def do_GET(self) -> None:
@@ -194,14 +194,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _status(self, query: str) -> tuple[int, bytes, str]:
         try:
-            asked = parse_qs(query, max_num_fields=_MOST_PARAMETERS)
+            parameters = parse_qs(query, max_num_fields=_MOST_PARAMETERS)
         except ValueError:
             return 400, b"at most %d parameters\n" % _MOST_PARAMETERS, _TEXT
-        named = asked.get("span", ["short"])[-1]
+        named = parameters.get("span", ["short"])[-1]
         span = next((s for s in get_args(SpanName) if s == named), None)
         if span is None:
             return 400, b"span: must be short or long\n", _TEXT
-        return 200, self.status(asked.get("window", [""])[-1], span), _JSON
+        return 200, self.status(parameters.get("window", [""])[-1], span), _JSON
 
     do_HEAD = do_GET  # noqa: N815 - the name is http.server's
 

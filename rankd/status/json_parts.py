@@ -7,16 +7,15 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
-from rankd.monitor.monitor import Trust, Window
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
 from rankd.pilot.report import Effect
 from rankd.quality import Interval
-from rankd.ranking.policy import rules_of, tuned_for
-from rankd.ranking.ranker import why_not_ranked
+from rankd.ranking.policy import in_force
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import Settings
-from rankd.types import Reason
+from rankd.settings import Settings
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
@@ -87,15 +86,13 @@ def _guard(window: Window, settings: Settings) -> dict[str, Any]:
 
 def _order(trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
     """What orders a model's queue now, as far as that does not depend on the queue."""
-    wanted = piloted or Policy(settings.order.policy)
-    policy = wanted if trust.level > 0 else Policy.FCFS
-    rules = rules_of(settings.order, policy, trust, 0.0)
+    effective = in_force(settings.order, trust, piloted)
     return {
-        "policy": policy.value,
-        "reason": (why_not_ranked(trust) if policy is not wanted else Reason.NONE).value,
+        "policy": effective.policy.value,
+        "reason": effective.reason.value,
         "trust": trust.level,
-        "patience_per_token": _finite(rules.patience),
-        "tuned_patience_per_token": tuned_for(settings.order, wanted, trust),
+        "patience_per_token": _finite(effective.rules.patience),
+        "tuned_patience_per_token": effective.tuned_patience,
         "tokens_per_second": trust.load.rate.per_second,
         "mean_wait": trust.load.wait.mean,
         "mean_expected_tokens": trust.calibration.mean_expected if trust.calibration is not None else None,
@@ -128,7 +125,7 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
 
 
 def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
-    """A pilot, under way or ended. Of the two intervals it tells the one that holds in its state."""
+    """A pilot, under way or ended. Of the two intervals, the one that is valid in its state."""
     plan, report = pilot.plan, pilot.report(now)
     return {
         "model": model,

@@ -35,5 +35,5 @@ def live_page(state: dict[str, Any]) -> str:
         f'<tr><th scope="row">{escape(printable(k))}</th><td>{escape(printable(v))}</td></tr>'
         for k, v in state["facts"].items()
     )
-    word = "ready" if state["ready"] else f"not ready: {state['reason']}"
-    return f'{_BEFORE}<tr><th scope="row">state</th><td>{escape(word)}</td></tr>{rows}{_AFTER}'
+    shown = "ready" if state["ready"] else f"not ready: {state['reason']}"
+    return f'{_BEFORE}<tr><th scope="row">state</th><td>{escape(shown)}</td></tr>{rows}{_AFTER}'

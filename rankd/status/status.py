@@ -1,6 +1,6 @@
 """What the page at ``/`` shows: the state as text for everybody, as JSON for the page's script (docs/guides/page.md).
 
-No prompt and no request id is in it. Names of served models and of tenants are: whoever sends calls chooses them.
+No prompt and no request id is in it. Names of served models and of tenants are: callers choose them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import Any
 from rankd_client.ordering import Policy
 
 from rankd.completion_log import CompletionLog
-from rankd.monitor.monitor import Monitor, Trust, Window
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import Ranker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
 from rankd.telemetry.telemetry import Telemetry
@@ -34,11 +36,11 @@ SCHEMA = 1
 """Of the JSON. Fields are added under the same number; it grows where one changes its meaning or goes."""
 STAGES = ("call", "score", "queue", "tokenise", "infer", "order")
 _FRESH = 0.5
-"""Seconds for which an answer serves all who ask: the work is bounded, whoever asks how often."""
+"""Seconds for which an answer serves all requests: the work is bounded, however many there are."""
 
 
 class Status:
-    """Tells how one daemon does. ``sample`` belongs to the event loop, the rest may be called in any thread."""
+    """The state of one daemon. ``sample`` belongs to the event loop, the rest may be called in any thread."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Status:
         telemetry: Telemetry,
         draining: Callable[[], bool],
     ) -> None:
-        """Take the rooms whose state is told."""
+        """Take the parts whose state is shown."""
         self._settings = settings
         self._registry = registry
         self._monitor = monitor
@@ -67,7 +69,7 @@ class Status:
         self._history = StatusHistory(settings.page)
         self._started = time.time()
         self._lock = threading.Lock()
-        self._told: dict[str, tuple[float, bytes]] = {}
+        self._answers: dict[str, tuple[float, bytes]] = {}
 
     def sample(self, now: float) -> None:
         """Keep a row of the figures, for each span that wants one; call about once a second."""
@@ -75,7 +77,10 @@ class Status:
         if not spans:
             return
         traffic = self._counters()
-        windows = {(v.model, v.ranker_version): row_of(v, self._trust(v)) for v in self._windows()}
+        windows = {
+            (w.model, w.ranker_version): row_of(w, self._trust(w))
+            for w in self._monitor.shown_windows(self._registry.in_service.version)
+        }
         for span in spans:
             span.add(now, traffic, windows)
 
@@ -107,7 +112,7 @@ class Status:
     # -- for the page's script -----------------------------------------------------------------------------------------
 
     def body(self, window: str, span: SpanName) -> bytes:
-        """``/status.json``; what was told a moment ago is told again.
+        """``/status.json``; an answer of a moment ago is given again.
 
         Args:
             window: whose history to tell, by its id; where it is none, that of the first one listed.
@@ -116,17 +121,17 @@ class Status:
         with self._lock:
             windows = {id_of(v): v for v in self._shown()[0]}
             chosen = window if window in windows else next(iter(windows))
-            state = self._kept("", self.state)
-            history = self._kept(f"{span} {chosen}", lambda: self._told_history(chosen, windows[chosen], span))
+            state = self._cached("", self.state)
+            history = self._cached(f"{span} {chosen}", lambda: self._window_history(chosen, windows[chosen], span))
         return state[:-1] + b',"history":' + history + b"}"
 
-    def _kept(self, name: str, tell: Callable[[], dict[str, Any]]) -> bytes:
-        """What was told of late, or is told now; with the lock held."""
+    def _cached(self, name: str, make: Callable[[], dict[str, Any]]) -> bytes:
+        """An answer of a moment ago, or a new one; the caller has the lock."""
         now = time.monotonic()
-        self._told = {n: t for n, t in self._told.items() if now - t[0] < _FRESH}
-        if name not in self._told:
-            self._told[name] = now, json.dumps(tell(), separators=(",", ":"), allow_nan=False).encode()
-        return self._told[name][1]
+        self._answers = {n: t for n, t in self._answers.items() if now - t[0] < _FRESH}
+        if name not in self._answers:
+            self._answers[name] = now, json.dumps(make(), separators=(",", ":"), allow_nan=False).encode()
+        return self._answers[name][1]
 
     def state(self) -> dict[str, Any]:
         """What ``/status.json`` holds, but for the history."""
@@ -142,7 +147,7 @@ class Status:
             "ready": ready,
             "reason": reason,
             "rankd": {"version": VERSION, "started_at": self._started},
-            "settings": self._told_settings(),
+            "settings": self._thresholds(),
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
             "windows": [self._window(v, piloted.get(v.model)) for v in windows],
             "windows_left_out": left_out,
@@ -154,8 +159,8 @@ class Status:
             "completion_log": None if self._log is None else "failing" if self._log.failing else "written",
         }
 
-    def _told_settings(self) -> dict[str, Any]:
-        """What figures are held against."""
+    def _thresholds(self) -> dict[str, Any]:
+        """What figures are compared with."""
         guard = self._settings.guard
         return {
             "guard_enabled": guard.enabled,
@@ -168,15 +173,15 @@ class Status:
             "spans": {name: s.every * self._settings.page.samples for name, s in self._history.spans.items()},
         }
 
-    def _told_history(self, chosen: str, window: Window, span: SpanName) -> dict[str, Any]:
-        kept = self._history.spans[span]
+    def _window_history(self, chosen: str, window: Window, span: SpanName) -> dict[str, Any]:
+        history = self._history.spans[span]
         return {
             "span": span,
-            "every": kept.every,
+            "every": history.every,
             "points": self._settings.page.samples,
-            "traffic": kept.traffic(),
+            "traffic": history.traffic(),
             "window_id": chosen,
-            "window": kept.window((window.model, window.ranker_version)),
+            "window": history.window((window.model, window.ranker_version)),
         }
 
     def _window(self, window: Window, piloted: Policy | None) -> dict[str, Any]:
@@ -199,20 +204,17 @@ class Status:
             "completions": completions,
             "rate_limited": sum(n for _, n in self._telemetry.counted("rankd.rate_limited")),
             "queued_prompts": sum(s.queued_prompts for s in scorers),
-            "failed_batches": sum(s.feed.counts.failed_batches for s in scorers),
+            "failed_batches": sum(s.runner.counts.failed_batches for s in scorers),
         }
 
     # -- parts ---------------------------------------------------------------------------------------------------------
-
-    def _windows(self) -> list[Window]:
-        return self._monitor.reported_windows() or [self._monitor.base(self._registry.in_service.version)]
 
     def _shown(self) -> tuple[list[Window], int]:
         """The windows that are listed, and how many are not."""
         in_service, most = self._registry.in_service.version, self._settings.page.windows
         windows = sorted(
-            self._windows(),
-            key=lambda v: (v.ranker_version != in_service, -v.tracker.completions, v.model, v.ranker_version),
+            self._monitor.shown_windows(in_service),
+            key=lambda w: (w.ranker_version != in_service, -w.tracker.completions, w.model, w.ranker_version),
         )
         return windows[:most], max(0, len(windows) - most)
 

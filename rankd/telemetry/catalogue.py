@@ -2,206 +2,189 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 SECONDS = "s"
-
-
 SECOND_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
-
-
 SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 
 
-METRICS: dict[str, tuple[str, str, str, str]] = {
-    "rpc.server.call.duration": (
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    """By UCUM, as OpenTelemetry has it: ``s``, ``By``, ``1``, or what is counted in braces."""
+    description: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: dict[str, Metric] = {
+    "rpc.server.call.duration": Metric(
         "histogram",
         SECONDS,
         "Duration of calls, by method and status.",
-        "rpc.system.name, rpc.method, rpc.response.status_code, error.type",
+        ("rpc.system.name", "rpc.method", "rpc.response.status_code", "error.type"),
     ),
-    "rankd.stage.duration": (
+    "rankd.stage.duration": Metric(
         "histogram",
         SECONDS,
         "Time per stage: queue (a batch's oldest prompt, until read), score (a call's wait), tokenise, infer, order.",
-        "stage",
+        ("stage",),
     ),
-    "rankd.answers": ("counter", "{answer}", "Rank answers, by policy and reason.", "policy, reason"),
-    "rankd.items": (
-        "counter",
-        "{item}",
-        "Items in Rank answers, by outcome: scored, echoed, or why unscored.",
-        "outcome",
+    "rankd.answers": Metric("counter", "{answer}", "Rank answers, by policy and reason.", ("policy", "reason")),
+    "rankd.items": Metric(
+        "counter", "{item}", "Items in Rank answers, by outcome: scored, echoed, or why unscored.", ("outcome",)
     ),
-    "rankd.batch.prompts": ("histogram", "{prompt}", "Prompts in a batch.", ""),
-    "rankd.batch.tokens": ("histogram", "{token}", "Tokens in a batch, padding included.", ""),
-    "rankd.batch.padding": ("counter", "{token}", "Padding tokens that the model read.", ""),
-    "rankd.batch.failures": ("counter", "{batch}", "Batches that failed.", ""),
-    "rankd.completions": (
+    "rankd.batch.prompts": Metric("histogram", "{prompt}", "Prompts in a batch."),
+    "rankd.batch.tokens": Metric("histogram", "{token}", "Tokens in a batch, padding included."),
+    "rankd.batch.padding": Metric("counter", "{token}", "Padding tokens that the model read."),
+    "rankd.batch.failures": Metric("counter", "{batch}", "Batches that failed."),
+    "rankd.completions": Metric(
         "counter",
         "{report}",
-        (
-            "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), over_share (beyond "
-            "quality.max_tenant_share), duplicate, or why rejected."
-        ),
-        "outcome",
+        "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), over_share "
+        "(beyond quality.max_tenant_share), duplicate, or why rejected.",
+        ("outcome",),
     ),
-    "rankd.guard.transitions": (
-        "counter",
-        "{transition}",
-        "Changes of a guard, by from, to and reason.",
-        "from, to, reason",
+    "rankd.guard.transitions": Metric(
+        "counter", "{transition}", "Changes of a guard, by from, to and reason.", ("from", "to", "reason")
     ),
-    "rankd.shadow.prompts": (
-        "counter",
-        "{prompt}",
-        "Prompts offered to shadows, by outcome: scored, failed, dropped.",
-        "outcome",
+    "rankd.shadow.prompts": Metric(
+        "counter", "{prompt}", "Prompts offered to shadows, by outcome: scored, failed, dropped.", ("outcome",)
     ),
-    "rankd.judgements": ("counter", "{judgement}", "Candidates judged, by verdict and evidence.", "verdict, evidence"),
-    "rankd.completion_log.rows": (
+    "rankd.judgements": Metric(
+        "counter", "{judgement}", "Candidates judged, by verdict and evidence.", ("verdict", "evidence")
+    ),
+    "rankd.completion_log.rows": Metric(
         "counter",
         "{row}",
         "Rows of the completion log (prompts, completions), by outcome: written, dropped.",
-        "kind, outcome",
+        ("kind", "outcome"),
     ),
-    "rankd.completion_log.segments": (
+    "rankd.completion_log.segments": Metric(
         "counter",
         "{segment}",
         "Segments of the completion log, by outcome: written, deleted (too old, or too many).",
-        "outcome",
+        ("outcome",),
     ),
-    "rankd.completion_log.bytes": ("counter", "By", "Bytes of those segments.", "outcome"),
-    "rankd.rate_limited": ("counter", "{call}", "Calls refused because their caller was beyond its rate.", ""),
-    "rankd.auth.refused": (
+    "rankd.completion_log.bytes": Metric("counter", "By", "Bytes of those segments.", ("outcome",)),
+    "rankd.rate_limited": Metric("counter", "{call}", "Calls refused because their caller was beyond its rate."),
+    "rankd.auth.refused": Metric(
         "counter",
         "{refusal}",
-        (
-            "Calls that were refused, by reason: missing, unknown or expired (credential), role, tenant. And "
-            "predictions that were not believed: signature, of an echo or a report; tenant, of a report."
-        ),
-        "reason",
+        "Calls that were refused, by reason: missing, unknown or expired (credential), role, "
+        "tenant. And predictions that were not believed: signature, of an echo or a report; tenant, "
+        "of a report.",
+        ("reason",),
     ),
-    "rankd.tls.certificate_expiry": (
+    "rankd.tls.certificate_expiry": Metric(
         "gauge",
         SECONDS,
         "When the first certificate of the server's chain is over, in seconds since the epoch; absent without TLS.",
-        "",
     ),
-    "rankd.queue.prompts": ("gauge", "{prompt}", "Prompts that wait for the model.", ""),
-    "rankd.queue.tokens": ("gauge", "{token}", "Tokens that wait for the model.", ""),
-    "rankd.cache.entries": ("gauge", "{score}", "Scores in the cache.", ""),
-    "rankd.completion_log.failing": (
-        "gauge",
-        "1",
-        "The alarm: 1 while the completion log cannot be written, or drops rows. Serving goes on.",
-        "",
+    "rankd.queue.prompts": Metric("gauge", "{prompt}", "Prompts that wait for the model."),
+    "rankd.queue.tokens": Metric("gauge", "{token}", "Tokens that wait for the model."),
+    "rankd.cache.entries": Metric("gauge", "{score}", "Scores in the cache."),
+    "rankd.completion_log.failing": Metric(
+        "gauge", "1", "The alarm: 1 while the completion log cannot be written, or drops rows. Serving goes on."
     ),
-    "rankd.completion_log.queue": ("gauge", "By", "Memory of rows that wait to be written to the completion log.", ""),
-    "rankd.ranker.info": (
-        "gauge",
-        "1",
-        "1 for the ranker in service, by version and provider.",
-        "ranker_version, provider",
+    "rankd.completion_log.queue": Metric(
+        "gauge", "By", "Memory of rows that wait to be written to the completion log."
     ),
-    "rankd.provider.wanted": (
+    "rankd.ranker.info": Metric(
+        "gauge", "1", "1 for the ranker in service, by version and provider.", ("ranker_version", "provider")
+    ),
+    "rankd.provider.wanted": Metric(
         "gauge",
         "1",
         "1 for the provider that the ranker should run on: as set; where that is auto, cuda if the machine has a GPU.",
-        "provider",
+        ("provider",),
     ),
-    "rankd.order.trust": (
-        "gauge",
-        "1",
-        "How far a ranker is followed, 0 (arrival order) to 1.",
-        "model, ranker_version",
+    "rankd.order.trust": Metric(
+        "gauge", "1", "How far a ranker is followed, 0 (arrival order) to 1.", ("model", "ranker_version")
     ),
-    "rankd.order.patience": (
+    "rankd.order.patience": Metric(
         "gauge",
-        "s",
+        SECONDS,
         "Patience per expected token that tuning found, before trust; absent until it found one.",
-        "model, ranker_version",
+        ("model", "ranker_version"),
     ),
-    "rankd.guard.mode": (
+    "rankd.guard.mode": Metric(
         "gauge",
         "1",
         "1 for the mode a guard is in, by served model, ranker and mode.",
-        "model, ranker_version, mode",
+        ("model", "ranker_version", "mode"),
     ),
-    "rankd.guard.pinned": (
-        "gauge",
-        "1",
-        "1 while an operator holds a guard in its mode, else 0.",
-        "model, ranker_version",
+    "rankd.guard.pinned": Metric(
+        "gauge", "1", "1 while an operator holds a guard in its mode, else 0.", ("model", "ranker_version")
     ),
-    "rankd.guard.floor": (
+    "rankd.guard.floor": Metric(
         "gauge",
         "1",
         "Tau below which, by its upper bound, a ranker is followed no more (guard.floor); absent with the guard off.",
-        "",
     ),
-    "rankd.guard.return": (
+    "rankd.guard.return": Metric(
         "gauge",
         "1",
         "Tau above which, by its lower bound, it is followed again (guard.floor + guard.margin); absent likewise.",
-        "",
     ),
-    "rankd.quality.tau": (
+    "rankd.quality.tau": Metric(
         "gauge",
         "1",
         "Censoring-aware Kendall's tau-b, by bound: value, low, high.",
-        "model, ranker_version, bound",
+        ("model", "ranker_version", "bound"),
     ),
-    "rankd.quality.realised_gain": (
-        "gauge",
-        "1",
-        "Share of the oracle's gain that is realised, by bound.",
-        "model, ranker_version, bound",
+    "rankd.quality.realised_gain": Metric(
+        "gauge", "1", "Share of the oracle's gain that is realised, by bound.", ("model", "ranker_version", "bound")
     ),
-    "rankd.fleet.replicas": (
-        "gauge",
-        "{replica}",
-        "Replicas heard of late, this one included; 1 without fleet.peers.",
-        "",
+    "rankd.fleet.replicas": Metric(
+        "gauge", "{replica}", "Replicas heard of late, this one included; 1 without fleet.peers."
     ),
-    "rankd.quality.compared": (
+    "rankd.quality.compared": Metric(
         "counter",
         "{report}",
         "Complete reports compared with the quality.pair_window before them on this replica (docs/science/fleet.md).",
-        "model, ranker_version",
+        ("model", "ranker_version"),
     ),
-    "rankd.quality.pairs": (
+    "rankd.quality.pairs": Metric(
         "counter",
         "{pair}",
         "Their pairs, by kind: concordant, discordant, tied_score, tied_length, tied_both.",
-        "model, ranker_version, kind",
+        ("model", "ranker_version", "kind"),
     ),
-    "rankd.quality.pair_tokens": (
+    "rankd.quality.pair_tokens": Metric(
         "counter",
         "{token}",
         "Sum of the length differences of those pairs, by kind: concordant, discordant, tied_score.",
-        "model, ranker_version, kind",
+        ("model", "ranker_version", "kind"),
     ),
-    "rankd.quality.pair_products": (
+    "rankd.quality.pair_products": Metric(
         "counter",
         "{product}",
         "Sums of products of two averages over a report's pairs, for the interval of tau, by which two.",
-        "model, ranker_version, of",
+        ("model", "ranker_version", "of"),
     ),
-    "rankd.quality.pair_token_products": (
+    "rankd.quality.pair_token_products": Metric(
         "counter",
         "{product}",
         "The same of length differences, for the interval of realised gain.",
-        "model, ranker_version, of",
+        ("model", "ranker_version", "of"),
     ),
-    "rankd.quality.decided_pair_share": ("gauge", "1", "Share of pairs whose order is known.", "model, ranker_version"),
+    "rankd.quality.decided_pair_share": Metric(
+        "gauge", "1", "Share of pairs whose order is known.", ("model", "ranker_version")
+    ),
 }
-"""All metrics by name: kind, unit, description, labels. Labels that a caller can choose (the served model) are bounded
-in number by ``quality.max_windows``."""
+"""All metrics by name. Labels that a caller can choose (the served model) are bounded in number by
+``quality.max_windows``."""
 
 
 READ_ELSEWHERE = frozenset(
     f"rankd.quality.{name}" for name in ("compared", "pairs", "pair_tokens", "pair_products", "pair_token_products")
 )
-"""Counters that a room keeps itself, and that are read there when metrics are collected."""
+"""Counters that windows keep themselves, and that are read there when metrics are collected."""
 
 
 PROCESS_METRICS: dict[str, tuple[str, str]] = {
@@ -212,7 +195,7 @@ PROCESS_METRICS: dict[str, tuple[str, str]] = {
     "process_max_fds": ("gauge", "Most of these that the system allows."),
     "process_start_time_seconds": ("gauge", "When the process began, seconds since the epoch."),
 }
-"""What prometheus_client tells of the process on Linux, by Prometheus name: kind and description. Only at /metrics."""
+"""What prometheus_client exports of the process on Linux, by Prometheus name: kind, description. Only at /metrics."""
 
 
 FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
@@ -222,7 +205,7 @@ FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
     ),
     "rankd.completions": ((("outcome", "accepted"),),),
 }
-"""Labels of counters that are told from the start, as those without labels are: of a series that begins at 1,
+"""Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,
 Prometheus never sees the first step, and one that is not there cannot be compared with 0."""
 
 

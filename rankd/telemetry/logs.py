@@ -47,7 +47,7 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, only_own_words, *shared],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, drop_library_values, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
@@ -59,7 +59,7 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
 
 
 def add_trace_ids(_: object, __: str, event: EventDict) -> EventDict:
-    """Add the ids of the current span, sampled or not (protocol.md, trap 7)."""
+    """Add the ids of the current span, sampled or not: logs are searched by trace id even where no trace is kept."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
@@ -79,7 +79,7 @@ def describe_exception(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def only_own_words(_: object, __: str, event: EventDict) -> EventDict:
+def drop_library_values(_: object, __: str, event: EventDict) -> EventDict:
     """Keep of other libraries' messages what is written in their code; values could be anything.
 
     OpenTelemetry's values are kept, as they say which collector fails and how, and those of our own client, which hold
@@ -102,7 +102,7 @@ def escape_values(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def only_declared_keys(_: object, __: str, event: EventDict) -> EventDict:
-    """Drop every key that telemetry does not declare: what is not declared was not judged for privacy."""
+    """Drop every key that telemetry does not declare: what is not declared was not reviewed for privacy."""
     for key in [k for k in event if k not in LOG_KEYS and k not in _OURS and not k.startswith("_")]:
         del event[key]
     return event

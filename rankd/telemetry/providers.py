@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -53,8 +57,33 @@ def make_metric_readers(registry: CollectorRegistry, exporters: list[Any]) -> li
     """Prometheus' reader, and OTLP's where somebody wants it, whose exporter is added to ``exporters``."""
     readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
     if wanted_exporters("METRICS"):
+        # As for traces.
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
 
         exporters.append(OTLPMetricExporter())
         readers.append(PeriodicExportingMetricReader(exporters[-1]))
     return readers
+
+
+def flush(ends: Sequence[Callable[[], None]], exporters: Sequence[Any], seconds: float) -> None:
+    """Shut providers down, each in a thread of its own, within so many seconds.
+
+    Args:
+        ends: the providers' own ``shutdown``.
+        exporters: what they export by.
+        seconds: OpenTelemetry's own time limits are not kept while an export retries. After this, exports are ended.
+    """
+    flushing = [threading.Thread(target=_quietly, args=(end,), daemon=True) for end in ends]
+    for thread in flushing:
+        thread.start()
+    last = time.monotonic() + seconds
+    for thread in flushing:
+        thread.join(max(0.0, last - time.monotonic()))
+    if any(thread.is_alive() for thread in flushing):
+        for exporter in exporters:
+            _quietly(exporter.shutdown)
+
+
+def _quietly(end: Callable[[], None]) -> None:
+    with suppress(Exception):  # what could not be sent is lost either way, and a shutdown goes on
+        end()

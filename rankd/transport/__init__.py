@@ -1,1 +1,1 @@
-"""The edge: gRPC and HTTP. The only rooms that know protobuf messages and status codes."""
+"""gRPC: listeners, interceptor, services, messages to values and back. Only here are protobuf and statuses known."""

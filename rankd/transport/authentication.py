@@ -21,7 +21,7 @@ from rankd.auth import (
     read_credentials,
 )
 from rankd.errors import ForbiddenError, UnauthenticatedError
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.rate_limit import caller_of
 
@@ -49,7 +49,7 @@ def enter(caller: Caller) -> None:
 
 
 class Authenticator:
-    """Judges calls by what ``auth.file`` holds at the time."""
+    """Lets calls in by what ``auth.file`` holds at the time."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         """Read the file, where there is one, and look at who could reach the listeners.
@@ -58,21 +58,21 @@ class Authenticator:
             ConfigError: the file is wrong, or a listener is open to anybody and that was not asked for.
         """
         self._telemetry = telemetry
-        self._followed: ReloadingFile[Credentials] | None = None
+        self._file: ReloadingFile[Credentials] | None = None
         if settings.auth.file is not None:
             read = partial(read_credentials, verified=settings.tls.client_ca is not None)
-            self._followed = ReloadingFile("auth.file", settings.auth.file, read)
-        check_exposure(settings, tokens=self._followed is not None and self._followed.current.has_tokens)
+            self._file = ReloadingFile("auth.file", settings.auth.file, read)
+        check_exposure(settings, tokens=self._file is not None and self._file.current.has_tokens)
         self._anonymous = settings.auth.anonymous is True
 
     @property
     def _credentials(self) -> Credentials | None:
-        return None if self._followed is None else self._followed.current
+        return None if self._file is None else self._file.current
 
     def look(self) -> None:
         """Read the file again where it changed; blocks."""
-        if self._followed is not None:
-            self._followed.look()
+        if self._file is not None:
+            self._file.reload_if_changed()
 
     def admit(self, service: str, context: grpc.aio.ServicerContext) -> Caller:
         """Let a call in.
@@ -97,7 +97,7 @@ class Authenticator:
             raise ForbiddenError("ROLE_MISSING", f"the credential lacks the role {role.value} (auth.file: roles)")
         return Caller(credential.key, credential.tenant, credential, credentials.quota_of(credential.tenant))
 
-    def still(self, caller: Caller) -> None:
+    def recheck(self, caller: Caller) -> None:
         """Look again, for a further message of a stream: tokens are taken back, and their time ends, meanwhile.
 
         Raises:

@@ -1,4 +1,4 @@
-"""One call: its span, its duration and its status."""
+"""One call: that its request could be decoded, its span, its duration and its status."""
 
 from __future__ import annotations
 
@@ -23,19 +23,11 @@ from rankd.transport.rate_limit import RateLimit, caller_of
 
 _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
-
-
 _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
-
-
-_OPEN = "grpc.health."
-"""Services that answer anybody: probes have no credential."""
-
-
+_HEALTH = "grpc.health."
+"""Health answers anybody: probes have no credential."""
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
-
-
 _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -60,7 +52,7 @@ class CallGate:
 class Call:
     """One call from its first byte to its status; an asynchronous context manager around the handler."""
 
-    __slots__ = ("_began", "_caller", "_context", "_gate", "_held", "_name", "_ours", "_span")
+    __slots__ = ("_began", "_caller", "_context", "_gate", "_holder", "_name", "_ours", "_span")
 
     def __init__(
         self,
@@ -69,14 +61,14 @@ class Call:
         context: grpc.aio.ServicerContext,
         *,
         ours: bool,
-        held: list[Any] | None = None,
+        holder: list[Any] | None = None,
     ) -> None:
-        """Begin nothing yet; ``held`` has the request, and lets go of it when the handler has taken it."""
+        """Begin nothing yet; ``holder`` is a list of the request alone, which the handler takes out of it."""
         self._gate = gate
         self._name = name
         self._context = context
         self._ours = ours
-        self._held = held
+        self._holder = holder
         self._caller: Caller | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,7 +100,7 @@ class Call:
         return self
 
     def _admit(self) -> None:
-        if self._name.startswith(_OPEN):
+        if self._name.startswith(_HEALTH):
             return
         if self._ours and self._gate.draining:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
@@ -135,7 +127,7 @@ class Call:
     def recheck(self) -> None:
         """Refuse to go on with a stream whose credential was taken back, or is over."""
         if self._caller is not None and self._gate.authenticator is not None:
-            self._gate.authenticator.still(self._caller)
+            self._gate.authenticator.recheck(self._caller)
 
     def check(self, request: Any) -> None:
         """Refuse a request that could not be decoded."""
@@ -175,19 +167,19 @@ class Call:
         if error is None:
             status, failure = _name_of(self._context.code()) or "OK", None
         else:
-            status, failure = self._judge(error)
+            status, failure = self._status_of(error)
         self._end(status, error)
         if error is not None:
             # grpc keeps an abort's exception with its frames in a cycle of references, which the collector finds late:
             # what was sent, which may be large, must not be in any of them.
             error.__traceback__ = None
-            if self._held:
-                self._held.clear()
+            if self._holder:
+                self._holder.clear()
         if failure is not None:
             await self._context.abort(failure.code, failure.text, failure.trailers)
         return False
 
-    def _judge(self, error: BaseException) -> tuple[str, Failure | None]:
+    def _status_of(self, error: BaseException) -> tuple[str, Failure | None]:
         """The status that a call ends with, and what to tell the caller."""
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             remaining = self._context.time_remaining()
@@ -239,8 +231,8 @@ class Malformed:
 MALFORMED = Malformed()
 
 
-def tolerant(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-    """A method handler whose deserialiser never raises."""
+def lenient_decoding(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    """A method handler whose deserialiser gives MALFORMED where it would raise: the call is counted and answered."""
     decode = handler.request_deserializer
     if decode is None:
         return handler

@@ -14,8 +14,7 @@ from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.errors import ConfigError
 from rankd.fleet.follower import FleetFollower
-from rankd.settings.load import Settings
-from rankd.settings.sections import peer_targets
+from rankd.settings import Settings, peer_targets
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.convert.fleet import from_proto
 
@@ -23,9 +22,9 @@ _LONGEST_ANSWER = 2.0
 """Seconds that one peer may take; the others do not wait for it."""
 _MOST_BYTES = 4 * 2**20
 _REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
-"""What does not heal by itself, and is told of: a token or its role is wrong, or no rankd of today is there."""
+"""What does not heal by itself, and is logged: a token or its role is wrong, or no rankd of today is there."""
 _OPTIONS = [
-    # A peer that is back is heard within a second.
+    # A peer that is back is connected to within a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -37,10 +36,10 @@ _OPTIONS = [
 
 
 class FleetPeers:
-    """One round of questions after another; ``follower`` hears the answers."""
+    """One round of questions after another; ``follower`` gets the answers."""
 
     def __init__(self, settings: Settings, follower: FleetFollower, telemetry: Telemetry) -> None:
-        """Nobody is asked yet."""
+        """Nothing is connected yet."""
         self._settings = settings
         self._fleet = settings.fleet
         self._follower = follower
@@ -50,7 +49,7 @@ class FleetPeers:
         self._myself: set[str] = set()
         self._refusing: set[str] = set()
         self._stamps: list[int] = []
-        self._last_heard = 0
+        self._last_count = 0
         self._failing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +65,7 @@ class FleetPeers:
             path: Path | None = getattr(self._fleet, setting)
             if path is not None and not path.is_file():
                 raise ConfigError(f"fleet.{setting}: {path} is no file: mount it, or unset it")
-        self._task = asyncio.create_task(self._ask_on(), name="rankd-peers")
+        self._task = asyncio.create_task(self._poll_for_ever(), name="rankd-peers")
 
     async def close(self) -> None:
         """Ask no more."""
@@ -76,7 +75,7 @@ class FleetPeers:
                 await self._task
         await self._drop(set(self._channels))
 
-    async def _ask_on(self) -> None:
+    async def _poll_for_ever(self) -> None:
         while True:
             began = time.monotonic()
             try:
@@ -86,7 +85,7 @@ class FleetPeers:
                 if not self._failing:
                     self._telemetry.peers_failing(error)
                 self._failing = True
-                with suppress(Exception):  # it was told of
+                with suppress(Exception):  # it was logged
                     # Lost peers age all the same, or guards would follow what they said last for ever.
                     self._follower.round_done()
             await asyncio.sleep(max(0.05, self._fleet.every - (time.monotonic() - began)))
@@ -99,14 +98,14 @@ class FleetPeers:
         self._refusing &= set(targets)
         metadata = await asyncio.get_running_loop().run_in_executor(None, self._metadata)
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
-        await asyncio.gather(*(self._ask(target, metadata) for target in others))
+        await asyncio.gather(*(self._poll(target, metadata) for target in others))
         self._follower.round_done()
-        heard = len(self._follower.fleet.states(time.monotonic()))
-        if heard != self._last_heard:
-            self._last_heard = heard
-            self._telemetry.fleet_changed(heard + 1)
+        count = len(self._follower.fleet.live_states(time.monotonic()))
+        if count != self._last_count:
+            self._last_count = count
+            self._telemetry.fleet_changed(count + 1)
 
-    async def _ask(self, target: str, metadata: list[tuple[str, str]]) -> None:
+    async def _poll(self, target: str, metadata: list[tuple[str, str]]) -> None:
         channel = self._channels.get(target)
         if channel is None:
             channel = self._channels[target] = self._channel(target)
@@ -129,7 +128,7 @@ class FleetPeers:
         if state.instance == self._follower.fleet.instance:
             self._myself.add(target)
         else:
-            self._follower.fleet.heard(state, time.monotonic())
+            self._follower.fleet.receive(state, time.monotonic())
 
     async def _targets(self) -> list[str]:
         """Addresses to ask. A name that cannot be looked up now keeps those it had."""

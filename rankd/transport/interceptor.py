@@ -1,7 +1,7 @@
 """One interceptor around every call: trace, rate, drain, errors, metrics.
 
-OpenTelemetry's contrib interceptor records aborts, uncaught exceptions and expired deadlines as OK (protocol.md,
-trap 6); this one knows how each call really ended.
+OpenTelemetry's interceptor for grpc.aio (opentelemetry-instrumentation-grpc) records aborts, uncaught exceptions and
+expired deadlines as OK; this one knows how each call really ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import grpc
 from rankd.errors import UnavailableError
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator
-from rankd.transport.call import Call, CallGate, tolerant
+from rankd.transport.call import Call, CallGate, lenient_decoding
 from rankd.transport.rate_limit import RateLimit
 
 _OURS = "/rankd."
@@ -61,7 +61,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, handler: grpc.RpcMethodHandler, method: str) -> grpc.RpcMethodHandler:
         name, ours = method.removeprefix("/"), method.startswith(_OURS)
-        lenient = tolerant(handler)
+        lenient = lenient_decoding(handler)
         if handler.unary_unary is not None:
             return lenient._replace(unary_unary=self._unary(handler.unary_unary, name, ours=ours))
         if handler.unary_stream is not None:
@@ -74,21 +74,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, inner: Any, name: str, *, ours: bool) -> Any:
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            held = [request]
+            holder = [request]
             del request
-            async with Call(self._gate, name, context, ours=ours, held=held) as call:
-                call.check(held[0])
-                return await _maybe_await(inner(held.pop(), context))
+            async with Call(self._gate, name, context, ours=ours, holder=holder) as call:
+                call.check(holder[0])
+                return await _maybe_await(inner(holder.pop(), context))
 
         return unary
 
     def _answering(self, inner: Any, name: str) -> Any:
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            held = [request]
+            holder = [request]
             del request
-            async with Call(self._gate, name, context, ours=True, held=held) as call:
-                call.check(held[0])
-                async for response in inner(held.pop(), context):
+            async with Call(self._gate, name, context, ours=True, holder=holder) as call:
+                call.check(holder[0])
+                async for response in inner(holder.pop(), context):
                     call.recheck()
                     yield response
 
@@ -98,11 +98,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Health's Watch, which writes to its context instead of yielding, and never ends by itself."""
 
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> None:
-            held = [request]
+            holder = [request]
             del request
-            async with Call(self._gate, name, context, ours=False, held=held) as call:
-                call.check(held[0])
-                await self._until_drained(inner(held.pop(), context))
+            async with Call(self._gate, name, context, ours=False, holder=holder) as call:
+                call.check(holder[0])
+                await self._until_drained(inner(holder.pop(), context))
 
         return unary_stream
 

@@ -17,7 +17,7 @@ from rankd_client.v1 import (
 )
 
 from rankd.errors import ConfigError
-from rankd.settings.load import LimitsSection, Settings
+from rankd.settings import LimitsSection, Settings
 from rankd.transport.interceptor import CallInterceptor
 from rankd.transport.services.admin import AdminService
 from rankd.transport.services.completions import CompletionService

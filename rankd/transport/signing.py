@@ -1,4 +1,4 @@
-"""What binds predictions to a request, its tenant and its served model: signatures, given and looked at.
+"""What binds predictions to a request, its tenant and its served model: signatures, made and verified.
 
 ``canonical`` is the contract between replicas of different versions: what is signed never changes its encoding, and
 another one gets another first line. docs/guides/security.md shows it.
@@ -14,7 +14,7 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.auth import ReloadingFile, SigningKeys, read_keys
 from rankd.errors import ForbiddenError
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import the_caller
 from rankd.transport.time_slices import TimeSlice, TimeSlices
@@ -73,7 +73,7 @@ def _utf8(text: str) -> bytes:
 
 
 class PredictionSigner:
-    """Signs predictions and looks at signatures, where there are keys."""
+    """Signs predictions and verifies signatures, where there are keys."""
 
     def __init__(self, settings: Settings, time_slices: TimeSlices, telemetry: Telemetry) -> None:
         """Read the keys.
@@ -84,24 +84,24 @@ class PredictionSigner:
         self._time_slices = time_slices
         self._telemetry = telemetry
         path = settings.signing.file
-        self._followed: ReloadingFile[SigningKeys] | None = (
+        self._file: ReloadingFile[SigningKeys] | None = (
             None if path is None else ReloadingFile("signing.file", path, read_keys)
         )
 
     @property
     def keys(self) -> SigningKeys | None:
         """The keys in force; None where nothing is signed."""
-        return None if self._followed is None else self._followed.current
+        return None if self._file is None else self._file.current
 
     def look(self) -> None:
         """Read the file again where it changed; blocks."""
-        if self._followed is not None:
-            self._followed.look()
+        if self._file is not None:
+            self._file.reload_if_changed()
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 
     def verify(self, prediction: prediction_pb2.Prediction, request_id: str, model: str) -> bool:
-        """Whether a prediction is one of ours, of this request and model; without keys everything is believed."""
+        """Whether a prediction is one of ours, of this request and model; without keys every one is."""
         keys = self.keys
         if keys is None or keys.verify(
             prediction.key_id, prediction.signature, canonical(prediction, request_id, model)
@@ -111,7 +111,7 @@ class PredictionSigner:
         return False
 
     async def filter_all(self, items: Sequence[rank_pb2.RankItem], field: str, model: str) -> None:
-        """Screen the items of one message, in turns where they are many; see ``filter_untrusted``."""
+        """Do ``filter_untrusted`` for the items of one message, in time slices where they are many."""
         if not self._verifies:
             return
         async with self._time_slice(len(items)) as time_slice:
@@ -125,7 +125,7 @@ class PredictionSigner:
         return self.keys is not None or bool(the_caller().tenant)
 
     def filter_untrusted(self, item: rank_pb2.RankItem, field: str, model: str) -> None:
-        """Fill in an item's tenant, and take a prediction away that is not to be believed: it is then as without one.
+        """Fill in an item's tenant, and take a prediction away that is not trusted: it is then as without one.
 
         Raises:
             ForbiddenError: it is another tenant's than the caller may act for.
@@ -144,7 +144,7 @@ class PredictionSigner:
     # -- what goes out -------------------------------------------------------------------------------------------------
 
     async def sign_all(self, items: Sequence[rank_pb2.RankedItem], answer: Answer, model: str) -> None:
-        """Sign an answer's predictions, in turns where they are many."""
+        """Sign an answer's predictions, in time slices where they are many."""
         if self.keys is None:
             return
         fresh = answer.fresh.tolist()

@@ -1,6 +1,6 @@
 """Open streams: a bounded number of them, ended by the daemon itself when it drains.
 
-An open server stream would hold ``server.stop(grace)`` for all of the grace (protocol.md, trap 5).
+``server.stop(grace)`` waits for open server streams, and for those that never end by themselves all of the grace.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rankd.errors import QuotaError, UnavailableError
-from rankd.settings.load import LimitsSection
+from rankd.settings import LimitsSection
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class StreamKind(enum.Enum):
 
     RANK = "limits.max_streams"
     WATCH = "limits.max_watches"
-    JUDGE = "limits.max_watches, which judgements are bounded by too,"
+    JUDGE = "limits.max_watches, which comparisons of rankers are bounded by too,"
 
 
 class Streams:
@@ -47,7 +47,7 @@ class Streams:
         return self._draining.is_set()
 
     @contextmanager
-    def opened(self, room: StreamKind, caller: str) -> Iterator[None]:
+    def opened(self, kind: StreamKind, caller: str) -> Iterator[None]:
         """Hold a place while a stream is open.
 
         Raises:
@@ -56,21 +56,21 @@ class Streams:
         """
         if self._draining.is_set():
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        if self._open[room] >= self._most[room]:
-            raise QuotaError(f"{room.value} = {self._most[room]} are open", retry_after=1.0)
-        if self._callers[room, caller] >= self._most_each:
+        if self._open[kind] >= self._most[kind]:
+            raise QuotaError(f"{kind.value} = {self._most[kind]} are open", retry_after=1.0)
+        if self._callers[kind, caller] >= self._most_each:
             raise QuotaError(
                 f"limits.max_streams_per_caller = {self._most_each} of this caller are open", retry_after=1.0
             )
-        self._open[room] += 1
-        self._callers[room, caller] += 1
+        self._open[kind] += 1
+        self._callers[kind, caller] += 1
         try:
             yield
         finally:
-            self._open[room] -= 1
-            self._callers[room, caller] -= 1
-            if not self._callers[room, caller]:
-                del self._callers[room, caller]  # callers come and go
+            self._open[kind] -= 1
+            self._callers[kind, caller] -= 1
+            if not self._callers[kind, caller]:
+                del self._callers[kind, caller]  # callers come and go
 
     async def next(self, messages: AsyncIterator[T]) -> T | None:
         """The stream's next message; None at its end.

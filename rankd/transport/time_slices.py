@@ -19,11 +19,11 @@ class TimeSlice:
     """The right to work now."""
 
     def __init__(self, lock: asyncio.Lock, seconds: float) -> None:
-        """Prepare; nothing is held yet."""
+        """Prepare; the slice is not begun yet."""
         self._lock = lock
         self._seconds = seconds
         self._began = 0.0
-        self._held = False
+        self._begun = False
 
     @property
     def over(self) -> bool:
@@ -39,13 +39,13 @@ class TimeSlice:
     async def begin(self) -> None:
         """Wait for the slice."""
         await self._lock.acquire()
-        self._held = True
+        self._begun = True
         self._began = time.perf_counter()
 
     def end(self) -> None:
-        """Give it up, where it is held."""
-        if self._held:
-            self._held = False
+        """Give it up, where it was begun."""
+        if self._begun:
+            self._begun = False
             self._lock.release()
 
 
@@ -59,7 +59,7 @@ class TimeSlices:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[TimeSlice]:
-        """Work in turns. Between two ``await``s nobody comes between; a cancellation ends the turn."""
+        """Work in time slices. Between two ``await``s nobody comes between; a cancellation ends the slice."""
         time_slice = TimeSlice(self._lock, self._seconds)
         await time_slice.begin()
         try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -13,7 +11,7 @@ import structlog
 
 from rankd.auth import Stamp, stamp_of
 from rankd.errors import ConfigError
-from rankd.settings.load import TlsSection
+from rankd.settings import TlsSection
 
 _log = structlog.get_logger("rankd")
 
@@ -35,7 +33,7 @@ def server_credentials(tls: TlsSection) -> grpc.ServerCredentials | None:
 
 
 class CertificateExpiry:
-    """When the certificate in the file is over; the last answer holds while the file cannot be read."""
+    """When the certificate in the file is over; the last one read counts while the file cannot be read."""
 
     def __init__(self, tls: TlsSection) -> None:
         """Take where the file is; nothing is read yet."""
@@ -138,57 +136,15 @@ def _read(path: Path, setting: str, kind: bytes) -> bytes:
     return data
 
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
-
-_SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xA0, 0x17
-
-
 def chain_end(pem: bytes) -> float:
     """When the first certificate of a chain is over, in seconds since the epoch.
 
     Raises:
         ValueError: there is none, or one that cannot be read.
     """
-    return min(not_after(ssl.PEM_cert_to_DER_cert(block.decode("ascii", "replace"))) for block in _PEM.findall(pem))
+    from cryptography import x509  # noqa: PLC0415 - a daemon without TLS need not load OpenSSL a second time
 
-
-def not_after(der: bytes) -> float:
-    """When a certificate is over, in seconds since the epoch.
-
-    Raises:
-        ValueError: it is no certificate.
-    """
-    _, certificate, _ = _element(der)
-    _, rest, _ = _element(certificate)
-    tag, _, after_version = _element(rest)
-    if tag == _VERSION:
-        rest = after_version
-    for _ in ("serial number", "signature algorithm", "issuer"):
-        _, _, rest = _element(rest)
-    tag, validity, _ = _element(rest)
-    if tag != _SEQUENCE:
-        raise ValueError("no validity where a certificate has one")
-    _, _, rest = _element(validity)
-    kind, text, _ = _element(rest)
-    return _time(text.decode("ascii"), short=kind == _UTC_TIME)
-
-
-def _element(data: bytes) -> tuple[int, bytes, bytes]:
-    """The first element: its tag, what it holds, and what comes after it."""
-    if len(data) < 2:
-        raise ValueError("a certificate ends too early")
-    size, start = data[1], 2
-    if size & 0x80:
-        count = size & 0x7F
-        size, start = int.from_bytes(data[2 : 2 + count]), 2 + count
-    if len(data) < start + size:
-        raise ValueError("a certificate ends too early")
-    return data[0], data[start : start + size], data[start + size :]
-
-
-def _time(text: str, *, short: bool) -> float:
-    """UTCTime has two digits for the year: 50 and later are of the last century."""
-    if short:
-        text = ("19" if text >= "50" else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    try:
+        return min(c.not_valid_after_utc.timestamp() for c in x509.load_pem_x509_certificates(pem))
+    except x509.InvalidVersion as error:
+        raise ValueError("a certificate of an unknown version") from error

@@ -9,7 +9,7 @@ import yaml
 from support.rendered_chart import daemon, named, pods
 
 from rankd.cli import build_parser
-from rankd.settings.load import Settings, load_settings, settings_reference
+from rankd.settings import Settings, load_settings, settings_reference
 from tools.chart.examples import MATRIX, given, rendered
 from tools.chart.helm import render
 from tools.chart.values import CHART

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from rankd_client.admin import AdminClient
+from rankd_client import AdminClient
 from support.containers import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
 from support.rendered_chart import containers, named, pods
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import grpc
 
 from rankd.daemon import App
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 
 
 class Daemon:

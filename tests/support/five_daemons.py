@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import grpc
-from rankd_client import Completed, Item, RankClient, TlsConfig
-from rankd_client.admin import AdminClient, JudgeOptions
+from rankd_client import AdminClient, Completed, Item, JudgeOptions, RankClient, TlsConfig
 
 from support.credentials import bearer, write_tokens
 from support.daemon import DaemonProcess

@@ -15,8 +15,8 @@ class Gate:
         self.fail = False
         self.seconds_per_token = 0.0
         self.batches = []
-        self._model = daemon.scorer.feed.model
-        daemon.scorer.feed.model = self
+        self._model = daemon.scorer.runner.model
+        daemon.scorer.runner.model = self
 
     def run(self, ids, mask):
         self.batches.append(len(ids))

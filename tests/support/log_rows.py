@@ -1,6 +1,6 @@
 """Rows of the completion log, and segments of them in a store."""
 
-from rankd.completion_log.records import CompletionRow, PromptRow, SegmentKind, request_hash, table
+from rankd.completion_log.records import CompletionRow, PromptRow, SegmentKind, request_hasher, table
 from rankd.completion_log.store import segment_names
 
 
@@ -11,9 +11,9 @@ def write_segment(store, rows, at=1000.0):
 
 
 def prompt_row(number, seen_at, text):
-    return PromptRow(request_hash(b"")("m", str(number)), "m", text, seen_at, seen_at)
+    return PromptRow(request_hasher(b"").digest("m", "", str(number)), "m", text, seen_at, seen_at)
 
 
 def completion_row(number, ended_at, tokens, *, complete=True, model="m"):
-    request = request_hash(b"")("m", str(number))
+    request = request_hasher(b"").digest("m", "", str(number))
     return CompletionRow(request, model, "r@1", 0.5, tokens, complete, "stop", ended_at, ended_at, (("s@1", 0.25),))

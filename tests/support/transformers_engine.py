@@ -50,8 +50,8 @@ def prompt(longs, number):
 def scored(engine, count, seconds=10.0):
     """Let what was sent arrive, and wait for its scores and for rules."""
     engine.arrive()
-    scores, end = engine.scheduler._rankd.scores, time.monotonic() + seconds
-    while len(scores.news) < count or scores.rules(time.monotonic()).policy.value == "fcfs":
+    scores, end = engine.scheduler._ranking.scores, time.monotonic() + seconds
+    while len(scores.new_predictions) < count or scores.rules(time.monotonic()).policy.value == "fcfs":
         assert time.monotonic() < end, "no scores came"
         time.sleep(0.01)
 

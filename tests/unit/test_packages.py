@@ -1,5 +1,6 @@
 """The packages as they are built: what a user of a wheel or an sdist gets."""
 
+import os
 import re
 import subprocess
 import sys
@@ -62,3 +63,36 @@ def test_vllm_finds_the_stat_logger():
     module, _, name = points["vllm.stat_logger_plugins"]["rankd"].partition(":")
     source = VLLM / Path(*module.split(".")).with_suffix(".py")
     assert f"class {name}(" in source.read_text()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A directory with the clients' packages out of their wheels."""
+    wheels, site = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("site")
+    for project in (CLIENT, VLLM, TRANSFORMERS):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)]
+        subprocess.run(command, cwd=project, check=True, capture_output=True)
+    for wheel in wheels.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+    return site
+
+
+@pytest.mark.parametrize(
+    ("package", "use"),
+    [
+        ("rankd_client", "all_of_it = [getattr(rankd_client, name) for name in rankd_client.__all__]"),
+        ("rankd_client", "rankd_client.RankClient('127.0.0.1:9').rank(['a', 'b']).order == [0, 1] or exit(1)"),
+        ("rankd_client", "import rankd_client.calibration, rankd_client.integration, rankd_client.ordering"),
+        ("rankd_vllm", "rankd_vllm.RankMiddleware(print)"),
+        ("rankd_transformers", "rankd_transformers.register"),
+    ],
+)
+def test_a_client_works_without_the_checkout(installed, tmp_path, package, use):
+    """What its wheel holds is all that it needs of this repository."""
+    if package == "rankd_transformers":
+        pytest.importorskip("transformers")
+    here = f"assert {package}.__file__.startswith({str(installed)!r}), {package}.__file__"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-P", "-c", f"import {package}; {here}; {use}"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 OWNED = frozenset(
     {

@@ -6,4 +6,4 @@ from tools.dashboard.dashboard import files
 from tools.generated import main
 
 if __name__ == "__main__":
-    sys.exit(main(files, "Write the chart's Grafana dashboard."))
+    sys.exit(main("Write the chart's Grafana dashboard.", files))

@@ -7,8 +7,6 @@ from typing import Any
 
 import grpc
 
-from rankd_client.v1 import prediction_pb2
-
 _LONGEST_TEXT = 300
 _TELLING = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -43,16 +41,6 @@ def readable(answer: Any) -> Any:
     if answer is None:
         raise BadAnswerError("the daemon's answer is no message of this protocol")
     return answer
-
-
-def reason_name(value: int) -> str:
-    """A daemon's reason as a lower-case word; empty for none, a number for one that this client does not know."""
-    if value == prediction_pb2.FALLBACK_REASON_UNSPECIFIED:
-        return ""
-    try:
-        return prediction_pb2.FallbackReason.Name(value).removeprefix("FALLBACK_REASON_").lower()
-    except ValueError:
-        return f"reason_{value}"
 
 
 def explain(error: BaseException) -> tuple[str, str]:

@@ -3,22 +3,165 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rankd_client._core import FROM_PROTO
-from rankd_client._failures import reason_name
+from rankd_client._messages import FROM_PROTO, enum_name, reason_name, seconds_of
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import PatienceDial, Policy, Rules
-from rankd_client.types import (
-    Estimate,
-    FleetState,
-    GuardState,
-    ModelQuality,
-    PolicyInForce,
-    QualityReport,
-    ServiceStatus,
-)
+from rankd_client.ordering import AdaptiveRules, Policy, Rules
 from rankd_client.v1 import quality_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardState:
+    """The guard of one model and ranker version. Times in seconds since the epoch."""
+
+    mode: str
+    """A lower-case word of the proto's ``GuardMode``."""
+    ranking: bool
+    """Whether queues are ranked in this mode."""
+    reason: str
+    """Why it is in this mode, a lower-case word."""
+    since: float | None
+    pinned_until: float | None
+    """None: not pinned."""
+    transitions: int
+    """Changes of mode since the daemon started."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """How a guard stands to the fleet's, where replicas tell each other.
+
+    ``followed``: the fleet's evidence decides, and not the replica's own. ``leading``: this replica decides for all.
+    ``peers`` are heard, ``replicas`` (this one included) have evidence in ``tau``.
+    """
+
+    followed: bool
+    leading: bool
+    peers: int
+    replicas: int
+    tau: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelQuality:
+    """Live quality of one ranker version on one served model; None where it is undefined."""
+
+    model: str
+    ranker_version: str
+    tau: Estimate | None
+    """Kendall's tau-b between score and length over the requests that arrived in the window, censoring taken into
+    account; what the guard decides on. -1 to 1, 1 is a perfect order."""
+    finished_tau: Estimate | None
+    """The same over finished requests only; biased where long ones still wait."""
+    realised_gain: Estimate | None
+    """Share of the mean-latency gain of a perfect order: 1 perfect, 0 random."""
+    head_tau: float | None
+    """tau-b among requests no longer than the window's median."""
+    tail_tau: float | None
+    """tau-b among those longer than it."""
+    decided_pair_share: float
+    """Of the pairs behind ``tau``, those whose order is known rather than estimated, 0 to 1."""
+    horizon_tokens: int
+    """Lengths are compared up to this many output tokens in ``tau``."""
+    cohort_size: int
+    """Requests behind ``tau``."""
+    window_size: int
+    """Requests behind ``finished_tau``."""
+    progress_seen: bool
+    """Whether progress of unfinished requests is reported; without it ``tau`` cannot see them."""
+    completions: int
+    """Reports taken, those of a restored window included."""
+    open: int
+    """Requests last reported as waiting or running."""
+    guard: GuardState
+    fleet: FleetState | None = None
+    """None where there are no peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """What orders queues now; enough to order without asking. ``patience`` in seconds per token.
+
+    ``rules`` gives the rules for a backlog that the caller knows, the same as the daemon's.
+    """
+
+    model: str
+    ranker_version: str
+    policy: Policy
+    reason: str
+    patience: float
+    calibration: Calibration | None
+    trust: float = 0.0
+    """In the ranker, on this model, 0 to 1."""
+    adaptive_rules: AdaptiveRules | None = None
+    """None from a daemon that publishes none."""
+    tokens_per_second: float | None = None
+    """That recent completions were made at."""
+    mean_wait: float | None = None
+    """Seconds that they waited."""
+    tuned_patience: float | None = None
+    """Seconds per token that replaying recent traffic found."""
+
+    def rules(self, backlog_tokens: float = 0.0) -> Rules:
+        """The rules for now.
+
+        Args:
+            backlog_tokens: output tokens still to be made for what waits, as far as the caller knows.
+        """
+        prior = self.calibration.mean_expected if self.calibration is not None else None
+        if self.adaptive_rules is None:
+            return Rules(self.policy, patience=self.patience, prior_expected=prior)
+        rate = self.tokens_per_second
+        drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
+        trust = 0.0 if self.policy is Policy.FCFS else self.trust
+        return self.adaptive_rules.at(trust, max(drains, default=0.0) or None, prior, self.tuned_patience)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """The daemon itself. Counts since its start; ``started_at`` in seconds since the epoch."""
+
+    rankd_version: str
+    ranker_version: str
+    """Of the ranker in service, as ``name@version``."""
+    provider: str
+    """Where it runs: ``cuda`` or ``cpu``."""
+    started_at: float
+    rank_calls: int
+    """Answered."""
+    items: int
+    """In them."""
+    unscored_items: int
+    """Of these, without a score."""
+    scored_prompts: int
+    """That the model has read."""
+    cached_prompts: int
+    """Found in the score cache, or queued already."""
+    queued_prompts: int
+    """Waiting now to be read."""
+    failed_batches: int
+    draining: bool
+    """A shutdown began."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """All that a daemon says of its quality."""
+
+    service: ServiceStatus
+    qualities: tuple[ModelQuality, ...]
+    policies: tuple[PolicyInForce, ...]
 
 
 def report_of(answer: Any) -> QualityReport:
@@ -29,7 +172,7 @@ def report_of(answer: Any) -> QualityReport:
             rankd_version=service.rankd_version,
             ranker_version=service.ranker_version,
             provider=service.provider,
-            started_at=_seconds(service.started_at),
+            started_at=seconds_of(service.started_at),
             rank_calls=service.rank_call_count,
             items=service.item_count,
             unscored_items=service.unscored_item_count,
@@ -48,9 +191,9 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
     return ModelQuality(
         model=q.model,
         ranker_version=q.ranker_version,
-        tau=_estimate(q, "tau"),
-        finished_tau=_estimate(q, "finished_tau"),
-        realised_gain=_estimate(q, "realised_gain"),
+        tau=estimate_of(q, "tau"),
+        finished_tau=estimate_of(q, "finished_tau"),
+        realised_gain=estimate_of(q, "realised_gain"),
         head_tau=q.head_tau if q.HasField("head_tau") else None,
         tail_tau=q.tail_tau if q.HasField("tail_tau") else None,
         decided_pair_share=q.decided_pair_share,
@@ -66,25 +209,24 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
 
 
 def _fleet(fleet: quality_pb2.FleetStatus) -> FleetState:
-    return FleetState(fleet.followed, fleet.leading, fleet.peer_count, fleet.replica_count, _estimate(fleet, "tau"))
+    return FleetState(fleet.followed, fleet.leading, fleet.peer_count, fleet.replica_count, estimate_of(fleet, "tau"))
 
 
-def _estimate(q: quality_pb2.Quality | quality_pb2.FleetStatus, name: str) -> Estimate | None:
-    if not q.HasField(name):
+def estimate_of(message: Any, name: str) -> Estimate | None:
+    """An Estimate of a message; None where it has none."""
+    if not message.HasField(name):
         return None
-    estimate = getattr(q, name)
+    estimate = getattr(message, name)
     return Estimate(estimate.value, estimate.low, estimate.high)
 
 
 def _guard(guard: quality_pb2.GuardStatus) -> GuardState:
-    known = guard.mode in quality_pb2.GuardMode.values()
-    name = quality_pb2.GuardMode.Name(guard.mode).removeprefix("GUARD_MODE_").lower() if known else f"mode_{guard.mode}"
     return GuardState(
-        mode=name,
+        mode=enum_name(quality_pb2.GuardMode, guard.mode, "GUARD_MODE_", "mode_"),
         ranking=guard.ranking,
         reason=guard.reason,
-        since=_seconds(guard.since) if guard.HasField("since") else None,
-        pinned_until=_seconds(guard.pinned_until) if guard.HasField("pinned_until") else None,
+        since=seconds_of(guard.since) if guard.HasField("since") else None,
+        pinned_until=seconds_of(guard.pinned_until) if guard.HasField("pinned_until") else None,
         transitions=guard.transition_count,
     )
 
@@ -105,18 +247,18 @@ def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
         # A policy that this client does not know cannot be followed by it: arrival order.
         policy=FROM_PROTO.get(policy.policy, Policy.FCFS),
         reason=reason_name(policy.reason),
-        patience=policy.patience_per_token.seconds + policy.patience_per_token.nanos * 1e-9,
+        patience=seconds_of(policy.patience_per_token),
         calibration=Calibration(knots, policy.mean_expected_token_count) if knots else None,
         trust=policy.dial.trust,
-        dial=_dial(policy.dial) if policy.HasField("dial") else None,
+        adaptive_rules=_adaptive_rules(policy.dial) if policy.HasField("dial") else None,
         tokens_per_second=policy.dial.tokens_per_second if policy.dial.HasField("tokens_per_second") else None,
         mean_wait=_length(policy.dial, "mean_wait", None),
         tuned_patience=_length(policy.dial, "tuned_patience_per_token", None),
     )
 
 
-def _dial(dial: quality_pb2.Dial) -> PatienceDial:
-    return PatienceDial(
+def _adaptive_rules(dial: quality_pb2.Dial) -> AdaptiveRules:
+    return AdaptiveRules(
         Rules(
             policy=FROM_PROTO.get(dial.policy, Policy.FCFS),
             patience=_length(dial, "patience_per_token", 0.0),
@@ -141,8 +283,4 @@ _Absent = TypeVar("_Absent", float, None)
 
 def _length(message: Any, name: str, absent: _Absent) -> float | _Absent:
     """A duration in seconds."""
-    return _seconds(getattr(message, name)) if message.HasField(name) else absent
-
-
-def _seconds(stamp: Any) -> float:
-    return float(stamp.seconds + stamp.nanos * 1e-9)
+    return seconds_of(getattr(message, name)) if message.HasField(name) else absent

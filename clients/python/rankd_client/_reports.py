@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rankd_client._core import LATEST, MAX_BYTES, MAX_ITEMS, set_time, text_of
-from rankd_client.types import Completed, ReportResult
+from rankd_client._messages import MAX_BYTES, MAX_ITEMS, enum_name, set_time, text_of
+from rankd_client._types import Completed, ReportResult
+from rankd_client._validation import LATEST
 from rankd_client.v1 import completion_pb2
 
 _FINISH = {
@@ -52,9 +53,7 @@ def report_result(parts: Sequence[tuple[list[int], Any]], skipped: int, error: s
     rejected = tuple(
         (
             indices[r.index] if r.index < len(indices) else -1,
-            completion_pb2.RejectionReason.Name(r.reason).removeprefix("REJECTION_REASON_").lower()
-            if r.reason in completion_pb2.RejectionReason.values()
-            else f"reason_{r.reason}",
+            enum_name(completion_pb2.RejectionReason, r.reason, "REJECTION_REASON_", "reason_"),
             r.description,
         )
         for indices, answer in parts

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rankd_client._core import (
-    MAX_BYTES,
-    MAX_ITEMS,
-    NOBODY,
-    TO_PROTO,
-    ClientQueue,
-    by_arrival,
-    checked,
-    message_of,
-    note,
-    set_time,
-    shares_of,
-)
-from rankd_client._failures import BadAnswerError, explain, readable, reason_name
+from rankd_client._backoff import Backoff
+from rankd_client._client_queue import ClientQueue, arrival_order, finite
+from rankd_client._failures import BadAnswerError, explain, readable
+from rankd_client._messages import MAX_BYTES, MAX_ITEMS, TO_PROTO, message_of, reason_name, set_time, tenant_services
+from rankd_client._stats import ClientStats, note
+from rankd_client._types import Item, Progress
 from rankd_client.ordering import Policy
-from rankd_client.types import ClientStats, Item, Progress
+from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _HUNG = 5.0
 """Seconds without an answer after which a stream is given up. A late answer alone is no reason to send all again."""
 
 
 @dataclass(slots=True)
-class _StreamItem:
+class _QueuedItem:
     """A request of the queue, prompt included; ``joined`` is the message that it arrived with."""
 
     item: rank_pb2.RankItem
@@ -73,11 +63,11 @@ class StreamCore:
 
     def __init__(self, stats: ClientStats, model: str, policy: Policy | None) -> None:
         """Begin with an empty queue."""
-        self.entries: dict[str, _StreamItem] = {}
+        self.entries: dict[str, _QueuedItem] = {}
         self.reason = ""
         self.sequence = 0
-        self._stats, self._pause, self._retry_at, self._heard = stats, _FIRST_PAUSE, 0.0, 0.0
-        self._shares: dict[str, rank_pb2.TenantService] = {}
+        self._stats, self._backoff, self._retry_at, self._heard = stats, Backoff(0.1, 1.0), 0.0, 0.0
+        self._tenants: dict[str, rank_pb2.TenantService] = {}
         self._options = rank_pb2.RankStreamOptions(model=model, policy=TO_PROTO[policy] if policy else None)
 
     def change(
@@ -85,8 +75,8 @@ class StreamCore:
         arrived: Iterable[Item],
         progressed: Mapping[str, int | Progress],
         gone: Iterable[str],
-        served: Mapping[str, float] = NOBODY,
-        weights: Mapping[str, float] = NOBODY,
+        served: Mapping[str, float] = NO_TENANTS,
+        weights: Mapping[str, float] = NO_TENANTS,
     ) -> rank_pb2.RankStreamRequest:
         """Change the queue; gives the same change for the daemon.
 
@@ -100,16 +90,16 @@ class StreamCore:
         if any(not (0 <= p.tokens < 2**32 and 0 <= (p.overtaken or 0) < 2**32) for p in steps.values()):
             raise ValueError("progressed: counts must be in 0 to 2**32 - 1")
         new = ClientQueue(items)
-        shares = shares_of(served, weights)
+        services = tenant_services(served, weights)
         # Made before anything is changed: an impossible field leaves all as it was.
         messages = [message_of(i, r, a) for i, r, a in zip(new.items, new.ids, new.arrival, strict=True)]
-        delta = rank_pb2.RankStreamRequest(gone_request_ids=[i for i in left if i in self.entries], tenants=shares)
+        delta = rank_pb2.RankStreamRequest(gone_request_ids=[i for i in left if i in self.entries], tenants=services)
         # What is said of a tenant replaces what was said before, a weight left out included.
-        self._shares |= {share.tenant: share for share in shares}
+        self._tenants |= {service.tenant: service for service in services}
         for request_id in left:
             self.entries.pop(request_id, None)
         for request_id, arrival, message in zip(new.ids, new.arrival, messages, strict=True):
-            self.entries[request_id] = _StreamItem(message, arrival, self.sequence + 1)
+            self.entries[request_id] = _QueuedItem(message, arrival, self.sequence + 1)
         for request_id, progress in steps.items():
             if (entry := self.entries.get(request_id)) is not None:
                 entry.progressed(progress)
@@ -126,7 +116,7 @@ class StreamCore:
     ) -> list[rank_pb2.RankStreamRequest]:
         """What to send: the change, or all of the queue where the stream is new. Each within the message limit."""
         if opening:
-            delta = rank_pb2.RankStreamRequest(options=self._options, tenants=self._shares.values())
+            delta = rank_pb2.RankStreamRequest(options=self._options, tenants=self._tenants.values())
             self._heard = time.monotonic()
         out, size = [delta], delta.ByteSize()
         for entry in self.entries.values():
@@ -162,7 +152,7 @@ class StreamCore:
             if entry is None or entry.joined > answer.sequence:
                 continue  # it is gone, or another request has its id by now
             if ranked.HasField("prediction"):
-                entry.item.prediction.CopyFrom(checked(ranked.prediction))
+                entry.item.prediction.CopyFrom(finite(ranked.prediction))
             # Asked for what was sent without it: the ranker changed.
             entry.wants_prompt = ranked.needs_prompt and entry.item.HasField("prompt")
         if answer.sequence < self.sequence:
@@ -170,7 +160,8 @@ class StreamCore:
         order = list(answer.request_ids)
         if answer.sequence != self.sequence or len(order) != len(self.entries) or set(order) != self.entries.keys():
             raise BadAnswerError("the daemon's answer does not hold every request exactly once")
-        self._pause, self.reason = _FIRST_PAUSE, reason_name(answer.reason)
+        self._backoff.reset()
+        self.reason = reason_name(answer.reason)
         note(self._stats, self.reason)
         return order
 
@@ -180,26 +171,25 @@ class StreamCore:
 
     def failed(self, error: BaseException) -> tuple[list[str], bool]:
         """The queue in arrival order, and whether to give the stream up."""
-        self.reason, text = explain(TimeoutError() if isinstance(error, queue.Empty) else error)
-        late = isinstance(error, TimeoutError | queue.Empty) and time.monotonic() - self._heard < _HUNG
+        self.reason, text = explain(error)
+        late = isinstance(error, TimeoutError) and time.monotonic() - self._heard < _HUNG
         if not late:
-            self._retry_at = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._retry_at = time.monotonic() + self._backoff.pause()
         return self.local(text), not late
 
     def local(self, error: str = "") -> list[str]:
         """The queue in arrival order, by the rules that rest on no prediction; ``reason`` stays what it was."""
         note(self._stats, self.reason, error)
         ids, entries = list(self.entries), self.entries.values()
-        ordering = by_arrival(
+        ordering = arrival_order(
             ids,
             [e.arrival for e in entries],
             running=[e.item.running for e in entries],
             classes=[e.item.priority_class for e in entries],
             tenants=[e.item.tenant for e in entries],
             prompt_tokens=[e.item.prompt_token_count for e in entries],
-            served={t: s.served_token_count for t, s in self._shares.items()},
-            weights={t: s.weight for t, s in self._shares.items() if s.weight},
+            served={t: s.served_token_count for t, s in self._tenants.items()},
+            weights={t: s.weight for t, s in self._tenants.items() if s.weight},
         )
         return [ids[i] for i in ordering.order.tolist()]
 

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from rankd_client.types import TlsConfig
+from rankd_client._connection import TlsConfig
 
 Metadata = tuple[tuple[str, str], ...]
 _LOOK_EVERY = 1.0

@@ -156,24 +156,34 @@ def fit_monotone(
     centres = np.array([_centre(scores[a:b]) for a, b in bins])
     counts = np.array([b - a for a, b in bins], dtype=np.float64)
     rows = np.array([length_summary(lengths[a:b], known[a:b]) for a, b in bins])
+    weights = counts
     if prior is not None:
-        own = prior_weight / len(bins)
-        believed = [prior.expected(centres), prior.p50(centres), prior.p90(centres)]
-        for column, values in enumerate(believed):
-            if values is not None:
-                rows[:, column] = (counts * rows[:, column] + own * values) / (counts + own)
+        rows = _blended(rows, counts, centres, prior, prior_weight / len(bins))
+        weights = counts + prior_weight / len(bins)
     mean = float((rows[:, 0] * counts).sum() / counts.sum())
-    weights = counts if prior is None else counts + prior_weight / len(bins)
     if prior is not None:
         centres, rows, weights = _with_outer(centres, rows, weights, prior, prior_weight)
+    return Calibration(_monotone_knots(centres, rows, weights), mean)
+
+
+def _blended(rows: FloatArray, counts: FloatArray, centres: FloatArray, prior: Calibration, own: float) -> FloatArray:
+    """What bins say, [n, 3], averaged with the prior, which counts for ``own`` completions in each."""
+    out = rows.copy()
+    for column, values in enumerate((prior.expected(centres), prior.p50(centres), prior.p90(centres))):
+        if values is not None:
+            out[:, column] = (counts * rows[:, column] + own * values) / (counts + own)
+    return out
+
+
+def _monotone_knots(centres: FloatArray, rows: FloatArray, weights: FloatArray) -> tuple[Knot, ...]:
+    """Knots at the centres, each of mean, median and 90th percentile ([n, 3]) made to rise with the score."""
     fitted = np.column_stack(
         [centred(centres, pool_adjacent_violators(rows[:, c], weights), weights) for c in range(3)]
     )
-    points = tuple(
+    return tuple(
         Knot(float(s), float(e), float(p50), float(max(p50, p90)))
         for s, (e, p50, p90) in zip(centres, fitted, strict=True)
     )
-    return Calibration(points, mean)
 
 
 def _with_outer(

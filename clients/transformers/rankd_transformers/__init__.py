@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration import IntegrationSettings
 
 from rankd_transformers.registered import Registration
 from rankd_transformers.registration import register

@@ -49,7 +49,7 @@ def check() -> str:
             FIFOScheduler,
         )
     except ImportError as error:
-        return _told({str(error)})
+        return _mismatch({str(error)})
     missing = {name for name, parameters in _METHODS.items() if not _has(FIFOScheduler, name, parameters)}
     missing |= _CALLED - _names_in(FIFOScheduler, "schedule_batch")
     missing |= _TABLES - _names_in(FIFOScheduler, "reset")
@@ -61,7 +61,7 @@ def check() -> str:
     missing |= _ALLOCATOR_FREES - _names_in(CacheAllocator, "free_blocks")
     if "fifo" not in SCHEDULER_MAPPING:
         missing.add("SCHEDULER_MAPPING")
-    return _told(missing) if missing else ""
+    return _mismatch(missing) if missing else ""
 
 
 def _has(kind: type, name: str, parameters: list[str]) -> bool:
@@ -75,7 +75,7 @@ def _names_in(kind: type, name: str) -> set[str]:
     return set(code.co_names) if code is not None else set()
 
 
-def _told(missing: set[str]) -> str:
+def _mismatch(missing: set[str]) -> str:
     return (
         f"transformers {__version__} has another continuous batching than transformers {TRIED} "
         f"({', '.join(sorted(missing))}). Install a rankd-transformers made for it, or transformers {TRIED}."

@@ -7,15 +7,20 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rankd_client.integration.background_scores import FCFS, BackgroundScores
-from rankd_client.integration.reporter import Reporter
-from rankd_client.integration.tally import Tally
+from rankd_client.integration import FCFS, BackgroundScores, Reporter, Tally
 
-from rankd_transformers.request_state import RequestState, WaitingRequests, arrival_of, completed, ending, running_keys
+from rankd_transformers.request_records import (
+    RequestRecord,
+    WaitingRequests,
+    arrival_of,
+    completed,
+    ending,
+    running_keys,
+)
 
 _EVERY = 1.0
 """Seconds between reports of progress."""
-_names = itertools.count()
+_engine_ids = itertools.count()
 
 
 class EngineRanking:
@@ -31,14 +36,14 @@ class EngineRanking:
         """
         self.scores = scores
         self._reports, self._started = reports, started
-        self._known: dict[str, RequestState] = {}
-        self._ids: dict[str, str] = {}
+        self._records: dict[str, RequestRecord] = {}
+        self._request_ids: dict[str, str] = {}
         self._waiting = WaitingRequests(FCFS)
-        self._told = 0.0
+        self._progress_reported_at = 0.0
 
     def __len__(self) -> int:
         """How many requests are under way."""
-        return len(self._known)
+        return len(self._records)
 
     @property
     def by_arrival(self) -> bool:
@@ -48,50 +53,50 @@ class EngineRanking:
     def arrived(self, state: Any) -> None:
         """A request waits, for the first time or after it was preempted."""
         request_id = state.request_id
-        known = self._known.get(request_id)
-        if known is None or not known.preempted:
-            if known is not None:
+        record = self._records.get(request_id)
+        if record is None or not record.preempted:
+            if record is not None:
                 self.forget(request_id)
-            arrival, name, most = arrival_of(state), str(next(_names)), state.max_new_tokens or 0
-            ranked_id = self.scores.arrived(name, state.initial_tokens, arrival, most)
-            known = self._known[request_id] = RequestState(name, ranked_id, arrival, most)
-            self._ids[name] = request_id
-        known.preempted = False
-        self._waiting.add(request_id, known, state)
+            arrival, engine_id, most = arrival_of(state), str(next(_engine_ids)), state.max_new_tokens or 0
+            ranked_id = self.scores.add(engine_id, state.initial_tokens, arrival, most)
+            record = self._records[request_id] = RequestRecord(engine_id, ranked_id, arrival, most)
+            self._request_ids[engine_id] = request_id
+        record.preempted = False
+        self._waiting.add(request_id, record, state)
 
     def prepare(self, active: Mapping[str, Any]) -> None:
         """An iteration begins: take what came since the last one."""
         scores, waiting, now = self.scores, self._waiting, time.monotonic()
-        while scores.news:
-            name, prediction = scores.news.popleft()
-            request_id = self._ids.get(name)
+        while scores.new_predictions:
+            engine_id, prediction = scores.new_predictions.popleft()
+            request_id = self._request_ids.get(engine_id)
             if request_id is not None:
-                self._known[request_id].prediction = prediction
-                waiting.predicted(request_id, prediction)
+                self._records[request_id].prediction = prediction
+                waiting.predict(request_id, prediction)
         rules = scores.rules(now)
         if rules is not waiting.rules:
             waiting.rules = rules
-        if now - self._told > _EVERY:
-            self._told = now
+        if now - self._progress_reported_at > _EVERY:
+            self._progress_reported_at = now
             scores.backlog_tokens = waiting.tokens()
             for state in active.values():
-                known = self._known.get(state.request_id)
-                if known is not None and known.prediction is not None:
-                    self._reports.put(completed(known, state, "in_progress"))
+                record = self._records.get(state.request_id)
+                if record is not None and record.prediction is not None:
+                    self._reports.put(completed(record, state, "in_progress"))
 
     def candidates(self, states: Mapping[str, Any], most: int) -> list[Any]:
         """Who goes next, at most so many; ``states`` is all that waits, by id."""
         if len(states) != len(self._waiting):
-            self._make_good(states)
+            self._reconcile(states)
         return [states[request_id] for request_id in self._waiting.first(most, time.time())]
 
-    def _make_good(self, states: Mapping[str, Any]) -> None:
-        """Wait for exactly those that wait, whatever was not told."""
-        for request_id in self._known.keys() - states.keys():
+    def _reconcile(self, states: Mapping[str, Any]) -> None:
+        """Wait for exactly those that wait, whatever was missed."""
+        for request_id in self._records.keys() - states.keys():
             self._waiting.remove(request_id)
         for request_id, state in states.items():
-            if request_id in self._known:
-                self._waiting.add(request_id, self._known[request_id], state)
+            if request_id in self._records:
+                self._waiting.add(request_id, self._records[request_id], state)
             else:
                 self.arrived(state)
 
@@ -99,53 +104,53 @@ class EngineRanking:
         """Requests do not wait any more."""
         now = time.time()
         for request_id in ids:
-            known = self._known.get(request_id)
-            if known is None:
+            record = self._records.get(request_id)
+            if record is None:
                 continue
             self._waiting.left(request_id)
-            if known.since is None:
-                known.since = now
+            if record.started_at is None:
+                record.started_at = now
                 if self.by_arrival:
                     self._started.inc("arrival_order")
                 else:
-                    self._started.inc("ranked" if known.prediction is not None else "not_scored")
+                    self._started.inc("ranked" if record.prediction is not None else "not_scored")
 
-    def best_first(self, states: Sequence[Any]) -> list[Any]:
+    def in_serving_order(self, states: Sequence[Any]) -> list[Any]:
         """Running requests in the order in which they keep their memory."""
-        known = [self._known.get(s.request_id) for s in states]
-        keys = running_keys(states, known, self._waiting.rules, time.time())
+        records = [self._records.get(s.request_id) for s in states]
+        keys = running_keys(states, records, self._waiting.rules, time.time())
         return [states[i] for i in sorted(range(len(states)), key=keys.__getitem__)]
 
     def stopped(self, state: Any) -> None:
         """A running request ended or was preempted."""
-        known = self._known.get(state.request_id)
-        if known is None:
+        record = self._records.get(state.request_id)
+        if record is None:
             return
         end = ending(state)
         if end is None:
-            known.preempted = True
+            record.preempted = True
             return
         finish, whole = end
         self.forget(state.request_id)
-        if known.prediction is not None:
-            self._reports.put(completed(known, state, finish, whole=whole))
+        if record.prediction is not None:
+            self._reports.put(completed(record, state, finish, whole=whole))
 
     def cancelled(self, state: Any) -> None:
         """A request was taken back."""
-        known = self._known.get(state.request_id)
-        if known is not None:
+        record = self._records.get(state.request_id)
+        if record is not None:
             self.forget(state.request_id)
-            if known.prediction is not None:
-                self._reports.put(completed(known, state, "cancelled"))
+            if record.prediction is not None:
+                self._reports.put(completed(record, state, "cancelled"))
 
     def forget(self, request_id: str) -> None:
         """Let go of all that is known of a request."""
-        known = self._known.pop(request_id)
-        self._ids.pop(known.name, None)
+        record = self._records.pop(request_id)
+        self._request_ids.pop(record.engine_id, None)
         self._waiting.remove(request_id)
-        self.scores.gone(known.name)
+        self.scores.remove(record.engine_id)
 
     def clear(self) -> None:
         """Let go of everything."""
-        for request_id in list(self._known):
+        for request_id in list(self._records):
             self.forget(request_id)

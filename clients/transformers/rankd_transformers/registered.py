@@ -7,15 +7,19 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from rankd_client.integration.background_scores import BackgroundScores
-from rankd_client.integration.prediction_store import PredictionStore
-from rankd_client.integration.reporter import Reporter, connected
-from rankd_client.integration.settings import IntegrationSettings, say_once
-from rankd_client.integration.tally import MemoryTally
+from rankd_client.integration import (
+    BackgroundScores,
+    IntegrationSettings,
+    MemoryTally,
+    PredictionStore,
+    Reporter,
+    connect,
+    warn_once,
+)
 
 from rankd_transformers.ranking import EngineRanking
 
-TextOf = Callable[[Sequence[int]], str]
+Detokenizer = Callable[[Sequence[int]], str]
 
 
 NAME = "ranked"
@@ -32,12 +36,12 @@ class Tokenizer(Protocol):
 class Registration:
     """One scheduler type: its tokenizer, its settings, and what became of requests. Its managers share connections."""
 
-    def __init__(self, tokenizer: Tokenizer | TextOf, settings: IntegrationSettings, *, whole_model: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer | Detokenizer, settings: IntegrationSettings, *, whole_model: bool) -> None:
         """Connect to nothing yet."""
         self.tokenizer, self.settings, self.whole_model = tokenizer, settings, whole_model
-        self._text_of = _reader(tokenizer)
+        self._detokenize = _detokenizer(tokenizer)
         self._scores, self._started, self._sent = MemoryTally(), MemoryTally(), MemoryTally()
-        self._reports = Reporter(PredictionStore(), functools.partial(connected, settings), self._sent)
+        self._reports = Reporter(PredictionStore(), functools.partial(connect, settings), self._sent)
         self._idle: list[BackgroundScores] = []
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -57,7 +61,7 @@ class Registration:
         try:
             scores = self._idle.pop()
         except IndexError:
-            scores = BackgroundScores(self.settings, lambda: self._text_of, self._scores)
+            scores = BackgroundScores(self.settings, lambda: self._detokenize, self._scores)
         scores.start()
         return EngineRanking(scores, self._reports, self._started)
 
@@ -66,7 +70,7 @@ class Registration:
         try:
             ranking.clear()
         except Exception as error:  # noqa: BLE001 - whatever it is, these connections are not used again
-            say_once("what a scheduler left could not be cleared", error)
+            warn_once("what a scheduler left could not be cleared", error)
             ranking.scores.close()
         else:
             self._idle.append(ranking.scores)
@@ -78,10 +82,10 @@ class Registration:
         self._reports.close()
 
 
-_registered: dict[str, Registration] = {}
+REGISTERED: dict[str, Registration] = {}
 
 
-def _reader(tokenizer: Tokenizer | TextOf) -> TextOf:
+def _detokenizer(tokenizer: Tokenizer | Detokenizer) -> Detokenizer:
     """What makes text of token ids, in a thread of its own: a tokenizer that is in use elsewhere is copied."""
     if not isinstance(tokenizer, Tokenizer):
         return tokenizer

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration import IntegrationSettings
 
 from rankd_transformers.compatibility import check
-from rankd_transformers.registered import NAME, Registration, TextOf, Tokenizer, _registered
+from rankd_transformers.registered import NAME, REGISTERED, Detokenizer, Registration, Tokenizer
 
 
 def register(
-    tokenizer: Tokenizer | TextOf,
+    tokenizer: Tokenizer | Detokenizer,
     *,
     settings: IntegrationSettings | None = None,
     name: str = NAME,
@@ -43,14 +43,14 @@ def register(
     there = SCHEDULER_MAPPING.get(name)
     if there is not None and not issubclass(there, RankedScheduler):
         raise ValueError(f"name: {name!r} is a scheduler type of transformers; choose another")
-    before = _registered.get(name)
+    before = REGISTERED.get(name)
     if (
         before is not None
         and before.tokenizer is tokenizer
         and (before.settings, before.whole_model) == (settings, whole_model)
     ):
         return before
-    made = _registered[name] = Registration(tokenizer, settings, whole_model=whole_model)
+    made = REGISTERED[name] = Registration(tokenizer, settings, whole_model=whole_model)
 
     class Registered(RankedScheduler):
         registration = made

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rankd_client.integration.settings import IntegrationSettings, log_under
+from rankd_client.integration import IntegrationSettings, log_under
 
 from rankd_vllm.middleware import RankMiddleware
 

@@ -24,7 +24,7 @@ def check_finished() -> str:
         "request_id", "num_generation_tokens", "finish_reason", "queued_time", "e2e_latency", "max_tokens_param",
     }  # fmt: skip
     missing = wanted - {field.name for field in dataclasses.fields(FinishedRequestStats)}
-    return _told("FinishedRequestStats", missing) if missing else ""
+    return _mismatch("FinishedRequestStats", missing) if missing else ""
 
 
 def check_scheduler(scheduler: type) -> str:
@@ -41,16 +41,16 @@ def check_scheduler(scheduler: type) -> str:
         if not hasattr(scheduler, name)
         or not set(parameters) <= set(inspect.signature(getattr(scheduler, name)).parameters)
     }
-    return _told("Scheduler", missing) if missing else ""
+    return _mismatch("Scheduler", missing) if missing else ""
 
 
 def check_queue(queue: type, ours: type) -> str:
     """What vLLM asks of a waiting queue that ours cannot do; empty where it can do all."""
     missing = {name for name in getattr(queue, "__abstractmethods__", set()) if not hasattr(ours, name)}
-    return _told("RequestQueue", missing) if missing else ""
+    return _mismatch("RequestQueue", missing) if missing else ""
 
 
-def _told(name: str, missing: set[str]) -> str:
+def _mismatch(name: str, missing: set[str]) -> str:
     return (
         f"vLLM {version()} has another {name} than vLLM {TRIED} ({', '.join(sorted(missing))}). "
         f"Install a rankd-vllm made for it, or vLLM {TRIED}."

@@ -13,17 +13,29 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from rankd_client import RankedQueue
-from rankd_client.integration.circuit_breaker import CircuitBreaker
-from rankd_client.integration.openai_requests import OpenAIRequest, Route, asked_of, route_of
-from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
-from rankd_client.integration.priority import is_priority, order_of, priority_of
-from rankd_client.integration.request_body import Message, Receive, RequestBody
-from rankd_client.integration.settings import IntegrationSettings, logger
+from rankd_client.integration import (
+    CircuitBreaker,
+    IntegrationSettings,
+    Message,
+    OpenAIRequest,
+    PredictionStore,
+    Receive,
+    RequestBody,
+    Route,
+    StoredPrediction,
+    is_priority,
+    logger,
+    order_of,
+    priority_of,
+    read_request,
+    route_of,
+)
 
 from rankd_vllm.counters import REQUESTS
-from rankd_vllm.memory import MEMORY
 from rankd_vllm.scheduling_mode import SchedulingMode, mode_of
 
+PREDICTIONS = PredictionStore()
+"""Those of this process: vLLM builds middleware and stat logger apart from each other."""
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -37,7 +49,7 @@ class RankMiddleware:
     """For ``--middleware rankd_vllm.RankMiddleware``; settings are environment variables."""
 
     def __init__(
-        self, app: Application, settings: IntegrationSettings | None = None, memory: PredictionStore = MEMORY
+        self, app: Application, settings: IntegrationSettings | None = None, predictions: PredictionStore = PREDICTIONS
     ) -> None:
         """Wrap an application.
 
@@ -46,10 +58,10 @@ class RankMiddleware:
         """
         self._app = app
         self._settings = IntegrationSettings.from_environment() if settings is None else settings
-        self._memory = memory
+        self._predictions = predictions
         self._breaker = CircuitBreaker(self._settings)
         self._mode = SchedulingMode.UNKNOWN
-        self._under_way = 0
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -61,56 +73,56 @@ class RankMiddleware:
         if route is None or not _is_json(scope["headers"]):
             await self._app(scope, receive, send)
             return
-        self._under_way += 1
+        self._in_flight += 1
         try:
-            await self._ranked_and_served(scope, receive, send, route)
+            await self._rank_and_serve(scope, receive, send, route)
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
 
-    async def _ranked_and_served(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
+    async def _rank_and_serve(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
         body = RequestBody(receive, self._settings.max_body_bytes)
         whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
         arrival = time.time()
         try:
-            scope, send = await self._ranked(scope, send, route, body.content if whole else None, arrival)
+            scope, send = await self._prioritised(scope, send, route, body.content if whole else None, arrival)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             logger.warning("rankd: a request goes in arrival order (%s)", type(error).__name__)
             scope = _with(scope, PRIORITY, str(priority_of(None, arrival)))
             REQUESTS.inc(f"error:{type(error).__name__}")
         await self._app(scope, body.receive, send)
 
-    async def _ranked(
+    async def _prioritised(
         self, scope: Scope, send: Send, route: Route, content: bytes | None, arrival: float
     ) -> tuple[Scope, Send]:
         """The scope with a priority, and where the engine's id comes with the answer, a send that looks for it."""
-        asked = asked_of(route, content) if content is not None else None
+        request = read_request(route, content) if content is not None else None
         if self._settings.client_priority == "keep" and (
-            is_priority(_first(scope["headers"], PRIORITY)) or (asked is not None and asked.has_priority)
+            is_priority(_first(scope["headers"], PRIORITY)) or (request is not None and request.has_priority)
         ):
             REQUESTS.inc("client")
             return scope, send
-        if asked is None:
+        if request is None:
             REQUESTS.inc("too_large" if content is None else "unreadable")
             return _with(scope, PRIORITY, str(priority_of(None, arrival))), send
         # What runs is among those beside it: the engine does not tell it apart here.
-        queue, outcome = await order_of(self._breaker, asked, arrival, self._under_way - 1)
+        queue, outcome = await order_of(self._breaker, request, arrival, self._in_flight - 1)
         REQUESTS.inc(outcome)
         scope = _with(scope, PRIORITY, str(priority_of(queue, arrival)))
-        if queue is None or not asked.one_each:
+        if queue is None or not request.one_answer_per_prompt:
             return scope, send
-        entries = _entries(queue, arrival, ignore_eos=asked.ignore_eos)
-        if route is Route.RESPONSES and asked.request_id is None:
-            return scope, self._watched(send, entries)
-        scope, base = _identified(scope, asked, route)
-        self._remember(engine_ids(route, base, len(asked.prompts)), entries)
+        entries = _stored_predictions(queue, arrival, ignore_eos=request.ignore_eos)
+        if route is Route.RESPONSES and request.request_id is None:
+            return scope, self._watch_for_id(send, entries)
+        scope, base = _with_request_id(scope, request, route)
+        self._store(engine_ids(route, base, len(request.prompts)), entries)
         return scope, send
 
-    def _remember(self, ids: Sequence[str], entries: Sequence[StoredPrediction | None]) -> None:
+    def _store(self, ids: Sequence[str], entries: Sequence[StoredPrediction | None]) -> None:
         for engine_id, entry in zip(ids, entries, strict=False):
             if entry is not None:
-                self._memory.remember(engine_id, entry)
+                self._predictions.put(engine_id, entry)
 
-    def _watched(self, send: Send, entries: Sequence[StoredPrediction | None]) -> Send:
+    def _watch_for_id(self, send: Send, entries: Sequence[StoredPrediction | None]) -> Send:
         """A send that passes everything on and reads a response's id out of its beginning: vLLM makes it up itself."""
         seen = b""
         looking = True
@@ -120,7 +132,7 @@ class RankMiddleware:
             if looking and message["type"] == "http.response.body":
                 seen += message.get("body", b"")[:_SEARCHED_BYTES]
                 if (found := _RESPONSE_ID.search(seen)) is not None:
-                    self._remember(engine_ids(Route.RESPONSES, found[1].decode(), 1), entries)
+                    self._store(engine_ids(Route.RESPONSES, found[1].decode(), 1), entries)
                 looking = found is None and len(seen) < _SEARCHED_BYTES
                 seen = seen if looking else b""
             await send(message)
@@ -128,7 +140,7 @@ class RankMiddleware:
         return watch
 
 
-def _entries(queue: RankedQueue, arrival: float, *, ignore_eos: bool) -> list[StoredPrediction | None]:
+def _stored_predictions(queue: RankedQueue, arrival: float, *, ignore_eos: bool) -> list[StoredPrediction | None]:
     """What to remember, in the order that was asked in."""
     return [
         StoredPrediction(r.request_id, r.prediction, arrival, ignore_eos) if r.prediction is not None else None
@@ -136,15 +148,15 @@ def _entries(queue: RankedQueue, arrival: float, *, ignore_eos: bool) -> list[St
     ]
 
 
-def _identified(scope: Scope, asked: OpenAIRequest, route: Route) -> tuple[Scope, str]:
+def _with_request_id(scope: Scope, request: OpenAIRequest, route: Route) -> tuple[Scope, str]:
     """The scope and the id that vLLM will build its own on; one is made up where the client gave none."""
     if route is Route.RESPONSES:
-        return scope, asked.request_id or ""
+        return scope, request.request_id or ""
     given = _first(scope["headers"], REQUEST_ID)
     if given is not None:
         return scope, given.decode("latin-1")
-    if asked.request_id is not None:
-        return scope, asked.request_id
+    if request.request_id is not None:
+        return scope, request.request_id
     made_up = uuid.uuid4().hex
     return _with(scope, REQUEST_ID, made_up), made_up
 

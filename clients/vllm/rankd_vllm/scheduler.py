@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from rankd_client import Completed
-from rankd_client.integration.background_scores import BackgroundScores
-from rankd_client.integration.prediction_store import PredictionStore
-from rankd_client.integration.reporter import Reporter, connected
-from rankd_client.integration.settings import IntegrationSettings, say_once
+from rankd_client import Completed, Finish
+from rankd_client.integration import (
+    BackgroundScores,
+    IntegrationSettings,
+    PredictionStore,
+    Reporter,
+    connect,
+    warn_once,
+)
 from rankd_client.ordering import OrderColumns, order_queue
-from rankd_client.types import Finish
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.request_queue import RequestQueue, SchedulingPolicy, create_request_queue
 from vllm.v1.core.sched.scheduler import Scheduler
@@ -52,18 +55,20 @@ class RankScheduler(Scheduler):
         self.policy = SchedulingPolicy.PRIORITY  # on memory shortage the worst key goes, not the last that came
         self.waiting = self._ranked = RankedRequests()
         self.kv_holding_waiting = create_request_queue(SchedulingPolicy.PRIORITY)
-        self._scores = BackgroundScores(settings, functools.partial(_reader, self.vllm_config.model_config), REQUESTS)
-        self._reports = Reporter(PredictionStore(), functools.partial(connected, settings), REPORTS)
-        self._ids: dict[str, str] = {}
-        self._since: dict[str, float] = {}
-        self._told = self._measured = 0.0
+        self._scores = BackgroundScores(
+            settings, functools.partial(_detokenizer, self.vllm_config.model_config), REQUESTS
+        )
+        self._reports = Reporter(PredictionStore(), functools.partial(connect, settings), REPORTS)
+        self._ranked_ids: dict[str, str] = {}
+        self._started_at: dict[str, float] = {}
+        self._progress_reported_at = self._backlog_measured_at = 0.0
 
     def add_request(self, request: Any) -> None:
         """Let a request wait, and ask for its score."""
         known = request.request_id in self.requests
         super().add_request(request)
         if not known and request.sampling_params is not None and request.prompt_token_ids:
-            self._ids[request.request_id] = self._scores.arrived(
+            self._ranked_ids[request.request_id] = self._scores.add(
                 request.request_id, request.prompt_token_ids, request.arrival_time, request.max_tokens or 0
             )
 
@@ -72,36 +77,36 @@ class RankScheduler(Scheduler):
         try:
             self._prepare(time.monotonic())
         except Exception as error:  # noqa: BLE001 - the engine goes on with the order that it has
-            say_once("the queue was not brought up to date", error)
+            warn_once("the queue was not brought up to date", error)
         output = super().schedule(*args, **kwargs)
         if output.scheduled_new_reqs:
             now = time.time()
             for new in output.scheduled_new_reqs:
-                self._since.setdefault(new.req_id, now)
+                self._started_at.setdefault(new.req_id, now)
         return output
 
     def _prepare(self, now: float) -> None:
         """Take what came since the last iteration."""
-        ranked, news = self._ranked, self._scores.news
-        ranked.tick(time.time())
-        while news:
-            request_id, prediction = news.popleft()
+        ranked, new_predictions = self._ranked, self._scores.new_predictions
+        ranked.begin_iteration(time.time())
+        while new_predictions:
+            request_id, prediction = new_predictions.popleft()
             if request_id in self.requests:
                 ranked.predictions[request_id] = prediction
-                ranked.predicted(request_id, prediction)
-        if now - self._measured > _BACKLOG_EVERY:
-            self._measured = now
-            self._scores.backlog_tokens = ranked.backlog_tokens() + self._left_of_running()
+                ranked.predict(request_id, prediction)
+        if now - self._backlog_measured_at > _BACKLOG_EVERY:
+            self._backlog_measured_at = now
+            self._scores.backlog_tokens = ranked.backlog_tokens() + self._backlog_of_running()
         rules = self._scores.rules(now)
         if rules is not ranked.rules:
             ranked.rules = rules
         if self.kv_cache_manager.usage > _SHORT_OF_MEMORY and len(self.running) > 1:
             self._order_running()
-        if now - self._told > _PROGRESS_EVERY:
-            self._told = now
+        if now - self._progress_reported_at > _PROGRESS_EVERY:
+            self._progress_reported_at = now
             self._report_progress()
 
-    def _left_of_running(self) -> float:
+    def _backlog_of_running(self) -> float:
         """Tokens that are expected yet of what runs: slots that are taken are part of the wait."""
         predictions = self._ranked.predictions
         left = 0.0
@@ -135,30 +140,30 @@ class RankScheduler(Scheduler):
     def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         request_id = request.request_id
         try:
-            self._scores.gone(request_id)
+            self._scores.remove(request_id)
             self._report(request, _FINISH.get(str(request.get_finished_reason()), "aborted"))
         except Exception as error:  # noqa: BLE001 - a lost report costs nothing
-            say_once("a completion was not reported", error)
-        for table in (self._ids, self._since, self._ranked.predictions, self._ranked.classes):
+            warn_once("a completion was not reported", error)
+        for table in (self._ranked_ids, self._started_at, self._ranked.predictions, self._ranked.classes):
             table.pop(request_id, None)
         return super()._free_request(request, *args, **kwargs)
 
     def _report(self, request: Any, finish: Finish) -> None:
         request_id = request.request_id
         prediction = self._ranked.predictions.get(request_id)
-        if prediction is None or request_id not in self._ids:
+        if prediction is None or request_id not in self._ranked_ids:
             return
-        arrival, since, tokens = request.arrival_time, self._since.get(request_id), request.num_output_tokens
+        arrival, started_at, tokens = request.arrival_time, self._started_at.get(request_id), request.num_output_tokens
         whole = finish == "length" and request.sampling_params.ignore_eos and tokens >= request.max_tokens
         self._reports.put(
             Completed(
-                self._ids[request_id],
+                self._ranked_ids[request_id],
                 prediction,
                 tokens,
                 finish_reason=finish,
                 length_is_complete=whole,
                 arrival=arrival,
-                queue_seconds=None if since is None else max(0.0, since - arrival),
+                queue_seconds=None if started_at is None else max(0.0, started_at - arrival),
                 total_seconds=None if finish == "in_progress" else max(0.0, time.time() - arrival),
             )
         )
@@ -174,7 +179,7 @@ class RankAsyncScheduler(RankScheduler, AsyncScheduler):
     """For ``--scheduler-cls rankd_vllm.RankAsyncScheduler``: what vLLM takes by itself except on a CPU."""
 
 
-def _reader(model_config: Any) -> Callable[[Sequence[int]], str]:
+def _detokenizer(model_config: Any) -> Callable[[Sequence[int]], str]:
     """What makes text of token ids; runs in the thread that asks."""
     from vllm.tokenizers import cached_tokenizer_from_config  # noqa: PLC0415 - loading takes a while
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from rankd_client.integration.settings import logger
+from rankd_client.integration import logger
 
 _NOT_IN_PRIORITY_MODE = """
 ===========================================================================================

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from rankd_client.integration.reporter import FinishedRequest, Reporter, connected
-from rankd_client.integration.settings import IntegrationSettings, logger
-from rankd_client.types import Finish
+from rankd_client import Finish
+from rankd_client.integration import FinishedRequest, IntegrationSettings, Reporter, connect, logger
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from rankd_vllm.compatibility import check_finished
 from rankd_vllm.counters import REPORTS
-from rankd_vllm.memory import MEMORY
+from rankd_vllm.middleware import PREDICTIONS
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
 """Everything else, as errors and repetitions that were cut, is a length that vLLM chose."""
@@ -35,7 +34,7 @@ class RankStatLogger(StatLoggerBase):
     ) -> None:
         """Hand the completions of an iteration over; the arguments are vLLM's."""
         del scheduler_stats, mm_cache_stats, engine_idx
-        if self._off or iteration_stats is None or not MEMORY.used:
+        if self._off or iteration_stats is None or not PREDICTIONS.used:
             return
         try:
             for finished in iteration_stats.finished_requests:
@@ -44,7 +43,7 @@ class RankStatLogger(StatLoggerBase):
         except Exception as error:  # noqa: BLE001 - the engine goes on without reports
             self._off = True
             logger.warning(
-                "rankd: completions are not reported, so that rankd cannot judge or tune itself: %s", _told(error)
+                "rankd: completions are not reported, so that rankd cannot judge or tune itself: %s", _described(error)
             )
 
     def log_engine_initialized(self) -> None:
@@ -55,7 +54,7 @@ class RankStatLogger(StatLoggerBase):
             logger.warning("rankd: completions will not be reported: %s", problem)
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if isinstance(error, AttributeError) else type(error).__name__
 
 
@@ -75,4 +74,4 @@ def _finished(stats: Any) -> FinishedRequest:
 def reporter() -> Reporter:
     """That of this process; several engines of a server share it."""
     settings = IntegrationSettings.from_environment()
-    return Reporter(MEMORY, functools.partial(connected, settings), REPORTS)
+    return Reporter(PREDICTIONS, functools.partial(connect, settings), REPORTS)

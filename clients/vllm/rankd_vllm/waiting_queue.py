@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rankd_client.integration.background_scores import FCFS
-from rankd_client.integration.settings import logger
+from rankd_client.integration import FCFS, logger
 from rankd_client.ordering import Rules, WaitingQueue
 from rankd_client.v1.prediction_pb2 import Prediction
 
@@ -44,7 +43,7 @@ class RankedRequests:
         priority = self.classes.get(request.request_id, 0)
         return priority if priority in _CLASSES else 0
 
-    def tick(self, now: float) -> None:
+    def begin_iteration(self, now: float) -> None:
         """An iteration begins: who goes next may have changed with time."""
         self._now, self._first = now, None
 
@@ -52,7 +51,7 @@ class RankedRequests:
         """Tokens that are expected of what waits."""
         return float(self._queue.lengths().sum())
 
-    def predicted(self, request_id: str, prediction: Prediction) -> None:
+    def predict(self, request_id: str, prediction: Prediction) -> None:
         """Order a request by its prediction; one that does not wait is none of this queue's."""
         if request_id in self._requests:
             expected = prediction.expected_token_count if prediction.HasField("expected_token_count") else math.nan
@@ -76,7 +75,7 @@ class RankedRequests:
             priority_class=self.class_of(request),
         )
         if (prediction := self.predictions.get(request_id)) is not None:
-            self.predicted(request_id, prediction)
+            self.predict(request_id, prediction)
 
     def peek_request(self) -> Any:
         """Who goes next."""

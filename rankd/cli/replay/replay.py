@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rankd.cli.replay.flags import DEFAULT_HTML, DEFAULT_TAU
 from rankd.cli.terminal import PlainConsole, output
 from rankd.errors import ConfigError
-from rankd.settings.load import Settings, load_settings
+from rankd.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rankd.replay.engine.cost import EngineCost

@@ -126,15 +126,15 @@ def _edges(cohort: impute.Restricted) -> Ints:
     edges = np.unique(np.concatenate((inner, [cohort.horizon])))
     # Every bin must hold a known length, or its thresholds have no maximum.
     place = np.searchsorted(edges, length[known], "right")
-    held = np.bincount(place, minlength=len(edges) + 1)
-    keep: list[int] = []
-    room = held[0]
+    per_bin = np.bincount(place, minlength=len(edges) + 1)
+    kept: list[int] = []
+    inside = per_bin[0]
     for k, edge in enumerate(edges):
-        if room > 0 and held[k + 1 :].sum() > 0:
-            keep.append(int(edge))
-            room = 0
-        room += held[k + 1]
-    return np.array(keep, dtype=np.int64)
+        if inside > 0 and per_bin[k + 1 :].sum() > 0:
+            kept.append(int(edge))
+            inside = 0
+        inside += per_bin[k + 1]
+    return np.array(kept, dtype=np.int64)
 
 
 def _imputed(cohort: impute.Restricted, exact: _Exact) -> tuple[Floats, Floats] | None:

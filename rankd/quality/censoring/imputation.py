@@ -1,4 +1,4 @@
-"""Expected concordance with lengths that are only bounded, in O(requests x bins): no pair is looked at.
+"""Expected concordance with lengths that are only bounded, in O(requests x bins): no pair is enumerated.
 
 Every request has a distribution over bins of length, one bin where its length is known. Running sums of
 these along the scores give, for every request, the score-signed sum of all the others' distributions; a
@@ -96,9 +96,9 @@ class Grid:
         own = np.where(known, 0.0, np.einsum("ij,ij->i", weighted, share))
         agree = agree - np.einsum("ij,ij->i", lead, signed)
         untied = untied + others - met + own
-        return self._settle(lead, agree, untied)
+        return self._order_decided(lead, agree, untied)
 
-    def _settle(self, lead: Floats, agree: Floats, untied: Floats) -> tuple[Floats, Floats]:
+    def _order_decided(self, lead: Floats, agree: Floats, untied: Floats) -> tuple[Floats, Floats]:
         """Give the decided pairs within a bin, where the grid sees a draw or a chance, their order."""
         i, j = self.within
         if len(i) == 0:
@@ -107,7 +107,7 @@ class Grid:
         lone = self.low[i] < self.parents
         inside = self.share[i, self.low[i]]
         seen, draw = 1.0 - inside, inside * self.tied[self.low[i]]
-        # In the cut top bin the known length is spread as well, and the grid's view is a product.
+        # In the cut top bin the known length is spread as well, and the grid has a product.
         top = np.flatnonzero(~lone)
         seen[top] = -np.einsum("ij,ij->i", lead[i[top]], self.share[j[top]])
         draw[top] = (self.share[i[top]] * self.share[j[top]]) @ self.tied
@@ -179,13 +179,13 @@ def _tie_chance(value: Ints, place: Ints, bins: int) -> Floats:
 def _decided_within(cohort: Restricted, low: Ints) -> tuple[Ints, Ints]:
     """Pairs of a bound and a smaller known length in the same bin."""
     known, length = cohort.known, cohort.length
-    held = np.flatnonzero(known)
+    lengths_known = np.flatnonzero(known)
     base = int(length.max()) + 1
-    held = held[np.argsort(low[held] * base + length[held])]
+    lengths_known = lengths_known[np.argsort(low[lengths_known] * base + length[lengths_known])]
     # Known lengths sorted by bin, then length: those below a bound in its bin are a run.
-    code = low[held] * base + length[held]
+    code = low[lengths_known] * base + length[lengths_known]
     bounded = np.flatnonzero(~known & (length > 0))
     first = np.searchsorted(code, low[bounded] * base)
     runs = np.searchsorted(code, low[bounded] * base + length[bounded]) - first
     within = np.arange(int(runs.sum())) - np.repeat(np.cumsum(runs) - runs, runs)
-    return np.repeat(bounded, runs), held[np.repeat(first, runs) + within]
+    return np.repeat(bounded, runs), lengths_known[np.repeat(first, runs) + within]

@@ -246,14 +246,14 @@ def _information(below: _End, above: _End, precision: Floats, sample: BinnedSamp
     by_above = d_tt[:, None] * above.jacobian + d_bt[:, None] * below.jacobian
     small = below.jacobian.T @ by_below + above.jacobian.T @ by_above
     # The ends are bilinear in gamma and the rest, which adds first derivatives to the second ones.
-    turn = tilt * precision
-    mixed = ((below.f - above.f) * turn) @ sample.design.shape
+    slope = tilt * precision
+    mixed = ((below.f - above.f) * slope) @ sample.design.shape
     small[:-1, -1] += mixed
     small[-1, :-1] += mixed
     small[-1, -1] += float((tilt * tilt) @ (below.f * below.x - above.f * above.x))
     at_below, at_above = by_below * precision[:, None], by_above * precision[:, None]
-    at_below[:, -1] -= below.f * turn
-    at_above[:, -1] += above.f * turn
+    at_below[:, -1] -= below.f * slope
+    at_above[:, -1] += above.f * slope
     cross = np.empty((width, wide))
     for k in range(wide):
         cross[:, k] = np.bincount(below.cut, at_below[:, k], width) + np.bincount(above.cut, at_above[:, k], width)

@@ -26,12 +26,12 @@ class Cohort:
         return [int(s) for s in found[counts >= max(1.0, share * len(self.source))] if s]
 
     def without(self, source: int) -> Cohort:
-        """The cohort as if one source had told nothing."""
+        """The cohort without what one source reported."""
         assert self.source is not None
         return self._kept(self.source != np.uint64(source))
 
     def only(self, source: int) -> Cohort:
-        """The cohort as if nobody but one source had told anything."""
+        """What one source reported of the cohort."""
         assert self.source is not None
         return self._kept(self.source == np.uint64(source))
 

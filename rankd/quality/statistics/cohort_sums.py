@@ -1,4 +1,4 @@
-"""A cohort's tau as sums: what one replica tells another, and how the sums of several become one tau.
+"""A cohort's tau as sums: what one replica sends another, and how the sums of several become one tau.
 
 Three averages over pairs and their covariance are all that tau-b and its interval need. Weighted by how many requests
 each replica takes at present they add up to the fleet's, stratified by replica (docs/science/fleet.md).
@@ -44,7 +44,7 @@ class CohortSums:
         """Sum up a cohort.
 
         Args:
-            found: its numbers; the tau is not looked at.
+            found: its numbers; the tau is not used.
             columns: per request, sums over its pairs as ``means`` has them, [n, 3].
             learned: what each request adds to the estimated means through the model's parameters, times n and in the
                 columns' unit; None where nothing is estimated.

@@ -1,7 +1,7 @@
 """Tau of a cohort that several tenants reported, so that none of them alone can sway what is decided on it.
 
 Lengths can be invented, signed predictions or not. Two things are known of a lone liar: without its reports the others
-agree, and where there are two others, what it tells contradicts both.
+agree, and where there are two others, what it reports contradicts both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rankd.quality.statistics.cohort_sums import CohortTau
 from rankd.quality.statistics.interval import Interval
 
 NOTABLE = 0.05
-"""Share of a cohort from which on a tenant is looked at: a smaller one moves tau by hardly more than chance does."""
+"""Share of a cohort from which on a tenant is examined: a smaller one moves tau by hardly more than chance does."""
 
 
 CONTRADICTS = 2.0
@@ -26,55 +26,55 @@ deviations at the guard's one-sided 95 %, so that tenants that are merely differ
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """What a cohort says, and how far it hangs on single tenants."""
+class TenantSensitivity:
+    """A cohort's tau, and how far it rests on single tenants."""
 
     tau: CohortTau
-    """Of all, or without the odd one out."""
+    """Of all, or without the outlier."""
     without: tuple[float, ...] = ()
-    """Tau without each notable tenant that is in it, where the others can be judged on."""
+    """Tau without each notable tenant that is in it, where the others are enough for one."""
     left_out: float = 0.0
-    """Share of the cohort that the odd one out had brought."""
+    """Share of the cohort that the outlier had brought."""
 
 
-def weigh(cohort: Cohort, judge: Callable[[Cohort], CohortTau]) -> Weighed:
-    """Judge a cohort, by ``judge``, as a whole and without single tenants: once, where nobody has a tenant.
+def leave_one_tenant_out(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau]) -> TenantSensitivity:
+    """Tau of a cohort, by ``tau_of``, as a whole and without single tenants: once, where nobody has a tenant.
 
     With k notable tenants, of which there are at most twenty, that is some 2 k times, and k more where one is left out.
     """
-    whole = judge(cohort)
+    whole = tau_of(cohort)
     sources = cohort.sources(NOTABLE)
     if whole.tau is None or not sources:
-        return Weighed(whole)
-    rests = {source: judge(cohort.without(source)) for source in sources}
-    odd = _odd_one_out(cohort, judge, rests)
-    if odd is None:
-        return Weighed(whole, _values(rests.values()))
-    rest, kept = rests[odd], cohort.without(odd)
-    further = [judge(kept.without(source)) for source in sources if source != odd]
-    return Weighed(rest, _values(further), 1.0 - rest.size / whole.size)
+        return TenantSensitivity(whole)
+    others = {source: tau_of(cohort.without(source)) for source in sources}
+    outlier = _outlier(cohort, tau_of, others)
+    if outlier is None:
+        return TenantSensitivity(whole, _values(others.values()))
+    rest, remaining = others[outlier], cohort.without(outlier)
+    further = [tau_of(remaining.without(source)) for source in sources if source != outlier]
+    return TenantSensitivity(rest, _values(further), 1.0 - rest.size / whole.size)
 
 
 def _values(taus: Iterable[CohortTau]) -> tuple[float, ...]:
     return tuple(t.tau.value for t in taus if t.tau is not None and math.isfinite(t.tau.value))
 
 
-def _odd_one_out(cohort: Cohort, judge: Callable[[Cohort], CohortTau], rests: dict[int, CohortTau]) -> int | None:
-    """The tenant that contradicts the others, where at least two others can be told apart; None where there is none.
+def _outlier(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau], others: dict[int, CohortTau]) -> int | None:
+    """The tenant that contradicts the others, where there are at least two others with a tau; None where there is none.
 
-    Those without a tenant count as one of the others, and are never the odd one.
+    Those without a tenant count as one of the others, and are never the outlier.
     """
-    own: dict[int, Interval] = {}
-    for source in (0, *rests):
-        tau = judge(cohort.only(source)).tau
+    single: dict[int, Interval] = {}
+    for source in (0, *others):
+        tau = tau_of(cohort.only(source)).tau
         if tau is not None and math.isfinite(tau.low + tau.high):
-            own[source] = tau
-    if len(own) < 3:
+            single[source] = tau
+    if len(single) < 3:
         return None
-    middle = float(np.median([tau.value for tau in own.values()]))
-    odd = max(own, key=lambda source: abs(own[source].value - middle))
-    rest = rests[odd].tau if odd else None
+    middle = float(np.median([tau.value for tau in single.values()]))
+    outlier = max(single, key=lambda source: abs(single[source].value - middle))
+    rest = others[outlier].tau if outlier else None
     if rest is None:
         return None
-    wide = math.hypot(own[odd].high - own[odd].low, rest.high - rest.low) / 2.0
-    return odd if abs(own[odd].value - rest.value) > CONTRADICTS * wide else None
+    wide = math.hypot(single[outlier].high - single[outlier].low, rest.high - rest.low) / 2.0
+    return outlier if abs(single[outlier].value - rest.value) > CONTRADICTS * wide else None

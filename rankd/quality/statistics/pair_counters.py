@@ -1,6 +1,6 @@
 """Each complete report compared once with those just before it: sums that only grow, and add up over replicas.
 
-Everything a fleet's tau-b, realised gain and their intervals need is in these sums, so that whoever adds up the
+Everything a fleet's tau-b, realised gain and their intervals need is in these sums, so that who adds up the
 replicas' needs no request. docs/science/fleet.md derives the intervals.
 """
 

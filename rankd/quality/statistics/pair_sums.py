@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _ROWS = 256
-"""Rows of the pair matrix that are held at once: 256 x 4,096 pairs take some 10 MB."""
+"""Rows of the pair matrix in memory at once: 256 x 4,096 pairs take some 10 MB."""
 _SHARED = 3
 """Columns that do not depend on a score; each score adds as many of its own."""
 

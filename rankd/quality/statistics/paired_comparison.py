@@ -126,7 +126,7 @@ def dependence(influence: Floats, group: Ints, *, serial: bool = True) -> float:
     """By how much the variance of a mean of influences exceeds that of independent completions; at least 1.
 
     Two causes: equal prompts, taken together (a variance by clusters), and neighbours in time that are alike, as in a
-    session (Newey and West 1987, with Bartlett's weights). Below 1 neither is believed. Without ``serial`` only
+    session (Newey and West 1987, with Bartlett's weights). Neither is let below 1. Without ``serial`` only
     the first counts: for rows in no order.
     """
     size = len(influence)

@@ -18,7 +18,7 @@ from rankd.replay.policies.daemon import KnownLengths, OracleScores, RankdOrder
 from rankd.replay.policies.learner import Learner
 from rankd.replay.policies.paper import PaperOrder
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 POLICIES: dict[str, str] = {
     "fcfs": "first come, first served; tenants and classes do not count",

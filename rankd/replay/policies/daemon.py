@@ -1,4 +1,4 @@
-"""The daemon's orders in the simulation: the same queue, dial, calibration and guard, fed by what the engine does."""
+"""The daemon's orders in the simulation: the same queue, rules, calibration and guard, fed by what the engine does."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from rankd_client.ordering import (
 
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
-from rankd.ranking.policy import rules_of
+from rankd.ranking.policy import in_force
 from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
 from rankd.replay.policies.learner import learn_patience
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import OrderSection
+from rankd.settings import OrderSection
 
-_TURN_EVERY = 8
-"""Starts between two turns of the dial; a daemon turns it at every call, an engine's plug-in less often."""
+_RULES_EVERY = 8
+"""Starts between two renewals of the rules; a daemon makes them at every call, an engine's plug-in less often."""
 
 
 class ReplayQueue(WaitingQueue):
@@ -136,7 +136,7 @@ class RankdOrder:
         self._here: set[int] = set()
         self._started: set[int] = set()
         self._version = lengths.version
-        self._since_turn = 0
+        self._starts = 0
         self._batch: RunningBatch | None = None
 
     def attach(self, batch: RunningBatch) -> None:
@@ -179,15 +179,15 @@ class RankdOrder:
 
     def peek(self, now: float) -> int:
         """Who goes next."""
-        self._turn()
+        self._renew_rules()
         return int(self._queue.peek(now))
 
     def pop(self, now: float) -> int:
         """Start who goes next."""
-        self._turn()
+        self._renew_rules()
         request = int(self._queue.pop(now))
         self._counters.left(self._tenants[request])
-        self._since_turn += 1
+        self._starts += 1
         if request not in self._started:
             self._started.add(request)
             self._lengths.started(request, now)
@@ -224,15 +224,15 @@ class RankdOrder:
         self._counters.produced(tenant, self.batch.generated(request), self._prompt[request])
         self._lengths.finished(request, now, self.batch)
 
-    def _turn(self) -> None:
-        """Turn the dial by what is known now."""
+    def _renew_rules(self) -> None:
+        """Make the rules anew from what is known now."""
         if self._lengths.version != self._version:
             self._version = self._lengths.version
             self._queue.relearn(self._lengths.expected)
-        elif self._since_turn < _TURN_EVERY:
+        elif self._starts < _RULES_EVERY:
             return
-        self._since_turn = 0
+        self._starts = 0
         self._queue.rules = self._rules(float(self._queue.lengths().sum()))
 
     def _rules(self, backlog: float) -> Rules:
-        return rules_of(self._order, self._policy, self._lengths.trust, backlog)
+        return in_force(self._order, self._lengths.trust, self._policy, backlog).rules

@@ -13,7 +13,7 @@ from rankd.quality import Guard, GuardSnapshot, OutcomeReport, possible
 from rankd.quality.arrivals import ArrivalTable
 from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings.load import OrderSection, Settings
+from rankd.settings import OrderSection, Settings
 
 _LOOK_EVERY = (50, 100)
 """Completions between two looks of the guard, fewest and most; the daemon's 20 take longer and decide hardly sooner."""

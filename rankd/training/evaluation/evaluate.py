@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rankd.errors import ArtifactError, ConfigError
 from rankd.quality.statistics.pair_sums import strata
 from rankd.registry.artifact import Artifact, load_artifact
-from rankd.settings.load import Provider
+from rankd.settings import Provider
 from rankd.training.data.dataset import Row
 from rankd.training.evaluation import curves, figures
 from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve

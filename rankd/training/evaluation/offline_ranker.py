@@ -15,7 +15,7 @@ from rankd.scoring.batch_runner import WIDTH_MULTIPLE
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.tokeniser import Tokeniser, Truncation
-from rankd.settings.load import Provider, ScoringSection
+from rankd.settings import Provider, ScoringSection
 
 Floats = NDArray[np.float64]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,7 +14,7 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.transport.convert.request import (
-    _LONGEST_SECOND,
+    LONGEST_SECOND,
     MOST_SHADOW_SCORES,
     POLICY_TO_PROTO,
     REASON_TO_PROTO,
@@ -34,15 +35,22 @@ class Identified(Protocol):
     def tenant(self) -> str:
         """Whose it is."""
 
-    @property
-    def prediction(self) -> prediction_pb2.Prediction:
-        """The prediction that it came with."""
+
+Item = TypeVar("Item", bound=Identified)
+_own_prediction: Callable[[rank_pb2.RankItem], prediction_pb2.Prediction] = attrgetter("prediction")
 
 
 def item_filler(
-    out: Any, answer: Answer, items: Sequence[Identified], scored_at: Timestamp
+    out: Any,
+    answer: Answer,
+    items: Sequence[Item],
+    prediction_of: Callable[[Item], prediction_pb2.Prediction],
+    scored_at: Timestamp,
 ) -> Callable[[int], rank_pb2.RankedItem]:
-    """A function that adds the ranked item of one position of the input to a repeated field."""
+    """A function that adds the ranked item of one position of the input to a repeated field.
+
+    ``prediction_of`` gives the prediction that an item came with; it is asked only where the answer has no newer one.
+    """
     keys = answer.serving_key.tolist()
     fresh = answer.fresh.tolist()
     missing = answer.missing
@@ -62,7 +70,7 @@ def item_filler(
             ranked.reason = REASON_TO_PROTO[missing[position]]
             ranked.needs_prompt = missing[position] is Reason.NEEDS_PROMPT
         else:
-            ranked.prediction.CopyFrom(item.prediction)
+            ranked.prediction.CopyFrom(prediction_of(item))
         if position in shadows and position not in missing:
             _add_shadows(ranked.prediction, shadows[position])
         return ranked
@@ -70,20 +78,11 @@ def item_filler(
     return fill
 
 
-def fill_items(
-    out: Any, answer: Answer, items: Sequence[Identified], order: Iterable[int], scored_at: Timestamp
-) -> None:
-    """Write ranked items into a repeated field, in the order given (indices of the input)."""
-    fill = item_filler(out, answer, items, scored_at)
-    for position in order:
-        fill(position)
-
-
 def _add_shadows(prediction: prediction_pb2.Prediction, scores: list[tuple[str, float]]) -> None:
-    """Tell what candidates said, beside what an echoed prediction says already."""
-    told = {s.ranker_version for s in prediction.shadow_scores}
+    """Add candidates' scores to those that an echoed prediction carries already."""
+    known = {s.ranker_version for s in prediction.shadow_scores}
     for version, score in scores:
-        if version not in told and len(prediction.shadow_scores) < MOST_SHADOW_SCORES:
+        if version not in known and len(prediction.shadow_scores) < MOST_SHADOW_SCORES:
             prediction.shadow_scores.add(ranker_version=version, score=score)
 
 
@@ -103,7 +102,7 @@ def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_
 def patience_of(policy: Policy, patience: float) -> Duration | None:
     """What an answer says of patience: nothing, but under DUE and BOOST."""
     knows = policy in (Policy.DUE, Policy.BOOST)
-    return to_duration(min(patience, float(_LONGEST_SECOND))) if knows else None
+    return to_duration(min(patience, float(LONGEST_SECOND))) if knows else None
 
 
 def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.RankResponse:
@@ -115,5 +114,7 @@ def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.
         unscored_count=len(answer.missing),
         patience_per_token=patience_of(answer.policy, answer.patience),
     )
-    fill_items(response.items, answer, items, answer.order.tolist(), timestamp(time.time()))
+    fill = item_filler(response.items, answer, items, _own_prediction, timestamp(time.time()))
+    for position in answer.order.tolist():
+        fill(position)
     return response

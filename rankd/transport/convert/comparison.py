@@ -1,4 +1,4 @@
-"""proto ⇄ types for judgements: options in, figures out."""
+"""proto ⇄ types for comparisons of rankers: options in, figures out. On the wire one is a Judgement."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from rankd_client.v1 import admin_pb2, quality_pb2
 
 from rankd.quality import Interval
 from rankd.quality.statistics.paired_comparison import SampleFigures
-from rankd.registry.comparison import Comparison, ComparisonOptions, ComparisonVerdict, EvidenceKind
-from rankd.settings.load import LimitsSection, PromotionSection
+from rankd.registry.comparison import ComparisonOptions, ComparisonResult, ComparisonVerdict, EvidenceKind
+from rankd.settings import LimitsSection, PromotionSection
 from rankd.transport.convert.request import Violations, name_of
 
 _EVIDENCE_TO_PROTO = {
@@ -27,7 +27,7 @@ LEAST_COMPLETIONS = 50
 def options_of(
     message: admin_pb2.JudgeOptions, field: str, settings: PromotionSection, limits: LimitsSection, bad: Violations
 ) -> ComparisonOptions:
-    """How to judge; what is not given is as the daemon is set."""
+    """How to compare; what is not given is as the daemon is set."""
     margin = settings.margin
     if message.HasField("margin"):
         margin = message.margin
@@ -48,32 +48,32 @@ def options_of(
     return ComparisonOptions(margin, least, model, evidence)
 
 
-def judgement_of(judgement: Comparison) -> admin_pb2.Judgement:
-    """A judgement as proto."""
+def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
+    """A comparison as proto."""
     out = admin_pb2.Judgement(
-        verdict=_VERDICT_TO_PROTO[judgement.verdict],
-        candidate=admin_pb2.RankerFigures(ranker_version=judgement.candidate),
-        in_service=admin_pb2.RankerFigures(ranker_version=judgement.incumbent),
-        margin=judgement.options.margin,
-        min_completion_count=judgement.options.min_completions,
-        log_completion_count=judgement.log_completions,
-        shadow_completion_count=judgement.shadow_completions,
-        older_completion_count=judgement.older_completions,
+        verdict=_VERDICT_TO_PROTO[comparison.verdict],
+        candidate=admin_pb2.RankerFigures(ranker_version=comparison.candidate),
+        in_service=admin_pb2.RankerFigures(ranker_version=comparison.incumbent),
+        margin=comparison.options.margin,
+        min_completion_count=comparison.options.min_completions,
+        log_completion_count=comparison.log_completions,
+        shadow_completion_count=comparison.shadow_completions,
+        older_completion_count=comparison.older_completions,
     )
-    if judgement.evidence is not None:
-        out.evidence = _EVIDENCE_TO_PROTO[judgement.evidence]
-    comparison = judgement.comparison
-    if comparison is None:
+    if comparison.evidence is not None:
+        out.evidence = _EVIDENCE_TO_PROTO[comparison.evidence]
+    figures = comparison.statistics
+    if figures is None:
         return out
-    _fill(out.candidate, comparison.candidate)
-    _fill(out.in_service, comparison.incumbent)
-    if comparison.tau_difference is not None:
-        out.tau_difference.CopyFrom(_estimate(comparison.tau_difference))
-    if comparison.gain_difference is not None:
-        out.realised_gain_difference.CopyFrom(_estimate(comparison.gain_difference))
-    out.completion_count = comparison.size
-    out.censored_count = comparison.censored
-    out.decided_pair_share = comparison.decided_pair_share or 0.0
+    _fill(out.candidate, figures.candidate)
+    _fill(out.in_service, figures.incumbent)
+    if figures.tau_difference is not None:
+        out.tau_difference.CopyFrom(_estimate(figures.tau_difference))
+    if figures.gain_difference is not None:
+        out.realised_gain_difference.CopyFrom(_estimate(figures.gain_difference))
+    out.completion_count = figures.size
+    out.censored_count = figures.censored
+    out.decided_pair_share = figures.decided_pair_share or 0.0
     return out
 
 

@@ -9,9 +9,10 @@ from google.protobuf.duration_pb2 import Duration
 from rankd_client.v1 import quality_pb2
 
 from rankd.fleet.membership import Key, ReplicaState, ReplicaWindow
-from rankd.quality import GuardReason, Standing
+from rankd.quality import GuardReason, GuardStanding
 from rankd.quality.statistics.cohort_sums import CohortSums
-from rankd.transport.convert.request import MODE_TO_PROTO, to_duration
+from rankd.transport.convert.quality import MODE_TO_PROTO
+from rankd.transport.convert.request import to_duration
 
 _MODES = {number: mode for mode, number in MODE_TO_PROTO.items()}
 _LONGEST = 3e9
@@ -20,10 +21,10 @@ _NAME_BYTES = 65536
 
 
 def to_proto(state: ReplicaState, now: float) -> quality_pb2.GetFleetShareResponse:
-    """What this replica says; ``now`` in seconds by the clock of its times."""
+    """A replica's state as proto; ``now`` in seconds by the clock of its times."""
     out = quality_pb2.GetFleetShareResponse(instance=state.instance)
     out.senior_since.FromNanoseconds(state.senior_since)
-    for (model, ranker_version), share in state.shares.items():
+    for (model, ranker_version), share in state.windows.items():
         added = out.shares.add(
             model=model,
             ranker_version=ranker_version,
@@ -48,7 +49,7 @@ def _sums(sums: CohortSums) -> quality_pb2.CohortSums:
     )
 
 
-def _standing(standing: Standing, now: float) -> quality_pb2.GuardStanding:
+def _standing(standing: GuardStanding, now: float) -> quality_pb2.GuardStanding:
     return quality_pb2.GuardStanding(
         mode=MODE_TO_PROTO[standing.mode],
         age=_age(standing.since, now),
@@ -65,10 +66,10 @@ def _age(at: float, now: float) -> Duration | None:
 
 
 def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int) -> ReplicaState:
-    """What a peer says, at most ``most`` shares of it; one that cannot be is left out.
+    """A peer's state, at most ``most`` shares of it; one that cannot be is left out.
 
     Raises:
-        ValueError: it is no word at all.
+        ValueError: it is no state of a replica.
     """
     if not 1 <= len(message.instance) <= 64 or message.senior_since.seconds < 0:
         raise ValueError("instance")
@@ -103,8 +104,8 @@ def _read_sums(sums: quality_pb2.CohortSums) -> CohortSums:
     )
 
 
-def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> Standing:
-    return Standing(
+def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> GuardStanding:
+    return GuardStanding(
         mode=_MODES[standing.mode],
         since=_read_age(standing, "age", now),
         cause=GuardReason(standing.cause) if standing.cause else None,

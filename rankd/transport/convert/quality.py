@@ -1,17 +1,23 @@
-"""From a window to its message."""
+"""From a window and a policy to their messages."""
 
 from __future__ import annotations
 
 import math
 
-from rankd_client.ordering import Policy
 from rankd_client.v1 import quality_pb2
 
-from rankd.monitor.monitor import Trust, Window
+from rankd.monitor.trust import Trust
+from rankd.monitor.window import Window
 from rankd.quality import Interval
-from rankd.ranking.policy import dial_of, tuned_for
-from rankd.settings.load import OrderSection
-from rankd.transport.convert.request import MODE_TO_PROTO, POLICY_TO_PROTO, timestamp, to_duration
+from rankd.ranking.policy import EffectivePolicy
+from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration
+from rankd.types import GuardMode
+
+MODE_TO_PROTO = {
+    GuardMode.WARMING_UP: quality_pb2.GUARD_MODE_WARMING_UP,
+    GuardMode.RANKED: quality_pb2.GUARD_MODE_RANKED,
+    GuardMode.FALLBACK: quality_pb2.GUARD_MODE_FALLBACK,
+}
 
 
 def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:
@@ -71,29 +77,52 @@ def _estimate(bounded: Interval) -> quality_pb2.Estimate:
     return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
 
 
-def _dial(order: OrderSection, policy: Policy, trust: Trust) -> quality_pb2.Dial:
+def policy_in_force_of(
+    model: str, ranker_version: str, effective: EffectivePolicy, trust: Trust
+) -> quality_pb2.PolicyInForce:
+    """The policy in force as proto, complete enough to order without asking."""
+    out = quality_pb2.PolicyInForce(
+        model=model,
+        ranker_version=ranker_version,
+        policy=POLICY_TO_PROTO[effective.policy],
+        reason=REASON_TO_PROTO[effective.reason],
+        patience_per_token=to_duration(effective.rules.patience),
+        dial=dial_of(effective, trust),
+    )
+    if trust.calibration is None:
+        return out
+    out.mean_expected_token_count = trust.calibration.mean_expected
+    for knot in trust.calibration.to_knots():
+        added = out.calibration.add(score=knot.score, expected_token_count=knot.expected)
+        if knot.p50 is not None:
+            added.p50_token_count = knot.p50
+        if knot.p90 is not None:
+            added.p90_token_count = knot.p90
+    return out
+
+
+def dial_of(effective: EffectivePolicy, trust: Trust) -> quality_pb2.Dial:
     """The policy that is wanted and how it follows trust and backlog."""
-    dial = dial_of(order, policy)
-    rules = dial.rules
-    rate, wait = trust.load.rate.per_second, trust.load.wait.mean
-    tuned = tuned_for(order, policy, trust)
+    adaptive = effective.adaptive_rules
+    rules = adaptive.rules
+    wait, tuned = trust.load.wait.mean, effective.tuned_patience
     return quality_pb2.Dial(
         policy=POLICY_TO_PROTO[rules.policy],
         trust=trust.level,
         patience_per_token=to_duration(rules.patience),
-        backlog_share=dial.backlog_share,
-        max_patience_per_token=to_duration(dial.most_patience),
+        backlog_share=adaptive.backlog_share,
+        max_patience_per_token=to_duration(adaptive.most_patience),
         age_exponent=rules.age_exponent,
         risk=rules.risk,
         wait_cap=to_duration(rules.wait_cap) if math.isfinite(rules.wait_cap) else None,
-        wait_cap_backlog_share=dial.cap_share,
+        wait_cap_backlog_share=adaptive.cap_share,
         overtake_cap=rules.overtake_cap,
         class_step=to_duration(rules.class_step) if rules.class_step is not None else None,
         pace_per_token=to_duration(rules.pace),
         fair_tenants=rules.fair_tenants,
         prompt_weight=rules.prompt_weight,
         running_first=rules.running_first,
-        tokens_per_second=rate,
+        tokens_per_second=trust.load.rate.per_second,
         mean_wait=to_duration(wait) if wait is not None else None,
         tuned_patience_per_token=to_duration(tuned) if tuned is not None else None,
     )

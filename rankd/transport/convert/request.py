@@ -11,11 +11,11 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from rankd_client.ordering import Policy
-from rankd_client.v1 import prediction_pb2, quality_pb2, rank_pb2
+from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.errors import FieldViolation, InvalidRequestError, NotFoundError
-from rankd.settings.load import LimitsSection
-from rankd.types import Constraints, GuardMode, RankQueue, Reason, TenantService
+from rankd.settings import LimitsSection
+from rankd.types import Constraints, RankQueue, Reason, TenantService
 
 POLICY_TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
@@ -25,11 +25,6 @@ POLICY_TO_PROTO = {
     Policy.BOOST: prediction_pb2.POLICY_BOOST,
 }
 _POLICIES: dict[int, Policy] = {v: k for k, v in POLICY_TO_PROTO.items()}
-MODE_TO_PROTO = {
-    GuardMode.WARMING_UP: quality_pb2.GUARD_MODE_WARMING_UP,
-    GuardMode.RANKED: quality_pb2.GUARD_MODE_RANKED,
-    GuardMode.FALLBACK: quality_pb2.GUARD_MODE_FALLBACK,
-}
 REASON_TO_PROTO = {
     Reason.NONE: prediction_pb2.FALLBACK_REASON_UNSPECIFIED,
     Reason.DEADLINE: prediction_pb2.FALLBACK_REASON_DEADLINE,
@@ -44,7 +39,7 @@ _MOST_VIOLATIONS = 10
 """Violations listed in one error; a hostile message must not make a large answer."""
 _LATEST_SECOND = 253402300799  # 9999-12-31, the end of google.protobuf.Timestamp's range
 _EARLIEST_SECOND = -62135596800  # 0001-01-01
-_LONGEST_SECOND = 315576000000  # the end of google.protobuf.Duration's range
+LONGEST_SECOND = 315576000000  # the end of google.protobuf.Duration's range
 _NAN = math.nan
 MOST_SHADOW_SCORES = 16
 """Of one prediction, as the wire contract has it."""
@@ -89,7 +84,7 @@ def seconds_of(stamp: Timestamp, field: str, bad: Violations) -> float:
 
 def duration_of(duration: Duration, field: str, bad: Violations) -> float:
     """A duration in seconds, at least 0."""
-    if not (0 <= duration.seconds <= _LONGEST_SECOND and 0 <= duration.nanos < 1_000_000_000):
+    if not (0 <= duration.seconds <= LONGEST_SECOND and 0 <= duration.nanos < 1_000_000_000):
         bad.add(field, "must be at least 0, its nanos in 0 to 999999999")
         return 0.0
     return duration.seconds + duration.nanos * 1e-9
@@ -147,7 +142,7 @@ class RequestColumns:
         self.expected: list[float] = []
         self.p90: list[float] = []
         self.echoes = False
-        self.rest = ConstraintColumns(limits, bad)
+        self.constraints = ConstraintColumns(limits, bad)
 
     def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
         """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
@@ -179,7 +174,7 @@ class RequestColumns:
         self.arrival.append(arrival)
         self.max_tokens.append(item.max_token_count)
         self.generated.append(item.generated_token_count)
-        self.rest.add(item, field, index)
+        self.constraints.add(item, field, index)
         if item.HasField("prediction"):
             self._add_prediction(item.prediction, field, index)
         else:
@@ -216,7 +211,7 @@ class RequestColumns:
             )
         return prediction.p90_token_count
 
-    def queue(self, model: str, policy: Policy | None, ranker_version: str, shares: TenantService) -> RankQueue:
+    def queue(self, model: str, policy: Policy | None, ranker_version: str, tenant_service: TenantService) -> RankQueue:
         """The queue; the caller has checked the violations."""
         return RankQueue(
             model=model,
@@ -233,8 +228,8 @@ class RequestColumns:
             expected=np.array(self.expected, dtype=np.float64),
             p90=np.array(self.p90, dtype=np.float64),
             echoes=self.echoes,
-            rest=self.rest.columns(),
-            shares=shares,
+            constraints=self.constraints.columns(),
+            tenant_service=tenant_service,
         )
 
 
@@ -270,44 +265,32 @@ class ConstraintColumns:
         self.running.append(item.running)
 
     def columns(self) -> Constraints:
-        """As arrays; None for what no item speaks of."""
-        return rest_of(
-            self.deadline, self.overtaken, self.priority_class, self.tenant, self.prompt_tokens, self.running
+        """As arrays; None for what no item says anything of."""
+        return Constraints.of(
+            deadline=self.deadline,
+            overtaken=self.overtaken,
+            priority_class=self.priority_class,
+            tenant=self.tenant,
+            prompt_tokens=self.prompt_tokens,
+            running=self.running,
         )
 
 
-def rest_of(
-    deadline: list[float],
-    overtaken: list[int],
-    priority_class: list[int],
-    tenant: list[str],
-    prompt_tokens: list[int],
-    running: list[bool],
-) -> Constraints:
-    """Columns as arrays; None for what no item speaks of."""
-    return Constraints(
-        deadline=np.array(deadline) if any(d < math.inf for d in deadline) else None,
-        overtaken=np.array(overtaken, dtype=np.int64) if any(overtaken) else None,
-        priority_class=np.array(priority_class, dtype=np.int64) if any(priority_class) else None,
-        tenant=tenant if any(tenant) else None,
-        prompt_tokens=np.array(prompt_tokens, dtype=np.float64) if any(prompt_tokens) else None,
-        running=np.array(running) if any(running) else None,
-    )
-
-
-def shares_of(messages: Sequence[rank_pb2.TenantService], limits: LimitsSection, bad: Violations) -> TenantService:
-    """What tenants were served; the last word on a tenant counts."""
+def tenant_service_of(
+    messages: Sequence[rank_pb2.TenantService], limits: LimitsSection, bad: Violations
+) -> TenantService:
+    """What tenants were served; of several messages on one tenant the last counts."""
     check_count(messages, "tenants", limits, bad)
-    shares = TenantService()
+    service = TenantService()
     for index, message in enumerate(messages[: limits.max_items]):
         tenant = name_of(message.tenant, f"tenants[{index}].tenant", limits, bad)
         if not 0 <= message.served_token_count < math.inf:
             bad.add(f"tenants[{index}].served_token_count", "must be at least 0 and finite")
         if not 0 <= message.weight < math.inf:
             bad.add(f"tenants[{index}].weight", "must be above 0 and finite, or left out for 1")
-        shares.served[tenant] = message.served_token_count
-        shares.weights[tenant] = message.weight or 1.0
-    return shares
+        service.served[tenant] = message.served_token_count
+        service.weights[tenant] = message.weight or 1.0
+    return service
 
 
 def queue_of(request: rank_pb2.RankRequest, limits: LimitsSection) -> RankQueue:
@@ -322,14 +305,14 @@ def queue_of(request: rank_pb2.RankRequest, limits: LimitsSection) -> RankQueue:
     version = name_of(request.ranker_version, "ranker_version", limits, bad)
     policy = policy_of(request.policy, "policy", bad)
     check_count(request.items, "items", limits, bad)
-    shares = shares_of(request.tenants, limits, bad)
+    tenant_service = tenant_service_of(request.tenants, limits, bad)
     bad.check()
     columns = RequestColumns(limits, bad, now)
     for index, item in enumerate(request.items):
         columns.add(item, "items", index)
     check_unique(columns.request_ids, "items", bad)
     bad.check()
-    queue = columns.queue(model, policy, version, shares)
+    queue = columns.queue(model, policy, version, tenant_service)
     queue.backlog = request.backlog_request_count
     return queue
 

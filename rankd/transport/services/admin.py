@@ -17,7 +17,7 @@ from rankd.pilot.live import LivePilots
 from rankd.registry.comparison import ComparisonOptions
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
@@ -36,7 +36,7 @@ _PROGRESS_EVERY = 0.25
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """Loads, shadows, judges, promotes, rolls back and unloads rankers; pins guards; runs pilots."""
+    """Loads, shadows, compares, promotes, rolls back and unloads rankers; pins guards; runs pilots."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         settings: Settings,
         streams: Streams,
     ) -> None:
-        """Take the rooms that are administered."""
+        """Take what is administered."""
         self._pilots = pilots
         self._registry = registry
         self._promotion = promotion
@@ -123,7 +123,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             state[:] = done, total
 
         with self._streams.opened(StreamKind.JUDGE, the_caller().key):
-            judging = asyncio.ensure_future(self._promotion.judge(request.ranker_version, options, progress))
+            judging = asyncio.ensure_future(self._promotion.compare(request.ranker_version, options, progress))
             try:
                 while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:
                     if self._streams.draining:

@@ -8,30 +8,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from rankd_client.ordering import Policy
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.errors import NotFoundError
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
-from rankd.ranking.policy import rules_of
-from rankd.ranking.ranker import Ranker, why_not_ranked
+from rankd.ranking.policy import in_force
+from rankd.ranking.ranker import Ranker
 from rankd.registry.loaded import Registry
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.fleet import to_proto
-from rankd.transport.convert.quality import _dial, quality_of
-from rankd.transport.convert.request import (
-    POLICY_TO_PROTO,
-    REASON_TO_PROTO,
-    Violations,
-    duration_of,
-    timestamp,
-    to_duration,
-)
+from rankd.transport.convert.quality import policy_in_force_of, quality_of
+from rankd.transport.convert.request import Violations, duration_of, timestamp
 from rankd.transport.streams import StreamKind, Streams
-from rankd.types import Reason
 from rankd.version import VERSION
 
 _SHORTEST_INTERVAL, _LONGEST_INTERVAL, _DEFAULT_INTERVAL = 0.1, 3600.0, 1.0
@@ -50,7 +41,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         streams: Streams,
         follower: FleetFollower,
     ) -> None:
-        """Take the rooms whose state is shown."""
+        """Take what is shown."""
         self._follower = follower
         self._pilots = pilots
         self._monitor = monitor
@@ -95,47 +86,27 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         in_service = self._registry.in_service.version
         windows = self._monitor.reported_windows()
         if request.HasField("model"):
-            windows = [v for v in windows if v.model == request.model]
+            windows = [w for w in windows if w.model == request.model]
         if request.ranker_version:
             if not self._monitor.knows(request.ranker_version):
                 raise NotFoundError("ranker_version: never loaded on this daemon")
-            windows = [v for v in windows if v.ranker_version == request.ranker_version]
-        models = {v.model for v in windows} or {request.model if request.HasField("model") else ""}
+            windows = [w for w in windows if w.ranker_version == request.ranker_version]
+        models = {w.model for w in windows} or {request.model if request.HasField("model") else ""}
         if not windows:
             # Nothing was reported yet: show the guard that stands for every model.
             windows = [self._monitor.base(request.ranker_version or in_service)]
-        windows.sort(key=lambda v: (v.ranker_version != in_service, v.model, v.ranker_version))
+        windows.sort(key=lambda w: (w.ranker_version != in_service, w.model, w.ranker_version))
         await self._monitor.refresh(windows, time.time())
         return {
-            "qualities": [quality_of(v, self._settings.guard.enabled) for v in windows],
+            "qualities": [quality_of(w, self._settings.guard.enabled) for w in windows],
             "policies": [self._policy(m, in_service) for m in sorted(models)],
             "service": self._service(),
         }
 
     def _policy(self, model: str, ranker_version: str) -> quality_pb2.PolicyInForce:
         trust = self._monitor.trust(model, ranker_version)
-        wanted = self._pilots.policy(model) or Policy(self._settings.order.policy)
-        policy = wanted if trust.level > 0 else Policy.FCFS
-        rules = rules_of(self._settings.order, policy, trust, 0.0)
-        reason = why_not_ranked(trust) if policy is not wanted else Reason.NONE
-        out = quality_pb2.PolicyInForce(
-            model=model,
-            ranker_version=ranker_version,
-            policy=POLICY_TO_PROTO[policy],
-            reason=REASON_TO_PROTO[reason],
-            patience_per_token=to_duration(rules.patience),
-            dial=_dial(self._settings.order, wanted, trust),
-        )
-        if trust.calibration is None:
-            return out
-        out.mean_expected_token_count = trust.calibration.mean_expected
-        for knot in trust.calibration.to_knots():
-            added = out.calibration.add(score=knot.score, expected_token_count=knot.expected)
-            if knot.p50 is not None:
-                added.p50_token_count = knot.p50
-            if knot.p90 is not None:
-                added.p90_token_count = knot.p90
-        return out
+        effective = in_force(self._settings.order, trust, self._pilots.policy(model))
+        return policy_in_force_of(model, ranker_version, effective, trust)
 
     def _service(self) -> quality_pb2.ServiceStatus:
         ranker = self._registry.in_service
@@ -148,9 +119,9 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             rank_call_count=self._ranker.counts.calls,
             item_count=self._ranker.counts.items,
             unscored_item_count=self._ranker.counts.unscored,
-            scored_prompt_count=sum(s.feed.counts.scored for s in scorers),
+            scored_prompt_count=sum(s.runner.counts.scored for s in scorers),
             cached_prompt_count=sum(s.cached for s in scorers),
             queued_prompt_count=sum(s.queued_prompts for s in scorers),
-            failed_batch_count=sum(s.feed.counts.failed_batches for s in scorers),
+            failed_batch_count=sum(s.runner.counts.failed_batches for s in scorers),
             draining=self._streams.draining,
         )

@@ -8,18 +8,16 @@ from collections.abc import AsyncIterator
 import grpc
 from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 
-from rankd.completion_log import CompletionLog
 from rankd.ranking.ranker import Ranker
-from rankd.settings.load import Settings
+from rankd.ranking.stream import StreamQueue
+from rankd.settings import Settings
 from rankd.transport.answer_pace import AnswerPace
 from rankd.transport.authentication import the_caller
 from rankd.transport.convert.answer import response_of
 from rankd.transport.convert.request import check_model, queue_of
 from rankd.transport.services.rank_stream import StreamSteps
-from rankd.transport.services.stream_queue import StreamQueue
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import StreamKind, Streams
-from rankd.types import Answer, RankQueue
 
 
 class RankService(rank_pb2_grpc.RankServiceServicer):
@@ -28,17 +26,15 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     def __init__(
         self,
         ranker: Ranker,
-        log: CompletionLog | None,
         settings: Settings,
         streams: Streams,
         steps: StreamSteps,
         signer: PredictionSigner,
     ) -> None:
-        """Take the use case, and the log where there is one."""
+        """Take the use case, and what the steps of a stream do."""
         self._signer = signer
         self._steps = steps
         self._ranker = ranker
-        self._log = log
         self._limits = settings.limits
         self._scoring = settings.scoring
         self._models = settings.quality.models
@@ -53,18 +49,12 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
             await self._signer.filter_all(request.items, "items", request.model)
         queue = queue_of(request, self._limits)
         check_model(queue.model, self._models)
-        answer = await self._rank(queue, deadline)
+        answer = await self._ranker.rank(queue, deadline)
         response = response_of(answer, request.items)
         await self._signer.sign_all(response.items, answer, queue.model)
         # From the last score, or from when there was no more waiting for any: ordering and answering.
         self._pace.learn(len(request.items), self._loop.time() - min(answer.scored_at, deadline))
         return response
-
-    async def _rank(self, queue: RankQueue, deadline: float) -> Answer:
-        answer = await self._ranker.rank(queue, deadline)
-        if self._log is not None:
-            self._log.scored(queue, answer.fresh)
-        return answer
 
     def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> float:
         """When to stop waiting for scores, on the loop's clock: in time to order and answer."""
@@ -80,8 +70,8 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         """Order one queue as it changes."""
         del context
         with self._streams.opened(StreamKind.RANK, the_caller().key):
-            state = StreamQueue()
+            queue = StreamQueue()
             while (request := await self._streams.next(request_iterator)) is not None:
-                asked = await self._steps.take(state, request)
+                pending = await self._steps.take(queue, request)
                 del request  # all of a message stays in memory as long as any of it
-                yield await self._steps.answer(state, asked)
+                yield await self._steps.answer(queue, pending)

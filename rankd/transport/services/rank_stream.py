@@ -1,19 +1,22 @@
 """RankStream's steps: a delta in, the order of the whole queue out.
 
 A step of a long queue is work for tens of milliseconds: it is done in time slices (``time_slices.py``). A delta
-that changes nothing, on a queue of which nothing new can be known, is answered with the order told last.
+that changes nothing, on a queue of which nothing new can be known, is answered as the last one was.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from dataclasses import dataclass
 
 from rankd_client.v1 import rank_pb2
 
-from rankd.completion_log import CompletionLog
 from rankd.ranking.ranker import Basis, Ranker
-from rankd.settings.load import Settings
+from rankd.ranking.stream import StreamQueue
+from rankd.settings import Settings
+from rankd.transport.convert.answer import item_filler
 from rankd.transport.convert.request import (
     RequestColumns,
     Violations,
@@ -24,17 +27,16 @@ from rankd.transport.convert.request import (
     name_of,
     now_of,
     policy_of,
-    shares_of,
+    tenant_service_of,
+    timestamp,
 )
-from rankd.transport.services.stream_queue import StreamQueue
+from rankd.transport.convert.stream import progress, scored, stream_items, stream_response, unpacked
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.time_slices import TimeSlice, TimeSlices
-from rankd.types import Answer, PromptReach, RankQueue
+from rankd.types import Answer
 
 _AT_ONCE = 32
 """Items between two looks at the clock."""
-_LOOK_AGAIN = 4.0
-"""A look for new scores took some time: for so many times that, no other one is taken at a queue without changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,137 +54,156 @@ class StreamSteps:
     def __init__(
         self,
         ranker: Ranker,
-        log: CompletionLog | None,
         settings: Settings,
         time_slices: TimeSlices,
         signer: PredictionSigner,
     ) -> None:
-        """Take the use case, and the log where there is one."""
+        """Take the use case."""
         self._signer = signer
         self._ranker = ranker
-        self._log = log
         self._limits = settings.limits
         self._models = settings.quality.models
         self._time_slices = time_slices
         self._loop = asyncio.get_running_loop()
 
-    async def take(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> PendingAnswer:
+    async def take(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> PendingAnswer:
         """Take a message in. After this it is not needed any more, and should not be kept: it may be large.
 
         Raises:
             InvalidRequestError: naming the fields at fault, or the limit of the queue.
             NotFoundError: the model is none that the settings list.
         """
-        wait = self._read(state, request)
+        wait = self._read(queue, request)
         async with self._time_slices.acquire() as time_slice:
-            await self._change(state, request, time_slice)
+            await self._change(queue, request, time_slice)
         return PendingAnswer(request.sequence, wait)
 
-    async def answer(self, state: StreamQueue, pending: PendingAnswer) -> rank_pb2.RankStreamResponse:
+    async def answer(self, queue: StreamQueue, pending: PendingAnswer) -> rank_pb2.RankStreamResponse:
         """Order the queue.
 
         Raises:
             NotFoundError: the ranker is not loaded.
         """
-        if await self._nothing_new(state, pending.wait):
-            return self._again(state, pending.sequence)
-        return await self._order(state, pending)
+        if await self._repeats(queue, pending.wait):
+            return self._repeated(queue, pending.sequence)
+        return await self._order(queue, pending)
 
-    def _read(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> float:
+    def _read(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> float:
         """Read what is no item; gives the seconds to wait for scores."""
         bad = Violations()
-        state.now = max(state.now, now_of(request, bad))
+        queue.now = max(queue.now, now_of(request, bad))
         wait = duration_of(request.max_wait, "max_wait", bad)
         if wait > self._limits.max_stream_wait:
             bad.add("max_wait", f"is over limits.max_stream_wait = {self._limits.max_stream_wait} s")
-        if not state.opened:
+        if not queue.opened:
             options = request.options
-            state.model = name_of(options.model, "options.model", self._limits, bad)
-            state.ranker_version = name_of(options.ranker_version, "options.ranker_version", self._limits, bad)
-            state.policy = policy_of(options.policy, "options.policy", bad)
+            queue.model = name_of(options.model, "options.model", self._limits, bad)
+            queue.ranker_version = name_of(options.ranker_version, "options.ranker_version", self._limits, bad)
+            queue.policy = policy_of(options.policy, "options.policy", bad)
         bad.check()
-        if not state.opened:
-            check_model(state.model, self._models)
-            state.opened = True
+        if not queue.opened:
+            check_model(queue.model, self._models)
+            queue.opened = True
         return wait
 
-    def _share(self, state: StreamQueue, request: rank_pb2.RankStreamRequest) -> None:
-        """Take in what tenants were served."""
-        if not request.tenants:
-            return
-        bad = Violations()
-        shares = shares_of(request.tenants, self._limits, bad)
-        if len(state.shares.served.keys() | shares.served.keys()) > self._limits.max_items:
-            bad.add("tenants", f"names more tenants in one stream than limits.max_items = {self._limits.max_items}")
-        bad.check()
-        state.share(shares)
-
-    async def _change(self, state: StreamQueue, request: rank_pb2.RankStreamRequest, time_slice: TimeSlice) -> None:
-        """Change the queue. What arrives is judged before it joins; a bad item ends the stream."""
+    async def _change(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest, time_slice: TimeSlice) -> None:
+        """Change the queue. What arrives is checked before it joins; a bad item ends the stream."""
         bad = Violations()
         check_count(request.arrived, "arrived", self._limits, bad)
         check_unique([i.request_id for i in request.arrived], "arrived", bad)
         bad.check()
-        arrived = RequestColumns(self._limits, bad, state.now)
+        arrived = RequestColumns(self._limits, bad, queue.now)
         for index, item in enumerate(request.arrived):
             if index % _AT_ONCE == 0 and time_slice.over:
                 await time_slice.next()
-            self._signer.filter_untrusted(item, f"arrived[{index}]", state.model)
+            self._signer.filter_untrusted(item, f"arrived[{index}]", queue.model)
             arrived.add(item, "arrived", index)
         bad.check()
-        self._share(state, request)
-        await state.apply(request, arrived, self._reach(), time_slice)
-        check_count(state.items, "arrived", self._limits, bad)
-        if state.size > self._limits.max_stream_bytes:
+        self._update_tenant_service(queue, request)
+        await self._apply(queue, request, arrived, time_slice)
+        check_count(queue.items, "arrived", self._limits, bad)
+        if queue.size > self._limits.max_stream_bytes:
             bad.add(
                 "arrived",
-                f"makes the queue take {state.size} bytes of memory, over limits.max_stream_bytes = "
-                f"{self._limits.max_stream_bytes}: send fewer prompts at a time, the rest once these are scored",
+                f"makes the queue take {queue.size} bytes of memory, over limits.max_stream_bytes = "
+                f"{self._limits.max_stream_bytes}: send fewer prompts at a time, the others once these are scored",
             )
         bad.check()
 
-    def _reach(self) -> PromptReach:
-        """How much of a prompt anybody reads: the loaded rankers, and the log."""
+    def _update_tenant_service(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> None:
+        """Take in what tenants were served."""
+        if not request.tenants:
+            return
+        bad = Violations()
+        service = tenant_service_of(request.tenants, self._limits, bad)
+        if len(queue.tenant_service.served.keys() | service.served.keys()) > self._limits.max_items:
+            bad.add("tenants", f"names more tenants in one stream than limits.max_items = {self._limits.max_items}")
+        bad.check()
+        queue.update_tenant_service(service)
+
+    async def _apply(
+        self,
+        queue: StreamQueue,
+        request: rank_pb2.RankStreamRequest,
+        arrived: RequestColumns,
+        time_slice: TimeSlice,
+    ) -> None:
+        """Take in who left, who arrived (``arrived`` has their columns), and progress."""
         reach = self._ranker.reach
-        if self._log is None:
-            return reach
-        half = -(-self._log.characters // 2)
-        return PromptReach(max(reach.head, half), max(reach.tail, half))
+        for request_id in request.gone_request_ids:
+            queue.drop(request_id)
+        for index, item in enumerate(stream_items(arrived, request.arrived, reach)):
+            if index % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
+            queue.put(item)
+        for step in request.progressed:
+            progress(queue, step)
 
-    async def _nothing_new(self, state: StreamQueue, wait: float) -> bool:
-        """Whether the order is the one told last; where the caller waits for scores, after a pause if need be."""
-        last_answer = state.last_answer
-        if last_answer is None or not last_answer.timeless or last_answer.basis != self._basis(state):
+    async def _repeats(self, queue: StreamQueue, wait: float) -> bool:
+        """Whether the last answer still is one; where the caller waits for scores, after a pause if need be."""
+        if queue.last_answer is None:
             return False
-        if not last_answer.waiting:
-            return True
-        if wait and (pause := min(wait, state.look_at - self._loop.time())) > 0:
+        until = queue.holds_until(self._basis(queue))
+        if wait and math.isfinite(until) and (pause := min(wait, until - self._loop.time())) > 0:
             await asyncio.sleep(pause)
-        return self._loop.time() < state.look_at
+        return self._loop.time() < until
 
-    def _again(self, state: StreamQueue, sequence: int) -> rank_pb2.RankStreamResponse:
-        last_answer = state.last_answer
-        assert last_answer is not None
-        self._ranker.repeated(last_answer.policy, last_answer.reason, len(last_answer.ids), last_answer.missing)
-        return state.again(sequence, last_answer.basis.ranker_version)
+    def _repeated(self, queue: StreamQueue, sequence: int) -> rank_pb2.RankStreamResponse:
+        last = queue.last_answer
+        assert last is not None
+        self._ranker.repeated(last.policy, last.reason, len(last.ids), last.missing)
+        return stream_response(last, sequence)
 
-    async def _order(self, state: StreamQueue, pending: PendingAnswer) -> rank_pb2.RankStreamResponse:
-        basis = self._basis(state)
+    async def _order(self, queue: StreamQueue, pending: PendingAnswer) -> rank_pb2.RankStreamResponse:
+        basis = self._basis(queue)
         began = self._loop.time()
-        answer = await self._rank(state.queue(), began + pending.wait)
+        answer = await self._ranker.rank(queue.rank_queue(), began + pending.wait)
         if pending.wait:
             began = min(answer.scored_at, began + pending.wait)  # waiting is no work
         async with self._time_slices.acquire() as time_slice:
-            response = await state.response(answer, basis, pending.sequence, time_slice, self._signer)
-        now = self._loop.time()
-        state.look_at = now + _LOOK_AGAIN * (now - began)
+            response = await self._response(queue, answer, basis, pending.sequence, time_slice)
+        queue.delay_look(began, self._loop.time())
         return response
 
-    async def _rank(self, queue: RankQueue, deadline: float) -> Answer:
-        answer = await self._ranker.rank(queue, deadline)
-        if self._log is not None:
-            self._log.scored(queue, answer.fresh)
-        return answer
+    async def _response(
+        self, queue: StreamQueue, answer: Answer, basis: Basis, sequence: int, time_slice: TimeSlice
+    ) -> rank_pb2.RankStreamResponse:
+        """Put an answer together: the order, and the items of which the caller does not know it all."""
+        changed = queue.answered(answer, basis)
+        assert queue.last_answer is not None
+        response = stream_response(queue.last_answer, sequence)
+        items = list(queue.items.values())
+        fill = item_filler(response.changed_items, answer, items, unpacked, timestamp(time.time()))
+        for count, (place, index) in enumerate(changed):
+            if count % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
+            ranked = fill(index)
+            ranked.index = place
+            fresh = bool(answer.fresh[index])
+            self._signer.sign(ranked, queue.model, new=fresh or index in answer.shadow_scores)
+            if fresh:
+                scored(queue, items[index], ranked.prediction)
+        return response
 
-    def _basis(self, state: StreamQueue) -> Basis:
-        return self._ranker.basis(state.model, state.ranker_version)
+    def _basis(self, queue: StreamQueue) -> Basis:
+        return self._ranker.basis(queue.model, queue.ranker_version)

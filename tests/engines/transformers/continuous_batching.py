@@ -62,8 +62,8 @@ def send(engine, rows):
 def scored(engine, count, seconds=300):
     """Let them arrive, and wait for all scores and for rules."""
     engine.arrive()
-    scores, end = engine.scheduler._rankd.scores, time.monotonic() + seconds
-    while len(scores.news) < count or scores.rules(time.monotonic()).policy.value == "fcfs":
+    scores, end = engine.scheduler._ranking.scores, time.monotonic() + seconds
+    while len(scores.new_predictions) < count or scores.rules(time.monotonic()).policy.value == "fcfs":
         assert time.monotonic() < end, "no scores came"
         time.sleep(0.05)
 
@@ -74,7 +74,7 @@ def served(model, scheduler, rows, slots, *, wait=True):
     with Ended({str(number): length for number, length in enumerate(lengths)}):
         engine = Engine(model, scheduler, slots=slots, **ROOM)
         send(engine, rows)
-        if wait and getattr(engine.scheduler, "_rankd", None) is not None:
+        if wait and getattr(engine.scheduler, "_ranking", None) is not None:
             scored(engine, len(rows))
         done, began, step = {}, time.perf_counter(), engine.step
 

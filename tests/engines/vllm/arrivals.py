@@ -80,7 +80,7 @@ def every_iteration(model, rows, tokens, arrival):
 def once(model, rows, tokens, arrival, daemon):
     """A static key given at arrival, as the middleware gives it, and completions reported by the stat logger."""
     from rankd_vllm import stat_logger
-    from rankd_vllm.memory import MEMORY
+    from rankd_vllm.middleware import PREDICTIONS
     from vllm import LLMEngine
 
     stat_logger.reporter.cache_clear()
@@ -93,7 +93,7 @@ def once(model, rows, tokens, arrival, daemon):
             item = Item(rows[number]["prompt"], f"{os.environ['RANKD_MODEL']}-{number}", arrival=now)
             (ranked,) = client.rank([item], backlog=backlog)
             if ranked.prediction is not None:
-                MEMORY.remember(
+                PREDICTIONS.put(
                     str(number), StoredPrediction(ranked.request_id, ranked.prediction, now, ignore_eos=False)
                 )
             return ranked.serving_key

@@ -159,7 +159,12 @@ def main(target, count="120"):
             out |= wrong_answers(engine, odd, rows, tokens)
             out |= lost_daemons(engine, odd, daemon, rows, tokens)
             scheduler = scheduler_of(engine)
-            left = (scheduler._ids, scheduler._since, scheduler._ranked.predictions, scheduler._ranked.classes)
+            left = (
+                scheduler._ranked_ids,
+                scheduler._started_at,
+                scheduler._ranked.predictions,
+                scheduler._ranked.classes,
+            )
             assert not any(left), "requests that are gone are remembered"
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(target).write_text(json.dumps(out, indent=1))

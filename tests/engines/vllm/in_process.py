@@ -116,7 +116,7 @@ def steps_of(engine, rows, *, at=None, texts=None):
 def scored(engine, count, seconds=120):
     """Wait until so many scores are there to be taken, and rules."""
     scores, end = scheduler_of(engine)._scores, time.monotonic() + seconds
-    while len(scores.news) < count or scores.rules(time.monotonic()).policy.value == "fcfs":
+    while len(scores.new_predictions) < count or scores.rules(time.monotonic()).policy.value == "fcfs":
         assert time.monotonic() < end, "no scores came"
         time.sleep(0.05)
 

@@ -8,9 +8,17 @@ import time
 
 import grpc
 import pytest
-from rankd_client import AsyncRankClient, Completed, Item, RankClient, RankdUnavailableError, TlsConfig
+from rankd_client import (
+    AdminClient,
+    AsyncRankClient,
+    Completed,
+    Item,
+    RankClient,
+    RankdRefusedError,
+    RankdUnavailableError,
+    TlsConfig,
+)
 from rankd_client._token import local
-from rankd_client.admin import AdminClient, RankdRefusedError
 from rankd_client.integration.settings import IntegrationSettings
 from support.certificates import tls_settings
 from support.credentials import ALL, TOKENS, administer, bearer, entry, rank, token_entry, write, write_tokens

@@ -36,10 +36,10 @@ def test_what_arrives_is_scored_and_rules_come(connected, start_daemon, wait_unt
     """Each request gets its prediction, by the engine's id, and the daemon's policy is in force."""
     fetched = connected(start_daemon().target)
     now = time.time()
-    ids = [fetched.arrived(f"e{n}", [1 + n % 2] * 3, now, 500) for n in range(300)]
+    ids = [fetched.add(f"e{n}", [1 + n % 2] * 3, now, 500) for n in range(300)]
     assert len(set(ids)) == 300
-    wait_until(lambda: len(fetched.news) == 300)
-    predictions = dict(fetched.news)
+    wait_until(lambda: len(fetched.new_predictions) == 300)
+    predictions = dict(fetched.new_predictions)
     assert set(predictions) == {f"e{n}" for n in range(300)}
     assert predictions["e0"].score < predictions["e1"].score
     wait_until(lambda: fetched.rules(time.monotonic()).policy is Policy.BOOST)
@@ -56,7 +56,7 @@ def test_a_model_of_which_nothing_was_reported_is_ordered(connected, start_daemo
         assert client.report([Completed(ranked.request_id, ranked.prediction, 7, finish_reason="stop")]).accepted == 1
         assert [policy.model for policy in client.quality().policies] == ["old"]
     fetched = connected(daemon.target, model="new")
-    fetched.arrived("a", [1], time.time(), 1)
+    fetched.add("a", [1], time.time(), 1)
     wait_until(lambda: fetched.rules(time.monotonic()).policy is Policy.BOOST)
 
 
@@ -65,9 +65,9 @@ def test_a_daemon_that_fails_is_not_asked_at_every_change(connected):
     fetched = connected("127.0.0.1:1")
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
-        fetched.arrived("comes", [1], time.time(), 1)
-        fetched.gone("comes")
-        fetched.arrived("stays", [1], time.time(), 1)
+        fetched.add("comes", [1], time.time(), 1)
+        fetched.remove("comes")
+        fetched.add("stays", [1], time.time(), 1)
         time.sleep(0.01)
     assert 1 <= sum(fetched.tally.counts().values()) <= 5, "at 0, .1, .3, .7 and 1.5 s, of 450 changes"
 
@@ -77,21 +77,21 @@ def test_one_prompt_over_a_limit_costs_the_others_nothing(connected, start_daemo
     daemon = start_daemon(limits={"max_prompt_bytes": 40})
     fetched = connected(daemon.target)
     for n in range(300):
-        fetched.arrived(f"e{n}", [2] * (50 if n in {17, 250} else 1), time.time(), 1)
-    wait_until(lambda: len(fetched.news) == 298)
-    assert {engine_id for engine_id, _ in fetched.news}.isdisjoint({"e17", "e250"})
+        fetched.add(f"e{n}", [2] * (50 if n in {17, 250} else 1), time.time(), 1)
+    wait_until(lambda: len(fetched.new_predictions) == 298)
+    assert {engine_id for engine_id, _ in fetched.new_predictions}.isdisjoint({"e17", "e250"})
     assert fetched.tally.counts()["error:INVALID_ARGUMENT"] == 2
 
 
 def test_handing_over_never_waits(connected):
     """With nobody at the address: microseconds, and arrival order."""
     fetched = connected("127.0.0.1:1")
-    fetched.arrived("first", [1], time.time(), 1)
+    fetched.add("first", [1], time.time(), 1)
     start = time.perf_counter()
     for n in range(2000):
-        fetched.arrived(str(n), [1], time.time(), 1)
+        fetched.add(str(n), [1], time.time(), 1)
         fetched.rules(time.monotonic())
-        fetched.gone(str(n))
+        fetched.remove(str(n))
     assert (time.perf_counter() - start) / 2000 < 2e-4
     assert fetched.rules(time.monotonic()).policy is Policy.FCFS
 
@@ -100,16 +100,16 @@ def test_who_waited_for_the_daemon_is_scored_when_it_is_back(connected, start_pr
     """Killed and started again: what arrived meanwhile is scored, what is gone is not."""
     process = start_process()
     fetched = connected(process.target)
-    fetched.arrived("before", [1], time.time(), 1)
-    wait_until(lambda: len(fetched.news) == 1)
+    fetched.add("before", [1], time.time(), 1)
+    wait_until(lambda: len(fetched.new_predictions) == 1)
     process.kill()
     for n in range(3):
-        fetched.arrived(f"meanwhile{n}", [1], time.time(), 1)
-    fetched.gone("meanwhile1")
+        fetched.add(f"meanwhile{n}", [1], time.time(), 1)
+    fetched.remove("meanwhile1")
     time.sleep(0.5)
     start_process(port=process.port)
-    wait_until(lambda: len(fetched.news) == 3)
-    assert {engine_id for engine_id, _ in fetched.news} == {"before", "meanwhile0", "meanwhile2"}
+    wait_until(lambda: len(fetched.new_predictions) == 3)
+    assert {engine_id for engine_id, _ in fetched.new_predictions} == {"before", "meanwhile0", "meanwhile2"}
 
 
 def test_rules_of_a_daemon_that_is_silent_expire(connected, start_process, wait_until, monkeypatch):
@@ -117,7 +117,7 @@ def test_rules_of_a_daemon_that_is_silent_expire(connected, start_process, wait_
     monkeypatch.setattr(scores, "_RULES_HOLD", 2.0)
     process = start_process()
     fetched = connected(process.target)
-    fetched.arrived("a", [1], time.time(), 1)
+    fetched.add("a", [1], time.time(), 1)
 
     def policy():
         return fetched.rules(time.monotonic()).policy
@@ -136,18 +136,28 @@ def test_nobody_is_asked_anew_for_every_arrival_while_the_daemon_is_gone(connect
     fetched = connected("127.0.0.1:1")
     end = time.monotonic() + 3
     while time.monotonic() < end:
-        fetched.arrived(str(end), [1], time.time(), 1)
+        fetched.add(str(end), [1], time.time(), 1)
         time.sleep(0.01)
     assert 1 <= fetched.tally.counts().get("unavailable", 0) <= 7
+
+
+def test_a_daemon_that_is_gone_is_warned_of_once(connected, wait_until, monkeypatch, caplog):
+    """As soon as pauses between tries grow no more, and not at every try."""
+    monkeypatch.setattr(scores, "_LONGEST_PAUSE", 0.2)
+    fetched = connected("127.0.0.1:1")
+    fetched.start()
+    wait_until(lambda: "does not answer" in caplog.text)
+    time.sleep(0.5)
+    assert caplog.text.count("does not answer") == 1
 
 
 def test_a_prompt_without_text_costs_no_other_its_score(connected, daemon, wait_until):
     """A function of the user's that fails on one: the others are ranked."""
     fetched = connected(daemon.target)
     for engine_id, word in (("a", 1), ("b", 99), ("c", 2)):
-        fetched.arrived(engine_id, [word], time.time(), 1)
-    wait_until(lambda: len(fetched.news) == 2)
-    assert {engine_id for engine_id, _ in fetched.news} == {"a", "c"}
+        fetched.add(engine_id, [word], time.time(), 1)
+    wait_until(lambda: len(fetched.new_predictions) == 2)
+    assert {engine_id for engine_id, _ in fetched.new_predictions} == {"a", "c"}
 
 
 def test_a_tokenizer_that_fails_costs_the_rank_only(connected, daemon, caplog):
@@ -158,8 +168,8 @@ def test_a_tokenizer_that_fails_costs_the_rank_only(connected, daemon, caplog):
 
     fetched = connected(daemon.target, broken)
     for n in range(3):
-        fetched.arrived(str(n), [1], time.time(), 1)
+        fetched.add(str(n), [1], time.time(), 1)
         time.sleep(0.2)
-    assert not fetched.news
+    assert not fetched.new_predictions
     assert caplog.text.count("scores could not be asked for") <= 1
     assert fetched.rules(time.monotonic()) is not None

@@ -39,13 +39,13 @@ class Kept:
 def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
     """A length stop is a lower bound, unless the request ran with ignore_eos to its maximum."""
     daemon = start_daemon()
-    memory = PredictionStore()
+    predictions = PredictionStore()
     with RankClient(daemon.target) as client:
         kept = Kept(client)
-        reporter = Reporter(memory, lambda: kept)
+        reporter = Reporter(predictions, lambda: kept)
         rows = {"a": (True, "length", 10), "b": (False, "length", 10), "c": (True, "length", 7), "d": (True, "stop", 3)}
         for engine_id, (ignore_eos, _, _) in rows.items():
-            memory.remember(engine_id, remembered(client, "short", ignore_eos=ignore_eos))
+            predictions.put(engine_id, remembered(client, "short", ignore_eos=ignore_eos))
         for engine_id, (_, reason, tokens) in rows.items():
             reporter.put(finished(engine_id, tokens, reason))
         reporter.put(finished("unknown"))
@@ -53,19 +53,19 @@ def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
         assert [c.length_is_complete for c in kept.completed] == [True, False, False, False]
         assert {(c.queue_seconds, c.total_seconds) for c in kept.completed} == {(0.5, 2.0)}
         assert client.quality().qualities[0].completions == 4
-        assert len(memory) == 0
+        assert len(predictions) == 0
         reporter.close()
 
 
 def test_an_id_that_comes_with_the_answer_is_waited_for(reported_daemon, wait_until):
     """The engine tells the end of a response before its first byte is out: the report waits for the id."""
-    memory = PredictionStore()
+    predictions = PredictionStore()
     with RankClient(reported_daemon.target) as client:
         kept = Kept(client)
-        reporter = Reporter(memory, lambda: kept)
+        reporter = Reporter(predictions, lambda: kept)
         reporter.put(finished("resp_1_0"))
         time.sleep(0.5)
-        memory.remember("resp_1_0", remembered(client, "short"))
+        predictions.put("resp_1_0", remembered(client, "short"))
         wait_until(lambda: len(kept.completed) == 1)
         reporter.close()
 
@@ -73,13 +73,13 @@ def test_an_id_that_comes_with_the_answer_is_waited_for(reported_daemon, wait_un
 def test_reports_survive_a_restart_of_the_daemon(start_process, wait_until):
     """What ends while the daemon is gone is reported when it is back, once."""
     process = start_process()
-    memory = PredictionStore()
+    predictions = PredictionStore()
     with RankClient(process.target) as client:
         entry = remembered(client, "short")
         process.kill()
         kept = Kept(client)
-        reporter = Reporter(memory, lambda: kept)
-        memory.remember("a", entry)
+        reporter = Reporter(predictions, lambda: kept)
+        predictions.put("a", entry)
         reporter.put(finished("a"))
         time.sleep(0.6)
         assert not kept.completed
@@ -116,14 +116,14 @@ def test_progress_pushes_no_completion_out(wait_until):
 
 def test_the_engine_never_waits():
     """With a client that hangs, completions are handed over at once, and beyond the capacity they are dropped."""
-    memory = PredictionStore()
+    predictions = PredictionStore()
 
     class Hanging:
         def report(self, *_, **__):
             time.sleep(0.5)
             raise RuntimeError
 
-    reporter = Reporter(memory, Hanging, capacity=1000)
+    reporter = Reporter(predictions, Hanging, capacity=1000)
     start = time.perf_counter()
     for _ in range(20_000):
         reporter.put(finished("x"))
@@ -134,11 +134,11 @@ def test_the_engine_never_waits():
 
 def test_memory_is_bounded(reported_daemon):
     """The oldest prediction makes room for the newest."""
-    memory = PredictionStore(capacity=3)
+    predictions = PredictionStore(capacity=3)
     with RankClient(reported_daemon.target) as client:
         entry = remembered(client, "short")
     for number in range(10):
-        memory.remember(str(number), entry)
-    assert len(memory) == 3
-    assert memory.take("0") is None
-    assert memory.take("9") is entry
+        predictions.put(str(number), entry)
+    assert len(predictions) == 3
+    assert predictions.take("0") is None
+    assert predictions.take("9") is entry

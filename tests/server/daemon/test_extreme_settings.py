@@ -6,7 +6,7 @@ import pytest
 from annotated_types import Le
 from rankd_client import Completed, RankClient
 
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 LEFT_OUT = {
     "scoring.threads": "256 threads of one model take the machine from other tests",

@@ -13,7 +13,7 @@ from support.repository import ROOT
 
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
-from rankd.settings.load import settings_reference
+from rankd.settings import settings_reference
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"<!-- tested: python -->\n```python\n(.*?)```", README, flags=re.DOTALL)

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from rankd_client import Completed, RankClient
-from rankd_client.types import Item
+from rankd_client import Completed, Item, RankClient
 from support.fleet_calls import counted
 
 from benchmarks.fleet_coverage import compared

@@ -75,8 +75,8 @@ def test_a_replica_that_can_ask_nobody_decides_by_itself_again(start_daemon, wai
     fleet["peers"] = ",".join(f"127.0.0.1:{p}" for p in ports)
     first, second = (start_daemon(listen=f"127.0.0.1:{p}", tls=tls, fleet=fleet) for p in ports)
     version = first.app.registry.in_service.version
-    window = second.call(second.app.monitor.opened, "m", version, time.time())
-    first.call(first.app.monitor.opened, "m", version, time.time())
+    window = second.call(second.app.monitor.open_window, "m", version, time.time())
+    first.call(first.app.monitor.open_window, "m", version, time.time())
     wait_until(lambda: window.fleet is not None and window.fleet.decides, 5, "the second following")
     roots.unlink()
     first.stop()

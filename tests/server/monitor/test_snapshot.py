@@ -17,7 +17,7 @@ from support.tiny_ranker import make_artifact
 from rankd.monitor.snapshot_file import SnapshotError, read, write
 from rankd.quality import GuardSettings, OutcomeReport, QualitySettings, QualityTracker
 from rankd.quality.guard import Guard
-from rankd.quality.guard_state import GuardReason, Standing
+from rankd.quality.guard_state import GuardReason, GuardStanding
 from rankd.quality.serialise import restore_guard, restore_tracker, save_guard, save_tracker
 from rankd.types import GuardMode
 
@@ -62,7 +62,7 @@ def test_a_restored_tracker_is_the_one_that_was_saved_and_goes_on_like_it():
             "expired",
         ):
             assert getattr(old, name) == getattr(new, name)
-        assert before.guard_evidence(1e6 + 700).tau == after.guard_evidence(1e6 + 700).tau
+        assert before.guard_snapshot(1e6 + 700).evaluate().tau == after.guard_snapshot(1e6 + 700).evaluate().tau
         assert before.completions == after.completions
     assert after.compared.totals[0] == 120 * 4 // 7 + 1  # counted from the restart on, each against those before it
 
@@ -84,7 +84,7 @@ def test_a_guard_goes_on_where_it_was_with_its_dwell_its_relapses_and_its_pin(mo
     """A fallback is neither shortened nor forgotten by a restart."""
     guard = Guard(GuardSettings())
     cause = GuardReason.QUALITY if mode is GuardMode.FALLBACK else None
-    guard.adopt(Standing(mode, 90.0, cause, 480.0, 50.0, 3, 0.1), 100.0)
+    guard.adopt(GuardStanding(mode, 90.0, cause, 480.0, 50.0, 3, 0.1), 100.0)
     guard.pin(GuardMode.RANKED, 500.0, 100.0)
     after = Guard(GuardSettings())
     assert restore_guard(after, json.loads(json.dumps(save_guard(guard))), 110.0)
@@ -94,7 +94,7 @@ def test_a_guard_goes_on_where_it_was_with_its_dwell_its_relapses_and_its_pin(mo
 def test_a_fallback_because_scoring_failed_ends_with_its_process():
     """A new process has a new model; what quality said before is kept."""
     guard = Guard(GuardSettings())
-    guard.adopt(Standing(GuardMode.RANKED, 90.0, None, 120.0, 50.0, 1, 0.1), 100.0)
+    guard.adopt(GuardStanding(GuardMode.RANKED, 90.0, None, 120.0, 50.0, 1, 0.1), 100.0)
     guard._go(GuardMode.FALLBACK, GuardReason.ERRORS, None)
     after = Guard(GuardSettings(), measured=True)
     assert not restore_guard(after, save_guard(guard), 110.0)

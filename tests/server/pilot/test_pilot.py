@@ -7,10 +7,8 @@ import time
 
 import grpc
 import pytest
-from rankd_client import Completed, Item, RankClient
-from rankd_client.admin import AdminClient, RankdRefusedError
+from rankd_client import AdminClient, Completed, Item, PilotPlan, RankClient, RankdRefusedError
 from rankd_client.ordering import Policy
-from rankd_client.pilot import PilotPlan
 from rankd_client.v1 import admin_pb2, prediction_pb2, rank_pb2
 from support.wire import T0, admin_stub, details, ids, item, rank_stub, request
 
@@ -173,14 +171,14 @@ def test_a_stream_follows_the_slot_though_nothing_changes(daemon, admin, wait_un
 
 
 def test_what_is_published_follows_the_slot(daemon, admin, wait_until):
-    """A plug-in that orders by what the daemon publishes takes part: policy and dial are the slot's."""
+    """A plug-in that orders by what the daemon publishes takes part: policy and rules are the slot's."""
     admin.start_pilot(PilotPlan(slot=0.3, blocks=20, treatment=Policy.SCORE))
     seen = set()
 
     def both():
         with RankClient(daemon.target, timeout=5) as client:
             policy = client.quality().policies[0]
-        seen.add((policy.policy, policy.dial.rules.policy))
+        seen.add((policy.policy, policy.adaptive_rules.rules.policy))
         return len(seen) == 2
 
     wait_until(both, what="both policies")

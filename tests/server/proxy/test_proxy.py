@@ -71,7 +71,7 @@ def test_an_engine_that_does_not_say_what_it_is_needs_a_direction(start_engine, 
 def test_what_an_engine_says_of_itself_is_heeded(start_engine, start_proxy, says, direction, warnings):
     """SGLang's own direction, and whatever in its settings makes ranking useless or harmful."""
     proxy = start_proxy(start_engine(engine=says))
-    found = proxy.server._engine.found
+    found = proxy.server._upstream.engine
     assert (found.direction.value, list(found.warnings)) == (direction, warnings)
 
 
@@ -84,7 +84,7 @@ def test_an_engine_that_starts_later_is_asked_then(start_engine, start_proxy):
     assert (status, json.loads(answer)["error"]["code"]) == (502, "upstream_unreachable")
     assert proxy.counts() == {"direction_unknown": 1}
     upstream = start_engine(port=gone.port, engine="sglang")
-    within(5, lambda: proxy.server._engine.direction == "higher-first")
+    within(5, lambda: proxy.server._upstream.direction == "higher-first")
     run(post(proxy.port, {"prompt": SHORT}))
     assert upstream.seen[-1].priority < -1e12
 

@@ -89,7 +89,7 @@ def test_a_client_that_hangs_up_frees_its_place_in_the_engine(start_engine, star
     run(before_it())
     assert upstream.seen[1].gone.wait(1)
     within(2, lambda: proxy.counts("answers") == {"cancelled": 2})
-    assert proxy.server.proxy._rooms.ranking.waiting == 0
+    assert proxy.server.proxy._shared.ranking.waiting == 0
     assert [r.finish_reason for r in reports] == ["cancelled", "cancelled"]
     assert 5 <= reports[0].output_tokens <= 12
     assert reports[1].output_tokens == 0
@@ -212,7 +212,7 @@ def test_200_streams_at_once_are_all_whole(start_engine, start_proxy):
 
     run(story())
     within(2, lambda: proxy.counts("answers") == {"2xx": 200})
-    assert proxy.server.proxy._rooms.ranking.waiting == 0
+    assert proxy.server.proxy._shared.ranking.waiting == 0
 
 
 def test_slow_readers_and_engines_hold_their_senders_up_and_no_memory(start_engine, start_proxy_process):
@@ -327,7 +327,7 @@ def test_a_daemon_that_is_frozen_killed_and_back_costs_no_request(start_engine, 
 
 def test_a_fault_of_the_proxys_ranking_costs_no_request(start_engine, start_proxy, monkeypatch):
     """Whatever raises in it, the request is served, by its arrival."""
-    monkeypatch.setattr("rankd.proxy.ranking.asked_of", lambda *_: 1 / 0)
+    monkeypatch.setattr("rankd.proxy.ranking.read_request", lambda *_: 1 / 0)
     upstream = start_engine()
     proxy = start_proxy(upstream)
     assert run(post(proxy.port, BODY))[0] == 200

@@ -25,13 +25,10 @@ def batch(count, model="llm", *, finish=cpb.FINISH_REASON_STOP, prefix=None):
     )
 
 
-def taken(daemon, model="llm"):
-    """Reports of a model that were accepted so far, progress included; read beside the daemon's loop."""
-    from rankd.quality import ReportVerdict
-
-    return sum(
-        v.tracker.count(ReportVerdict.ACCEPTED) for v in daemon.app.monitor.reported_windows() if v.model == model
-    )
+def taken(daemon):
+    """Reports that were accepted so far, progress included; read beside the daemon's loop."""
+    counted = daemon.app.telemetry.counted("rankd.completions")
+    return sum(number for labels, number in counted if labels["outcome"] == "accepted")
 
 
 def rank(channel, model):

@@ -1,4 +1,4 @@
-"""Rules on top of a policy over the wire: classes, tenants, deadlines, caps, running requests, and the dial."""
+"""Rules on top of a policy over the wire: classes, tenants, deadlines, caps, running requests, patience."""
 
 import itertools
 import math
@@ -10,7 +10,15 @@ import grpc
 import numpy as np
 import pytest
 from rankd_client import Completed, Item, RankClient
-from rankd_client.ordering import OrderColumns, PatienceDial, Policy, Rules, ServedRequests, order_queue, tuned_patience
+from rankd_client.ordering import (
+    AdaptiveRules,
+    OrderColumns,
+    Policy,
+    Rules,
+    ServedRequests,
+    order_queue,
+    tuned_patience,
+)
 from rankd_client.ordering.patience_tuning import replayed
 from rankd_client.v1 import completion_pb2 as cpb
 from rankd_client.v1 import prediction_pb2 as pb
@@ -182,7 +190,7 @@ def policy_of(channel):
 
 
 def test_patience_follows_the_waits_that_are_reported(start_daemon):
-    """The dial: patience is a share of what requests wait, per token of an average one, in answers as published."""
+    """Patience is a share of what requests wait, per token of an average one, in answers as published."""
     daemon = start_daemon(order={"policy": "due", "patience_backlog_share": 0.5}, guard={"enabled": False})
     row = item("a", SHORT, at=T0)
     with daemon.channel() as channel:
@@ -281,7 +289,7 @@ def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_unt
     assert policy.patience_per_token == policy.dial.tuned_patience_per_token == answer.patience_per_token
 
 
-def test_trust_turns_the_dial_before_the_guard_falls_back(start_daemon, wait_until):
+def test_less_trust_means_less_patience_before_the_guard_falls_back(start_daemon, wait_until):
     """A ranker that orders weakly is followed less; as one that orders nothing it is not followed at all."""
     daemon = start_daemon(guard={"dwell": 0, "floor": -0.9, "margin": 0.0})
     rng = np.random.default_rng(3)
@@ -354,7 +362,7 @@ def test_a_plug_in_orders_as_the_daemon_does(start_daemon):
     )
     lengths = np.minimum(queue.expected, np.where(queue.max_tokens > 0, queue.max_tokens, np.inf))
     rules = policy.rules(float(lengths.sum()))
-    assert isinstance(policy.dial, PatienceDial)
+    assert isinstance(policy.adaptive_rules, AdaptiveRules)
     assert rules.patience == pytest.approx(0.25 * policy.mean_wait / policy.calibration.mean_expected, rel=1e-3)
     got = order_queue(queue, rules, now=time.time(), served={"a": 200.0}, weights={"b": 2.0})
     assert got.order.tolist() == ranked.order

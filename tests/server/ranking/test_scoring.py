@@ -157,7 +157,7 @@ def test_a_failing_batch_fails_its_own(gated):
         gate.fail = False
         good = stub.Rank(request(item("b", "long"), item("a", "short")), timeout=5)
         assert (ids(good), good.unscored_count) == (["a", "b"], 0)
-    assert daemon.scorer.feed.counts.failed_batches >= 1
+    assert daemon.scorer.runner.counts.failed_batches >= 1
 
 
 def test_one_nan_costs_one_item(start_daemon, tmp_path):

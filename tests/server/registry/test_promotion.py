@@ -10,8 +10,7 @@ import time
 import grpc
 import psutil
 import pytest
-from rankd_client import Completed, Item, RankClient
-from rankd_client.admin import AdminClient, RankdRefusedError
+from rankd_client import AdminClient, Completed, Item, RankClient, RankdRefusedError
 from rankd_client.v1 import admin_pb2, completion_pb2, prediction_pb2
 from support.engine_traffic import MODEL, Traffic, prompt
 from support.tiny_ranker import make_artifact

@@ -164,7 +164,7 @@ def test_who_asked_is_answered_whoever_comes_after(start, monkeypatch, wait_unti
         with ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(get, server, "/readyz") for _ in range(4)]
             connections = server._server._open
-            wait_until(lambda: sum(c.asked for c in list(connections.values())) == 4)
+            wait_until(lambda: sum(c.requested for c in list(connections.values())) == 4)
             with socket.create_connection(("127.0.0.1", server.port), timeout=5) as further:
                 assert further.recv(1) == b""
             go_on.set()
@@ -234,10 +234,10 @@ def test_metrics_have_only_declared_names_and_labels(start_daemon):
             completion_pb2.ReportCompletionsRequest(completions=reports), timeout=5
         )
     declared = {name: (kind, set()) for name, (kind, _) in PROCESS_METRICS.items()}
-    for name, (kind, unit, _, labels) in METRICS.items():
-        suffix = "_seconds" if unit == "s" else ""
-        names = {label.replace(".", "_") for label in labels.split(", ") if label}
-        declared[name.replace(".", "_") + suffix] = (kind, names)
+    for name, metric in METRICS.items():
+        suffix = "_seconds" if metric.unit == "s" else ""
+        names = {label.replace(".", "_") for label in metric.labels}
+        declared[name.replace(".", "_") + suffix] = (metric.kind, names)
     text = urlopen(daemon.http + "/metrics").read().decode()
     assert "sesame" not in text
     families = [f for f in text_string_to_metric_families(text) if f.name != "target_info" and f.samples]

@@ -155,7 +155,7 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
         page.wait_for_text(why, "#lead")
 
     def look_again():
-        daemon.app.status._told.clear()
+        daemon.app.status._answers.clear()
         page.run("document.dispatchEvent(new Event('visibilitychange'))")
 
     (window,) = daemon.app.monitor.reported_windows()

@@ -6,9 +6,7 @@ import time
 from urllib.request import urlopen
 
 import pytest
-from rankd_client import Completed, Item, RankClient
-from rankd_client.admin import AdminClient
-from rankd_client.pilot import PilotPlan
+from rankd_client import AdminClient, Completed, Item, PilotPlan, RankClient
 from rankd_client.v1 import admin_pb2, prediction_pb2, quality_pb2
 from support.repository import DOCS
 from support.tiny_ranker import make_artifact
@@ -19,7 +17,7 @@ PAGE = DOCS / "reference" / "status-json.md"
 
 def told(daemon, query=""):
     """The JSON now, not what was told half a second ago."""
-    daemon.app.status._told.clear()
+    daemon.app.status._answers.clear()
     with urlopen(daemon.http + "/status.json" + query, timeout=10) as answer:
         return json.loads(answer.read(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
@@ -111,7 +109,7 @@ def test_every_field_is_documented(start_daemon, tmp_path):
     assert [(r["role"], r["shadow"] is None) for r in state["rankers"]] == [("in_service", True), ("shadow", False)]
     (pilot,) = state["pilots"]
     assert (pilot["model"], pilot["state"], pilot["blocks"], pilot["effects"]) == ("llm", "running", 6, [])
-    named = set(re.findall(r"`([a-z_0-9]+)(?:\[\])?`", DOCS.read_text()))
+    named = set(re.findall(r"`([a-z_0-9]+)(?:\[\])?`", PAGE.read_text()))
     # Outcomes of completions are telemetry's, and documented there.
     assert set(fields(state)) - named - set(state["traffic"]["completions"]) == set()
 

@@ -41,7 +41,7 @@ def assert_whole(engine):
     """All is done, with every token."""
     assert {r: len(tokens) for r, tokens in tokens_of(engine).items()} == LENGTHS
     assert tokens_of(engine) == tokens_of(fifo())
-    assert not len(engine.scheduler._rankd)
+    assert not len(engine.scheduler._ranking)
 
 
 def test_without_a_daemon_the_run_is_transformers_own_to_the_iteration(caplog):

@@ -79,7 +79,7 @@ def test_the_shortest_expected_go_first_and_no_token_changes(ranked, use_async_b
     assert tokens_of(engine) == tokens_of(plain)
     assert mean(engine) < 0.75 * mean(plain)
     assert registration.counts()["started"]["ranked"] == before + len(prompts)
-    assert not len(engine.scheduler._rankd), "requests that are gone are remembered"
+    assert not len(engine.scheduler._ranking), "requests that are gone are remembered"
 
 
 def test_the_same_run_is_the_same(ranked):
@@ -103,7 +103,7 @@ def test_on_memory_shortage_the_last_by_the_ranker_makes_room(ranked, use_async_
         def noted(name):
             running = set(engine.scheduler.active_requests)
             finish(name)
-            if (known := engine.scheduler._rankd._known.get(name)) is not None and known.preempted:
+            if (record := engine.scheduler._ranking._records.get(name)) is not None and record.preempted:
                 preempted.setdefault(engine.iterations, (running, set()))[1].add(name)
 
         engine.scheduler.finish_request = noted
@@ -171,14 +171,14 @@ def test_a_cancelled_request_is_forgotten(ranked):
             engine.manager.cancel_request(name)
         engine.run()
     assert set(engine.finished) == set(prompts) - {running, waiting}
-    assert not len(engine.scheduler._rankd)
+    assert not len(engine.scheduler._ranking)
 
 
 def test_a_failure_of_ours_costs_the_order_only(ranked, monkeypatch, caplog):
     """Whatever hook fails, at whatever time: transformers' own order, every token, one warning for each."""
     prompts, lengths = workload(8, per_long=1)
     plain = finished_by("fifo", prompts, lengths)
-    hooks = ["arrived", "prepare", "candidates", "started", "best_first", "stopped", "clear"]
+    hooks = ["arrived", "prepare", "candidates", "started", "in_serving_order", "stopped", "clear"]
     for hook in hooks:
         with monkeypatch.context() as broken:
             broken.setattr(EngineRanking, hook, lambda *_: 1 / 0)

@@ -121,5 +121,5 @@ def test_processes_that_share_a_model_are_not_ordered(monkeypatch, caplog):
     for whole_model in (False, True):
         name, _ = registered("127.0.0.1:1", whole_model=whole_model)
         scheduler = theirs.SCHEDULER_MAPPING[name](cache, None, 4)
-        assert (scheduler._rankd is not None) == whole_model
+        assert (scheduler._ranking is not None) == whole_model
     assert caplog.text.count("whole_model=True") == 1

@@ -54,8 +54,8 @@ def test_the_daemon_learns_what_happened(kept, wait_until):
         for n, k in enumerate(longs):
             engine.add(f"r{n}", prompt(k, n), 500, EOS)
         scored(engine, 80)
-        ranked = engine.scheduler._rankd
-        scores = {ranked._ids[number]: prediction.score for number, prediction in ranked.scores.news}
+        ranked = engine.scheduler._ranking
+        scores = {ranked._request_ids[number]: prediction.score for number, prediction in ranked.scores.new_predictions}
         engine.run(at={10: lambda: time.sleep(1.2)})
     wait_until(lambda: len(finals(kept)) == 80)
     wait_until(lambda: kept.client.quality().qualities[0].window_size == 80)
@@ -86,8 +86,8 @@ def test_only_what_was_cut_short_is_censored(kept, wait_until):
             most = 6 if request_id in {"ignored", "cut"} else 400
             engine.add(request_id, prompt(k, 1), most, -1 if request_id == "ignored" else EOS)
         scored(engine, len(longs))
-        known = engine.scheduler._rankd._known
-        ids = {known[request_id].ranked_id: request_id for request_id in longs}
+        records = engine.scheduler._ranking._records
+        ids = {records[request_id].ranked_id: request_id for request_id in longs}
         for _ in range(10):
             engine.step()
         engine.manager.cancel_request("cancelled")

@@ -29,7 +29,7 @@ async def middleware(engine, target, **options):
     try:
         yield made
     finally:
-        await made._asker.close()
+        await made._breaker.close()
 
 
 def nobody():
@@ -93,7 +93,7 @@ def test_the_daemon_hears_how_many_requests_are_under_way(daemon):
 
         told = []
         async with middleware(Held(), daemon.target) as app:
-            ask = app._asker.ask
+            ask = app._breaker.ask
 
             async def noted(items, *, backlog):
                 told.append(backlog)
@@ -101,7 +101,7 @@ def test_the_daemon_hears_how_many_requests_are_under_way(daemon):
                     all_asked.set()
                 return await ask(items, backlog=backlog)
 
-            app._asker.ask = noted
+            app._breaker.ask = noted
             burst = [asyncio.create_task(post(app, {"prompt": SHORT})) for _ in range(5)]
             await all_asked.wait()
             release.set()
@@ -126,13 +126,15 @@ def test_predictions_are_remembered_by_the_ids_that_vllm_reports(daemon):
             await post(app, {"input": SHORT, "request_id": "resp_x"}, "/v1/responses")
             (made_up,) = engine.header(b"x-request-id", 2)
             ids = ["cmpl-mine-0", "cmpl-mine-1", "chatcmpl-body", f"cmpl-{made_up.decode()}-0", "resp_x_0"]
-            entries = [app._memory.take(i) for i in ids]
+            entries = [app._predictions.take(i) for i in ids]
             assert all(entries)
             assert entries[0].prediction.score < entries[1].prediction.score
             assert [e.ignore_eos for e in entries] == [False, False, False, True, False]
             assert not any("mine" in e.ranked_id or "body" in e.ranked_id for e in entries), "clients' ids stay here"
             await post(app, {"prompt": SHORT, "n": 2}, headers=[(b"x-request-id", b"two")])
-            assert app._memory.take("cmpl-two-0") is None, "the first of several samples to end is none of its length"
+            assert app._predictions.take("cmpl-two-0") is None, (
+                "the first of several samples to end is none of its length"
+            )
 
     run(story())
 
@@ -148,7 +150,7 @@ def test_the_id_of_a_response_is_read_from_its_answer(daemon):
             async with middleware(engine, daemon.target) as app:
                 sent = await post(app, {"input": SHORT}, "/v1/responses")
                 assert [m["body"] for m in sent[1:-1]] == chunks
-                assert app._memory.take("resp_0123456789abcdef_0") is not None
+                assert app._predictions.take("resp_0123456789abcdef_0") is not None
 
     run(story())
 
@@ -341,7 +343,7 @@ def test_without_a_daemon_the_priority_is_the_arrival_and_soon_costs_nothing():
             assert keys == sorted(keys)
             assert abs(keys[-1] - time.time() * 1000) < 1000
             assert max(taken[:3]) < 0.5
-            assert app._asker.open
+            assert app._breaker.open
             assert sorted(taken[3:])[18] < 0.002, "the median request, with the circuit open"
 
     run(story())
@@ -383,7 +385,7 @@ def test_a_daemon_that_starts_later_is_found(start_process):
             process.kill()
             for _ in range(5):
                 await post(app, {"prompt": LONG, "max_tokens": 500})
-            assert app._asker.open
+            assert app._breaker.open
             await asyncio.to_thread(start_process, port=process.port)
             await ranked_again(app, engine)
 
@@ -392,7 +394,7 @@ def test_a_daemon_that_starts_later_is_found(start_process):
 
 def test_a_fault_of_the_middleware_itself_costs_no_request(daemon, monkeypatch):
     """Whatever raises in it, the request is served, by its arrival."""
-    monkeypatch.setattr("rankd_vllm.middleware.asked_of", lambda *_: 1 / 0)
+    monkeypatch.setattr("rankd_vllm.middleware.read_request", lambda *_: 1 / 0)
 
     async def story():
         engine = Engine()
@@ -409,7 +411,7 @@ def test_one_event_loop_after_another(daemon):
     app = RankMiddleware(engine, IntegrationSettings(target=daemon.target, timeout=5.0), PredictionStore())
     for _ in range(2):
         run(post(app, {"prompt": SHORT}))
-    assert app._asker._failures == 0
+    assert app._breaker._failures == 0
 
 
 def server(policy, scheduler_cls=None):
@@ -429,7 +431,7 @@ def test_a_server_that_ignores_priorities_is_named_once(daemon, caplog):
                 for _ in range(2):
                     await app(scope_of(kind="lifespan", app=server(policy)), None, None)
 
-    with caplog.at_level(logging.INFO, "rankd_client.engine"):
+    with caplog.at_level(logging.INFO, "rankd_client.integration"):
         run(story())
     (record,) = caplog.records
     assert record.levelno == logging.WARNING

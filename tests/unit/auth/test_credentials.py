@@ -16,7 +16,7 @@ from rankd.auth import Credential, ReloadingFile, Role, check_exposure, digest_o
 from rankd.auth import credentials as book
 from rankd.auth.exposure import on_loopback
 from rankd.errors import ConfigError
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.telemetry.logs import configure_logs
 
 SECRET = "sesame-token-0123456789"
@@ -154,17 +154,17 @@ def test_a_broken_change_keeps_what_was_there_and_is_logged(file, log):
     followed = ReloadingFile("auth.file", path, lambda p: read_credentials(p, verified=False))
     good = followed.current
     for _ in range(3):
-        followed.look()
+        followed.reload_if_changed()
     assert (followed.current, log.getvalue()) == (good, "")
     file(f'[[token]]\nname = "a"\ntoken = "{SECRET}"\nroles = ["root"]')
     for _ in range(3):
-        followed.look()
+        followed.reload_if_changed()
     assert followed.current is good
     path.unlink()
-    followed.look()
+    followed.reload_if_changed()
     assert followed.current is good
     file(GOOD.replace("rank", "admin"))
-    followed.look()
+    followed.reload_if_changed()
     assert followed.current.token(digest_of(SECRET)).roles == {Role.ADMIN}
     lines = log.getvalue().splitlines()
     assert [("secrets_unusable" in line, "secrets_reloaded" in line) for line in lines] == [(1, 0), (1, 0), (0, 1)]

@@ -15,7 +15,7 @@ from rankd.completion_log.records import (
     SegmentKind,
     cut,
     micros,
-    request_hash,
+    request_hasher,
     sampled_below,
 )
 from rankd.completion_log.sample import JoinedSample
@@ -126,18 +126,23 @@ def test_the_newest_of_an_unreadable_store_are_those_in_memory(tmp_path):
 @given(st.binary(max_size=40), st.text(max_size=20), st.text(max_size=20))
 def test_a_request_hash_depends_on_key_model_and_id(key, model, request_id):
     """The same on every replica with the key; another for another key, model or id."""
-    digest = request_hash(key)(model, request_id)
-    assert digest == request_hash(bytes(key))(model, request_id)
+    digest = request_hasher(key).digest(model, "", request_id)
+    assert digest == request_hasher(bytes(key)).digest(model, "", request_id)
     assert len(digest) == 16
-    others = [request_hash(key + b"!")(model, request_id), request_hash(key)(model + "!", request_id)]
-    assert digest not in [*others, request_hash(key)(model, request_id + "!")]
+    others = [
+        (key + b"!", model, "", request_id),
+        (key, model + "!", "", request_id),
+        (key, model, "", request_id + "!"),
+    ]
+    others.append((key, model, "tenant", request_id))
+    assert digest not in [request_hasher(k).digest(*request) for k, *request in others]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])
 def test_the_share_is_kept(share):
     """The bound lets the share through, none at 0 and all at 1."""
-    digest, below = request_hash(b"k"), sampled_below(share)
-    kept = sum(digest("m", str(i)) < below for i in range(20_000)) / 20_000
+    digest, below = request_hasher(b"k").digest, sampled_below(share)
+    kept = sum(digest("m", "", str(i)) < below for i in range(20_000)) / 20_000
     assert kept == pytest.approx(share, abs=4 * (share * (1 - share) / 20_000) ** 0.5)
 
 

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from rankd.fleet.membership import FleetMembership, ReplicaState, ReplicaWindow
-from rankd.quality import Cohort, GuardReason, Standing
+from rankd.quality import Cohort, GuardReason, GuardStanding
 from rankd.quality.censoring.cohort_tau import cohort_tau
 from rankd.quality.statistics.cohort_sums import combined
 from rankd.quality.statistics.rolling_pairs import PairWindow
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.transport.convert.fleet import from_proto, to_proto
 from rankd.types import GuardMode
 
 KEY = ("m", "r@1")
 SETTINGS = load_settings(fleet={"peers": "a:1", "every": 2.0, "forget_after": 15.0}).fleet
-RANKED = Standing(GuardMode.RANKED, 100.0, None, 60.0, -math.inf, 0, 0.3)
-WARMING = Standing(GuardMode.WARMING_UP, -math.inf, None, 60.0, -math.inf, 0, None)
-FALLEN = Standing(GuardMode.FALLBACK, 900.0, GuardReason.QUALITY, 240.0, 800.0, 2, 0.01)
-BROKEN = Standing(GuardMode.FALLBACK, 950.0, GuardReason.ERRORS, 60.0, -math.inf, 0, None)
+RANKED = GuardStanding(GuardMode.RANKED, 100.0, None, 60.0, -math.inf, 0, 0.3)
+WARMING = GuardStanding(GuardMode.WARMING_UP, -math.inf, None, 60.0, -math.inf, 0, None)
+FALLEN = GuardStanding(GuardMode.FALLBACK, 900.0, GuardReason.QUALITY, 240.0, 800.0, 2, 0.01)
+BROKEN = GuardStanding(GuardMode.FALLBACK, 950.0, GuardReason.ERRORS, 60.0, -math.inf, 0, None)
 
 
 def cohort(rng, size, slope, undecided=0.0):
@@ -43,7 +43,7 @@ def fleet_of(instance, since, words=(), now=0.0):
     """A replica that heard these words."""
     fleet = FleetMembership(SETTINGS, senior_since=since, began=0.0, instance=instance)
     for word in words:
-        fleet.heard(word, now)
+        fleet.receive(word, now)
     return fleet
 
 
@@ -111,7 +111,7 @@ def test_exactly_one_leads_and_it_is_the_one_in_touch_for_longest():
     }
     for instance, word in words.items():
         fleet = fleet_of(instance, word.senior_since, [w for w in words.values() if w is not word])
-        leader = fleet.leader(word.shares.get(KEY), KEY, 1.0)
+        leader = fleet.leader(word.windows.get(KEY), KEY, 1.0)
         assert (leader.instance if leader else instance) == "b"
 
 
@@ -130,9 +130,9 @@ def test_who_stood_still_does_not_lead_when_it_comes_back():
     """A frozen process would otherwise impose what it stood at before; it says so before it is asked."""
     fleet = fleet_of("me", 10)
     fleet.round_done(2.0, clock=1000)
-    fleet.awake(4.0, clock=1002)
+    fleet.notice_pause(4.0, clock=1002)
     assert fleet.senior_since == 10
-    fleet.awake(60.0, clock=1058)
+    fleet.notice_pause(60.0, clock=1058)
     assert fleet.senior_since == 1058
 
 
@@ -141,7 +141,7 @@ def test_who_was_cut_off_does_not_lead_when_it_comes_back():
     fleet = fleet_of("me", 10)
     fleet.round_done(2.0, clock=1002)
     assert fleet.senior_since == 10
-    fleet.heard(ReplicaState("other", 20, {}), 4.0)
+    fleet.receive(ReplicaState("other", 20, {}), 4.0)
     fleet.round_done(4.0, clock=1004)
     for second in range(6, 40, 2):
         fleet.round_done(float(second), clock=1000 + second)
@@ -153,8 +153,8 @@ def test_more_peers_than_allowed_are_not_kept():
     settings = load_settings(fleet={"peers": "a:1", "max_peers": 3}).fleet
     fleet = FleetMembership(settings, senior_since=0, began=0.0)
     for i in range(10):
-        fleet.heard(ReplicaState(f"r{i}", i, {}), 0.0)
-    assert len(fleet.states(0.0)) == 3
+        fleet.receive(ReplicaState(f"r{i}", i, {}), 0.0)
+    assert len(fleet.live_states(0.0)) == 3
 
 
 @pytest.mark.parametrize("standing", [RANKED, FALLEN, BROKEN])
@@ -164,7 +164,7 @@ def test_what_is_told_arrives_whatever_the_clocks_say(standing):
     sent = ReplicaState("x", 123456789, {KEY: ReplicaWindow(7, 0.25, sums, standing)})
     message = type(to_proto(sent, 1000.0)).FromString(to_proto(sent, 1000.0).SerializeToString())
     assert from_proto(message, 1000.0, 32) == sent
-    late = from_proto(message, 4600.0, 32).shares[KEY].standing
+    late = from_proto(message, 4600.0, 32).windows[KEY].standing
     assert late.since == pytest.approx(standing.since + 3600)
 
 
@@ -176,8 +176,8 @@ def test_nonsense_from_a_peer_is_left_out():
     message.shares[1].completions_per_second = math.nan
     message.shares[2].standing.mode = 77
     message.shares[3].standing.stay.seconds = -5
-    assert list(from_proto(message, 1000.0, 32).shares) == [("m", "r@4")]
-    assert from_proto(message, 1000.0, 4).shares == {}
+    assert list(from_proto(message, 1000.0, 32).windows) == [("m", "r@4")]
+    assert from_proto(message, 1000.0, 4).windows == {}
     message.instance = ""
     with pytest.raises(ValueError, match="instance"):
         from_proto(message, 1000.0, 32)

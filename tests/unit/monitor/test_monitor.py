@@ -1,4 +1,4 @@
-"""The monitor without a network: work that it hands to its thread, and where new views begin."""
+"""The monitor without a network: work that it hands to its thread, and where new windows begin."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ import time
 from rankd.monitor.load import WaitingTimes
 from rankd.monitor.monitor import Monitor
 from rankd.quality import ReportVerdict
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 
@@ -30,16 +30,16 @@ def test_one_refit_at_a_time_learns_from_all_reports() -> None:
     async def scenario() -> None:
         m = monitor(order={"recalibrate_every": 16})
         busy = threading.Event()
-        m._thread.submit(busy.wait, 20)
+        m.jobs.estimates.start("other work", lambda: lambda: busy.wait(20), lambda _: None)
         for n in range(2000):
             assert m.report(final(n), time.time()) is ReportVerdict.ACCEPTED
-        assert m._thread._work_queue.qsize() <= 2
+        assert m.jobs.estimates._executor._work_queue.qsize() <= 2
         busy.set()
         window = m.reported_windows()[0]
         end = time.monotonic() + 20
-        while window.refitting or window.judging is not None:
+        while flights := [f for j in (m.jobs.evaluations, m.jobs.refits) if (f := j.flight(window)) is not None]:
             assert time.monotonic() < end
-            await asyncio.sleep(0.01)
+            await asyncio.wait(flights)
         assert window.tracker.completions - window.refit_at < 16
         assert not window.tracker.guard_due
         assert window.calibration is not None
@@ -75,7 +75,7 @@ def test_who_makes_room_is_who_has_told_least() -> None:
             m.report(final(n, "growing"), time.time())
             m.report(final(n, f"flood{n}a"), time.time())
             m.report(final(n, f"flood{n}b"), time.time())
-        windows = {v.model: v.tracker.completions for v in m.reported_windows()}
+        windows = {w.model: w.tracker.completions for w in m.reported_windows()}
         assert windows == {"growing": 50, "flood48b": 1}
         m.close()
 

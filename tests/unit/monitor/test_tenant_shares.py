@@ -7,7 +7,7 @@ import pytest
 
 from rankd.monitor.monitor import Monitor
 from rankd.quality import ReportVerdict, TenantShares
-from rankd.settings.load import load_settings
+from rankd.settings import load_settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
 
@@ -103,9 +103,8 @@ class Traffic:
             for _ in range(flood if lie is not None else 0):
                 self.report(liar, lie)
             (window,) = self.monitor.reported_windows()
-            while (judging := window.judging) is not None:
-                await asyncio.wait([judging])
-                await asyncio.sleep(0)  # its callbacks
+            while (flight := self.monitor.jobs.evaluations.flight(window)) is not None:
+                await asyncio.wait([flight])
             self.modes.append(window.guard.mode)
             self.levels.append(self.monitor.trust("m", VERSION).level)
 

@@ -145,12 +145,12 @@ def test_a_lower_bound_is_no_more_than_what_came():
     counting = AnswerReader(Route.CHAT, stream=True, limit=10_000)
     for least in (0, 0, 1, 2):
         counting.feed(stream(chat()).removesuffix(b"data: [DONE]\n\n"))
-        assert counting.least == least
+        assert counting.lower_bound == least
     counting.feed(b'data: {"usage": {"completion_tokens": 40}}\n')
-    assert counting.least == 40
+    assert counting.lower_bound == 40
     responses = AnswerReader(Route.RESPONSES, stream=True, limit=10_000)
     responses.feed(stream(*[{"type": "response.output_text.delta"}] * 9))
-    assert responses.least == 0
+    assert responses.lower_bound == 0
 
 
 def test_a_line_without_end_is_not_kept():

@@ -38,7 +38,7 @@ def test_finals_count_once_and_progress_never_as_a_duplicate() -> None:
     assert tracker.add(final(1, tokens=9), 5.0) is ReportVerdict.ACCEPTED
     assert tracker.add(final(1, tokens=9), 6.0) is ReportVerdict.DUPLICATE
     assert tracker.add(progress(1, 7), 7.0) is ReportVerdict.STALE
-    estimate = tracker.estimate(8.0)
+    estimate = tracker.snapshot(8.0).evaluate()
     assert (estimate.finished, estimate.open, estimate.duplicates, estimate.stale) == (1, 0, 1, 2)
     assert tracker.completions == 1
 
@@ -60,15 +60,15 @@ def test_impossible_reports_are_refused(score: float) -> None:
     assert tracker.add(final(1, tokens=-1), 1.0) is ReportVerdict.INVALID
     assert tracker.add(final(1, tokens=2**31), 1.0) is ReportVerdict.INVALID
     assert tracker.add(final(1), math.nan) is ReportVerdict.INVALID
-    estimate = tracker.estimate(1.0)
-    assert (estimate.finished, estimate.invalid, tracker.count(ReportVerdict.INVALID)) == (0, 4, 4)
+    estimate = tracker.snapshot(1.0).evaluate()
+    assert (estimate.finished, estimate.invalid) == (0, 4)
 
 
 def test_progress_expires_and_stays_a_lower_bound() -> None:
     """After its time a silent request no longer counts as open, but its arrival is not forgotten."""
     tracker = QualityTracker(SMALL)
     tracker.add(progress(1, 3, arrival=1.0), 1.0)
-    assert tracker.estimate(30.0).open == 1
+    assert tracker.snapshot(30.0).evaluate().open == 1
     tracker.add(final(2, arrival=1.0), 30.0)
     late = tracker.snapshot(90.0)
     assert (late.occupancy.open, late.occupancy.expired) == (0, 1)
@@ -81,7 +81,7 @@ def test_censored_requests_never_enter_the_plain_window() -> None:
     tracker = QualityTracker(SMALL)
     for key in range(20):
         tracker.add(final(key, score=key, tokens=key, complete=key % 2 == 0, arrival=1.0), 2.0)
-    estimate = tracker.estimate(50.0)
+    estimate = tracker.snapshot(50.0).evaluate()
     assert (estimate.window_size, estimate.finished, estimate.censored, estimate.cohort_size) == (10, 10, 10, 20)
     known = tracker.lengths()
     assert known.complete.sum() == 10
@@ -92,20 +92,9 @@ def test_no_progress_is_said() -> None:
     """Where nobody reports progress the estimate says so."""
     tracker = QualityTracker(SMALL)
     tracker.add(final(1), 2.0)
-    assert not tracker.estimate(3.0).progress_seen
+    assert not tracker.snapshot(3.0).evaluate().progress_seen
     tracker.add(progress(2), 3.0)
-    assert tracker.estimate(3.0).progress_seen
-
-
-def test_estimates_are_kept_until_something_changes() -> None:
-    """Reading twice computes once; a refused report changes nothing."""
-    tracker = QualityTracker(SMALL)
-    tracker.add(final(1), 2.0)
-    first = tracker.estimate(3.0)
-    tracker.add(final(1), 3.0)
-    assert tracker.estimate(4.0) is first
-    tracker.add(final(2), 4.0)
-    assert tracker.estimate(4.0) is not first
+    assert tracker.snapshot(3.0).evaluate().progress_seen
 
 
 def test_the_guard_looks_every_so_many_completions() -> None:
@@ -116,7 +105,7 @@ def test_the_guard_looks_every_so_many_completions() -> None:
         assert not tracker.guard_due
         tracker.add(final(key), 2.0)
     assert tracker.guard_due
-    assert tracker.guard_evidence(3.0).completions == 3
+    assert tracker.guard_snapshot(3.0).evaluate().completions == 3
     assert not tracker.guard_due
 
 
@@ -143,13 +132,13 @@ def test_whatever_is_sent_everything_stays_bounded_and_nothing_is_nan(sent) -> N
         assert len(table) + len(table._free) == SMALL.arrivals
         assert table._open == np.count_nonzero(table._state == 1)
         assert len(tracker._ended) <= SMALL.dedupe
-    estimate = tracker.estimate(1e4)
+    estimate = tracker.snapshot(1e4).evaluate()
     assert estimate.window_size <= SMALL.window
     for bounded in (estimate.tau, estimate.tau_b, estimate.realised_gain):
         assert bounded is None or -1 <= bounded.low <= bounded.value <= bounded.high <= 1
     for value in (estimate.head_tau, estimate.tail_tau, estimate.decided_pair_share):
         assert value is None or -1 <= value <= 1
-    tracker.guard_evidence(1e4)
+    tracker.guard_snapshot(1e4).evaluate()
 
 
 def test_a_deep_backlog_is_sampled_by_key_and_not_by_outcome() -> None:

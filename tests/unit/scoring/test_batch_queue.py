@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankd.scoring.batch_queue import HURRY_MEMORY, SHARED_SECONDS, BatchQueue, CallWaiter, QueuedPrompt, UrgentDemand
+from rankd.scoring.batch_queue import SHARED_SECONDS, URGENT_MEMORY, BatchQueue, CallWaiter, QueuedPrompt, UrgentDemand
 
 SPT = 1e-4
 
@@ -69,10 +69,10 @@ def test_late_work_comes_in_small_batches_where_the_model_is_slow(loop):
     q = queue()
     for _ in range(20):
         q.add(entry(loop, 20))
-    q.hurried_at = 0.0
+    q.note_urgent(0.0)
     assert len(q.form(0.0, SHARED_SECONDS / 60)) == 3
     assert q.form(0.0, SPT, ahead=2 * SHARED_SECONDS) == []
-    assert len(q.form(HURRY_MEMORY + 1, SHARED_SECONDS / 60)) == 12  # the limit of a batch
+    assert len(q.form(URGENT_MEMORY + 1, SHARED_SECONDS / 60)) == 12  # the limit of a batch
 
 
 def test_bulk_and_late_take_turns(loop):

@@ -4,7 +4,7 @@ import pytest
 from annotated_types import Le
 
 from rankd.errors import ConfigError
-from rankd.settings.load import Settings, load_settings, settings_reference, split_address
+from rankd.settings import Settings, load_settings, settings_reference, split_address
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +155,7 @@ def test_every_setting_is_documented():
 
 def test_defaults_are_those_that_were_measured():
     """The settings' defaults are those of the quality room, whose behaviour was measured."""
-    from rankd.monitor.monitor import guard_settings, quality_settings
+    from rankd.monitor.tracker_settings import guard_settings, quality_settings
     from rankd.quality import GuardSettings, QualitySettings
 
     assert quality_settings(load_settings()) == QualitySettings()

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from rankd.errors import ConfigError
-from rankd.settings.load import PageSection, load_settings
+from rankd.settings import PageSection, load_settings
 from rankd.status.history import TRAFFIC, WINDOW, HistorySpan, RowRing, StatusHistory
 from rankd.telemetry.stages import StageTimes
 

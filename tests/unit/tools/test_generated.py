@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tools import command_line_reference, grpc_reference, python_client_reference, telemetry_reference
+from tools import command_line_reference, grpc_reference, python_client_reference, sync_clients, telemetry_reference
 from tools.generated import ROOT, main, paragraph, stale
 
 
@@ -16,20 +16,34 @@ def page(tmp_path):
 
 def test_a_check_names_what_differs_and_writes_nothing(page, capsys):
     """Missing, and with another text."""
-    assert main(lambda: {page: "new\n"}, "", ["--check"]) == 1
+    assert main("", lambda: {page: "new\n"}, arguments=["--check"]) == 1
     assert not page.exists()
     page.parent.mkdir()
     page.write_text("old\n", encoding="utf-8")
-    assert main(lambda: {page: "new\n"}, "", ["--check"]) == 1
+    assert main("", lambda: {page: "new\n"}, arguments=["--check"]) == 1
     assert capsys.readouterr().err == f"{os.path.relpath(page, ROOT)} is out of date: run `make generate`\n" * 2
     assert page.read_text(encoding="utf-8") == "old\n"
 
 
 def test_what_was_written_is_not_stale(page, capsys):
     """Folders are made, and what changed is told."""
-    assert main(lambda: {page: "new\n"}, "", []) == 0
+    assert main("", lambda: {page: "new\n"}, arguments=[]) == 0
     assert capsys.readouterr().out == f"1 files, 1 of them changed\n  {os.path.relpath(page, ROOT)}\n"
-    assert main(lambda: {page: "new\n"}, "", ["--check"]) == 0
+    assert main("", lambda: {page: "new\n"}, arguments=["--check"]) == 0
+
+
+def test_a_generator_may_read_what_the_one_before_it_wrote(page):
+    """Each is called after the files of those before it are there."""
+    copy = page.with_name("copy.md")
+    assert main("", lambda: {page: "new\n"}, lambda: {copy: page.read_text(encoding="utf-8")}, arguments=[]) == 0
+    assert copy.read_text(encoding="utf-8") == "new\n"
+
+
+def test_the_client_with_threads_is_made_from_the_asyncio_one():
+    """Module by module, none of which is left over."""
+    made = sync_clients.files()
+    assert stale(made) == [], "run: make generate"
+    assert {path.name for path in made} == {path.name for path in sync_clients.TARGET.glob("*.py")}
 
 
 def test_paragraphs_keep_words_whole():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rankd.settings.load import settings_reference
+from rankd.settings import settings_reference
 from tools.generated import stale
 from tools.settings_reference import files, reference
 

@@ -43,10 +43,10 @@ def reads(tree, *owners):
 
 
 def test_the_record_is_of_the_version_that_was_tried():
-    """hooks.TRIED names it; what is compared below is what is named in messages."""
+    """compatibility.TRIED names it; what is compared below is what is named in messages."""
     tried = next(
         node.value.value
-        for node in TREES["hooks"].body
+        for node in TREES["compatibility"].body
         if isinstance(node, ast.Assign) and node.targets[0].id == "TRIED"
     )
     assert RECORD["version"].startswith(tried)
@@ -102,7 +102,7 @@ def test_what_is_read_of_vllm_is_there():
     assert reads(mine, "request") | reads(OURS["RankedRequests"], "request") <= everything("Request")
     assert reads(TREES["stat_logger"], "stats") <= everything("FinishedRequestStats")
     assert reads(TREES["stat_logger"], "iteration_stats") <= everything("IterationStats")
-    assert reads(TREES["mode"], "scheduler") <= everything("SchedulerConfig")
+    assert reads(TREES["scheduling_mode"], "scheduler") <= everything("SchedulerConfig")
     assert {"policy", "scheduler_cls", "async_scheduling"} <= everything("SchedulerConfig")
     assert "ignore_eos" in everything("SamplingParams")
     assert "usage" in everything("KVCacheManager")
@@ -112,7 +112,7 @@ def test_what_is_read_of_vllm_is_there():
 
 def test_what_is_checked_at_load_is_there():
     """hooks.py refuses no vLLM of the version that it is made for."""
-    checks = {node.name: node for node in TREES["hooks"].body if isinstance(node, ast.FunctionDef)}
+    checks = {node.name: node for node in TREES["compatibility"].body if isinstance(node, ast.FunctionDef)}
 
     def literal(function, name):
         return next(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from rankd_client.integration.settings import INTEGRATION_VARIABLES
 from rankd_vllm import IntegrationSettings
 
 
@@ -26,6 +27,19 @@ def test_settings_come_from_the_environment(tmp_path):
     assert read.tls.root_certificates == b"pem"
     assert IntegrationSettings.from_environment({"RANKD_TIMEOUT": "", "RANKD_TARGET": ""}) == IntegrationSettings()
     assert IntegrationSettings.from_environment({"RANKD_TLS_ROOTS": "system"}).tls.root_certificates is None
+
+
+def test_all_variables_are_declared():
+    """What is read is what the daemon knows as a plug-in's, and none of its own misspelt."""
+
+    class Recorded(dict):
+        def get(self, name, default=None):
+            read.add(name)
+            return super().get(name, default)
+
+    read = set()
+    IntegrationSettings.from_environment(Recorded(RANKD_TLS_ROOTS="system"))
+    assert read == set(INTEGRATION_VARIABLES)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +65,7 @@ def test_the_middleware_loads_no_engine():
 
 def test_the_daemon_starts_beside_the_variables_of_the_engine(monkeypatch):
     """One shell may start both: the daemon refuses variables that it does not know, but knows these."""
-    from rankd.settings.load import load_settings
+    from rankd.settings import load_settings
 
     for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_CLIENT_PRIORITY", "RANKD_MAX_BODY_BYTES",
                  "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY", "RANKD_TOKEN", "RANKD_TOKEN_FILE",

@@ -44,9 +44,9 @@ class Story:
         self.inside[request.request_id] = request
         self.queue.add_request(request)
 
-    def tick(self, value):
+    def begin_iteration(self, value):
         self.now += value
-        self.queue.tick(self.now)
+        self.queue.begin_iteration(self.now)
 
     def change_rules(self, value):
         self.queue.rules = self.rules[value]
@@ -72,10 +72,10 @@ class Story:
 
     def predict(self, value):
         request_id = list(self.inside)[value % len(self.inside)]
-        self.queue.predicted(request_id, Prediction(score=value, expected_token_count=10.0 * value))
+        self.queue.predict(request_id, Prediction(score=value, expected_token_count=10.0 * value))
 
 
-ALWAYS, WHERE_SOMEBODY_WAITS = ["add", "tick", "change_rules"], ["pop", "skip", "peek", "drop", "predict"]
+ALWAYS, WHERE_SOMEBODY_WAITS = ["add", "begin_iteration", "change_rules"], ["pop", "skip", "peek", "drop", "predict"]
 ACTIONS = st.lists(st.tuples(st.sampled_from(ALWAYS + WHERE_SOMEBODY_WAITS), st.integers(0, 9)), max_size=40)
 
 
@@ -103,7 +103,7 @@ def test_it_pops_what_order_queue_lists(rules, rows):
     rules = replace(rules, overtake_cap=0, prior_expected=rules.prior_expected or 50.0)
     queue = RankedRequests()
     queue.rules = rules
-    queue.tick(6.0)
+    queue.begin_iteration(6.0)
     for number, (arrival, length, priority) in enumerate(rows):
         request = Request(str(number), float(arrival), priority=priority)
         queue.predictions[request.request_id] = Prediction(score=length, expected_token_count=10.0 * length)

@@ -1,21 +1,51 @@
-"""What integrations into engines share: asking within a deadline, scores in the background, reports, OpenAI's requests.
+"""What integrations into engines share. Nothing here needs an engine, and all of it is importable from here.
 
-Nothing here needs an engine; ``rankd_vllm``, ``rankd_transformers`` and ``rankd proxy`` are thin layers over it.
+``rankd_vllm``, ``rankd_transformers`` and ``rankd proxy`` are thin layers over it; so may an engine of your own be:
+
+* where the daemon is: :class:`IntegrationSettings`, from environment variables
+* from an event loop, within a deadline: :class:`CircuitBreaker`, :func:`order_of`, :func:`priority_of`
+* from a scheduler, which never waits: :class:`BackgroundScores`
+* what a request of OpenAI's API asks for: :func:`route_of`, :func:`read_request`, :class:`RequestBody`
+* what became of it: :class:`Reporter`, :class:`PredictionStore`, and tallies (:class:`Tally`) for a page of metrics
 """
 
-from rankd_client.integration.background_scores import BackgroundScores
+from rankd_client._backoff import Backoff
+from rankd_client.integration.background_scores import FCFS, BackgroundScores
 from rankd_client.integration.circuit_breaker import CircuitBreaker
+from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request, route_of
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
-from rankd_client.integration.reporter import FinishedRequest, Reporter, connected
-from rankd_client.integration.settings import IntegrationSettings
+from rankd_client.integration.priority import is_priority, order_of, priority_of
+from rankd_client.integration.reporter import FinishedRequest, Reporter, ReportSender, connect
+from rankd_client.integration.request_body import Message, Receive, RequestBody
+from rankd_client.integration.settings import IntegrationSettings, log_under, logger, warn_once
+from rankd_client.integration.tally import CounterTally, MemoryTally, Tally
 
 __all__ = [
+    "FCFS",
     "BackgroundScores",
+    "Backoff",
     "CircuitBreaker",
+    "CounterTally",
     "FinishedRequest",
     "IntegrationSettings",
+    "MemoryTally",
+    "Message",
+    "OpenAIRequest",
     "PredictionStore",
+    "Receive",
+    "ReportSender",
     "Reporter",
+    "RequestBody",
+    "Route",
     "StoredPrediction",
-    "connected",
+    "Tally",
+    "connect",
+    "is_priority",
+    "log_under",
+    "logger",
+    "order_of",
+    "priority_of",
+    "read_request",
+    "route_of",
+    "warn_once",
 ]

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rankd_client import Item, QualityReport, RankClient
-from rankd_client.integration.settings import IntegrationSettings, logger, say_once
+from rankd_client import Item, PolicyInForce, QualityReport, RankClient
+from rankd_client._backoff import Backoff
+from rankd_client.integration.settings import IntegrationSettings, logger, warn_once
 from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.ordering import Policy, Rules
-from rankd_client.types import PolicyInForce
 from rankd_client.v1.prediction_pb2 import Prediction
 
 FCFS = Rules(Policy.FCFS)
@@ -23,11 +23,11 @@ _BATCH = 256
 _ASK_TIMEOUT = 1.0
 """Seconds for a call; nobody waits for it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_NOTICED = 0.1
+_BACKLOG_CHANGE = 0.1
 """Change of the backlog, as a share of it, for which rules are made anew: keys are, too."""
 _REFUSED = "error:INVALID_ARGUMENT"
 _RULES_HOLD = 10.0
-"""Seconds without word from the daemon after which its rules hold no more: nobody watches the ranker."""
+"""Seconds of the daemon's silence after which its rules hold no more: nobody watches the ranker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,18 @@ class BackgroundScores:
     connect_text: Callable[[], Callable[[Sequence[int]], str]]
     tally: Tally = field(default_factory=MemoryTally)
     """Counts what was scored, and why the rest was not."""
-    news: deque[tuple[str, Prediction]] = field(default_factory=deque)
-    """Scores to take, by the engine's id."""
+    new_predictions: deque[tuple[str, Prediction]] = field(default_factory=deque)
+    """Predictions that came, with the engine's ids; the scheduler takes them off the left end."""
     backlog_tokens: float = 0.0
     """What is still to be made, as the scheduler last said."""
     _inbox: queue.SimpleQueue[ArrivedRequest | str | None] = field(default_factory=queue.SimpleQueue)
     _policy: tuple[PolicyInForce | None, float] = (None, 0.0)
-    _ruled: tuple[PolicyInForce | None, float] = (None, 0.0)
+    """And when it came, by the monotonic clock."""
+    _rules_made_for: tuple[PolicyInForce | None, float] = (None, 0.0)
+    """The policy and the backlog in tokens that ``_rules`` are for."""
     _rules: Rules = FCFS
-    _most: int = _BATCH
-    """Requests in the next call: fewer after a refused one, until the one that is at fault is found."""
+    _batch_limit: int = _BATCH
+    """Requests in the next call: fewer after a refused call, until the request that is at fault is found."""
     _started: bool = False
     _closing: threading.Event = field(default_factory=threading.Event)
     _prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -71,28 +73,28 @@ class BackgroundScores:
         """Let the threads begin, where they have not: the rules are there when the first request comes."""
         if not self._started:
             self._started = True
-            for run in (self._ask, self._watch):
-                threading.Thread(target=run, name=f"rankd{run.__name__}", daemon=True).start()
+            for name, run in (("rankd-scores", self._run_requests), ("rankd-rules", self._run_rules)):
+                threading.Thread(target=run, name=name, daemon=True).start()
 
-    def arrived(self, engine_id: str, token_ids: Sequence[int], arrival: float, max_tokens: int) -> str:
+    def add(self, engine_id: str, token_ids: Sequence[int], arrival: float, max_tokens: int) -> str:
         """Ask for a request; gives the id that it is ranked under, for its report."""
         self.start()
         ranked_id = f"{self._prefix}-{next(self._numbers)}"
         self._inbox.put(ArrivedRequest(engine_id, token_ids, arrival, max_tokens, ranked_id))
         return ranked_id
 
-    def gone(self, engine_id: str) -> None:
+    def remove(self, engine_id: str) -> None:
         """Ask no more for a request."""
         self._inbox.put(engine_id)
 
     def rules(self, now: float) -> Rules:
-        """The rules in force at a monotonic time; FCFS without recent word from the daemon."""
+        """The rules in force at a monotonic time; FCFS where the daemon was not heard of lately."""
         policy, heard = self._policy
         if policy is None or now - heard >= _RULES_HOLD:
             return FCFS
-        ruled, backlog = self._ruled
-        if policy is not ruled or abs(self.backlog_tokens - backlog) > _NOTICED * backlog:
-            rules, self._ruled = policy.rules(self.backlog_tokens), (policy, self.backlog_tokens)
+        made_for, backlog = self._rules_made_for
+        if policy is not made_for or abs(self.backlog_tokens - backlog) > _BACKLOG_CHANGE * backlog:
+            rules, self._rules_made_for = policy.rules(self.backlog_tokens), (policy, self.backlog_tokens)
             if rules != self._rules:  # the same object where nothing changed: comparing it costs the engine nothing
                 self._rules = rules
         return self._rules
@@ -102,12 +104,12 @@ class BackgroundScores:
         self._closing.set()
         self._inbox.put(None)
 
-    def _ask(self) -> None:
+    def _run_requests(self) -> None:
         waiting: dict[str, ArrivedRequest] = {}
         texts: dict[str, str] = {}
         client = self._client()
         text_of: Callable[[Sequence[int]], str] | None = None
-        pause = 0.0
+        pause, backoff = 0.0, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while not self._closing.is_set():
             try:
                 # The whole of it, whoever comes or goes meanwhile: a daemon that fails is not to be asked for each.
@@ -115,13 +117,17 @@ class BackgroundScores:
                 self._collect(waiting, texts, wait=0 if waiting else None)
                 if text_of is None:
                     text_of = self.connect_text()
-                paused = self._round(client, waiting, texts, text_of)
-                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE) if paused is None else paused
+                answered = self._ask_once(client, waiting, texts, text_of)
+                if answered is None:
+                    pause = backoff.pause()
+                else:
+                    backoff.reset()
+                    pause = answered
             except Exception as error:  # noqa: BLE001 - the thread must live, or nothing is ranked any more
-                say_once("scores could not be asked for, so that requests go in arrival order", error)
+                warn_once("scores could not be asked for, so that requests go in arrival order", error)
                 waiting.clear()
                 texts.clear()
-                pause = _LONGEST_PAUSE
+                pause = backoff.longest
 
     def _collect(self, waiting: dict[str, ArrivedRequest], texts: dict[str, str], *, wait: float | None) -> None:
         """Take what arrived and left for so many seconds, however much it is; None waits for the first of it."""
@@ -138,7 +144,7 @@ class BackgroundScores:
         except queue.Empty:
             return
 
-    def _round(
+    def _ask_once(
         self,
         client: RankClient,
         waiting: dict[str, ArrivedRequest],
@@ -146,74 +152,75 @@ class BackgroundScores:
         text_of: Callable[[Sequence[int]], str],
     ) -> float | None:
         """Ask once for those who wait longest; gives the seconds to pause, None where the daemon does not answer."""
-        asked = list(itertools.islice(waiting.values(), self._most))
-        if not asked:
+        batch = list(itertools.islice(waiting.values(), self._batch_limit))
+        if not batch:
             return 0.0
-        for one in asked:
-            if one.engine_id not in texts:
+        for request in batch:
+            if request.engine_id not in texts:
                 try:
-                    texts[one.engine_id] = text_of(one.token_ids)
+                    texts[request.engine_id] = text_of(request.token_ids)
                 except Exception as error:  # noqa: BLE001 - one prompt must not cost the others their scores
-                    say_once("a prompt has no text, so that it is not ranked", error)
-                    del waiting[one.engine_id]
-        asked = [one for one in asked if one.engine_id in texts]
-        if not asked:
+                    warn_once("a prompt has no text, so that it is not ranked", error)
+                    del waiting[request.engine_id]
+        batch = [request for request in batch if request.engine_id in texts]
+        if not batch:
             return 0.0
         answer = client.rank(
-            [Item(texts[a.engine_id], a.ranked_id, arrival=a.arrival, max_tokens=a.max_tokens) for a in asked],
+            [Item(texts[r.engine_id], r.ranked_id, arrival=r.arrival, max_tokens=r.max_tokens) for r in batch],
             timeout=_ASK_TIMEOUT,
         )
         if answer.reason == _REFUSED:
-            return self._refused(asked, waiting, texts)
+            return self._refused(batch, waiting, texts)
         if answer.failed:
             self.tally.inc(answer.reason)
             return None
-        self._most = min(2 * self._most, _BATCH)
-        got = 0
+        self._batch_limit = min(2 * self._batch_limit, _BATCH)
+        scored = 0
         for ranked in answer:
             if ranked.prediction is not None:
-                one = asked[ranked.index]
-                self.news.append((one.engine_id, ranked.prediction))
-                del waiting[one.engine_id]
-                texts.pop(one.engine_id, None)
-                got += 1
-        self.tally.inc("scored", got)
-        return 0.0 if got else _FIRST_PAUSE
+                request = batch[ranked.index]
+                self.new_predictions.append((request.engine_id, ranked.prediction))
+                del waiting[request.engine_id]
+                texts.pop(request.engine_id, None)
+                scored += 1
+        self.tally.inc("scored", scored)
+        return 0.0 if scored else _FIRST_PAUSE
 
-    def _refused(self, asked: list[ArrivedRequest], waiting: dict[str, ArrivedRequest], texts: dict[str, str]) -> float:
+    def _refused(self, batch: list[ArrivedRequest], waiting: dict[str, ArrivedRequest], texts: dict[str, str]) -> float:
         """One prompt is over a limit of the daemon's: halve until it stands alone, and rank it no more."""
-        if len(asked) > 1:
-            self._most = len(asked) // 2
+        if len(batch) > 1:
+            self._batch_limit = len(batch) // 2
         else:
             self.tally.inc(_REFUSED)
-            del waiting[asked[0].engine_id]
-            texts.pop(asked[0].engine_id, None)
+            del waiting[batch[0].engine_id]
+            texts.pop(batch[0].engine_id, None)
         return 0.0
 
-    def _watch(self) -> None:
-        pause = _FIRST_PAUSE
+    def _run_rules(self) -> None:
+        backoff, warned = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), False
         client = self._client()
         while not self._closing.is_set():
             try:
                 for report in client.watch_quality(model=self.settings.model):
-                    pause = _FIRST_PAUSE
+                    backoff.reset()
+                    warned = False
                     self._take_rules(report)
                     if self._closing.is_set():
                         break
             except Exception as error:  # noqa: BLE001 - gone, or sick: asked again
-                if pause == _LONGEST_PAUSE / 2:
+                if backoff.exhausted and not warned:
+                    warned = True
                     logger.warning(
                         "rankd at %s does not answer (%s); after %.0f s the queue goes in arrival order until it does",
                         self.settings.target,
                         type(error).__name__,
                         _RULES_HOLD,
                     )
-            self._closing.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            self._closing.wait(backoff.pause())
 
     def _take_rules(self, report: QualityReport) -> None:
-        mine = next((p for p in report.policies if p.model == self.settings.model), None)
-        self._policy = (mine, time.monotonic())
+        policy = next((p for p in report.policies if p.model == self.settings.model), None)
+        self._policy = (policy, time.monotonic())
 
     def _client(self) -> RankClient:
         return RankClient(**self.settings.connection)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rankd_client import AsyncRankClient, Item, RankedQueue
+from rankd_client._backoff import Backoff
 from rankd_client.integration.settings import IntegrationSettings, logger
 
 _FAILURES = 3
@@ -38,7 +39,7 @@ class CircuitBreaker:
 
     async def ask(self, items: Sequence[Item], *, backlog: int = 0) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
-        client = self._of_this_loop()
+        client = self._client_of_this_loop()
         if self.open:
             return None
         queue = await client.rank(items, backlog=backlog)
@@ -56,7 +57,7 @@ class CircuitBreaker:
                 self._probing = asyncio.get_running_loop().create_task(self._probe(client), name="rankd-probe")
         return queue
 
-    def _of_this_loop(self) -> AsyncRankClient:
+    def _client_of_this_loop(self) -> AsyncRankClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             self._client = AsyncRankClient(**self._settings.connection)
@@ -64,12 +65,11 @@ class CircuitBreaker:
         return self._client
 
     async def _probe(self, client: AsyncRankClient) -> None:
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(backoff.pause())
             if not (await client.rank([_PROBE])).failed:
                 break
-            pause = min(2 * pause, _LONGEST_PAUSE)
         logger.info("rankd at %s answers again", self._settings.target)
         self._failures, self._probing = 0, None
 

@@ -38,7 +38,7 @@ def route_of(method: str, path: str, root_path: str) -> Route | None:
 class OpenAIRequest:
     """A request's prompts, None for one that is no text, and what bounds its answers.
 
-    ``one_each``: one answer per prompt, so that its length is the prompt's.
+    ``one_answer_per_prompt``: one answer per prompt, so that its length is the prompt's.
     """
 
     prompts: tuple[str | None, ...]
@@ -46,10 +46,10 @@ class OpenAIRequest:
     request_id: str | None = None
     has_priority: bool = False
     ignore_eos: bool = False
-    one_each: bool = True
+    one_answer_per_prompt: bool = True
 
 
-def asked_of(route: Route, body: bytes) -> OpenAIRequest | None:
+def read_request(route: Route, body: bytes) -> OpenAIRequest | None:
     """Read a body; None where it is not what the endpoint takes.
 
     What JSON holds, the engine judges: a field of another type counts as absent.
@@ -69,7 +69,7 @@ def asked_of(route: Route, body: bytes) -> OpenAIRequest | None:
         request_id=request_id if isinstance(request_id, str) and request_id else None,
         has_priority=mine.get("priority") is not None,
         ignore_eos=mine.get("ignore_eos") is True,
-        one_each=not mine.get("use_beam_search") and mine.get("n", 1) in (1, None),
+        one_answer_per_prompt=not mine.get("use_beam_search") and mine.get("n", 1) in (1, None),
     )
 
 

@@ -35,7 +35,7 @@ class PredictionStore:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def remember(self, engine_id: str, entry: StoredPrediction) -> None:
+    def put(self, engine_id: str, entry: StoredPrediction) -> None:
         """Keep an entry; one of the same id is replaced."""
         with self._lock:
             self.used = True

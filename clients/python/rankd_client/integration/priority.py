@@ -13,26 +13,26 @@ _LARGEST = 2**63 - 1
 
 
 async def order_of(
-    breaker: CircuitBreaker, asked: OpenAIRequest, arrival: float, backlog: int
+    breaker: CircuitBreaker, request: OpenAIRequest, arrival: float, backlog: int
 ) -> tuple[RankedQueue | None, str]:
     """Ask about a request's prompts.
 
     Args:
         breaker: whom to ask.
-        asked: the request.
+        request: what is asked about.
         arrival: seconds since the epoch.
         backlog: requests that wait beside it.
 
     Returns:
         An order whose keys are to be used, or None for arrival order; and what to count.
     """
-    if None in asked.prompts or not asked.prompts:
+    if None in request.prompts or not request.prompts:
         return None, "no_text"
     ranked_id = uuid.uuid4().hex
     queue = await breaker.ask(
         [
-            Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=asked.max_tokens)
-            for index, prompt in enumerate(asked.prompts)
+            Item(prompt, f"{ranked_id}-{index}", arrival=arrival, max_tokens=request.max_tokens)
+            for index, prompt in enumerate(request.prompts)
         ],
         backlog=backlog,
     )

@@ -11,22 +11,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rankd_client import Completed, RankClient, ReportResult
+from rankd_client import Completed, Finish, RankClient, ReportResult
+from rankd_client._backoff import Backoff
 from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.settings import IntegrationSettings, logger
 from rankd_client.integration.tally import MemoryTally, Tally
-from rankd_client.types import Finish
 
 _CAPACITY, _BATCH = 16_384, 1024
-_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-"""Seconds between reports, and between tries while the daemon is gone."""
+_INTERVAL = 0.2
+"""Seconds between reports."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.4, 5.0
+"""Seconds between tries while the daemon is gone."""
 _LATE_IDS = 5.0
 """Seconds for which a completion waits for its prediction: an id that comes with the answer comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRequest:
-    """A completion as the engine tells it. Times in seconds, None where not known."""
+    """A completion as the engine reports it. Times in seconds, None where not known."""
 
     engine_id: str
     output_tokens: int
@@ -48,13 +50,13 @@ class Reporter:
 
     def __init__(
         self,
-        memory: PredictionStore,
+        predictions: PredictionStore,
         connect: Callable[[], ReportSender],
         tally: Tally | None = None,
         capacity: int = _CAPACITY,
     ) -> None:
         """Nothing runs before the first completion. ``tally`` counts what became of reports."""
-        self._memory, self._connect, self._capacity = memory, connect, capacity
+        self._predictions, self._connect, self._capacity = predictions, connect, capacity
         self._tally: Tally = MemoryTally() if tally is None else tally
         self._inbox: queue.SimpleQueue[FinishedRequest | Completed | None] = queue.SimpleQueue()
         self._unmatched: deque[tuple[float, FinishedRequest]] = deque(maxlen=4096)
@@ -88,12 +90,16 @@ class Reporter:
 
     def _run(self) -> None:
         sender: ReportSender | None = None
-        pause = _PAUSE
+        pause, backoff = _INTERVAL, Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             closing = self._collect(pause)
             try:
                 sender = sender or self._connect()
-                pause = _PAUSE if self._send(sender) else min(2 * pause, _LONGEST_PAUSE)
+                if self._send(sender):
+                    backoff.reset()
+                    pause = _INTERVAL
+                else:
+                    pause = backoff.pause()
             except Exception as error:  # noqa: BLE001 - a lost report costs nothing, a lost thread all of them
                 logger.warning("rankd: completions could not be reported (%s)", type(error).__name__)
                 self._tally.inc("dropped_error", len(self._ready))
@@ -122,17 +128,17 @@ class Reporter:
     def _match(self, finished: FinishedRequest | Completed, since: float | None = None) -> None:
         if isinstance(finished, Completed):
             self._ready.append(finished)
-        elif (known := self._memory.take(finished.engine_id)) is not None:
+        elif (stored := self._predictions.take(finished.engine_id)) is not None:
             cut = finished.finish_reason == "length"
-            whole = cut and known.ignore_eos and finished.output_tokens >= (finished.max_tokens or 0) > 0
+            whole = cut and stored.ignore_eos and finished.output_tokens >= (finished.max_tokens or 0) > 0
             self._ready.append(
                 Completed(
-                    known.ranked_id,
-                    known.prediction,
+                    stored.ranked_id,
+                    stored.prediction,
                     finished.output_tokens,
                     finish_reason=finished.finish_reason,
                     length_is_complete=whole,
-                    arrival=known.arrival,
+                    arrival=stored.arrival,
                     queue_seconds=finished.queue_seconds,
                     total_seconds=finished.total_seconds,
                 )
@@ -160,6 +166,6 @@ class Reporter:
         return True
 
 
-def connected(settings: IntegrationSettings) -> RankClient:
-    """A client as the settings say."""
+def connect(settings: IntegrationSettings) -> RankClient:
+    """Make a client as the settings say."""
     return RankClient(**settings.connection)

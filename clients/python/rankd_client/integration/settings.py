@@ -13,9 +13,24 @@ from typing import Any, TypeVar
 from rankd_client import TlsConfig
 from rankd_client._token import Token
 
-logger = logging.getLogger("rankd_client.engine")
+logger = logging.getLogger("rankd_client.integration")
 
-_said: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
+
+INTEGRATION_VARIABLES = (
+    "RANKD_TARGET",
+    "RANKD_TIMEOUT",
+    "RANKD_MODEL",
+    "RANKD_CLIENT_PRIORITY",
+    "RANKD_MAX_BODY_BYTES",
+    "RANKD_TLS_ROOTS",
+    "RANKD_TLS_CERTIFICATE",
+    "RANKD_TLS_PRIVATE_KEY",
+    "RANKD_TOKEN",
+    "RANKD_TOKEN_FILE",
+    "RANKD_PLAINTEXT_TOKEN",
+)
+"""What ``IntegrationSettings.from_environment`` reads. The daemon refuses variables that nobody reads."""
 
 CLIENT_PRIORITIES = ("keep", "ignore")
 _T = TypeVar("_T")
@@ -139,9 +154,9 @@ def log_under(parent: str) -> None:
     logger.parent = logging.getLogger(parent)
 
 
-def say_once(what: str, error: Exception) -> None:
+def warn_once(what: str, error: Exception) -> None:
     """Warn of a failure, once for each kind: what fails at every iteration must not flood the log."""
     kind = (what, type(error).__name__)
-    if kind not in _said:
-        _said.add(kind)
+    if kind not in _warned:
+        _warned.add(kind)
         logger.warning("rankd: %s (%s)", *kind)

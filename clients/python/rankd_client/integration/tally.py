@@ -14,6 +14,33 @@ class Tally(Protocol):
         """Count an outcome."""
 
 
+class LabelledCounter(Protocol):
+    """A counter of prometheus_client with one label."""
+
+    def labels(self, value: str, /) -> IncrementedCounter:
+        """The series of a label's value."""
+
+
+class IncrementedCounter(Protocol):
+    """A series of it."""
+
+    def inc(self, amount: float, /) -> None:
+        """Add to it."""
+
+
+class CounterTally:
+    """A tally that is a counter of Prometheus', for an engine that has a page of metrics."""
+
+    def __init__(self, counter: LabelledCounter) -> None:
+        """Count by the counter's only label."""
+        self._counter = counter
+
+    def inc(self, outcome: str, amount: int = 1) -> None:
+        """Count an outcome; an amount of 0 makes no series."""
+        if amount:
+            self._counter.labels(outcome).inc(amount)
+
+
 class MemoryTally:
     """A tally in memory."""
 

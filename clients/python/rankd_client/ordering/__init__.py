@@ -3,16 +3,16 @@
 from rankd_client.ordering.columns import OrderColumns
 from rankd_client.ordering.fair_shares import TenantCounters
 from rankd_client.ordering.order import Ordering, order_queue
-from rankd_client.ordering.patience import PatienceDial, ServiceRate, trust_of
+from rankd_client.ordering.patience import AdaptiveRules, ServiceRate, trust_of
 from rankd_client.ordering.patience_tuning import CompletionHistory, ServedRequests, tuned_patience
 from rankd_client.ordering.rules import Policy, Rules
 from rankd_client.ordering.waiting_queue import WaitingQueue
 
 __all__ = [
+    "AdaptiveRules",
     "CompletionHistory",
     "OrderColumns",
     "Ordering",
-    "PatienceDial",
     "Policy",
     "Rules",
     "ServedRequests",

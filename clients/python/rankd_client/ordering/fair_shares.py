@@ -8,6 +8,7 @@ are therefore never further apart than they were at first, or than the largest c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from rankd_client.ordering.columns import OrderColumns, finite
 from rankd_client.ordering.rules import FloatArray, Rules
 from rankd_client.ordering.serving_keys import LARGEST_KEY, filled
 
+NO_TENANTS: Mapping[str, float] = MappingProxyType({})
+"""What ``served`` and ``weights`` are by default."""
 _LEAST_COST = 1.0
 """Tokens; every request makes at least one, or produces nothing and is worth a place all the same."""
 

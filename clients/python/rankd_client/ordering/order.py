@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd_client.ordering.columns import OrderColumns, finite, time_of, times_of
-from rankd_client.ordering.fair_shares import FairShares, costs_of, virtual_starts
+from rankd_client.ordering.fair_shares import NO_TENANTS, FairShares, costs_of, virtual_starts
 from rankd_client.ordering.overtaking import one_by_one, overtakes
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
 from rankd_client.ordering.serving_keys import (
@@ -31,7 +31,6 @@ from rankd_client.ordering.serving_keys import (
 )
 
 BoolArray = NDArray[np.bool_]
-_NOBODY: Mapping[str, float] = {}
 PLACES = 256
 """Of an order in which an overtake cap that binds is exact: more than an engine starts before it asks again. Further
 places would cost a pass over the queue each, and hold up a daemon's other callers."""
@@ -55,8 +54,8 @@ def order_queue(
     rules: Rules,
     *,
     now: float = 0.0,
-    served: Mapping[str, float] = _NOBODY,
-    weights: Mapping[str, float] = _NOBODY,
+    served: Mapping[str, float] = NO_TENANTS,
+    weights: Mapping[str, float] = NO_TENANTS,
     scores_comparable: bool = True,
 ) -> Ordering:
     """Order a queue. Never raises on numbers: what is not finite counts as absent, what is too large is clamped.

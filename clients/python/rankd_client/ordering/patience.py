@@ -1,10 +1,10 @@
-"""One dial between first come, first served and shortest first, set by trust and by the backlog.
+"""Rules between first come, first served and shortest first, which follow trust and backlog.
 
 DUE serves the earliest ``arrival + theta * E``, BOOST is its kin by ratios of lengths. What theta should be depends on
 how long requests wait: waiting is to be traded against length in proportion to the waiting that there is. So theta is
-what replaying recent traffic found (``tune``), or, until there is any, a share of the time that the backlog takes to
-drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival, exactly,
-and there is no cliff on the way there.
+what replaying recent traffic found (``patience_tuning``), or, until there is any, a share of the time that the backlog
+takes to drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival,
+exactly, and there is no cliff on the way there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAST_PATIENCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class PatienceDial:
+class AdaptiveRules:
     """What the rules become as trust and backlog change.
 
     ``rules.patience`` holds where the drain time is not known; ``rules.wait_cap`` is the least wait cap.
@@ -37,28 +37,29 @@ class PatienceDial:
     cap_share: float = 0.0
     """Wait cap as a multiple of the drain time; 0 leaves ``rules.wait_cap`` alone."""
 
-    def at(self, trust: float, drain: float | None, mean_length: float, tuned: float | None = None) -> Rules:
+    def at(self, trust: float, drain: float | None, mean_length: float | None, tuned: float | None = None) -> Rules:
         """The rules for now.
 
         Args:
             trust: 0 to 1, such as ``trust_of`` gives; 0 is FCFS.
             drain: seconds that the backlog takes to drain; None where it is not known.
-            mean_length: expected length of an average request in tokens.
+            mean_length: expected length of an average request in tokens; None where it is not known.
             tuned: patience that was found by replaying recent traffic; None where there is none.
         """
         trust = sane(trust, 0.0, 1.0, 0.0)
         if trust <= 0:
-            return replace(self.rules, policy=Policy.FCFS, wait_cap=self._cap(drain))
+            return replace(self.rules, policy=Policy.FCFS, wait_cap=self._cap(drain), prior_expected=mean_length)
         patience = self.rules.patience
         if tuned is not None:
             patience = tuned
-        elif self.backlog_share > 0 and drain is not None and mean_length > 0:
+        elif self.backlog_share > 0 and drain is not None and mean_length is not None and mean_length > 0:
             patience = max(self.backlog_share * sane(drain, 0.0, _LONGEST, 0.0) / mean_length, _LEAST_PATIENCE)
         return replace(
             self.rules,
             patience=trust * min(patience, self.most_patience),
             age_exponent=trust * self.rules.age_exponent,
             wait_cap=self._cap(drain),
+            prior_expected=mean_length,
         )
 
     def _cap(self, drain: float | None) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd_client.ordering.columns import OrderColumns, time_of
-from rankd_client.ordering.fair_shares import costs_of, counter_of, weight_of
+from rankd_client.ordering.fair_shares import NO_TENANTS, costs_of, counter_of, weight_of
 from rankd_client.ordering.order import hopeless, order_queue
 from rankd_client.ordering.overtaking import lowest
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
@@ -17,7 +17,6 @@ from rankd_client.ordering.serving_keys import filled, keys_of, lengths_of, poli
 from rankd_client.ordering.waiting_line import WaitingLine
 from rankd_client.ordering.waiting_table import WaitingTable
 
-_NOBODY: Mapping[str, float] = {}
 _MANY = 4
 """Times those that are new are all there is: keys are made anew for all, or for the new ones alone."""
 
@@ -31,7 +30,7 @@ class WaitingQueue:
     """
 
     def __init__(
-        self, rules: Rules, *, served: Mapping[str, float] = _NOBODY, weights: Mapping[str, float] = _NOBODY
+        self, rules: Rules, *, served: Mapping[str, float] = NO_TENANTS, weights: Mapping[str, float] = NO_TENANTS
     ) -> None:
         """Start empty.
 
@@ -54,7 +53,7 @@ class WaitingQueue:
         self._stale = True
         """Whether every key is to be made anew, and not only those of ``_new``."""
         self._new: set[str] = set()
-        """Who came, or was told a prediction, since keys were made."""
+        """Who came, or was given a prediction, since keys were made."""
         self._policy = Policy.FCFS
         self._any_class = self._any_deadline = False
 
@@ -94,7 +93,7 @@ class WaitingQueue:
         if request_id in self._row:
             self.remove(request_id)
         table, row = self._table, len(self._table.ids)
-        table.room()
+        table.grow()
         table.ids.append(request_id)
         table.tenants.append(tenant)
         self._row[request_id] = row
@@ -194,9 +193,9 @@ class WaitingQueue:
             self._waiting.append(0)
         if not self._waiting[code]:
             # Who had nothing waiting may have been served elsewhere, and being away saves up nothing.
-            told = counter_of(tenant, self._served, self._weights)
+            served = counter_of(tenant, self._served, self._weights)
             others = [c for c, n in zip(self._counters.tolist(), self._waiting, strict=True) if n] if known else []
-            self._counters[code] = max(self._counters[code], told, min(others, default=0.0))
+            self._counters[code] = max(self._counters[code], served, min(others, default=0.0))
         self._waiting[code] += 1
         return code
 

@@ -41,7 +41,7 @@ class WaitingTable:
         self.ints = dict(zip(_INTS, self.whole, strict=False))
         self.length, self.key, self.code = self.real[-1], self.whole[-2], self.whole[-1]
 
-    def room(self) -> None:
+    def grow(self) -> None:
         """Make room for one more row."""
         if len(self.ids) == self.real.shape[1]:
             self.real = np.concatenate((self.real, np.empty_like(self.real)), axis=1)

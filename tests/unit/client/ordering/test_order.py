@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from rankd_client.ordering import (
+    AdaptiveRules,
     OrderColumns,
-    PatienceDial,
     Policy,
     Rules,
     ServiceRate,
@@ -160,11 +160,11 @@ def test_running_requests_go_first(some, rules, data):
 
 @given(rows())
 def test_no_trust_is_arrival_order_exactly(some):
-    """At the end of the dial the order is FCFS, whatever the base policy."""
+    """Without trust the order is FCFS, whatever the base policy."""
     for policy in Policy:
-        dial = PatienceDial(Rules(policy, fair_tenants=False), backlog_share=1.0)
+        adaptive = AdaptiveRules(Rules(policy, fair_tenants=False), backlog_share=1.0)
         some_plain = [{**r, "priority_class": 0} for r in some]
-        got = order_of(some_plain, dial.at(0.0, 50.0, 20.0))
+        got = order_of(some_plain, adaptive.at(0.0, 50.0, 20.0))
         assert got == [r["request_id"] for r in sorted(some, key=lambda r: (r["arrival"], r["request_id"]))]
 
 
@@ -172,20 +172,24 @@ def test_no_trust_is_arrival_order_exactly(some):
 def test_little_trust_is_nearly_arrival_order(some, policy):
     """There is no cliff: as trust goes to 0, DUE and AGED go to FCFS."""
     plain = [{**r, "priority_class": 0, "deadline": math.inf, "generated": 0.0} for r in some]
-    rules = PatienceDial(Rules(policy, fair_tenants=False), backlog_share=1.0).at(1e-9, 50.0, 20.0)
+    rules = AdaptiveRules(Rules(policy, fair_tenants=False), backlog_share=1.0).at(1e-9, 50.0, 20.0)
     times = [r["arrival"] for name in order_of(plain, rules) for r in some if r["request_id"] == name]
     assert times == sorted(times)
 
 
-def test_the_dial_follows_trust_and_backlog():
+def test_the_rules_follow_trust_and_backlog():
     """Patience is the trusted share of the drain time per average token; the cap grows with the backlog."""
-    dial = PatienceDial(Rules(patience=0.2, wait_cap=10.0), backlog_share=0.5, most_patience=3.0, cap_share=2.0)
-    assert dial.at(1.0, None, 100.0) == Rules(patience=0.2, wait_cap=10.0)
-    assert dial.at(0.5, 40.0, 10.0) == Rules(patience=1.0, age_exponent=0.5, wait_cap=80.0)
-    assert dial.at(1.0, 1e6, 10.0).patience == 3.0
-    assert dial.at(1.0, 1.0, 10.0).wait_cap == 10.0
-    assert dial.at(NAN, 1.0, 10.0).policy is Policy.FCFS
-    assert PatienceDial(Rules(), cap_share=2.0).at(0.0, 4.0, 10.0) == Rules(Policy.FCFS, wait_cap=8.0)
+    adaptive = AdaptiveRules(Rules(patience=0.2, wait_cap=10.0), backlog_share=0.5, most_patience=3.0, cap_share=2.0)
+    assert adaptive.at(1.0, None, 100.0) == Rules(patience=0.2, wait_cap=10.0, prior_expected=100.0)
+    at_half = Rules(patience=1.0, age_exponent=0.5, wait_cap=80.0, prior_expected=10.0)
+    assert adaptive.at(0.5, 40.0, 10.0) == at_half
+    assert adaptive.at(1.0, 40.0, None).patience == 0.2, "of an average request nothing is known"
+    assert adaptive.at(1.0, 1e6, 10.0).patience == 3.0
+    assert adaptive.at(1.0, 1.0, 10.0).wait_cap == 10.0
+    assert adaptive.at(NAN, 1.0, 10.0).policy is Policy.FCFS
+    assert AdaptiveRules(Rules(), cap_share=2.0).at(0.0, 4.0, 10.0) == Rules(
+        Policy.FCFS, wait_cap=8.0, prior_expected=10.0
+    )
 
 
 def test_trust_is_the_lower_bound_as_a_share_of_full_trust():

@@ -32,7 +32,12 @@ def through_a_queue(kind: str, load: float, seed: int, n: int = 3500):
     now = queue.feed(tracker, run)
     cohort = tracker.snapshot(now).cohort
     known = dict(zip(score, length, strict=True))
-    return tracker.estimate(now), cohort, np.array([known[x] for x in cohort.score]), truth(score, length, FAR)
+    return (
+        tracker.snapshot(now).evaluate(),
+        cohort,
+        np.array([known[x] for x in cohort.score]),
+        truth(score, length, FAR),
+    )
 
 
 @pytest.mark.parametrize("load", [1.1, 1.3, 1.6, 2.0])
@@ -87,7 +92,7 @@ def test_half_capped_at_the_median_in_a_queue() -> None:
         tracker = QualityTracker()
         now = queue.feed(tracker, run, cap=cap)
         known = dict(zip(score, length, strict=True))
-        cohort, estimate = tracker.snapshot(now).cohort, tracker.estimate(now)
+        cohort, estimate = tracker.snapshot(now).cohort, tracker.snapshot(now).evaluate()
         whole = truth(cohort.score, np.array([known[x] for x in cohort.score]), estimate.horizon_tokens)
         assert estimate.decided_pair_share < 0.9
         errors.append(estimate.tau.value - whole)

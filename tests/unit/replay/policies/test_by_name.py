@@ -14,7 +14,7 @@ from rankd.replay.policies.by_name import POLICIES, check_policy, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.report.metrics import figures, gain, latency, length_quarters
 from rankd.replay.trace.trace import Trace
-from rankd.settings.load import Settings
+from rankd.settings import Settings
 
 COST = step_cost(8)
 

@@ -6,11 +6,11 @@ Times in seconds; by the daemon's clock where since the epoch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
 
-from rankd_client._core import FROM_PROTO, TO_PROTO, set_time
+from rankd_client._messages import FROM_PROTO, TO_PROTO, enum_name, seconds_of, set_time
 from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2
 
@@ -82,17 +82,29 @@ class PilotStatus:
     policy: Policy | None
     """Of the present slot."""
     slots_done: int
+    """Slots whose requests are all known."""
     blocks_measured: int
+    """That the effects rest on."""
     blocks_skipped: int
+    """Left out because a slot of theirs had too few requests."""
     requests: int
+    """Of those slots."""
     unfinished: int
+    """Of these, not ended a slot's length after their slot, or lost reports."""
     gave_up: int
+    """Of these, cancelled or aborted: their latency is a lower bound."""
     crossed: int
+    """Of these, still there when their slot ended: they met the next policy too."""
     late: int
+    """Reports that came too late to count."""
     unmeasured: int
+    """Reports without a total time, which cannot count."""
     answers: int
+    """Given in the pilot's slots."""
     overridden: int
+    """Of these, not by the slot's policy: the guard fell back, nothing was scored, or the call asked for another."""
     effects: tuple[PilotEffect, ...]
+    """One per metric; empty before the first block is known."""
 
     @property
     def active(self) -> bool:
@@ -128,15 +140,15 @@ def status_of(message: admin_pb2.PilotStatus) -> PilotStatus:
         model=message.model,
         control=FROM_PROTO.get(message.control),
         treatment=FROM_PROTO.get(message.treatment),
-        slot=_seconds(message.slot),
-        washout=_seconds(message.washout),
+        slot=seconds_of(message.slot),
+        washout=seconds_of(message.washout),
         blocks=message.block_count,
         shadow=message.shadow,
         harm_tolerance=message.harm_tolerance,
-        metric=_word(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
+        metric=enum_name(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
         seed=message.seed,
-        start=_seconds(message.start_time),
-        state=_word(admin_pb2.PilotState, message.state, "PILOT_STATE_"),
+        start=seconds_of(message.start_time),
+        state=enum_name(admin_pb2.PilotState, message.state, "PILOT_STATE_"),
         reason=message.reason,
         policy=FROM_PROTO.get(message.policy),
         slots_done=message.slot_count,
@@ -156,7 +168,7 @@ def status_of(message: admin_pb2.PilotStatus) -> PilotStatus:
 
 def _effect(message: admin_pb2.PilotEffect) -> PilotEffect:
     return PilotEffect(
-        metric=_word(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
+        metric=enum_name(admin_pb2.PilotMetric, message.metric, "PILOT_METRIC_"),
         control=message.control_seconds,
         treatment=message.treatment_seconds,
         ratio=message.ratio,
@@ -172,12 +184,3 @@ def _duration(seconds: float) -> Duration:
     out = Duration()
     out.FromNanoseconds(round(seconds * 1e9))
     return out
-
-
-def _seconds(message: Any) -> float:
-    return float(message.seconds + message.nanos * 1e-9)
-
-
-def _word(kind: Any, value: int, prefix: str) -> str:
-    """An enum's value as a lower-case word; a number for one that this client does not know."""
-    return kind.Name(value).removeprefix(prefix).lower() if value in kind.values() else f"{prefix.lower()}{value}"

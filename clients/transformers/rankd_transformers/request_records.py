@@ -9,30 +9,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rankd_client import Completed
+from rankd_client import Completed, Finish
 from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
-from rankd_client.types import Finish
 from rankd_client.v1.prediction_pb2 import Prediction
 
 
 @dataclass(slots=True)
-class RequestState:
+class RequestRecord:
     """A request from its arrival to its end, however often it is preempted. Times in seconds since the epoch."""
 
-    name: str
+    engine_id: str
     """Unique in this process, as request ids of several managers are not."""
     ranked_id: str
     arrival: float
     max_tokens: int
     prediction: Prediction | None = None
-    since: float | None = None
+    started_at: float | None = None
     """When it first ran."""
     preempted: bool = False
 
 
 def produced(state: Any) -> int:
     """Tokens of a request's answer so far; what a preempted one had is part of its prompt."""
-    kept = state._true_initial_tokens  # noqa: SLF001 - checked in hooks
+    kept = state._true_initial_tokens  # noqa: SLF001 - checked in compatibility
     return len(state.generated_tokens) + (len(state.initial_tokens) - kept if kept else 0)
 
 
@@ -43,25 +42,25 @@ def arrival_of(state: Any) -> float:
 
 def ending(state: Any) -> tuple[Finish, bool] | None:
     """How a request ended and whether its length is complete; None for one that was preempted."""
-    tokens, eos = state.generated_tokens, state._eos_token_ids  # noqa: SLF001 - checked in hooks
+    tokens, eos = state.generated_tokens, state._eos_token_ids  # noqa: SLF001 - checked in compatibility
     if tokens and tokens[-1] in eos:
         return "stop", False
-    if len(tokens) >= state._new_tokens_limit:  # noqa: SLF001 - checked in hooks
+    if len(tokens) >= state._new_tokens_limit:  # noqa: SLF001 - checked in compatibility
         return "length", not eos  # nothing but the limit could end it
     return ("aborted", False) if state.status.name == "FAILED" else None
 
 
-def completed(known: RequestState, state: Any, finish: Finish, *, whole: bool = False) -> Completed:
+def completed(record: RequestRecord, state: Any, finish: Finish, *, whole: bool = False) -> Completed:
     """The report of a request."""
     return Completed(
-        known.ranked_id,
-        known.prediction,
+        record.ranked_id,
+        record.prediction,
         produced(state),
         finish_reason=finish,
         length_is_complete=whole,
-        arrival=known.arrival,
-        queue_seconds=None if known.since is None else max(0.0, known.since - known.arrival),
-        total_seconds=None if finish == "in_progress" else max(0.0, time.time() - known.arrival),
+        arrival=record.arrival,
+        queue_seconds=None if record.started_at is None else max(0.0, record.started_at - record.arrival),
+        total_seconds=None if finish == "in_progress" else max(0.0, time.time() - record.arrival),
     )
 
 
@@ -89,21 +88,21 @@ class WaitingRequests:
         """Whether the order is that of arrival, which is transformers' own."""
         return self._queue.rules.policy is Policy.FCFS
 
-    def add(self, request_id: str, known: RequestState, state: Any) -> None:
+    def add(self, request_id: str, record: RequestRecord, state: Any) -> None:
         """Let a request wait."""
         prior = self.rules.prior_expected
         self._queue.add(
             request_id,
-            known.arrival,
+            record.arrival,
             # As an average request until its score comes, and not as one of unknown length: see WaitingQueue.
             expected=math.nan if prior is None else prior,
             generated=float(produced(state)),
-            max_tokens=float(known.max_tokens),
+            max_tokens=float(record.max_tokens),
         )
-        if known.prediction is not None:
-            self.predicted(request_id, known.prediction)
+        if record.prediction is not None:
+            self.predict(request_id, record.prediction)
 
-    def predicted(self, request_id: str, prediction: Prediction) -> None:
+    def predict(self, request_id: str, prediction: Prediction) -> None:
         """Order a request by its prediction, if it waits."""
         if request_id in self._queue:
             score, expected, p90 = _lengths(prediction)
@@ -128,18 +127,18 @@ class WaitingRequests:
         return float(self._queue.lengths().sum())
 
 
-def running_keys(states: Sequence[Any], known: Sequence[RequestState | None], rules: Rules, now: float) -> list[int]:
+def running_keys(states: Sequence[Any], records: Sequence[RequestRecord | None], rules: Rules, now: float) -> list[int]:
     """Keys of running requests, [n]: the one of the highest is preempted first."""
-    lengths = [_lengths(k.prediction if k else None) for k in known]
+    lengths = [_lengths(r.prediction if r else None) for r in records]
     score, expected, p90 = np.array(lengths, dtype=np.float64).T if lengths else np.empty((3, 0))
     queue = OrderColumns(
         request_ids=[s.request_id for s in states],
-        arrival=np.array([k.arrival if k else arrival_of(s) for k, s in zip(known, states, strict=True)]),
+        arrival=np.array([r.arrival if r else arrival_of(s) for r, s in zip(records, states, strict=True)]),
         score=score,
         expected=expected,
         p90=p90,
         generated=np.array([float(produced(s)) for s in states]),
-        max_tokens=np.array([float(k.max_tokens) if k else 0.0 for k in known]),
+        max_tokens=np.array([float(r.max_tokens) if r else 0.0 for r in records]),
     )
     keys: list[int] = order_queue(queue, rules, now=now).serving_key.tolist()
     return keys

@@ -1,4 +1,5 @@
-"""The synchronous client. It fails open: whatever happens to the daemon, a queue comes back within its deadline."""
+# Made from rankd_client/_async/client.py by `make generate`: change that one.
+"""The client. It fails open: whatever happens to the daemon, a queue comes back within its deadline."""
 
 from __future__ import annotations
 
@@ -7,36 +8,30 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-import grpc
-
-from rankd_client._channels import opened
-from rankd_client._core import NOBODY, ClientQueue, count, seconds
-from rankd_client._failures import NO_ANSWER, explain
-from rankd_client._quality import report_of
+from rankd_client._client_queue import ClientQueue
+from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig, open_channels
+from rankd_client._errors import RankdUnavailableError
+from rankd_client._failures import explain, readable
+from rankd_client._quality import QualityReport, report_of
 from rankd_client._reports import report_result, reports
+from rankd_client._stats import ClientStats, note
 from rankd_client._stream_core import StreamCore
+from rankd_client._sync.stream import RankStream
+from rankd_client._sync_io import FAILURES, GRPC, NO_ANSWER, raise_if_cancelled, results, start
 from rankd_client._token import Token
 from rankd_client._trace import client_span
+from rankd_client._types import Completed, Item, RankedQueue, ReportResult
+from rankd_client._validation import seconds
 from rankd_client.ordering import Policy
-from rankd_client.stream import RankStream
-from rankd_client.types import (
-    ClientStats,
-    Completed,
-    Item,
-    QualityReport,
-    RankdUnavailableError,
-    RankedQueue,
-    ReportResult,
-    TlsConfig,
-)
+from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import completion_pb2_grpc, quality_pb2, quality_pb2_grpc, rank_pb2_grpc
-
-DEFAULT_TARGET = "127.0.0.1:50051"
-DEFAULT_TIMEOUT = 0.05
 
 
 class RankClient:
-    """Asks a rank daemon for orders. Safe to share between threads; not across a fork.
+    """Asks a rank daemon for orders.
+
+    A ``RankClient`` is safe to share between threads, and not across a fork. An ``AsyncRankClient`` belongs to the
+    event loop that it is first used on.
 
     Args:
         target: ``HOST:PORT`` of the daemon; of several that stand for each other see ``balance``.
@@ -73,9 +68,9 @@ class RankClient:
         self._token = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
         self._model, self._timeout, self._policy = model, seconds(timeout), policy
-        asking, self._channel = opened(grpc, target, tls, balance=balance)
-        self._channels = {asking, self._channel}
-        self._rank = rank_pb2_grpc.RankServiceStub(asking).Rank
+        rank_channel, self._channel = open_channels(GRPC, target, tls, balance=balance)
+        self._channels = {rank_channel, self._channel}
+        self._rank = rank_pb2_grpc.RankServiceStub(rank_channel).Rank
         # A queue that is told in changes, and all reports of a request, belong to one replica.
         self._stream = rank_pb2_grpc.RankServiceStub(self._channel).RankStream
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
@@ -86,8 +81,8 @@ class RankClient:
         items: Iterable[str | Item],
         *,
         timeout: float | None = None,
-        served: Mapping[str, float] = NOBODY,
-        weights: Mapping[str, float] = NOBODY,
+        served: Mapping[str, float] = NO_TENANTS,
+        weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
     ) -> RankedQueue:
         """Order a queue of prompts or items.
@@ -109,21 +104,25 @@ class RankClient:
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
         queue = ClientQueue(items, served=served, weights=weights, backlog=backlog)
+        error = ""
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank", self._token) as metadata:
                 calls = [
-                    self._rank.future(r, timeout=queue.wait(end - time.monotonic()), metadata=metadata)
+                    start(self._rank, r, timeout=queue.wait(end - time.monotonic()), metadata=metadata)
                     for r in requests
                 ]
                 try:
-                    return count(self.stats, queue.answer([c.result() for c in calls]))
+                    ranked = queue.answer(results(calls))
                 finally:
                     for call in calls:
                         call.cancel()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
-            reason, text = explain(error)
-            return count(self.stats, queue.fallback(reason), text)
+        except FAILURES as failure:  # whatever it is, it must not cost a request
+            raise_if_cancelled(failure)
+            reason, error = explain(failure)
+            ranked = queue.fallback(reason)
+        note(self.stats, ranked.reason, error)
+        return ranked
 
     def stream(self) -> RankStream:
         """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
@@ -143,9 +142,11 @@ class RankClient:
             with client_span("rankd.v1.CompletionService/ReportCompletions", self._token) as metadata:
                 for indices, request in requests:
                     left = max(0.001, end - time.monotonic())
-                    parts.append((indices, self._report(request, timeout=left, metadata=metadata)))
-        except Exception as error:  # noqa: BLE001 - a lost report must not cost the engine anything
-            return report_result(parts, skipped, ": ".join(explain(error)))
+                    answer = self._report(request, timeout=left, metadata=metadata)
+                    parts.append((indices, readable(answer)))
+        except FAILURES as failure:  # a lost report must not cost the engine anything
+            raise_if_cancelled(failure)
+            return report_result(parts, skipped, ": ".join(explain(failure)))
         return report_result(parts, skipped, "")
 
     def quality(self, *, timeout: float = 5.0) -> QualityReport:
@@ -159,9 +160,11 @@ class RankClient:
         try:
             with client_span("rankd.v1.QualityService/GetQuality", self._token) as metadata:
                 request = quality_pb2.GetQualityRequest()
-                return report_of(self._quality.GetQuality(request, timeout=wait, metadata=metadata))
-        except NO_ANSWER as error:
-            raise RankdUnavailableError(": ".join(explain(error))) from None
+                answer = self._quality.GetQuality(request, timeout=wait, metadata=metadata)
+                return report_of(readable(answer))
+        except NO_ANSWER as failure:
+            raise_if_cancelled(failure)
+            raise RankdUnavailableError(": ".join(explain(failure))) from None
 
     def watch_quality(self, interval: float = 1.0, *, model: str | None = None) -> Iterator[QualityReport]:
         """Follow :meth:`quality`: now, every ``interval`` seconds, and whenever a guard changes.
@@ -178,9 +181,10 @@ class RankClient:
         try:
             call = self._quality.WatchQuality(request, metadata=self._token.metadata())
             for answer in call:
-                yield report_of(answer)
-        except NO_ANSWER as error:
-            raise RankdUnavailableError(": ".join(explain(error))) from None
+                yield report_of(readable(answer))
+        except NO_ANSWER as failure:
+            raise_if_cancelled(failure)
+            raise RankdUnavailableError(": ".join(explain(failure))) from None
         finally:
             if call is not None:
                 call.cancel()

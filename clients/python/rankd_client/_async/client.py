@@ -1,41 +1,50 @@
-"""The asyncio client: the surface of :class:`rankd_client.RankClient`, awaited."""
+"""The client. It fails open: whatever happens to the daemon, a queue comes back within its deadline."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Self
 
-import grpc
-
-from rankd_client._channels import opened
-from rankd_client._core import NOBODY, ClientQueue, count, seconds
-from rankd_client._failures import NO_ANSWER, explain, readable
-from rankd_client._quality import report_of
+from rankd_client._async.stream import AsyncRankStream
+from rankd_client._async_io import FAILURES, GRPC, NO_ANSWER, raise_if_cancelled, results, start
+from rankd_client._client_queue import ClientQueue
+from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig, open_channels
+from rankd_client._errors import RankdUnavailableError
+from rankd_client._failures import explain, readable
+from rankd_client._quality import QualityReport, report_of
 from rankd_client._reports import report_result, reports
+from rankd_client._stats import ClientStats, note
 from rankd_client._stream_core import StreamCore
 from rankd_client._token import Token
 from rankd_client._trace import client_span
-from rankd_client.client import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from rankd_client._types import Completed, Item, RankedQueue, ReportResult
+from rankd_client._validation import seconds
 from rankd_client.ordering import Policy
-from rankd_client.stream import AsyncRankStream
-from rankd_client.types import (
-    ClientStats,
-    Completed,
-    Item,
-    QualityReport,
-    RankdUnavailableError,
-    RankedQueue,
-    ReportResult,
-    TlsConfig,
-)
+from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import completion_pb2_grpc, quality_pb2, quality_pb2_grpc, rank_pb2_grpc
 
 
 class AsyncRankClient:
-    """Asks a rank daemon for orders; belongs to the event loop it is first used on. Arguments as for ``RankClient``."""
+    """Asks a rank daemon for orders.
+
+    A ``RankClient`` is safe to share between threads, and not across a fork. An ``AsyncRankClient`` belongs to the
+    event loop that it is first used on.
+
+    Args:
+        target: ``HOST:PORT`` of the daemon; of several that stand for each other see ``balance``.
+        model: the served language model, for calibration and the guard.
+        timeout: seconds that :meth:`rank` may take, answer or not. 0 or less counts as a millisecond, and what is
+            over some months, ``inf`` too, as some months.
+        policy: the policy asked for; default: the daemon's.
+        tls: files' contents for TLS; default: plaintext.
+        token: shown with every call, where the daemon asks for one.
+        token_file: a file that holds it instead; read again within a second when it changes.
+        plaintext_token: show it without TLS to other machines too, as where a mesh speaks TLS for this process.
+        balance: calls of :meth:`rank` take turns over all addresses of the target (``dns:///NAME:PORT``,
+            ``ipv4:A:PORT,B:PORT``); streams, reports and quality stay with one of them while it answers.
+    """
 
     def __init__(
         self,
@@ -58,9 +67,9 @@ class AsyncRankClient:
         self._token = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
         self._model, self._timeout, self._policy = model, seconds(timeout), policy
-        asking, self._channel = opened(grpc.aio, target, tls, balance=balance)
-        self._channels = {asking, self._channel}
-        self._rank = rank_pb2_grpc.RankServiceStub(asking).Rank
+        rank_channel, self._channel = open_channels(GRPC, target, tls, balance=balance)
+        self._channels = {rank_channel, self._channel}
+        self._rank = rank_pb2_grpc.RankServiceStub(rank_channel).Rank
         # A queue that is told in changes, and all reports of a request, belong to one replica.
         self._stream = rank_pb2_grpc.RankServiceStub(self._channel).RankStream
         self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
@@ -71,11 +80,22 @@ class AsyncRankClient:
         items: Iterable[str | Item],
         *,
         timeout: float | None = None,
-        served: Mapping[str, float] = NOBODY,
-        weights: Mapping[str, float] = NOBODY,
+        served: Mapping[str, float] = NO_TENANTS,
+        weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
     ) -> RankedQueue:
-        """Order a queue; fails open as :meth:`rankd_client.RankClient.rank` does.
+        """Order a queue of prompts or items.
+
+        Never raises for the daemon's sake: when it is down, slow or sick, the queue comes back in arrival order with
+        ``failed`` set and the reason, within ``timeout`` seconds.
+
+        Args:
+            items: the queue.
+            timeout: seconds; default: the client's.
+            served: what each tenant was served so far, in output tokens (docs/guides/ordering.md); default 0.
+            weights: of tenants; default 1.
+            backlog: requests that wait and are not in ``items``, as far as you know: of use where requests are asked
+                about one by one.
 
         Raises:
             ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
@@ -83,20 +103,25 @@ class AsyncRankClient:
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
         queue = ClientQueue(items, served=served, weights=weights, backlog=backlog)
+        error = ""
         try:
             requests = queue.requests(self._model, self._policy)
             with client_span("rankd.v1.RankService/Rank", self._token) as metadata:
-                left = queue.wait(end - time.monotonic())
-                calls = [self._rank(r, timeout=left, metadata=metadata) for r in requests]
+                calls = [
+                    start(self._rank, r, timeout=queue.wait(end - time.monotonic()), metadata=metadata)
+                    for r in requests
+                ]
                 try:
-                    return count(self.stats, queue.answer([readable(a) for a in await asyncio.gather(*calls)]))
+                    ranked = queue.answer(await results(calls))
                 finally:
                     for call in calls:
                         call.cancel()
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, it must not cost a request
-            raise_if_cancelled(error)
-            reason, text = explain(error)
-            return count(self.stats, queue.fallback(reason), text)
+        except FAILURES as failure:  # whatever it is, it must not cost a request
+            raise_if_cancelled(failure)
+            reason, error = explain(failure)
+            ranked = queue.fallback(reason)
+        note(self.stats, ranked.reason, error)
+        return ranked
 
     def stream(self) -> AsyncRankStream:
         """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
@@ -118,9 +143,9 @@ class AsyncRankClient:
                     left = max(0.001, end - time.monotonic())
                     answer = await self._report(request, timeout=left, metadata=metadata)
                     parts.append((indices, readable(answer)))
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a lost report must cost nothing
-            raise_if_cancelled(error)
-            return report_result(parts, skipped, ": ".join(explain(error)))
+        except FAILURES as failure:  # a lost report must not cost the engine anything
+            raise_if_cancelled(failure)
+            return report_result(parts, skipped, ": ".join(explain(failure)))
         return report_result(parts, skipped, "")
 
     async def quality(self, *, timeout: float = 5.0) -> QualityReport:
@@ -136,9 +161,9 @@ class AsyncRankClient:
                 request = quality_pb2.GetQualityRequest()
                 answer = await self._quality.GetQuality(request, timeout=wait, metadata=metadata)
                 return report_of(readable(answer))
-        except (*NO_ANSWER, asyncio.CancelledError) as error:
-            raise_if_cancelled(error)
-            raise RankdUnavailableError(": ".join(explain(error))) from None
+        except NO_ANSWER as failure:
+            raise_if_cancelled(failure)
+            raise RankdUnavailableError(": ".join(explain(failure))) from None
 
     async def watch_quality(self, interval: float = 1.0, *, model: str | None = None) -> AsyncIterator[QualityReport]:
         """Follow :meth:`quality`: now, every ``interval`` seconds, and whenever a guard changes.
@@ -156,9 +181,9 @@ class AsyncRankClient:
             call = self._quality.WatchQuality(request, metadata=self._token.metadata())
             async for answer in call:
                 yield report_of(readable(answer))
-        except (*NO_ANSWER, asyncio.CancelledError) as error:
-            raise_if_cancelled(error)
-            raise RankdUnavailableError(": ".join(explain(error))) from None
+        except NO_ANSWER as failure:
+            raise_if_cancelled(failure)
+            raise RankdUnavailableError(": ".join(explain(failure))) from None
         finally:
             if call is not None:
                 call.cancel()
@@ -173,10 +198,3 @@ class AsyncRankClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def raise_if_cancelled(error: BaseException) -> None:
-    """Raise a cancellation of the running task on; a closed channel ends its calls by an error of the same type."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
-        raise error

@@ -1,0 +1,159 @@
+"""Rankers of a daemon and how they compare, in plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rankd_client._messages import enum_name, seconds_of
+from rankd_client._quality import Estimate, estimate_of
+from rankd_client.v1 import admin_pb2
+
+EvidenceName = Literal["completion_log", "shadow_scores"]
+
+
+_EVIDENCE = {
+    "completion_log": admin_pb2.EVIDENCE_COMPLETION_LOG,
+    "shadow_scores": admin_pb2.EVIDENCE_SHADOW_SCORES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowState:
+    """How far a shadow has come; ``since`` in seconds since the epoch."""
+
+    since: float
+    scored: int
+    completions: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankerInfo:
+    """A ranker that the daemon holds."""
+
+    ranker_version: str
+    """As ``name@version``."""
+    in_service: bool
+    previous: bool
+    """Whether a rollback would return to it."""
+    provider: str
+    """Where it runs: ``cuda`` or ``cpu``."""
+    path: str
+    """Its directory on the daemon's machine."""
+    measured_tau: float | None
+    """tau-b as its manifest has it; None where it has none."""
+    shadow: ShadowState | None
+    """None while it does not score in the shadow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rankers:
+    """All of them, the one in service first; ``registry`` is a path on the daemon's machine, empty for none."""
+
+    rankers: tuple[RankerInfo, ...]
+    registry: str
+
+
+@dataclass(frozen=True, slots=True)
+class RankerFigures:
+    """One ranker on the completions of a judgement; None where undefined."""
+
+    ranker_version: str
+    tau: Estimate | None
+    realised_gain: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A candidate against the ranker in service on the same completions; differences are candidate less the other.
+
+    ``verdict``: better, not_better, too_few_completions, too_few_decided_pairs. ``evidence``: completion_log,
+    shadow_scores, or empty where there was nothing.
+    """
+
+    verdict: str
+    evidence: str
+    candidate: RankerFigures
+    in_service: RankerFigures
+    tau_difference: Estimate | None
+    realised_gain_difference: Estimate | None
+    completions: int
+    """Judged."""
+    censored: int
+    """Of these, cut short: the length is a lower bound."""
+    decided_pair_share: float
+    """Of the pairs within a served model, those whose order is known, 0 to 1."""
+    margin: float
+    """Applied; of tau."""
+    min_completions: int
+    """Applied."""
+    log_completions: int
+    """With a prompt, that the completion log had to offer."""
+    shadow_completions: int
+    """With a shadow score."""
+    older_completions: int
+    """Of those judged, ended before the candidate's files were written: trained on, they flatter it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeOptions:
+    """How to judge; what is None is as the daemon is set."""
+
+    model: str | None = None
+    margin: float | None = None
+    min_completions: int | None = None
+    evidence: EvidenceName | None = None
+
+    def message(self) -> admin_pb2.JudgeOptions:
+        """As proto."""
+        out = admin_pb2.JudgeOptions(min_completion_count=self.min_completions or 0)
+        if self.model is not None:
+            out.model = self.model
+        if self.margin is not None:
+            out.margin = self.margin
+        if self.evidence is not None:
+            out.evidence = _EVIDENCE[self.evidence]
+        return out
+
+
+def judgement_of(message: admin_pb2.Judgement) -> Judgement:
+    """A judgement as plain values."""
+    return Judgement(
+        verdict=enum_name(admin_pb2.Verdict, message.verdict, "VERDICT_"),
+        evidence=enum_name(admin_pb2.Evidence, message.evidence, "EVIDENCE_"),
+        candidate=_figures(message.candidate),
+        in_service=_figures(message.in_service),
+        tau_difference=estimate_of(message, "tau_difference"),
+        realised_gain_difference=estimate_of(message, "realised_gain_difference"),
+        completions=message.completion_count,
+        censored=message.censored_count,
+        decided_pair_share=message.decided_pair_share,
+        margin=message.margin,
+        min_completions=message.min_completion_count,
+        log_completions=message.log_completion_count,
+        shadow_completions=message.shadow_completion_count,
+        older_completions=message.older_completion_count,
+    )
+
+
+def _figures(message: admin_pb2.RankerFigures) -> RankerFigures:
+    return RankerFigures(message.ranker_version, estimate_of(message, "tau"), estimate_of(message, "realised_gain"))
+
+
+def ranker_of(message: admin_pb2.Ranker) -> RankerInfo:
+    """A ranker as plain values."""
+    shadow = None
+    if message.HasField("shadow"):
+        state = message.shadow
+        since = seconds_of(state.since)
+        shadow = ShadowState(since, state.scored_count, state.completion_count, state.dropped_count)
+    return RankerInfo(
+        ranker_version=message.ranker_version,
+        in_service=message.in_service,
+        previous=message.previous,
+        provider=message.provider,
+        path=message.path,
+        measured_tau=message.measured_tau if message.HasField("measured_tau") else None,
+        shadow=shadow,
+    )

@@ -1,0 +1,1 @@
+"""The client with threads; made from ``_async`` by ``make generate``."""

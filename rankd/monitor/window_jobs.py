@@ -1,0 +1,111 @@
+"""What of windows is computed in a worker thread: estimates, evidence for guards, calibrations, patience."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from rankd_client.calibration import Calibration, fit_monotone
+from rankd_client.ordering import Policy, tuned_patience
+
+from rankd.monitor.jobs import SingleFlight
+from rankd.monitor.load import ModelLoad
+from rankd.monitor.window import Window
+from rankd.quality import GuardEvidence, QualityEstimate
+from rankd.settings import OrderSection
+
+_ESTIMATE_EVERY = 1.0
+"""Seconds between two estimates of one window."""
+
+
+class WindowJobs:
+    """Starts the work where it is due, each kind once at a time for a window, and puts the results into windows.
+
+    Estimates, evaluations and refits are of a window each, tunings of a served model's load.
+    """
+
+    def __init__(self, order: OrderSection, apply_evidence: Callable[[Window, GuardEvidence, float], None]) -> None:
+        """Start the thread.
+
+        Args:
+            order: settings of calibration and patience.
+            apply_evidence: lets a window's guard decide on evidence, where the fleet does not; with the time at which
+                the evidence was copied.
+        """
+        self._order = order
+        self._apply_evidence = apply_evidence
+        thread = ThreadPoolExecutor(1, "rankd-quality")
+        self.estimates: SingleFlight[Window] = SingleFlight(thread)
+        self.evaluations: SingleFlight[Window] = SingleFlight(
+            thread, lambda window: self.evaluate_guard_if_due(window, time.time())
+        )
+        self.refits: SingleFlight[Window] = SingleFlight(thread, self.refit)
+        self.tunings: SingleFlight[ModelLoad] = SingleFlight(thread)
+
+    def estimate(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
+        """Estimate anew in the worker thread where reports have come since the last time."""
+        recent = window.estimate is not None and now - window.estimate.at < _ESTIMATE_EVERY
+        completions = window.tracker.completions
+        if recent or completions == window.estimated_at:
+            return None
+
+        def take(estimate: QualityEstimate) -> None:
+            window.estimate, window.estimated_at = estimate, completions
+
+        return self.estimates.start(window, lambda: window.tracker.snapshot(now).evaluate, take)
+
+    def evaluate_guard_if_due(self, window: Window, now: float) -> None:
+        """Evaluate the guard's evidence where ``guard.every`` completions have ended since the last time."""
+        if window.tracker.guard_due:
+            self.evaluate_guard(window, now)
+
+    def evaluate_guard(self, window: Window, now: float) -> None:
+        """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
+        if not window.tracker.guard_stale or self.evaluations.ask_again(window):
+            return
+
+        def take(evidence: GuardEvidence) -> None:
+            window.sums = evidence.tau.sums
+            if window.fleet is None or not window.fleet.decides:
+                self._apply_evidence(window, evidence, now)
+
+        self.evaluations.start(window, lambda: window.tracker.guard_snapshot(now).evaluate, take)
+
+    def refit(self, window: Window) -> None:
+        """Learn the map from score to length anew in the worker thread where it is time to."""
+        due = window.tracker.completions - window.refit_at >= self._order.recalibrate_every
+        if not due or self.refits.ask_again(window):
+            return
+
+        def prepare() -> Callable[[], Calibration]:
+            window.refit_at, known = window.tracker.completions, window.tracker.lengths()
+            weight = self._order.calibration_prior_weight
+            return partial(
+                fit_monotone, known.score, known.tokens, known.complete, prior=window.prior, prior_weight=weight
+            )
+
+        def take(calibration: Calibration) -> None:
+            window.calibration = calibration
+
+        self.refits.start(window, prepare, take)
+
+    def tune(self, load: ModelLoad) -> None:
+        """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
+        if not load.tune_due(self._order):
+            return
+
+        def prepare() -> Callable[[], float | None]:
+            load.tuned_at = load.taken
+            return partial(
+                tuned_patience, load.history.served(), Policy(self._order.policy), budget=self._order.tail_budget
+            )
+
+        self.tunings.start(load, prepare, load.tuned)
+
+    def close(self) -> None:
+        """End the thread."""
+        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings):
+            jobs.close()

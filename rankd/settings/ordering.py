@@ -1,0 +1,89 @@
+"""How scores become an order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rankd.settings.section import LONGEST, Section
+
+
+class OrderSection(Section):
+    """How scores become an order."""
+
+    policy: Literal["boost", "due", "aged", "score", "fcfs"] = Field(
+        "boost", description="Policy of calls that name none."
+    )
+    patience_per_token: float = Field(
+        0.2,
+        ge=0,
+        le=1e6,
+        description="Seconds a request is willing to wait per expected token (theta of `due`, and of `boost` for a "
+        "request of average length) where neither tuning nor the backlog's drain time is known.",
+    )
+    patience_backlog_share: float = Field(
+        0.5,
+        ge=0,
+        le=1e6,
+        description="Patience for a request of average length, as a share of the time that the backlog takes to drain, "
+        "until tuning says better; 0 keeps patience_per_token.",
+    )
+    tail_budget: float = Field(
+        1.15,
+        ge=1,
+        le=1e6,
+        description="How much larger than under arrival order the 99th percentile of latency may be when patience is "
+        "tuned by replaying recent completions.",
+    )
+    tune_every: int = Field(
+        500, ge=0, le=10**9, description="Completions, with their durations, between two tunings of patience; 0 is off."
+    )
+    tune_window: int = Field(
+        2000, ge=100, le=10**5, description="Most recent completions that are replayed to tune patience."
+    )
+    max_patience_per_token: float = Field(
+        1e6, ge=0, le=1e6, description="Patience never exceeds this, seconds per expected token."
+    )
+    full_trust_tau: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="Lower bound of live tau from which patience is full; below, it shrinks to 0, which is FCFS.",
+    )
+    age_exponent: float = Field(
+        1.0, ge=0, le=64, description="Exponent of `aged`: largest wait / length ^ exponent first; 1 is HRRN."
+    )
+    risk: float = Field(
+        0.0, ge=0, le=1, description="Weight of the 90th percentile against the mean in what counts as a length."
+    )
+    wait_cap: float = Field(
+        0.0, ge=0, le=LONGEST, description="Who waits for longer goes first, oldest first, seconds; 0 is no cap."
+    )
+    wait_cap_backlog_share: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="The wait cap is at least so many times the backlog's drain time; 0 does not scale it.",
+    )
+    overtake_cap: int = Field(
+        0, ge=0, le=2**31 - 1, description="Who was overtaken so often is overtaken no more; 0 is no cap."
+    )
+    classes: Literal["strict", "weighted"] = Field(
+        "strict", description="A lower priority class always goes first, or has a head start of class_step."
+    )
+    class_step: float = Field(
+        10.0, ge=0, le=LONGEST, description="Head start of a weighted class before the next one, seconds."
+    )
+    pace_per_token: float = Field(
+        0.0, ge=0, le=1e6, description="Seconds per token that a running request takes; for deadlines."
+    )
+    fair_tenants: bool = Field(True, description="Tenants share fairly, by what the caller says they were served.")
+    prompt_weight: float = Field(0.5, ge=0, le=1e6, description="What a prompt token costs a tenant, in output tokens.")
+    running_first: bool = Field(
+        True, description="Running requests go before waiting ones; false lets those due earlier go before them."
+    )
+    recalibrate_every: int = Field(256, ge=1, le=10**9, description="Completions between refits of score to length.")
+    calibration_prior_weight: float = Field(
+        200.0, ge=0, le=1e9, description="Completions that the manifest's calibration counts for."
+    )

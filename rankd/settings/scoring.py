@@ -1,0 +1,31 @@
+"""How prompts become scores."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rankd.settings.section import LONGEST, Section
+
+
+class ScoringSection(Section):
+    """How prompts become scores."""
+
+    threads: int = Field(1, ge=1, le=256, description="Threads of the model (onnxruntime intra-op).")
+    tokeniser_threads: int = Field(1, ge=1, le=64, description="Threads that tokenise.")
+    max_batch_tokens: int = Field(
+        0, ge=0, le=2**18, description="Padded tokens in one batch; 0 chooses by provider: cpu 128, cuda 16384."
+    )
+    max_batch_prompts: int = Field(512, ge=1, le=2**16, description="Most prompts in one batch.")
+    max_padding_share: float = Field(0.2, ge=0, le=1, description="Most padding in a batch, as a share of its tokens.")
+    max_queued_prompts: int = Field(16384, ge=1, le=2**24, description="Prompts that may wait for the model.")
+    max_queued_tokens: int = Field(2**21, ge=1, le=2**32, description="Tokens that may wait for the model.")
+    cache_entries: int = Field(65536, ge=0, le=2**26, description="Scores kept; prompts themselves are not.")
+    deadline_margin: float = Field(
+        0.01, ge=0, le=LONGEST, description="Answer this long before a call's deadline, seconds."
+    )
+    default_deadline: float = Field(60.0, gt=0, le=LONGEST, description="Deadline of calls that set none, seconds.")
+    cuda_memory_limit: int = Field(4 * 2**30, ge=2**26, le=2**40, description="Most GPU memory of the model, bytes.")
+    cuda_device: int = Field(0, ge=0, le=255, description="Which GPU.")
+    nice: int = Field(
+        10, ge=0, le=19, description="Lower priority of the model's threads on CPU (Linux), so that calls are answered."
+    )

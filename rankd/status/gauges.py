@@ -1,0 +1,133 @@
+"""Gauges of the daemon's state. They are read where the state is, when metrics are collected, in any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Literal
+
+from rankd.fleet.follower import FleetFollower
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.window import Window
+from rankd.quality import Interval
+from rankd.quality.statistics.pair_counters import counters
+from rankd.registry.loaded import Registry
+from rankd.scoring.onnx_model import wanted_provider
+from rankd.scoring.scorer import Scorer
+from rankd.settings import Settings
+from rankd.telemetry.catalogue import READ_ELSEWHERE
+from rankd.telemetry.telemetry import Telemetry
+from rankd.types import GuardMode
+
+Labels = dict[str, str]
+Observations = Iterable[tuple[float, Labels]]
+"""Values, each with its labels."""
+
+
+class StateGauges:
+    """Reads what gauges show of one daemon."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        monitor: Monitor,
+        follower: FleetFollower,
+        certificate_end: Callable[[], float | None],
+    ) -> None:
+        """Take what is read.
+
+        Args:
+            settings: the daemon's.
+            registry: the loaded rankers.
+            monitor: the windows.
+            follower: the fleet.
+            certificate_end: when the certificate expires, seconds since the epoch; None without TLS.
+        """
+        self._settings = settings
+        self._registry = registry
+        self._monitor = monitor
+        self._follower = follower
+        self._certificate_end = certificate_end
+
+    def register(self, telemetry: Telemetry) -> None:
+        """Let telemetry read every gauge, and the counters that windows keep."""
+        observe = telemetry.observe
+        observe("rankd.queue.prompts", lambda: self._sum(lambda s: s.queued_prompts))
+        observe("rankd.queue.tokens", lambda: self._sum(lambda s: s.queued_tokens))
+        observe("rankd.cache.entries", lambda: self._sum(lambda s: s.cached_scores))
+        observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.tls.certificate_expiry", self._certificate_expiry)
+        provider: Labels = {"provider": wanted_provider(self._settings.provider)}
+        observe("rankd.provider.wanted", lambda: [(1.0, provider)])
+        observe("rankd.order.trust", self._trust_levels)
+        observe("rankd.order.patience", self._patiences)
+        observe("rankd.guard.mode", self._guard_modes)
+        observe("rankd.guard.pinned", self._pinned)
+        if (guard := self._settings.guard).enabled:
+            observe("rankd.guard.floor", lambda: [(guard.floor, {})])
+            observe("rankd.guard.return", lambda: [(guard.floor + guard.margin, {})])
+        observe("rankd.quality.tau", lambda: self._estimates("tau"))
+        observe("rankd.quality.realised_gain", lambda: self._estimates("realised_gain"))
+        observe("rankd.quality.decided_pair_share", self._decided_pair_shares)
+        observe("rankd.fleet.replicas", lambda: [(float(self._follower.replicas), {})])
+        for name in READ_ELSEWHERE:
+            observe(name, partial(self._pair_counters, name))
+
+    def _windows(self) -> list[Window]:
+        return self._monitor.shown_windows(self._registry.in_service.version)
+
+    def _sum(self, value: Callable[[Scorer], int]) -> Observations:
+        """A figure of all loaded rankers together."""
+        return [(float(sum(value(r.scorer) for r in self._registry.all())), {})]
+
+    def _ranker_info(self) -> Observations:
+        ranker = self._registry.in_service
+        return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _certificate_expiry(self) -> Observations:
+        end = self._certificate_end()
+        return [] if end is None else [(end, {})]
+
+    def _guard_modes(self) -> Iterator[tuple[float, Labels]]:
+        """A mode is one gauge per possible value."""
+        for window in self._windows():
+            for mode in GuardMode:
+                yield float(mode is window.guard.mode), {**_labels(window), "mode": mode.value}
+
+    def _pinned(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            yield float(window.guard.pinned_until is not None), _labels(window)
+
+    def _estimates(self, figure: Literal["tau", "realised_gain"]) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            interval: Interval | None = getattr(window.estimate, figure, None)
+            if interval is not None:
+                labels = _labels(window)
+                yield interval.value, {**labels, "bound": "value"}
+                yield interval.low, {**labels, "bound": "low"}
+                yield interval.high, {**labels, "bound": "high"}
+
+    def _decided_pair_shares(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            if window.estimate is not None and window.estimate.decided_pair_share is not None:
+                yield window.estimate.decided_pair_share, _labels(window)
+
+    def _pair_counters(self, metric: str) -> Iterator[tuple[float, Labels]]:
+        for window in self._monitor.reported_windows():
+            for name, labels, value in counters(window.tracker.compared.totals):
+                if name == metric:
+                    yield value, _labels(window) | labels
+
+    def _trust_levels(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            yield self._monitor.trust(window.model, window.ranker_version).level, _labels(window)
+
+    def _patiences(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            if window.load.patience is not None:
+                yield window.load.patience, _labels(window)
+
+
+def _labels(window: Window) -> Labels:
+    return {"model": window.model, "ranker_version": window.ranker_version}

@@ -1,0 +1,154 @@
+"""From a report's message to a completion. A report at fault is refused alone, with the field at fault."""
+
+from __future__ import annotations
+
+import math
+
+from rankd_client.v1 import completion_pb2, prediction_pb2
+
+from rankd.auth import Caller
+from rankd.settings import LimitsSection
+from rankd.transport.convert.request import MOST_SHADOW_SCORES, Violations, duration_of, seconds_of, too_long
+from rankd.types import Completion, FinishReason
+
+_FINISH_REASONS: dict[int, FinishReason] = {
+    completion_pb2.FINISH_REASON_STOP: FinishReason.STOP,
+    completion_pb2.FINISH_REASON_LENGTH: FinishReason.LENGTH,
+    completion_pb2.FINISH_REASON_ABORTED: FinishReason.ABORTED,
+    completion_pb2.FINISH_REASON_CANCELLED: FinishReason.CANCELLED,
+    completion_pb2.FINISH_REASON_IN_PROGRESS: FinishReason.IN_PROGRESS,
+}
+
+
+class RejectedError(Exception):
+    """One report is not taken."""
+
+    def __init__(self, reason: completion_pb2.RejectionReason, description: str) -> None:
+        """Keep why."""
+        super().__init__(description)
+        self.reason = reason
+        self.description = description
+
+
+def check_identity(message: completion_pb2.Completion, limits: LimitsSection) -> None:
+    """Refuse a report that does not say of which request it is, and what was predicted for that.
+
+    Raises:
+        RejectedError: with the field at fault.
+    """
+    if not message.request_id or too_long(message.request_id, limits.max_request_id_bytes):
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_INVALID_REQUEST_ID,
+            f"request_id must have 1 to {limits.max_request_id_bytes} bytes",
+        )
+    if not message.HasField("prediction") or not math.isfinite(message.prediction.score):
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
+            "prediction must be the one of the Rank answer, unchanged, with a finite score",
+        )
+    if too_long(message.prediction.tenant, limits.max_name_bytes):
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
+            f"prediction.tenant is longer than limits.max_name_bytes = {limits.max_name_bytes}",
+        )
+
+
+def finish_of(message: completion_pb2.Completion) -> FinishReason:
+    """How a request ended, or that it has not.
+
+    Raises:
+        RejectedError: it does not say.
+    """
+    finish = _FINISH_REASONS.get(message.finish_reason)
+    if finish is None:
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_UNKNOWN_FINISH_REASON,
+            "finish_reason must be STOP, LENGTH, ABORTED, CANCELLED or IN_PROGRESS",
+        )
+    return finish
+
+
+def completion_of(
+    message: completion_pb2.Completion, model: str, caller: Caller, *, caller_now: float, now: float, most_tokens: int
+) -> tuple[Completion, FinishReason]:
+    """A report, and how its request ended. ``check_identity`` has passed it.
+
+    Args:
+        message: the report.
+        model: the served model.
+        caller: who reports.
+        caller_now: seconds since the epoch, by the caller's clock.
+        now: the same, by ours.
+        most_tokens: of one answer.
+
+    Raises:
+        RejectedError: with the field at fault.
+    """
+    if message.output_token_count > most_tokens:
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT,
+            f"output_token_count is over limits.max_token_count = {most_tokens}",
+        )
+    finish = finish_of(message)
+    # Clocks differ: an age by the caller's clock becomes a time by ours. Validates the durations, too.
+    arrival = now - max(0.0, caller_now - _arrival(message, caller_now))
+    waited = _waited(message)
+    prediction = message.prediction
+    completion = Completion(
+        request_id=message.request_id,
+        model=model,
+        ranker_version=prediction.ranker_version,
+        score=prediction.score,
+        tokens=message.output_token_count,
+        final=finish is not FinishReason.IN_PROGRESS,
+        complete=finish is FinishReason.STOP or (finish is FinishReason.LENGTH and message.length_is_complete),
+        arrival=arrival,
+        shadow_scores=tuple((s.ranker_version, s.score) for s in prediction.shadow_scores[:MOST_SHADOW_SCORES]),
+        waited=waited,
+        ran=_ran(message, waited),
+        expected=expected_of(prediction, most_tokens),
+        pilot_slot=prediction.pilot_slot,
+        tenant=prediction.tenant or caller.tenant,
+        reporter=caller.tenant,
+        took=message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else None,
+    )
+    return completion, finish
+
+
+def expected_of(prediction: prediction_pb2.Prediction, most_tokens: int) -> float | None:
+    """The expected length that a prediction carries, in tokens; None where it carries none that can be."""
+    if not prediction.HasField("expected_token_count"):
+        return None
+    expected = prediction.expected_token_count
+    return expected if 0 <= expected <= most_tokens else None
+
+
+def _waited(message: completion_pb2.Completion) -> float | None:
+    """Seconds that a request waited; None where that was not said, or is more than it took in all."""
+    if not message.HasField("queue_duration"):
+        return None
+    waited = message.queue_duration.ToNanoseconds() * 1e-9
+    total = message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else waited
+    return waited if waited <= total else None
+
+
+def _ran(message: completion_pb2.Completion, waited: float | None) -> float | None:
+    """Seconds that a request ran; None where what was said does not tell."""
+    if waited is None or not message.HasField("total_duration"):
+        return None
+    ran = message.total_duration.ToNanoseconds() * 1e-9 - waited
+    return ran if ran >= 0 else None
+
+
+def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:
+    bad = Violations()
+    total = duration_of(message.total_duration, "total_duration", bad)
+    duration_of(message.queue_duration, "queue_duration", bad)
+    arrival = caller_now - total
+    if message.HasField("arrival_time"):
+        arrival = seconds_of(message.arrival_time, "arrival_time", bad)
+    if bad.found:
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_INVALID_TIME, f"{bad.found[0].field} {bad.found[0].description}"
+        )
+    return arrival
