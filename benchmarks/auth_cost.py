@@ -5,10 +5,12 @@ Figures of docs/measurements/2026-11-25-parts.md. Needs no daemon; it takes half
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import math
 import secrets
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,11 +25,13 @@ _QUEUE = 16_384
 _BLOCKS, _PER_BLOCK = 4000, 20
 
 
-def main() -> None:
+def main() -> int:
     """Measure all, and print it."""
+    argparse.ArgumentParser(prog="python -m benchmarks.auth_cost", description=__doc__.partition(":")[0]).parse_args()
     tokens()
     signatures()
-    asyncio.run(turns())
+    asyncio.run(time_slices())
+    return 0
 
 
 def tokens() -> None:
@@ -105,8 +109,8 @@ def _best(step: Callable[[], None], steps: int = 20_000) -> float:
     return min(rounds)
 
 
-async def turns() -> None:
-    """Sign a long queue in turns, and see how late a task beside it is."""
+async def time_slices() -> None:
+    """Sign a long queue in time slices, and see how late a task beside it is."""
     keys, lateness = SigningKeys({"k1": secrets.token_bytes(32)}), [0.0]
     predictions = [_example() for _ in range(_QUEUE)]
 
@@ -118,19 +122,19 @@ async def turns() -> None:
 
     watching = asyncio.create_task(beside())
     began = time.perf_counter()
-    async with TimeSlices().acquire() as turn:
+    async with TimeSlices().acquire() as time_slice:
         for n, prediction in enumerate(predictions):
-            if n % 32 == 0 and turn.over:
-                await turn.next()
+            if n % 32 == 0 and time_slice.over:
+                await time_slice.next()
             prediction.signature = keys.sign(canonical(prediction, f"request-{n}", "llama"))
     took = time.perf_counter() - began
     watching.cancel()
     late = sorted(lateness)
     print(
-        f"{_QUEUE} predictions signed in turns: {took * 1000:.0f} ms; a task beside it is late by "
+        f"{_QUEUE} predictions signed in time slices: {took * 1000:.0f} ms; a task beside it is late by "
         f"{late[len(late) // 2] * 1000:.1f} ms in the median, {late[-1] * 1000:.1f} ms at most"
     )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rankers.sources import BENCHMARK_ONLY, SHIPPABLE, drawn, read_source, training_rows
+from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, SHIPPABLE, drawn, read_source, training_rows
 from rankd.cli.train.flags import has_bf16
 from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
 from rankd.training.bases.base import Base, Recipe
@@ -27,7 +27,7 @@ from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split
 from rankd.training.evaluation.by_source import judge, measurements
 from rankd.training.evaluation.offline_ranker import OfflineRanker
-from rankd.training.export.export import ExportReport, Precision, export
+from rankd.training.export.export import ExportPlan, ExportReport, Precision, export
 from rankd.training.export.model_card import write_card
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
@@ -85,8 +85,9 @@ BUNDLED = (
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.bundle", description=description)
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, default=Path("rankd/rankers"), help="default: rankd/rankers")
     parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="default: all")
     parser.add_argument("--version", default="1.0.0", help="default: 1.0.0")
@@ -113,9 +114,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
     print(f"{bundled.name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
     out = arguments.out / bundled.name
     with tempfile.TemporaryDirectory(dir=arguments.out) as place:
-        report = export(
-            fitted,
-            Path(place),
+        plan = ExportPlan(
             name=bundled.name,
             version=arguments.version,
             precision=bundled.precision,
@@ -123,6 +122,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
             data="shippable sources",
             licence=base.licence,
         )
+        report = export(fitted, Path(place), plan)
         print(f"{bundled.name}: {report}", file=sys.stderr)
         _describe(Path(place), arguments, base.name, options.loss, report)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
@@ -180,8 +180,8 @@ def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, r
         "base": base,
         "loss": loss,
         "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
-        "reproduce": "python -m benchmarks.rankers.bundle"
-        + "".join(f" --{name} {getattr(arguments, name)}" for name in ("data", "version", "seed", "threads")),
+        "reproduce": "python -m benchmarks.rankers.bundle --data DATA"
+        + "".join(f" --{name} {getattr(arguments, name)}" for name in ("version", "seed", "threads")),
     }
     write_card({**fields, **report.for_card(), **extras}, measured, out / "README.md")
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.int8``: int8 recipes side by side, in speed, order lost and independence.
+"""Int8 recipes side by side, in speed, order lost and independence: ``python -m benchmarks.rankers.int8``.
 
 Run it on one core (``taskset -c 1``). Speed is prompts per second of processor time, so that other work on the machine
 counts less; recipes take turns, and the median over rounds is printed. Tokenising is not in it.
@@ -137,7 +137,8 @@ def _judged(
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.int8", description=description)
     parser.add_argument("--ranker-fp32", type=Path, required=True, help="a ranker exported with precision fp32")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of rows it was not trained on")
     parser.add_argument("--calibrate", type=Path, required=True, help="file of prompts that fix ranges, none judged on")

@@ -162,13 +162,14 @@ def as_json(report: ReplayReport) -> dict[str, Any]:
             "input_tokens_mean": facts.input_mean,
             "output_tokens": {"mean": facts.output_mean, "p50": facts.output_p50, "p99": facts.output_p99},
         },
-        "engine": {"steps": report.steps, **asdict(report.cost)},
+        "engine": {"steps": report.steps, **asdict(report.plan.cost)},
         "scores": asdict(report.source),
         "policies": {f.policy: _policy_json(f) for f in report.figures},
         "tau_sweep": None if report.tau_sweep is None else asdict(report.tau_sweep),
         "load_sweep": None if report.load_sweep is None else asdict(report.load_sweep),
-        "notes": list(report.notes),
+        "notes": list(report.plan.notes),
         "replay_seconds": round(report.seconds, 3),
+        "skipped": dict(sorted(report.plan.skipped.items())),
     }
 
 

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rankd.datafiles import LONGEST_PROMPT, UnusableRowError, cut_prompt
 from rankd.errors import ConfigError
 from rankd.training.data.completion_log import CompletionLogFiles, find_log
 from rankd.training.data.formats import SUFFIXES, raw_rows, stem_of, suffix_of
-from rankd.training.data.row import LENGTH_FIELDS, LONGEST_PROMPT, NEAR_CAP, Row, UnusableRowError, cut_prompt, row_of
+from rankd.training.data.row import LENGTH_FIELDS, NEAR_CAP, Row, row_of
 
 __all__ = ["NEAR_CAP", "Dataset", "Row", "check_learnable", "read_dataset", "split"]
 

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 from support.engine_by_token import random_trace
+from support.traces import trace_of
 
 from rankd.errors import ConfigError
 from rankd.replay.engine.cost import at_load, step_cost
 from rankd.replay.policies.by_name import POLICIES, check_policy, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.report.metrics import figures, gain, latency, length_quarters
-from rankd.replay.trace.trace import Trace, trace_of
+from rankd.replay.trace.trace import Trace
 from rankd.settings import Settings
 
 COST = step_cost(8)

@@ -13,7 +13,7 @@ from rankd.training.bases.chinese_characters import FEWEST_PROMPTS, learnable  #
 from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.dataset import Row  # noqa: E402
 from rankd.training.evaluation.offline_ranker import OfflineRanker  # noqa: E402
-from rankd.training.export.export import export  # noqa: E402
+from rankd.training.export.export import ExportPlan, export  # noqa: E402
 from rankd.training.fit.fit import FitOptions, fit  # noqa: E402
 
 LONG, SHORT = "\u9f98\u9f9c\u9f95", "\u9f4a\u9f4b\u9f4c"  # too rare for the vocabulary: all [UNK]
@@ -65,16 +65,10 @@ def test_what_hangs_on_new_characters_is_learned_and_served(minilm, tmp_path):
     rows, unseen = chinese_rows(192), chinese_rows(60, seed=1)
     recipe = replace(minilm.recipe, loss="pairwise", epochs=2, dropout=0.0, list_size=16, average=0.0)
     fitted = fit(minilm, rows[:160], rows[160:], FitOptions(recipe=recipe))
-    export(
-        fitted,
-        tmp_path,
-        name="zh",
-        version="1",
-        precision="fp32",
-        calibration_rows=rows[160:],
-        data="made",
-        licence="none",
+    plan = ExportPlan(
+        name="zh", version="1", precision="fp32", calibration_rows=rows[160:], data="made", licence="none"
     )
+    export(fitted, tmp_path, plan)
     prompts, lengths = [r.prompt for r in unseen], np.array([float(r.tokens) for r in unseen])
     assert tau_b(OfflineRanker(load_artifact(tmp_path)).scores(prompts), lengths) > 0.6
     assert len({tuple(minilm.tokenizer.encode(p).ids) for p in prompts}) == 1

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
@@ -20,7 +21,7 @@ from rankd.training.bases.base import Recipe  # noqa: E402
 from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.lists import encode  # noqa: E402
 from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
-from rankd.training.export.export import export  # noqa: E402
+from rankd.training.export.export import ExportPlan, export  # noqa: E402
 from rankd.training.export.int8_encoder import Int8Encoder  # noqa: E402
 from rankd.training.export.int8_products import FloatProducts  # noqa: E402
 from rankd.training.export.onnx_graph import fused_graph  # noqa: E402
@@ -42,7 +43,7 @@ def fitted(request, tmp_path_factory):
 
 
 def export_(fitted, out, precision="fp32", **more):
-    return export(fitted, out, precision=precision, calibration_rows=ROWS[300:], **ABOUT, **more)
+    return export(fitted, out, ExportPlan(**{"precision": precision, "calibration_rows": ROWS[300:]} | ABOUT | more))
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +133,14 @@ def test_every_recipe_of_the_comparison_is_the_same_ranker(fitted):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_spread_is_served_beside_the_score(fitted, exported, precision):
-    """Where a module has a spread the file has it too, by the name that the manifest gives, equal to PyTorch's."""
+    """Where a module has a spread the file has it too, as an output of its own, equal to PyTorch's."""
     out, _ = exported(precision)
     manifest = load_artifact(out).manifest
-    assert (manifest.spread_output is not None) == fitted.has_spread
-    if manifest.spread_output is None:
+    outputs = [o.name for o in onnx.load(out / "model.onnx").graph.output]
+    assert outputs == (["score", "spread"] if fitted.has_spread else ["score"])
+    if not fitted.has_spread:
         return
-    spec = ModelSpec(str(out / "model.onnx"), manifest.inputs, manifest.spread_output, 64)
+    spec = ModelSpec(str(out / "model.onnx"), manifest.inputs, "spread", 64)
     ids, mask = pad([np.array([2, 4, 4, 9, 3]), np.array([2, 5, 3])])
     with torch.inference_mode():
         spread = fitted.module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()
@@ -193,7 +195,7 @@ def test_nothing_to_calibrate_on_is_an_error(fitted, tmp_path):
     """Rows of which none is complete are refused by name, before anything is written."""
     cut = [replace(r, complete=False) for r in ROWS[300:]]
     with pytest.raises(ConfigError, match="calibration rows"):
-        export(fitted, tmp_path / "out", precision="fp32", calibration_rows=cut, **ABOUT)
+        export_(fitted, tmp_path / "out", calibration_rows=cut)
     assert not (tmp_path / "out").exists()
 
 
