@@ -17,7 +17,7 @@ DATA ?=
 TRACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench soak study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ structure: setup ## count how the code is laid out, and name what is too long, i
 
 unit: setup-train helm
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: setup-train helm axe ## the tests with many more random examples, new ones each time; half an hour
+	SOAK=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 helm: $(HELM)
 

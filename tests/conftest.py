@@ -8,12 +8,20 @@ from hypothesis import settings
 
 pytest.register_assert_rewrite("support")
 
+from support.command_line import InProcess  # noqa: E402
 from support.daemon import Daemon, DaemonProcess  # noqa: E402
+from support.examples import SOAK  # noqa: E402
 from support.tiny_ranker import make_artifact  # noqa: E402
 
-# A machine may be slow; what takes how long is measured elsewhere.
-settings.register_profile("rankd", deadline=None)
-settings.load_profile("rankd")
+# A machine may be slow; what takes how long is measured elsewhere. Every run tries the same examples, so that it fails
+# for what was changed and for nothing else; a soak draws new ones.
+settings.register_profile("rankd", deadline=None, derandomize=True)
+settings.register_profile("soak", deadline=None, max_examples=400)
+settings.load_profile("soak" if SOAK else "rankd")
+
+# Tests run side by side: each process keeps to one core.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 for name in [n for n in os.environ if n.startswith(("RANKD_", "OTEL_"))]:
     del os.environ[name]
@@ -76,6 +84,12 @@ def start_process(tiny):
     for process in started:
         if process.process.poll() is None:
             process.kill()
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Calls the command line in this process."""
+    return InProcess(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rankd_client.v1 import completion_pb2, prediction_pb2, quality_pb2, rank_pb2
+from support.examples import examples
 from support.wire import details, rank_stub
 
 METHODS = {
@@ -104,7 +105,7 @@ def call(channel, method, data):
         return None
 
 
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(3000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(message=rank_message)
 def test_hostile_queues(target, message):
     """Whatever the fields hold: every id exactly once, keys present, or INVALID_ARGUMENT / NOT_FOUND by name."""
@@ -120,7 +121,7 @@ def test_hostile_queues(target, message):
             assert item.HasField("prediction") != bool(item.reason)
 
 
-@settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(message=completion_message)
 def test_hostile_reports(target, message):
     """Every report is accepted, a duplicate, or rejected with its index and reason: the counts add up."""
@@ -132,7 +133,7 @@ def test_hostile_reports(target, message):
         assert all(r.reason and r.description for r in answer.rejected)
 
 
-@settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(method=st.sampled_from(sorted(METHODS)), data=st.binary(max_size=200))
 def test_random_bytes(target, method, data):
     """Bytes that are no message, or one by chance, get an answer or a named error."""
@@ -140,7 +141,7 @@ def test_random_bytes(target, method, data):
     call(channel, method, data)
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(1500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(message=rank_message, seed=st.integers(0, 2**32), cut=st.integers(0, 400))
 def test_damaged_messages(target, message, seed, cut):
     """A good message with bytes flipped and its end cut off is no way to an INTERNAL either."""
@@ -152,7 +153,7 @@ def test_damaged_messages(target, message, seed, cut):
     call(channel, "/rankd.v1.RankService/Rank", bytes(data))
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     messages=st.lists(
         st.fixed_dictionaries(

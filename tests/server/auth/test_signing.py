@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rankd_client.v1 import completion_pb2, prediction_pb2, rank_pb2
 from support.credentials import bearer, write_keys, write_tokens
+from support.examples import examples
 from support.wire import completion_stub, item, rank_stub, request
 
 from rankd.transport.signing import canonical
@@ -252,7 +253,7 @@ a_prediction = st.builds(
 place = st.tuples(st.text(max_size=3), st.text(max_size=3))
 
 
-@hypothesis.settings(max_examples=200)
+@hypothesis.settings(max_examples=examples(200))
 @given(one=a_prediction, other=a_prediction, here=place, there=place)
 def test_whatever_a_prediction_says_its_encoding_is_its_own(one, other, here, there):
     """Any message has an encoding, and two that differ in anything, or in whose they are, never share one."""

@@ -3,13 +3,13 @@
 import csv
 import gzip
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
+from support.command_line import run
 from support.tiny_ranker import make_artifact
 
 SECRET = "zebrafish"
@@ -46,19 +46,11 @@ def write(path, rows):
     return path
 
 
-def run(*arguments, cwd=None):
-    """Run the command; stdout and stderr as text."""
-    return subprocess.run(
-        [sys.executable, "-m", "rankd", "evaluate", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, cwd=cwd, env=os.environ | {"NO_COLOR": "1"}, check=False,
-    )  # fmt: skip
-
-
 def test_json_is_all_of_stdout_and_its_figures_are_right(ranker, tmp_path):
     """With --json stdout parses as one object, tau equals scipy's, no prompt and no file of ours is left behind."""
     rows = raw_rows(300, model="m")
     data = write(tmp_path / "log.jsonl.gz", rows)
-    done = run("--ranker", ranker, "--data", data, "--json", cwd=tmp_path)
+    done = run("evaluate", "--ranker", ranker, "--data", data, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout)
     expected = kendalltau(scores_of(rows), [r["output_token_count"] for r in rows]).statistic
@@ -75,7 +67,7 @@ def test_json_is_all_of_stdout_and_its_figures_are_right(ranker, tmp_path):
 def test_people_get_a_table_and_a_page(ranker, tmp_path):
     """Without --json the verdict is a table, the page goes where documented, and stderr says where."""
     data = write(tmp_path / "log.jsonl", [*raw_rows(100, model="a"), *raw_rows(80, model="b")])
-    done = run("--ranker", ranker, "--data", data, cwd=tmp_path)
+    done = run("evaluate", "--ranker", ranker, "--data", data, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "realised gain" in done.stdout
     assert "prompts/s" in done.stdout
@@ -83,11 +75,11 @@ def test_people_get_a_table_and_a_page(ranker, tmp_path):
     assert "out/evaluate.html" in done.stderr
     page = (tmp_path / "out" / "evaluate.html").read_text()
     assert SECRET not in done.stdout + done.stderr + page
-    run("--ranker", ranker, "--data", data, "--no-html", cwd=tmp_path / "out")
+    run("evaluate", "--ranker", ranker, "--data", data, "--no-html", cwd=tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["evaluate.html"]
 
 
-def test_several_formats_rows_that_are_cut_and_rows_that_are_broken(ranker, tmp_path):
+def test_several_formats_rows_that_are_cut_and_rows_that_are_broken(call, ranker, tmp_path):
     """CSV and JSONL are read together; what is broken is skipped and counted; what was cut is said to be."""
     rows = raw_rows(120)
     with (tmp_path / "a.csv").open("w", newline="") as file:
@@ -98,7 +90,7 @@ def test_several_formats_rows_that_are_cut_and_rows_that_are_broken(ranker, tmp_
     cut = [{**r, "finish_reason": "length" if r["output_token_count"] == 60 else "stop"} for r in cut]
     path = write(tmp_path / "b.jsonl", cut)
     path.write_text(path.read_text() + '{"prompt": 5}\nnot json\n')
-    done = run("--ranker", ranker, "--data", tmp_path / "a.csv", path, "--json")
+    done = call("evaluate", "--ranker", ranker, "--data", tmp_path / "a.csv", path, "--json")
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout)
     assert verdict["rows"] == 240
@@ -109,16 +101,17 @@ def test_several_formats_rows_that_are_cut_and_rows_that_are_broken(ranker, tmp_
     assert {s["name"] for s in verdict["sources"]} == {"a", "b"}
 
 
-def test_model_rows_and_seed_choose_what_is_judged(ranker, tmp_path):
+def test_model_rows_and_seed_choose_what_is_judged(call, ranker, tmp_path):
     """--model takes one model's rows, --rows draws that many, and the same seed draws the same."""
     data = write(tmp_path / "log.jsonl", [*raw_rows(100, model="a"), *raw_rows(80, model="b")])
-    one = json.loads(run("--ranker", ranker, "--data", data, "--json", "--model", "b").stdout)
+    one = json.loads(call("evaluate", "--ranker", ranker, "--data", data, "--json", "--model", "b").stdout)
     assert (one["rows"], [m["name"] for m in one["models"]]) == (80, ["b"])
     drawn = [
-        json.loads(run("--ranker", ranker, "--data", data, "--json", "--rows", 50, "--seed", s).stdout)["kendall_tau"]
+        json.loads(call("evaluate", "--ranker", ranker, "--data", data, "--json", "--rows", 50, "--seed", s).stdout)
         for s in (1, 1, 2)
     ]
-    assert drawn[0] == drawn[1] != drawn[2]
+    first, again, other = (verdict["kendall_tau"] for verdict in drawn)
+    assert first == again != other
 
 
 def bad(tmp_path, kind):
@@ -145,9 +138,9 @@ def bad(tmp_path, kind):
         ("no lengths", "output_token"),
     ],
 )
-def test_data_that_cannot_be_judged_by_is_an_error_with_a_remedy(ranker, tmp_path, kind, says):
+def test_data_that_cannot_be_judged_by_is_an_error_with_a_remedy(call, ranker, tmp_path, kind, says):
     """Exit status 2, a line on stderr that names the fault, nothing on stdout, no trace, no prompt."""
-    done = run("--ranker", ranker, "--data", bad(tmp_path, kind), "--json")
+    done = call("evaluate", "--ranker", ranker, "--data", bad(tmp_path, kind), "--json")
     assert done.returncode == 2
     assert done.stdout == ""
     assert says in done.stderr
@@ -155,17 +148,17 @@ def test_data_that_cannot_be_judged_by_is_an_error_with_a_remedy(ranker, tmp_pat
     assert SECRET not in done.stderr
 
 
-def test_a_ranker_that_cannot_be_served_is_an_error(tmp_path, ranker):
+def test_a_ranker_that_cannot_be_served_is_an_error(call, tmp_path, ranker):
     """A missing directory, a damaged model and one that scores all alike: refused as the daemon refuses them."""
     data = write(tmp_path / "log.jsonl", raw_rows(30))
     damaged = make_artifact(tmp_path / "damaged")
     (damaged / "model.onnx").write_bytes(b"x" * 100)
     constant = make_artifact(tmp_path / "constant", constant=True)
     for path, says in ((tmp_path / "none", "no such directory"), (damaged, "sha256"), (constant, "same score")):
-        done = run("--ranker", path, "--data", data, "--json")
+        done = call("evaluate", "--ranker", path, "--data", data, "--json")
         assert (done.returncode, done.stdout) == (2, "")
         assert says in done.stderr
-    done = run("--ranker", ranker, "--data", data, "--rows", "0")
+    done = call("evaluate", "--ranker", ranker, "--data", data, "--rows", "0")
     assert done.returncode == 2
     assert "--rows" in done.stderr
 

@@ -2,12 +2,10 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from support.command_line import run
 from support.row_files import write
 from support.tiny_ranker import make_artifact
 
@@ -24,14 +22,6 @@ def rows_of(count, gap=1.0, **more):
     ]
 
 
-def run(*arguments, cwd=None):
-    """Run the command; stdout and stderr as text."""
-    return subprocess.run(
-        [sys.executable, "-m", "rankd", "replay", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, cwd=cwd, env=os.environ | {"NO_COLOR": "1"}, check=False,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory):
     return write(tmp_path_factory.mktemp("traces") / "busy.csv.gz", rows_of(800))
@@ -39,7 +29,7 @@ def trace(tmp_path_factory):
 
 def test_json_is_all_of_stdout(trace, tmp_path):
     """With --json stdout parses as one object, and no file is left behind."""
-    done = run("--trace", trace, "--load", 1.0, "--slots", 8, "--tau", 0.6, "--json", cwd=tmp_path)
+    done = run("replay", "--trace", trace, "--load", 1.0, "--slots", 8, "--tau", 0.6, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["trace"]["requests"] == 800
@@ -54,7 +44,7 @@ def test_json_is_all_of_stdout(trace, tmp_path):
 
 def test_people_get_the_verdict_first_and_a_page(trace, tmp_path):
     """Without --json the verdict comes in words, then a table; the page goes where documented, with its sweeps."""
-    done = run("--trace", trace, "--burst", "--slots", 8, "--policies", "score", cwd=tmp_path)
+    done = run("replay", "--trace", trace, "--burst", "--slots", 8, "--policies", "score", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Ranking (")
     assert "oracle" in done.stdout
@@ -66,27 +56,26 @@ def test_people_get_the_verdict_first_and_a_page(trace, tmp_path):
 
 def test_it_says_so_when_nothing_queues(trace, tmp_path):
     """At a low load the verdict is that there is nothing to gain, and from which load there is."""
-    done = run(
-        "--trace", trace, "--load", 0.1, "--slots", 8, "--policies", "fcfs", "--sweeps", "--no-html", cwd=tmp_path
-    )
+    quiet = ("--load", 0.1, "--slots", 8, "--policies", "fcfs", "--sweeps", "--no-html")
+    done = run("replay", "--trace", trace, *quiet, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Nothing queues, and there is nothing to gain")
     assert "starts to pay" in done.stdout.replace("\n", " ")
     assert not list(tmp_path.iterdir())
 
 
-def test_scores_of_the_trace_and_of_prompts(tmp_path):
+def test_scores_of_the_trace_and_of_prompts(call, tmp_path):
     """Scores in rows are taken; else prompts are scored by the ranker that is named; no prompt shows anywhere."""
     rows = rows_of(400, gap=0.2)
     scored = write(tmp_path / "scored.jsonl", [r | {"score": float(np.log(r["output_tokens"]))} for r in rows])
-    done = run("--trace", scored, "--json", "--slots", 4)
+    done = call("replay", "--trace", scored, "--json", "--slots", 4)
     assert json.loads(done.stdout)["scores"] == {"kind": "trace", "name": "", "tau": pytest.approx(1.0)}
     ranker = make_artifact(tmp_path / "tiny")
     words = [" ".join(["long"] * (r["output_tokens"] // 20) + [SECRET]) for r in rows]
     prompts = [
         {k: v for k, v in r.items() if k != "input_tokens"} | {"prompt": w} for r, w in zip(rows, words, strict=True)
     ]
-    done = run("--trace", write(tmp_path / "p.jsonl", prompts), "--json", "--slots", 4, "--ranker", ranker)
+    done = call("replay", "--trace", write(tmp_path / "p.jsonl", prompts), "--json", "--slots", 4, "--ranker", ranker)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["scores"]["kind"] == "ranker"
@@ -96,31 +85,33 @@ def test_scores_of_the_trace_and_of_prompts(tmp_path):
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_the_daemons_settings_are_judged(trace, tmp_path):
+def test_the_daemons_settings_are_judged(call, trace, tmp_path):
     """--config takes the file that the daemon takes, and its policy is the one in question."""
     config = tmp_path / "rankd.toml"
     config.write_text('[order]\npolicy = "aged"\nage_exponent = 2.0\n')
-    done = run("--trace", trace, "--load", 0.95, "--slots", 8, "--policies", "fcfs", "--json", "--config", config)
+    done = call(
+        "replay", "--trace", trace, "--load", 0.95, "--slots", 8, "--policies", "fcfs", "--json", "--config", config
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["policy"] == "aged"
 
 
-def test_steps_and_memory(trace):
+def test_steps_and_memory(call, trace):
     """--steps counts iterations; a short memory takes slots away and is never an error unless it holds no request."""
     engine = ("--steps", "--slots", 32, "--kv-tokens", 4096)
-    done = run("--trace", trace, "--load", 1.0, *engine, "--policies", "fcfs", "--json")
+    done = call("replay", "--trace", trace, "--load", 1.0, *engine, "--policies", "fcfs", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["engine"]["steps"] is True
     assert found["policies"]["fcfs"]["preempted"] > 0
-    done = run("--trace", trace, "--kv-tokens", 64, "--policies", "fcfs", "--json")
+    done = call("replay", "--trace", trace, "--kv-tokens", 64, "--policies", "fcfs", "--json")
     assert done.returncode == 2
     assert "--kv-tokens: the KV memory holds 64 tokens and one request needs" in done.stderr
 
 
-def test_policies_can_be_listed(trace):
+def test_policies_can_be_listed(call, trace):
     """Names with what they mean."""
-    done = run("--trace", trace, "--policies", "list")
+    done = call("replay", "--trace", trace, "--policies", "list")
     assert done.returncode == 0
     assert "first come, first served" in done.stdout
 
@@ -141,9 +132,9 @@ def test_policies_can_be_listed(trace):
         (("--html", "/proc/none/page.html", "--policies", "fcfs"), "cannot be written"),
     ],
 )
-def test_wrong_usage_says_what_to_do(trace, arguments, message):
+def test_wrong_usage_says_what_to_do(call, trace, arguments, message):
     """Status 2, one message, no traceback, nothing on stdout."""
-    done = run("--trace", trace, "--no-sweeps", *arguments)
+    done = call("replay", "--trace", trace, "--no-sweeps", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -159,21 +150,21 @@ def test_wrong_usage_says_what_to_do(trace, arguments, message):
         (gzip.compress(b"x", mtime=0), "is gzip"),
     ],
 )
-def test_hostile_files_say_what_to_do(tmp_path, content, message):
+def test_hostile_files_say_what_to_do(call, tmp_path, content, message):
     """Empty, binary, single, unusable and misnamed files: status 2 and a message that names the file."""
     path = tmp_path / "t.csv"
     path.write_bytes(content)
-    done = run("--trace", path)
+    done = call("replay", "--trace", path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_skipped_rows_are_told(tmp_path):
+def test_skipped_rows_are_told(call, tmp_path):
     """How many, why, and where the first stood: on stderr and in the JSON."""
     rows = rows_of(50)
     rows[9]["output_tokens"] = -1
-    done = run("--trace", write(tmp_path / "t.csv", rows), "--json", "--policies", "fcfs")
+    done = call("replay", "--trace", write(tmp_path / "t.csv", rows), "--json", "--policies", "fcfs")
     assert done.returncode == 0, done.stderr
     assert "1 rows skipped" in done.stderr or "1 row skipped" in done.stderr
     assert "t.csv line 11" in done.stderr.replace("\n", "")

@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from benchmarks.guard_days import rho_of, simulate
 from rankd.quality import CohortTau, Guard, GuardEvidence, GuardReason, GuardSettings, HealthEvidence, Interval
@@ -183,7 +184,7 @@ def take(guard: Guard, what: str, value, extra: int, now: float):
 
 
 @given(st.lists(st.tuples(steps, st.floats(-50, 200)), max_size=120), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_evidence_in_any_order_keeps_the_promises(sequence, measured) -> None:
     """No exception; changes are real and chained; a pin wins; a stay in fallback is never cut short."""
     guard, now, mode = Guard(measured=measured), 1000.0, WARMING

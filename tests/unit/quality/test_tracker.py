@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from rankd.quality import OutcomeReport, QualitySettings, QualityTracker, ReportVerdict
 from rankd.quality.arrivals import ArrivalTable
@@ -120,7 +121,7 @@ reports = st.builds(
 
 
 @given(st.lists(st.tuples(reports, st.floats(0, 1e4)), max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_whatever_is_sent_everything_stays_bounded_and_nothing_is_nan(sent) -> None:
     """Any reports at any times: no exception, no growth, no NaN; finals with fresh keys are accepted once."""
     tracker = QualityTracker(SMALL)

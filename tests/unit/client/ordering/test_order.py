@@ -19,6 +19,7 @@ from rankd_client.ordering import (
     trust_of,
 )
 from rankd_client.ordering.order import PLACES, overtakes
+from support.examples import examples
 from support.order_by_definition import NAN, columns, length_of, rows, rules, serve
 
 SERVED = {"a": 30.0}
@@ -30,14 +31,14 @@ def order_of(some, rules, now=15.0, **more):
     return [queue.request_ids[i] for i in order_queue(queue, rules, now=now, served=SERVED).order]
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(rows(), rules())
 def test_the_order_is_its_definition(some, rules):
     """Sorting by columns gives what serving one request at a time by the written rules gives."""
     assert order_of(some, rules) == serve(some, rules, 15.0, SERVED)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(rows(known=True), rules(), st.data())
 def test_serving_one_by_one_is_the_same_order(some, rules, data):
     """WaitingQueue pops what order_queue lists, whatever joined, left or changed before."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rankd_client.ordering import CompletionHistory, Policy, ServedRequests, tuned_patience
 from rankd_client.ordering.patience_tuning import replayed, slots_of
+from support.examples import examples
 
 
 def traffic(n=2000, load=0.95, slots=8, quality=1.0, seed=0):
@@ -22,7 +23,7 @@ def traffic(n=2000, load=0.95, slots=8, quality=1.0, seed=0):
     return ServedRequests(arrival, waited, ran, expected), slots
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9), st.integers(-9, 9)), min_size=1, max_size=25),
     st.integers(1, 4),

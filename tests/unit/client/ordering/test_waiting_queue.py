@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rankd_client.ordering import Policy, Rules, WaitingQueue
+from support.examples import examples
 from support.order_by_definition import rows, rules
 
 LENGTH = st.sampled_from([math.nan, 0.0, 1.0, 30.0, 500.0])
@@ -34,7 +35,7 @@ def test_a_late_prediction_is_as_good_as_an_early_one(policy, risk, rows, prior)
         assert late.pop(7.0) == early.pop(7.0)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(rows(known=True), rules(), st.integers(1, 16))
 def test_the_first_are_those_that_pop_gives(some, rules, most):
     """Looking at several says who is popped next, and changes nothing; to serve them by name is to pop them."""

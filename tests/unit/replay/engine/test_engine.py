@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from support.engine_by_token import Reference, engines, random_trace, traces
+from support.examples import examples
 from support.traces import trace_of
 
 from rankd.replay.engine.cost import EngineCost, at_load, capacity, offered_load, step_cost, work
@@ -22,7 +23,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("name", ORDERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(trace=traces(), cost=engines())
 def test_events_equal_tokens(name, trace, cost):
     """Going from event to event gives exactly the times of going token by token, under every order and limit."""

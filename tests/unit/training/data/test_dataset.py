@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 from support.row_files import EXPECTED, ROWS, jsonl, write
 
 from rankd.datafiles import LONGEST_PROMPT
@@ -185,7 +186,7 @@ PROMPTS = st.lists(st.sampled_from(["a", "A", " a", "b", "B ", "c", "d", "Straß
 
 
 @given(PROMPTS, st.floats(0, 1), st.integers(0, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_split_keeps_equal_prompts_together(prompts, share, seed):
     """No row is lost, no prompt is on both sides, the draw does not depend on the order of rows."""
     rows = [Row(p, i + 1, True) for i, p in enumerate(prompts)]
