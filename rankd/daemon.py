@@ -16,7 +16,7 @@ from rankd.pilot.live import LivePilots
 from rankd.ranking.completions import Completions
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
-from rankd.registry.bundled import DEFAULT_RANKER, ranker_path
+from rankd.registry.bundled import wanted_ranker
 from rankd.registry.comparison import RankerComparison
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
@@ -112,7 +112,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await self.registry.load(ranker_path(str(settings.ranker or DEFAULT_RANKER)))
+        ranker = await self.registry.load(wanted_ranker(settings.ranker))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
         gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificate_expiry.end)
