@@ -56,9 +56,15 @@ class SyncStream:
     def report(self, *a, **k):
         return self.client.report(*a, **k)
 
-    def close(self):
+    def close_stream(self):
         self.stream.close()
+
+    def close_client(self):
         self.client.close()
+
+    def close(self):
+        self.close_stream()
+        self.close_client()
 
 
 class AsyncioStream:
@@ -83,9 +89,15 @@ class AsyncioStream:
     def report(self, *a, **k):
         return self._run(self.client.report(*a, **k))
 
-    def close(self):
+    def close_stream(self):
         self._run(self.stream.close())
+
+    def close_client(self):
         self._run(self.client.close())
+
+    def close(self):
+        self.close_stream()
+        self.close_client()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()

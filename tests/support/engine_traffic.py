@@ -22,19 +22,19 @@ class Traffic:
     """So many calls a second from one client in several threads; every answer and every report is kept in mind."""
 
     def __init__(self, target, *, calls_per_second=200, items=3, threads=4, report=True):
-        self._client = RankClient(target, model=MODEL, timeout=5)
+        self._client = RankClient(target, model=MODEL, timeout=20)
         self._period = threads / calls_per_second
         self._items = items
         self._report = report
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(threads)]
         self.calls, self.failed, self.mixed, self.rejected = 0, [], [], []
+        self.threads = threads
         self.versions = []
-        """(when, ranker version) of every answer."""
+        """The ranker version of every answer, as they came."""
         self.shadow_scores = 0
 
     def __enter__(self):
-        self.began = time.monotonic()
         for thread in self._threads:
             thread.start()
         return self
@@ -43,7 +43,6 @@ class Traffic:
         self._stop.set()
         for thread in self._threads:
             thread.join(30)
-        self.seconds = time.monotonic() - self.began
         self._client.close()
 
     def _run(self, number):
@@ -59,7 +58,7 @@ class Traffic:
         drawn = [prompt(rng) for _ in range(self._items)]
         queue = self._client.rank([Item(text, request_id=f"{name}-{i}") for i, (text, _) in enumerate(drawn)])
         self.calls += 1
-        self.versions.append((time.monotonic(), queue.ranker_version))
+        self.versions.append(queue.ranker_version)
         if queue.failed or queue.reason:
             self.failed.append(queue.reason)
             return
@@ -68,6 +67,6 @@ class Traffic:
         self.shadow_scores += sum(len(r.prediction.shadow_scores) for r in queue)
         if self._report:
             done = [Completed(r.request_id, r.prediction, output_tokens=drawn[r.index][1]) for r in queue]
-            result = self._client.report(done, timeout=5)
+            result = self._client.report(done, timeout=20)
             if result.error or result.rejected:
                 self.rejected.append((result.error, result.rejected))

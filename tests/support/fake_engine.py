@@ -315,7 +315,7 @@ async def post(port, body, path=b"/v1/completions", **options):
         return status, head, b"".join(answer) if isinstance(answer, list) else answer
 
 
-def within(seconds, condition, what="it"):
+def within(condition, what="it", seconds=60.0):
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

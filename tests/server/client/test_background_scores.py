@@ -1,6 +1,8 @@
 """Scores and rules that rankd-vllm fetches for its scheduler, from a real daemon."""
 
+import math
 import signal
+import socket
 import time
 
 import pytest
@@ -60,16 +62,18 @@ def test_a_model_of_which_nothing_was_reported_is_ordered(connected, start_daemo
     wait_until(lambda: fetched.rules(time.monotonic()).policy is Policy.BOOST)
 
 
-def test_a_daemon_that_fails_is_not_asked_at_every_change(connected):
+def test_a_daemon_that_fails_is_not_asked_at_every_change(connected, wait_until):
     """It is asked again after pauses that double, however much arrives and leaves meanwhile."""
     fetched = connected("127.0.0.1:1")
-    end = time.monotonic() + 1.5
-    while time.monotonic() < end:
+    began = time.monotonic()
+    for _ in range(150):
         fetched.add("comes", [1], time.time(), 1)
         fetched.remove("comes")
         fetched.add("stays", [1], time.time(), 1)
         time.sleep(0.01)
-    assert 1 <= sum(fetched.tally.counts().values()) <= 5, "at 0, .1, .3, .7 and 1.5 s, of 450 changes"
+    wait_until(lambda: sum(fetched.tally.counts().values()))
+    pauses = math.log2(1 + (time.monotonic() - began) / 0.1)
+    assert sum(fetched.tally.counts().values()) <= 2 + pauses, "at 0, .1, .3, .7 and 1.5 s, of 450 changes"
 
 
 def test_one_prompt_over_a_limit_costs_the_others_nothing(connected, start_daemon, wait_until):
@@ -83,17 +87,17 @@ def test_one_prompt_over_a_limit_costs_the_others_nothing(connected, start_daemo
     assert fetched.tally.counts()["error:INVALID_ARGUMENT"] == 2
 
 
+@pytest.mark.timeout(60)  # waiting for the daemon at each of them would take an hour
 def test_handing_over_never_waits(connected):
-    """With nobody at the address: microseconds, and arrival order."""
-    fetched = connected("127.0.0.1:1")
-    fetched.add("first", [1], time.time(), 1)
-    start = time.perf_counter()
-    for n in range(2000):
-        fetched.add(str(n), [1], time.time(), 1)
-        fetched.rules(time.monotonic())
-        fetched.remove(str(n))
-    assert (time.perf_counter() - start) / 2000 < 2e-4
-    assert fetched.rules(time.monotonic()).policy is Policy.FCFS
+    """With somebody at the address who never answers: arrival order, and nobody waits for it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        fetched = connected(f"127.0.0.1:{silent.getsockname()[1]}")
+        fetched.add("first", [1], time.time(), 1)
+        for n in range(2000):
+            fetched.add(str(n), [1], time.time(), 1)
+            fetched.rules(time.monotonic())
+            fetched.remove(str(n))
+        assert fetched.rules(time.monotonic()).policy is Policy.FCFS
 
 
 def test_who_waited_for_the_daemon_is_scored_when_it_is_back(connected, start_process, wait_until):
@@ -125,20 +129,10 @@ def test_rules_of_a_daemon_that_is_silent_expire(connected, start_process, wait_
     wait_until(lambda: policy() is Policy.BOOST)
     process.process.send_signal(signal.SIGSTOP)
     try:
-        wait_until(lambda: policy() is Policy.FCFS, 6)
+        wait_until(lambda: policy() is Policy.FCFS)
     finally:
         process.process.send_signal(signal.SIGCONT)
     wait_until(lambda: policy() is Policy.BOOST)
-
-
-def test_nobody_is_asked_anew_for_every_arrival_while_the_daemon_is_gone(connected):
-    """Each question is some work in the engine's process: there are as many as pauses, not as arrivals."""
-    fetched = connected("127.0.0.1:1")
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        fetched.add(str(end), [1], time.time(), 1)
-        time.sleep(0.01)
-    assert 1 <= fetched.tally.counts().get("unavailable", 0) <= 7
 
 
 def test_a_daemon_that_is_gone_is_warned_of_once(connected, wait_until, monkeypatch, caplog):

@@ -1,7 +1,9 @@
 """What rankd-vllm reports of completions, against a real daemon."""
 
+import threading
 import time
 
+import pytest
 from rankd_client import Completed, RankClient, ReportResult
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
 from rankd_client.integration.reporter import FinishedRequest, Reporter
@@ -84,7 +86,7 @@ def test_reports_survive_a_restart_of_the_daemon(start_process, wait_until):
         time.sleep(0.6)
         assert not kept.completed
         start_process(port=process.port)
-        wait_until(lambda: len(kept.completed) == 1, 15)
+        wait_until(lambda: len(kept.completed) == 1)
         assert client.quality().qualities[0].completions == 1
         reporter.close()
 
@@ -109,26 +111,26 @@ def test_progress_pushes_no_completion_out(wait_until):
         wait_until(lambda: not reporter._inbox.qsize())
         time.sleep(0.25)
     back.append(True)
-    wait_until(lambda: len(taken) >= 100, 15)
+    wait_until(lambda: len(taken) >= 100)
     assert [c.request_id for c in taken if c.finish_reason == "stop"] == [f"done-{n}" for n in range(100)]
     reporter.close()
 
 
+@pytest.mark.timeout(60)
 def test_the_engine_never_waits():
-    """With a client that hangs, completions are handed over at once, and beyond the capacity they are dropped."""
-    predictions = PredictionStore()
+    """With a client that hangs until all are handed over, those beyond the capacity are dropped."""
+    predictions, released = PredictionStore(), threading.Event()
 
     class Hanging:
         def report(self, *_, **__):
-            time.sleep(0.5)
+            released.wait()
             raise RuntimeError
 
     reporter = Reporter(predictions, Hanging, capacity=1000)
-    start = time.perf_counter()
     for _ in range(20_000):
         reporter.put(finished("x"))
-    assert (time.perf_counter() - start) / 20_000 < 1e-4
     assert reporter._inbox.qsize() <= 1000
+    released.set()
     reporter.close(0.01)
 
 

@@ -98,13 +98,11 @@ def test_mistakes_change_nothing(connect_stream, daemon, change, words):
 
 def test_no_daemon(connect_stream):
     """Without a daemon every step gives the whole queue by arrival, soon, and is counted."""
-    s = connect_stream("127.0.0.1:1", timeout=0.5)
-    began = time.monotonic()
+    s = connect_stream("127.0.0.1:1", timeout=60)
     assert s.step([item("b", "p", 2.0), item("a", "p", 1.0)]) == ["a", "b"]
     for n in range(100):
         assert s.step([item(f"c{n:03}", "p", 3.0)], gone=[f"c{n - 1:03}"])[:2] == ["a", "b"]
-    assert time.monotonic() - began < 5
-    assert s.stream.reason == "unavailable"
+    assert s.stream.reason == "unavailable", "nobody waited for the timeout"
     assert s.client.stats.fallbacks == {"unavailable": 101}
 
 
@@ -215,10 +213,8 @@ def test_a_late_answer_does_not_cost_the_stream(connect_stream, scripted):
     s = connect_stream(scripted.target, timeout=5)
     s.step([item("a", "p", 2.0)])
     scripted.fault = "waits"
-    began = time.monotonic()
     assert s.step([item("b", "p", 1.0)], timeout=0.2) == ["b", "a"]
     assert s.step(timeout=0.0) == ["b", "a"]
-    assert time.monotonic() - began < 1
     assert s.stream.reason == "timeout"
     scripted.go_on.set()
     assert s.step([item("c", "p", 0.0)]) == ["a", "b", "c"]
@@ -245,10 +241,10 @@ def test_a_hung_stream_is_given_up(connect_stream, scripted, monkeypatch, wait_u
     scripted.fault = "waits"
     for _ in range(6):
         assert s.step() == ["b", "a"]
+    assert len(scripted.told) < 6
     scripted.fault = ""
     wait_until(lambda: s.step() == ["a", "b"], what="a new stream")
-    assert scripted.opened == 2
-    assert len(scripted.told) < 12
+    assert scripted.opened >= 2
 
 
 def test_a_prompt_is_sent_again_when_asked_for(connect_stream, scripted):
@@ -273,30 +269,25 @@ def test_long_queues_go_in_parts(connect_stream, scripted):
     assert scripted.opened == 1
 
 
-def test_closing_leaves_no_thread(connect_stream, scripted):
+def test_closing_leaves_no_thread(connect_stream, scripted, wait_until):
     """A stream's threads end with it, and a closed one opens again when it is used."""
-    before = threading.active_count()
-    s = connect_stream(scripted.target, timeout=5)
-    after_client = threading.active_count()
+
+    def threads():
+        return [t for t in threading.enumerate() if t.name == "rankd-stream"]
+
+    s = connect_stream(scripted.target, timeout=30)
     s.step([item("a", "p")])
-    if isinstance(s, SyncStream):
-        s.stream.close()
-        end = time.monotonic() + 5
-        while threading.active_count() > after_client + 1 and time.monotonic() < end:
-            time.sleep(0.01)  # one more is grpc's own, or the server's
-        assert not [t for t in threading.enumerate() if t.name == "rankd-stream"]
-        assert s.step() == ["a"]
-        assert scripted.opened == 2
-    assert before >= 1
+    assert bool(threads()) == isinstance(s, SyncStream)
+    s.close_stream()
+    wait_until(lambda: not threads(), what="the end of the stream's thread")
+    assert s.step() == ["a"]
+    assert scripted.opened == 2
 
 
 def test_a_closed_client_leaves_the_stream_by_arrival(connect_stream, daemon):
     """Closing the client under a stream is one more thing that does not raise."""
     s = connect_stream(daemon.target, timeout=5)
     s.step([item("l", "long", 1.0), item("s", "short", 1.5)], max_wait=5)
-    if isinstance(s, SyncStream):
-        s.client.close()
-    else:
-        s._run(s.client.close())
+    s.close_client()
     assert s.step() == ["l", "s"]
     assert s.step() == ["l", "s"]

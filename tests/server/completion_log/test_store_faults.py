@@ -114,9 +114,9 @@ def test_an_object_store_that_goes_and_comes_back(start_daemon, ids, wait_until)
     assert len(read_dataset([Path(store.url("bucket/log"))]).rows) == 20
     store.stop()
     report(daemon.target, rank(daemon.target, ids[20:]), dict.fromkeys(ids, 5))
-    wait_until(lambda: metric(daemon.http, "rankd_completion_log_failing") == 1, 30, "the alarm")
+    wait_until(lambda: metric(daemon.http, "rankd_completion_log_failing") == 1, what="the alarm")
     again = ObjectStore(store.port, store.objects)
-    wait_until(lambda: metric(daemon.http, "rankd_completion_log_failing") == 0, 30, "recovery")
+    wait_until(lambda: metric(daemon.http, "rankd_completion_log_failing") == 0, what="recovery")
     assert len(read_dataset([Path(again.url("bucket/log"))]).rows) == 40
     daemon.stop()
     again.stop()

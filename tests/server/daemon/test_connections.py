@@ -65,7 +65,7 @@ def test_connections_are_renewed(start_daemon, wait_until):
     with watched(daemon.target) as (channel, states):
         wait_until(lambda: READY in states)
         began = time.monotonic()
-        wait_until(lambda: states[-1] is not READY, seconds=5, what="the end of the connection")
+        wait_until(lambda: states[-1] is not READY, what="the end of the connection")
         assert time.monotonic() - began > 0.5
         assert ids(rank_stub(channel).Rank(request(item("a")), timeout=5)) == ["a"]
         assert TRANSIENT_FAILURE not in states

@@ -2,12 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -72,15 +72,21 @@ def test_a_slow_http_client_holds_nothing_up(daemon):
     address = ("127.0.0.1", daemon.app.http.port)
     idle = [socket.create_connection(address) for _ in range(10)]
     try:
-        assert urlopen(daemon.http + "/livez", timeout=3).status == 200
+        assert urlopen(daemon.http + "/livez", timeout=30).status == 200
     finally:
         for connection in idle:
             connection.close()
 
 
-def test_sigterm_drains_and_loses_nothing(start_process, tmp_path):
+def queued(http):
+    """Prompts that wait for the model, by the metrics."""
+    page = urlopen(http.rstrip("/") + "/metrics").read().decode()
+    return float(re.search(r"^rankd_queue_prompts\S* (\S+)$", page, re.MULTILINE)[1])
+
+
+def test_sigterm_drains_and_loses_nothing(start_process, wait_until, tmp_path):
     """Calls under way at SIGTERM are answered, new ones are told to come back, streams end, the process exits 0."""
-    process = start_process(make_artifact(tmp_path / "slow", work=60), environment={"RANKD_DRAIN_DELAY": "0.3"})
+    process = start_process(make_artifact(tmp_path / "slow", work=60), environment={"RANKD_DRAIN_DELAY": "1.0"})
     with grpc.insecure_channel(process.target) as channel:
         stub = rank_stub(channel)
         watch = quality_stub(channel).WatchQuality(quality_pb2.WatchQualityRequest())
@@ -90,11 +96,10 @@ def test_sigterm_drains_and_loses_nothing(start_process, tmp_path):
         slow = stub.Rank.future(
             request(*(item(str(n), f"w{n % 58} " * 60 + f"w{n // 58}") for n in range(150))), timeout=60
         )
-        time.sleep(0.2)
+        wait_until(lambda: queued(process.http) > 0)
         assert not slow.done()
         process.process.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-        assert health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING
+        wait_until(lambda: health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING)
         assert health(channel, "liveness") == health_pb2.HealthCheckResponse.SERVING
         answer = slow.result(timeout=30)
         assert len(answer.items) == 150

@@ -40,7 +40,7 @@ def test_replicas_hear_each_other_over_tls(start_daemon, wait_until, pki, mutual
         "tls_name": "rankd-headless",
     }
     daemons = [start_daemon(listen=f"127.0.0.1:{p}", tls=tls, fleet=fleet) for p in ports]
-    wait_until(lambda: [d.app.follower.replicas for d in daemons] == [2, 2], 5, "both hearing each other")
+    wait_until(lambda: [d.app.follower.replicas for d in daemons] == [2, 2], what="both hearing each other")
 
 
 def test_a_peer_with_another_certificate_is_not_heard(start_daemon, wait_until, pki, tmp_path):
@@ -54,7 +54,7 @@ def test_a_peer_with_another_certificate_is_not_heard(start_daemon, wait_until, 
     fleet = {"every": 0.25, "forget_after": 1.0, "tls_name": "rankd-headless", "peers": f"127.0.0.1:{ports[0]}"}
     two = start_daemon(listen=f"127.0.0.1:{ports[1]}", tls=tls, fleet=fleet | {"tls_roots": other / "ca.pem"})
     good = start_daemon(fleet=fleet | {"tls_roots": pki / "ca.pem"})
-    wait_until(lambda: good.app.follower.replicas == 2, 5, "the one with the right roots hearing it")
+    wait_until(lambda: good.app.follower.replicas == 2, what="the one with the right roots hearing it")
     assert two.app.follower.replicas == 1
     assert one.app.follower.replicas == 1
 
@@ -77,10 +77,10 @@ def test_a_replica_that_can_ask_nobody_decides_by_itself_again(start_daemon, wai
     version = first.app.registry.in_service.version
     window = second.call(second.app.monitor.open_window, "m", version, time.time())
     first.call(first.app.monitor.open_window, "m", version, time.time())
-    wait_until(lambda: window.fleet is not None and window.fleet.decides, 5, "the second following")
+    wait_until(lambda: window.fleet is not None and window.fleet.decides, what="the second following")
     roots.unlink()
     first.stop()
-    wait_until(lambda: not window.fleet.decides, 5, "the second deciding by itself")
+    wait_until(lambda: not window.fleet.decides, what="the second deciding by itself")
     assert window.fleet.peers == 0
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import threading
 import time
+from collections import Counter
 
 import grpc
 import pytest
@@ -36,11 +37,12 @@ class Engine:
     """Sends queues of new requests in a thread and reports them at once; what they took depends on their order."""
 
     def __init__(self, daemon, took, *, model="llm"):
-        self._client = RankClient(daemon.target, model=model, timeout=5)
+        self._client = RankClient(daemon.target, model=model, timeout=30)
         self._took = took
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.policies, self.slots = [], set()
+        self.policies, self.by_slot = [], {}
+        """The policy of each answer as they came, and how many answers of a slot were by which; 0: of none."""
 
     def __enter__(self):
         self._thread.start()
@@ -54,17 +56,18 @@ class Engine:
     def _run(self):
         while not self._stop.is_set():
             queue = self._client.rank([Item(LONG if n % 2 else SHORT, request_id=f"{next(serial)}") for n in range(10)])
-            self.policies.append((time.time(), queue.policy))
-            self.slots |= {r.prediction.pilot_slot for r in queue if r.prediction is not None}
+            self.policies.append(queue.policy)
+            for slot in {r.prediction.pilot_slot for r in queue if r.prediction is not None}:
+                self.by_slot.setdefault(slot, Counter())[queue.policy] += 1
             took = self._took[queue.policy]
             self._client.report(
                 [Completed(r.request_id, r.prediction, 20, total_seconds=took * (1 + r.index / 10)) for r in queue],
-                timeout=5,
+                timeout=30,
             )
             time.sleep(0.015)
 
 
-def followed(admin, model="llm", seconds=30.0):
+def followed(admin, model="llm", seconds=120.0):
     """A pilot's status once it has ended."""
     end = time.monotonic() + seconds
     while (status := admin.pilot(model)).active:
@@ -73,14 +76,14 @@ def followed(admin, model="llm", seconds=30.0):
     return status
 
 
-def test_a_pilot_runs_to_its_end_and_finds_the_effect(daemon, admin):
+def test_a_pilot_runs_to_its_end_and_finds_the_effect(daemon, admin, wait_until):
     """Orders alternate by slot; what was reported is found again: half as long under the treatment."""
     with Engine(daemon, {Policy.FCFS: 0.1, Policy.SCORE: 0.05, Policy.DUE: 9.0}) as engine:
         begun = admin.start_pilot(PLAN)
         assert (begun.control, begun.treatment, begun.state) == (Policy.FCFS, Policy.SCORE, "running")
         assert begun.washout == pytest.approx(SLOT / 5)
         status = followed(admin)
-        time.sleep(0.1)
+        wait_until(lambda: engine.policies[-1] is Policy.DUE)
     assert (status.state, status.slots_done, status.policy) == ("finished", 16, None)
     assert status.blocks_measured >= 6
     assert [e.metric for e in status.effects] == ["mean", "p50", "p90", "p99"]
@@ -90,31 +93,24 @@ def test_a_pilot_runs_to_its_end_and_finds_the_effect(daemon, admin):
     assert status.effects[0].control == pytest.approx(0.145, rel=0.1)
     assert status.overridden <= 0.05 * status.answers
     assert status.unmeasured == 0
-    place = [(at - begun.start) / SLOT for at, _ in engine.policies]
-    by_slot = {}
-    for at, (_, policy) in zip(place, engine.policies, strict=True):
-        if 0 <= at < 16 and 0.2 < at % 1 < 0.8:
-            by_slot.setdefault(int(at), set()).add(policy)
-    assert all(len(policies) == 1 for policies in by_slot.values())
-    for block in range(8):
-        seen = by_slot.get(2 * block, set()) | by_slot.get(2 * block + 1, set())
-        assert seen <= {Policy.FCFS, Policy.SCORE}
-    assert engine.policies[-1][1] is Policy.DUE
-    assert 0 in engine.slots
-    assert 10 <= len(engine.slots) <= 17
+    assert Policy.DUE in engine.by_slot.pop(0)
+    assert 10 <= len(engine.by_slot) <= 16
+    most = [answers.most_common(1)[0] for answers in engine.by_slot.values()]
+    assert {policy for policy, _ in most} == {Policy.FCFS, Policy.SCORE}
+    # The others arrived in one slot and were answered in the next.
+    assert sum(count for _, count in most) >= 0.8 * sum(a.total() for a in engine.by_slot.values())
 
 
-def test_a_pilot_stops_by_itself_on_harm(daemon, admin):
+def test_a_pilot_stops_by_itself_on_harm(daemon, admin, wait_until):
     """Four times as long under the treatment: it ends before its time, and the daemon's own policy is back."""
     with Engine(daemon, {Policy.FCFS: 0.05, Policy.SCORE: 0.2, Policy.DUE: 0.05}) as engine:
         admin.start_pilot(PilotPlan(slot=0.3, blocks=60, model="llm", treatment=Policy.SCORE, metric="mean"))
         status = followed(admin)
-        time.sleep(0.2)
+        wait_until(lambda: engine.policies[-1] is Policy.DUE)
     assert status.state == "stopped"
     assert status.blocks_measured < 30
     assert "mean is worse" in status.reason
     assert status.effects[0].sequence_low > 1.1
-    assert engine.policies[-1][1] is Policy.DUE
 
 
 def test_a_shadow_changes_nothing(daemon, admin):
@@ -122,7 +118,7 @@ def test_a_shadow_changes_nothing(daemon, admin):
     with Engine(daemon, {Policy.DUE: 0.05}) as engine:
         admin.start_pilot(PilotPlan(slot=0.2, blocks=6, model="llm", treatment=Policy.SCORE, shadow=True))
         status = followed(admin)
-    assert {policy for _, policy in engine.policies} == {Policy.DUE}
+    assert set(engine.policies) == {Policy.DUE}
     assert (status.state, status.shadow, status.answers) == ("finished", True, 0)
     assert status.requests > 100
     assert status.effects[0].ratio == pytest.approx(1.0, rel=0.1)

@@ -84,7 +84,7 @@ def test_an_engine_that_starts_later_is_asked_then(start_engine, start_proxy):
     assert (status, json.loads(answer)["error"]["code"]) == (502, "upstream_unreachable")
     assert proxy.counts() == {"direction_unknown": 1}
     upstream = start_engine(port=gone.port, engine="sglang")
-    within(5, lambda: proxy.server._upstream.direction == "higher-first")
+    within(lambda: proxy.server._upstream.direction == "higher-first")
     run(post(proxy.port, {"prompt": SHORT}))
     assert upstream.seen[-1].priority < -1e12
 
@@ -150,7 +150,7 @@ def test_an_answer_without_its_body_says_no_length(start_engine, start_proxy):
                 assert b'etag: "a"' in await client.reader.readuntil(b"\r\n\r\n")
 
     run(story())
-    within(2, lambda: proxy.counts("answers") == {"3xx": 2})
+    within(lambda: proxy.counts("answers") == {"3xx": 2})
 
 
 def test_a_header_that_vllm_would_ignore_is_none(start_engine, start_proxy):
@@ -378,7 +378,7 @@ def test_lengths_are_reported_from_usage(start_engine, start_daemon, start_proxy
         (7, "stop", False), (5, "length", False), (5, "length", True)
     ]  # fmt: skip
     assert all(r.queue_seconds is None and 0 < r.total_seconds < 5 for r in reports)
-    within(5, lambda: proxy.counts("reports") == {"accepted": 3, "no_usage": 1, "several": 1})
+    within(lambda: proxy.counts("reports") == {"accepted": 3, "no_usage": 1, "several": 1})
 
 
 def test_progress_is_reported_once_lengths_are(start_engine, start_daemon, start_proxy):
@@ -387,7 +387,7 @@ def test_progress_is_reported_once_lengths_are(start_engine, start_daemon, start
     upstream = start_engine(whole(ANSWER))
     proxy = start_proxy(upstream, daemon.target, progress_every=0.2)
     run(post(proxy.port, {"prompt": SHORT}))
-    within(5, lambda: proxy.counts("reports") == {"accepted": 1})
+    within(lambda: proxy.counts("reports") == {"accepted": 1})
     upstream.answer = streamed([EVENTS[0]] * 8 + [EVENTS[1], EVENTS[2].replace(b":7,", b":9,")], pause=0.1)
     put, reports = proxy.server._reporter.put, []
     proxy.server._reporter.put = lambda done: (reports.append(done), put(done))
@@ -397,7 +397,7 @@ def test_progress_is_reported_once_lengths_are(start_engine, start_daemon, start
     assert tokens == sorted(tokens)
     assert len(tokens) > 3
     assert (reports[-1].finish_reason, tokens[-1]) == ("stop", 9)
-    within(5, lambda: proxy.counts("reports") == {"accepted": 1 + len(reports)})
+    within(lambda: proxy.counts("reports") == {"accepted": 1 + len(reports)})
 
 
 def test_nothing_that_was_sent_is_in_logs_or_metrics(start_engine, start_proxy, capfd):
@@ -418,8 +418,6 @@ def test_nothing_that_was_sent_is_in_logs_or_metrics(start_engine, start_proxy, 
 
     _, _, page = run(story())
     assert b"rankd_proxy_requests_total" in page
-    within(
-        2, lambda: proxy.counts("answers") == {"2xx": 2, "refused": 1, "upstream_broken": 1, "upstream_unreachable": 1}
-    )
+    within(lambda: proxy.counts("answers") == {"2xx": 2, "refused": 1, "upstream_broken": 1, "upstream_unreachable": 1})
     out, err = capfd.readouterr()
     assert "sekret" not in page.decode() + out + err

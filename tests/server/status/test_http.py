@@ -110,7 +110,7 @@ def test_a_bug_in_the_state_is_an_answer(start):
     assert get(server, "/livez")[0] == 200
 
 
-def test_a_slow_client_is_cut_off(start, monkeypatch):
+def test_a_slow_client_is_cut_off(start, wait_until, monkeypatch):
     """A client that sends a byte now and then, so that it is never silent, does not keep its place for ever."""
     monkeypatch.setattr(http, "_LONGEST_CONNECTION", 0.5)
     monkeypatch.setattr(http, "_MOST_CONNECTIONS", 4)
@@ -119,32 +119,29 @@ def test_a_slow_client_is_cut_off(start, monkeypatch):
     began = time.monotonic()
     try:
         while len(server._server._open) == 4 or time.monotonic() - began < 0.2:
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 60
             for connection in slow:
                 connection.send(b"x")
             time.sleep(0.05)
     except OSError:
         pass  # cut off
-    assert time.monotonic() - began < 3
-    time.sleep(0.2)
     assert get(server, "/livez")[0] == 200
-    assert not server._server._open
+    wait_until(lambda: not server._server._open)
     for connection in slow:
         connection.close()
 
 
-def test_idle_connections_do_not_keep_probes_out(start):
+def test_idle_connections_do_not_keep_probes_out(start, monkeypatch):
     """Whoever holds every place without asking anything makes way for a probe that does, time and again."""
+    monkeypatch.setattr(http._Handler, "timeout", 3600.0)  # none of them gives up by itself
     server = start()
     idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(http._MOST_CONNECTIONS)]
     for connection in idle[::2]:
         connection.sendall(b"GET /livez HTT")
     idle += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(http._MOST_CONNECTIONS // 2)]
-    began = time.monotonic()
     for _ in range(5):
         for path in ("/livez", "/readyz", "/metrics"):
             assert get(server, path)[0] == 200
-    assert time.monotonic() - began < http._SLOWEST_REQUEST  # none of them gave up by itself
     assert len(server._server._open) <= http._MOST_CONNECTIONS
     for connection in idle:
         connection.close()

@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import signal
-import socket
 import time
 import types
 
@@ -16,6 +15,7 @@ from rankd_client.integration.prediction_store import PredictionStore
 from rankd_vllm import IntegrationSettings, RankMiddleware
 from rankd_vllm import scheduling_mode as mode
 from support.asgi_engine import CHUNKS, Engine, Receiver, messages_of, post, run, scope_of
+from support.ports import nobody
 
 SHORT, LONG = "a short answer", "a long long long answer"
 SYSTEM = {"role": "system", "content": LONG * 9}
@@ -30,13 +30,6 @@ async def middleware(engine, target, **options):
         yield made
     finally:
         await made._breaker.close()
-
-
-def nobody():
-    """An address where nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def ranked_again(app, engine, seconds=10):

@@ -1,7 +1,6 @@
 """Who sends the traffic: names are a caller's to choose, memory and work are not."""
 
 import random
-import time
 
 import numpy as np
 
@@ -48,17 +47,14 @@ def test_made_up_names_do_not_push_out_who_sends_much_and_nothing_is_lost():
     assert sum(t.items for _, t in named) + others.items == 500 * 50
 
 
-def test_a_queue_of_sixteen_thousand_tenants_is_counted_in_milliseconds():
-    """The work on the event loop is bounded by the items, not by items times names."""
+def test_queues_of_sixteen_thousand_tenants_leave_a_thousand_names():
+    """What is kept is bounded by the setting, not by the names; nothing that was counted is lost."""
     tenants = TenantCounts(1000)
-    best = 9.0
     for i in range(3):
-        names = [f"{i}-{k}" for k in range(16384)]
-        began = time.perf_counter()
-        count(tenants, names)
-        best = min(best, time.perf_counter() - began)
-    assert best < 0.25
-    assert len(tenants.tallies()[0]) == 1000
+        count(tenants, [f"{i}-{k}" for k in range(16384)])
+    named, others = tenants.tallies()
+    assert len(named) == 1000
+    assert sum(t.items for _, t in named) + others.items == 3 * 16384
 
 
 def test_none_is_named_where_the_setting_says_so():

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -125,21 +124,15 @@ def test_ties_go_by_the_bytes_of_the_ids(ids):
 
 
 @pytest.mark.parametrize("together", [1, 2, 50, 10_000])
-def test_ten_thousand_requests_take_milliseconds(together):
-    """Ordering costs little whether arrivals differ, come in pairs, in bursts, or all at once."""
+def test_ten_thousand_requests_go_by_arrival_and_id(together):
+    """Whether arrivals differ, come in pairs, in bursts, or all at once."""
     n = 10_000
     rng = np.random.default_rng(0)
     ids = [f"{v:016x}" for v in rng.integers(1 << 62, size=n).tolist()]
     nothing = np.full(n, NAN)
     arrival = 1.7e9 + np.arange(n) // together
-
-    def once():
-        began = time.perf_counter()
-        order_queue(OrderColumns(ids, arrival, nothing, nothing), Rules(Policy.FCFS))
-        return time.perf_counter() - began
-
-    # A few times what it takes on an idle core; the best of some runs, as others share the machine.
-    assert min(once() for _ in range(7)) < 0.02
+    order = order_queue(OrderColumns(ids, arrival, nothing, nothing), Rules(Policy.FCFS)).order
+    assert order.tolist() == sorted(range(n), key=lambda row: (arrival[row], ids[row]))
 
 
 def test_score_order_of_mixed_rankers_compares_lengths():
