@@ -38,7 +38,7 @@ def tokens() -> None:
     """Look up guesses that share ever more of a token, in random order, and compare the times."""
     token = secrets.token_urlsafe(32)
     others = [secrets.token_urlsafe(32) for _ in range(99)]
-    book = Credentials([_credential(n, t) for n, t in enumerate([token, *others])], [], {})
+    credentials = Credentials([_credential(n, t) for n, t in enumerate([token, *others])], [], {})
     shared = (0, 0, 0, 1, 8, 21, 42)  # those without any are each other's control
     guesses = [token[:n] + secrets.token_urlsafe(48)[: len(token) - n] for n in shared]
     times: list[list[float]] = [[] for _ in guesses]
@@ -47,7 +47,7 @@ def tokens() -> None:
         for which in chance.permutation(len(guesses)).tolist():
             began = time.perf_counter_ns()
             for _ in range(_PER_BLOCK):
-                book.token(digest_of(guesses[which]))
+                credentials.token(digest_of(guesses[which]))
             times[which].append((time.perf_counter_ns() - began) / _PER_BLOCK)
     print(f"a token looked up among 100: {statistics.median(times[0]) / 1000:.1f} us")
     for n, found in zip(shared[1:], times[1:], strict=True):
@@ -58,9 +58,9 @@ def tokens() -> None:
 def _apart(one: Sequence[float], other: Sequence[float]) -> str:
     """The mean difference of two samples taken side by side, without the most extreme tenth, in its own error."""
     differences = np.sort(np.array(one) - np.array(other))
-    kept = differences[len(differences) // 20 : -(len(differences) // 20)]
-    error = kept.std(ddof=1) / math.sqrt(len(kept))
-    return f"{kept.mean():+.2f} ns ± {1.96 * error:.2f} against none right"
+    trimmed = differences[len(differences) // 20 : -(len(differences) // 20)]
+    error = trimmed.std(ddof=1) / math.sqrt(len(trimmed))
+    return f"{trimmed.mean():+.2f} ns ± {1.96 * error:.2f} against none right"
 
 
 def _credential(number: int, token: str) -> Credential:

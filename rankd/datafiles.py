@@ -63,7 +63,7 @@ def raw_rows(path: Path, check: Check, position: Callable[[int], None]) -> Itera
     Args:
         path: its suffix says what it is, and its first bytes must agree.
         check: looks at the columns of CSV and Parquet.
-        position: told how many bytes of the file are read, now and then.
+        position: called with how many bytes of the file are read, now and then.
 
     Raises:
         ConfigError: the file cannot be read, or is not what its name says.

@@ -61,7 +61,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """Its key among others."""
         return f"{self.trace} {self.load:g} {'-' if self.tau is None else f'{self.tau:g}'} {self.policy}"
 
 

@@ -26,7 +26,7 @@ from rankd.training.bases.base import MINILM, NGRAM, Base
 from rankd.training.bases.load import load_base
 from rankd.training.bases.transformer import TransformerBase
 from rankd.training.data.dataset import Row, read_dataset, split
-from rankd.training.evaluation.by_source import judge, medians
+from rankd.training.evaluation.by_source import evaluate_source, medians
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.export import ExportPlan, Precision, export
 from rankd.training.fit.fit import fit
@@ -98,12 +98,12 @@ def _line(
     base: Base, name: str, loss: Loss, count: int, rows: AblationRows, place: Path, arguments: argparse.Namespace
 ) -> None:
     """Train on ``count`` rows and print a row of the table for every precision."""
-    kept, valid = split(rows.learned[:count], 0.05, arguments.seed)
+    train, valid = split(rows.learned[:count], 0.05, arguments.seed)
     recipe = replace(base.recipe, loss=loss, epochs=arguments.epochs or base.recipe.epochs)
     bf16 = has_bf16() and name != NGRAM
     options = FitOptions(recipe=recipe, seed=arguments.seed, threads=arguments.threads, bf16=bf16)
     began = time.process_time()
-    fitted = fit(base, kept, valid, options)
+    fitted = fit(base, train, valid, options)
     taken = time.process_time() - began
     for precision in PRECISIONS:
         out = place / precision
@@ -122,14 +122,16 @@ def _line(
             print(f"{name}, {loss}, {precision}: {error}", file=sys.stderr, flush=True)
             continue
         ranker = OfflineRanker(load_artifact(out))
-        (here,) = judge(ranker.scores, rows.rest)
+        (here,) = evaluate_source(ranker.scores, rows.rest)
         transfer = float(
-            np.median([tau for other in rows.others for tau, *_ in medians(judge(ranker.scores, other)).values()])
+            np.median(
+                [tau for other in rows.others for tau, *_ in medians(evaluate_source(ranker.scores, other)).values()]
+            )
         )
         speed = rate(ranker, [r.prompt for r in rows.rest[:500]])
         size = sum(f.stat().st_size for f in out.iterdir()) / 1e6
         cells = (
-            *(name, loss, f"{len(kept):,}", precision, f"{here.tau:.3f}", f"{here.gain:.3f}", f"{transfer:.3f}"),
+            *(name, loss, f"{len(train):,}", precision, f"{here.tau:.3f}", f"{here.gain:.3f}", f"{transfer:.3f}"),
             *(f"{speed:,.0f}", f"{size:.1f}", f"{taken:.0f}"),
         )
         print(f"| {' | '.join(cells)} |", flush=True)

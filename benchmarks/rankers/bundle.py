@@ -25,7 +25,7 @@ from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
 from rankd.training.bases.base import Base, Recipe
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split
-from rankd.training.evaluation.by_source import judge, measurements
+from rankd.training.evaluation.by_source import evaluate_source, measurements
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.export import ExportPlan, ExportReport, Precision, export
 from rankd.training.export.model_card import write_card
@@ -150,10 +150,10 @@ def _calibration_rows(data: Path, valid: list[Row], seed: int) -> list[Row]:
     out: list[Row] = []
     for name, rows in sources.items():
         own = {m: level if name in CHAT else _median(rows, m) for m in {r.model for r in rows}}
-        kept = [r for r in rows if r.prompt in held_out]
-        for i in sorted(np.random.default_rng(seed).permutation(len(kept))[:500].tolist()):
-            tokens = max(1, round(kept[i].tokens * level / own[kept[i].model]))
-            out.append(replace(kept[i], tokens=tokens, samples=(), source="held out", model=""))
+        unseen = [r for r in rows if r.prompt in held_out]
+        for i in sorted(np.random.default_rng(seed).permutation(len(unseen))[:500].tolist()):
+            tokens = max(1, round(unseen[i].tokens * level / own[unseen[i].model]))
+            out.append(replace(unseen[i], tokens=tokens, samples=(), source="held out", model=""))
     return out
 
 
@@ -164,12 +164,12 @@ def _median(rows: list[Row], model: str) -> float:
 def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, report: ExportReport) -> None:
     """Judge the exported files, and write what they are worth into manifest and card."""
     ranker = OfflineRanker(load_artifact(out))
-    judged = []
+    evaluations = []
     for source in (*BENCHMARK_ONLY, *SHIPPABLE):
-        judged += judge(ranker.scores, drawn(read_source(source, arguments.data), JUDGED_PROMPTS))
+        evaluations += evaluate_source(ranker.scores, drawn(read_source(source, arguments.data), JUDGED_PROMPTS))
         print(f"judged on {source.name}", file=sys.stderr, flush=True)
     fields: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    fields["measurements"] = measured = measurements(judged, {s.name: True for s in SHIPPABLE})
+    fields["measurements"] = measured = measurements(evaluations, {s.name: True for s in SHIPPABLE})
     unseen = [m["kendall_tau"] for m in measured if not m["trained_on"] and m["dataset"] not in NOT_ENGLISH]
     fields["measured_tau"] = round(float(np.median(unseen)), 4)
     fields["data"] = [{"name": s.name, "licence": s.licence} for s in SHIPPABLE]

@@ -23,7 +23,7 @@ from rankd.registry.bundled import default_ranker_path, ranker_path
 from rankd.training.bases.base import NGRAM
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, read_dataset, split
-from rankd.training.evaluation.by_source import judge
+from rankd.training.evaluation.by_source import evaluate_source
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.export import ExportPlan, Precision, export
 from rankd.training.fit.fit import fit
@@ -36,11 +36,11 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 def train(rows: Sequence[Row], out: Path, *, seed: int, loss: Loss, threads: int) -> tuple[float, float]:
     """Train and export to ``out``; returns seconds and seconds of CPU, from rows to weights."""
-    kept, valid = split(rows, 0.1, seed)
+    train_rows, valid = split(rows, 0.1, seed)
     base = load_base(NGRAM)
     options = FitOptions(recipe=replace(base.recipe, loss=loss), seed=seed, threads=threads)
     began, worked = time.perf_counter(), time.process_time()
-    fitted = fit(base, kept, valid, options)
+    fitted = fit(base, train_rows, valid, options)
     taken = time.perf_counter() - began, time.process_time() - worked
     plan = ExportPlan(
         name=NGRAM, version="0", precision="fp32", calibration_rows=valid, data="benchmark", licence="none"
@@ -82,7 +82,7 @@ def main() -> int:
             seconds, worked = train(learned, out, seed=seed, loss=arguments.loss, threads=arguments.threads)
             rankers = {p: OfflineRanker(load_artifact(out / p)) for p in PRECISIONS}
             for precision, ranker in rankers.items():
-                for one in judge(ranker.scores, rest):
+                for one in evaluate_source(ranker.scores, rest):
                     figures = f"{precision} | {one.tau:.4f} | {one.gain:.4f} | {seconds:.1f} | {worked:.1f}"
                     print(f"| {seed} | {len(learned)} | {figures} |", flush=True)
         prompts = [r.prompt for r in rows[: arguments.prompts]]

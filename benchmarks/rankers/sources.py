@@ -81,8 +81,8 @@ def read_source(source: Source, data: Path, *, most: int = 300_000, seed: int = 
 def drawn(rows: Sequence[Row], most: int, seed: int = 0) -> list[Row]:
     """Every answer to at most ``most`` prompts, a seeded draw of them."""
     prompts = sorted({r.prompt for r in rows})
-    kept = {prompts[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:most].tolist()}
-    return [r for r in rows if r.prompt in kept]
+    chosen = {prompts[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:most].tolist()}
+    return [r for r in rows if r.prompt in chosen]
 
 
 def consensus(rows: Sequence[Row]) -> list[Row]:

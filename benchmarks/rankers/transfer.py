@@ -31,7 +31,7 @@ from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import ranker_path
 from rankd.training.data.dataset import Row, split
 from rankd.training.data.lists import encode
-from rankd.training.evaluation.by_source import Score, judge, medians
+from rankd.training.evaluation.by_source import Score, evaluate_source, medians
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.parity import scores_of, torch_runner
 from rankd.training.fit.fit import fit
@@ -83,7 +83,7 @@ def table(scorers: Scorers, sources: Sequence[Source], data: Path) -> None:
     taus: list[list[float]] = []
     for source in sources:
         rows = drawn(read_source(source, data), JUDGED_PROMPTS)
-        found = [medians(judge(score, rows))[source.name] for score in scorers.values()]
+        found = [medians(evaluate_source(score, rows))[source.name] for score in scorers.values()]
         taus.append([tau for tau, _, _, _ in found])
         cells = " | ".join(f"{tau:.3f} ({gain:.2f})" for tau, gain, _, _ in found)
         print(f"| {source.name} | {found[0][2]} | {found[0][3]} | {cells} |", flush=True)

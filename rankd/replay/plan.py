@@ -61,7 +61,7 @@ class ReplayPlan:
         """The policy that is judged: the daemon's own."""
         return self.settings.order.policy
 
-    def tell(self, stage: str, what: str, done: int, total: int) -> None:
+    def report_progress(self, stage: str, what: str, done: int, total: int) -> None:
         """Call ``on_progress``, where there is one."""
         if self.on_progress is not None:
             self.on_progress(stage, what, done, total)

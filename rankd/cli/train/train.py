@@ -85,11 +85,11 @@ def prepare_out(out: Path, *, restart: bool) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        held = {p.name for p in out.iterdir()}
+        existing = {p.name for p in out.iterdir()}
         if restart:
             shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
-        elif CHECKPOINT not in held and held:
-            what = "a finished ranker" if MANIFEST in held or held & set(PRECISIONS) else "other files"
+        elif CHECKPOINT not in existing and existing:
+            what = "a finished ranker" if MANIFEST in existing or existing & set(PRECISIONS) else "other files"
             raise ConfigError(f"--out {out} holds {what}; name another directory, or replace it with --restart")
         probe = out / ".writable"
         probe.write_bytes(b"")

@@ -116,7 +116,7 @@ def _replay(plan: ReplayPlan) -> dict[str, ReplayedPolicy]:
     for number, policy in enumerate(names):
 
         def on_progress(done: int, policy: str = policy, before: int = number * count) -> None:
-            plan.tell("replaying", policy, before + done, len(names) * count)
+            plan.report_progress("replaying", policy, before + done, len(names) * count)
 
         replayed[policy] = simulate(
             plan.trace,

@@ -76,7 +76,7 @@ def tau_sweep(plan: ReplayPlan) -> TauSweep:
 
     def point(name: str, tau: float, scores: Floats | None, done: int) -> TauPoint:
         found = latency(simulate(part, scores, name, plan.cost, settings=plan.settings))
-        plan.tell("sweeps", "rankers", done, total)
+        plan.report_progress("sweeps", "rankers", done, total)
         mean, p99 = float(found.mean()), float(np.quantile(found, 0.99))
         return TauPoint(tau, mean, p99, float((found / part.output).mean()))
 
@@ -108,7 +108,7 @@ def load_sweep(plan: ReplayPlan) -> LoadSweep:
         means = [float(values.mean()) for values in found]
         tails = [float(np.quantile(values, 0.99)) for values in found]
         points.append(LoadPoint(load, means[0], means[1], means[2], tails[1] / tails[0]))
-        plan.tell("sweeps", "loads", number + 1, len(LOADS))
+        plan.report_progress("sweeps", "loads", number + 1, len(LOADS))
     return LoadSweep(plan.policy, len(part), tuple(points), pays_from(points))
 
 

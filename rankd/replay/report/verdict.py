@@ -16,9 +16,9 @@ NO_GAIN_PER_TOKEN = 0.05
 """... unless that per token falls by more than this share."""
 _OWN_POLICIES = frozenset({"boost", "due", "aged", "score", "score-cap"})
 _MORE = 0.05
-"""Share of FCFS's mean that another policy must save beyond the one that is judged to be told."""
+"""Share of FCFS's mean that another policy must save beyond the judged one to be mentioned."""
 _TAIL = 1.15
-"""p99 beyond this multiple of FCFS's is told as a price."""
+"""p99 beyond this multiple of FCFS's is mentioned as a price."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _LONGEST_MODEL_NAME = 200
 
 Floats = NDArray[np.float64]
 OnProgress = Callable[[int, int], None]
-"""Told how many prompts are scored, of how many."""
+"""Called with how many prompts are scored, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The verdict; None where the rows don't tell."""
+    """The verdict; None where the rows do not decide it."""
 
     ranker: str
     """``name@version``"""
@@ -91,7 +91,7 @@ def evaluate(
         rows: any number; tau takes O(n log n), or O(n²) within a source and model that has censored rows.
         provider: where the model runs.
         threads: of the model.
-        on_progress: told after every queue of prompts.
+        on_progress: called after every queue of prompts.
 
     Raises:
         ArtifactError: the ranker cannot be served, or scores nothing.

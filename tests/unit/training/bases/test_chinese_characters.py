@@ -80,11 +80,11 @@ def test_rows_without_the_new_characters_are_untouched(minilm, glosses):
     base = load_base("minilm", glosses=glosses).for_prompts([LONG] * 9)
     assert (base.fingerprint == minilm.fingerprint) == glosses
     module = base.module(0)
-    before = minilm.module(0).words().weight
+    before = minilm.module(0).token_embeddings().weight
     with torch.no_grad():
-        module.words().added[1:] += 1
+        module.token_embeddings().added[1:] += 1
     base.finish(module)
-    after = module.words().weight
+    after = module.token_embeddings().weight
     moved = (after != before).any(dim=1).nonzero().squeeze(1).tolist()
     assert set(moved) == set(base.learns.learned(glosses=glosses).values())
     assert (len(moved) > len(LONG)) == glosses

@@ -16,7 +16,7 @@ from rankd.training.bases.load import load_base  # noqa: E402
 @pytest.fixture(scope="module")
 def minilm():
     base = load_base("minilm")
-    return base.tokenizer, base.module(0).words().weight.detach().numpy()
+    return base.tokenizer, base.module(0).token_embeddings().weight.detach().numpy()
 
 
 @pytest.mark.parametrize(("character", "word"), [("\u5199", "write"), ("\u77ed", "short"), ("\u4e09", "three")])

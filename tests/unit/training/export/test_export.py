@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
 from support.tiny_encoder import make_base, make_rows  # noqa: E402
 
-from benchmarks.rankers.int8 import judge, recipes  # noqa: E402
+from benchmarks.rankers.int8 import compare_recipes, recipes  # noqa: E402
 from rankd.errors import ArtifactError, ConfigError  # noqa: E402
 from rankd.registry.artifact import load_artifact  # noqa: E402
 from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
@@ -126,9 +126,9 @@ def test_every_recipe_of_the_comparison_is_the_same_ranker(fitted):
             recipes(graph, encoded.ids)
         return
     built = {name: to_bytes(make()) for name, make in recipes(graph, encoded.ids).items()}
-    judged = judge(built, {"made": encoded}, encoded.ids, rounds=1)
-    assert len(judged) == len(built) > 10
-    assert all(j.off < 0.2 and abs(j.lost[0][0]) < 0.05 and j.rate > 0 for j in judged)
+    compared = compare_recipes(built, {"made": encoded}, encoded.ids, rounds=1)
+    assert len(compared) == len(built) > 10
+    assert all(j.off < 0.2 and abs(j.lost[0][0]) < 0.05 and j.rate > 0 for j in compared)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
