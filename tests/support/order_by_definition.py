@@ -93,6 +93,16 @@ def bounded(length, row):
     return max(row["generated"], min(length, row["max_tokens"]) if row["max_tokens"] > 0 else length)
 
 
+def due(row, arrival, length, policy, rules):
+    """When a request of a length is due under boost or due."""
+    if policy is Policy.BOOST:
+        average = max(rules.prior_expected, 1.0)
+        at = arrival + rules.patience * average * math.log(max(length, 1.0) / average)
+    else:
+        at = arrival + rules.patience * length
+    return min(at, row["deadline"] - rules.pace * length) if math.isfinite(row["deadline"]) else at
+
+
 def serve(rows, rules, now, served):  # noqa: C901 - all rules in one place, as they are written
     """Serve one by one by the definition; gives ids."""
     left = [dict(r) for r in rows]
@@ -117,14 +127,7 @@ def serve(rows, rules, now, served):  # noqa: C901 - all rules in one place, as 
             return math.floor(size(r) * 1000) if by_length else r["score"]
         if policy is Policy.AGED:
             return math.floor(-max(now - arrival, 0.0) / max(size(r), 1.0) ** rules.age_exponent * 1e6)
-        if policy is Policy.BOOST:
-            average = max(rules.prior_expected, 1.0)
-            due = arrival + rules.patience * average * math.log(max(size(r), 1.0) / average)
-        else:
-            due = arrival + rules.patience * size(r)
-        if math.isfinite(r["deadline"]):
-            due = min(due, r["deadline"] - rules.pace * size(r))
-        return math.floor(due * 1000)
+        return math.floor(due(r, arrival, size(r), policy, rules) * 1000)
 
     def place(r):
         takes = 0.0 if nothing else rules.pace * max(size(r) - r["generated"], 0.0)

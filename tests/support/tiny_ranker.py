@@ -34,13 +34,9 @@ def make_artifact(
     ``work`` adds that many 256x256 matrix products per token; ``nan_word`` makes prompts with that word NaN.
     """
     path.mkdir(parents=True, exist_ok=True)
-    weights = np.full(len(WORDS), 0.01 * scale, dtype=np.float32)
-    weights[WORDS.index("long")] += scale * long
-    weights[WORDS.index("short")] -= scale
-    if constant:
-        weights[:] = 0
-    if nan:
-        weights[:] = np.nan
+    weights = _weights(scale, long)
+    if constant or nan:
+        weights[:] = np.nan if nan else 0
     if nan_word:
         weights[WORDS.index(nan_word)] = np.nan
     onnx.save(_model(weights, input_names, work), path / "model.onnx")
@@ -65,6 +61,13 @@ def make_artifact(
         }
     write_manifest(path, fields)
     return path
+
+
+def _weights(scale, long):
+    weights = np.full(len(WORDS), 0.01 * scale, dtype=np.float32)
+    weights[WORDS.index("long")] += scale * long
+    weights[WORDS.index("short")] -= scale
+    return weights
 
 
 def _model(weights, input_names, work):

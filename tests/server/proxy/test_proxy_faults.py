@@ -3,16 +3,10 @@
 import asyncio
 import contextlib
 import json
-import signal
-import time
 
 import psutil
 import pytest
 from support.fake_engine import EVENTS, HEAD, Client, post, run, streamed, within
-from support.ports import nobody
-
-from rankd.cli import main
-from rankd.errors import ConfigError
 
 SHORT, LONG = "a short answer", "a long long long answer"
 JSON_HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
@@ -21,7 +15,7 @@ BODY = json.dumps({"prompt": SHORT, "stream": True}).encode()
 
 async def until(condition):
     """Wait until a condition holds, within a time."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - nobody says so
             await asyncio.sleep(0.005)
 
@@ -252,83 +246,6 @@ def test_slow_readers_and_engines_hold_their_senders_up_and_no_memory(start_engi
     run(story())
 
 
-def test_without_a_daemon_the_priority_is_the_arrival_and_soon_costs_nothing(start_engine, start_proxy):
-    """From the first request on there is one, and it rises; after three failures nobody asks."""
-    upstream = start_engine()
-    proxy = start_proxy(upstream, nobody(), asking={"timeout": 0.05})
-
-    async def story():
-        for _ in range(20):
-            assert (await post(proxy.port, BODY))[0] == 200
-
-    run(story())
-    keys = [seen.priority for seen in upstream.seen]
-    assert keys == sorted(keys)
-    assert abs(keys[-1] - time.time() * 1000) < 60_000
-    assert proxy.counts()["circuit_open"] == 17
-
-
-def test_a_prompt_over_the_daemons_limits_stops_nobodys_ranking(start_engine, start_proxy, start_daemon):
-    """Such requests go in arrival order; the circuit stays closed for all others."""
-    upstream = start_engine()
-    proxy = start_proxy(upstream, start_daemon(limits={"max_prompt_bytes": 1000}).target)
-
-    async def story():
-        for text in ("x" * 2000, "x" * 2000, "x" * 2000, "x" * 2000, SHORT):
-            await post(proxy.port, {"prompt": text})
-
-    run(story())
-    assert proxy.counts() == {"error:INVALID_ARGUMENT": 4, "ranked": 1}
-
-
-async def ranked_again(proxy, upstream):
-    """Wait until a short prompt that came later goes before a long one."""
-    async with asyncio.timeout(60):
-        while True:
-            for prompt in (LONG, SHORT):
-                assert (await post(proxy.port, {"prompt": prompt, "max_tokens": 500}))[0] == 200
-            if upstream.seen[-1].priority < upstream.seen[-2].priority:
-                return
-            await asyncio.sleep(0.05)
-
-
-def test_a_daemon_that_is_frozen_killed_and_back_costs_no_request(start_engine, start_proxy_process, start_process):
-    """Every request is served within its deadline, by arrival; ranked again within 10 s without touching the proxy."""
-    daemon = start_process()
-    upstream = start_engine()
-    proxy = start_proxy_process(upstream, "--timeout", "0.1", target=daemon.target)
-
-    async def served():
-        answers = await asyncio.gather(*(post(proxy.port, BODY) for _ in range(30)))
-        assert {status for status, _, _ in answers} == {200}
-
-    async def story():
-        await ranked_again(proxy, upstream)
-        daemon.process.send_signal(signal.SIGSTOP)
-        try:
-            await served()
-        finally:
-            daemon.process.send_signal(signal.SIGCONT)
-        await ranked_again(proxy, upstream)
-        daemon.kill()
-        await served()
-        await asyncio.to_thread(start_process, port=daemon.port)
-        await ranked_again(proxy, upstream)
-
-    run(story())
-    assert any("does not answer" in line and daemon.target in line for line in proxy.lines), "one warning, with values"
-
-
-def test_a_fault_of_the_proxys_ranking_costs_no_request(start_engine, start_proxy, monkeypatch):
-    """Whatever raises in it, the request is served, by its arrival."""
-    monkeypatch.setattr("rankd.proxy.ranking.read_request", lambda *_: 1 / 0)
-    upstream = start_engine()
-    proxy = start_proxy(upstream)
-    assert run(post(proxy.port, BODY))[0] == 200
-    assert upstream.seen[0].priority > 1e12
-    assert proxy.counts() == {"error:ZeroDivisionError": 1}
-
-
 def test_a_signal_ends_no_answer(start_engine, start_proxy_process):
     """SIGTERM: not ready, no new connections, and streams that are under way come to their end; then status 0."""
     upstream = start_engine(streamed([EVENTS[0]] * 15 + EVENTS[1:], pause=0.1))
@@ -351,36 +268,3 @@ def test_a_signal_ends_no_answer(start_engine, start_proxy_process):
 
     run(story())
     assert proxy.process.wait(10) == 0
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ([], "--upstream or RANKD_PROXY_UPSTREAM: must be the engine's URL"),
-        (["--upstream", "localhost:8000"], "must be the engine's URL, such as http://127.0.0.1:8000"),
-        (["--upstream", "http://user:sekret@x"], "must be scheme, host, port and path only"),
-        (["--upstream", "http://x", "--listen", "8080"], "--listen or RANKD_PROXY_LISTEN: '8080' is not HOST:PORT"),
-        (["--upstream", "http://x", "--timeout", "never"], "RANKD_TIMEOUT: must be seconds"),
-    ],
-)
-def test_a_wrong_setting_is_named_with_its_remedy(flags, expected, capsys):
-    """Exit status 2, and nothing of a password."""
-    assert main(["proxy", *flags]) == 2
-    said = capsys.readouterr().err
-    assert expected in said
-    assert "sekret" not in said
-
-
-def test_what_is_not_installed_is_named_with_the_command(monkeypatch, capsys):
-    """The daemon is installed without the proxy's packages."""
-    monkeypatch.setattr("rankd.cli.proxy.importlib.util.find_spec", lambda _: None)
-    assert main(["proxy", "--upstream", "http://x"]) == 2
-    assert capsys.readouterr().err == "rankd: the proxy needs aiohttp and uvicorn: pip install 'rankd[proxy]'\n"
-
-
-def test_an_address_that_is_taken_is_named(start_engine, start_proxy):
-    """And the proxy that has it goes on."""
-    proxy = start_proxy(start_engine())
-    with pytest.raises(ConfigError, match=r"--listen \(RANKD_PROXY_LISTEN\): cannot listen on 127.0.0.1:.*in use"):
-        start_proxy(start_engine(), listen=f"127.0.0.1:{proxy.port}")
-    assert run(post(proxy.port, BODY))[0] == 200

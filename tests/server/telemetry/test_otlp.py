@@ -123,11 +123,8 @@ def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, st
     (served,) = [s for s in ours if s.name == rank and s.parent_span_id == sent.span_id]
     assert served.trace_id == sent.trace_id
     assert served.kind == trace.SpanKind.SERVER.value + 1
-    assert attributes(served) == {
-        "rpc.system.name": "grpc",
-        "rpc.method": rank,
-        "rpc.response.status_code": "OK",
-    }
+    ours_of = {"rpc.system.name": "grpc", "rpc.method": rank}
+    assert attributes(served) == ours_of | {"rpc.response.status_code": "OK"}
     stages = {s.name for s in ours if s.parent_span_id == served.span_id}
     assert {"score", "order"} <= stages
     batch = {name: next(s for s in ours if s.name == name and s.links) for name in ("tokenise", "queue", "infer")}
@@ -140,18 +137,13 @@ def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, st
     assert batch["queue"].end_time_unix_nano <= batch["infer"].start_time_unix_nano
     refused = next(s for s in ours if s.name == rank and attributes(s)["rpc.response.status_code"] != "OK")
     # By the conventions, what a caller did wrong is no error of the server.
-    assert attributes(refused) == {
-        "rpc.system.name": "grpc",
-        "rpc.method": rank,
-        "rpc.response.status_code": "INVALID_ARGUMENT",
-    }
+    assert attributes(refused) == ours_of | {"rpc.response.status_code": "INVALID_ARGUMENT"}
     assert refused.status.code == refused.status.STATUS_CODE_UNSET
     sent_metrics = {m.name for m in receiver.measured.metrics()}
     assert {"rpc.server.call.duration", "rankd.items", "rankd.stage.duration", "rankd.guard.mode"} <= sent_metrics
     assert sent_metrics <= set(METRICS)
     said = "".join(process.lines) + metrics + "".join(str(s) for s in ours) + str(receiver.measured.requests)
-    for secret in SECRETS:
-        assert secret not in said
+    assert not [secret for secret in SECRETS if secret in said]
 
 
 def test_a_guards_change_is_in_the_trace_of_the_reports(receiver, start_process, wait_until):

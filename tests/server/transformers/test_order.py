@@ -215,29 +215,3 @@ def test_the_public_way_ranks_and_keeps_its_connections(reported_daemon, wait_un
         kept = kept or own()
         assert own() == kept
     assert sum(registration.counts()["started"].values()) >= 24
-
-
-def test_an_iteration_costs_no_more_than_transformers_own(ranked):
-    """With 1,000 waiting and all places taken, scheduling takes at most 100 µs more than without rankd."""
-    medians = {}
-    for scheduler in ("fifo", ranked[0]):
-        engine = Engine(MODEL, scheduler)
-        for n in range(1004):
-            engine.add(f"r{n}", prompt(n % 10, n), 500)
-        if scheduler == "fifo":
-            engine.arrive()
-        else:
-            scored(engine, 1004)
-        taken, schedule = [], engine.scheduler.schedule_batch
-
-        def timed(*budgets, taken=taken, schedule=schedule):
-            start = time.thread_time_ns()
-            result = schedule(*budgets)
-            taken.append((time.thread_time_ns() - start) / 1000)
-            return result
-
-        engine.scheduler.schedule_batch = timed
-        for _ in range(80):
-            engine.step()
-        medians[scheduler] = sorted(taken[10:])[35]
-    assert medians[ranked[0]] < medians["fifo"] + 100

@@ -6,14 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.ranker_start import fields_of
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
 from rankd.registry.artifact import MANIFEST, MODEL, TOKENIZER, load_artifact, sha256_of, write_manifest
-from rankd.registry.bundled import default_ranker_path, ranker_path, wanted_ranker
-from rankd.registry.loaded import WARM_UP_PROMPTS
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad, warm_up
-from rankd.scoring.tokeniser import Tokeniser, Truncation
+from rankd.registry.bundled import ranker_path
 
 FILES = [MANIFEST, MODEL, TOKENIZER]
 
@@ -37,10 +35,6 @@ def refused(path):
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1500
     return caught.value
-
-
-def fields_of(ranker):
-    return json.loads((ranker / MANIFEST).read_text())
 
 
 def change(ranker, **fields):
@@ -70,41 +64,6 @@ def test_calibration_and_measured_tau_are_optional(tmp_path):
     artifact = load_artifact(make_artifact(tmp_path / "r", calibration=False, measured_tau=None))
     assert artifact.calibration() is None
     assert artifact.manifest.measured_tau is None
-
-
-def test_bundled_rankers_have_names(tmp_path, monkeypatch):
-    """A bundled ranker's name means it, unless there is such a path; anything else is left as it is."""
-    monkeypatch.chdir(tmp_path)
-    default = default_ranker_path()
-    assert ranker_path(default.name) == default
-    assert ranker_path("ngram") == default.with_name("ngram")
-    for other in ("nowhere", "./ngram", "ngram/", "a/b", "/tmp", "..", "a\0b", "x" * 5000, str(default)):
-        assert ranker_path(other) == Path(other)
-    (tmp_path / default.name).mkdir()
-    assert ranker_path(default.name) == Path(default.name)
-    (tmp_path / "ngram").symlink_to("nowhere")
-    assert ranker_path("ngram") == Path("ngram")
-
-
-def test_only_a_ranker_that_is_not_set_is_the_default(tmp_path, monkeypatch):
-    """An empty setting is not one that is left out, and a Path is a path."""
-    monkeypatch.chdir(tmp_path)
-    default = default_ranker_path()
-    assert wanted_ranker(None) == default
-    assert wanted_ranker("ngram") == default.with_name("ngram")
-    assert wanted_ranker("") == Path()
-    assert wanted_ranker(Path("ngram")) == Path("ngram")
-
-
-def test_bundled_ranker_is_whole():
-    """The ranker in the package loads by its own hashes, is calibrated, measured and keeps head and tail."""
-    manifest = load_artifact(default_ranker_path()).manifest
-    assert manifest.calibration is not None
-    assert manifest.measured_tau is not None
-    assert manifest.truncation.head_tokens > 0
-    assert manifest.truncation.tail_tokens > 0
-    assert manifest.licence
-    assert manifest.data
 
 
 @pytest.mark.parametrize("where", ["nowhere", MODEL, "a\0b"])
@@ -172,7 +131,6 @@ def test_unreadable(ranker, name):
 @pytest.mark.parametrize("call", ["is_dir", "stat", "is_file"])
 def test_system_errors_are_named(ranker, monkeypatch, call):
     """Whatever call the system refuses, the error is ours: as root too, where permissions cannot be tested."""
-    from pathlib import Path
 
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -314,117 +272,3 @@ def test_nothing_is_written_where_fields_are_wrong(ranker):
         write_manifest(ranker, {"version": "2"})
     assert (ranker / MANIFEST).read_bytes() == before
     assert sorted(p.name for p in ranker.iterdir()) == sorted(FILES)
-
-
-def start(path):
-    """What a daemon does with a directory before it serves: read, tokenise, create the session, warm up."""
-    artifact = load_artifact(path)
-    manifest = artifact.manifest
-    cut = manifest.truncation
-    tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
-    spec = ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, cut.max_tokens)
-    model = OnnxModel(spec, SessionOptions("cpu", threads=1))
-    warm_up(model, tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS]), max_batch_tokens=128)
-    return tokeniser, model
-
-
-def fails_to_start(path):
-    with pytest.raises(ArtifactError) as caught:
-        start(path)
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-def rehash(ranker):
-    """Vouch for the files as they are now, so that only what reads them can object."""
-    write_manifest(ranker, {k: v for k, v in fields_of(ranker).items() if k not in ("manifest_version", "sha256")})
-
-
-@pytest.mark.parametrize(("knob", "reason"), [("nan", "NAN_SCORES"), ("constant", "CONSTANT_SCORES")])
-def test_useless_scores_are_found_at_warm_up(tmp_path, knob, reason):
-    """A model of the right shape that ranks nothing does not come into service."""
-    path = make_artifact(tmp_path / "r", **{knob: True})
-    load_artifact(path)  # the directory itself is in order
-    error = fails_to_start(path)
-    assert error.reason == reason
-    assert "score" in str(error)
-
-
-@pytest.mark.parametrize("declared", [("input_ids",), ("input_ids", "attention_mask", "token_type_ids")])
-def test_inputs_declared_are_not_the_real_ones(tmp_path, declared):
-    """The message names the file, both sides and the remedy."""
-    path = make_artifact(tmp_path / "r", declared_inputs=declared)
-    error = fails_to_start(path)
-    assert error.reason == "BAD_INPUTS"
-    assert str(path / MODEL) in str(error)
-    assert str(list(declared)) in str(error)
-    assert "attention_mask" in str(error)
-    assert "correct the manifest's inputs" in str(error)
-
-
-@pytest.mark.parametrize("spoil", [lambda _: b"not a model", lambda data: data[: len(data) // 2]], ids=["junk", "cut"])
-def test_corrupt_model_with_the_right_hash(ranker, spoil):
-    """A hash vouches for bytes, not for a model: onnxruntime's refusal is BAD_MODEL and names the file."""
-    (ranker / MODEL).write_bytes(spoil((ranker / MODEL).read_bytes()))
-    rehash(ranker)
-    error = fails_to_start(ranker)
-    assert error.reason == "BAD_MODEL"
-    assert str(ranker / MODEL) in str(error)
-
-
-@pytest.mark.parametrize("text", ["{}", "[]", '{"version": "1.0", "model": {"type": "Nonsense"}}', "{"])
-def test_bad_tokenizer_with_the_right_hash(ranker, text):
-    """A tokenizer that ``tokenizers`` cannot read is BAD_TOKENIZER and names the file."""
-    (ranker / TOKENIZER).write_text(text)
-    rehash(ranker)
-    error = fails_to_start(ranker)
-    assert error.reason == "BAD_TOKENIZER"
-    assert str(ranker / TOKENIZER) in str(error)
-
-
-@pytest.fixture(scope="module")
-def bundled():
-    """Scores of the bundled ranker."""
-    tokeniser, model = start(default_ranker_path())
-    return lambda prompt: float(model.run(*pad(tokeniser.encode([tokeniser.cut(prompt)])))[0])
-
-
-LONG = "Write a detailed essay of 2000 words about the causes of the First World War, with examples."
-SHORT = "What is the capital of France? Answer in one word."
-
-
-def test_bundled_ranker_tells_long_from_short(bundled):
-    """By more than a factor of e in length, by its score, and of two in calibrated tokens."""
-    assert bundled(LONG) > bundled(SHORT) + 1.0  # log length
-    calibration = load_artifact(default_ranker_path()).calibration()
-    assert calibration.expected(bundled(LONG)) > 2 * calibration.expected(bundled(SHORT))
-
-
-@pytest.mark.parametrize("end", ["head", "tail"])
-def test_bundled_ranker_reads_head_and_tail(bundled, end):
-    """What stands at either end of a long prompt moves its score; what stands in the middle is not read."""
-    context = "The committee met on Tuesday and noted the report. " * 200
-
-    def score(request, where):
-        parts = {"head": [request, context], "tail": [context, request], "middle": [context, request, context]}
-        return bundled(" ".join(parts[where]))
-
-    assert score(LONG, end) > score(SHORT, end) + 0.3
-    assert score(LONG, "middle") == score(SHORT, "middle")
-
-
-def test_bundled_figures_are_what_they_are_said_to_be():
-    """``measured_tau`` is the median over unseen data sets in English, each counting once, and is said to be."""
-    from statistics import fmean, median
-
-    manifest = load_artifact(default_ranker_path()).manifest
-    unseen = [m for m in manifest.measurements if not m.trained_on]
-    sets = {m.dataset for m in unseen}
-    english = sets - {"cello_zh", "logickor_ko"}
-    taus = [fmean(m.kendall_tau for m in unseen if m.dataset == name) for name in english]
-    assert len(taus) == len(sets) - 2
-    assert manifest.measured_tau == pytest.approx(median(taus), abs=1e-4)
-    assert "median over the English data sets" in manifest.description
-    assert not sets & {d.name for d in manifest.data}
-    assert all(m.dataset in {d.name for d in manifest.data} for m in manifest.measurements if m.trained_on)
-    assert 16 <= len(manifest.calibration.knots) <= 32

@@ -2,52 +2,13 @@
 
 import numpy as np
 import pytest
+from support.ranker_start import rehash, start
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
-from rankd.registry.artifact import load_artifact
+from rankd.registry.artifact import MODEL, TOKENIZER, load_artifact
 from rankd.registry.loaded import WARM_UP_PROMPTS
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad, wanted_provider, warm_up
-from rankd.scoring.tokeniser import Tokeniser, Truncation
-
-
-def start(path):
-    """Everything a daemon does with a directory before it serves."""
-    artifact = load_artifact(path)
-    manifest = artifact.manifest
-    cut = manifest.truncation
-    tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
-    spec = ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, cut.max_tokens)
-    model = OnnxModel(spec, SessionOptions("cpu"))
-    warm_up(model, tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS]), max_batch_tokens=128)
-    return tokeniser, model
-
-
-def rehash(path, **fields):
-    import json
-
-    from rankd.registry.artifact import write_manifest
-
-    old = json.loads((path / "manifest.json").read_text())
-    write_manifest(path, {**{k: v for k, v in old.items() if k not in ("manifest_version", "sha256")}, **fields})
-
-
-@pytest.mark.parametrize(
-    ("knobs", "reason"),
-    [
-        ({"constant": True}, "CONSTANT_SCORES"),
-        ({"nan": True}, "NAN_SCORES"),
-        ({"declared_inputs": ("input_ids",)}, "BAD_INPUTS"),
-        ({"declared_inputs": ("input_ids", "attention_mask", "token_type_ids")}, "BAD_INPUTS"),
-    ],
-)
-def test_model_at_fault(tmp_path, knobs, reason):
-    """Wrong input names, NaN and constant scores stop the start, each under its own reason."""
-    path = make_artifact(tmp_path / "r", **knobs)
-    with pytest.raises(ArtifactError) as caught:
-        start(path)
-    assert caught.value.reason == reason
-    assert "\n" not in str(caught.value)
+from rankd.scoring.onnx_model import pad, wanted_provider, warm_up
 
 
 def test_other_output_name(tmp_path):
@@ -57,26 +18,6 @@ def test_other_output_name(tmp_path):
     with pytest.raises(ArtifactError, match=r"score.*length") as caught:
         start(path)
     assert caught.value.reason == "BAD_OUTPUT"
-
-
-def test_not_a_model(tmp_path):
-    """A file with the right hash that is no ONNX model is BAD_MODEL."""
-    path = make_artifact(tmp_path / "r")
-    (path / "model.onnx").write_bytes(b"not a model")
-    rehash(path)
-    with pytest.raises(ArtifactError) as caught:
-        start(path)
-    assert caught.value.reason == "BAD_MODEL"
-
-
-def test_not_a_tokenizer(tmp_path):
-    """A file with the right hash that is no tokenizer is BAD_TOKENIZER."""
-    path = make_artifact(tmp_path / "r")
-    (path / "tokenizer.json").write_text("{}")
-    rehash(path)
-    with pytest.raises(ArtifactError) as caught:
-        start(path)
-    assert caught.value.reason == "BAD_TOKENIZER"
 
 
 def test_a_batch_that_memory_does_not_hold_names_the_setting(tmp_path):
@@ -106,3 +47,58 @@ def test_a_gpu_that_is_there_is_wanted_unless_the_cpu_was_asked_for(tmp_path):
     assert wanted_provider("cuda", [shown]) == "cuda"
     shown.touch()
     assert [wanted_provider(p, [tmp_path / "none", shown]) for p in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
+
+
+@pytest.fixture
+def ranker(tmp_path):
+    """A ranker of the test's own, to spoil."""
+    return make_artifact(tmp_path / "ranker")
+
+
+def fails_to_start(path):
+    with pytest.raises(ArtifactError) as caught:
+        start(path)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(("knob", "reason"), [("nan", "NAN_SCORES"), ("constant", "CONSTANT_SCORES")])
+def test_useless_scores_are_found_at_warm_up(tmp_path, knob, reason):
+    """A model of the right shape that ranks nothing does not come into service."""
+    path = make_artifact(tmp_path / "r", **{knob: True})
+    load_artifact(path)  # the directory itself is in order
+    error = fails_to_start(path)
+    assert error.reason == reason
+    assert "score" in str(error)
+
+
+@pytest.mark.parametrize("declared", [("input_ids",), ("input_ids", "attention_mask", "token_type_ids")])
+def test_inputs_declared_are_not_the_real_ones(tmp_path, declared):
+    """The message names the file, both sides and the remedy."""
+    path = make_artifact(tmp_path / "r", declared_inputs=declared)
+    error = fails_to_start(path)
+    assert error.reason == "BAD_INPUTS"
+    assert str(path / MODEL) in str(error)
+    assert str(list(declared)) in str(error)
+    assert "attention_mask" in str(error)
+    assert "correct the manifest's inputs" in str(error)
+
+
+@pytest.mark.parametrize("spoil", [lambda _: b"not a model", lambda data: data[: len(data) // 2]], ids=["junk", "cut"])
+def test_corrupt_model_with_the_right_hash(ranker, spoil):
+    """A hash vouches for bytes, not for a model: onnxruntime's refusal is BAD_MODEL and names the file."""
+    (ranker / MODEL).write_bytes(spoil((ranker / MODEL).read_bytes()))
+    rehash(ranker)
+    error = fails_to_start(ranker)
+    assert error.reason == "BAD_MODEL"
+    assert str(ranker / MODEL) in str(error)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"version": "1.0", "model": {"type": "Nonsense"}}', "{"])
+def test_bad_tokenizer_with_the_right_hash(ranker, text):
+    """A tokenizer that ``tokenizers`` cannot read is BAD_TOKENIZER and names the file."""
+    (ranker / TOKENIZER).write_text(text)
+    rehash(ranker)
+    error = fails_to_start(ranker)
+    assert error.reason == "BAD_TOKENIZER"
+    assert str(ranker / TOKENIZER) in str(error)

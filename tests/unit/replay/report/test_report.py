@@ -37,7 +37,7 @@ def report_of(trace, **more):
 @pytest.fixture(scope="module")
 def busy():
     """A report with everything in it: tenants with an ugly name, classes, sweeps."""
-    trace = at_load(random_trace(21, n=1200), COST, 1.0)
+    trace = at_load(random_trace(21, n=500), COST, 1.0)
     rng = np.random.default_rng(0)
     trace = replace(
         trace,
@@ -95,7 +95,7 @@ def test_the_fcfs_line_is_its_own_measure(busy):
     assert busy.of("oracle").gain == 1.0
     for found in busy.figures:
         assert list(found.first_done.values()) == sorted(found.first_done.values())
-        assert sum(g.requests for g in found.lengths) == found.requests == 1200
+        assert sum(g.requests for g in found.lengths) == found.requests == 500
         assert {g.mean_of_fcfs for g in busy.of("fcfs").lengths} == {1.0}
 
 

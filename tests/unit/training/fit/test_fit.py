@@ -30,6 +30,13 @@ def base(tmp_path_factory):
     return load_base(str(make_base(tmp_path_factory.mktemp("base"))), CUT)
 
 
+@pytest.fixture(scope="module")
+def whole(base):
+    """A run from start to end."""
+    rows = make_rows(144)
+    return fit(base, rows[:128], rows[128:], OPTIONS)
+
+
 def scores_of(base, module, rows):
     encoded = encode(rows, base.tokeniser(), "first")
     out = np.zeros(len(rows))
@@ -122,10 +129,9 @@ class StopError(Exception):
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 8, 13])
-def test_an_interrupted_run_ends_with_the_same_weights(base, tmp_path, stop_at):
+def test_an_interrupted_run_ends_with_the_same_weights(base, whole, tmp_path, stop_at):
     """Stopped within an epoch or at its end, and gone on from its checkpoint, a run ends as if never stopped."""
     rows = make_rows(144)
-    whole = fit(base, rows[:128], rows[128:], OPTIONS)
 
     def stop(progress):
         if progress.step == stop_at:
@@ -172,10 +178,9 @@ def script(base, out, tmp_path, *before):
     )
 
 
-def test_kill_9_costs_nothing_but_time(base, tmp_path):
+def test_kill_9_costs_nothing_but_time(base, whole, tmp_path):
     """A process killed with SIGKILL between two steps is taken up by the next, with the same weights at the end."""
     rows = make_rows(144)
-    whole = fit(base, rows[:128], rows[128:], OPTIONS)
     out = tmp_path / "out"
     process = script(base, out, tmp_path)
     for line in process.stdout:
@@ -192,10 +197,9 @@ def test_kill_9_costs_nothing_but_time(base, tmp_path):
     assert digest(resumed) == digest(whole)
 
 
-def test_two_processes_train_the_same_ranker(base, tmp_path):
+def test_two_processes_train_the_same_ranker(base, whole, tmp_path):
     """Under torchrun each process reads half of a list; validation tau is that of one process, within rounding."""
-    rows = make_rows(144)
-    whole = fit(base, rows[:128], rows[128:], OPTIONS)
+    make_rows(144)
     process = script(
         base, tmp_path / "out", tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"
     )

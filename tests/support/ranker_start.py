@@ -1,0 +1,31 @@
+"""What a daemon does with a ranker's directory before it serves, without the daemon."""
+
+import json
+
+from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
+from rankd.registry.loaded import WARM_UP_PROMPTS
+from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, warm_up
+from rankd.scoring.tokeniser import Tokeniser, Truncation
+
+
+def fields_of(ranker):
+    """The manifest's fields."""
+    return json.loads((ranker / MANIFEST).read_text())
+
+
+def start(path):
+    """What a daemon does with a directory before it serves: read, tokenise, create the session, warm up."""
+    artifact = load_artifact(path)
+    manifest = artifact.manifest
+    cut = manifest.truncation
+    tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
+    spec = ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, cut.max_tokens)
+    model = OnnxModel(spec, SessionOptions("cpu", threads=1))
+    warm_up(model, tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS]), max_batch_tokens=128)
+    return tokeniser, model
+
+
+def rehash(ranker, **fields):
+    """Vouch for the files as they are now, so that only what reads them can object; ``fields`` replace others."""
+    old = {k: v for k, v in fields_of(ranker).items() if k not in ("manifest_version", "sha256")}
+    write_manifest(ranker, old | fields)

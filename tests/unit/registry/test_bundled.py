@@ -1,0 +1,95 @@
+"""The bundled rankers: named, whole, and as good as their manifests say."""
+
+from pathlib import Path
+
+import pytest
+from support.ranker_start import start
+
+from rankd.registry.artifact import load_artifact
+from rankd.registry.bundled import default_ranker_path, ranker_path, wanted_ranker
+from rankd.scoring.onnx_model import pad
+
+
+def test_bundled_rankers_have_names(tmp_path, monkeypatch):
+    """A bundled ranker's name means it, unless there is such a path; anything else is left as it is."""
+    monkeypatch.chdir(tmp_path)
+    default = default_ranker_path()
+    assert ranker_path(default.name) == default
+    assert ranker_path("ngram") == default.with_name("ngram")
+    for other in ("nowhere", "./ngram", "ngram/", "a/b", "/tmp", "..", "a\0b", "x" * 5000, str(default)):
+        assert ranker_path(other) == Path(other)
+    (tmp_path / default.name).mkdir()
+    assert ranker_path(default.name) == Path(default.name)
+    (tmp_path / "ngram").symlink_to("nowhere")
+    assert ranker_path("ngram") == Path("ngram")
+
+
+def test_only_a_ranker_that_is_not_set_is_the_default(tmp_path, monkeypatch):
+    """An empty setting is not one that is left out, and a Path is a path."""
+    monkeypatch.chdir(tmp_path)
+    default = default_ranker_path()
+    assert wanted_ranker(None) == default
+    assert wanted_ranker("ngram") == default.with_name("ngram")
+    assert wanted_ranker("") == Path()
+    assert wanted_ranker(Path("ngram")) == Path("ngram")
+
+
+def test_bundled_ranker_is_whole():
+    """The ranker in the package loads by its own hashes, is calibrated, measured and keeps head and tail."""
+    manifest = load_artifact(default_ranker_path()).manifest
+    assert manifest.calibration is not None
+    assert manifest.measured_tau is not None
+    assert manifest.truncation.head_tokens > 0
+    assert manifest.truncation.tail_tokens > 0
+    assert manifest.licence
+    assert manifest.data
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    """Scores of the bundled ranker."""
+    tokeniser, model = start(default_ranker_path())
+    return lambda prompt: float(model.run(*pad(tokeniser.encode([tokeniser.cut(prompt)])))[0])
+
+
+LONG = "Write a detailed essay of 2000 words about the causes of the First World War, with examples."
+
+
+SHORT = "What is the capital of France? Answer in one word."
+
+
+def test_bundled_ranker_tells_long_from_short(bundled):
+    """By more than a factor of e in length, by its score, and of two in calibrated tokens."""
+    assert bundled(LONG) > bundled(SHORT) + 1.0  # log length
+    calibration = load_artifact(default_ranker_path()).calibration()
+    assert calibration.expected(bundled(LONG)) > 2 * calibration.expected(bundled(SHORT))
+
+
+@pytest.mark.parametrize("end", ["head", "tail"])
+def test_bundled_ranker_reads_head_and_tail(bundled, end):
+    """What stands at either end of a long prompt moves its score; what stands in the middle is not read."""
+    context = "The committee met on Tuesday and noted the report. " * 200
+
+    def score(request, where):
+        parts = {"head": [request, context], "tail": [context, request], "middle": [context, request, context]}
+        return bundled(" ".join(parts[where]))
+
+    assert score(LONG, end) > score(SHORT, end) + 0.3
+    assert score(LONG, "middle") == score(SHORT, "middle")
+
+
+def test_bundled_figures_are_what_they_are_said_to_be():
+    """``measured_tau`` is the median over unseen data sets in English, each counting once, and is said to be."""
+    from statistics import fmean, median
+
+    manifest = load_artifact(default_ranker_path()).manifest
+    unseen = [m for m in manifest.measurements if not m.trained_on]
+    sets = {m.dataset for m in unseen}
+    english = sets - {"cello_zh", "logickor_ko"}
+    taus = [fmean(m.kendall_tau for m in unseen if m.dataset == name) for name in english]
+    assert len(taus) == len(sets) - 2
+    assert manifest.measured_tau == pytest.approx(median(taus), abs=1e-4)
+    assert "median over the English data sets" in manifest.description
+    assert not sets & {d.name for d in manifest.data}
+    assert all(m.dataset in {d.name for d in manifest.data} for m in manifest.measurements if m.trained_on)
+    assert 16 <= len(manifest.calibration.knots) <= 32
