@@ -46,7 +46,7 @@ run: setup ## serve the bundled ranker on 127.0.0.1:50051
 
 test: check axe unit ## everything that CI checks
 
-check: lint types imports protos-check generated
+check: lint types imports structure protos-check generated
 
 lint: setup
 	$(BIN)/ruff check .
