@@ -12,9 +12,9 @@ STUBS := clients/python/rankd_client/v1
 PYTEST_ARGS ?=
 # PyPI's torch brings gigabytes of CUDA. Where pip finds a CPU build of this version, as in CI, it takes that.
 TORCH ?= torch==2.13.0
-# Not in the repository: prompts with lengths of real answers, and traces; docs/reference/data-formats.md says how.
-DATA ?= data/lengths
-TRACES ?= data/traces
+# Folders outside the repository: prompts with lengths of real answers, and traces (docs/reference/data-formats.md).
+DATA ?=
+TRACES ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench soak study sim-check engines fleet format clean
@@ -46,7 +46,7 @@ run: setup ## serve the bundled ranker on 127.0.0.1:50051
 
 test: check axe unit ## everything that CI checks
 
-check: lint types imports protos-check generated
+check: lint types imports structure protos-check generated
 
 lint: setup
 	$(BIN)/ruff check .
@@ -122,13 +122,14 @@ test-lowest: helm ## the tests with the oldest dependencies that pyproject.toml 
 	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
 
 rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from DATA
+	@[ -d '$(DATA)' ] || { echo 'name the folder of prompts and lengths that benchmarks/rankers/sources.py lists: make rankers DATA=FOLDER' >&2; exit 1; }
 	$(BIN)/python -m benchmarks.rankers.bundle --data $(DATA)
 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
 
-study: setup ## replay all traces under all policies, write out/study/study.md; an hour on one core
-	$(BIN)/python -m benchmarks.policies.study --traces $(TRACES) --out out/study
+study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; an hour on one core
+	$(BIN)/python -m benchmarks.policies.study $(if $(TRACES),--traces $(TRACES)) --out out/study
 
 images: ## build the three images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
 	docker/check.sh cpu
@@ -155,7 +156,7 @@ sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by
 # what the docs have.
 engines: setup-train $(VLLM)/.installed ## rankd inside real engines: vLLM, transformers, the proxy; 20 minutes on two cores
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
-	PYTHONPATH=tests DATA=$(abspath $(DATA)) $(BIN)/python -m engines out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
+	PYTHONPATH=tests DATA='$(abspath $(DATA))' $(BIN)/python -m engines out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
 
 fleet: setup ## five replicas under load, restarted, killed, frozen and drained; needs prometheus; 8 minutes
 	PYTHONPATH=tests $(BIN)/python -m soak.five_replicas --json out/five_daemons.json

@@ -5,10 +5,12 @@ Figures of docs/measurements/2026-11-25-parts.md. Needs no daemon; it takes half
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import math
 import secrets
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,18 +25,20 @@ _QUEUE = 16_384
 _BLOCKS, _PER_BLOCK = 4000, 20
 
 
-def main() -> None:
+def main() -> int:
     """Measure all, and print it."""
+    argparse.ArgumentParser(prog="python -m benchmarks.auth_cost", description=__doc__.partition(":")[0]).parse_args()
     tokens()
     signatures()
-    asyncio.run(turns())
+    asyncio.run(time_slices())
+    return 0
 
 
 def tokens() -> None:
     """Look up guesses that share ever more of a token, in random order, and compare the times."""
     token = secrets.token_urlsafe(32)
     others = [secrets.token_urlsafe(32) for _ in range(99)]
-    book = Credentials([_credential(n, t) for n, t in enumerate([token, *others])], [], {})
+    credentials = Credentials([_credential(n, t) for n, t in enumerate([token, *others])], [], {})
     shared = (0, 0, 0, 1, 8, 21, 42)  # those without any are each other's control
     guesses = [token[:n] + secrets.token_urlsafe(48)[: len(token) - n] for n in shared]
     times: list[list[float]] = [[] for _ in guesses]
@@ -43,7 +47,7 @@ def tokens() -> None:
         for which in chance.permutation(len(guesses)).tolist():
             began = time.perf_counter_ns()
             for _ in range(_PER_BLOCK):
-                book.token(digest_of(guesses[which]))
+                credentials.token(digest_of(guesses[which]))
             times[which].append((time.perf_counter_ns() - began) / _PER_BLOCK)
     print(f"a token looked up among 100: {statistics.median(times[0]) / 1000:.1f} us")
     for n, found in zip(shared[1:], times[1:], strict=True):
@@ -54,9 +58,9 @@ def tokens() -> None:
 def _apart(one: Sequence[float], other: Sequence[float]) -> str:
     """The mean difference of two samples taken side by side, without the most extreme tenth, in its own error."""
     differences = np.sort(np.array(one) - np.array(other))
-    kept = differences[len(differences) // 20 : -(len(differences) // 20)]
-    error = kept.std(ddof=1) / math.sqrt(len(kept))
-    return f"{kept.mean():+.2f} ns ± {1.96 * error:.2f} against none right"
+    trimmed = differences[len(differences) // 20 : -(len(differences) // 20)]
+    error = trimmed.std(ddof=1) / math.sqrt(len(trimmed))
+    return f"{trimmed.mean():+.2f} ns ± {1.96 * error:.2f} against none right"
 
 
 def _credential(number: int, token: str) -> Credential:
@@ -105,8 +109,8 @@ def _best(step: Callable[[], None], steps: int = 20_000) -> float:
     return min(rounds)
 
 
-async def turns() -> None:
-    """Sign a long queue in turns, and see how late a task beside it is."""
+async def time_slices() -> None:
+    """Sign a long queue in time slices, and see how late a task beside it is."""
     keys, lateness = SigningKeys({"k1": secrets.token_bytes(32)}), [0.0]
     predictions = [_example() for _ in range(_QUEUE)]
 
@@ -118,19 +122,19 @@ async def turns() -> None:
 
     watching = asyncio.create_task(beside())
     began = time.perf_counter()
-    async with TimeSlices().acquire() as turn:
+    async with TimeSlices().acquire() as time_slice:
         for n, prediction in enumerate(predictions):
-            if n % 32 == 0 and turn.over:
-                await turn.next()
+            if n % 32 == 0 and time_slice.over:
+                await time_slice.next()
             prediction.signature = keys.sign(canonical(prediction, f"request-{n}", "llama"))
     took = time.perf_counter() - began
     watching.cancel()
     late = sorted(lateness)
     print(
-        f"{_QUEUE} predictions signed in turns: {took * 1000:.0f} ms; a task beside it is late by "
+        f"{_QUEUE} predictions signed in time slices: {took * 1000:.0f} ms; a task beside it is late by "
         f"{late[len(late) // 2] * 1000:.1f} ms in the median, {late[-1] * 1000:.1f} ms at most"
     )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

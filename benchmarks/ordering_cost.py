@@ -1,7 +1,8 @@
-"""How long ordering takes: `python -m benchmarks.ordering_cost`. The best of some runs, on made-up queues."""
+"""How long ordering takes: ``python -m benchmarks.ordering_cost``. The best of some runs, on made-up queues."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -48,7 +49,10 @@ def best(work: Callable[[], object], runs: int = 7) -> float:
 
 
 def main() -> int:
-    """Print a table."""
+    """Print two tables."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.ordering_cost", description=__doc__.partition(":")[0]
+    ).parse_args()
     plain = Rules(prior_expected=200.0)
     every = replace(plain, risk=0.2, wait_cap=95.0, pace=0.02)
     print("| requests | plain | every rule | an overtake cap that binds | add one | pop one | pop one, aged |")
@@ -63,7 +67,20 @@ def main() -> int:
         aged = _one_by_one(queue, replace(plain, policy=Policy.AGED))[1]
         cells += [f"{1e6 * seconds:.0f} us" for seconds in (add, pop, aged)]
         print(f"| {n:,} | " + " | ".join(cells) + " |")
+    print("\n| 10,000 in order of arrival, so many at a time | plain |")
+    print("|---|---|")
+    for together in (1, 2, 50, 10_000):
+        queue = _arrivals(10_000, together)
+        seconds = best(lambda q=queue: order_queue(q, Rules(Policy.FCFS)))  # type: ignore[misc]
+        print(f"| {together:,} | {1e3 * seconds:.2f} ms |")
     return 0
+
+
+def _arrivals(n: int, together: int) -> OrderColumns:
+    """A queue without scores, of which so many arrive at each moment."""
+    ids = [f"{v:016x}" for v in np.random.default_rng(0).integers(1 << 62, size=n).tolist()]
+    unknown = np.full(n, np.nan)
+    return OrderColumns(ids, (_NOW + np.arange(n) // together).astype(np.float64), unknown, unknown)
 
 
 def _one_by_one(queue: OrderColumns, rules: Rules) -> tuple[float, float]:

@@ -1,14 +1,16 @@
 """What the intervals and the stop of a pilot are worth: ``python -m benchmarks.pilot_coverage [BLOCKS]``.
 
-A simulated queue (``simulate``) runs for so many blocks (48,000 by default, some minutes), is cut into pilots, and each
-pilot's intervals are held against what is known to be true. Prints the tables of
+A simulated queue (``pilot_simulation``) runs for so many blocks (48,000 by default, 40 minutes), is cut into pilots,
+and each pilot's intervals are held against what is known to be true. Prints the tables of
 docs/measurements/2026-11-25-pilot-coverage.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,8 +106,11 @@ def stopped_at(differences: Floats, tolerance: float) -> int | None:
     return None
 
 
-def main(blocks: int) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print all tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pilot_coverage", description=__doc__.partition(":")[0])
+    parser.add_argument("blocks", nargs="?", type=int, default=48_000, help="of each scenario; default: 48000")
+    blocks = parser.parse_args(argv).blocks
     calm, restless = Traffic(unrest=0.15), Traffic(unrest=0.25)
     _print("coverage in %, fixed: all traffic / own; sequence: all / own; mean p50 p90 p99")
     _coverage("constant effect", restless, _SAME, blocks)
@@ -114,6 +119,7 @@ def main(blocks: int) -> None:
     _coverage("shortest first, restless", restless, Orders(), blocks)
     _coverage("due", calm, Orders(treatment=5.0), blocks)
     _harm(restless, blocks)
+    return 0
 
 
 def _coverage(name: str, traffic: Traffic, orders: Orders, blocks: int) -> None:
@@ -154,4 +160,4 @@ def _print(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 48_000)
+    sys.exit(main())

@@ -43,7 +43,7 @@ class Traffic:
     washout: float = 0.2
     """Share of a slot that is not counted."""
     horizon: float = 1.0
-    """Slots up to which latencies are told apart."""
+    """Slots up to which latencies are distinguished."""
 
     @property
     def slot(self) -> float:
@@ -78,8 +78,8 @@ def slot_statistics(
     latency = _serve(arrival, size, orders, treated, traffic)
     counted = arrival - slot * traffic.slot >= traffic.washout * traffic.slot
     edges = np.searchsorted(slot[counted], np.arange(len(treated) + 1))
-    kept, horizon = latency[counted], traffic.horizon * traffic.slot
-    logs = np.log([_figures(kept[a:b], horizon) for a, b in itertools.pairwise(edges.tolist())])
+    counted_latency, horizon = latency[counted], traffic.horizon * traffic.slot
+    logs = np.log([_figures(counted_latency[a:b], horizon) for a, b in itertools.pairwise(edges.tolist())])
     return logs[~treated], logs[treated]
 
 

@@ -32,7 +32,7 @@ _WARM = 50
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.proxy_cost", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.proxy_cost", description=__doc__.partition(":")[0])
     parser.add_argument("--ranker", default="ngram", help="of the daemon; default: ngram")
     parser.add_argument("--requests", type=int, default=500, metavar="N", help="each way; default: 500")
     parser.add_argument("--events", type=int, default=100, metavar="N", help="of a stream; default: 100")

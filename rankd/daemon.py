@@ -1,4 +1,4 @@
-"""The composition root: builds everything, starts, drains, stops. The only file that knows all packages."""
+"""The composition root: builds everything, starts, drains, stops. The only file that knows all of its packages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
 from rankd.pilot.live import LivePilots
 from rankd.ranking.completions import Completions
-from rankd.ranking.ranker import Ranker
+from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
-from rankd.registry.bundled import DEFAULT_RANKER, ranker_path
+from rankd.registry.bundled import wanted_ranker
 from rankd.registry.comparison import RankerComparison
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
@@ -70,7 +70,7 @@ class App:
         self.peers = FleetPeers(settings, self.follower, self.telemetry)
         self.pilots = LivePilots(self.telemetry)
         tenants = TenantCounts(settings.page.tenants)
-        self.ranker = Ranker(
+        self.ranker = QueueRanker(
             self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants, self.log
         )
         self.completions = Completions(self.monitor, self.shadows, self.pilots, self.log, self.telemetry)
@@ -112,7 +112,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await self.registry.load(ranker_path(str(settings.ranker or DEFAULT_RANKER)))
+        ranker = await self.registry.load(wanted_ranker(settings.ranker))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
         gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificate_expiry.end)
@@ -197,7 +197,7 @@ class App:
             await asyncio.get_running_loop().run_in_executor(None, self._reload_secrets)
 
     def _reload_secrets(self) -> None:
-        for reload in (self.authenticator.look, self.signer.look):
+        for reload in (self.authenticator.reload_if_changed, self.signer.reload_if_changed):
             try:
                 reload()
             except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen

@@ -25,12 +25,26 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 LONGEST_LINE = 64 * 2**20
 """Bytes of a line that are read; a longer one is skipped."""
 
+LONGEST_PROMPT = 65_536
+"""Characters kept of a prompt, half from its head and half from its tail; no ranker reads as much."""
+
 Check = Callable[[Path, Sequence[str]], Sequence[str]]
-"""Told a file's columns, says which to read, or raises ConfigError; not asked of JSON lines, which have none."""
+"""From a file and its columns to those to read, or ConfigError; not called for JSON lines, which have no columns."""
 
 _LONGEST_CELL = 16 * 2**20
 _BATCH_ROWS = 1024
 _REMEDY = f"rows are read from {', '.join(SUFFIXES)}, directories and globs of them, and completion logs"
+
+
+class UnusableRowError(ValueError):
+    """A row cannot be used; the message is the reason it is counted under, and never holds what was in the row."""
+
+
+def cut_prompt(prompt: str) -> str:
+    """Head and tail of a prompt that is longer than ``LONGEST_PROMPT``."""
+    if len(prompt) <= LONGEST_PROMPT:
+        return prompt
+    return prompt[: LONGEST_PROMPT // 2] + prompt[-(LONGEST_PROMPT // 2) :]
 
 
 def suffix_of(path: Path) -> str | None:
@@ -49,7 +63,7 @@ def raw_rows(path: Path, check: Check, position: Callable[[int], None]) -> Itera
     Args:
         path: its suffix says what it is, and its first bytes must agree.
         check: looks at the columns of CSV and Parquet.
-        position: told how many bytes of the file are read, now and then.
+        position: called with how many bytes of the file are read, now and then.
 
     Raises:
         ConfigError: the file cannot be read, or is not what its name says.
@@ -183,6 +197,7 @@ def _parquet(path: Path, check: Check, position: Callable[[int], None]) -> Itera
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError:
         raise ConfigError(f"{path}: reading Parquet needs the extra: pip install 'rankd[log]'") from None
+    # Not pyarrow.dataset: it holds a whole row group, 538 MB where this takes 46 (60,000 prompts of 4,500 characters).
     size = os.stat(path).st_size  # noqa: PTH116 - a path may be a mount
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:

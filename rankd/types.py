@@ -1,4 +1,4 @@
-"""The values that every room shares: plain dataclasses, no behaviour that needs I/O.
+"""The values that packages hand each other, and the keyed hash that stands for a request. No I/O, no clock.
 
 Units: times are seconds since the epoch (float), lengths are output tokens.
 A *score* has no unit; higher means a longer answer.
@@ -248,7 +248,7 @@ class Answer:
     pilot_slots: dict[int, int]
     """By item: the pilot's slot in which it arrived, of those that are fresh and in one."""
     patience: float
-    """Seconds per expected token that DUE applied."""
+    """Seconds per expected token that DUE or BOOST applied."""
     timeless: bool
     """Whether the order stays the same as time passes."""
     scored_at: float

@@ -18,7 +18,9 @@ PATIENCE = 0.5
 """Seconds per token; more is nearer to shortest first."""
 
 
-def in_time(trace: Trace, expected: Floats, deadline: Floats, rules: Rules, slots: int, *, told: bool) -> float:
+def in_time(
+    trace: Trace, expected: Floats, deadline: Floats, rules: Rules, slots: int, *, deadlines_known: bool
+) -> float:
     """Share of requests that end by their deadline, a token a second and slot.
 
     Args:
@@ -27,14 +29,14 @@ def in_time(trace: Trace, expected: Floats, deadline: Floats, rules: Rules, slot
         deadline: seconds, [n].
         rules: the policy.
         slots: requests that run at once.
-        told: whether the queue knows the deadlines.
+        deadlines_known: whether the queue knows the deadlines.
     """
     arrival, output = trace.arrival.tolist(), trace.output.tolist()
     queue, running, come, done = WaitingQueue(rules), list[tuple[float, int]](), 0, 0
     while come < len(arrival) or running:
         if come < len(arrival) and (not running or arrival[come] <= running[0][0]):
             now, length = arrival[come], float(expected[come])
-            limit = float(deadline[come]) if told else math.inf
+            limit = float(deadline[come]) if deadlines_known else math.inf
             queue.add(str(come), now, score=length, expected=length, deadline=limit)
             come += 1
         else:
@@ -68,6 +70,8 @@ def overload(traces: Iterable[tuple[str, Trace]], slots: int, loads: Iterable[fl
                 (expected, score, True),
                 (output, score, True),
             )
-            shares = [in_time(trace, lengths, deadline, rules, slots, told=told) for lengths, rules, told in runs]
+            shares = [
+                in_time(trace, lengths, deadline, rules, slots, deadlines_known=known) for lengths, rules, known in runs
+            ]
             lines.append(f"| {name} | {load:g} | " + " | ".join(f"{s:.0%}" for s in shares) + " |")
     return "\n".join(lines)

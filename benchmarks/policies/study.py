@@ -26,7 +26,7 @@ from benchmarks.policies.tables import report
 from rankd.replay.engine.cost import EngineCost, at_load, step_cost
 from rankd.replay.policies.by_name import needs_scores, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
-from rankd.replay.trace.files import read_trace
+from rankd.replay.trace.files import TraceSelection, read_trace
 from rankd.replay.trace.trace import Floats, Trace
 
 LOADS = (0.7, 0.8, 0.9, 0.95, 1.0, 1.1)
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """Its key among others."""
         return f"{self.trace} {self.load:g} {'-' if self.tau is None else f'{self.tau:g}'} {self.policy}"
 
 
@@ -83,7 +83,10 @@ def generated(requests: int) -> Trace:
 
 def load_trace(folder: Path | None, name: str, requests: int) -> Trace:
     """A trace by name, its prompts free: the study is of order, and lengths of prompts change nothing of it."""
-    trace = generated(requests) if folder is None else read_trace([folder / f"{name}.csv.gz"]).trace.first(requests)
+    if folder is None:
+        trace = generated(requests)
+    else:
+        trace = read_trace(TraceSelection([folder / f"{name}.csv.gz"])).trace.first(requests)
     return Trace(trace.arrival, np.zeros(len(trace), dtype=np.int64), trace.output)
 
 
@@ -145,10 +148,11 @@ def work(folder: str, requests: int, run: Run) -> dict[str, object]:
 def main() -> int:
     """Run what is missing, then write the tables."""
     options = _parser().parse_args()
-    folder = options.traces if options.traces.is_dir() else None
+    folder = options.traces
     names = sorted(p.name.removesuffix(".csv.gz") for p in folder.glob("*.csv.gz")) if folder else ["generated"]
-    if folder is None:
-        print(f"{options.traces}: no such folder; a generated trace takes the place of real ones", file=sys.stderr)
+    if not names:
+        print(f"--traces {folder} holds no *.csv.gz: name a folder that does, or leave it out", file=sys.stderr)
+        return 2
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "runs.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -177,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.policies.study", description="Replay traces under all policies."
     )
-    parser.add_argument("--traces", type=Path, default=Path("../shared/data/traces"), help="folder of TRACE.csv.gz")
+    parser.add_argument(
+        "--traces", type=Path, help="folder of TRACE.csv.gz; default: a generated trace takes the place of real ones"
+    )
     parser.add_argument("--requests", type=int, default=6000, help="first requests of each trace; default: 6000")
     parser.add_argument("--jobs", type=int, default=2, help="processes; default: 2")
     parser.add_argument("--loads", type=float, nargs="+", default=LOADS)

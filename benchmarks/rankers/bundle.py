@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rankers.sources import BENCHMARK_ONLY, SHIPPABLE, drawn, read_source, training_rows
+from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, SHIPPABLE, drawn, read_source, training_rows
 from rankd.cli.train.flags import has_bf16
 from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
 from rankd.training.bases.base import Base, Recipe
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split
-from rankd.training.evaluation.by_source import judge, measurements
+from rankd.training.evaluation.by_source import evaluate_source, measurements
 from rankd.training.evaluation.offline_ranker import OfflineRanker
-from rankd.training.export.export import ExportReport, Precision, export
+from rankd.training.export.export import ExportPlan, ExportReport, Precision, export
 from rankd.training.export.model_card import write_card
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
@@ -85,8 +85,9 @@ BUNDLED = (
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.bundle", description=description)
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, default=Path("rankd/rankers"), help="default: rankd/rankers")
     parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="default: all")
     parser.add_argument("--version", default="1.0.0", help="default: 1.0.0")
@@ -113,9 +114,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
     print(f"{bundled.name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
     out = arguments.out / bundled.name
     with tempfile.TemporaryDirectory(dir=arguments.out) as place:
-        report = export(
-            fitted,
-            Path(place),
+        plan = ExportPlan(
             name=bundled.name,
             version=arguments.version,
             precision=bundled.precision,
@@ -123,6 +122,7 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
             data="shippable sources",
             licence=base.licence,
         )
+        report = export(fitted, Path(place), plan)
         print(f"{bundled.name}: {report}", file=sys.stderr)
         _describe(Path(place), arguments, base.name, options.loss, report)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
@@ -150,10 +150,10 @@ def _calibration_rows(data: Path, valid: list[Row], seed: int) -> list[Row]:
     out: list[Row] = []
     for name, rows in sources.items():
         own = {m: level if name in CHAT else _median(rows, m) for m in {r.model for r in rows}}
-        kept = [r for r in rows if r.prompt in held_out]
-        for i in sorted(np.random.default_rng(seed).permutation(len(kept))[:500].tolist()):
-            tokens = max(1, round(kept[i].tokens * level / own[kept[i].model]))
-            out.append(replace(kept[i], tokens=tokens, samples=(), source="held out", model=""))
+        unseen = [r for r in rows if r.prompt in held_out]
+        for i in sorted(np.random.default_rng(seed).permutation(len(unseen))[:500].tolist()):
+            tokens = max(1, round(unseen[i].tokens * level / own[unseen[i].model]))
+            out.append(replace(unseen[i], tokens=tokens, samples=(), source="held out", model=""))
     return out
 
 
@@ -164,12 +164,12 @@ def _median(rows: list[Row], model: str) -> float:
 def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, report: ExportReport) -> None:
     """Judge the exported files, and write what they are worth into manifest and card."""
     ranker = OfflineRanker(load_artifact(out))
-    judged = []
+    evaluations = []
     for source in (*BENCHMARK_ONLY, *SHIPPABLE):
-        judged += judge(ranker.scores, drawn(read_source(source, arguments.data), JUDGED_PROMPTS))
+        evaluations += evaluate_source(ranker.scores, drawn(read_source(source, arguments.data), JUDGED_PROMPTS))
         print(f"judged on {source.name}", file=sys.stderr, flush=True)
     fields: dict[str, Any] = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    fields["measurements"] = measured = measurements(judged, {s.name: True for s in SHIPPABLE})
+    fields["measurements"] = measured = measurements(evaluations, {s.name: True for s in SHIPPABLE})
     unseen = [m["kendall_tau"] for m in measured if not m["trained_on"] and m["dataset"] not in NOT_ENGLISH]
     fields["measured_tau"] = round(float(np.median(unseen)), 4)
     fields["data"] = [{"name": s.name, "licence": s.licence} for s in SHIPPABLE]
@@ -180,8 +180,8 @@ def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, r
         "base": base,
         "loss": loss,
         "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
-        "reproduce": "python -m benchmarks.rankers.bundle"
-        + "".join(f" --{name} {getattr(arguments, name)}" for name in ("data", "version", "seed", "threads")),
+        "reproduce": "python -m benchmarks.rankers.bundle --data DATA"
+        + "".join(f" --{name} {getattr(arguments, name)}" for name in ("version", "seed", "threads")),
     }
     write_card({**fields, **report.for_card(), **extras}, measured, out / "README.md")
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.int8``: int8 recipes side by side, in speed, order lost and independence.
+"""Int8 recipes side by side, in speed, order lost and independence: ``python -m benchmarks.rankers.int8``.
 
 Run it on one core (``taskset -c 1``). Speed is prompts per second of processor time, so that other work on the machine
 counts less; recipes take turns, and the median over rounds is printed. Tokenising is not in it.
@@ -41,7 +41,7 @@ _ALONE = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RecipeFigures:
     """What a recipe came to."""
 
     recipe: str
@@ -101,7 +101,9 @@ def _spans(seen: Mapping[str, ObservedActivations], cut: float) -> dict[str, tup
     }
 
 
-def judge(models: Mapping[str, bytes], data: Mapping[str, EncodedRows], timed: Ids, rounds: int) -> list[Judged]:
+def compare_recipes(
+    models: Mapping[str, bytes], data: Mapping[str, EncodedRows], timed: Ids, rounds: int
+) -> list[RecipeFigures]:
     """Compare models; the first one is what the others are held against."""
     runs = {name: onnx_runner(content) for name, content in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -112,15 +114,15 @@ def judge(models: Mapping[str, bytes], data: Mapping[str, EncodedRows], timed: I
             seconds[name].append(time.process_time() - began)
     expected = {file: scores_of(next(iter(runs.values())), e.ids) for file, e in data.items()}
     return [
-        _judged(name, run, len(models[name]), len(timed) / float(np.median(seconds[name])), data, expected)
+        _figures(name, run, len(models[name]), len(timed) / float(np.median(seconds[name])), data, expected)
         for name, run in runs.items()
     ]
 
 
-def _judged(
+def _figures(
     name: str, run: Run, size: int, rate: float, data: Mapping[str, EncodedRows], expected: Mapping[str, Scores]
-) -> Judged:
-    print(f"judging: {name}", file=sys.stderr, flush=True)
+) -> RecipeFigures:
+    print(f"comparing: {name}", file=sys.stderr, flush=True)
     lost, squares = [], []
     for file, encoded in data.items():
         scores = scores_of(run, encoded.ids)
@@ -132,12 +134,13 @@ def _judged(
     apart = np.abs(scores_of(run, few, budget=1) - scores_of(run, few))
     spread = next(iter(expected.values())).std()
     off = float(np.sqrt(np.concatenate(squares).mean()))
-    return Judged(name, rate, size / 1e6, lost, off, float(apart.max() / spread))
+    return RecipeFigures(name, rate, size / 1e6, lost, off, float(apart.max() / spread))
 
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.int8", description=description)
     parser.add_argument("--ranker-fp32", type=Path, required=True, help="a ranker exported with precision fp32")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of rows it was not trained on")
     parser.add_argument("--calibrate", type=Path, required=True, help="file of prompts that fix ranges, none judged on")
@@ -160,7 +163,7 @@ def main() -> int:
     timed = list(data.values())[-1].ids[: arguments.timed]
     print("| recipe | prompts/s | MB | " + " | ".join(f"tau lost, {f}" for f in data) + " | off | neighbours |")
     print("|---|---|---|" + "---|" * (len(data) + 2))
-    for j in judge(built, data, timed, arguments.rounds):
+    for j in compare_recipes(built, data, timed, arguments.rounds):
         lost = " | ".join(f"{tau:+.4f} ± {deviation:.4f}" for tau, deviation in j.lost)
         print(
             f"| {j.recipe} | {j.rate:.0f} | {j.megabytes:.1f} | {lost} | {j.off:.3f} | {j.neighbours:.3f} |", flush=True

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.ngram``: what the n-gram tier is worth beside the bundled encoder, as a table.
+"""What the n-gram tier is worth beside the bundled encoder, as a table: ``python -m benchmarks.rankers.ngram``.
 
 Trains on four fifths of a file's prompts (a tenth of them to choose the epoch by), judges on the rest, a row per seed;
 then measures tokenising and scoring together, in seconds of one core, so that other work on the machine matters less.
@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,9 @@ from rankd.registry.bundled import default_ranker_path, ranker_path
 from rankd.training.bases.base import NGRAM
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, read_dataset, split
-from rankd.training.evaluation.by_source import judge
+from rankd.training.evaluation.by_source import evaluate_source
 from rankd.training.evaluation.offline_ranker import OfflineRanker
-from rankd.training.export.export import Precision, export
+from rankd.training.export.export import ExportPlan, Precision, export
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
 from rankd.training.fit.options import FitOptions
@@ -37,15 +36,17 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 def train(rows: Sequence[Row], out: Path, *, seed: int, loss: Loss, threads: int) -> tuple[float, float]:
     """Train and export to ``out``; returns seconds and seconds of CPU, from rows to weights."""
-    kept, valid = split(rows, 0.1, seed)
+    train_rows, valid = split(rows, 0.1, seed)
     base = load_base(NGRAM)
     options = FitOptions(recipe=replace(base.recipe, loss=loss), seed=seed, threads=threads)
     began, worked = time.perf_counter(), time.process_time()
-    fitted = fit(base, kept, valid, options)
+    fitted = fit(base, train_rows, valid, options)
     taken = time.perf_counter() - began, time.process_time() - worked
-    same: dict[str, Any] = {"name": NGRAM, "version": "0", "data": "bench", "licence": "none"}
+    plan = ExportPlan(
+        name=NGRAM, version="0", precision="fp32", calibration_rows=valid, data="benchmark", licence="none"
+    )
     for precision in PRECISIONS:
-        export(fitted, out / precision, precision=precision, calibration_rows=valid, **same)
+        export(fitted, out / precision, replace(plan, precision=precision))
     return taken
 
 
@@ -62,7 +63,8 @@ def _seconds(work: Callable[[], NDArray[np.float64]]) -> float:
 
 def main() -> int:
     """Print a table of the seeds and a line of speeds."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    description = __doc__.partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.ngram", description=description)
     parser.add_argument("--data", type=Path, required=True, help="a file of rows, or a directory of files")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--loss", choices=["listmle", "pairwise", "lognormal", "joint"], default="pairwise")
@@ -80,7 +82,7 @@ def main() -> int:
             seconds, worked = train(learned, out, seed=seed, loss=arguments.loss, threads=arguments.threads)
             rankers = {p: OfflineRanker(load_artifact(out / p)) for p in PRECISIONS}
             for precision, ranker in rankers.items():
-                for one in judge(ranker.scores, rest):
+                for one in evaluate_source(ranker.scores, rest):
                     figures = f"{precision} | {one.tau:.4f} | {one.gain:.4f} | {seconds:.1f} | {worked:.1f}"
                     print(f"| {seed} | {len(learned)} | {figures} |", flush=True)
         prompts = [r.prompt for r in rows[: arguments.prompts]]

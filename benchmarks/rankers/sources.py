@@ -1,4 +1,8 @@
-"""The sources of ``../shared/data/lengths``: which may train weights that are shipped, and which only judge them."""
+"""The sources of prompts and lengths: which may train weights that are shipped, and which only judge them.
+
+The files are not in the repository. They are published data sets, brought into the form that
+``docs/reference/data-formats.md`` describes, under the names that stand below.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 
 from rankd.training.data.dataset import Row, read_dataset
 
+DATA_HELP = "folder with the files that benchmarks/rankers/sources.py names"
 EVERYBODY = "everybody"
 """The answering model of a consensus row."""
 
@@ -43,7 +48,7 @@ SHIPPABLE = (
     Source("hh_rlhf_harmless_test", ("hh_rlhf_harmless_test__anthropic-52b-rlhf.jsonl.gz",), "MIT", None, 1500),
     Source("taubench_airline", ("taubench_airline__gpt-4o.jsonl.gz",), "MIT", None, 500),
 )
-"""Sources whose weights may be shipped (README.md of the data)."""
+"""Sources whose weights may be shipped, by their licences."""
 
 GROUPS = {
     "arena": ("arena_hard_1k", "arena_bench_v1", "arena_hard_v01"),
@@ -76,8 +81,8 @@ def read_source(source: Source, data: Path, *, most: int = 300_000, seed: int = 
 def drawn(rows: Sequence[Row], most: int, seed: int = 0) -> list[Row]:
     """Every answer to at most ``most`` prompts, a seeded draw of them."""
     prompts = sorted({r.prompt for r in rows})
-    kept = {prompts[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:most].tolist()}
-    return [r for r in rows if r.prompt in kept]
+    chosen = {prompts[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:most].tolist()}
+    return [r for r in rows if r.prompt in chosen]
 
 
 def consensus(rows: Sequence[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.transfer``: what rankers are worth on sources that they never saw.
+"""What rankers are worth on sources that they never saw: ``python -m benchmarks.rankers.transfer``.
 
 Two questions. How do the bundled rankers do on every source that only judges, beside TF-IDF and ridge regression
 trained on the same rows? And how does the encoder's recipe do on groups of its own sources, each left out in turn?
@@ -16,13 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rankers.bundle import BUNDLED, JUDGED_PROMPTS, Bundled
-from benchmarks.rankers.sources import BENCHMARK_ONLY, GROUPS, SHIPPABLE, Source, drawn, read_source, training_rows
+from benchmarks.rankers.sources import (
+    BENCHMARK_ONLY,
+    DATA_HELP,
+    GROUPS,
+    SHIPPABLE,
+    Source,
+    drawn,
+    read_source,
+    training_rows,
+)
 from benchmarks.rankers.tfidf_baseline import tfidf_ridge
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import ranker_path
 from rankd.training.data.dataset import Row, split
 from rankd.training.data.lists import encode
-from rankd.training.evaluation.by_source import Score, judge, medians
+from rankd.training.evaluation.by_source import Score, evaluate_source, medians
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.parity import scores_of, torch_runner
 from rankd.training.fit.fit import fit
@@ -33,8 +42,10 @@ Scorers = dict[str, Score]
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="../shared/data/lengths")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rankers.transfer", description=__doc__.partition(":")[0]
+    )
+    parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument(
         "--ranker", type=ranker_path, action="append", default=[], help="a directory or a bundled one's name; repeat"
     )
@@ -72,7 +83,7 @@ def table(scorers: Scorers, sources: Sequence[Source], data: Path) -> None:
     taus: list[list[float]] = []
     for source in sources:
         rows = drawn(read_source(source, data), JUDGED_PROMPTS)
-        found = [medians(judge(score, rows))[source.name] for score in scorers.values()]
+        found = [medians(evaluate_source(score, rows))[source.name] for score in scorers.values()]
         taus.append([tau for tau, _, _, _ in found])
         cells = " | ".join(f"{tau:.3f} ({gain:.2f})" for tau, gain, _, _ in found)
         print(f"| {source.name} | {found[0][2]} | {found[0][3]} | {cells} |", flush=True)

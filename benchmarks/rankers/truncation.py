@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rankers.truncation``: what of a long prompt is worth reading, by measurement.
+"""What of a long prompt is worth reading, by measurement: ``python -m benchmarks.rankers.truncation``.
 
 A prompt counts as long when it has more tokens than the smallest limit under test: on others every choice is the same.
 """
@@ -88,7 +88,9 @@ def main() -> int:
 
     Last the gain over the first choice, averaged over the files that the ranker was not trained on.
     """
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rankers.truncation", description=__doc__.partition(":")[0]
+    )
     parser.add_argument("--data", type=Path, required=True, help="directory with the .jsonl.gz files")
     parser.add_argument("--ranker", type=ranker_path, default=default_ranker_path(), help="default: the bundled one")
     parser.add_argument("--rows", type=int, default=400, help="most long prompts per file")

@@ -1,3 +1,3 @@
-"""``rankd bench``: a daemon against its floors, side by side in one run."""
+"""``rankd bench``: a running daemon measured beside its floors, the model alone and gRPC alone, in one run."""
 
 SCENARIOS = ("latency", "throughput", "echo", "queue", "overload", "memory")

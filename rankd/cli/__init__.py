@@ -46,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    arguments = build_parser(set(argv)).parse_args(argv)
     try:
+        # Builds the parser in here too: a verb takes a while to load, and may be interrupted.
+        arguments = build_parser(set(argv)).parse_args(argv)
         return int(arguments.run(arguments))
     except RankdError as error:
         complain(str(error))

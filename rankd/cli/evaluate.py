@@ -85,7 +85,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read, score, judge, and say so; 0 where there is a verdict.
+    """Read, score, evaluate, and print it; 0 where there is a verdict.
 
     Raises:
         RankdError: the ranker or the data cannot be used; the message names the remedy.
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
     from rankd.registry.artifact import load_artifact
     from rankd.training.data.dataset import read_dataset
-    from rankd.training.evaluation.evaluate import evaluate as judge
+    from rankd.training.evaluation.evaluate import evaluate
     from rankd.training.evaluation.page import write_page
 
     load_artifact(arguments.ranker)  # before minutes of reading
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     _say_read(dataset, console)
     with _bar(console, "scoring", MofNCompleteColumn()) as bar:
-        evaluation = judge(
+        evaluation = evaluate(
             arguments.ranker,
             dataset.rows,
             provider=arguments.provider,

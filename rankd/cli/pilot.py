@@ -120,18 +120,18 @@ def _start(client: AdminClient, arguments: argparse.Namespace) -> int:
     )
     if not arguments.detach:
         status = _follow(client, arguments.model, status)
-    return _tell(status, arguments)
+    return _print_status(status, arguments)
 
 
 def _status(client: AdminClient, arguments: argparse.Namespace) -> int:
     status = client.pilot(arguments.model)
     if arguments.watch:
         status = _follow(client, arguments.model, status)
-    return _tell(status, arguments)
+    return _print_status(status, arguments)
 
 
 def _stop(client: AdminClient, arguments: argparse.Namespace) -> int:
-    return _tell(client.stop_pilot(arguments.model), arguments)
+    return _print_status(client.stop_pilot(arguments.model), arguments)
 
 
 def _follow(client: AdminClient, model: str, status: PilotStatus) -> PilotStatus:
@@ -161,7 +161,7 @@ def _line(status: PilotStatus) -> str:
     return text
 
 
-def _tell(status: PilotStatus, arguments: argparse.Namespace) -> int:
+def _print_status(status: PilotStatus, arguments: argparse.Namespace) -> int:
     harm = status.state == "stopped"
     if arguments.json:
         print(json.dumps(as_json(status)))

@@ -107,16 +107,16 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{version} is in service already")
     with console.status(f"loading {version} ..."):
         client.load(install(artifact, rankers.registry))
-    with _left_as_it_was(client, version, before.get(version)):
+    with _removed_unless_promoted(client, version, before.get(version)):
         if arguments.shadow is not None or arguments.shadow_completions is not None:
             _shadow(client, version, arguments, console)
-        promoted, judgement = _judged(client, version, arguments, console)
-    _tell(arguments, version, promoted=promoted, judgement=judgement, before=rankers.rankers[0].ranker_version)
+        promoted, judgement = _judge_and_promote(client, version, arguments, console)
+    _print_outcome(arguments, version, promoted=promoted, judgement=judgement, before=rankers.rankers[0].ranker_version)
     return DONE if promoted else REFUSED
 
 
 @contextmanager
-def _left_as_it_was(client: AdminClient, version: str, before: RankerInfo | None) -> Iterator[None]:
+def _removed_unless_promoted(client: AdminClient, version: str, before: RankerInfo | None) -> Iterator[None]:
     """Take a candidate that did not make it out of the daemon's memory again, unless it was there before."""
     try:
         yield
@@ -160,7 +160,7 @@ def _line(state: ShadowState) -> str:
     return f"{state.scored:,} prompts scored{left_out}, {state.completions:,} completions"
 
 
-def _judged(
+def _judge_and_promote(
     client: AdminClient, version: str, arguments: argparse.Namespace, console: PlainConsole
 ) -> tuple[bool, Judgement | None]:
     """Judge with progress; then promote, which judges again on scores that are known by now."""
@@ -182,7 +182,7 @@ def _judged(
     return client.promote(version, options)
 
 
-def _tell(
+def _print_outcome(
     arguments: argparse.Namespace, version: str, *, promoted: bool, judgement: Judgement | None, before: str
 ) -> None:
     if arguments.json:

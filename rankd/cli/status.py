@@ -22,6 +22,8 @@ from rankd.cli.values import seconds
 from rankd.text import printable
 
 _BAR = 20
+_JSON_KEYS = {"adaptive_rules": "dial"}
+"""Keys of --json that are not called as the client's fields are: scripts read them, and the wire has this name too."""
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -79,6 +81,7 @@ def as_json(report: QualityReport) -> dict[str, Any]:
         raise TypeError(type(value).__name__)
 
     out: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(report), default=plain))
+    out["policies"] = [{_JSON_KEYS.get(k, k): v for k, v in policy.items()} for policy in out["policies"]]
     return out
 
 

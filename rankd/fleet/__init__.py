@@ -1,1 +1,1 @@
-"""What replicas exchange, who of them decides, and on what evidence."""
+"""Several replicas as one: what they exchange, who of them decides, and on what evidence."""

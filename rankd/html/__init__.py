@@ -1,1 +1,1 @@
-"""Pieces of the pages that rankd draws: parts, pictures, styles."""
+"""What the HTML pages of status, evaluation and replay are drawn from: parts, SVG pictures, styles."""

@@ -62,7 +62,7 @@ class Monitor:
         return ranker_version in self._windows
 
     def trust(self, model: str, ranker_version: str) -> Trust:
-        """How far to trust a registered ranker on a model."""
+        """How far to trust a registered ranker on a model; by its base window where the model sent no reports."""
         window = self._windows.own_or_base(model, ranker_version)
         guard = window.guard
         scoring_fails = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
@@ -178,7 +178,7 @@ class Monitor:
         self._transit(window, window.guard.unpin(now))
         return window
 
-    def restart(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
+    def begin_anew(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
         """Begin anew with a ranker that was just measured on recent completions.
 
         Its windows and guards start empty. What was measured is reason to rank while they fill up.

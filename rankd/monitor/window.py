@@ -1,4 +1,4 @@
-"""What is known of one served model and ranker version, and the settings that it is watched by."""
+"""What is known of one served model and ranker version, and how it stands in a fleet."""
 
 from __future__ import annotations
 

@@ -63,7 +63,10 @@ class WindowJobs:
             self.evaluate_guard(window, now)
 
     def evaluate_guard(self, window: Window, now: float) -> None:
-        """Evaluate the guard's evidence in the worker thread, if there is new one; the guard, or a fleet, decides."""
+        """Evaluate the guard's evidence in the worker thread, if there is new one.
+
+        What decides on it is ``Monitor.apply_evidence``, or in a fleet ``FleetFollower.round_done``.
+        """
         if not window.tracker.guard_stale or self.evaluations.ask_again(window):
             return
 

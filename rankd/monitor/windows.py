@@ -25,7 +25,10 @@ _EMPTY = QualitySettings(window=2, pair_window=1, cohort=2, guard_cohort=2, arri
 
 
 class Windows:
-    """The windows of models that are followed, and for each ranker version a base that stands for all others."""
+    """The windows of models that are followed, and for each ranker version a base window that stands for all others.
+
+    A base never takes a report: it has the manifest's calibration, and a guard that knows how batches go, but no tau.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Start without any."""

@@ -1,4 +1,7 @@
-"""A switchback on live traffic, as pure statistics: when which policy orders, and what that did to latency."""
+"""A switchback on live traffic: when which policy orders, and what that did to latency.
+
+Pure statistics, but for ``live.py``: it feeds them by the daemon's clock.
+"""
 
 from rankd.pilot.latency import METRICS, LatencyMetric
 from rankd.pilot.pilot import Switchback, SwitchbackPlan

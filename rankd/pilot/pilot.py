@@ -141,11 +141,11 @@ class Switchback:
     # -- what it decides ---------------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
-        """Let time pass: look at slots that are over, stop on harm, end. Call about once a second."""
+        """Let time pass: measure slots that are over, stop on harm, end. Call about once a second."""
         if self.state is PilotState.PLANNED and now >= self.plan.schedule.start:
             self.state = PilotState.RUNNING
         while self.state is PilotState.RUNNING and self._over(self._next, now):
-            self._look(self._next, now)
+            self._measure(self._next, now)
             self._next += 1
             if self._next % SLOTS_PER_BLOCK == 0:
                 self._close_block()
@@ -179,7 +179,7 @@ class Switchback:
         ended = sample is not None and not sample.open and now >= ends + self.plan.schedule.washout
         return ended or now >= ends + self.plan.horizon
 
-    def _look(self, slot: int, now: float) -> None:
+    def _measure(self, slot: int, now: float) -> None:
         counts, arm = self._counts, self.plan.schedule.arm(slot)
         counts.slots += 1
         self._pending[arm] = None

@@ -6,12 +6,13 @@ from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.tenant_shares import TenantShares
-from rankd.quality.tracker import GuardEvidence, GuardSnapshot, QualityTracker, Snapshot, possible
+from rankd.quality.tracker import EstimateSnapshot, GuardEvidence, GuardSnapshot, QualityTracker, possible
 from rankd.quality.values import OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
 
 __all__ = [
     "Cohort",
     "CohortTau",
+    "EstimateSnapshot",
     "Guard",
     "GuardEvidence",
     "GuardReason",
@@ -25,7 +26,6 @@ __all__ = [
     "QualitySettings",
     "QualityTracker",
     "ReportVerdict",
-    "Snapshot",
     "TenantShares",
     "Transition",
     "possible",

@@ -38,7 +38,7 @@ class Guard:
 
     @property
     def tau_low(self) -> float | None:
-        """The lower bound of tau at the last look that was evidence; None before, and where a pin says to rank."""
+        """The lower bound of tau when it was last evidence; None before, and where a pin says to rank."""
         return None if self._pin is not None and self._pin[0] is GuardMode.RANKED else self._tau_low
 
     @property
@@ -91,7 +91,7 @@ class Guard:
         if (standing.mode, standing.cause) != (self._mode, self._cause):
             self._below = self._above = self._slow = 0
         self._mode, self._since, self._cause = standing.mode, min(standing.since, self._now), standing.cause
-        return _joined(ended, self._shown(origin, GuardReason.FOLLOWED, None))
+        return _merged(ended, self._visible_change(origin, GuardReason.FOLLOWED, None))
 
     def pin(self, mode: GuardMode, until: float, now: float) -> Transition | None:
         """Fix the mode until a time; None where that changes nothing that shows."""
@@ -104,14 +104,14 @@ class Guard:
         if until <= self._now:
             return self.tick(now)
         self._pin = (mode, until)
-        return self._shown(origin, GuardReason.PINNED, None)
+        return self._visible_change(origin, GuardReason.PINNED, None)
 
     def unpin(self, now: float) -> Transition | None:
         """End the pin by hand."""
         self._advance(now)
         origin = self.mode
         self._pin = None
-        return self._shown(origin, GuardReason.UNPINNED, None)
+        return self._visible_change(origin, GuardReason.UNPINNED, None)
 
     def tick(self, now: float) -> Transition | None:
         """End a pin whose time has come; the only thing that happens by itself."""
@@ -121,7 +121,7 @@ class Guard:
         return self.unpin(now)
 
     def observe_quality(self, evidence: GuardEvidence, now: float) -> Transition | None:
-        """Decide on a new look at the guard's cohort."""
+        """Decide on the guard's cohort as it was just evaluated."""
         ended = self.tick(now)
         tau, settings = evidence.tau.tau, self.settings
         if (
@@ -136,12 +136,12 @@ class Guard:
         good = settings.floor + settings.margin
         bad_for_all = tau.high < settings.floor and all(t < settings.floor for t in evidence.without)
         good_for_all = tau.low > good and all(t > good for t in evidence.without)
-        self._tau_low = self._moved(tau, evidence.without)
+        self._tau_low = self._supported_lower_bound(tau, evidence.without)
         self._below = self._below + 1 if bad_for_all else 0
         self._above = self._above + 1 if good_for_all else 0
-        return _joined(ended, self._decide_quality(evidence))
+        return _merged(ended, self._decide_quality(evidence))
 
-    def _moved(self, tau: Interval, without: tuple[float, ...]) -> float:
+    def _supported_lower_bound(self, tau: Interval, without: tuple[float, ...]) -> float:
         """The lower bound of tau, moved only as far as the evidence says so without any one tenant, too."""
         width = tau.value - tau.low
         lows = [tau.low, *(t - width for t in without)]
@@ -152,10 +152,10 @@ class Guard:
         settings = self.settings
         bad, good = self._below >= settings.confirm, self._above >= settings.confirm
         if self._mode is GuardMode.FALLBACK:
-            if self._cause is GuardReason.QUALITY and good and self._healthy and self._rested(self._stay):
+            if self._cause is GuardReason.QUALITY and good and self._healthy and self._dwelt(self._stay):
                 return self._go(GuardMode.RANKED, GuardReason.RECOVERED, evidence)
             return None
-        if bad and self._rested(settings.dwell):
+        if bad and self._dwelt(settings.dwell):
             return self._go(GuardMode.FALLBACK, GuardReason.QUALITY, evidence)
         # A measured ranker is trusted unless found bad; an unmeasured one once it is found good.
         if self._mode is GuardMode.WARMING_UP and (good or (self._measured and not self._below)):
@@ -173,7 +173,7 @@ class Guard:
             and evidence.failures >= settings.max_failure_share * evidence.batches
         )
         self._healthy = not failing and not slow
-        return _joined(ended, self._decide_health(evidence, failing=failing))
+        return _merged(ended, self._decide_health(evidence, failing=failing))
 
     def _decide_health(self, evidence: HealthEvidence, *, failing: bool) -> Transition | None:
         settings = self.settings
@@ -181,11 +181,11 @@ class Guard:
             if failing:
                 # At once: ranking with a ranker that answers nothing has no upside to wait for.
                 return self._go(GuardMode.FALLBACK, GuardReason.ERRORS, evidence)
-            if self._slow >= settings.latency_confirm and self._rested(settings.dwell):
+            if self._slow >= settings.latency_confirm and self._dwelt(settings.dwell):
                 return self._go(GuardMode.FALLBACK, GuardReason.LATENCY, evidence)
             return None
         well = self._healthy and evidence.consecutive_successes >= settings.recover_successes
-        if self._cause is not GuardReason.QUALITY and well and self._rested(self._stay):
+        if self._cause is not GuardReason.QUALITY and well and self._dwelt(self._stay):
             if self._below >= settings.confirm:
                 # Well again, but meanwhile found to be bad: quality keeps it out.
                 self._cause = GuardReason.QUALITY
@@ -197,7 +197,7 @@ class Guard:
         if math.isfinite(now):
             self._now = max(self._now, now)
 
-    def _rested(self, dwell: float) -> bool:
+    def _dwelt(self, dwell: float) -> bool:
         return self._now - self._since >= dwell
 
     def _go(self, to: GuardMode, reason: GuardReason, evidence: Evidence) -> Transition | None:
@@ -213,15 +213,15 @@ class Guard:
         self._cause = reason if to is GuardMode.FALLBACK else None
         self._mode, self._since = to, self._now
         self._below = self._above = self._slow = 0
-        return self._shown(origin, reason, evidence)
+        return self._visible_change(origin, reason, evidence)
 
-    def _shown(self, origin: GuardMode, reason: GuardReason, evidence: Evidence) -> Transition | None:
+    def _visible_change(self, origin: GuardMode, reason: GuardReason, evidence: Evidence) -> Transition | None:
         if origin is self.mode:
             return None
         return Transition(at=self._now, origin=origin, to=self.mode, reason=reason, evidence=evidence)
 
 
-def _joined(first: Transition | None, second: Transition | None) -> Transition | None:
+def _merged(first: Transition | None, second: Transition | None) -> Transition | None:
     """One change for two at the same time, as seen from outside: a pin that ends and a decision right after."""
     if first is None or second is None:
         return first or second

@@ -61,7 +61,7 @@ class GuardSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class EstimateSnapshot:
     """A copy of everything that an estimate needs: taken in microseconds, evaluated in any thread."""
 
     at: float
@@ -113,8 +113,9 @@ class QualityTracker:
         """Start empty."""
         self.settings = settings or QualitySettings()
         self._plain = PairWindow(self.settings.window)
+        """The plain window: complete requests only."""
         self.compared = Comparer(self.settings.pair_window)
-        """What replicas are added up by."""
+        """Pair counters: what Prometheus adds up over replicas."""
         self._arrivals = ArrivalTable(self.settings.arrivals, self.settings.progress_ttl)
         # A dict keeps the order of insertion: the oldest key is the first to be forgotten.
         self._ended: dict[int, None] = {}
@@ -143,7 +144,7 @@ class QualityTracker:
         return self._completions > self._guard_at
 
     def pace(self, now: float) -> float:
-        """Final reports per second, by when as many came as the guard looks at; falls while none come."""
+        """Final reports per second, by when as many came as the guard's cohort has; falls while none come."""
         if not self._times:
             return 0.0
         return len(self._times) / max(now - self._times[0], 1.0)
@@ -173,9 +174,9 @@ class QualityTracker:
                 self.compared.add(report.score, report.tokens)
         return ReportVerdict.ACCEPTED
 
-    def snapshot(self, now: float) -> Snapshot:
+    def snapshot(self, now: float) -> EstimateSnapshot:
         """Copy what an estimate needs."""
-        return Snapshot(
+        return EstimateSnapshot(
             at=now,
             settings=self.settings,
             plain=self._plain.sums(),

@@ -1,15 +1,11 @@
-"""What goes into the quality room and what comes out of it: frozen values and settings."""
+"""The values of ``rankd.quality``: a report and what became of it, an estimate, and the settings of a tracker."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rankd.quality.statistics.interval import Interval
-
-if TYPE_CHECKING:
-    pass
 
 MAX_TOKENS = 2**31 - 1
 """Longest length that is accepted; the exact integer sums stay far below 2**63 with it."""

@@ -1,1 +1,1 @@
-"""The two use cases: order a queue, take a completion."""
+"""The two use cases, without gRPC: order a queue, take a completion. And the policy in force."""

@@ -50,7 +50,7 @@ class Basis:
     """The pilot's, where one is under way."""
 
 
-class Ranker:
+class QueueRanker:
     """Orders queues with the ranker in service, as far as it is trusted."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Ranker:
         with self._telemetry.stage("order"):
             answer = self._order(queue, ranker, trust, scores, missing)
         answer.scored_at = scored_at
-        answer.shadow_scores = self._shadows.see(queue, ranker, scores)
+        answer.shadow_scores = self._shadows.offer(queue, ranker, scores)
         answer.pilot_slots = self._pilots.ordered(queue, answer.policy, answer.fresh)
         self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
         self._tenants.count(queue.constraints.tenant, len(scores), answer.fresh, answer.missing)

@@ -1,1 +1,1 @@
-"""Rankers: artifact, loaded, in the shadow, compared, promoted."""
+"""Rankers: as files, as loaded models, in the shadow; how they are compared and promoted."""

@@ -107,7 +107,7 @@ class Manifest(_Part):
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     output: str = "score"
     spread_output: str | None = None
-    """A second output, float32[batch]: the standard deviation of log length, for ordering by risk."""
+    """Accepted and not read: manifests of older exports have it. In the graph that output is called ``spread``."""
     precision: Literal["fp32", "fp16", "int8"] | None = None
     """What the model calculates in. None: not stated."""
     direction: Literal["higher_is_longer"]

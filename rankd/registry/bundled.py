@@ -25,3 +25,14 @@ def ranker_path(text: str) -> Path:
         return Path(text)
     bundled = default_ranker_path().with_name(text)
     return bundled if bundled.is_dir() else Path(text)
+
+
+def wanted_ranker(setting: str | Path | None) -> Path:
+    """The directory that the setting ``ranker`` means.
+
+    The default only where nothing is set: an empty text, such as a variable that came out empty, is a mistake, and not
+    to be answered by serving another ranker. A ``Path`` is a directory, never a bundled ranker's name.
+    """
+    if setting is None:
+        return default_ranker_path()
+    return ranker_path(setting) if isinstance(setting, str) else setting

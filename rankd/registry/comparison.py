@@ -25,7 +25,7 @@ from rankd.errors import ArtifactError
 from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
 from rankd.registry.artifact import MANIFEST
 from rankd.registry.loaded import LoadedRanker, Registry
-from rankd.registry.shadow import AT_ONCE, PATIENCE, ShadowRankers
+from rankd.registry.shadow import PROMPTS_AT_ONCE, READ_TIMEOUT, ShadowRankers
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import FloatArray
@@ -161,10 +161,10 @@ class RankerComparison:
                 older_completions=sum(at < written for at in rows.ended_at),
                 calibrations=calibrations,
             )
-        self._tell(result)
+        self._record(result)
         return result
 
-    def _tell(self, result: ComparisonResult) -> None:
+    def _record(self, result: ComparisonResult) -> None:
         statistics = result.statistics
         difference = None if statistics is None else statistics.tau_difference
         self._telemetry.compared(
@@ -223,7 +223,7 @@ class RankerComparison:
     ) -> _Rows:
         """Let both rankers score logged prompts."""
         scores = np.full((2, len(logged)), np.nan)
-        at_once = AT_ONCE[candidate.scorer.provider]
+        at_once = PROMPTS_AT_ONCE[candidate.scorer.provider]
         progress(0, len(logged))
         for start in range(0, len(logged), at_once):
             part = logged[start : start + at_once]
@@ -252,7 +252,7 @@ class RankerComparison:
         if all(k is not None for k in known):
             return [k for k in known if k is not None]
         await self._registry.idle(self._settings.promotion.shadow_patience)
-        results = await ranker.scorer.score(prompts, asyncio.get_running_loop().time() + PATIENCE)
+        results = await ranker.scorer.score(prompts, asyncio.get_running_loop().time() + READ_TIMEOUT)
         return [r if isinstance(r, float) else np.nan for r in results]
 
     def _compare(

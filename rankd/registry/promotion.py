@@ -155,7 +155,7 @@ class Promotion:
                     "longer in service: judge it again",
                 )  # fmt: skip
             self._registry.named(ranker_version)
-            self._monitor.restart(ranker_version, trusted=self._trusted(result), calibrations=result.calibrations)
+            self._monitor.begin_anew(ranker_version, trusted=self._trusted(result), calibrations=result.calibrations)
             return self._swap(ranker_version), True, result
 
     def roll_back(self) -> LoadedRanker:

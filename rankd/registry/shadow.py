@@ -20,9 +20,9 @@ from rankd.settings import PromotionSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, FloatArray, RankQueue, Reason, ShadowScores
 
-AT_ONCE = {"cpu": 1, "cuda": 64}
+PROMPTS_AT_ONCE = {"cpu": 1, "cuda": 64}
 """Prompts read in one go: what a live prompt may have to wait for."""
-PATIENCE = 60.0
+READ_TIMEOUT = 60.0
 """Seconds that one go may take, as where the model hangs."""
 
 
@@ -122,7 +122,7 @@ class ShadowRanker:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        at_once = AT_ONCE[self.ranker.scorer.provider]
+        at_once = PROMPTS_AT_ONCE[self.ranker.scorer.provider]
         while True:
             self._more.clear()
             if not self._waiting:
@@ -130,7 +130,7 @@ class ShadowRanker:
             await self._registry.idle(self._settings.shadow_patience)
             self._reading = dict(self._waiting.popitem(last=False) for _ in range(min(at_once, len(self._waiting))))
             texts = [w.text for w in self._reading.values()]
-            results = await self.ranker.scorer.score(texts, loop.time() + PATIENCE)
+            results = await self.ranker.scorer.score(texts, loop.time() + READ_TIMEOUT)
             for (key, waiting), result in zip(self._reading.items(), results, strict=True):
                 self._take(key, waiting, result)
             self._reading = {}
@@ -201,8 +201,8 @@ class ShadowRankers:
         shadow.stop()
         self._telemetry.shadow_stopped(ranker_version, shadow.scored, len(shadow.pairs))
 
-    def see(self, queue: RankQueue, ranker: LoadedRanker, scores: FloatArray) -> ShadowScores:
-        """Offer what was just scored, and tell what is known of any item: shadow scores by index.
+    def offer(self, queue: RankQueue, ranker: LoadedRanker, scores: FloatArray) -> ShadowScores:
+        """Offer all shadows what was just scored, and give the shadow scores that are known, by item.
 
         Args:
             queue: the queue.

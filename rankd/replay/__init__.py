@@ -1,1 +1,1 @@
-"""Replay of a trace under any order: a simulation of continuous batching, its figures, and a page that tells them."""
+"""Replay of a trace under any order: a simulation of continuous batching, its figures, and a page."""

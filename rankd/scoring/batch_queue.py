@@ -96,7 +96,7 @@ class QueuedPrompt:
         self.result = result
         self.text = self.ids = None
         for waiter in self.waiters:
-            waiter.one_less()
+            waiter.entry_decided()
         self.waiters.clear()
 
 
@@ -110,8 +110,8 @@ class CallWaiter:
     span: object = None
     """The caller's span, to link the batch to; opaque here."""
 
-    def one_less(self) -> None:
-        """One entry is decided."""
+    def entry_decided(self) -> None:
+        """One entry is decided, or there are no more to join."""
         self.left -= 1
         # A call that was cancelled or is over its deadline has cancelled its future; setting that would raise.
         if self.left == 0 and not self.finished.done():

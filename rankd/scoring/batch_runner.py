@@ -1,4 +1,4 @@
-"""From the queue to the model's thread and back: batches, how long they take, what is ahead.
+"""From the queue to the model's thread and back: batches, the model's pace, and the work that it was handed.
 
 On the event loop's thread, but for the model itself. One batch runs, one is prepared for when it ends.
 """

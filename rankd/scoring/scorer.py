@@ -37,7 +37,11 @@ Result = float | Reason
 
 
 class Scorer:
-    """Scores prompts with one loaded model. Create and use it on the event loop's thread."""
+    """Scores prompts with one loaded model. Create and use it on the event loop's thread.
+
+    A prompt goes from ``score`` to ``PromptEncoder``, which gives its token ids to ``_take_ids``; from there to
+    ``BatchQueue`` and ``BatchRunner``, which gives its score to ``_take_scores``.
+    """
 
     def __init__(
         self,
@@ -129,13 +133,13 @@ class Scorer:
                 self._join_some(
                     prompts, range(start, min(start + _JOIN_AT_ONCE, len(prompts))), waiter, results, waiting
                 )
-            waiter.one_less()
+            waiter.entry_decided()
             if waiting:
                 with self._telemetry.stage("score"):
                     await self._wait(waiter)
         except asyncio.CancelledError:
             # gRPC cancels a handler at the call's deadline too: that is lateness, not a caller who went away.
-            self._leave_some(waiter, [e for _, e in waiting], for_cache=self._loop.time() >= deadline)
+            self._remove_waiter_from_all(waiter, [e for _, e in waiting], for_cache=self._loop.time() >= deadline)
             raise
         finally:
             del self._callers[waiter]
@@ -143,9 +147,9 @@ class Scorer:
             # The answer is due now, and leaving a long queue takes a while: answer first.
             entries = [e for _, e in waiting]
             if len(entries) > _LEAVE_AT_ONCE:
-                self._loop.call_later(_LEAVE_AFTER, self._leave_some, waiter, entries)
+                self._loop.call_later(_LEAVE_AFTER, self._remove_waiter_from_all, waiter, entries)
             else:
-                self._leave_some(waiter, entries)
+                self._remove_waiter_from_all(waiter, entries)
         for i, entry in waiting:
             if entry.result is not None:
                 results[i] = entry.result
@@ -167,16 +171,16 @@ class Scorer:
             if score is not None:
                 self.cached += 1
                 results[i] = score
-            elif (entry := self._entry(digest, prompts[i])) is None:
+            elif (entry := self._find_or_admit(digest, prompts[i])) is None:
                 results[i] = Reason.OVERLOADED
             elif waiter in entry.waiters:
                 waiting.append((i, entry))  # the same prompt twice in one call
             elif entry.tokens <= budget or entry.waiters:
                 budget -= 0 if entry in self.runner.demand else entry.tokens
-                self._await(entry, waiter)
+                self._add_waiter(entry, waiter)
                 waiting.append((i, entry))
             elif not entry.abandoned:
-                self._set_late(entry)
+                self._keep_for_cache(entry)
         self._encoder.pump()
         self.runner.pump()
 
@@ -188,7 +192,7 @@ class Scorer:
         self._queue.note_urgent(now)
         return self.runner.tokens_until(waiter.deadline) - self.runner.demand.until(waiter.deadline)
 
-    def _entry(self, digest: bytes, prompt: str) -> QueuedPrompt | None:
+    def _find_or_admit(self, digest: bytes, prompt: str) -> QueuedPrompt | None:
         """The entry of a prompt, a new one where there is none; None where there is no room."""
         entry = self._pending.get(digest)
         if entry is not None:
@@ -203,21 +207,21 @@ class Scorer:
         self._pending[digest] = entry
         return entry
 
-    def _await(self, entry: QueuedPrompt, waiter: CallWaiter) -> None:
+    def _add_waiter(self, entry: QueuedPrompt, waiter: CallWaiter) -> None:
         """Let a caller wait for an entry."""
         self._late.pop(entry, None)
         before = entry.deadline
         entry.join(waiter)
         if entry.deadline < before:
-            self._line_up(entry)
+            self._reschedule(entry)
 
-    def _set_late(self, entry: QueuedPrompt) -> None:
+    def _keep_for_cache(self, entry: QueuedPrompt) -> None:
         """Read an entry when there is time, for the cache; its caller is answered without it."""
         entry.abandon()
         self._late[entry] = None
-        self._line_up(entry)
+        self._reschedule(entry)
 
-    def _line_up(self, entry: QueuedPrompt) -> None:
+    def _reschedule(self, entry: QueuedPrompt) -> None:
         """Give an entry its place after its earliest deadline changed."""
         now = self._loop.time()
         self.runner.demand.count(entry, now)
@@ -244,15 +248,17 @@ class Scorer:
         finally:
             timer.cancel()
 
-    def _leave_some(self, waiter: CallWaiter, entries: list[QueuedPrompt], *, for_cache: bool = True) -> None:
+    def _remove_waiter_from_all(
+        self, waiter: CallWaiter, entries: list[QueuedPrompt], *, for_cache: bool = True
+    ) -> None:
         """Take a caller off what it waited for, a part at a time."""
         for entry in entries[:_JOIN_AT_ONCE]:
-            self._leave(entry, waiter, for_cache=for_cache)
+            self._remove_waiter(entry, waiter, for_cache=for_cache)
         if len(entries) > _JOIN_AT_ONCE:
             rest = entries[_JOIN_AT_ONCE:]
-            self._loop.call_soon(lambda: self._leave_some(waiter, rest, for_cache=for_cache))
+            self._loop.call_soon(lambda: self._remove_waiter_from_all(waiter, rest, for_cache=for_cache))
 
-    def _leave(self, entry: QueuedPrompt, waiter: CallWaiter, *, for_cache: bool) -> None:
+    def _remove_waiter(self, entry: QueuedPrompt, waiter: CallWaiter, *, for_cache: bool) -> None:
         """Take a caller off an entry; without callers it is kept as late, or dropped."""
         if entry.result is not None or waiter not in entry.waiters:
             return
@@ -266,7 +272,7 @@ class Scorer:
                 return
             self._late[entry] = None
         if entry.deadline != before:
-            self._line_up(entry)
+            self._reschedule(entry)
 
     def _decide(self, entry: QueuedPrompt, result: Result) -> None:
         """Give an entry its result, tell its callers and forget it."""

@@ -1,4 +1,4 @@
-"""Every setting once: typed, validated, documented."""
+"""Every setting once: typed, validated, documented. A file a theme; ``load.py`` has them all together."""
 
 from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
 from rankd.settings.fleet import FleetSection, peer_targets

@@ -1,4 +1,4 @@
-"""Every setting once: typed, validated, documented.
+"""``Settings``, all sections together: reading and checking them.
 
 Precedence: command-line flag, then environment (``RANKD_LISTEN``, ``RANKD_SCORING__THREADS``), then the TOML file
 named by ``RANKD_CONFIG`` or ``--config``, then the default here.

@@ -21,7 +21,7 @@ from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
-from rankd.ranking.ranker import Ranker
+from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
@@ -47,7 +47,7 @@ class Status:
         settings: Settings,
         registry: Registry,
         monitor: Monitor,
-        ranker: Ranker,
+        ranker: QueueRanker,
         shadows: ShadowRankers,
         pilots: LivePilots,
         log: CompletionLog | None,

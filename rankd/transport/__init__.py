@@ -1,1 +1,1 @@
-"""gRPC: listeners, interceptor, services, messages to values and back. Only here are protobuf and statuses known."""
+"""gRPC: listeners, interceptor, services, messages to values and back. The rest of the daemon knows no protobuf."""

@@ -38,12 +38,12 @@ _NAMES = ("x509_subject_alternative_name", "x509_common_name")
 _caller: ContextVar[Caller] = ContextVar("rankd_caller", default=ANYBODY)
 
 
-def the_caller() -> Caller:
+def current_caller() -> Caller:
     """Who makes the call that this code runs for."""
     return _caller.get()
 
 
-def enter(caller: Caller) -> None:
+def set_current_caller(caller: Caller) -> None:
     """Let the rest of a call know who makes it. A call has a task, and so a context, of its own: nothing is undone."""
     _caller.set(caller)
 
@@ -69,7 +69,7 @@ class Authenticator:
     def _credentials(self) -> Credentials | None:
         return None if self._file is None else self._file.current
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Read the file again where it changed; blocks."""
         if self._file is not None:
             self._file.reload_if_changed()

@@ -17,7 +17,7 @@ from rankd.auth import Caller
 from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, UnavailableError
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import Authenticator, enter
+from rankd.transport.authentication import Authenticator, set_current_caller
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
 from rankd.transport.rate_limit import RateLimit, caller_of
 
@@ -109,7 +109,7 @@ class Call:
             self._caller = Caller(caller_of(self._context))
         else:
             self._caller = authenticator.admit(self._name.rpartition("/")[0], self._context)
-        enter(self._caller)
+        set_current_caller(self._caller)
         if self._ours:
             self._count()
 

@@ -47,7 +47,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """Find the method's handler and wrap it, once per handler."""
+        """Find the method's handler and wrap it in a ``Call``, once per handler."""
         handler = await continuation(handler_call_details)
         if handler is None:
             self._gate.telemetry.call(_UNKNOWN_METHOD, "UNIMPLEMENTED", 0.0, "UNIMPLEMENTED")
@@ -63,16 +63,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         name, ours = method.removeprefix("/"), method.startswith(_OURS)
         lenient = lenient_decoding(handler)
         if handler.unary_unary is not None:
-            return lenient._replace(unary_unary=self._unary(handler.unary_unary, name, ours=ours))
+            return lenient._replace(unary_unary=self._wrap_unary(handler.unary_unary, name, ours=ours))
         if handler.unary_stream is not None:
             if not inspect.isasyncgenfunction(handler.unary_stream):
-                return lenient._replace(unary_stream=self._watching(handler.unary_stream, name))
-            return lenient._replace(unary_stream=self._answering(handler.unary_stream, name))
+                return lenient._replace(unary_stream=self._wrap_health_watch(handler.unary_stream, name))
+            return lenient._replace(unary_stream=self._wrap_unary_stream(handler.unary_stream, name))
         if handler.stream_stream is not None:
-            return lenient._replace(stream_stream=self._conversing(handler.stream_stream, name, ours=ours))
+            return lenient._replace(stream_stream=self._wrap_stream(handler.stream_stream, name, ours=ours))
         return handler
 
-    def _unary(self, inner: Any, name: str, *, ours: bool) -> Any:
+    def _wrap_unary(self, inner: Any, name: str, *, ours: bool) -> Any:
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
             holder = [request]
             del request
@@ -82,7 +82,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return unary
 
-    def _answering(self, inner: Any, name: str) -> Any:
+    def _wrap_unary_stream(self, inner: Any, name: str) -> Any:
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             holder = [request]
             del request
@@ -94,7 +94,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return unary_stream
 
-    def _watching(self, inner: Any, name: str) -> Any:
+    def _wrap_health_watch(self, inner: Any, name: str) -> Any:
         """Health's Watch, which writes to its context instead of yielding, and never ends by itself."""
 
         async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> None:
@@ -106,7 +106,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return unary_stream
 
-    def _conversing(self, inner: Any, name: str, *, ours: bool) -> Any:
+    def _wrap_stream(self, inner: Any, name: str, *, ours: bool) -> Any:
         async def stream_stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             async with Call(self._gate, name, context, ours=ours) as call:
                 # Our own streams end themselves when we drain (streams.py).

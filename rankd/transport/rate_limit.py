@@ -1,4 +1,4 @@
-"""Who calls, and how often: token buckets, one per caller, a bounded number of them. The clock is an argument."""
+"""How often each caller may call: token buckets, one per caller, a bounded number of them. The clock is an argument."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from rankd.auth import ReloadingFile, SigningKeys, read_keys
 from rankd.errors import ForbiddenError
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import the_caller
+from rankd.transport.authentication import current_caller
 from rankd.transport.time_slices import TimeSlice, TimeSlices
 from rankd.types import Answer
 
@@ -25,7 +25,7 @@ _DOMAIN = b"rankd prediction 1\n"
 _FIXED = struct.Struct("<BdqidddQIIIII")
 _SHADOW = struct.Struct("<dI")
 _AT_ONCE = 32
-"""Items between two looks at the clock."""
+"""Items between two readings of the clock."""
 
 
 def canonical(prediction: prediction_pb2.Prediction, request_id: str, model: str) -> bytes:
@@ -93,7 +93,7 @@ class PredictionSigner:
         """The keys in force; None where nothing is signed."""
         return None if self._file is None else self._file.current
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Read the file again where it changed; blocks."""
         if self._file is not None:
             self._file.reload_if_changed()
@@ -122,7 +122,7 @@ class PredictionSigner:
 
     @property
     def _verifies(self) -> bool:
-        return self.keys is not None or bool(the_caller().tenant)
+        return self.keys is not None or bool(current_caller().tenant)
 
     def filter_untrusted(self, item: rank_pb2.RankItem, field: str, model: str) -> None:
         """Fill in an item's tenant, and take a prediction away that is not trusted: it is then as without one.
@@ -130,7 +130,7 @@ class PredictionSigner:
         Raises:
             ForbiddenError: it is another tenant's than the caller may act for.
         """
-        caller = the_caller()
+        caller = current_caller()
         if caller.tenant:
             if not caller.may_act_for(item.tenant):
                 self._telemetry.refused("tenant")

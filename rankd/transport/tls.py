@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
+import warnings
 from pathlib import Path
 
 import grpc
@@ -30,6 +32,9 @@ def server_credentials(tls: TlsSection) -> grpc.ServerCredentials | None:
     return grpc.dynamic_ssl_server_credentials(
         renewal.first, renewal.fetch, require_client_authentication=tls.client_ca is not None
     )
+
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class CertificateExpiry:
@@ -142,9 +147,15 @@ def chain_end(pem: bytes) -> float:
     Raises:
         ValueError: there is none, or one that cannot be read.
     """
-    from cryptography import x509  # noqa: PLC0415 - a daemon without TLS need not load OpenSSL a second time
+    # A daemon without TLS need not load OpenSSL a second time.
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.utils import CryptographyDeprecationWarning  # noqa: PLC0415
 
     try:
-        return min(c.not_valid_after_utc.timestamp() for c in x509.load_pem_x509_certificates(pem))
+        with warnings.catch_warnings():
+            # Serial numbers of 0 and the like are old, not wrong: OpenSSL serves them.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            # Block by block: what stands beside the certificates, a key for one, is not read.
+            return min(x509.load_pem_x509_certificate(b).not_valid_after_utc.timestamp() for b in _PEM.findall(pem))
     except x509.InvalidVersion as error:
         raise ValueError("a certificate of an unknown version") from error

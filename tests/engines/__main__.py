@@ -43,7 +43,7 @@ class Step:
 
 def steps_of(options, out):
     """All steps, in the order in which they begin within a lane."""
-    there = (Path(os.environ.get("DATA") or ROOT.parent / "shared/data/lengths")).exists()
+    there = bool(os.environ.get("DATA"))
     fitted = options.fitted or (str(out / "ngram") if there else "")
     steps = []
     if there and not options.fitted:

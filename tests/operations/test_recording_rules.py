@@ -7,8 +7,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from support.reports import Z, compared, drawn
 
+from benchmarks.fleet_coverage import Z, compared, drawn
 from rankd.quality.statistics.pair_counters import CounterTotals, counters
 from tools import recording_rules
 from tools.generated import stale

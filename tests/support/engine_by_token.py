@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from rankd.replay.engine.cost import TICKS, EngineCost
-from rankd.replay.trace.trace import trace_of
+from support.traces import trace_of
 
 
 class Reference:

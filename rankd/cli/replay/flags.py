@@ -53,6 +53,10 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="by comma; `--policies list` describes them. FCFS, the daemon's own and the oracle are always replayed",
     )
     verb.add_argument("--config", metavar="FILE", help="TOML file with the daemon's settings, whose order is judged")
+    _output_flags(verb)
+
+
+def _output_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else, and write no page unless asked")
     page = verb.add_mutually_exclusive_group()
     page.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,14 @@ from rankd.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rankd.replay.engine.cost import EngineCost
+    from rankd.replay.plan import OnProgress, ReplayPlan, ScoreOrigin
     from rankd.replay.policies.by_name import RankerPrior
-    from rankd.replay.report.report import ReplayReport
     from rankd.replay.trace.files import TraceRead
     from rankd.replay.trace.trace import Floats, Trace
 
 
 def replay(arguments: argparse.Namespace) -> int:
-    """Read, replay under every policy, and say so; 0 where there is a verdict.
+    """Read, replay under every policy, and print the report; 0 where there is a verdict.
 
     Raises:
         RankdError: the trace, the ranker or the settings cannot be used; the message names the remedy.
@@ -33,29 +33,60 @@ def replay(arguments: argparse.Namespace) -> int:
     from rankd.cli.replay.table import describe_policies, view
     from rankd.html.parts import write_html
     from rankd.replay.report.page import page
+    from rankd.replay.report.report import make_report
     from rankd.replay.report.verdict import as_json
 
     if arguments.policies == "list":
         output(110).print(describe_policies())
         return 0
-    policies, settings, cost = _policies(arguments.policies), _settings(arguments.config), _cost(arguments)
-    console = PlainConsole(stderr=True)
-    read, source, ranker = _read(arguments, console)
-    trace, arrivals = _arrivals(read.trace, arguments, cost)
-    scores, source = _scores(trace, arguments, source)
     html = arguments.html or (None if arguments.json or arguments.no_html else DEFAULT_HTML)
-    report = _replayed(arguments, trace, scores, source, policies, cost, settings, ranker, arrivals, console)
-    report.notes.extend(_notes(read, arguments))
-    if arguments.sweeps or (html is not None and not arguments.no_sweeps):
-        _sweep(report, trace, scores, ranker, arguments.seed, console)
+    console = PlainConsole(stderr=True)
+    with _progress_bar(console) as on_progress:
+        plan = _plan(arguments, console, on_progress, sweeps=html is not None and not arguments.no_sweeps)
+        try:
+            report = make_report(plan)
+        except ValueError as error:
+            raise ConfigError(f"--kv-tokens: {error}: give more") from None
     if arguments.json:
-        print(json.dumps(as_json(report) | {"skipped": dict(sorted(read.skipped.items()))}))
+        print(json.dumps(as_json(report)))
     else:
         output(120).print(view(report))
     if html is not None:
         write_html(page(report), html)
         console.print(f"{html}: the same with pictures", highlight=False)
     return 0
+
+
+def _plan(arguments: argparse.Namespace, console: PlainConsole, on_progress: OnProgress, *, sweeps: bool) -> ReplayPlan:
+    """What the flags ask for; reads the trace."""
+    from rankd.replay.plan import ReplayPlan, ScoreOrigin
+    from rankd.replay.policies.by_name import RankerPrior
+    from rankd.replay.policies.synthetic_scores import scores_of_tau
+
+    policies, settings, cost = _policies(arguments.policies), _settings(arguments.config), _cost(arguments)
+    read, origin, ranker = _read(arguments, console, on_progress)
+    trace, arrivals = _arrivals(read.trace, arguments, cost)
+    scores = trace.score
+    if arguments.tau is not None or scores is None:
+        tau = DEFAULT_TAU if arguments.tau is None else arguments.tau
+        scores, origin = scores_of_tau(trace.output, tau, arguments.seed), ScoreOrigin("synthetic")
+    return ReplayPlan(
+        name=", ".join(path.name for path in arguments.trace[:3]),
+        trace=trace,
+        scores=scores,
+        origin=origin,
+        cost=cost,
+        settings=settings,
+        policies=policies,
+        ranker=ranker or RankerPrior(),
+        steps=arguments.steps,
+        arrivals=arrivals,
+        notes=_notes(read, arguments),
+        skipped=read.skipped,
+        sweeps=arguments.sweeps or sweeps,
+        seed=arguments.seed,
+        on_progress=on_progress,
+    )
 
 
 def _policies(names: str | None) -> list[str]:
@@ -97,27 +128,27 @@ def _cost(arguments: argparse.Namespace) -> EngineCost:
 
 
 def _read(
-    arguments: argparse.Namespace, console: PlainConsole
-) -> tuple[TraceRead, tuple[str, str], RankerPrior | None]:
-    """The trace with its scores, where they come from, and what the ranker's manifest tells."""
-    from rankd.replay.trace.files import read_trace
+    arguments: argparse.Namespace, console: PlainConsole, on_progress: OnProgress
+) -> tuple[TraceRead, ScoreOrigin, RankerPrior | None]:
+    """The trace with its scores, where they come from, and what the ranker's manifest states."""
+    from rankd.replay.plan import ScoreOrigin
+    from rankd.replay.trace.files import TraceSelection, read_trace
 
     loaded = _LazyRanker(arguments)
-    with _bar(console, "reading") as tell:
-        read = read_trace(
-            arguments.trace,
-            most=arguments.requests,
-            unit=arguments.time_unit,
-            model=arguments.model,
-            input_tokens=arguments.input_tokens,
-            scorer=None if arguments.tau is not None else loaded.scores,
-            keep_scores=arguments.ranker is None,
-            on_progress=lambda done: tell("reading", done, arguments.requests),
-        )
-    _say_read(read, console)
+    read = read_trace(
+        TraceSelection(
+            arguments.trace, arguments.requests, arguments.time_unit, arguments.model, arguments.input_tokens
+        ),
+        scorer=None if arguments.tau is not None else loaded.scores,
+        keep_scores=arguments.ranker is None,
+        on_progress=lambda done: on_progress("reading", "", done, arguments.requests),
+    )
+    _print_read(read, console)
     if arguments.ranker is not None and not loaded.used:
         raise ConfigError("--ranker needs prompts, and the trace has none: leave it out, or give --tau")
-    return read, ("ranker", loaded.name) if loaded.used else ("trace", ""), loaded.prior if loaded.used else None
+    if loaded.used:
+        return read, ScoreOrigin("ranker", loaded.name), loaded.prior
+    return read, ScoreOrigin("trace"), None
 
 
 class _LazyRanker:
@@ -153,7 +184,7 @@ class _LazyRanker:
         self.prior = RankerPrior(prior=artifact.calibration(), measured=measured)
 
 
-def _say_read(read: TraceRead, console: PlainConsole) -> None:
+def _print_read(read: TraceRead, console: PlainConsole) -> None:
     skipped = sum(read.skipped.values())
     line = f"{len(read.trace):,} requests"
     if skipped:
@@ -177,9 +208,6 @@ def _notes(read: TraceRead, arguments: argparse.Namespace) -> list[str]:
     return notes
 
 
-# -- replaying ---------------------------------------------------------------------------------------------------------
-
-
 def _arrivals(trace: Trace, arguments: argparse.Namespace, cost: EngineCost) -> tuple[Trace, str]:
     from rankd.replay.engine.cost import at_load
 
@@ -197,70 +225,15 @@ def _arrivals(trace: Trace, arguments: argparse.Namespace, cost: EngineCost) -> 
     return trace, "as in the trace"
 
 
-def _scores(trace: Trace, arguments: argparse.Namespace, source: tuple[str, str]) -> tuple[Floats, tuple[str, str]]:
-    from rankd.replay.policies.synthetic_scores import scores_of_tau
-
-    if arguments.tau is None and trace.score is not None:
-        return trace.score, source
-    tau = DEFAULT_TAU if arguments.tau is None else arguments.tau
-    return scores_of_tau(trace.output, tau, arguments.seed), ("synthetic", "")
-
-
-def _replayed(
-    arguments: argparse.Namespace,
-    trace: Trace,
-    scores: Floats,
-    source: tuple[str, str],
-    policies: list[str],
-    cost: EngineCost,
-    settings: Settings,
-    ranker: RankerPrior | None,
-    arrivals: str,
-    console: PlainConsole,
-) -> ReplayReport:
-    from rankd.replay.report.report import make_report
-
-    name = ", ".join(path.name for path in arguments.trace[:3])
-    with _bar(console, "replaying") as tell:
-        try:
-            return make_report(
-                name,
-                trace,
-                scores,
-                source,
-                policies,
-                cost,
-                settings,
-                ranker=ranker,
-                steps=arguments.steps,
-                arrivals=arrivals,
-                tell=tell,
-            )
-        except ValueError as error:
-            raise ConfigError(f"--kv-tokens: {error}: give more") from None
-
-
-def _sweep(
-    report: ReplayReport, trace: Trace, scores: Floats, ranker: RankerPrior | None, seed: int, console: PlainConsole
-) -> None:
-    from rankd.replay.report.sweep import REQUESTS, load_sweep, tau_sweep
-
-    settings, cost, policy = report.settings, report.cost, report.policy
-    with _bar(console, "sweeps") as tell:
-        report.tau_sweep = tau_sweep(
-            trace, policy, cost, settings, seed=seed, tell=lambda done, total: tell("rankers", done, total)
-        )
-    if trace.span <= 0 or trace.first(REQUESTS).span <= 0:
-        return
-    with _bar(console, "sweeps") as tell:
-        report.load_sweep = load_sweep(
-            trace, scores, policy, cost, settings, ranker=ranker, tell=lambda done, total: tell("loads", done, total)
-        )
-
-
 @contextmanager
-def _bar(console: PlainConsole, what: str) -> Iterator[Callable[[str, int, int], None]]:
-    columns = (TextColumn(what), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+def _progress_bar(console: PlainConsole) -> Iterator[OnProgress]:
+    columns = (TextColumn("{task.fields[stage]}"), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
+        task = bar.add_task("", total=None, stage="reading")
+
+        def on_progress(stage: str, what: str, done: int, total: int) -> None:
+            if stage != bar.tasks[0].fields["stage"]:
+                bar.reset(task, stage=stage)  # the time that is left is that of the stage
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield on_progress

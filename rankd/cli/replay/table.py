@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rankd.replay.policies.by_name import POLICIES
+from rankd.replay.report.descriptions import describe_engine, describe_scores, describe_trace
 from rankd.replay.report.metrics import PolicyFigures
-from rankd.replay.report.phrases import engine_words, score_words, trace_words
 from rankd.replay.report.report import ReplayReport
 from rankd.replay.report.verdict import DurationUnit, verdict
 
@@ -26,10 +26,10 @@ def describe_policies() -> RenderableType:
 def view(report: ReplayReport) -> RenderableType:
     """Verdict, trace, and a line for every policy."""
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("trace", trace_words(report))
-    facts.add_row("engine", engine_words(report))
-    facts.add_row("scores", score_words(report))
-    for note in report.notes:
+    facts.add_row("trace", describe_trace(report))
+    facts.add_row("engine", describe_engine(report))
+    facts.add_row("scores", describe_scores(report))
+    for note in report.plan.notes:
         facts.add_row("note", note)
     found = verdict(report)
     parts: list[RenderableType] = [Text(found.text, style="bold"), "", facts, "", _policies(report)]

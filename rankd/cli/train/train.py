@@ -85,11 +85,11 @@ def prepare_out(out: Path, *, restart: bool) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        held = {p.name for p in out.iterdir()}
+        existing = {p.name for p in out.iterdir()}
         if restart:
             shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
-        elif CHECKPOINT not in held and held:
-            what = "a finished ranker" if MANIFEST in held or held & set(PRECISIONS) else "other files"
+        elif CHECKPOINT not in existing and existing:
+            what = "a finished ranker" if MANIFEST in existing or existing & set(PRECISIONS) else "other files"
             raise ConfigError(f"--out {out} holds {what}; name another directory, or replace it with --restart")
         probe = out / ".writable"
         probe.write_bytes(b"")
@@ -162,7 +162,7 @@ def _names(arguments: argparse.Namespace, fitted: FittedRanker, rows: list[Row])
 def _export(
     arguments: argparse.Namespace, fitted: FittedRanker, rows: list[Row], valid_rows: list[Row], console: PlainConsole
 ) -> None:
-    from rankd.training.export.export import export
+    from rankd.training.export.export import ExportPlan, export
 
     names, command = _names(arguments, fitted, rows), command_of(arguments, fitted.options)
     wanted = arguments.precision
@@ -172,9 +172,7 @@ def _export(
         out = arguments.out / precision if several else arguments.out
         out.mkdir(exist_ok=True)
         with console.status(f"writing {precision} ..."):
-            report = export(
-                fitted,
-                out,
+            plan = ExportPlan(
                 # Another precision is another model: no two may share name and version.
                 name=names.name if arguments.name and not several else f"{names.name}-{precision}",
                 version=names.version,
@@ -185,6 +183,7 @@ def _export(
                 most_tau_lost=arguments.most_tau_lost,
                 card={"base": fitted.base.name, "loss": fitted.options.loss, "reproduce": command},
             )
+            report = export(fitted, out, plan)
         console.print(
             f"{precision}: {report.bytes / 1e6:.1f} MB, {report.tau_lost:+.4f} tau lost, scores within "
             f"{report.largest_difference:.2g} of PyTorch's",

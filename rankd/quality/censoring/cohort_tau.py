@@ -1,7 +1,7 @@
 """Kendall's tau-b of an arrival cohort in which some lengths are only bounded from below.
 
 Pairs whose order is decided count as they are; the others count the order to be expected given both scores
-and both bounds, from ``latent``. Where everything is decided this is the plain tau-b of the restricted lengths.
+and both bounds, from ``ordinal_probit``. Where everything is decided this is the plain tau-b of the restricted lengths.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.censoring import imputation as impute
-from rankd.quality.censoring import ordinal_probit as latent
-from rankd.quality.statistics import interval
-from rankd.quality.statistics import kendall as counts
+from rankd.quality.censoring import imputation, ordinal_probit
+from rankd.quality.statistics import interval, kendall
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortSums, CohortTau
 
@@ -77,7 +75,7 @@ def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int, doubt: float 
     elif n_known < least:
         return found
     else:
-        restricted = impute.Restricted(cohort.score, length, known, horizon)
+        restricted = imputation.Restricted(cohort.score, length, known, horizon)
         imputed = _imputed(restricted, exact)
         if imputed is None:
             return found
@@ -106,11 +104,11 @@ class _Exact:
 
 def _exact_pairs(score: Floats, length: Ints, known: Bools) -> _Exact:
     size, n_known = len(score), int(np.count_nonzero(known))
-    less, most = counts.spans(score)
+    less, most = kendall.spans(score)
     agree, untied = np.zeros(size), np.zeros(size)
     value = length[known]
-    agree[known] = counts.concordance(score[known], value.astype(float))
-    value_less, value_most = counts.spans(value)
+    agree[known] = kendall.concordance(score[known], value.astype(float))
+    value_less, value_most = kendall.spans(value)
     untied[known] = n_known - (value_most - value_less)
     # A pair of a known and an unknown length is decided where the unknown one has already produced more.
     outlived = int(np.searchsorted(np.sort(value), length[~known], "left").sum())
@@ -118,7 +116,7 @@ def _exact_pairs(score: Floats, length: Ints, known: Bools) -> _Exact:
     return _Exact(agree, untied, (size - (most - less)).astype(float), less, most, decided)
 
 
-def _edges(cohort: impute.Restricted) -> Ints:
+def _edges(cohort: imputation.Restricted) -> Ints:
     """Lower ends of the bins: quantiles of all that has been seen, and the horizon where it was reached."""
     length, known = cohort.length, cohort.known
     seen = np.sort(length[known | (length > 0)])
@@ -137,7 +135,7 @@ def _edges(cohort: impute.Restricted) -> Ints:
     return np.array(kept, dtype=np.int64)
 
 
-def _imputed(cohort: impute.Restricted, exact: _Exact) -> tuple[Floats, Floats] | None:
+def _imputed(cohort: imputation.Restricted, exact: _Exact) -> tuple[Floats, Floats] | None:
     """Columns as ``_Exact``'s with the expected order of undecided pairs, and what the fit adds to each request's.
 
     None where no model can be fitted, or nothing is to be compared.
@@ -149,15 +147,15 @@ def _imputed(cohort: impute.Restricted, exact: _Exact) -> tuple[Floats, Floats] 
         return None
     low = np.searchsorted(edges, length, "right").astype(np.int64)
     high = np.where(known, low, bins - 1)
-    normal = latent.normal_scores(exact.score_less, exact.score_most)
+    normal = ordinal_probit.normal_scores(exact.score_less, exact.score_most)
     design = _design(normal, known | (length > 0))
-    sample = latent.BinnedSample(design, low, high, bins)
+    sample = ordinal_probit.BinnedSample(design, low, high, bins)
     # Without a tilt the likelihood is concave: the fit that always settles, where the richer one does not.
-    model = latent.fit(sample, PRIOR) or latent.fit(sample, LEVEL_PRIOR)
+    model = ordinal_probit.fit(sample, PRIOR) or ordinal_probit.fit(sample, LEVEL_PRIOR)
     if model is None:
         return None
     spans = (exact.score_less, exact.score_most)
-    grid = impute.Grid.build(cohort, low, model, design, spans)
+    grid = imputation.Grid.build(cohort, low, model, design, spans)
     agree, untied = grid.sums(spans, exact.agree, exact.length_untied)
     if exact.score_untied.sum() <= 0 or untied.sum() <= 0:
         return None
@@ -169,10 +167,10 @@ def _imputed(cohort: impute.Restricted, exact: _Exact) -> tuple[Floats, Floats] 
     return np.stack((agree, exact.score_untied, untied), axis=1), learned
 
 
-def _design(normal: Floats, started: Bools) -> latent.Design:
+def _design(normal: Floats, started: Bools) -> ordinal_probit.Design:
     """A line for the location, a tilt for the scale, over normal scores; the tilt ends with what was served.
 
     A bend in the location would fit better what was served and extrapolate worse to what waits
     (docs/measurements/2026-11-25-live-quality.md has the comparison).
     """
-    return latent.Design(normal[:, None], np.clip(normal, *np.quantile(normal[started], TILT_ENDS)))
+    return ordinal_probit.Design(normal[:, None], np.clip(normal, *np.quantile(normal[started], TILT_ENDS)))

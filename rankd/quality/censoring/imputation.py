@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.censoring import ordinal_probit as latent
+from rankd.quality.censoring import ordinal_probit
+from rankd.quality.censoring.ordinal_probit import Design, LatentFit
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -59,8 +60,8 @@ class Grid:
         cls,
         cohort: Restricted,
         low: Ints,
-        model: latent.LatentFit,
-        design: latent.Design,
+        model: LatentFit,
+        design: Design,
         spans: Spans,
     ) -> Grid:
         """Distribute the unknown lengths over the bins that they may still reach."""
@@ -76,7 +77,7 @@ class Grid:
         share[np.flatnonzero(known), low[known]] = 1.0
         # A known length in the open top bin has no place among its cuts: it is spread like an unknown one.
         free = np.flatnonzero(~known | (low == bins - 1)) if open_top else np.flatnonzero(~known)
-        share[free] = _remaining(latent.standardise(cuts, model, design.take(free))[0], low[free])
+        share[free] = _remaining(ordinal_probit.standardise(cuts, model, design.take(free))[0], low[free])
         tied = np.zeros(len(cuts) - 1)
         tied[:bins] = _tie_chance(cohort.length[known], low[known], bins)
         if open_top:
@@ -117,7 +118,7 @@ class Grid:
             untied = untied + np.bincount(side, draw, size)
         return agree, untied
 
-    def gradient(self, model: latent.LatentFit, design: latent.Design, worth: tuple[float, float]) -> Floats:
+    def gradient(self, model: LatentFit, design: Design, worth: tuple[float, float]) -> Floats:
         """How a statistic moves with the model's parameters, through the unknown lengths alone.
 
         ``worth`` is what one unit of expected agreement, and of an untied length, adds to it.
@@ -129,9 +130,9 @@ class Grid:
         agree = 2.0 * cumulated - signed - cumulated[:, -1:]
         untied = -self.tied * (self.share.sum(axis=0) - share)
         value = worth[0] * agree + worth[1] * untied
-        cuts, precision = latent.standardise(self.cuts, model, rows)
-        bottom = np.where(low > 0, cuts[np.arange(len(low)), low], -latent.INFINITE)
-        weight = latent.density(cuts[:, 1:-1]) / np.maximum(latent.upper_tail(bottom), 1e-12)[:, None]
+        cuts, precision = ordinal_probit.standardise(self.cuts, model, rows)
+        bottom = np.where(low > 0, cuts[np.arange(len(low)), low], -ordinal_probit.INFINITE)
+        weight = ordinal_probit.density(cuts[:, 1:-1]) / np.maximum(ordinal_probit.upper_tail(bottom), 1e-12)[:, None]
         # A threshold that rises moves mass from the bin above it to the one below.
         step = np.where(np.arange(1, self.share.shape[1]) > low[:, None], value[:, :-1] - value[:, 1:], 0.0)
         started = np.flatnonzero(low > 0)
@@ -155,7 +156,7 @@ def _signed(share: Floats, spans: Spans) -> Floats:
 
 def _remaining(cuts: Floats, low: Ints) -> Floats:
     """The model's distribution over the bins from ``low`` upwards, a row for each request."""
-    tail = latent.upper_tail(cuts)
+    tail = ordinal_probit.upper_tail(cuts)
     tail[:, 0], tail[:, -1] = 1.0, 0.0
     mass = np.maximum(tail[:, :-1] - tail[:, 1:], 0.0)
     mass[np.arange(mass.shape[1])[None, :] < low[:, None]] = 0.0

@@ -1,1 +1,1 @@
-"""Pure statistics: pairs, sums, intervals, comparisons."""
+"""Kendall's tau, realised gain and their intervals over samples, windows and cohorts; two rankers compared."""

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.statistics import interval
-from rankd.quality.statistics import kendall as counts
+from rankd.quality.statistics import interval, kendall
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -103,12 +102,12 @@ def strata(stratum: Ints) -> list[Ints]:
 def _of_known(scores: Sequence[Floats], length: Ints) -> Floats:
     """Columns of one stratum in which every length is known."""
     size = len(length)
-    less, most = counts.spans(length)
+    less, most = kendall.spans(length)
     columns = [size - (most - less), _weighed(length, less, most), np.full(size, size - 1)]
     for score in scores:
-        less, most = counts.spans(score)
+        less, most = kendall.spans(score)
         columns += [
-            counts.concordance(score, length.astype(np.float64)),
+            kendall.concordance(score, length.astype(np.float64)),
             size - (most - less),
             _signed(length, np.argsort(score), less, most),
         ]

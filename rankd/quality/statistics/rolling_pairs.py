@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.quality.statistics import interval
-from rankd.quality.statistics import kendall as counts
+from rankd.quality.statistics import interval, kendall
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.pair_sums import pair_sums
 
@@ -50,7 +49,7 @@ class PairSums:
             return None, None
         head = self.tokens <= np.median(self.tokens)
         lengths = self.tokens.astype(float)
-        return counts.tau_b(self.score[head], lengths[head]), counts.tau_b(self.score[~head], lengths[~head])
+        return kendall.tau_b(self.score[head], lengths[head]), kendall.tau_b(self.score[~head], lengths[~head])
 
 
 class PairWindow:

@@ -69,15 +69,17 @@ def work(trace: Trace, cost: EngineCost) -> float:
     which takes a perfect packing.
     """
     output, prompt = trace.output.astype(np.float64), trace.prompt.astype(np.float64)
-    held = float(output.sum())
+    slot_iterations = float(output.sum())
     if cost.chunk:
-        held += float(np.maximum(np.ceil(prompt / cost.chunk) - 1, 0).sum())
+        slot_iterations += float(np.maximum(np.ceil(prompt / cost.chunk) - 1, 0).sum())
     slots = float(cost.slots)
     if cost.kv_tokens:
         tokens = float((output * prompt + output * (output - 1) / 2).sum())
         slots = min(slots, max(1.0, cost.kv_tokens * float(output.sum()) / max(tokens, 1.0)))
     return (
-        cost.base * held / slots + cost.per_sequence * float(output.sum()) + cost.per_prompt_token * float(prompt.sum())
+        cost.base * slot_iterations / slots
+        + cost.per_sequence * float(output.sum())
+        + cost.per_prompt_token * float(prompt.sum())
     )
 
 

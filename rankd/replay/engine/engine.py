@@ -61,10 +61,10 @@ class ServingOrder(Protocol):
         """Which of the running ones goes first where memory or slots are short."""
 
     def beats(self, waiting: int, running: int, now: float) -> bool:
-        """Whether a waiting request should have a running one's slot; asked of preemptive orders."""
+        """Whether a waiting request should have a running one's slot; called for preemptive orders only."""
 
     def wake(self) -> int:
-        """Iterations after which it wants to be asked again whatever happens, at least 1."""
+        """Iterations after which it wants ``peek`` to be called again whatever happens, at least 1."""
 
     def finished(self, request: int, now: float) -> None:
         """Learn that a request is done."""
@@ -140,8 +140,8 @@ class SimulatedEngine:
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     def run(self, on_progress: Callable[[int], None] | None = None) -> SimulationResult:
-        """Serve all; ``on_progress`` is told how many are done, now and then."""
-        n, told = len(self._arrival), 0
+        """Serve all; ``on_progress`` is called with how many are done, now and then."""
+        n, reported = len(self._arrival), 0
         while self._done < n:
             self._arrive()
             short = self._make_room()
@@ -156,9 +156,9 @@ class SimulatedEngine:
             else:
                 self._advance(1 if short else self._stretch())
             self._end()
-            if on_progress is not None and self._done - told >= 256:
-                told = self._done
-                on_progress(told)
+            if on_progress is not None and self._done - reported >= 256:
+                reported = self._done
+                on_progress(reported)
         return self._result()
 
     def _arrive(self) -> None:
@@ -215,13 +215,13 @@ class SimulatedEngine:
 
     def _preempt(self, request: int) -> None:
         """Back to the queue; its prompt and its tokens are read anew, unless they were swapped out."""
-        held = self._prompt[request] + self.generated(request)
+        context = self._prompt[request] + self.generated(request)
         self._tokens[request] = self.generated(request)
         if self._prefilling.pop(request, None) is not None:
-            self._memory.release(held)
+            self._memory.release(context)
         else:
             del self._since[request]
-            self._memory.stop(held - 1)
+            self._memory.stop(context - 1)
         self._preempted[request] += 1
         self._order.add(request, self._now / TICKS, self._tokens[request])
 
@@ -267,12 +267,12 @@ class SimulatedEngine:
 
     def _decode(self, request: int) -> None:
         """A prompt is read: that made a token, and from now on every iteration makes one."""
-        held = self._prompt[request] + self._tokens[request]
+        context = self._prompt[request] + self._tokens[request]
         self._tokens[request] += 1
         if self._first[request] < 0:
             self._first[request] = self._now
         self._since[request] = self.iterations
-        self._memory.start(held)
+        self._memory.start(context)
         heapq.heappush(self._ends, (self._end_of(request), request))
 
     def _end(self) -> None:

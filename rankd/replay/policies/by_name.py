@@ -57,7 +57,7 @@ class ReplayedPolicy:
 
     policy: str
     result: SimulationResult
-    looks: list[tuple[float, float | None, float]] = field(default_factory=list)
+    guard_history: list[tuple[float, float | None, float]] = field(default_factory=list)
     """Of every look of the guard: seconds, the lower bound of tau, and the trust after it."""
 
 
@@ -104,7 +104,7 @@ def simulate(
         cost: the engine.
         settings: the daemon's; default the defaults.
         ranker: what is known of the ranker beforehand.
-        on_progress: told how many requests are done, now and then.
+        on_progress: called with how many requests are done, now and then.
 
     Raises:
         ConfigError: no such policy, or one that needs scores where there are none.
@@ -116,8 +116,8 @@ def simulate(
             raise ConfigError(f"{policy} needs scores: give --tau, or a trace with `score` or `prompt`")
         scores = np.full(len(trace), np.nan)
     settings = settings or Settings()
-    order, looks = _order(trace, scores, policy, cost, settings, ranker or RankerPrior())
-    return ReplayedPolicy(policy, engine.run(trace, order, cost, on_progress), looks)
+    order, guard_history = _order(trace, scores, policy, cost, settings, ranker or RankerPrior())
+    return ReplayedPolicy(policy, engine.run(trace, order, cost, on_progress), guard_history)
 
 
 def _order(
@@ -144,10 +144,10 @@ def _order(
     order = settings.order.model_copy(update=changes)
     lengths: KnownLengths
     if kind.startswith("oracle") or kind == "fair":
-        lengths, looks = OracleScores(trace, order), []
+        lengths, guard_history = OracleScores(trace, order), []
         scores = trace.output.astype(np.float64)
     else:
         settings = settings.model_copy(update={"order": order})
         learner = Learner(trace, scores, settings, prior=ranker.prior, measured=ranker.measured)
-        lengths, looks = learner, learner.looks
-    return RankdOrder(trace, scores, lengths, order, Policy(follows)), looks
+        lengths, guard_history = learner, learner.guard_history
+    return RankdOrder(trace, scores, lengths, order, Policy(follows)), guard_history

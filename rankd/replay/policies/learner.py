@@ -56,13 +56,13 @@ class Learner:
         """Start as a daemon does that was just given this ranker.
 
         Args:
-            trace: true lengths, told only when requests end.
+            trace: true lengths, used only when requests end.
             scores: the ranker's, [n].
             settings: the daemon's.
             prior: the calibration of the ranker's manifest.
             measured: whether the manifest carries a measured tau, so that the ranker is trusted until found bad.
         """
-        # A tracker without its plain window, which tells people tau: here nobody looks, and it is half of the cost.
+        # A tracker without its plain window, which is for people to read: here nobody does, and it is half of the cost.
         self._quality = quality_settings(settings)
         self._table = ArrivalTable(self._quality.arrivals, self._quality.progress_ttl)
         self._completions = self._look_at = 0
@@ -79,7 +79,7 @@ class Learner:
         self._fit_at = 0
         self.version = 0
         """Changes when lengths or trust do."""
-        self.looks: list[tuple[float, float | None, float]] = []
+        self.guard_history: list[tuple[float, float | None, float]] = []
         """Of every look of the guard: when, the lower bound of tau, and the trust after it."""
 
     def arrived(self, request: int, now: float) -> None:
@@ -132,7 +132,7 @@ class Learner:
         cohort = self._table.cohort(quality.guard_cohort, at, quality.settle)
         evidence = GuardSnapshot(at, quality, self._completions, cohort).evaluate()
         self._guard.observe_quality(evidence, at)
-        self.looks.append((now, self._guard.tau_low, self.trust.level))
+        self.guard_history.append((now, self._guard.tau_low, self.trust.level))
         self.version += 1
 
     def _refit(self) -> None:

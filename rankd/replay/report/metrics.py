@@ -93,7 +93,7 @@ def figures(
     finished = np.sort(result.finish)
     counts = {max(1, round(share * len(trace))) for share in FIRST_SHARES} | ({1000} if len(trace) >= 1000 else set())
     span = float(finished[-1] - trace.arrival[0])
-    looks = replayed.looks
+    history = replayed.guard_history
     quarter = length_quarters(trace.output)
     return PolicyFigures(
         policy=replayed.policy,
@@ -106,8 +106,8 @@ def figures(
         tokens_per_second=float(trace.output.sum()) / span if span > 0 else 0.0,
         preempted=int(result.preempted.sum()),
         gain=None if oracle is None else gain(own, base, latency(oracle)),
-        tau_low=looks[-1][1] if looks else None,
-        trust=looks[-1][2] if looks else None,
+        tau_low=history[-1][1] if history else None,
+        trust=history[-1][2] if history else None,
         tenants=() if trace.tenant is None else _groups(trace.tenant, trace.tenants, own, base),
         classes=() if trace.priority_class is None else _classes(trace.priority_class, own, base),
         lengths=_groups(quarter, LENGTH_CLASSES, own, base),

@@ -7,8 +7,8 @@ from html import escape
 from rankd.html.parts import NBSP, NONE, card, document, headline, keys, percent, resource, table, tile_row
 from rankd.replay.policies.by_name import POLICIES
 from rankd.replay.report import pictures
+from rankd.replay.report.descriptions import describe_engine, describe_scores, describe_trace
 from rankd.replay.report.metrics import PolicyFigures, RequestGroup
-from rankd.replay.report.phrases import engine_words, score_words, trace_words
 from rankd.replay.report.report import ReplayReport
 from rankd.replay.report.verdict import DurationUnit, verdict
 
@@ -193,11 +193,11 @@ def _first_card(report: ReplayReport) -> str:
 def _rests_card(report: ReplayReport) -> str:
     own = report.of(report.policy)
     rows = [
-        ("Trace", escape(trace_words(report))),
-        ("Engine", escape(engine_words(report))),
-        ("Scores", escape(score_words(report))),
+        ("Trace", escape(describe_trace(report))),
+        ("Engine", escape(describe_engine(report))),
+        ("Scores", escape(describe_scores(report))),
         ("Trust at the end", NONE if own.trust is None else f"{own.trust:.2f} of 1"),
-        *(("Note", escape(note)) for note in report.notes),
+        *(("Note", escape(note)) for note in report.plan.notes),
     ]
     body = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows)
     note = "A simulation: the order is computed by the daemon's own code, the engine's times are the costs above."

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from rankd.quality.statistics.kendall import tau_b
-from rankd.replay.engine.cost import EngineCost, capacity, offered_load
-from rankd.replay.policies.by_name import RankerPrior, ReplayedPolicy, needs_scores, simulate
+from rankd.replay.engine.cost import capacity, offered_load
+from rankd.replay.plan import ReplayPlan
+from rankd.replay.policies.by_name import ReplayedPolicy, needs_scores, simulate
 from rankd.replay.report.metrics import PolicyFigures, figures
-from rankd.replay.report.sweep import LoadSweep, TauSweep
-from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings import Settings
-
-Tell = Callable[[str, int, int], None]
-"""Told which policy is being replayed, how many requests are done in all, of how many."""
+from rankd.replay.report.sweep import SWEPT_REQUESTS, LoadSweep, TauSweep, load_sweep, tau_sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +47,29 @@ class TraceFacts:
     """As in the trace, or how they were changed."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """Everything that is told."""
+    """What a replay found."""
 
+    plan: ReplayPlan
     facts: TraceFacts
-    cost: EngineCost
-    steps: bool
-    """Whether seconds are engine steps."""
     source: ScoreSource
-    policy: str
-    """The one that is judged: the daemon's own."""
     figures: list[PolicyFigures]
     replayed: dict[str, ReplayedPolicy]
-    settings: Settings
+    seconds: float
+    """That the replays took, without the sweeps."""
     tau_sweep: TauSweep | None = None
     load_sweep: LoadSweep | None = None
-    seconds: float = 0.0
-    """That the replays took."""
-    notes: list[str] = field(default_factory=list)
-    """What was taken for granted while reading."""
+
+    @property
+    def policy(self) -> str:
+        """The policy that is judged: the daemon's own."""
+        return self.plan.policy
+
+    @property
+    def steps(self) -> bool:
+        """Whether seconds are engine steps."""
+        return self.plan.steps
 
     def of(self, policy: str) -> PolicyFigures:
         """The figures of a policy.
@@ -85,82 +83,67 @@ class ReplayReport:
         raise KeyError(policy)
 
 
-def make_report(
-    name: str,
-    trace: Trace,
-    scores: Floats,
-    source: tuple[str, str],
-    policies: Sequence[str],
-    cost: EngineCost,
-    settings: Settings,
-    *,
-    ranker: RankerPrior | None = None,
-    steps: bool = False,
-    arrivals: str = "as in the trace",
-    tell: Tell | None = None,
-) -> ReplayReport:
+def make_report(plan: ReplayPlan) -> ReplayReport:
     """Replay a trace under policies; FCFS, the daemon's own and the oracle are always among them.
-
-    Args:
-        name: of the trace.
-        trace: the trace, at the speed that it is to be replayed at.
-        scores: the ranker's, [n].
-        source: kind and name of where scores come from.
-        policies: names as ``policies.simulate`` takes them.
-        cost: the engine.
-        settings: the daemon's.
-        ranker: what is known of the ranker beforehand.
-        steps: whether seconds are engine steps.
-        arrivals: how they were changed.
-        tell: told of the progress.
 
     Raises:
         ValueError: the engine's memory cannot hold the largest request.
     """
-    own = settings.order.policy
-    names = list(dict.fromkeys(["fcfs", own, *policies, "oracle"]))
-    total, began = len(names) * len(trace), time.perf_counter()
-    replayed: dict[str, ReplayedPolicy] = {}
-    for number, policy in enumerate(names):
-        before = number * len(trace)
-
-        def on_progress(done: int, policy: str = policy, before: int = before) -> None:
-            if tell is not None:
-                tell(policy, before + done, total)
-
-        given = scores if needs_scores(policy) else None
-        replayed[policy] = simulate(
-            trace, given, policy, cost, settings=settings, ranker=ranker, on_progress=on_progress
-        )
-        on_progress(len(trace))
-    found = [figures(trace, replayed[p], replayed["fcfs"], replayed["oracle"]) for p in names]
-    known = np.isfinite(scores)
-    tau = tau_b(scores[known], trace.output[known].astype(np.float64)) if known.any() else None
+    began = time.perf_counter()
+    replayed = _replay(plan)
+    found = [figures(plan.trace, r, replayed["fcfs"], replayed["oracle"]) for r in replayed.values()]
+    known = np.isfinite(plan.scores)
+    tau = tau_b(plan.scores[known], plan.trace.output[known].astype(np.float64)) if known.any() else None
+    seconds = time.perf_counter() - began
+    has_loads = plan.trace.span > 0 and plan.trace.first(SWEPT_REQUESTS).span > 0
     return ReplayReport(
-        facts=_facts(name, trace, cost, arrivals),
-        cost=cost,
-        steps=steps,
-        source=ScoreSource(*source, tau=tau),
-        policy=own,
-        figures=found,
-        replayed=replayed,
-        settings=settings,
-        seconds=time.perf_counter() - began,
+        plan,
+        _facts(plan),
+        ScoreSource(plan.origin.kind, plan.origin.name, tau),
+        found,
+        replayed,
+        seconds,
+        tau_sweep(plan) if plan.sweeps else None,
+        load_sweep(plan) if plan.sweeps and has_loads else None,
     )
 
 
-def _facts(name: str, trace: Trace, cost: EngineCost, arrivals: str) -> TraceFacts:
+def _replay(plan: ReplayPlan) -> dict[str, ReplayedPolicy]:
+    """The trace under each policy."""
+    names = list(dict.fromkeys(["fcfs", plan.policy, *plan.policies, "oracle"]))
+    count = len(plan.trace)
+    replayed: dict[str, ReplayedPolicy] = {}
+    for number, policy in enumerate(names):
+
+        def on_progress(done: int, policy: str = policy, before: int = number * count) -> None:
+            plan.report_progress("replaying", policy, before + done, len(names) * count)
+
+        replayed[policy] = simulate(
+            plan.trace,
+            plan.scores if needs_scores(policy) else None,
+            policy,
+            plan.cost,
+            settings=plan.settings,
+            ranker=plan.ranker,
+            on_progress=on_progress,
+        )
+        on_progress(count)
+    return replayed
+
+
+def _facts(plan: ReplayPlan) -> TraceFacts:
+    trace = plan.trace
     p50, p99 = np.quantile(trace.output, (0.5, 0.99)).tolist()
-    load = offered_load(trace, cost)
+    load = offered_load(trace, plan.cost)
     return TraceFacts(
-        name=name,
+        name=plan.name,
         requests=len(trace),
         span=trace.span,
         load=load if np.isfinite(load) else None,
-        capacity=capacity(trace, cost),
+        capacity=capacity(trace, plan.cost),
         input_mean=float(trace.prompt.mean()),
         output_mean=float(trace.output.mean()),
         output_p50=p50,
         output_p99=p99,
-        arrivals=arrivals,
+        arrivals=plan.arrivals,
     )

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rankd.errors import ConfigError
-from rankd.replay.engine.cost import EngineCost, at_load
-from rankd.replay.policies.by_name import RankerPrior, simulate
+from rankd.replay.engine.cost import at_load
+from rankd.replay.plan import ReplayPlan
+from rankd.replay.policies.by_name import simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.report.metrics import latency
-from rankd.replay.trace.trace import Floats, Trace
-from rankd.settings import Settings
+from rankd.replay.trace.trace import Floats
 
 TAUS = (-0.3, 0.0, 0.2, 0.4, 0.55, 0.7, 0.85, 1.0)
 LOADS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1)
-REQUESTS = 3000
+SWEPT_REQUESTS = 3000
 """First requests of the trace that are replayed for every point."""
 PAYS = 0.05
 """Share of the mean latency that ranking must save to pay."""
-
-Tell = Callable[[int, int], None]
-"""Told how many replays are done, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +69,14 @@ class LoadSweep:
     """The load from which on the policy saves ``PAYS`` of the mean, between the points on a line; None: at none."""
 
 
-def tau_sweep(
-    trace: Trace, policy: str, cost: EngineCost, settings: Settings, *, seed: int = 0, tell: Tell | None = None
-) -> TauSweep:
-    """Replay the first requests with scores of many qualities.
-
-    Args:
-        trace: the trace, at the load that it is to be judged at.
-        policy: the one in use.
-        cost: the engine.
-        settings: the daemon's.
-        seed: of the scores.
-        tell: told of the progress.
-    """
-    part = trace.first(REQUESTS)
+def tau_sweep(plan: ReplayPlan) -> TauSweep:
+    """Replay the first requests with scores of many qualities, under the policy that is judged."""
+    part = plan.trace.first(SWEPT_REQUESTS)
     total = len(TAUS) + 2
 
     def point(name: str, tau: float, scores: Floats | None, done: int) -> TauPoint:
-        found = latency(simulate(part, scores, name, cost, settings=settings))
-        if tell is not None:
-            tell(done, total)
+        found = latency(simulate(part, scores, name, plan.cost, settings=plan.settings))
+        plan.report_progress("sweeps", "rankers", done, total)
         mean, p99 = float(found.mean()), float(np.quantile(found, 0.99))
         return TauPoint(tau, mean, p99, float((found / part.output).mean()))
 
@@ -100,51 +84,32 @@ def tau_sweep(
     points = []
     for number, tau in enumerate(TAUS):
         try:
-            scores = scores_of_tau(part.output, tau, seed)
+            scores = scores_of_tau(part.output, tau, plan.seed)
         except ConfigError:
             continue  # so many equal lengths that no scores have such a tau
-        points.append(point(policy, tau, scores, number + 3))
-    return TauSweep(policy, len(part), fcfs, oracle, tuple(points))
+        points.append(point(plan.policy, tau, scores, number + 3))
+    return TauSweep(plan.policy, len(part), fcfs, oracle, tuple(points))
 
 
-def load_sweep(
-    trace: Trace,
-    scores: Floats,
-    policy: str,
-    cost: EngineCost,
-    settings: Settings,
-    *,
-    ranker: RankerPrior | None = None,
-    tell: Tell | None = None,
-) -> LoadSweep:
-    """Replay the first requests at many loads.
-
-    Args:
-        trace: the trace, at any speed.
-        scores: the ranker's, [n].
-        policy: the one in use.
-        cost: the engine.
-        settings: the daemon's.
-        ranker: what is known of the ranker beforehand.
-        tell: told of the progress.
+def load_sweep(plan: ReplayPlan) -> LoadSweep:
+    """Replay the first requests at many loads, whatever the speed of the trace.
 
     Raises:
         ValueError: all requests arrive at once.
     """
-    part, mine = trace.first(REQUESTS), scores[:REQUESTS]
+    part, scores = plan.trace.first(SWEPT_REQUESTS), plan.scores[:SWEPT_REQUESTS]
     points = []
     for number, load in enumerate(LOADS):
-        here = at_load(part, cost, load)
+        here = at_load(part, plan.cost, load)
         found = [
-            latency(simulate(here, mine, name, cost, settings=settings, ranker=ranker))
-            for name in ("fcfs", policy, "oracle")
+            latency(simulate(here, scores, name, plan.cost, settings=plan.settings, ranker=plan.ranker))
+            for name in ("fcfs", plan.policy, "oracle")
         ]
         means = [float(values.mean()) for values in found]
         tails = [float(np.quantile(values, 0.99)) for values in found]
         points.append(LoadPoint(load, means[0], means[1], means[2], tails[1] / tails[0]))
-        if tell is not None:
-            tell(number + 1, len(LOADS))
-    return LoadSweep(policy, len(part), tuple(points), pays_from(points))
+        plan.report_progress("sweeps", "loads", number + 1, len(LOADS))
+    return LoadSweep(plan.policy, len(part), tuple(points), pays_from(points))
 
 
 def pays_from(points: list[LoadPoint]) -> float | None:

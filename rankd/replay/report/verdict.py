@@ -16,9 +16,9 @@ NO_GAIN_PER_TOKEN = 0.05
 """... unless that per token falls by more than this share."""
 _OWN_POLICIES = frozenset({"boost", "due", "aged", "score", "score-cap"})
 _MORE = 0.05
-"""Share of FCFS's mean that another policy must save beyond the one that is judged to be told."""
+"""Share of FCFS's mean that another policy must save beyond the judged one to be mentioned."""
 _TAIL = 1.15
-"""p99 beyond this multiple of FCFS's is told as a price."""
+"""p99 beyond this multiple of FCFS's is mentioned as a price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +162,14 @@ def as_json(report: ReplayReport) -> dict[str, Any]:
             "input_tokens_mean": facts.input_mean,
             "output_tokens": {"mean": facts.output_mean, "p50": facts.output_p50, "p99": facts.output_p99},
         },
-        "engine": {"steps": report.steps, **asdict(report.cost)},
+        "engine": {"steps": report.steps, **asdict(report.plan.cost)},
         "scores": asdict(report.source),
         "policies": {f.policy: _policy_json(f) for f in report.figures},
         "tau_sweep": None if report.tau_sweep is None else asdict(report.tau_sweep),
         "load_sweep": None if report.load_sweep is None else asdict(report.load_sweep),
-        "notes": list(report.notes),
+        "notes": list(report.plan.notes),
         "replay_seconds": round(report.seconds, 3),
+        "skipped": dict(sorted(report.plan.skipped.items())),
     }
 
 

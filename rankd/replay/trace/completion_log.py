@@ -68,10 +68,10 @@ def _completions(store: SegmentStore, most: int, counts: Counter[str]) -> dict[i
     for segment in reversed(_segments(store, SegmentKind.COMPLETIONS)):
         for table in tables(store, segment, COMPLETION_COLUMNS, counts):
             for row in completions_of(table):
-                held = found.setdefault(key_of(row.request), row)
-                if held is not row:
+                known = found.setdefault(key_of(row.request), row)
+                if known is not row:
                     counts["completion reported twice"] += 1
-                    found[key_of(row.request)] = max(held, row, key=lambda r: (r.complete, r.tokens))
+                    found[key_of(row.request)] = max(known, row, key=lambda r: (r.complete, r.tokens))
         if len(found) >= most:
             break
     return dict(sorted(found.items(), key=lambda item: item[1].ended_at)[-most:])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rankd.datafiles import UnusableRowError
+
 LONGEST = 10_000_000
 """Tokens that are believed."""
 _LATEST = 1e13
@@ -50,10 +52,6 @@ class TraceRequest:
     model: str
 
 
-class UnusableTraceRowError(ValueError):
-    """A row cannot be used; the message is the reason, names the field, and holds nothing of the row."""
-
-
 def canonical(name: str) -> str:
     """A column's name as it is compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
@@ -77,7 +75,7 @@ def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float) 
         unit: seconds in a unit of arrival, where that is a number.
 
     Raises:
-        UnusableError: with the reason.
+        UnusableRowError: with the reason.
     """
 
     def value(field: str) -> Any:
@@ -86,9 +84,9 @@ def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float) 
 
     arrival, output = value("arrival"), value("output tokens")
     if arrival is None:
-        raise UnusableTraceRowError("no arrival")
+        raise UnusableRowError("no arrival")
     if output is None:
-        raise UnusableTraceRowError("no output tokens")
+        raise UnusableRowError("no output tokens")
     tokens = value("input tokens")
     return TraceRequest(
         arrival=_time(arrival, unit),
@@ -112,9 +110,9 @@ def _time(value: Any, unit: float) -> float:
         except (ValueError, OverflowError):
             pass
     if number is None:
-        raise UnusableTraceRowError("arrival is neither a number nor an ISO time")
+        raise UnusableRowError("arrival is neither a number nor an ISO time")
     if not abs(number * unit) < _LATEST:
-        raise UnusableTraceRowError("arrival is out of range")
+        raise UnusableRowError("arrival is out of range")
     return number * unit
 
 
@@ -137,11 +135,11 @@ def _number(value: Any) -> float | None:
 def _tokens(value: Any, field: str, *, least: int) -> int:
     number = _number(value)
     if number is None or math.isnan(number) or (math.isfinite(number) and not number.is_integer()):
-        raise UnusableTraceRowError(f"{field} is not a whole number")
+        raise UnusableRowError(f"{field} is not a whole number")
     if number < least:
-        raise UnusableTraceRowError(f"{field} is below {least}")
+        raise UnusableRowError(f"{field} is below {least}")
     if number > LONGEST:
-        raise UnusableTraceRowError(f"{field} is above {LONGEST:,}")
+        raise UnusableRowError(f"{field} is above {LONGEST:,}")
     return int(number)
 
 
@@ -150,7 +148,7 @@ def _score(value: Any) -> float | None:
         return None
     number = _number(value)
     if number is None or not math.isfinite(number):
-        raise UnusableTraceRowError("score is not a finite number")
+        raise UnusableRowError("score is not a finite number")
     return number
 
 
@@ -159,7 +157,7 @@ def _class(value: Any) -> int:
         return 0
     number = _number(value)
     if number is None or not math.isfinite(number) or not number.is_integer() or abs(number) > 2**15:
-        raise UnusableTraceRowError("class is not a whole number from -32,768 to 32,768")
+        raise UnusableRowError("class is not a whole number from -32,768 to 32,768")
     return int(number)
 
 
@@ -167,11 +165,11 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise UnusableTraceRowError("prompt is not text")
+        raise UnusableRowError("prompt is not text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UnusableTraceRowError("prompt is not UTF-8") from None
+        raise UnusableRowError("prompt is not UTF-8") from None
     return value
 
 

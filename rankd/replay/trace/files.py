@@ -13,26 +13,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.datafiles import SUFFIXES, raw_rows, suffix_of
+from rankd.datafiles import SUFFIXES, UnusableRowError, cut_prompt, raw_rows, suffix_of
 from rankd.errors import ConfigError
 from rankd.replay.trace.completion_log import find_log, log_requests
-from rankd.replay.trace.fields import FIELDS, UNITS, TraceRequest, UnusableTraceRowError, columns_of, request_of
+from rankd.replay.trace.fields import FIELDS, UNITS, TraceRequest, columns_of, request_of
 from rankd.replay.trace.trace import Floats, Trace
 
 DEFAULT_REQUESTS = 20_000
 _PROMPTS_AT_ONCE = 512
-_LONGEST_PROMPT = 65_536
-"""Characters that are kept of a prompt until it is scored, half from its head and half from its tail."""
 _CHARACTERS_PER_TOKEN = 4
-"""Of a prompt whose tokens are not told: a usual figure for English."""
+"""Of a prompt whose tokens are not stated: a usual figure for English."""
 _MOST_TENANTS = 1000
 
 Scorer = Callable[[Sequence[str]], Floats]
+"""From prompts to scores, [prompts]."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSelection:
+    """Which requests to read."""
+
+    paths: Sequence[Path]
+    """Files, or directories of the daemon's completion log, of which the newest completions are taken."""
+    most: int = DEFAULT_REQUESTS
+    """Requests to take, in the order of the files."""
+    unit: str = "s"
+    """Of arrivals that are numbers: s, ms, us or ns."""
+    model: str | None = None
+    """Take only requests of this served model."""
+    input_tokens: int | None = None
+    """Of rows that do not state theirs; None: a quarter of the prompt's characters."""
 
 
 @dataclass
 class TraceRead:
-    """A trace and what is to be said of how it was read."""
+    """A trace, and what was met while it was read."""
 
     trace: Trace
     read: int = 0
@@ -65,12 +80,8 @@ class _TraceColumns:
 
 
 def read_trace(
-    paths: Sequence[Path],
+    selection: TraceSelection,
     *,
-    most: int = DEFAULT_REQUESTS,
-    unit: str = "s",
-    model: str | None = None,
-    input_tokens: int | None = None,
     scorer: Scorer | None = None,
     keep_scores: bool = True,
     on_progress: Callable[[int], None] | None = None,
@@ -78,26 +89,22 @@ def read_trace(
     """Read the first requests.
 
     Args:
-        paths: files, or directories of the daemon's completion log, of which the newest completions are taken.
-        most: requests to take, in the order of the files.
-        unit: of arrivals that are numbers: s, ms, us or ns.
-        model: take only requests of this served model.
-        input_tokens: for rows that do not tell theirs; None: a quarter of the prompt's characters.
+        selection: which ones.
         scorer: gives scores to prompts.
         keep_scores: where the first request has a score, take those in the rows, and leave prompts alone.
-        on_progress: told how many requests were read.
+        on_progress: called with how many requests were read.
 
     Raises:
         ConfigError: a file that cannot be read or lacks a field, or no usable row, with file, line, field and remedy.
     """
     out, columns = TraceRead(Trace(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))), _TraceColumns()
-    for path in paths:
-        for where, found in _requests(path, most, UNITS[unit], model):
+    for path in selection.paths:
+        for where, found in _requests(path, selection):
             out.read += 1
-            if len(columns.arrival) >= most:
+            if len(columns.arrival) >= selection.most:
                 out.more = True
                 break
-            reason = found if isinstance(found, str) else _add(columns, found, out, input_tokens)
+            reason = found if isinstance(found, str) else _add(columns, found, out, selection.input_tokens)
             if scorer is not None and isinstance(found, TraceRequest) and reason is None:
                 _keep_prompt(columns, found, scorer, keep_scores=keep_scores)
             if reason:
@@ -108,15 +115,15 @@ def read_trace(
     if scorer is not None:
         _score(columns, scorer)
     if not columns.arrival:
-        raise ConfigError(_nothing(out, paths))
+        raise ConfigError(_nothing(out, selection.paths))
     out.trace = _trace(columns)
     return out
 
 
-def _requests(path: Path, most: int, unit: float, model: str | None) -> Iterator[tuple[str, TraceRequest | str]]:
+def _requests(path: Path, selection: TraceSelection) -> Iterator[tuple[str, TraceRequest | str]]:
     """Requests of a path, or reasons, with where they stand."""
     if (store := find_log(path)) is not None:
-        for found in log_requests(store, most, model):
+        for found in log_requests(store, selection.most, selection.model):
             yield str(path), found
         return
     if path.is_dir():
@@ -133,7 +140,7 @@ def _requests(path: Path, most: int, unit: float, model: str | None) -> Iterator
     json_lines = (suffix_of(path) or "").startswith(".jsonl")
     for line, raw in raw_rows(path, check, lambda _: None):
         here = _json_columns(tuple(raw)) if json_lines and not isinstance(raw, str) else columns
-        yield f"{path} line {line}", raw if isinstance(raw, str) else _request(raw, here, unit, model)
+        yield f"{path} line {line}", raw if isinstance(raw, str) else _request(raw, here, selection)
 
 
 @functools.lru_cache(256)
@@ -141,12 +148,12 @@ def _json_columns(names: tuple[str, ...]) -> dict[str, str]:
     return columns_of(names)
 
 
-def _request(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float, model: str | None) -> TraceRequest | str:
+def _request(raw: Mapping[str, Any], columns: Mapping[str, str], selection: TraceSelection) -> TraceRequest | str:
     try:
-        request = request_of(raw, columns, unit)
-    except UnusableTraceRowError as error:
+        request = request_of(raw, columns, UNITS[selection.unit])
+    except UnusableRowError as error:
         return str(error)
-    return request if model is None or request.model == model else "answered by another model"
+    return request if selection.model in (None, request.model) else "answered by another model"
 
 
 def _check_columns(file: str, columns: dict[str, str], names: Sequence[str]) -> None:
@@ -186,14 +193,9 @@ def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer, 
         return
     columns.score[-1] = np.nan
     if request.prompt is not None:
-        columns.prompts.append((len(columns.score) - 1, _cut(request.prompt)))
+        columns.prompts.append((len(columns.score) - 1, cut_prompt(request.prompt)))
     if len(columns.prompts) >= _PROMPTS_AT_ONCE:
         _score(columns, scorer)
-
-
-def _cut(prompt: str) -> str:
-    half = _LONGEST_PROMPT // 2
-    return prompt if len(prompt) <= _LONGEST_PROMPT else prompt[:half] + prompt[-half:]
 
 
 def _score(columns: _TraceColumns, scorer: Scorer) -> None:

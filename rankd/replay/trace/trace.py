@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,10 +77,3 @@ class Trace:
     def burst(self) -> Trace:
         """The same requests, all arriving at once."""
         return replace(self, arrival=np.zeros(len(self)))
-
-
-def trace_of(arrival: Sequence[float] | Floats, prompt: Sequence[int] | Ints, output: Sequence[int] | Ints) -> Trace:
-    """A trace of plain columns, sorted by arrival."""
-    times = np.asarray(arrival, dtype=np.float64)
-    order = np.argsort(times, kind="stable")
-    return Trace(times[order], np.asarray(prompt, dtype=np.int64)[order], np.asarray(output, dtype=np.int64)[order])

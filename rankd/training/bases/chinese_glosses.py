@@ -3,15 +3,12 @@
 MiniLM has no use for a Chinese character, but it knows what "write", "list" and "short" ask for. A character whose
 vector is the mean of its gloss's word vectors is read as something like these, before anything is learned of it.
 
-The glosses are Unihan's ``kDefinition`` (``unihan/LICENSE``), shortened. This writes the file anew:
-``python -m rankd.training.bases.chinese_glosses Unihan_Readings.txt``.
+The glosses are Unihan's ``kDefinition`` (``unihan/LICENSE``), shortened.
 """
 
 from __future__ import annotations
 
 import gzip
-import re
-import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -22,14 +19,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 FILE = "glosses.tsv.gz"
-MOST_SENSES = 3
-"""Of a character, the first ones: they are sorted by how common they are."""
 _COMMON = frozenset(
     {"a", "an", "the", "to", "of", "be", "in", "on", "or", "and", "for", "with", "by", "at", "as", "is", "it", "that"}
     | {"s", "etc", "one", "'", ".", "-"}
 )
 """Words that say nothing of what a gloss means."""
-_LINE = re.compile(r"U\+([0-9A-F]+)\tkDefinition\t(.+)")
 
 
 def glosses_file() -> Path:
@@ -76,34 +70,7 @@ def _mean(sense: str, tokenizer: Tokenizer, table: NDArray[np.float32]) -> NDArr
     return mean
 
 
-def shortened(definition: str) -> list[str]:
-    """The first senses of a Unihan definition, without what stands in brackets or is not English."""
-    plain = re.sub(r"\([^)]*\)|[^ -~]", "", definition)
-    senses = [" ".join(part.split()) for part in re.split("[;,]", plain)]
-    return [s for s in senses if s][:MOST_SENSES]
-
-
-def main() -> int:
-    """Write the file from Unihan's own."""
-    from rankd.training.bases.chinese_glosses import chinese_characters
-
-    wanted = set(chinese_characters())
-    lines = ["# Shortened from kDefinition in Unihan_Readings.txt of the Unicode Character Database; see LICENSE."]
-    for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines():
-        found = _LINE.fullmatch(line)
-        if found and chr(int(found[1], 16)) in wanted and shortened(found[2]):
-            lines.append(f"{chr(int(found[1], 16))}\t{';'.join(shortened(found[2]))}")
-    out = glosses_file()
-    out.write_bytes(gzip.compress("\n".join(lines).encode("utf-8"), mtime=0))
-    print(f"{out}: {len(lines) - 1:,} of {len(wanted):,} characters")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
-
-
-def chinese_characters() -> list[str]:
+def common_characters() -> list[str]:
     """The characters of GB 2312 and the frequent ones of Big5: simplified and traditional, 8,836 in all."""
     found: dict[str, None] = {}
     for codec, first_row, last_row, cells in (

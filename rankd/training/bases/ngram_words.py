@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rankd.errors import ConfigError
-from rankd.training.bases.chinese_glosses import chinese_characters, gloss_vectors
+from rankd.training.bases.chinese_glosses import common_characters, gloss_vectors
 
 UNIT = 0.3
 """Standard deviation of the vectors' numbers."""
@@ -45,7 +45,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         vocabulary: dict[str, int] = fields["model"]["vocab"]
-        for character in chinese_characters():
+        for character in common_characters():
             vocabulary.setdefault(character, len(vocabulary))
         fields["truncation"] = fields["padding"] = None
         tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(fields, ensure_ascii=False))
@@ -77,7 +77,7 @@ def read_words(path: Path, tokenizer: Tokenizer, dimensions: int) -> WordTable:
     added = tokenizer.get_vocab_size() - len(known)
     random = torch.randn(added, dimensions, generator=torch.Generator().manual_seed(0)).double().numpy()
     whole = np.concatenate([vectors, random * vectors.std(axis=0)])
-    for character, vector in gloss_vectors(chinese_characters(), tokenizer, table).items():
+    for character, vector in gloss_vectors(common_characters(), tokenizer, table).items():
         whole[tokenizer.token_to_id(character)] = (vector - mean) @ main
     whole *= UNIT / vectors.std()
     whole[0] = 0.0

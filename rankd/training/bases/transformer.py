@@ -36,12 +36,12 @@ class TransformerRanker(nn.Module):
         """Whether prompts are scored by their expected lengths, not by the median ones, once it is trained."""
         self.head = nn.Linear(hidden, 2 if spread else 1)
 
-    def words(self) -> nn.Module:
+    def token_embeddings(self) -> nn.Module:
         """What gives token ids their vectors: an ``nn.Embedding``, or ``WordVectors`` while it learns."""
         found: nn.Module = self.body.get_input_embeddings()  # type: ignore[operator]
         return found
 
-    def set_words(self, vectors: nn.Module) -> None:
+    def set_token_embeddings(self, vectors: nn.Module) -> None:
         """Put others in their place."""
         self.body.set_input_embeddings(vectors)  # type: ignore[operator]
 
@@ -164,9 +164,9 @@ class TransformerBase(Base):
             ranker = TransformerRanker(body, body.config.hidden_size, self.pooling, spread=spread)
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
-        ranker.words().requires_grad_(False)
+        ranker.token_embeddings().requires_grad_(False)
         if self.learns is not None:
-            ranker.set_words(WordVectors(ranker.words(), self.learns, seed, glosses=self.glosses))
+            ranker.set_token_embeddings(WordVectors(ranker.token_embeddings(), self.learns, seed, glosses=self.glosses))
         return ranker
 
     def for_prompts(self, prompts: Iterable[str]) -> Base:
@@ -181,14 +181,14 @@ class TransformerBase(Base):
     def finish(self, module: nn.Module) -> None:
         """Put what was learned of new characters into the table of word vectors."""
         assert isinstance(module, TransformerRanker)
-        vectors = module.words()
+        vectors = module.token_embeddings()
         if isinstance(vectors, WordVectors):
-            module.set_words(vectors.folded())
+            module.set_token_embeddings(vectors.folded())
 
     def groups(self, module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         """The body at one rate, the head and new words at their own; other word embeddings stay as they are."""
         assert isinstance(module, TransformerRanker)
-        vectors = module.words()
+        vectors = module.token_embeddings()
         words = [vectors.added] if isinstance(vectors, WordVectors) else []
         body = [p for p in module.body.parameters() if p.requires_grad and not any(p is w for w in words)]
         return [

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rankd.completion_log.sample import JoinedSample
 from rankd.completion_log.store import LocalStore, SegmentStore, as_url, is_segment, open_store
+from rankd.datafiles import UnusableRowError
 from rankd.errors import ConfigError
-from rankd.training.data.row import Row, UnusableRowError, row_of
+from rankd.training.data.row import Row, row_of
 
 SOURCE = "completion_log"
 

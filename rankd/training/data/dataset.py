@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rankd.datafiles import LONGEST_PROMPT, UnusableRowError, cut_prompt
 from rankd.errors import ConfigError
 from rankd.training.data.completion_log import CompletionLogFiles, find_log
 from rankd.training.data.formats import SUFFIXES, raw_rows, stem_of, suffix_of
-from rankd.training.data.row import LENGTH_FIELDS, LONGEST_PROMPT, NEAR_CAP, Row, UnusableRowError, cut_prompt, row_of
+from rankd.training.data.row import LENGTH_FIELDS, NEAR_CAP, Row, row_of
 
 __all__ = ["NEAR_CAP", "Dataset", "Row", "check_learnable", "read_dataset", "split"]
 
@@ -23,7 +24,7 @@ MOST_CHARACTERS = 2**29
 """Characters of prompts kept in all; where rows are so long that they come to more, fewer rows are kept."""
 
 Progress = Callable[[int, int], None]
-"""Told how many bytes are read, of how many; 0 where that is unknown."""
+"""Called with how many bytes are read, of how many; 0 where that is unknown."""
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Reservoir:
         self._characters = characters
         self._random = random.Random(seed)  # noqa: S311 - nothing secret
         self._heap: list[tuple[float, int, Row]] = []
-        self._held = 0
+        self._characters_now = 0
         self._count = 0
         self._limit = 1.0
 
@@ -64,11 +65,11 @@ class Reservoir:
         if number >= self._limit:
             return
         heapq.heappush(self._heap, (-number, self._count, row))
-        self._held += len(row.prompt)
-        while len(self._heap) > self._most or (self._held > self._characters and len(self._heap) > 1):
+        self._characters_now += len(row.prompt)
+        while len(self._heap) > self._most or (self._characters_now > self._characters and len(self._heap) > 1):
             largest, _, gone = heapq.heappop(self._heap)
             self._limit = -largest
-            self._held -= len(gone.prompt)
+            self._characters_now -= len(gone.prompt)
 
     def rows(self) -> list[Row]:
         """What stayed, in the order of the stream."""
@@ -93,35 +94,35 @@ def read_dataset(
         model: take only rows that this model answered.
         caps: tokens at which answers were cut, by source or file stem. Rows that reach it are lower bounds, and so are
             those near it (``NEAR_CAP``) with ``no_final_punct``.
-        on_progress: told the bytes read so far.
+        on_progress: called with the bytes read so far.
 
     Raises:
         ConfigError: a path that is not there or cannot be read, or no usable row, with the counts.
     """
     sources = list(_sources(paths))
     total = sum(s.size if isinstance(s, CompletionLogFiles) else _size(s) for s in sources)
-    dataset, kept, done = Dataset(files=len(sources)), Reservoir(most, MOST_CHARACTERS, seed), 0
+    dataset, reservoir, done = Dataset(files=len(sources)), Reservoir(most, MOST_CHARACTERS, seed), 0
     for source in sources:
 
-        def tell(position: int, before: int = done) -> None:
+        def report_position(position: int, before: int = done) -> None:
             if on_progress is not None:
                 on_progress(min(before + position, total), total)
 
         if isinstance(source, CompletionLogFiles):
-            rows: Iterable[Row | str] = source.rows(most, seed, model, tell)
+            rows: Iterable[Row | str] = source.rows(most, seed, model, report_position)
         else:
-            rows = _file_rows(source, caps or {}, tell)
-        _take(rows, dataset, kept, model)
+            rows = _file_rows(source, caps or {}, report_position)
+        _take(rows, dataset, reservoir, model)
         done += source.size if isinstance(source, CompletionLogFiles) else _size(source)
     if on_progress is not None:
         on_progress(done, total)
-    dataset.rows = kept.rows()
+    dataset.rows = reservoir.rows()
     if not dataset.rows:
         raise ConfigError(_nothing(dataset, paths))
     return dataset
 
 
-def _take(rows: Iterable[Row | str], dataset: Dataset, kept: Reservoir, model: str | None) -> None:
+def _take(rows: Iterable[Row | str], dataset: Dataset, reservoir: Reservoir, model: str | None) -> None:
     for row in rows:
         dataset.read += not (isinstance(row, str) and row.startswith("file "))
         if isinstance(row, str):
@@ -132,7 +133,7 @@ def _take(rows: Iterable[Row | str], dataset: Dataset, kept: Reservoir, model: s
             if len(row.prompt) > LONGEST_PROMPT:
                 dataset.cut += 1
                 row = replace(row, prompt=cut_prompt(row.prompt))  # noqa: PLW2901 - the same row, shorter
-            kept.add(row)
+            reservoir.add(row)
 
 
 def _file_rows(path: Path, caps: Mapping[str, int], position: Callable[[int], None]) -> Iterator[Row | str]:

@@ -24,7 +24,7 @@ def raw_rows(path: Path, position: Callable[[int], None]) -> Iterator[Raw]:
 
     Args:
         path: its suffix says what it is, and its first bytes must agree.
-        position: told how many bytes of the file are read, now and then.
+        position: called with how many bytes of the file are read, now and then.
 
     Raises:
         ConfigError: the file cannot be read, or is not what its name says.

@@ -50,7 +50,7 @@ def encode(
         tokeniser: the daemon's.
         samples: of several lengths of one prompt: their geometric mean, the row's own, or one drawn by ``seed``.
         seed: of the draw.
-        on_progress: told the number of rows that are done.
+        on_progress: called with the number of rows that are done.
     """
     ids: list[NDArray[np.int32]] = []
     for start in range(0, len(rows), _ENCODED_AT_ONCE):

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rankd.datafiles import UnusableRowError
+
 NEAR_CAP = 0.6
 """Share of a cap from which an answer without a final punctuation mark counts as cut. Caps are in tokens of the
 answering model, lengths need not be: Vicuna's 1,024 are at most 974 cl100k tokens: reaching the cap shows nothing."""
 
 LONGEST_LENGTH = 10_000_000
 """Output tokens that are believed, as the daemon's ``limits.max_token_count``."""
-
-LONGEST_PROMPT = 65_536
-"""Characters kept of a prompt, half from its head and half from its tail; no ranker reads as much."""
 
 LENGTH_FIELDS = ("output_token_count", "output_tokens")
 
@@ -49,10 +48,6 @@ class Row:
         return self.source, self.model
 
 
-class UnusableRowError(ValueError):
-    """A row cannot be used; the message is the reason it is counted under, and never holds what was in the row."""
-
-
 def row_of(raw: Mapping[str, Any], stem: str, caps: Mapping[str, int]) -> Row:
     """Make a row of a raw one.
 
@@ -62,7 +57,7 @@ def row_of(raw: Mapping[str, Any], stem: str, caps: Mapping[str, int]) -> Row:
         caps: tokens at which the answers of a source, or of a file (by its stem), were cut.
 
     Raises:
-        UnusableError: with the reason.
+        UnusableRowError: with the reason.
     """
     prompt = _prompt(raw.get("prompt"))
     tokens = _length(next((raw[name] for name in LENGTH_FIELDS if raw.get(name) not in (None, "")), None))
@@ -71,13 +66,6 @@ def row_of(raw: Mapping[str, Any], stem: str, caps: Mapping[str, int]) -> Row:
     if cap is None and raw.get("max_tokens") not in (None, ""):
         cap = _length(raw["max_tokens"])
     return Row(prompt, tokens, _complete(raw, tokens, cap), source, _name(raw.get("model")), _samples(raw, tokens))
-
-
-def cut_prompt(prompt: str) -> str:
-    """Head and tail of a prompt that is longer than ``LONGEST_PROMPT``."""
-    if len(prompt) <= LONGEST_PROMPT:
-        return prompt
-    return prompt[: LONGEST_PROMPT // 2] + prompt[-(LONGEST_PROMPT // 2) :]
 
 
 def _prompt(value: Any) -> str:

@@ -29,8 +29,8 @@ class SourceEvaluation:
     gain: float
 
 
-def judge(score: Score, rows: Sequence[Row]) -> list[SourceEvaluation]:
-    """Judge scores of prompts against each model's lengths; cut answers count where the order is known.
+def evaluate_source(score: Score, rows: Sequence[Row]) -> list[SourceEvaluation]:
+    """Hold scores of prompts against each model's lengths; cut answers count where the order is known.
 
     Args:
         score: prompts in, scores out; called once, with every prompt once.
@@ -57,10 +57,10 @@ def judge(score: Score, rows: Sequence[Row]) -> list[SourceEvaluation]:
     return out
 
 
-def medians(judged: Iterable[SourceEvaluation]) -> dict[str, tuple[float, float, int, int]]:
+def medians(evaluations: Iterable[SourceEvaluation]) -> dict[str, tuple[float, float, int, int]]:
     """By source: the median tau and gain over its models, how many models, and the rows of the largest."""
     by_source: dict[str, list[SourceEvaluation]] = defaultdict(list)
-    for one in judged:
+    for one in evaluations:
         by_source[one.source].append(one)
     return {
         source: (
@@ -73,10 +73,10 @@ def medians(judged: Iterable[SourceEvaluation]) -> dict[str, tuple[float, float,
     }
 
 
-def measurements(judged: Iterable[SourceEvaluation], trained_on: Mapping[str, bool]) -> list[dict[str, Any]]:
+def measurements(evaluations: Iterable[SourceEvaluation], trained_on: Mapping[str, bool]) -> list[dict[str, Any]]:
     """A manifest's ``measurements``: one per source, the median over its models."""
-    judged = list(judged)
-    models = {j.source: j.model for j in judged}
+    evaluations = list(evaluations)
+    models = {j.source: j.model for j in evaluations}
     return [
         {
             "dataset": source,
@@ -86,5 +86,5 @@ def measurements(judged: Iterable[SourceEvaluation], trained_on: Mapping[str, bo
             "realised_gain": round(gain, 4),
             "trained_on": trained_on.get(source, False),
         }
-        for source, (tau, gain, many, rows) in medians(judged).items()
+        for source, (tau, gain, many, rows) in medians(evaluations).items()
     ]

@@ -66,15 +66,15 @@ def ceiling_of(rows: Sequence[Row], score: Floats, stratum: Ints) -> Ceiling | N
     stratum = stratum[with_samples]
     taus = [_compare(a, b, stratum)[0] for a, b in combinations(columns, 2)]
     gains = [_compare(a, b, stratum)[1] for a, b in permutations(columns, 2)]
-    told, gained = [t for t in taus if t is not None], [g for g in gains if g is not None]
-    if not told:
+    known_taus, gained = [t for t in taus if t is not None], [g for g in gains if g is not None]
+    if not known_taus:
         return None
     own = _compare(score[with_samples], columns[0], stratum)
     return Ceiling(
-        float(np.mean(told)),
+        float(np.mean(known_taus)),
         float(np.mean(gained)) if gained else None,
         len(with_samples),
-        len(told),
+        len(known_taus),
         *own,
     )
 

@@ -96,8 +96,8 @@ def _below(sample: ScoredRows, limit: Floats | None) -> float | None:
     if limit is None:
         return None
     above = sample.length > limit
-    told = above | sample.known
-    return float((told & ~above).sum() / told.sum()) if told.any() else None
+    decided = above | sample.known
+    return float((decided & ~above).sum() / decided.sum()) if decided.any() else None
 
 
 def places(sample: ScoredRows) -> Floats:

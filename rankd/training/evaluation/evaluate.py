@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rankd.errors import ArtifactError, ConfigError
 from rankd.quality.statistics.pair_sums import strata
-from rankd.registry.artifact import load_artifact
+from rankd.registry.artifact import Artifact, load_artifact
 from rankd.settings import Provider
 from rankd.training.data.dataset import Row
 from rankd.training.evaluation import curves, figures
@@ -33,7 +33,7 @@ _LONGEST_MODEL_NAME = 200
 
 Floats = NDArray[np.float64]
 OnProgress = Callable[[int, int], None]
-"""Told how many prompts are scored, of how many."""
+"""Called with how many prompts are scored, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The verdict; None where the rows don't tell."""
+    """The verdict; None where the rows do not decide it."""
 
     ranker: str
     """``name@version``"""
@@ -91,14 +91,14 @@ def evaluate(
         rows: any number; tau takes O(n log n), or O(n²) within a source and model that has censored rows.
         provider: where the model runs.
         threads: of the model.
-        on_progress: told after every queue of prompts.
+        on_progress: called after every queue of prompts.
 
     Raises:
         ArtifactError: the ranker cannot be served, or scores nothing.
         ProviderError: CUDA was asked for and is not to be had.
         ConfigError: the rows have no order to judge.
     """
-    check_judgeable(rows)
+    check_rows(rows)
     artifact = load_artifact(ranker)
     offline = OfflineRanker(artifact, provider=provider, threads=threads)
     offline.warm_up()
@@ -106,16 +106,20 @@ def evaluate(
     finite = np.flatnonzero(np.isfinite(scores))
     if len(finite) < FEWEST:
         raise ArtifactError("NAN_SCORES", f"ranker {ranker} gives {len(finite)} of {len(rows)} rows a finite score")
-    kept, score = [rows[i] for i in finite.tolist()], scores[finite]
     calibration = artifact.calibration()
-    sample = figures.scored(kept, score, None if calibration is None else calibration.expected(score))
-    sums = figures.sums_of(sample)
-    overall = figures.figures_of("all", sample, sums)
+    expected = None if calibration is None else calibration.expected(scores[finite])
+    sample = figures.scored([rows[i] for i in finite.tolist()], scores[finite], expected)
+    return _evaluation(artifact, sample, len(rows) - len(finite), speed)
+
+
+def _evaluation(artifact: Artifact, sample: figures.ScoredRows, unscored: int, speed: Speed) -> Evaluation:
+    """The figures of rows that have scores."""
+    sums, calibration = figures.sums_of(sample), artifact.calibration()
     head, tail = figures.head_and_tail(sample)
     return Evaluation(
         ranker=artifact.ranker_version,
-        overall=overall,
-        unscored=len(rows) - len(kept),
+        overall=figures.figures_of("all", sample, sums),
+        unscored=unscored,
         head_tau=head,
         tail_tau=tail,
         pooled_tau=figures.pooled_tau(sample),
@@ -132,11 +136,11 @@ def evaluate(
 
 
 def group_name(row: Row) -> str:
-    """Source and model in one word, as the files of ``shared/data`` are named."""
+    """Source and model in one word."""
     return "__".join(part for part in row.group if part)
 
 
-def check_judgeable(rows: Sequence[Row]) -> None:
+def check_rows(rows: Sequence[Row]) -> None:
     """Make sure that the order of enough pairs is known.
 
     Raises:

@@ -61,7 +61,7 @@ class ScoredRows:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationFigures:
-    """One line of figures; None where the rows don't tell."""
+    """One line of figures; None where the rows do not decide it."""
 
     name: str
     rows: int

@@ -73,7 +73,7 @@ class OfflineRanker:
 
         Args:
             prompts: any number.
-            on_progress: told how many are done, after every queue of ``QUEUE``.
+            on_progress: called with how many are done, after every queue of ``QUEUE``.
 
         Returns:
             Scores, [prompts]; NaN is possible.

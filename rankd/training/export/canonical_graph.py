@@ -61,10 +61,10 @@ def _drop_unused(model: ModelProto) -> None:
             nodes.append(node)
             needed.update(node.input)
             needed.update(_read_inside(node))
-    kept = GraphProto(node=reversed(nodes), initializer=[w for w in graph.initializer if w.name in needed])
+    used = GraphProto(node=reversed(nodes), initializer=[w for w in graph.initializer if w.name in needed])
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(kept.node)
-    graph.initializer.extend(kept.initializer)
+    graph.node.extend(used.node)
+    graph.initializer.extend(used.initializer)
     versions = {o.domain: o.version for o in model.opset_import}
     del model.opset_import[:]
     for domain in sorted({n.domain for n in graph.node} | {""}):

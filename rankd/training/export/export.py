@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,7 +24,6 @@ from rankd.training.export.onnx_graph import fused_graph
 from rankd.training.export.parity import (
     INPUTS,
     SCORE,
-    SPREAD,
     PrecisionLoss,
     one_thread,
     scores_of,
@@ -72,88 +71,133 @@ class ExportReport:
         }
 
 
-def export(
-    fitted: FittedRanker,
-    out: Path,
-    *,
-    name: str,
-    version: str,
-    precision: Precision,
-    calibration_rows: Sequence[Row],
-    data: str,
-    licence: str,
-    measurements: Sequence[dict[str, Any]] = (),
-    measured_tau: float | None = None,
-    description: str = "",
-    card: Mapping[str, Any] | None = None,
-    most_tau_lost: float | None = None,
-) -> ExportReport:
-    """Write a ranker's directory; the same bytes for the same arguments.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan:
+    """What is to be written of a trained ranker."""
 
-    Args:
-        fitted: what was trained.
-        out: the directory; made where missing.
-        name: of the ranker.
-        version: of the ranker.
-        precision: what the model calculates in.
-        calibration_rows: rows not trained on, at most ``CHECKED_ROWS`` are used; they also calibrate int8.
-        data: what it was trained on, in words.
-        licence: of the weights.
-        measurements: figures for the manifest, as ``rankd.registry.artifact.Measurement`` has them.
-        measured_tau: tau on prompts that it never saw; default: the validation tau of the fit.
-        description: free text for the manifest.
-        card: what ``rankd.training.export.model_card`` takes beside the manifest's fields.
-        most_tau_lost: tau that the precision may cost; default ``MOST_TAU_LOST``; ``inf`` allows any.
+    name: str
+    """Of the ranker."""
+    version: str
+    """Of the ranker."""
+    precision: Precision
+    """What the model calculates in."""
+    calibration_rows: Sequence[Row]
+    """Rows not trained on, of which at most ``CHECKED_ROWS`` are used; they also calibrate int8."""
+    data: str
+    """What it was trained on, in words."""
+    licence: str
+    """Of the weights."""
+    measurements: Sequence[dict[str, Any]] = ()
+    """Figures for the manifest, as ``rankd.registry.artifact.Measurement`` has them."""
+    measured_tau: float | None = None
+    """tau-b on prompts that it never saw; None: the validation tau of the fit."""
+    description: str = ""
+    """Free text for the manifest."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """What ``rankd.training.export.model_card`` takes beside the manifest's fields."""
+    most_tau_lost: float | None = None
+    """tau that the precision may cost; None: ``MOST_TAU_LOST``; ``inf`` allows any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedGraph:
+    """A model in its precision, beside what it is checked against."""
+
+    model: ModelProto
+    fused: dict[str, int]
+    """Fused operators in it, by name."""
+    encoded: EncodedRows
+    """The rows to check on."""
+    expected: Scores
+    """PyTorch's scores of them, float64[rows]."""
+
+
+def export(fitted: FittedRanker, out: Path, plan: ExportPlan) -> ExportReport:
+    """Write a ranker's directory, made where missing; the same bytes for the same arguments.
 
     Raises:
         ConfigError: there are no calibration rows, or ``out`` cannot be written.
         ArtifactError: NOT_EXPORTED, NOT_FUSED, NAN_SCORES or TAU_LOST.
     """
-    if not any(r.complete for r in calibration_rows):
+    graph = make_graph(fitted, plan)
+    _write_model(fitted, out, to_bytes(graph.model))
+    actual, report = check(fitted, out, graph, plan)
+    write_description(fitted, out, plan, calibration_fields(actual, graph.encoded, plan.data), report)
+    return report
+
+
+def make_graph(fitted: FittedRanker, plan: ExportPlan) -> ExportedGraph:
+    """The model in the plan's precision.
+
+    Raises:
+        ConfigError: no calibration row is complete.
+        ArtifactError: NOT_EXPORTED, NOT_FUSED or OVERFLOW.
+    """
+    if not any(r.complete for r in plan.calibration_rows):
         raise ConfigError("calibration rows: none is complete; give validation rows whose answers ended")
-    encoded = encode(_spaced(calibration_rows, CHECKED_ROWS), fitted.base.tokeniser(), "first")
+    encoded = encode(_spaced(plan.calibration_rows, CHECKED_ROWS), fitted.base.tokeniser(), "first")
     with one_thread():
         expected = scores_of(torch_runner(fitted.module), encoded.ids)
-        model, fused = build(fitted, precision, encoded)
-    _write_files(fitted, out, to_bytes(model))
-    actual = scores_of(_served(fitted, out).run, encoded.ids)
-    loss = _checked(precision, expected, actual, encoded, most_tau_lost)
-    tau = fitted.validation_tau if measured_tau is None else measured_tau
-    fields = {
-        "name": name,
-        "version": version,
-        "inputs": list(INPUTS),
-        "output": SCORE,
-        "spread_output": SPREAD if fitted.has_spread else None,
-        "precision": precision,
-        "direction": "higher_is_longer",
-        "truncation": {
-            "max_tokens": fitted.base.truncation.max_tokens,
-            "head_tokens": fitted.base.truncation.head_tokens,
-            "tail_tokens": fitted.base.truncation.tail_tokens,
-        },
-        "calibration": calibration_fields(actual, encoded, data),
-        "data": [{"name": data, "licence": licence}],
-        "licence": licence,
-        "measured_tau": None if np.isnan(tau) else round(tau, 4),
-        "measurements": list(measurements),
-        "description": description,
-    }
-    fields = {name: value for name, value in fields.items() if value is not None}
-    write_manifest(out, fields)
-    report = ExportReport(
-        precision,
-        float(np.abs(actual - expected).max()),
-        float(np.std(expected)),
+        model, fused = build(fitted, plan.precision, encoded)
+    return ExportedGraph(model, fused, encoded, expected)
+
+
+def check(fitted: FittedRanker, out: Path, graph: ExportedGraph, plan: ExportPlan) -> tuple[Scores, ExportReport]:
+    """Score the rows with the file as the daemon loads it, and compare with PyTorch.
+
+    Returns:
+        Its scores, float64[rows], and how near they are.
+
+    Raises:
+        ArtifactError: NAN_SCORES or TAU_LOST.
+    """
+    actual = scores_of(_served(fitted, out).run, graph.encoded.ids)
+    loss = _checked(plan.precision, graph.expected, actual, graph.encoded, plan.most_tau_lost)
+    return actual, ExportReport(
+        plan.precision,
+        float(np.abs(actual - graph.expected).max()),
+        float(np.std(graph.expected)),
         loss.tau,
         loss.deviation,
         (out / MODEL).stat().st_size,
-        len(encoded),
-        fused,
-        any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node),
+        len(graph.encoded),
+        graph.fused,
+        any(node.op_type == "DynamicQuantizeLinear" for node in graph.model.graph.node),
     )
-    write_card({**fields, **report.for_card(), **(card or {})}, measurements, out / CARD)
-    return report
+
+
+def write_description(
+    fitted: FittedRanker, out: Path, plan: ExportPlan, calibration: Mapping[str, Any], report: ExportReport
+) -> None:
+    """Write manifest and model card beside the model.
+
+    Raises:
+        ConfigError: the card cannot be written.
+    """
+    cut = fitted.base.truncation
+    tau = fitted.validation_tau if plan.measured_tau is None else plan.measured_tau
+    fields = {
+        "name": plan.name,
+        "version": plan.version,
+        "inputs": list(INPUTS),
+        "output": SCORE,
+        "precision": plan.precision,
+        "direction": "higher_is_longer",
+        "truncation": {
+            "max_tokens": cut.max_tokens,
+            "head_tokens": cut.head_tokens,
+            "tail_tokens": cut.tail_tokens,
+        },
+        "calibration": calibration,
+        "data": [{"name": plan.data, "licence": plan.licence}],
+        "licence": plan.licence,
+        "measured_tau": None if np.isnan(tau) else round(tau, 4),
+        "measurements": list(plan.measurements),
+        "description": plan.description,
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
+    write_manifest(out, fields)
+    write_card({**fields, **report.for_card(), **plan.card}, plan.measurements, out / CARD)
 
 
 def build(fitted: FittedRanker, precision: Precision, encoded: EncodedRows) -> tuple[ModelProto, dict[str, int]]:
@@ -203,7 +247,7 @@ def _spaced(rows: Sequence[_T], most: int) -> list[_T]:
     return [rows[i] for i in np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
-def _write_files(fitted: FittedRanker, out: Path, model: bytes) -> None:
+def _write_model(fitted: FittedRanker, out: Path, model: bytes) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / MODEL).write_bytes(model)

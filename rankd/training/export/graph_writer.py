@@ -16,7 +16,7 @@ OWN = "com.microsoft"
 
 
 class GraphWriter:
-    """Nodes and weights in the order in which they were asked for; names follow from the order."""
+    """Nodes and weights in the order in which they were added; names follow from the order."""
 
     def __init__(self) -> None:
         """Start with nothing."""

@@ -34,14 +34,14 @@ _ENCODERS = frozenset({"bert"})
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedGraph:
+class FusedGraph:
     """An exported model, and how many of which fused operators it has."""
 
     model: ModelProto
     fused: dict[str, int]
 
 
-def fused_graph(module: TransformerRanker) -> ExportedGraph:
+def fused_graph(module: TransformerRanker) -> FusedGraph:
     """Export a transformer and fuse its operators.
 
     Raises:
@@ -53,7 +53,7 @@ def fused_graph(module: TransformerRanker) -> ExportedGraph:
     fused = {name: counts[name] for name in (*_FUSED, *_GELUS) if counts[name]}
     if config.model_type in _ENCODERS:
         _check_fused(fused, config.num_hidden_layers)
-    return ExportedGraph(canonical(model), fused)
+    return FusedGraph(canonical(model), fused)
 
 
 def _exported(module: TransformerRanker) -> ModelProto:

@@ -83,9 +83,11 @@ def observe(encoder: EncoderWeights, model: ModelProto, ids: Ids) -> dict[str, O
         real, mask = pad([chosen[r].astype(np.int64) for r in rows])
         found = session.run([body.places[p] for p in places], dict(zip(INPUTS, (real, mask), strict=True)))
         for place, values in zip(places, found, strict=True):
-            kept = values[mask.astype(bool)]
+            active = values[mask.astype(bool)]
             seen[place].append(
-                ObservedActivations(kept.min(axis=0), kept.max(axis=0), kept.ravel()[:: max(1, kept.size // 4096)])
+                ObservedActivations(
+                    active.min(axis=0), active.max(axis=0), active.ravel()[:: max(1, active.size // 4096)]
+                )
             )
     return {place: _joined(parts) for place, parts in seen.items()}
 

@@ -144,14 +144,14 @@ class TrainingLoop:
     def validate(self) -> None:
         """Judge the epoch that has ended, and keep its weights, or their running mean, if they are the best so far."""
         now = {k: v.clone() for k, v in self._learned().items()}
-        kept = {k: v.clone() for k, v in self._average.items()} or now
-        self.module.load_state_dict(kept, strict=False)
+        averaged = {k: v.clone() for k, v in self._average.items()} or now
+        self.module.load_state_dict(averaged, strict=False)
         tau = group_tau(self.score(self._valid), self._valid) if len(self._valid) else None
         before = [e.validation_tau for e in self.history if e.validation_tau is not None]
         self.history.append(EpochResult(self._loss_sum / self._epoch_steps, tau))
         self._loss_sum = 0.0
         if not self._best or tau is None or tau > max(before, default=-2.0):
-            self._best = kept
+            self._best = averaged
         self.module.load_state_dict(now, strict=False)
 
     def score(self, encoded: EncodedRows) -> NDArray[np.float64]:

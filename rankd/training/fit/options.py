@@ -1,4 +1,4 @@
-"""What a training run may choose, what it tells on its way, and what comes out of it."""
+"""What a training run may choose, its progress, and what comes out of it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Where the run is; told after every step and every validation."""
+    """Where the run is; given out after every step and every validation."""
 
     step: int
     steps: int

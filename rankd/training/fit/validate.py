@@ -13,7 +13,7 @@ _FEWEST = 8
 
 
 def group_tau(scores: NDArray[np.float64], encoded: EncodedRows) -> float | None:
-    """tau-b within each source and model, averaged by rows; None where no group tells.
+    """tau-b within each source and model, averaged by rows; None where no group has an order.
 
     Lengths of different models share no scale, so that an order across groups means nothing. A row that was cut counts
     by its bound: it is a figure to compare epochs by, and the bound is too low for all of them.

@@ -25,17 +25,21 @@ LEAST_COMPLETIONS = 50
 
 
 def options_of(
-    message: admin_pb2.JudgeOptions, field: str, settings: PromotionSection, limits: LimitsSection, bad: Violations
+    message: admin_pb2.JudgeOptions,
+    field: str,
+    settings: PromotionSection,
+    limits: LimitsSection,
+    violations: Violations,
 ) -> ComparisonOptions:
     """How to compare; what is not given is as the daemon is set."""
     margin = settings.margin
     if message.HasField("margin"):
         margin = message.margin
         if not -1 <= margin <= 1:
-            bad.add(f"{field}.margin", "must be a difference in tau, -1 to 1")
+            violations.add(f"{field}.margin", "must be a difference in tau, -1 to 1")
     least = message.min_completion_count or settings.min_completions
     if not LEAST_COMPLETIONS <= least <= settings.max_completions:
-        bad.add(
+        violations.add(
             f"{field}.min_completion_count",
             f"must be {LEAST_COMPLETIONS} to promotion.max_completions = {settings.max_completions}",
         )
@@ -43,8 +47,10 @@ def options_of(
     if message.evidence != admin_pb2.EVIDENCE_UNSPECIFIED:
         evidence = _EVIDENCE.get(message.evidence)
         if evidence is None:
-            bad.add(f"{field}.evidence", "must be EVIDENCE_COMPLETION_LOG or EVIDENCE_SHADOW_SCORES, or be left out")
-    model = name_of(message.model, f"{field}.model", limits, bad) if message.HasField("model") else None
+            violations.add(
+                f"{field}.evidence", "must be EVIDENCE_COMPLETION_LOG or EVIDENCE_SHADOW_SCORES, or be left out"
+            )
+    model = name_of(message.model, f"{field}.model", limits, violations) if message.HasField("model") else None
     return ComparisonOptions(margin, least, model, evidence)
 
 

@@ -141,14 +141,15 @@ def _ran(message: completion_pb2.Completion, waited: float | None) -> float | No
 
 
 def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:
-    bad = Violations()
-    total = duration_of(message.total_duration, "total_duration", bad)
-    duration_of(message.queue_duration, "queue_duration", bad)
+    violations = Violations()
+    total = duration_of(message.total_duration, "total_duration", violations)
+    duration_of(message.queue_duration, "queue_duration", violations)
     arrival = caller_now - total
     if message.HasField("arrival_time"):
-        arrival = seconds_of(message.arrival_time, "arrival_time", bad)
-    if bad.found:
+        arrival = seconds_of(message.arrival_time, "arrival_time", violations)
+    if violations.found:
         raise RejectedError(
-            completion_pb2.REJECTION_REASON_INVALID_TIME, f"{bad.found[0].field} {bad.found[0].description}"
+            completion_pb2.REJECTION_REASON_INVALID_TIME,
+            f"{violations.found[0].field} {violations.found[0].description}",
         )
     return arrival

@@ -42,46 +42,48 @@ _STATE_TO_PROTO = {
 }
 
 
-def plan_of(message: admin_pb2.StartPilotRequest, default: Policy, now: float, bad: Violations) -> SwitchbackPlan:
+def plan_of(
+    message: admin_pb2.StartPilotRequest, default: Policy, now: float, violations: Violations
+) -> SwitchbackPlan:
     """What is to be compared.
 
     Raises:
         InvalidRequestError: naming every field at fault.
     """
-    control = policy_of(message.control, "control", bad) or Policy.FCFS
-    treatment = policy_of(message.treatment, "treatment", bad) or default
+    control = policy_of(message.control, "control", violations) or Policy.FCFS
+    treatment = policy_of(message.treatment, "treatment", violations) or default
     if control is treatment and not message.shadow:
-        bad.add("treatment", "is the control's policy: there is nothing to compare, but in the shadow")
+        violations.add("treatment", "is the control's policy: there is nothing to compare, but in the shadow")
     tolerance = message.harm_tolerance if message.HasField("harm_tolerance") else 0.1
     if not 0 <= tolerance < math.inf:
-        bad.add("harm_tolerance", "must be at least 0 and finite")
+        violations.add("harm_tolerance", "must be at least 0 and finite")
     metric = _METRICS.get(message.metric)
     if metric is None:
-        bad.add("metric", "must be MEAN (1), P50 (2), P90 (3) or P99 (4)")
-    schedule = _schedule_of(message, now, bad)
-    bad.check()
+        violations.add("metric", "must be MEAN (1), P50 (2), P90 (3) or P99 (4)")
+    schedule = _schedule_of(message, now, violations)
+    violations.check()
     assert metric is not None
     assert schedule is not None
     return SwitchbackPlan(schedule, control, treatment, metric, tolerance, message.shadow)
 
 
-def _schedule_of(message: admin_pb2.StartPilotRequest, now: float, bad: Violations) -> Schedule | None:
-    slot = duration_of(message.slot, "slot", bad)
+def _schedule_of(message: admin_pb2.StartPilotRequest, now: float, violations: Violations) -> Schedule | None:
+    slot = duration_of(message.slot, "slot", violations)
     if not _SHORTEST_SLOT <= slot <= _LONGEST_SLOT:
-        bad.add("slot", "must be 100 ms to 1 day")
+        violations.add("slot", "must be 100 ms to 1 day")
     washout = _WASHOUT_SHARE * slot
     if message.HasField("washout"):
-        washout = duration_of(message.washout, "washout", bad)
+        washout = duration_of(message.washout, "washout", violations)
         if not washout < slot:
-            bad.add("washout", "must be shorter than the slot")
+            violations.add("washout", "must be shorter than the slot")
     if not LEAST_BLOCKS <= message.block_count <= MOST_BLOCKS:
-        bad.add("block_count", f"must be {LEAST_BLOCKS} to {MOST_BLOCKS}")
+        violations.add("block_count", f"must be {LEAST_BLOCKS} to {MOST_BLOCKS}")
     start = now
     if message.HasField("start_time"):
-        start = seconds_of(message.start_time, "start_time", bad)
+        start = seconds_of(message.start_time, "start_time", violations)
         if not now - slot <= start <= now + _LATEST_START:
-            bad.add("start_time", "must be a slot's length ago at the earliest, in a week at the latest")
-    if bad.found:
+            violations.add("start_time", "must be a slot's length ago at the earliest, in a week at the latest")
+    if violations.found:
         return None
     return Schedule(message.seed or secrets.randbits(63) + 1, start, slot, washout, message.block_count)
 

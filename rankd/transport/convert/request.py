@@ -1,4 +1,4 @@
-"""proto ⇄ types for queues and answers; validation that names the field. No behaviour of its own."""
+"""From a queue's message to a ``RankQueue``, and fields that many messages share. Errors name the field."""
 
 from __future__ import annotations
 
@@ -74,18 +74,18 @@ def too_long(text: str, limit: int) -> bool:
     return 4 * len(text) > limit and not text.isascii() and len(text.encode("utf-8", "surrogatepass")) > limit
 
 
-def seconds_of(stamp: Timestamp, field: str, bad: Violations) -> float:
+def seconds_of(stamp: Timestamp, field: str, violations: Violations) -> float:
     """Seconds since the epoch."""
     if not (_EARLIEST_SECOND <= stamp.seconds <= _LATEST_SECOND and 0 <= stamp.nanos < 1_000_000_000):
-        bad.add(field, "is outside of years 1 to 9999, or its nanos outside of 0 to 999999999")
+        violations.add(field, "is outside of years 1 to 9999, or its nanos outside of 0 to 999999999")
         return 0.0
     return stamp.seconds + stamp.nanos * 1e-9
 
 
-def duration_of(duration: Duration, field: str, bad: Violations) -> float:
+def duration_of(duration: Duration, field: str, violations: Violations) -> float:
     """A duration in seconds, at least 0."""
     if not (0 <= duration.seconds <= LONGEST_SECOND and 0 <= duration.nanos < 1_000_000_000):
-        bad.add(field, "must be at least 0, its nanos in 0 to 999999999")
+        violations.add(field, "must be at least 0, its nanos in 0 to 999999999")
         return 0.0
     return duration.seconds + duration.nanos * 1e-9
 
@@ -102,35 +102,37 @@ def to_duration(seconds: float) -> Duration:
     return Duration(seconds=whole, nanos=min(999_999_999, round((seconds - whole) * 1e9)))
 
 
-def now_of(message: Any, bad: Violations) -> float:
+def now_of(message: Any, violations: Violations) -> float:
     """The caller's present time; the daemon's where it is not given."""
-    return seconds_of(message.now, "now", bad) if message.HasField("now") else time.time()
+    return seconds_of(message.now, "now", violations) if message.HasField("now") else time.time()
 
 
-def policy_of(value: int, field: str, bad: Violations) -> Policy | None:
+def policy_of(value: int, field: str, violations: Violations) -> Policy | None:
     """A policy by its number; None for the daemon's own."""
     if value == prediction_pb2.POLICY_UNSPECIFIED:
         return None
     policy = _POLICIES.get(value)
     if policy is None:
-        bad.add(field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4), BOOST (5)")
+        violations.add(
+            field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4), BOOST (5)"
+        )
     return policy
 
 
-def name_of(value: str, field: str, limits: LimitsSection, bad: Violations) -> str:
+def name_of(value: str, field: str, limits: LimitsSection, violations: Violations) -> str:
     """A model's or ranker's name."""
     if too_long(value, limits.max_name_bytes):
-        bad.add(field, f"is longer than limits.max_name_bytes = {limits.max_name_bytes}")
+        violations.add(field, f"is longer than limits.max_name_bytes = {limits.max_name_bytes}")
     return value
 
 
 class RequestColumns:
     """Items of a queue, taken apart into columns. Filled item by item; ``index`` is for messages."""
 
-    def __init__(self, limits: LimitsSection, bad: Violations, now: float) -> None:
+    def __init__(self, limits: LimitsSection, violations: Violations, now: float) -> None:
         """Start empty."""
         self._limits = limits
-        self._bad = bad
+        self._violations = violations
         self._now = now
         self.request_ids: list[str] = []
         self.prompts: list[str | None] = []
@@ -142,13 +144,13 @@ class RequestColumns:
         self.expected: list[float] = []
         self.p90: list[float] = []
         self.echoes = False
-        self.constraints = ConstraintColumns(limits, bad)
+        self.constraints = ConstraintColumns(limits, violations)
 
     def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
         """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
         request_id = item.request_id
         if not request_id or too_long(request_id, self._limits.max_request_id_bytes):
-            self._bad.add(
+            self._violations.add(
                 f"{field}[{index}].request_id",
                 f"must have 1 to {self._limits.max_request_id_bytes} bytes (limits.max_request_id_bytes)",
             )
@@ -156,7 +158,7 @@ class RequestColumns:
         if item.HasField("prompt"):
             prompt = item.prompt
             if too_long(prompt, self._limits.max_prompt_bytes):
-                self._bad.add(
+                self._violations.add(
                     f"{field}[{index}].prompt",
                     f"is longer than limits.max_prompt_bytes = {self._limits.max_prompt_bytes}",
                 )
@@ -170,7 +172,7 @@ class RequestColumns:
             if _EARLIEST_SECOND <= seconds <= _LATEST_SECOND and 0 <= nanos < 1_000_000_000:
                 arrival = min(seconds + nanos * 1e-9, arrival)
             else:
-                seconds_of(stamp, f"{field}[{index}].arrival_time", self._bad)
+                seconds_of(stamp, f"{field}[{index}].arrival_time", self._violations)
         self.arrival.append(arrival)
         self.max_tokens.append(item.max_token_count)
         self.generated.append(item.generated_token_count)
@@ -186,12 +188,12 @@ class RequestColumns:
     def _add_prediction(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> None:
         score = prediction.score
         if not math.isfinite(score):
-            self._bad.add(f"{field}[{index}].prediction.score", "must be finite: echo the prediction unchanged")
+            self._violations.add(f"{field}[{index}].prediction.score", "must be finite: echo the prediction unchanged")
         expected = _NAN
         if prediction.HasField("expected_token_count"):
             expected = prediction.expected_token_count
             if not 0 <= expected <= self._limits.max_token_count:
-                self._bad.add(
+                self._violations.add(
                     f"{field}[{index}].prediction.expected_token_count",
                     f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
                 )
@@ -205,7 +207,7 @@ class RequestColumns:
         if not prediction.HasField("p90_token_count"):
             return _NAN
         if not 0 <= prediction.p90_token_count <= self._limits.max_token_count:
-            self._bad.add(
+            self._violations.add(
                 f"{field}[{index}].prediction.p90_token_count",
                 f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
             )
@@ -236,10 +238,10 @@ class RequestColumns:
 class ConstraintColumns:
     """What rules on top of a policy ask of items, by column."""
 
-    def __init__(self, limits: LimitsSection, bad: Violations) -> None:
+    def __init__(self, limits: LimitsSection, violations: Violations) -> None:
         """Start empty."""
         self._limits = limits
-        self._bad = bad
+        self._violations = violations
         self.deadline: list[float] = []
         self.overtaken: list[int] = []
         self.priority_class: list[int] = []
@@ -251,13 +253,13 @@ class ConstraintColumns:
         """Take one item apart."""
         deadline = math.inf
         if item.HasField("deadline"):
-            deadline = seconds_of(item.deadline, f"{field}[{index}].deadline", self._bad)
+            deadline = seconds_of(item.deadline, f"{field}[{index}].deadline", self._violations)
         self.deadline.append(deadline)
         self.overtaken.append(item.overtaken_count)
         self.priority_class.append(item.priority_class)
         tenant = item.tenant
         if tenant and too_long(tenant, self._limits.max_name_bytes):
-            self._bad.add(
+            self._violations.add(
                 f"{field}[{index}].tenant", f"is longer than limits.max_name_bytes = {self._limits.max_name_bytes}"
             )
         self.tenant.append(tenant)
@@ -277,17 +279,17 @@ class ConstraintColumns:
 
 
 def tenant_service_of(
-    messages: Sequence[rank_pb2.TenantService], limits: LimitsSection, bad: Violations
+    messages: Sequence[rank_pb2.TenantService], limits: LimitsSection, violations: Violations
 ) -> TenantService:
     """What tenants were served; of several messages on one tenant the last counts."""
-    check_count(messages, "tenants", limits, bad)
+    check_count(messages, "tenants", limits, violations)
     service = TenantService()
     for index, message in enumerate(messages[: limits.max_items]):
-        tenant = name_of(message.tenant, f"tenants[{index}].tenant", limits, bad)
+        tenant = name_of(message.tenant, f"tenants[{index}].tenant", limits, violations)
         if not 0 <= message.served_token_count < math.inf:
-            bad.add(f"tenants[{index}].served_token_count", "must be at least 0 and finite")
+            violations.add(f"tenants[{index}].served_token_count", "must be at least 0 and finite")
         if not 0 <= message.weight < math.inf:
-            bad.add(f"tenants[{index}].weight", "must be above 0 and finite, or left out for 1")
+            violations.add(f"tenants[{index}].weight", "must be above 0 and finite, or left out for 1")
         service.served[tenant] = message.served_token_count
         service.weights[tenant] = message.weight or 1.0
     return service
@@ -299,31 +301,31 @@ def queue_of(request: rank_pb2.RankRequest, limits: LimitsSection) -> RankQueue:
     Raises:
         InvalidRequestError: naming every field at fault, up to ten.
     """
-    bad = Violations()
-    now = now_of(request, bad)
-    model = name_of(request.model, "model", limits, bad)
-    version = name_of(request.ranker_version, "ranker_version", limits, bad)
-    policy = policy_of(request.policy, "policy", bad)
-    check_count(request.items, "items", limits, bad)
-    tenant_service = tenant_service_of(request.tenants, limits, bad)
-    bad.check()
-    columns = RequestColumns(limits, bad, now)
+    violations = Violations()
+    now = now_of(request, violations)
+    model = name_of(request.model, "model", limits, violations)
+    version = name_of(request.ranker_version, "ranker_version", limits, violations)
+    policy = policy_of(request.policy, "policy", violations)
+    check_count(request.items, "items", limits, violations)
+    tenant_service = tenant_service_of(request.tenants, limits, violations)
+    violations.check()
+    columns = RequestColumns(limits, violations, now)
     for index, item in enumerate(request.items):
         columns.add(item, "items", index)
-    check_unique(columns.request_ids, "items", bad)
-    bad.check()
+    check_unique(columns.request_ids, "items", violations)
+    violations.check()
     queue = columns.queue(model, policy, version, tenant_service)
     queue.backlog = request.backlog_request_count
     return queue
 
 
-def check_count(items: Sized, field: str, limits: LimitsSection, bad: Violations) -> None:
+def check_count(items: Sized, field: str, limits: LimitsSection, violations: Violations) -> None:
     """Refuse more items than one message may have."""
     if len(items) > limits.max_items:
-        bad.add(field, f"has {len(items)} entries, over limits.max_items = {limits.max_items}: split the queue")
+        violations.add(field, f"has {len(items)} entries, over limits.max_items = {limits.max_items}: split the queue")
 
 
-def check_unique(request_ids: Sequence[str], field: str, bad: Violations) -> None:
+def check_unique(request_ids: Sequence[str], field: str, violations: Violations) -> None:
     """Refuse an id that stands twice; the message names positions, not the id."""
     if len(set(request_ids)) == len(request_ids):
         return
@@ -331,7 +333,9 @@ def check_unique(request_ids: Sequence[str], field: str, bad: Violations) -> Non
     for index, request_id in enumerate(request_ids):
         earlier = first.setdefault(request_id, index)
         if earlier != index:
-            bad.add(f"{field}[{index}].request_id", f"is the same as that of {field}[{earlier}]: ids must be unique")
+            violations.add(
+                f"{field}[{index}].request_id", f"is the same as that of {field}[{earlier}]: ids must be unique"
+            )
 
 
 def check_model(model: str, allowed: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from rankd.registry.comparison import ComparisonOptions
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
 from rankd.settings import Settings
-from rankd.transport.authentication import the_caller
+from rankd.transport.authentication import current_caller
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
 from rankd.transport.convert.quality import guard_of
@@ -122,7 +122,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         def progress(done: int, total: int) -> None:
             state[:] = done, total
 
-        with self._streams.opened(StreamKind.JUDGE, the_caller().key):
+        with self._streams.opened(StreamKind.JUDGE, current_caller().key):
             judging = asyncio.ensure_future(self._promotion.compare(request.ranker_version, options, progress))
             try:
                 while not (await asyncio.wait([judging], timeout=_PROGRESS_EVERY))[0]:
@@ -146,15 +146,15 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.PinGuardResponse:
         """Hold a guard in a mode for a while."""
         del context
-        bad = Violations()
-        model = name_of(request.model, "model", self._settings.limits, bad)
-        duration = duration_of(request.duration, "duration", bad)
+        violations = Violations()
+        model = name_of(request.model, "model", self._settings.limits, violations)
+        duration = duration_of(request.duration, "duration", violations)
         mode = _PINNABLE.get(request.mode)
         if mode is None:
-            bad.add("mode", "must be GUARD_MODE_RANKED or GUARD_MODE_FALLBACK")
+            violations.add("mode", "must be GUARD_MODE_RANKED or GUARD_MODE_FALLBACK")
         if not 0 < duration <= _LONGEST_PIN:
-            bad.add("duration", "must be more than 0 and at most 7 days")
-        bad.check()
+            violations.add("duration", "must be more than 0 and at most 7 days")
+        violations.check()
         assert mode is not None
         check_model(model, self._settings.quality.models)
         now = time.time()
@@ -177,10 +177,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.StartPilotResponse:
         """Begin a pilot."""
         del context
-        bad = Violations()
+        violations = Violations()
         now = time.time()
-        model = name_of(request.model, "model", self._settings.limits, bad)
-        plan = plan_of(request, Policy(self._settings.order.policy), now, bad)
+        model = name_of(request.model, "model", self._settings.limits, violations)
+        plan = plan_of(request, Policy(self._settings.order.policy), now, violations)
         check_model(model, self._settings.quality.models)
         return admin_pb2.StartPilotResponse(pilot=status_of(model, self._pilots.start(model, plan), now))
 
@@ -201,9 +201,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, time.time()))
 
     def _options(self, message: admin_pb2.JudgeOptions, field: str) -> ComparisonOptions:
-        bad = Violations()
-        options = options_of(message, field, self._settings.promotion, self._settings.limits, bad)
-        bad.check()
+        violations = Violations()
+        options = options_of(message, field, self._settings.promotion, self._settings.limits, violations)
+        violations.check()
         if options.model is not None:
             check_model(options.model, self._settings.quality.models)
         return options

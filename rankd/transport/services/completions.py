@@ -10,7 +10,7 @@ from rankd_client.v1 import completion_pb2, completion_pb2_grpc
 from rankd.ranking.completions import Completions, Outcome
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import the_caller
+from rankd.transport.authentication import current_caller
 from rankd.transport.convert.completion import RejectedError, check_identity, completion_of
 from rankd.transport.convert.request import Violations, check_count, check_model, name_of, now_of
 from rankd.transport.signing import PredictionSigner
@@ -55,11 +55,11 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         """
         del context
         limits = self._settings.limits
-        bad = Violations()
-        caller_now = now_of(request, bad)
-        model = name_of(request.model, "model", limits, bad)
-        check_count(request.completions, "completions", limits, bad)
-        bad.check()
+        violations = Violations()
+        caller_now = now_of(request, violations)
+        model = name_of(request.model, "model", limits, violations)
+        check_count(request.completions, "completions", limits, violations)
+        violations.check()
         check_model(model, self._settings.quality.models)
         response = completion_pb2.ReportCompletionsResponse()
         now = time.time()
@@ -97,7 +97,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                 "prediction.ranker_version was never loaded on this daemon",
             )
         completion, finish = completion_of(
-            message, model, the_caller(), caller_now=caller_now, now=now, most_tokens=limits.max_token_count
+            message, model, current_caller(), caller_now=caller_now, now=now, most_tokens=limits.max_token_count
         )
         return self._completions.take(completion, finish, now)
 
@@ -107,7 +107,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         Raises:
             RejectedError: with what is wrong.
         """
-        caller, tenant = the_caller(), message.prediction.tenant
+        caller, tenant = current_caller(), message.prediction.tenant
         # Without keys nothing binds a prediction to a tenant, and one of before the credential had one names none.
         if caller.tenant and tenant != caller.tenant and (tenant or self._signer.keys is not None):
             self._telemetry.refused("tenant")

@@ -15,10 +15,10 @@ from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import in_force
-from rankd.ranking.ranker import Ranker
+from rankd.ranking.ranker import QueueRanker
 from rankd.registry.loaded import Registry
 from rankd.settings import Settings
-from rankd.transport.authentication import the_caller
+from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.quality import policy_in_force_of, quality_of
 from rankd.transport.convert.request import Violations, duration_of, timestamp
@@ -35,7 +35,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self,
         monitor: Monitor,
         registry: Registry,
-        ranker: Ranker,
+        ranker: QueueRanker,
         pilots: LivePilots,
         settings: Settings,
         streams: Streams,
@@ -63,14 +63,14 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
     ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
         """Show the state now, at every interval and at every change of a guard."""
         del context
-        bad = Violations()
+        violations = Violations()
         interval = _DEFAULT_INTERVAL
         if request.HasField("interval"):
-            interval = duration_of(request.interval, "interval", bad)
+            interval = duration_of(request.interval, "interval", violations)
             if not _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL:
-                bad.add("interval", "must be 100 ms to 1 h")
-        bad.check()
-        with self._streams.opened(StreamKind.WATCH, the_caller().key):
+                violations.add("interval", "must be 100 ms to 1 h")
+        violations.check()
+        with self._streams.opened(StreamKind.WATCH, current_caller().key):
             while True:
                 yield quality_pb2.WatchQualityResponse(**await self._state(request))
                 await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))

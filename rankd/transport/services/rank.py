@@ -1,4 +1,4 @@
-"""RankService: proto in, the use case, proto out."""
+"""RankService: a message in, the use case, a message out. The steps of a stream are in ``rank_stream.py``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import grpc
 from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 
-from rankd.ranking.ranker import Ranker
+from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.answer_pace import AnswerPace
-from rankd.transport.authentication import the_caller
+from rankd.transport.authentication import current_caller
 from rankd.transport.convert.answer import response_of
 from rankd.transport.convert.request import check_model, queue_of
 from rankd.transport.services.rank_stream import StreamSteps
@@ -25,7 +25,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
 
     def __init__(
         self,
-        ranker: Ranker,
+        ranker: QueueRanker,
         settings: Settings,
         streams: Streams,
         steps: StreamSteps,
@@ -69,7 +69,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     ) -> AsyncIterator[rank_pb2.RankStreamResponse]:
         """Order one queue as it changes."""
         del context
-        with self._streams.opened(StreamKind.RANK, the_caller().key):
+        with self._streams.opened(StreamKind.RANK, current_caller().key):
             queue = StreamQueue()
             while (request := await self._streams.next(request_iterator)) is not None:
                 pending = await self._steps.take(queue, request)

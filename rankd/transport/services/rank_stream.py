@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rankd_client.v1 import rank_pb2
 
-from rankd.ranking.ranker import Basis, Ranker
+from rankd.ranking.ranker import Basis, QueueRanker
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.convert.answer import item_filler
@@ -36,7 +36,7 @@ from rankd.transport.time_slices import TimeSlice, TimeSlices
 from rankd.types import Answer
 
 _AT_ONCE = 32
-"""Items between two looks at the clock."""
+"""Items between two readings of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class StreamSteps:
 
     def __init__(
         self,
-        ranker: Ranker,
+        ranker: QueueRanker,
         settings: Settings,
         time_slices: TimeSlices,
         signer: PredictionSigner,
@@ -90,17 +90,17 @@ class StreamSteps:
 
     def _read(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> float:
         """Read what is no item; gives the seconds to wait for scores."""
-        bad = Violations()
-        queue.now = max(queue.now, now_of(request, bad))
-        wait = duration_of(request.max_wait, "max_wait", bad)
+        violations = Violations()
+        queue.now = max(queue.now, now_of(request, violations))
+        wait = duration_of(request.max_wait, "max_wait", violations)
         if wait > self._limits.max_stream_wait:
-            bad.add("max_wait", f"is over limits.max_stream_wait = {self._limits.max_stream_wait} s")
+            violations.add("max_wait", f"is over limits.max_stream_wait = {self._limits.max_stream_wait} s")
         if not queue.opened:
             options = request.options
-            queue.model = name_of(options.model, "options.model", self._limits, bad)
-            queue.ranker_version = name_of(options.ranker_version, "options.ranker_version", self._limits, bad)
-            queue.policy = policy_of(options.policy, "options.policy", bad)
-        bad.check()
+            queue.model = name_of(options.model, "options.model", self._limits, violations)
+            queue.ranker_version = name_of(options.ranker_version, "options.ranker_version", self._limits, violations)
+            queue.policy = policy_of(options.policy, "options.policy", violations)
+        violations.check()
         if not queue.opened:
             check_model(queue.model, self._models)
             queue.opened = True
@@ -108,37 +108,39 @@ class StreamSteps:
 
     async def _change(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest, time_slice: TimeSlice) -> None:
         """Change the queue. What arrives is checked before it joins; a bad item ends the stream."""
-        bad = Violations()
-        check_count(request.arrived, "arrived", self._limits, bad)
-        check_unique([i.request_id for i in request.arrived], "arrived", bad)
-        bad.check()
-        arrived = RequestColumns(self._limits, bad, queue.now)
+        violations = Violations()
+        check_count(request.arrived, "arrived", self._limits, violations)
+        check_unique([i.request_id for i in request.arrived], "arrived", violations)
+        violations.check()
+        arrived = RequestColumns(self._limits, violations, queue.now)
         for index, item in enumerate(request.arrived):
             if index % _AT_ONCE == 0 and time_slice.over:
                 await time_slice.next()
             self._signer.filter_untrusted(item, f"arrived[{index}]", queue.model)
             arrived.add(item, "arrived", index)
-        bad.check()
+        violations.check()
         self._update_tenant_service(queue, request)
         await self._apply(queue, request, arrived, time_slice)
-        check_count(queue.items, "arrived", self._limits, bad)
+        check_count(queue.items, "arrived", self._limits, violations)
         if queue.size > self._limits.max_stream_bytes:
-            bad.add(
+            violations.add(
                 "arrived",
                 f"makes the queue take {queue.size} bytes of memory, over limits.max_stream_bytes = "
                 f"{self._limits.max_stream_bytes}: send fewer prompts at a time, the others once these are scored",
             )
-        bad.check()
+        violations.check()
 
     def _update_tenant_service(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> None:
         """Take in what tenants were served."""
         if not request.tenants:
             return
-        bad = Violations()
-        service = tenant_service_of(request.tenants, self._limits, bad)
+        violations = Violations()
+        service = tenant_service_of(request.tenants, self._limits, violations)
         if len(queue.tenant_service.served.keys() | service.served.keys()) > self._limits.max_items:
-            bad.add("tenants", f"names more tenants in one stream than limits.max_items = {self._limits.max_items}")
-        bad.check()
+            violations.add(
+                "tenants", f"names more tenants in one stream than limits.max_items = {self._limits.max_items}"
+            )
+        violations.check()
         queue.update_tenant_service(service)
 
     async def _apply(

@@ -3,7 +3,7 @@
 usage: python -m engines.transformers.continuous_batching OUT.json [--prompts 300] [--offline 1000]
            [--fitted RANKER_DIRECTORY]
 
-Real prompts and lengths where DATA (or ../shared/data/lengths) has them, made-up ones elsewhere. Answers end with an
+Real prompts and lengths from the folder that DATA names, made-up ones where it is not set. Answers end with an
 end-of-text token at their real length: nobody is told it. Iterations do not depend on the machine; seconds do.
 """
 

@@ -1,4 +1,4 @@
-"""Prompts with the lengths of their answers: made up, or real ones where the data lies beside the repository."""
+"""Prompts with the lengths of their answers: made up, or real ones of the folder that DATA names."""
 
 import gzip
 import hashlib
@@ -7,10 +7,8 @@ import os
 import random
 from pathlib import Path
 
-from support.repository import ROOT
-
-_FOLDER = Path(os.environ.get("DATA") or ROOT.parent / "shared" / "data" / "lengths")
-DATA = _FOLDER / "alpaca20k-seqsched__vicuna-7b.jsonl.gz"
+_FOLDER = os.environ.get("DATA")
+DATA = Path(_FOLDER) / "alpaca20k-seqsched__vicuna-7b.jsonl.gz" if _FOLDER else None
 """Prompts that the bundled rankers were not trained on, with the lengths of two samples of their answers."""
 SHARE_SERVED = 0.15
 """Of the rows, that runs draw from; rankers are fitted to the others (``unserved_rows.py``)."""
@@ -51,7 +49,7 @@ def workload(count, seed):
 
     A ``count`` of None is all that there are.
     """
-    if not DATA.exists():
+    if DATA is None or not DATA.exists():
         return made_up(count or 1000, seed), "made up"
     rows = [r for r in rows_of(DATA) if r["output_tokens"] and len(r["prompt"]) < 2000 and served(r)]
     chosen = random.Random(seed).sample(rows, len(rows) if count is None else count)

@@ -13,7 +13,7 @@ from engines.vllm.prompts import DATA, SHARE_SERVED, rows_of, served
 
 def main(target):
     """Write them."""
-    if not DATA.exists():
+    if DATA is None or not DATA.exists():
         sys.exit(f"there is no {DATA}: set DATA to the folder of lengths")
     rows = [row for row in rows_of(DATA) if row["output_tokens"] and not served(row)]
     Path(target).parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from rankd_client import Completed, Item, RankClient
 from support.fleet_calls import counted
-from support.reports import compared
 
+from benchmarks.fleet_coverage import compared
 from rankd.quality.statistics.pair_counters import counters
 
 

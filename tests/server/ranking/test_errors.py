@@ -132,7 +132,7 @@ def test_domain_errors_become_statuses(error, code, reason, detail, streaming):
 
 
 def test_metrics_tell_how_a_call_really_ended():
-    """Aborts, statuses set by hand, expired deadlines, cancellations and unknown methods (protocol.md, trap 6)."""
+    """Aborts, statuses set by hand, expired deadlines, cancellations and unknown methods."""
 
     async def aborts(_request, context):
         await context.abort(grpc.StatusCode.ABORTED, "no")

@@ -8,7 +8,7 @@ from rankd_client import RankClient
 from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row
-from rankd.training.export.export import export
+from rankd.training.export.export import ExportPlan, export
 from rankd.training.fit.fit import fit
 from rankd.training.fit.options import FitOptions
 
@@ -32,10 +32,10 @@ def test_trained_and_served(tmp_path, start_daemon):
     rows = make_rows()
     base = load_base("ngram", Truncation(64, 32, 32))
     fitted = fit(base, rows[:160], rows[160:], FitOptions(recipe=replace(base.recipe, loss="joint")))
-    export(
-        fitted, tmp_path, name="small", version="1", precision="fp32", calibration_rows=rows[160:],
-        data="made up", licence="Apache-2.0",
-    )  # fmt: skip
+    plan = ExportPlan(
+        name="small", version="1", precision="fp32", calibration_rows=rows[160:], data="made up", licence="Apache-2.0"
+    )
+    export(fitted, tmp_path, plan)
     daemon = start_daemon(ranker=tmp_path)
     much = ["write an essay about tea", "explain in detail what tea is"]
     little = ["answer yes or no: is tea hot", "translate the word tea"]

@@ -87,7 +87,7 @@ def test_harm_is_found(nothing):
 
 def test_the_tables_are_printed(capsys):
     """The script of docs/measurements/2026-11-25-pilot-coverage.md runs."""
-    main(96)
+    main(["96"])
     text = capsys.readouterr().out
     assert "constant effect" in text
     assert "no effect, tolerance" in text

@@ -46,3 +46,19 @@ def test_a_verb_that_is_misspelt_is_answered_with_all(capsys):
     assert end.value.code == 2
     said = capsys.readouterr().err
     assert all(repr(verb) in said for verb in VERBS)
+
+
+def test_an_interrupt_while_a_verb_loads_is_no_traceback():
+    """Loading a verb is part of running it: Ctrl-C then ends it as it does later."""
+    script = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'rankd.cli.status':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from rankd.cli import main\n"
+        "sys.exit(main(['status']))\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (130, "")

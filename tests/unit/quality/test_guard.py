@@ -7,9 +7,9 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sim_guard_days import live, rho_of
 from support.examples import examples
 
+from benchmarks.guard_days import rho_of, simulate
 from rankd.quality import CohortTau, Guard, GuardEvidence, GuardReason, GuardSettings, HealthEvidence, Interval
 from rankd.types import GuardMode
 
@@ -231,7 +231,7 @@ def test_settings_refuse_what_cannot_work() -> None:
 def test_a_broken_ranker_is_caught_and_a_healed_one_trusted(tau: float) -> None:
     """Tau to 0 within 500 completions, back within 1,000, with tracker and guard as they are by default."""
     for seed in range(4):
-        story = live([(900, rho_of(tau)), (1200, 0.0), (1200, rho_of(tau))], seed)
+        story = simulate([(900, rho_of(tau)), (1200, 0.0), (1200, rho_of(tau))], seed)
         assert len(story.falls()) == 1
         assert story.falls()[0] - 900 <= 500
         assert len(story.recoveries()) == 1
@@ -239,10 +239,10 @@ def test_a_broken_ranker_is_caught_and_a_healed_one_trusted(tau: float) -> None:
 
 
 def test_half_a_day_of_health_has_no_false_fallback() -> None:
-    """The 30 days of the bar are run by sim_guard_days.py; here a day's half, at the weakest healthy tau."""
-    assert live([(43_200, rho_of(0.3))], 5).falls() == []
+    """The 30 days of the bar are run by benchmarks/guard_days.py; here a day's half, at the weakest healthy tau."""
+    assert simulate([(43_200, rho_of(0.3))], 5).falls() == []
 
 
 def test_no_flapping_at_the_threshold() -> None:
     """With the true tau between falling and recovering, half a day sees a change or two."""
-    assert len(live([(43_200, rho_of(0.165))], 6).falls()) <= 3
+    assert len(simulate([(43_200, rho_of(0.165))], 6).falls()) <= 3

@@ -6,7 +6,7 @@ import pytest
 from support.ranker_start import start
 
 from rankd.registry.artifact import load_artifact
-from rankd.registry.bundled import default_ranker_path, ranker_path
+from rankd.registry.bundled import default_ranker_path, ranker_path, wanted_ranker
 from rankd.scoring.onnx_model import pad
 
 
@@ -22,6 +22,16 @@ def test_bundled_rankers_have_names(tmp_path, monkeypatch):
     assert ranker_path(default.name) == Path(default.name)
     (tmp_path / "ngram").symlink_to("nowhere")
     assert ranker_path("ngram") == Path("ngram")
+
+
+def test_only_a_ranker_that_is_not_set_is_the_default(tmp_path, monkeypatch):
+    """An empty setting is not one that is left out, and a Path is a path."""
+    monkeypatch.chdir(tmp_path)
+    default = default_ranker_path()
+    assert wanted_ranker(None) == default
+    assert wanted_ranker("ngram") == default.with_name("ngram")
+    assert wanted_ranker("") == Path()
+    assert wanted_ranker(Path("ngram")) == Path("ngram")
 
 
 def test_bundled_ranker_is_whole():

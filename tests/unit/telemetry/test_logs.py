@@ -114,7 +114,7 @@ def test_libraries_log_without_their_values(lines):
 
 @pytest.mark.parametrize("flags", [TraceFlags.DEFAULT, TraceFlags.SAMPLED])
 def test_trace_ids_are_there_sampled_or_not(lines, flags):
-    """The recipe in structlog's documentation loses the ids of unsampled spans (protocol.md, trap 7)."""
+    """The recipe in structlog's documentation loses the ids of unsampled spans."""
     span = NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(flags)))
     token = context.attach(trace.set_span_in_context(span))
     try:

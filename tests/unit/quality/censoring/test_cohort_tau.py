@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import sim_queue as queue
 from scipy.stats import kendalltau
 
-from rankd.quality import Cohort, OutcomeReport, QualityTracker
+from benchmarks import queue_simulation as queue
+from rankd.quality import Cohort, QualityTracker
 from rankd.quality.censoring import cohort_tau as censored
 from rankd.quality.censoring import imputation as impute
 from rankd.quality.censoring import ordinal_probit as latent
@@ -27,7 +27,7 @@ def through_a_queue(kind: str, load: float, seed: int, n: int = 3500):
     score, length = queue.draw(kind, n, rng)
     run = queue.serve(score, length, load, rng)
     tracker = QualityTracker()
-    now = queue.feed(tracker, run, OutcomeReport)
+    now = queue.feed(tracker, run)
     cohort = tracker.snapshot(now).cohort
     known = dict(zip(score, length, strict=True))
     return (
@@ -88,7 +88,7 @@ def test_half_capped_at_the_median_in_a_queue() -> None:
         cap = np.where(rng.random(3000) < 0.5, int(np.median(length)), 2**31 - 1)
         run = queue.serve(score, length, 0.8, rng)
         tracker = QualityTracker()
-        now = queue.feed(tracker, run, OutcomeReport, cap=cap)
+        now = queue.feed(tracker, run, cap=cap)
         known = dict(zip(score, length, strict=True))
         cohort, estimate = tracker.snapshot(now).cohort, tracker.snapshot(now).evaluate()
         whole = truth(cohort.score, np.array([known[x] for x in cohort.score]), estimate.horizon_tokens)

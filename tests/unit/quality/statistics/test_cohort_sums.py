@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
-from support.reports import Z, compared, drawn
 
+from benchmarks.fleet_coverage import Z, compared, drawn
 from rankd.quality.statistics.cohort_sums import CohortSums, combined
 from rankd.quality.statistics.pair_counters import SIZE, Comparer, CounterTotals, counters
 from rankd.quality.statistics.pair_sums import pair_sums

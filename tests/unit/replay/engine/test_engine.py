@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from support.engine_by_token import Reference, engines, random_trace, traces
 from support.examples import examples
+from support.traces import trace_of
 
 from rankd.replay.engine.cost import EngineCost, at_load, capacity, offered_load, step_cost, work
 from rankd.replay.engine.engine import SimulatedEngine, run
 from rankd.replay.policies.baselines import Boost, FixedKey, KeyOrder, ShortestRemaining
 from rankd.replay.policies.by_name import POLICIES, simulate
 from rankd.replay.policies.paper import PaperOrder
-from rankd.replay.trace.trace import trace_of
 
 ORDERS = {
     "fcfs": KeyOrder,

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from support.traces import trace_of
 
 from rankd.replay.engine.cost import step_cost
 from rankd.replay.engine.engine import run
 from rankd.replay.policies.baselines import FixedKey, KeyOrder, ShortestRemaining
-from rankd.replay.trace.trace import trace_of
 
 LOAD = 0.6
 LENGTHS = np.array([20, 60, 200, 400])

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 from support.engine_by_token import random_trace
+from support.traces import trace_of
 
 from rankd.errors import ConfigError
 from rankd.replay.engine.cost import at_load, step_cost
 from rankd.replay.policies.by_name import POLICIES, check_policy, simulate
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.report.metrics import figures, gain, latency, length_quarters
-from rankd.replay.trace.trace import Trace, trace_of
+from rankd.replay.trace.trace import Trace
 from rankd.settings import Settings
 
 COST = step_cost(8)
@@ -64,7 +65,7 @@ def test_small_traces_get_scores_or_an_error(n, tau, seed):
 def test_a_bad_ranker_ends_as_arrival_order(trace, fcfs, policy, tau, bar):
     """With a useless or perverse ranker, latencies of those that come once the guard has seen it are FCFS's."""
     replayed = simulate(trace, scores_of_tau(trace.output, tau), policy, COST)
-    assert replayed.looks[-1][2] == 0.0
+    assert replayed.guard_history[-1][2] == 0.0
     seen = np.sort(replayed.result.finish)[800]
     later = trace.arrival > seen
     assert latency(replayed)[later].mean() <= bar * latency(fcfs)[later].mean()
@@ -74,8 +75,8 @@ def test_a_good_ranker_is_trusted_and_gains(trace, fcfs):
     """At tau .55 trust is full, the mean falls, and the oracle's falls further."""
     scores = scores_of_tau(trace.output, 0.55)
     own, oracle = simulate(trace, scores, "score", COST), simulate(trace, None, "oracle", COST)
-    assert own.looks[-1][1] == pytest.approx(0.5, abs=0.08)
-    assert own.looks[-1][2] == 1.0
+    assert own.guard_history[-1][1] == pytest.approx(0.5, abs=0.08)
+    assert own.guard_history[-1][2] == 1.0
     assert latency(oracle).mean() < latency(own).mean() < 0.9 * latency(fcfs).mean()
     assert 0.4 < gain(latency(own), latency(fcfs), latency(oracle)) < 1.0
 
@@ -83,7 +84,7 @@ def test_a_good_ranker_is_trusted_and_gains(trace, fcfs):
 def test_the_guard_can_be_off(trace):
     """Without guard trust stays full whatever is measured."""
     settings = Settings(guard={"enabled": False})
-    looks = simulate(trace, scores_of_tau(trace.output, -0.3), "score", COST, settings=settings).looks
+    looks = simulate(trace, scores_of_tau(trace.output, -0.3), "score", COST, settings=settings).guard_history
     assert looks[-1][1] < 0
     assert {trust for _, _, trust in looks} == {1.0}
 

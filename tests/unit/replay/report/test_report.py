@@ -9,24 +9,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.engine_by_token import random_trace
+from support.traces import trace_of
 
 from rankd.html.svg import linear_scale, log_scale
 from rankd.replay.engine.cost import EngineCost, at_load, step_cost
+from rankd.replay.plan import ReplayPlan, ScoreOrigin
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.report.page import page
 from rankd.replay.report.report import make_report
-from rankd.replay.report.sweep import LoadPoint, load_sweep, pays_from, tau_sweep
+from rankd.replay.report.sweep import LoadPoint, pays_from, tau_sweep
 from rankd.replay.report.verdict import DurationUnit, as_json, verdict
-from rankd.replay.trace.trace import trace_of
-from rankd.settings import Settings
 
-SETTINGS, COST = Settings(), step_cost(8)
+COST = step_cost(8)
 UGLY = '<script>alert("&")</script>'
 
 
-def report_of(trace, *, tau=0.6, cost=COST, name="trace", policies=("score",), steps=True):
-    scores = scores_of_tau(trace.output, tau)
-    return make_report(name, trace, scores, ("synthetic", ""), policies, cost, SETTINGS, steps=steps)
+def plan_of(trace, *, tau=0.6, scores=None, cost=COST, **more):
+    plan = {"name": "trace", "policies": ("score",), "steps": True, "origin": ScoreOrigin("synthetic")} | more
+    scores = scores_of_tau(trace.output, tau) if scores is None else scores
+    return ReplayPlan(trace=trace, scores=scores, cost=cost, **plan)
+
+
+def report_of(trace, **more):
+    return make_report(plan_of(trace, **more))
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +45,14 @@ def busy():
         tenants=(UGLY, "b"),
         priority_class=rng.integers(0, 2, len(trace)),
     )
-    report = report_of(trace, name=UGLY, policies=("score", "paper", "aged:2"))
-    report.tau_sweep = tau_sweep(trace, report.policy, COST, SETTINGS)
-    report.load_sweep = load_sweep(trace, scores_of_tau(trace.output, 0.6), report.policy, COST, SETTINGS)
-    report.notes.append("a note & more")
-    return report
+    return report_of(
+        trace,
+        name=UGLY,
+        policies=("score", "paper", "aged:2"),
+        sweeps=True,
+        notes=("a note & more",),
+        skipped={"no arrival": 2},
+    )
 
 
 def test_where_nothing_queues_it_says_so():
@@ -58,7 +66,7 @@ def test_where_all_are_alike_there_is_nothing_to_gain():
     """Requests that wait but are all of one length gain nothing from order."""
     trace = trace_of(np.zeros(300), np.zeros(300, int), np.where(np.arange(300) < 1, 21, 20))
     scores = np.random.default_rng(0).standard_normal(300)
-    found = verdict(make_report("t", trace, scores, ("trace", ""), [], COST, SETTINGS, steps=True))
+    found = verdict(report_of(trace, scores=scores, policies=()))
     assert found.kind == "nothing_to_gain"
 
 
@@ -131,8 +139,9 @@ def test_json_is_finite_and_its_keys_stay(busy):
     found = json.loads(json.dumps(as_json(busy), allow_nan=False))
     assert set(found) == {
         "verdict", "policy", "trace", "engine", "scores", "policies", "tau_sweep", "load_sweep", "notes",
-        "replay_seconds",
+        "replay_seconds", "skipped",
     }  # fmt: skip
+    assert found["skipped"] == {"no arrival": 2}
     assert found["scores"]["tau"] == pytest.approx(0.6, abs=0.011)
     own = found["policies"][found["policy"]]
     assert set(own) == {
@@ -144,7 +153,7 @@ def test_json_is_finite_and_its_keys_stay(busy):
 
 def test_latency_falls_with_tau():
     """The sweep of rankers on a burst: a perfect one is better than a fair one is better than none; none does harm."""
-    sweep = tau_sweep(random_trace(27, n=2500).burst(), "boost", COST, SETTINGS)
+    sweep = tau_sweep(plan_of(random_trace(27, n=2500).burst()))
     points = {p.tau: p for p in sweep.points}
     assert sweep.oracle.mean < points[1.0].mean < points[0.55].mean < 0.9 * sweep.fcfs.mean
     assert points[1.0].per_token < points[0.55].per_token < points[0.2].per_token

@@ -16,9 +16,10 @@ from support.log_rows import completion_row, prompt_row, write_segment
 from support.row_files import write
 
 from rankd.completion_log.store import LocalStore
+from rankd.datafiles import UnusableRowError
 from rankd.errors import ConfigError
-from rankd.replay.trace.fields import UnusableTraceRowError, columns_of, request_of
-from rankd.replay.trace.files import read_trace
+from rankd.replay.trace.fields import columns_of, request_of
+from rankd.replay.trace.files import TraceSelection, read_trace
 from rankd.replay.trace.trace import Trace
 
 ROWS = [{"t_s": 0.5 * i, "input_tokens": 10 + i, "output_tokens": 1 + i % 7} for i in range(30)]
@@ -27,7 +28,7 @@ ROWS = [{"t_s": 0.5 * i, "input_tokens": 10 + i, "output_tokens": 1 + i % 7} for
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl", "t.jsonl.gz", "t.parquet"])
 def test_every_format_gives_the_same_trace(tmp_path, name):
     """The same rows in CSV, JSON lines and Parquet, plain and gzipped, are the same trace."""
-    trace = read_trace([write(tmp_path / name, ROWS)]).trace
+    trace = read_trace(TraceSelection([write(tmp_path / name, ROWS)])).trace
     assert trace.arrival.tolist() == [r["t_s"] for r in ROWS]
     assert trace.prompt.tolist() == [r["input_tokens"] for r in ROWS]
     assert trace.output.tolist() == [r["output_tokens"] for r in ROWS]
@@ -50,7 +51,7 @@ def test_names_of_published_traces_are_known(tmp_path, row, unit):
     later = dict(row)
     key = next(k for k in row if k.lower() in ("timestamp", "arrival"))
     later[key] = {"s": 7, "ms": 29_000}[unit] if not isinstance(row[key], str) else row[key].replace("0", "0", 1)
-    read = read_trace([write(tmp_path / "t.jsonl", [row, later])], unit=unit)
+    read = read_trace(TraceSelection([write(tmp_path / "t.jsonl", [row, later])], unit=unit))
     assert (read.trace.prompt[0], read.trace.output[0]) == (374, 44)
     assert read.trace.arrival[0] == 0
     assert read.trace.arrival[1] == (0 if isinstance(row[key], str) else 2)
@@ -62,7 +63,7 @@ def test_arrivals_are_sorted_and_begin_at_nought(tmp_path):
         tmp_path / "a.jsonl", [{"t_s": t, "input_tokens": 1, "output_tokens": 2} for t in (1700000005, 1700000001)]
     )
     b = write(tmp_path / "b.jsonl", [{"t_s": 1700000003, "input_tokens": 1, "output_tokens": 9}])
-    trace = read_trace([a, b]).trace
+    trace = read_trace(TraceSelection([a, b])).trace
     assert trace.arrival.tolist() == [0.0, 2.0, 4.0]
     assert trace.output.tolist() == [2, 9, 2]
 
@@ -74,7 +75,7 @@ def test_parquet_times_are_times(tmp_path):
         column = pa.array([t.replace(tzinfo=UTC if zone else None) for t in times], pa.timestamp("us", tz=zone))
         path = tmp_path / f"{number}.parquet"
         pq.write_table(pa.table({"arrival": column, "input_tokens": [1, 2], "output_tokens": [3, 4]}), path)
-        assert read_trace([path]).trace.arrival.tolist() == [0.0, 60.0]
+        assert read_trace(TraceSelection([path])).trace.arrival.tolist() == [0.0, 60.0]
 
 
 BAD = [
@@ -104,7 +105,9 @@ BAD = [
 @pytest.mark.parametrize(("change", "reason"), BAD)
 def test_bad_rows_are_counted_with_where_they_stand(tmp_path, change, reason):
     """A row that cannot be used is skipped, counted by reason, and its first place is told; the others are used."""
-    read = read_trace([write(tmp_path / "t.jsonl", [ROWS[0], ROWS[1] | change, ROWS[2], ROWS[3] | change])])
+    read = read_trace(
+        TraceSelection([write(tmp_path / "t.jsonl", [ROWS[0], ROWS[1] | change, ROWS[2], ROWS[3] | change])])
+    )
     assert len(read.trace) == 2
     ((found, count),) = read.skipped.items()
     assert reason in found
@@ -117,7 +120,7 @@ def test_what_is_no_row_is_counted_too(tmp_path):
     path = tmp_path / "t.jsonl"
     good = json.dumps(ROWS[0]).encode()
     path.write_bytes(b"\n".join([good, b"{", b"[1]", b"\xff\xfe", b"", good, b'"text"', good]))
-    read = read_trace([path])
+    read = read_trace(TraceSelection([path]))
     assert len(read.trace) == 3
     assert sum(read.skipped.values()) == 4
     assert read.read == 7
@@ -128,7 +131,7 @@ def test_a_gzip_that_breaks_off_is_used_up_to_there(tmp_path):
     lines = "".join(json.dumps(r) + "\n" for r in ROWS * 400).encode()
     path = tmp_path / "t.jsonl.gz"
     path.write_bytes(gzip.compress(lines)[:-2000])
-    read = read_trace([path])
+    read = read_trace(TraceSelection([path]))
     assert 0 < len(read.trace) < 12_000
     assert any("breaks off" in reason for reason in read.skipped)
 
@@ -152,25 +155,25 @@ def test_files_that_are_none_say_what_to_do(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_trace([path])
+        read_trace(TraceSelection([path]))
 
 
 def test_paths_that_are_none(tmp_path):
     """No such file, a directory without a log."""
     with pytest.raises(ConfigError, match="no such file"):
-        read_trace([tmp_path / "none.csv"])
+        read_trace(TraceSelection([tmp_path / "none.csv"]))
     with pytest.raises(ConfigError, match="no completion log"):
-        read_trace([tmp_path])
+        read_trace(TraceSelection([tmp_path]))
 
 
 def test_input_tokens_may_be_given_or_taken_from_prompts(tmp_path):
     """Rows without input tokens take the flag's, or a quarter of the prompt's characters, which is told."""
     rows = [{"t_s": 1, "output_tokens": 2, "prompt": "x" * 41}, {"t_s": 2, "output_tokens": 2}]
     path = write(tmp_path / "t.jsonl", rows)
-    read = read_trace([path])
+    read = read_trace(TraceSelection([path]))
     assert read.trace.prompt.tolist() == [11]
     assert read.estimated == 1
-    assert read_trace([path], input_tokens=7).trace.prompt.tolist() == [7, 7]
+    assert read_trace(TraceSelection([path], input_tokens=7)).trace.prompt.tolist() == [7, 7]
 
 
 def test_only_the_first_requests_are_read_and_kept(tmp_path):
@@ -178,7 +181,7 @@ def test_only_the_first_requests_are_read_and_kept(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("t_s,input_tokens,output_tokens,prompt\n" + f"1,2,3,{'x' * 1000}\n" * 20_000)
     tracemalloc.start()
-    read = read_trace([path], most=100)
+    read = read_trace(TraceSelection([path], most=100))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(read.trace) == 100
@@ -196,24 +199,26 @@ def test_prompts_are_scored_in_batches_and_let_go(tmp_path):
         return np.array([math.nan if len(p) == 3 else float(len(p)) for p in prompts])
 
     path = write(tmp_path / "t.jsonl", rows)
-    trace = read_trace([path], scorer=scorer).trace
+    trace = read_trace(TraceSelection([path]), scorer=scorer).trace
     assert seen == [512, 512, 176]
     assert trace.score[0] == 1200
     assert np.isnan(trace.score[-3])
     scored = write(tmp_path / "s.jsonl", [r | {"score": 5.0} for r in rows])
-    assert set(read_trace([scored], scorer=scorer).trace.score.tolist()) == {5.0}
-    assert read_trace([scored], scorer=scorer, keep_scores=False).trace.score[0] == 1200
+    assert set(read_trace(TraceSelection([scored]), scorer=scorer).trace.score.tolist()) == {5.0}
+    assert read_trace(TraceSelection([scored]), scorer=scorer, keep_scores=False).trace.score[0] == 1200
 
 
 def test_tenants_and_classes(tmp_path):
     """Names become numbers; one tenant is none; beyond a thousand they are counted together."""
     rows = [ROWS[0] | {"tenant": f"t{i % 1500}", "class": i % 3} for i in range(3000)]
-    trace = read_trace([write(tmp_path / "t.jsonl", rows)]).trace
+    trace = read_trace(TraceSelection([write(tmp_path / "t.jsonl", rows)])).trace
     assert len(trace.tenants) == 1001
     assert trace.tenants[-1] == "others"
     assert np.bincount(trace.tenant)[-1] == 1000
     assert set(trace.priority_class.tolist()) == {0, 1, 2}
-    assert read_trace([write(tmp_path / "u.jsonl", [ROWS[0] | {"tenant": "a"}] * 2)]).trace.tenant is None
+    assert (
+        read_trace(TraceSelection([write(tmp_path / "u.jsonl", [ROWS[0] | {"tenant": "a"}] * 2)])).trace.tenant is None
+    )
 
 
 @given(st.dictionaries(st.text(), st.none() | st.integers() | st.floats() | st.text() | st.lists(st.integers())))
@@ -222,7 +227,7 @@ def test_any_row_is_a_request_or_a_reason(raw):
     raw = {"t_s": 1, "output_tokens": 1} | raw
     try:
         request = request_of(raw, columns_of(list(raw)), 1.0)
-    except UnusableTraceRowError:
+    except UnusableRowError:
         return
     assert math.isfinite(request.arrival)
     assert request.output >= 1
@@ -251,12 +256,12 @@ def test_the_completion_log_is_a_trace(tmp_path):
     write_segment(store, [completion_row(i, 100.0 + i, 10 + i) for i in range(8)])
     write_segment(store, [completion_row(i, 200.0 + i, 10 + i) for i in range(8, 12)], at=2000.0)
     write_segment(store, [prompt_row(i, 100.0 + i, "y" * 40) for i in range(12)])
-    read = read_trace([tmp_path], input_tokens=3)
+    read = read_trace(TraceSelection([tmp_path], input_tokens=3))
     assert len(read.trace) == 12
     assert set(read.trace.prompt.tolist()) == {10}
     assert read.trace.output.tolist() == list(range(10, 22))
     assert set(read.trace.score.tolist()) == {0.5}
-    assert read_trace([tmp_path], most=4).trace.output.tolist() == [18, 19, 20, 21]
+    assert read_trace(TraceSelection([tmp_path], most=4)).trace.output.tolist() == [18, 19, 20, 21]
 
 
 def test_a_log_of_several_models_wants_one_named(tmp_path):
@@ -266,9 +271,9 @@ def test_a_log_of_several_models_wants_one_named(tmp_path):
         store, [completion_row(1, 100.0, 5), completion_row(1, 101.0, 9), completion_row(2, 102.0, 7, model="n")]
     )
     with pytest.raises(ConfigError, match="2 models: name one by --model"):
-        read_trace([tmp_path], input_tokens=1)
-    read = read_trace([tmp_path], input_tokens=1, model="m")
+        read_trace(TraceSelection([tmp_path], input_tokens=1))
+    read = read_trace(TraceSelection([tmp_path], input_tokens=1, model="m"))
     assert read.trace.output.tolist() == [9]
     assert read.skipped == {"completion reported twice": 1, "answered by another model": 1}
     with pytest.raises(ConfigError, match="no usable row"):
-        read_trace([tmp_path], model="m")
+        read_trace(TraceSelection([tmp_path], model="m"))

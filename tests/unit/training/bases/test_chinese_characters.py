@@ -13,7 +13,7 @@ from rankd.training.bases.chinese_characters import FEWEST_PROMPTS, learnable  #
 from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.dataset import Row  # noqa: E402
 from rankd.training.evaluation.offline_ranker import OfflineRanker  # noqa: E402
-from rankd.training.export.export import export  # noqa: E402
+from rankd.training.export.export import ExportPlan, export  # noqa: E402
 from rankd.training.fit.fit import FitOptions, fit  # noqa: E402
 
 LONG, SHORT = "\u9f98\u9f9c\u9f95", "\u9f4a\u9f4b\u9f4c"  # too rare for the vocabulary: all [UNK]
@@ -65,16 +65,10 @@ def test_what_hangs_on_new_characters_is_learned_and_served(minilm, tmp_path):
     rows, unseen = chinese_rows(192), chinese_rows(60, seed=1)
     recipe = replace(minilm.recipe, loss="pairwise", epochs=2, dropout=0.0, list_size=16, average=0.0)
     fitted = fit(minilm, rows[:160], rows[160:], FitOptions(recipe=recipe))
-    export(
-        fitted,
-        tmp_path,
-        name="zh",
-        version="1",
-        precision="fp32",
-        calibration_rows=rows[160:],
-        data="made",
-        licence="none",
+    plan = ExportPlan(
+        name="zh", version="1", precision="fp32", calibration_rows=rows[160:], data="made", licence="none"
     )
+    export(fitted, tmp_path, plan)
     prompts, lengths = [r.prompt for r in unseen], np.array([float(r.tokens) for r in unseen])
     assert tau_b(OfflineRanker(load_artifact(tmp_path)).scores(prompts), lengths) > 0.6
     assert len({tuple(minilm.tokenizer.encode(p).ids) for p in prompts}) == 1
@@ -86,11 +80,11 @@ def test_rows_without_the_new_characters_are_untouched(minilm, glosses):
     base = load_base("minilm", glosses=glosses).for_prompts([LONG] * 9)
     assert (base.fingerprint == minilm.fingerprint) == glosses
     module = base.module(0)
-    before = minilm.module(0).words().weight
+    before = minilm.module(0).token_embeddings().weight
     with torch.no_grad():
-        module.words().added[1:] += 1
+        module.token_embeddings().added[1:] += 1
     base.finish(module)
-    after = module.words().weight
+    after = module.token_embeddings().weight
     moved = (after != before).any(dim=1).nonzero().squeeze(1).tolist()
     assert set(moved) == set(base.learns.learned(glosses=glosses).values())
     assert (len(moved) > len(LONG)) == glosses

@@ -6,10 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
 from rankd.training.bases.chinese_glosses import (  # noqa: E402
-    chinese_characters,
+    common_characters,
     gloss_vectors,
     read_glosses,
-    shortened,
 )
 from rankd.training.bases.load import load_base  # noqa: E402
 
@@ -17,7 +16,7 @@ from rankd.training.bases.load import load_base  # noqa: E402
 @pytest.fixture(scope="module")
 def minilm():
     base = load_base("minilm")
-    return base.tokenizer, base.module(0).words().weight.detach().numpy()
+    return base.tokenizer, base.module(0).token_embeddings().weight.detach().numpy()
 
 
 @pytest.mark.parametrize(("character", "word"), [("\u5199", "write"), ("\u77ed", "short"), ("\u4e09", "three")])
@@ -41,15 +40,8 @@ def test_a_vector_is_the_mean_over_senses_of_means_over_words(minilm):
     assert vector / np.linalg.norm(vector) == pytest.approx(rows / np.linalg.norm(rows), abs=1e-6)
 
 
-def test_definitions_are_shortened():
-    """Three senses, in ASCII, without brackets; nothing where there is none."""
-    assert shortened("write; draw, sketch; compose") == ["write", "draw", "sketch"]
-    assert shortened("(Cant.) to hit; variant of \u4f53 U+4F53") == ["to hit", "variant of U+4F53"]
-    assert shortened("(a name)") == []
-
-
 def test_characters_without_a_gloss_are_left_out(minilm):
     """Nothing is made up for them, and nearly all of the common ones have one."""
     tokenizer, table = minilm
     assert gloss_vectors(["a", "\u3042"], tokenizer, table) == {}
-    assert len(read_glosses()) > 0.99 * len(chinese_characters())
+    assert len(read_glosses()) > 0.99 * len(common_characters())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rankd.scoring.tokeniser import Truncation
-from rankd.training.bases.chinese_glosses import chinese_characters
+from rankd.training.bases.chinese_glosses import common_characters
 from rankd.training.bases.ngram import NgramBase, NgramRanker, NgramSizes, to_onnx
 from rankd.training.bases.ngram_model import hash_pairs, hash_places
 from rankd.training.bases.ngram_words import WordTable
@@ -169,7 +169,7 @@ def test_chinese_is_read():
     assert unknown not in encode("请写一篇关于气候变化的长文章。").ids
     assert unknown not in encode("請寫一篇關於氣候變化的長文章。").ids
     assert encode("hello world").ids == [101, 7592, 2088, 102]
-    assert len(set(chinese_characters())) == len(chinese_characters()) > 8_500
+    assert len(set(common_characters())) == len(common_characters()) > 8_500
     module = base.module(0)
     assert len(module.singles) == base.tokenizer.get_vocab_size()
     assert np.isfinite(module.words.numpy()).all()

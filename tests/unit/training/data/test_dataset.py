@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.row_files import EXPECTED, ROWS, jsonl, write
 
+from rankd.datafiles import LONGEST_PROMPT
 from rankd.errors import ConfigError
 from rankd.training.data import dataset as dataset_module
 from rankd.training.data.dataset import NEAR_CAP, Row, check_learnable, read_dataset, split
-from rankd.training.data.row import LONGEST_PROMPT
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet"])

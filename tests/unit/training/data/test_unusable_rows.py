@@ -133,7 +133,7 @@ def test_csv_with_quotes_newlines_and_bytes(tmp_path):
 
 def test_a_line_without_end_is_skipped_in_bounded_memory(tmp_path, monkeypatch):
     """A file that is one endless line is read in pieces, and counted as one bad line."""
-    monkeypatch.setattr("rankd.rows.LONGEST_LINE", 1000)
+    monkeypatch.setattr("rankd.datafiles.LONGEST_LINE", 1000)
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"x" * 100_000 + b"\n" + jsonl(ROWS))
     read = read_dataset([path])

@@ -5,13 +5,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
 from support.tiny_encoder import make_base, make_rows  # noqa: E402
 
-from benchmarks.rankers.int8 import judge, recipes  # noqa: E402
+from benchmarks.rankers.int8 import compare_recipes, recipes  # noqa: E402
 from rankd.errors import ArtifactError, ConfigError  # noqa: E402
 from rankd.registry.artifact import load_artifact  # noqa: E402
 from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
@@ -20,7 +21,7 @@ from rankd.training.bases.base import Recipe  # noqa: E402
 from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.lists import encode  # noqa: E402
 from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
-from rankd.training.export.export import export  # noqa: E402
+from rankd.training.export.export import ExportPlan, export  # noqa: E402
 from rankd.training.export.int8_encoder import Int8Encoder  # noqa: E402
 from rankd.training.export.int8_products import FloatProducts  # noqa: E402
 from rankd.training.export.onnx_graph import fused_graph  # noqa: E402
@@ -42,7 +43,7 @@ def fitted(request, tmp_path_factory):
 
 
 def export_(fitted, out, precision="fp32", **more):
-    return export(fitted, out, precision=precision, calibration_rows=ROWS[300:], **ABOUT, **more)
+    return export(fitted, out, ExportPlan(**{"precision": precision, "calibration_rows": ROWS[300:]} | ABOUT | more))
 
 
 @pytest.fixture(scope="module")
@@ -125,20 +126,21 @@ def test_every_recipe_of_the_comparison_is_the_same_ranker(fitted):
             recipes(graph, encoded.ids)
         return
     built = {name: to_bytes(make()) for name, make in recipes(graph, encoded.ids).items()}
-    judged = judge(built, {"made": encoded}, encoded.ids, rounds=1)
-    assert len(judged) == len(built) > 10
-    assert all(j.off < 0.2 and abs(j.lost[0][0]) < 0.05 and j.rate > 0 for j in judged)
+    compared = compare_recipes(built, {"made": encoded}, encoded.ids, rounds=1)
+    assert len(compared) == len(built) > 10
+    assert all(j.off < 0.2 and abs(j.lost[0][0]) < 0.05 and j.rate > 0 for j in compared)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_spread_is_served_beside_the_score(fitted, exported, precision):
-    """Where a module has a spread the file has it too, by the name that the manifest gives, equal to PyTorch's."""
+    """Where a module has a spread the file has it too, as an output of its own, equal to PyTorch's."""
     out, _ = exported(precision)
     manifest = load_artifact(out).manifest
-    assert (manifest.spread_output is not None) == fitted.has_spread
-    if manifest.spread_output is None:
+    outputs = [o.name for o in onnx.load(out / "model.onnx").graph.output]
+    assert outputs == (["score", "spread"] if fitted.has_spread else ["score"])
+    if not fitted.has_spread:
         return
-    spec = ModelSpec(str(out / "model.onnx"), manifest.inputs, manifest.spread_output, 64)
+    spec = ModelSpec(str(out / "model.onnx"), manifest.inputs, "spread", 64)
     ids, mask = pad([np.array([2, 4, 4, 9, 3]), np.array([2, 5, 3])])
     with torch.inference_mode():
         spread = fitted.module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()
@@ -193,7 +195,7 @@ def test_nothing_to_calibrate_on_is_an_error(fitted, tmp_path):
     """Rows of which none is complete are refused by name, before anything is written."""
     cut = [replace(r, complete=False) for r in ROWS[300:]]
     with pytest.raises(ConfigError, match="calibration rows"):
-        export(fitted, tmp_path / "out", precision="fp32", calibration_rows=cut, **ABOUT)
+        export_(fitted, tmp_path / "out", calibration_rows=cut)
     assert not (tmp_path / "out").exists()
 
 

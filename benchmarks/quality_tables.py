@@ -1,62 +1,68 @@
-"""Errors of live quality: ``python tests/unit/sim_quality_tables.py queue|coverage|plain|real DIR``.
+"""Errors of live quality: ``python -m benchmarks.quality_tables queue|coverage|plain|real DIR``.
 
 Prints the tables of docs/measurements/2026-11-25-live-quality.md.
 """
 
 from __future__ import annotations
 
-import glob
+import argparse
 import gzip
 import json
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
-import sim_queue as queue
+from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from rankd.quality import Cohort, OutcomeReport, QualityTracker
+from benchmarks import queue_simulation as queue
+from benchmarks.intervals import covers, defined
+from rankd.quality import Cohort, QualityTracker
 from rankd.quality.censoring.cohort_tau import cohort_tau
 from rankd.quality.statistics.rolling_pairs import PairSums
 
 FAR = 16384
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Draw = Callable[[int, np.random.Generator], tuple[Floats, Ints]]
+"""Gives so many scores and lengths."""
 
-def say(line: str) -> None:
-    """Print, at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
-
-def tau(score, length, horizon: int = FAR) -> float:
+def tau(score: Floats, length: Ints, horizon: int = FAR) -> float:
     """Tau-b of lengths cut at a horizon."""
     return float(kendalltau(score, np.minimum(length, horizon)).statistic)
 
 
-def queue_errors(draw, load: float, seeds: int, n: int):
-    """Errors of the estimate and of finished-only tau, decided share, and how often the interval holds the truth."""
+def queue_errors(draw: Draw, load: float, seeds: int, n: int) -> Floats:
+    """By seed: errors of the estimate and of finished-only tau, decided share, whether the truth is covered, the truth.
+
+    Returns:
+        float64[seeds, 5].
+    """
     rows = []
     for seed in range(seeds):
         rng = np.random.default_rng(100 + seed)
         score, length = draw(n, rng)
         tracker = QualityTracker()
-        now = queue.feed(tracker, queue.serve(score, length, load, rng), OutcomeReport)
-        cohort, got, of = (
-            tracker.snapshot(now).cohort,
-            tracker.snapshot(now).evaluate(),
-            dict(zip(score, length, strict=True)),
-        )
-        true = tau(cohort.score, np.array([of[x] for x in cohort.score]), got.horizon_tokens)
+        now = queue.feed(tracker, queue.serve(score, length, load, rng))
+        snapshot, of = tracker.snapshot(now), dict(zip(score.tolist(), length.tolist(), strict=True))
+        cohort, got = snapshot.cohort, snapshot.evaluate()
+        assert got.horizon_tokens is not None
+        true = tau(cohort.score, np.array([of[x] for x in cohort.score.tolist()]), got.horizon_tokens)
         finished = tau(cohort.score[cohort.complete], cohort.tokens[cohort.complete])
-        held = got.tau.low <= true <= got.tau.high
-        rows.append((got.tau.value - true, finished - true, got.decided_pair_share, held, true))
+        value = defined(got.tau).value
+        rows.append((value - true, finished - true, got.decided_pair_share, covers(got.tau, true), true))
     return np.array(rows)
 
 
-def show(name: str, load: float, rows) -> None:
+def show(name: str, load: float, rows: Floats) -> None:
     """Print one line of a table."""
-    say(
+    print(
         f"| {name} | {load} | {rows[:, 4].mean():.3f} | {rows[:, 0].mean():+.4f} | {np.abs(rows[:, 0]).max():.4f} "
-        f"| {rows[:, 1].mean():+.3f} | {rows[:, 2].mean():.2f} | {rows[:, 3].mean():.2f} |"
+        f"| {rows[:, 1].mean():+.3f} | {rows[:, 2].mean():.2f} | {rows[:, 3].mean():.2f} |",
+        flush=True,
     )
 
 
@@ -64,14 +70,18 @@ def queues() -> None:
     """Overloaded queues served by score, by kind of dependence and load."""
     for kind in queue.KINDS:
         for load in (1.1, 1.3, 1.6, 2.0):
-            show(kind, load, queue_errors(lambda n, rng, kind=kind: queue.draw(kind, n, rng), load, 8, 4000))
+
+            def draw(n: int, rng: np.random.Generator, kind: str = kind) -> tuple[Floats, Ints]:
+                return queue.draw(kind, n, rng)
+
+            show(kind, load, queue_errors(draw, load, 8, 4000))
 
 
-def real(folder: str) -> None:
-    """Queues of real lengths, scored by what other models answered to the same prompts (not shipped)."""
+def real(folder: Path) -> None:
+    """Queues of real lengths, scored by what other models answered to the same prompts (not in the repository)."""
 
-    def read(source: str, model: str) -> dict:
-        path = glob.glob(f"{folder}/{source}__{model}*.gz")[0]  # noqa: PTH207
+    def read(source: str, model: str) -> dict[str, int]:
+        path = next(iter(sorted(folder.glob(f"{source}__{model}*.gz"))))
         with gzip.open(path, "rt") as lines:
             return {row["prompt"]: row["output_tokens"] for row in map(json.loads, lines)}
 
@@ -83,11 +93,11 @@ def real(folder: str) -> None:
         ("oasst_eval", ["vicuna", "gpt-4."], "deepseek"),
         ("arena_hard_1k", ["claude-2", "palm", "vicuna-13b", "gpt-3"], "wizardlm"),
     ):
-        judged, by = read(source, model), [read(source, other) for other in others]
-        both = [p for p in judged if judged[p] and all(part.get(p) for part in by)]
-        pairs = np.array([(np.mean([part[p] for part in by]), judged[p]) for p in both], dtype=float)
+        lengths, by = read(source, model), [read(source, other) for other in others]
+        both = [p for p in lengths if lengths[p] and all(part.get(p) for part in by)]
+        pairs = np.array([(np.mean([part[p] for part in by]), lengths[p]) for p in both], dtype=float)
 
-        def draw(n: int, rng: np.random.Generator, pairs: np.ndarray = pairs):
+        def draw(n: int, rng: np.random.Generator, pairs: Floats = pairs) -> tuple[Floats, Ints]:
             which = rng.choice(len(pairs), n, replace=len(pairs) < n)
             return pairs[which, 0] + 1e-3 * rng.random(n), pairs[which, 1].astype(np.int64)
 
@@ -112,8 +122,8 @@ def coverage() -> None:
                     part = cohort_tau(Cohort(score, tokens, ~cap & ~waits), 1500, 1.959964, 50, 0.0).tau
                     # Undefined counts as a miss.
                     got.append((part.value - true, part.low <= true <= part.high) if part else (0.0, False))
-                bias, held = np.mean(got, axis=0)
-                say(f"| {kind} | {true:.3f} | {mode} | {bias:+.4f} | {held:.3f} |")
+                bias, covered = np.mean(got, axis=0)
+                print(f"| {kind} | {true:.3f} | {mode} | {bias:+.4f} | {covered:.3f} |", flush=True)
 
 
 def plain() -> None:
@@ -131,25 +141,42 @@ def plain() -> None:
     for sigma in (0.7, 1.0, 1.5):
         for ties in (False, True):
             for n, runs in ((50, 1000), (200, 1000), (1000, 200)):
-                held = []
+                shares = []
                 for rho in (0.0, 0.3, 0.75, 0.95):
                     large = [sums(3000, rho, sigma, ties, 5000 + seed) for seed in range(10)]
                     true = [
-                        np.mean([x.tau_b(1.96).value for x in large]),
-                        np.mean([x.realised_gain(1.96).value for x in large]),
+                        float(np.mean([defined(x.tau_b(1.96)).value for x in large])),
+                        float(np.mean([defined(x.realised_gain(1.96)).value for x in large])),
                     ]
                     hit = np.zeros(2)
                     for seed in range(runs):
                         part = sums(n, rho, sigma, ties, seed)
                         bounds = part.tau_b(1.959964), part.realised_gain(1.959964)
-                        hit += [b.low <= t <= b.high for b, t in zip(bounds, true, strict=True)]
-                    held.append(hit / runs)
-                low, high = np.min(held, axis=0), np.max(held, axis=0)
-                say(
+                        hit += [covers(b, t) for b, t in zip(bounds, true, strict=True)]
+                    shares.append(hit / runs)
+                low, high = np.min(shares, axis=0), np.max(shares, axis=0)
+                print(
                     f"| {sigma} | {'yes' if ties else 'no'} | {n} | {low[0]:.3f}-{high[0]:.3f} "
-                    f"| {low[1]:.3f}-{high[1]:.3f} |"
+                    f"| {low[1]:.3f}-{high[1]:.3f} |",
+                    flush=True,
                 )
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality_tables", description=__doc__.partition(":")[0])
+    tables = parser.add_subparsers(dest="table", required=True)
+    for table in (queues, coverage, plain):
+        tables.add_parser(table.__name__.removesuffix("s"), help=table.__doc__).set_defaults(run=table)
+    of_data = tables.add_parser("real", help=real.__doc__)
+    of_data.add_argument("folder", type=Path, help="SOURCE__MODEL.jsonl.gz files, rows with prompt and output_tokens")
+    arguments = parser.parse_args(argv)
+    if arguments.table == "real":
+        real(arguments.folder)
+    else:
+        arguments.run()
+    return 0
+
+
 if __name__ == "__main__":
-    {"queue": queues, "coverage": coverage, "plain": plain, "real": lambda: real(sys.argv[2])}[sys.argv[1]]()
+    sys.exit(main())

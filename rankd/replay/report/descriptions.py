@@ -6,7 +6,7 @@ from rankd.replay.report.report import ReplayReport
 from rankd.replay.report.verdict import DurationUnit
 
 
-def trace_words(report: ReplayReport) -> str:
+def describe_trace(report: ReplayReport) -> str:
     """How many requests, how fast, how long."""
     f, unit = report.facts, DurationUnit(report.steps)
     load = "" if f.load is None else f", {f.load:.2f} of what the engine can do"
@@ -17,9 +17,9 @@ def trace_words(report: ReplayReport) -> str:
     )
 
 
-def engine_words(report: ReplayReport) -> str:
+def describe_engine(report: ReplayReport) -> str:
     """What an iteration costs."""
-    c = report.cost
+    c = report.plan.cost
     limits = f"{c.slots:,} slots" + (f", {c.kv_tokens:,} KV tokens" if c.kv_tokens else "")
     if report.steps:
         return f"{limits}; every iteration takes one step, prompts are free"
@@ -29,7 +29,7 @@ def engine_words(report: ReplayReport) -> str:
     )
 
 
-def score_words(report: ReplayReport) -> str:
+def describe_scores(report: ReplayReport) -> str:
     """Where scores come from, and how good they are."""
     s = report.source
     tau = "unknown" if s.tau is None else f"{s.tau:.2f}"

@@ -6,24 +6,30 @@ import heapq
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rankd.quality import OutcomeReport, QualityTracker
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 SPEED = 25.0
 """Tokens per second and slot."""
 
 
 @dataclass
-class Run:
-    """What happened to every request: times in seconds, infinite where it has not happened."""
+class ServedQueue:
+    """What happened to every request, [n]: times in seconds, infinite where it has not happened."""
 
-    score: np.ndarray
-    length: np.ndarray
-    arrival: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
+    score: Floats
+    length: Ints
+    arrival: Floats
+    start: Floats
+    end: Floats
 
 
-def draw(kind: str, n: int, rng: np.random.Generator, rho: float = 0.75):
-    """Scores and lengths with a dependence of the named kind; all but the first break the model."""
+def draw(kind: str, n: int, rng: np.random.Generator, rho: float = 0.75) -> tuple[Floats, Ints]:
+    """Scores and lengths, [n] each, with a dependence of the named kind; all but the first break the model."""
     z, e = rng.standard_normal(n), rng.standard_normal(n)
     rest = np.sqrt(1 - rho**2)
     if kind == "gauss":
@@ -50,14 +56,17 @@ def draw(kind: str, n: int, rng: np.random.Generator, rho: float = 0.75):
 KINDS = ("gauss", "hetero", "hetero-", "saturating", "convex", "heavy", "mixture")
 
 
-def serve(score, length, load: float, rng: np.random.Generator, *, slots: int = 16, policy: str = "score") -> Run:
+def serve(
+    score: Floats, length: Ints, load: float, rng: np.random.Generator, *, slots: int = 16, policy: str = "score"
+) -> ServedQueue:
     """Serve Poisson arrivals, non-preemptively, lowest key first."""
     n = len(score)
     rate = load * slots * SPEED / float(np.mean(length))
     arrival = np.cumsum(rng.exponential(1 / rate, n)) + 1.0
     key = score if policy == "score" else arrival
     start, end = np.full(n, np.inf), np.full(n, np.inf)
-    busy, queue, last = [0.0] * slots, [], float(arrival[-1])
+    busy, last = [0.0] * slots, float(arrival[-1])
+    queue: list[tuple[float, int]] = []
     i = 0
     while True:
         free = busy[0]
@@ -75,23 +84,42 @@ def serve(score, length, load: float, rng: np.random.Generator, *, slots: int = 
         _, j = heapq.heappop(queue)
         start[j], end[j] = free, free + length[j] / SPEED
         heapq.heapreplace(busy, end[j])
-    return Run(score, length, arrival, start, end)
+    return ServedQueue(score, length, arrival, start, end)
 
 
-def feed(tracker, run: Run, report, *, now: float | None = None, cap=None, every: float = 30.0) -> float:
-    """Report every arrival, progress in sweeps, and every end up to ``now`` (the last arrival by default)."""
+def feed(
+    tracker: QualityTracker,
+    run: ServedQueue,
+    *,
+    now: float | None = None,
+    cap: ArrayLike | None = None,
+    every: float = 30.0,
+) -> float:
+    """Report every arrival, progress in sweeps, and every end up to ``now`` (the last arrival by default).
+
+    Args:
+        tracker: gets the reports.
+        run: what happened.
+        now: seconds.
+        cap: tokens at which each answer is cut, [n] or one for all.
+        every: seconds between two sweeps.
+
+    Returns:
+        ``now``.
+    """
     now = float(run.arrival[-1]) if now is None else now
-    cap = np.full(len(run.score), 2**31 - 1) if cap is None else cap
-    seen = np.minimum(run.length, cap)
+    caps = np.broadcast_to(np.asarray(2**31 - 1 if cap is None else cap), run.length.shape)
+    seen = np.minimum(run.length, caps)
     end = run.start + seen / SPEED
-    events = [(t, 0, i) for i, t in enumerate(run.arrival) if t <= now]
-    events += [(t, 1, i) for i, t in enumerate(end) if t <= now]
-    events += [(t, 2, -1) for t in np.append(np.arange(every, now, every)[-2:], now)]
+    events = [(t, 0, i) for i, t in enumerate(run.arrival.tolist()) if t <= now]
+    events += [(t, 1, i) for i, t in enumerate(end.tolist()) if t <= now]
+    events += [(t, 2, -1) for t in np.append(np.arange(every, now, every)[-2:], now).tolist()]
     for t, what, i in sorted(events):
-        which = [i] if what < 2 else np.flatnonzero((run.arrival <= t) & (end > t))
+        which = [i] if what < 2 else np.flatnonzero((run.arrival <= t) & (end > t)).tolist()
         for j in which:
             done = 0 if what == 0 or run.start[j] > t else int((t - run.start[j]) * SPEED)
             tokens = int(seen[j]) if what == 1 else min(done, int(seen[j]))
-            complete = what == 1 and bool(run.length[j] <= cap[j])
-            tracker.add(report(int(j), float(run.score[j]), tokens, what == 1, complete, float(run.arrival[j])), t)
+            complete = what == 1 and bool(run.length[j] <= caps[j])
+            report = OutcomeReport(int(j), float(run.score[j]), tokens, what == 1, complete, float(run.arrival[j]))
+            tracker.add(report, t)
     return now

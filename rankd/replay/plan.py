@@ -1,0 +1,67 @@
+"""What is to be replayed, on which engine, under which policies, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rankd.replay.engine.cost import EngineCost
+from rankd.replay.policies.by_name import RankerPrior
+from rankd.replay.trace.trace import Floats, Trace
+from rankd.settings import Settings
+
+OnProgress = Callable[[str, str, int, int], None]
+"""Called with the stage, what of it is being done, how much is done, and of how much in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOrigin:
+    """Where scores come from."""
+
+    kind: Literal["trace", "ranker", "synthetic"]
+    name: str = ""
+    """Of the ranker; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayPlan:
+    """One replay. ``rankd.replay.report.report.make_report`` runs it."""
+
+    name: str
+    """Of the trace."""
+    trace: Trace
+    """At the speed that it is to be replayed at."""
+    scores: Floats
+    """The ranker's, [requests]; NaN: none."""
+    origin: ScoreOrigin
+    cost: EngineCost
+    settings: Settings = field(default_factory=Settings)
+    """The daemon's. Their ``order.policy`` is the policy that is judged."""
+    policies: Sequence[str] = ()
+    """Names as ``by_name.simulate`` takes them, beside FCFS, the judged one and the oracle."""
+    ranker: RankerPrior = field(default_factory=RankerPrior)
+    """What is known of the ranker beforehand."""
+    steps: bool = False
+    """Whether seconds are engine steps."""
+    arrivals: str = "as in the trace"
+    """How they were changed."""
+    notes: Sequence[str] = ()
+    """What was taken for granted while reading."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Rows that are not in the trace, by reason."""
+    sweeps: bool = False
+    """Whether a part of the trace is also replayed at many loads and with rankers of many qualities."""
+    seed: int = 0
+    """Of the rankers of many qualities."""
+    on_progress: OnProgress | None = None
+
+    @property
+    def policy(self) -> str:
+        """The policy that is judged: the daemon's own."""
+        return self.settings.order.policy
+
+    def report_progress(self, stage: str, what: str, done: int, total: int) -> None:
+        """Call ``on_progress``, where there is one."""
+        if self.on_progress is not None:
+            self.on_progress(stage, what, done, total)
