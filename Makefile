@@ -44,7 +44,9 @@ run: setup ## serve the bundled ranker on 127.0.0.1:50051
 	@[ -t 2 ] || printf '%s\n' 'Once it has started, in a second terminal:' '  $(BIN)/rankd rank prompts.txt' '  $(BIN)/rankd status --watch'
 	$(BIN)/rankd serve
 
-test: check axe unit ## everything that CI checks
+# The checks use one core: the tests run beside them.
+test: setup-train helm axe ## everything that CI checks
+	@$(MAKE) --no-print-directory --jobs=2 check unit
 
 check: lint types imports structure protos-check generated
 
