@@ -160,7 +160,7 @@ def _why(ended, out, step):
 
 def main():
     """All of it; gives the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(prog="python -m engines", description=__doc__.split("\n", 1)[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="steps to run; what others left in OUT stays")
     parser.add_argument(

@@ -240,7 +240,7 @@ def story(options, directory):
 
 def main():
     """Run it, write it, say whether all holds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m soak.five_replicas", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=300.0, help="of load while replicas come and go")
     parser.add_argument("--calls", type=float, default=40.0, help="a second, five requests each")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds a call may take")
