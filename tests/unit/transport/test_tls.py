@@ -39,7 +39,10 @@ def test_what_stands_beside_it_is_not_read():
         assert chain_end(BROKEN + b"a comment\n" + certificate(end) + BROKEN) == end.timestamp()
 
 
-@pytest.mark.parametrize("pem", [b"", b"no certificate", BROKEN, certificate(datetime(2031, 1, 1, tzinfo=UTC))[:90]])
+CUT = certificate(datetime(2031, 1, 1, tzinfo=UTC))[:90]
+
+
+@pytest.mark.parametrize("pem", [b"", b"no certificate", BROKEN, CUT], ids=["empty", "no PEM", "a key", "cut"])
 def test_none_that_can_be_read_is_an_error(pem):
     """Which whoever asks takes for "not known"."""
     with pytest.raises(ValueError):  # noqa: PT011 - of several libraries
