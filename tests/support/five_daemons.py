@@ -118,6 +118,11 @@ class Five:
         for thread in self._threads:
             thread.start()
 
+    def shadowed(self):
+        """Completions of prompts that the candidate scored in the shadow."""
+        ranker = next(r for r in self._admin.rankers().rankers if r.ranker_version == self._candidate)
+        return ranker.shadow.completions
+
     def judge(self):
         """Judge the candidate on what its shadow has seen."""
         return self._admin.judge(self._candidate, JudgeOptions(evidence="shadow_scores"))
