@@ -17,7 +17,7 @@ DATA ?=
 TRACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench soak study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench examples soak attacks study sim-check engines fleet format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -66,8 +66,15 @@ structure: setup ## count how the code is laid out, and name what is too long, i
 unit: setup-train helm
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: setup-train helm axe ## the tests with many more random examples, new ones each time; half an hour
+examples: setup-train helm axe ## the tests with many more random examples, new ones each time; half an hour
 	SOAK=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: setup ## an hour of mixed traffic: memory, threads and descriptors stay flat
+	PYTHONPATH=tests $(BIN)/python -m soak.mixed_traffic --json out/soak.json
+
+attacks: setup ## 200,000 hostile messages, and all attacks at once on a daemon with 512 MiB (root); 10 minutes
+	PYTHONPATH=tests $(BIN)/python -m attacks.fuzz
+	PYTHONPATH=tests $(BIN)/python -m attacks.worst_mix
 
 helm: $(HELM)
 

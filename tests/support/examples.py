@@ -6,5 +6,5 @@ SOAK = bool(os.environ.get("SOAK"))
 
 
 def examples(many):
-    """``many`` in a soak (``make soak``), a quarter of it in every run."""
+    """``many`` with ``make examples``, a quarter of it in every run."""
     return many if SOAK else max(25, many // 4)
