@@ -79,7 +79,7 @@ class App:
         self.certificate_expiry = CertificateExpiry(settings.tls)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
-        self.interceptor = CallInterceptor(self.telemetry, rate, self.authenticator)
+        self.interceptor = CallInterceptor(self.telemetry, rate, self.authenticator, settings.limits, self.time_slices)
         self.public = Listener(settings, "listen", self.interceptor)
         self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
         self.http: HttpServer | None = None

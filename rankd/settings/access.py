@@ -19,6 +19,25 @@ class LimitsSection(Section):
         le=2**31 - 1,
         description="Largest request message, bytes; a larger one gets gRPC's own RESOURCE_EXHAUSTED, without details.",
     )
+    compression: bool = Field(
+        False,
+        description="Accept compressed requests (gzip, deflate). A few kilobytes then become up to max_message_bytes "
+        "before it is known who calls. Off: UNIMPLEMENTED.",
+    )
+    memory_bytes: int = Field(
+        0,
+        ge=0,
+        le=2**50,
+        description="Most memory for all calls in flight together, bytes: requests, what streams keep, answers not yet "
+        "read. One caller gets half of it at most, one connection a third; beyond it RESOURCE_EXHAUSTED. 0: half of "
+        "what the process may have at its start (its container, ulimit, the machine) and has not taken.",
+    )
+    max_concurrent_streams: int = Field(
+        512,
+        ge=1,
+        le=2**31 - 1,
+        description="Most calls under way on one connection; a client's further ones wait for these.",
+    )
     max_items: int = Field(16384, ge=1, le=2**24, description="Most items in one queue or one report.")
     max_prompt_bytes: int = Field(2**20, ge=1, le=2**31 - 1, description="Longest prompt, UTF-8 bytes.")
     max_request_id_bytes: int = Field(256, ge=1, le=2**16, description="Longest request id, UTF-8 bytes.")

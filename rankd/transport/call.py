@@ -1,10 +1,13 @@
-"""One call: that its request could be decoded, its span, its duration and its status."""
+"""One call: who makes it, its request, the memory it holds, its span, its duration and its status."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import grpc
@@ -18,7 +21,9 @@ from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, Unavai
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator, set_current_caller
+from rankd.transport.decoding import RequestDecoder
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
+from rankd.transport.memory_budget import CALL_BYTES, Hold, MemoryBudget, message_cost
 from rankd.transport.rate_limit import RateLimit, caller_of
 
 _log = structlog.get_logger("rankd")
@@ -26,19 +31,25 @@ _propagator = TraceContextTextMapPropagator()
 _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _HEALTH = "grpc.health."
 """Health answers anybody: probes have no credential."""
+_MOST_BYTES_OF_OTHERS = 2**16
+"""Of a request to health or reflection, which anybody may send."""
+_CANCELLED_WITHIN = 1.0
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
 _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class CallGate:
-    """What every call to the daemon passes: metrics, rate limit, credentials, and whether it drains."""
+    """What every call to the daemon passes: metrics, rate limit, credentials, memory, and whether it drains."""
 
-    def __init__(self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None) -> None:
+    def __init__(
+        self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None, memory: MemoryBudget
+    ) -> None:
         """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
         self.telemetry = telemetry
         self.rate = rate
         self.authenticator = authenticator
+        self.memory = memory
         self.drained = asyncio.Event()
         self.in_flight = 0
         """Calls of our own services under way; health and reflection are no work to wait for."""
@@ -49,27 +60,35 @@ class CallGate:
         return self.drained.is_set()
 
 
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method of a service."""
+
+    name: str
+    ours: bool
+    """Whether it is of one of our services, not of health or reflection."""
+    decoder: RequestDecoder | None
+    """None where a request is taken as it is."""
+    encode: Callable[[Any], bytes] | None
+
+
 class Call:
-    """One call from its first byte to its status; an asynchronous context manager around the handler."""
+    """One call from its first byte to its status; an asynchronous context manager around the handler.
 
-    __slots__ = ("_began", "_caller", "_context", "_gate", "_holder", "_name", "_ours", "_span")
+    A request is read only here, after its caller was let in, and is bytes until it is known to be small enough.
+    """
 
-    def __init__(
-        self,
-        gate: CallGate,
-        name: str,
-        context: grpc.aio.ServicerContext,
-        *,
-        ours: bool,
-        holder: list[Any] | None = None,
-    ) -> None:
-        """Begin nothing yet; ``holder`` is a list of the request alone, which the handler takes out of it."""
+    __slots__ = ("_began", "_caller", "_context", "_gate", "_hold", "_kept", "_method", "_span")
+
+    def __init__(self, gate: CallGate, method: Method, context: grpc.aio.ServicerContext) -> None:
+        """Begin nothing yet."""
         self._gate = gate
-        self._name = name
+        self._method = method
         self._context = context
-        self._ours = ours
-        self._holder = holder
         self._caller: Caller | None = None
+        self._hold: Hold | None = None
+        self._kept = CALL_BYTES
+        """Bytes that the call holds between two messages."""
 
     async def __aenter__(self) -> Self:
         gate = self._gate
@@ -79,10 +98,10 @@ class Call:
         )
         if gate.telemetry.recording:
             self._span = gate.telemetry.tracer.start_span(
-                self._name,
+                self._method.name,
                 parent,
                 kind=trace.SpanKind.SERVER,
-                attributes={"rpc.system.name": "grpc", "rpc.method": self._name},
+                attributes={"rpc.system.name": "grpc", "rpc.method": self._method.name},
             )
             otel_context.attach(trace.set_span_in_context(self._span, parent))
         else:
@@ -91,7 +110,7 @@ class Call:
             otel_context.attach(parent)
         # Never detached: a call has a task, and so a context, of its own, and a stream that its caller cancelled is
         # closed in another one, where OpenTelemetry would log a failure.
-        gate.in_flight += self._ours
+        gate.in_flight += self._method.ours
         try:
             self._admit()
         except Exception as error:
@@ -100,18 +119,30 @@ class Call:
         return self
 
     def _admit(self) -> None:
-        if self._name.startswith(_HEALTH):
-            return
-        if self._ours and self._gate.draining:
-            raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        authenticator = self._gate.authenticator
-        if authenticator is None:
-            self._caller = Caller(caller_of(self._context))
-        else:
-            self._caller = authenticator.admit(self._name.rpartition("/")[0], self._context)
-        set_current_caller(self._caller)
-        if self._ours:
-            self._count()
+        name = self._method.name
+        if not name.startswith(_HEALTH):
+            if self._method.ours and self._gate.draining:
+                raise UnavailableError("the daemon is shutting down", retry_after=1.0)
+            authenticator = self._gate.authenticator
+            if authenticator is None:
+                self._caller = Caller(caller_of(self._context))
+            else:
+                self._caller = authenticator.admit(name.rpartition("/")[0], self._context)
+            set_current_caller(self._caller)
+            if self._method.ours:
+                self._count()
+        self._take_place()
+
+    def _take_place(self) -> None:
+        """Hold what every call takes, until its answer was sent."""
+        caller = caller_of(self._context) if self._caller is None else self._caller.key
+        hold = self._gate.memory.hold(caller, self._context.peer() or "")
+        hold.resize(self._kept)
+        self._hold = hold
+        _current.set(self)
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: hold.release())  # grpc's own, which ends when all was sent
 
     def _count(self) -> None:
         """Count a call, or a further message of a stream, for its caller."""
@@ -129,55 +160,94 @@ class Call:
         if self._caller is not None and self._gate.authenticator is not None:
             self._gate.authenticator.recheck(self._caller)
 
-    def check(self, request: Any) -> None:
-        """Refuse a request that could not be decoded."""
-        if request is MALFORMED:
-            raise InvalidRequestError(
-                [
-                    FieldViolation(
-                        "request", "is no valid protobuf message of this method's type (strings must be UTF-8)"
-                    )
-                ]
-            )
+    def keep(self, size: int) -> None:
+        """Hold ``size`` bytes for what a stream keeps between its messages.
+
+        Raises:
+            QuotaError: that is more than the caller's share of memory.
+        """
+        assert self._hold is not None
+        self._hold.resize(self._hold.size - self._kept + CALL_BYTES + size)
+        self._kept = CALL_BYTES + size
+
+    async def receive(self) -> Any:
+        """The one request of a call that has one.
+
+        Raises:
+            InvalidRequestError: it is no message of the method's type, has too many entries, or there is none.
+            QuotaError: there is no memory for it.
+        """
+        holder = [await self._context.read()]
+        if holder[0] is grpc.aio.EOF:
+            # Who cancels says so a moment later, which ends this; who does not, has sent nothing.
+            await asyncio.sleep(_CANCELLED_WITHIN)
+            raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
+        return await self._decode(holder)
+
+    async def _decode(self, holder: list[bytes]) -> Any:
+        """Decode what was read; ``holder`` is emptied, so that nothing keeps the bytes."""
+        decoder = self._method.decoder
+        if decoder is None:
+            return holder.pop()
+        size = len(holder[0])
+        if not self._method.ours and size > _MOST_BYTES_OF_OTHERS:
+            text = f"is longer than {_MOST_BYTES_OF_OTHERS} bytes, which is enough for this method"
+            raise InvalidRequestError([FieldViolation("request", text)])
+        assert self._hold is not None
+        self._hold.resize(self._kept + message_cost(size))
+        return await decoder.decode(holder)
 
     async def messages(self) -> AsyncIterator[Any]:
-        """The messages of a stream of ours, up to one that could not be decoded or is one too many.
+        """The messages of a stream, up to one that could not be decoded or is one too many.
 
         Read one by one: grpc's own iterator keeps a message, which may be large, until the next one comes.
         """
         counted = True  # the first one, as the call
         while True:
-            read = [await self._context.read()]
-            if read[0] is grpc.aio.EOF:
+            holder = [await self._context.read()]
+            if holder[0] is grpc.aio.EOF:
                 return
-            self.check(read[0])
             if not counted:
                 self.recheck()
-                self._count()
+                if self._method.ours:
+                    self._count()
             counted = False
-            yield read.pop()
+            yield await self._decode(holder)
 
-    async def checked(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The messages of a stream, up to one that could not be decoded."""
-        async for request in requests:
-            self.check(request)
-            yield request
+    def encode(self, response: Any) -> bytes:
+        """An answer as bytes; what the call holds from here on is the answer, until it was sent."""
+        encode = self._method.encode
+        data: bytes = response if encode is None else encode(response)
+        if self._hold is not None:
+            self._hold.resize(self._kept + len(data))
+        return data
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        del trace  # its frames have the request
         if error is None:
             status, failure = _name_of(self._context.code()) or "OK", None
         else:
             status, failure = self._status_of(error)
         self._end(status, error)
         if error is not None:
-            # grpc keeps an abort's exception with its frames in a cycle of references, which the collector finds late:
-            # what was sent, which may be large, must not be in any of them.
             error.__traceback__ = None
-            if self._holder:
-                self._holder.clear()
         if failure is not None:
-            await self._context.abort(failure.code, failure.text, failure.trailers)
+            await self._abort(failure)
         return False
+
+    async def _abort(self, failure: Failure) -> None:
+        """End the call with a failure; raises what tells grpc so.
+
+        grpc keeps that exception, and so the frames that it passed, in a cycle of references with the call's context:
+        without its traceback there is none.
+        """
+        try:
+            await self._context.abort(failure.code, failure.text, failure.trailers)
+        except BaseException as aborted:
+            task = asyncio.current_task()
+            assert task is not None
+            task.add_done_callback(partial(_forget_frames, aborted))
+            raise
 
     def _status_of(self, error: BaseException) -> tuple[str, Failure | None]:
         """The status that a call ends with, and what to tell the caller."""
@@ -195,19 +265,19 @@ class Call:
             return "INTERNAL", None
         failure = failure_of(error)
         if failure is None:
-            _log.error("internal_error", method=self._name, **describe_error(error))
+            _log.error("internal_error", method=self._method.name, **describe_error(error))
             failure = bug()
         return failure.code.name, failure
 
     def _end(self, status: str, error: BaseException | None) -> None:
         gate = self._gate
-        gate.in_flight -= self._ours
+        gate.in_flight -= self._method.ours
         # What the caller did wrong, or chose, is no error of a server.
         failed = status in _SERVER_FAULTS
         error_type = None
         if failed:
             error_type = type(error).__name__ if status == "INTERNAL" and error is not None else status
-        gate.telemetry.call(self._name, status, time.perf_counter() - self._began, error_type)
+        gate.telemetry.call(self._method.name, status, time.perf_counter() - self._began, error_type)
         if gate.telemetry.recording:
             self._span.set_attribute("rpc.response.status_code", status)
             if error_type is not None:
@@ -224,26 +294,13 @@ def _name_of(code: Any) -> str | None:
     return _STATUS_NAMES.get(code)
 
 
-class Malformed:
-    """Stands for a request that could not be decoded."""
+def _forget_frames(error: BaseException, _: object) -> None:
+    error.__traceback__ = error.__context__ = None
 
 
-MALFORMED = Malformed()
+_current: ContextVar[Call] = ContextVar("rankd_call")
 
 
-def lenient_decoding(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-    """A method handler whose deserialiser gives MALFORMED where it would raise: the call is counted and answered."""
-    decode = handler.request_deserializer
-    if decode is None:
-        return handler
-    return handler._replace(request_deserializer=_never_raising(decode))
-
-
-def _never_raising(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def deserialise(data: bytes) -> Any:
-        try:
-            return decode(data)
-        except Exception:  # noqa: BLE001 - protobuf's own choice of exceptions differs by implementation
-            return MALFORMED
-
-    return deserialise
+def current_call() -> Call:
+    """The call that this code runs for."""
+    return _current.get()

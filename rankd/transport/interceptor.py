@@ -14,10 +14,14 @@ from typing import Any
 import grpc
 
 from rankd.errors import UnavailableError
+from rankd.settings import LimitsSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator
-from rankd.transport.call import Call, CallGate, lenient_decoding
+from rankd.transport.call import Call, CallGate, Method
+from rankd.transport.decoding import RequestDecoder
+from rankd.transport.memory_budget import MemoryBudget, default_budget
 from rankd.transport.rate_limit import RateLimit
+from rankd.transport.time_slices import TimeSlices
 
 _OURS = "/rankd."
 _END = object()
@@ -28,9 +32,19 @@ _UNKNOWN_METHOD = "_OTHER"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method of every service on a server."""
 
-    def __init__(self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None = None) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        rate: RateLimit,
+        authenticator: Authenticator | None = None,
+        limits: LimitsSection | None = None,
+        time_slices: TimeSlices | None = None,
+    ) -> None:
         """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
-        self._gate = CallGate(telemetry, rate, authenticator)
+        self._limits = limits or LimitsSection()
+        self._time_slices = time_slices or TimeSlices()
+        self.memory = MemoryBudget(self._limits.memory_bytes or default_budget())
+        self._gate = CallGate(telemetry, rate, authenticator, self.memory)
         self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
 
     @property
@@ -59,60 +73,64 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             known = self._wrapped[id(handler)] = handler, self._wrap(handler, handler_call_details.method)
         return known[1]
 
-    def _wrap(self, handler: grpc.RpcMethodHandler, method: str) -> grpc.RpcMethodHandler:
-        name, ours = method.removeprefix("/"), method.startswith(_OURS)
-        lenient = lenient_decoding(handler)
+    def _wrap(self, handler: grpc.RpcMethodHandler, name: str) -> grpc.RpcMethodHandler:
+        """A handler that gets bytes, and reads them itself: grpc would before we know who calls."""
+        decode = handler.request_deserializer
+        most, slices = self._limits.max_items, self._time_slices
+        decoder = None if decode is None else RequestDecoder(decode, most, slices)
+        method = Method(name.removeprefix("/"), name.startswith(_OURS), decoder, handler.response_serializer)
+        raw = handler._replace(
+            request_streaming=True,
+            request_deserializer=None,
+            response_serializer=None,
+            unary_unary=None,
+            unary_stream=None,
+            stream_stream=None,
+        )
         if handler.unary_unary is not None:
-            return lenient._replace(unary_unary=self._wrap_unary(handler.unary_unary, name, ours=ours))
+            return raw._replace(stream_unary=self._wrap_unary(handler.unary_unary, method))
         if handler.unary_stream is not None:
             if not inspect.isasyncgenfunction(handler.unary_stream):
-                return lenient._replace(unary_stream=self._wrap_health_watch(handler.unary_stream, name))
-            return lenient._replace(unary_stream=self._wrap_unary_stream(handler.unary_stream, name))
+                raw = raw._replace(response_serializer=handler.response_serializer)  # it writes by itself
+                return raw._replace(stream_stream=self._wrap_health_watch(handler.unary_stream, method))
+            return raw._replace(stream_stream=self._wrap_unary_stream(handler.unary_stream, method))
         if handler.stream_stream is not None:
-            return lenient._replace(stream_stream=self._wrap_stream(handler.stream_stream, name, ours=ours))
-        return handler
+            return raw._replace(stream_stream=self._wrap_stream(handler.stream_stream, method))
+        raise TypeError(f"{method.name}: methods with a stream of requests and one response are not supported")
 
-    def _wrap_unary(self, inner: Any, name: str, *, ours: bool) -> Any:
-        async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            holder = [request]
-            del request
-            async with Call(self._gate, name, context, ours=ours, holder=holder) as call:
-                call.check(holder[0])
-                return await _maybe_await(inner(holder.pop(), context))
+    def _wrap_unary(self, inner: Any, method: Method) -> Any:
+        async def unary(_: object, context: grpc.aio.ServicerContext) -> bytes:
+            async with Call(self._gate, method, context) as call:
+                return call.encode(await _maybe_await(inner(await call.receive(), context)))
 
         return unary
 
-    def _wrap_unary_stream(self, inner: Any, name: str) -> Any:
-        async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            holder = [request]
-            del request
-            async with Call(self._gate, name, context, ours=True, holder=holder) as call:
-                call.check(holder[0])
-                async for response in inner(holder.pop(), context):
+    def _wrap_unary_stream(self, inner: Any, method: Method) -> Any:
+        async def unary_stream(_: object, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+            async with Call(self._gate, method, context) as call:
+                async for response in inner(await call.receive(), context):
                     call.recheck()
-                    yield response
+                    yield call.encode(response)
 
         return unary_stream
 
-    def _wrap_health_watch(self, inner: Any, name: str) -> Any:
+    def _wrap_health_watch(self, inner: Any, method: Method) -> Any:
         """Health's Watch, which writes to its context instead of yielding, and never ends by itself."""
 
-        async def unary_stream(request: Any, context: grpc.aio.ServicerContext) -> None:
-            holder = [request]
-            del request
-            async with Call(self._gate, name, context, ours=False, holder=holder) as call:
-                call.check(holder[0])
-                await self._until_drained(inner(holder.pop(), context))
+        async def unary_stream(_: object, context: grpc.aio.ServicerContext) -> None:
+            async with Call(self._gate, method, context) as call:
+                await self._until_drained(inner(await call.receive(), context))
 
         return unary_stream
 
-    def _wrap_stream(self, inner: Any, name: str, *, ours: bool) -> Any:
-        async def stream_stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with Call(self._gate, name, context, ours=ours) as call:
-                # Our own streams end themselves when we drain (streams.py).
-                messages = call.messages() if ours else call.checked(self._messages_until_drained(requests))
+    def _wrap_stream(self, inner: Any, method: Method) -> Any:
+        async def stream_stream(_: object, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+            async with Call(self._gate, method, context) as call:
+                messages = call.messages()
+                if not method.ours:  # our own streams end themselves when we drain (streams.py)
+                    messages = self._messages_until_drained(messages)
                 async for response in inner(messages, context):
-                    yield response
+                    yield call.encode(response)
 
         return stream_stream
 

@@ -35,6 +35,9 @@ def options(limits: LimitsSection) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # Bit 0 is "not compressed": the others are refused with UNIMPLEMENTED before anything is unpacked.
+        ("grpc.compression_enabled_algorithms_bitset", 7 if limits.compression else 1),
+        ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
         # Its default lets a second server take the same port silently.
         ("grpc.so_reuseport", 0),
         # Go clients ping idle connections; the default answer is to cut them off.

@@ -1,0 +1,257 @@
+"""What a request holds, counted on the wire before anything of it becomes an object.
+
+An empty item is two bytes on the wire and over a hundred in memory. So entries of repeated fields are counted on bytes.
+protobuf keeps unknown fields, and fields that stand twice, as bytes: they cost time only, and are counted in sum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from rankd.errors import FieldViolation, InvalidRequestError
+
+PIECE_BYTES = 2**16
+"""Bytes of a message that are parsed, or counted, at once: a fraction of a millisecond, whatever they are."""
+NESTED_PER_ENTRY = 16
+"""Entries of nested repeated fields, on average, for each that one message may have: as many as shadow scores."""
+_FIELDS_PER_ENTRY = 128
+"""Fields of a message in all, for each entry it may have: more than an item with everything in it has."""
+_LOOK_BYTES = 2**19
+"""Bytes that are looked through for small fields in one step."""
+_STEPS = 2048
+"""Fields between two looks at the clock."""
+_VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
+_SMALL_SIZE = rb"[\x00-\x08\x80-\x88]"
+"""How the size of a message of less than nine bytes begins; larger ones are not much larger in memory."""
+_WIDTHS = {FieldDescriptor.CPPTYPE_DOUBLE: 8, FieldDescriptor.CPPTYPE_FLOAT: 4}
+
+
+class MalformedError(Exception):
+    """The bytes are no protobuf message."""
+
+
+@dataclass(eq=False)
+class WireField:
+    """A field that is counted, or that has such fields in it."""
+
+    name: str
+    repeated: bool
+    limit: int
+    """Most entries, in the whole message."""
+    width: int
+    """Bytes of a packed entry; 0 where entries stand one by one."""
+    fields: dict[int, WireField] = field(default_factory=dict)
+    """By tag: what its messages hold."""
+
+
+def _wire_fields(descriptor: Descriptor, most: int, prefix: str, seen: tuple[str, ...]) -> dict[int, WireField]:
+    """Fields by the tag of their length-delimited form."""
+    found: dict[int, WireField] = {}
+    for each in descriptor.fields:
+        inner = each.message_type
+        if inner is not None and inner.full_name in seen:
+            inner = None  # a message within itself; protobuf bounds the depth
+        if not each.is_repeated and inner is None:
+            continue
+        name = f"{prefix}{each.name}"
+        limit = most * NESTED_PER_ENTRY if prefix else most
+        width = 0
+        if each.is_repeated and each.message_type is None and each.cpp_type != FieldDescriptor.CPPTYPE_STRING:
+            width = _WIDTHS.get(each.cpp_type, 1)
+        entry = WireField(name, each.is_repeated, limit, width)
+        if inner is not None:
+            mark = "[]" if each.is_repeated else ""
+            entry.fields = _wire_fields(inner, most, f"{name}{mark}.", (*seen, descriptor.full_name))
+        if entry.repeated or entry.fields:
+            found[each.number << 3 | _BYTES] = entry
+    return found
+
+
+def _nested(fields: dict[int, WireField], *, top: bool) -> Iterator[tuple[int, WireField]]:
+    for tag, each in fields.items():
+        if each.repeated and not top:
+            yield tag, each
+        yield from _nested(each.fields, top=False)
+
+
+class WireCounter:
+    """Counts the messages of one type."""
+
+    def __init__(self, descriptor: Descriptor, most: int) -> None:
+        """Let repeated fields have at most ``most`` entries (``limits.max_items``)."""
+        self._most = most
+        self._fields = _wire_fields(descriptor, most, "", ())
+        self._nested = list(_nested(self._fields, top=True))
+        tops = sum(each.repeated for each in self._fields.values())
+        self._most_fields = max(1, tops) * most + 1024
+        self._most_deep_fields = _FIELDS_PER_ENTRY * most + 1024
+
+    def steps(self, data: bytes, pieces: list[int]) -> Iterator[None]:
+        """Count a message, some thousand fields a step.
+
+        Args:
+            data: the message.
+            pieces: gets the ends of pieces that are messages by themselves and together make up all of it.
+
+        Raises:
+            InvalidRequestError: naming a field with too many entries.
+            MalformedError: these are no fields.
+        """
+        yield from _Count(data, self._fields, self._most_fields, self._most_fields).run(pieces, deep=False)
+        for tag, each in self._nested:
+            if (yield from _may_exceed(data, tag, each.limit)):
+                yield from _Count(data, self._fields, self._most_fields, self._most_deep_fields).run([], deep=True)
+                return
+
+
+def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool]:
+    """Whether there may be more than ``limit`` fields of a tag that are much smaller here than in memory.
+
+    No more than there are places that look like one: in text hardly any does.
+    """
+    if len(data) < 2 * limit:
+        return False
+    *head, last = _encoded(tag)
+    first, longer = bytes((*head, last)), bytes((*head, last | 0x80))
+    if data.count(first) + data.count(longer) <= limit:  # a millisecond a megabyte at most
+        return False
+    small = re.compile(re.escape(first) + _SMALL_SIZE)
+    found = 0
+    for start in range(0, len(data), _LOOK_BYTES):
+        yield
+        part = data[start : start + _LOOK_BYTES + len(longer)]
+        found += part.count(longer + b"\x00") + part.count(longer + b"\x80") + len(small.findall(part))
+        if found > limit:
+            return True
+    return False
+
+
+def _encoded(tag: int) -> bytes:
+    out = b""
+    while tag >= 0x80:
+        out += bytes((tag & 0x7F | 0x80,))
+        tag >>= 7
+    return out + bytes((tag,))
+
+
+class _Count:
+    """One message under count."""
+
+    def __init__(self, data: bytes, fields: dict[int, WireField], most_fields: int, most_inner: int) -> None:
+        self._data = data
+        self._fields = fields
+        self._most_fields = most_fields
+        self._most_inner = most_inner
+        self._counts: dict[WireField, int] = {}
+        self._inner = 0
+
+    def run(self, pieces: list[int], *, deep: bool) -> Iterator[None]:
+        """Count; what is in a small entry only where ``deep``."""
+        began = 0
+        for count, (start, end, entry) in enumerate(_fields_of(self._data, 0, len(self._data), self._fields), 1):
+            if count > self._most_fields:
+                raise _too_many("request", self._most_fields)
+            if entry is not None:
+                self._take(entry, end - start)
+                if entry.fields and (deep or end - start > PIECE_BYTES):
+                    yield from self._descend(entry, start, end)
+            if end - began >= PIECE_BYTES:
+                pieces.append(end)
+                began = end
+            if count % _STEPS == 0:
+                yield
+        if began < len(self._data):
+            pieces.append(len(self._data))
+
+    def _descend(self, parent: WireField, start: int, end: int) -> Iterator[None]:
+        within = [(parent, start, end)]
+        while within:
+            parent, start, end = within.pop()
+            for inner_start, inner_end, entry in _fields_of(self._data, start, end, parent.fields):
+                self._inner += 1
+                if self._inner > self._most_inner:
+                    raise _too_many(f"{parent.name}[]", self._most_inner)
+                if self._inner % _STEPS == 0:
+                    yield
+                if entry is None:
+                    continue
+                self._take(entry, inner_end - inner_start)
+                if entry.fields and inner_end > inner_start:
+                    within.append((entry, inner_start, inner_end))
+
+    def _take(self, entry: WireField, size: int) -> None:
+        if not entry.repeated:
+            return
+        count = self._counts.get(entry, 0) + (-(-size // entry.width) if entry.width else 1)
+        self._counts[entry] = count
+        if count > entry.limit:
+            raise _too_many(entry.name, entry.limit)
+
+
+def _too_many(name: str, limit: int) -> InvalidRequestError:
+    """The text that a repeated field gets after parsing, too; in it, and of fields in all, more are allowed."""
+    if name == "request" or "[]" in name:
+        text = f"has more than {limit} entries in all, far over what limits.max_items allows: split the queue"
+    else:
+        text = f"has more than {limit} entries, over limits.max_items = {limit}: split the queue"
+    return InvalidRequestError([FieldViolation(name.removesuffix("[]"), text)])
+
+
+def _fields_of(
+    data: bytes, at: int, end: int, fields: dict[int, WireField]
+) -> Iterator[tuple[int, int, WireField | None]]:
+    """The fields between two places: where their content begins and ends, and which they are; None for uncounted ones.
+
+    A group, which none of our messages has, is one field with all that is in it.
+    """
+    depth = 0
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = _varint(data, at - 1, end)
+        start = at
+        if tag & 7 == _BYTES:
+            if at >= end:
+                raise MalformedError
+            size = data[at]
+            at += 1
+            if size >= 0x80:
+                size, at = _varint(data, at - 1, end)
+            start = at
+            at += size
+        elif tag & 7 in (_GROUP, _GROUP_END):
+            depth += 1 if tag & 7 == _GROUP else -1
+        else:
+            at = _after_number(data, at, end, tag & 7)
+        if at > end or depth < 0:
+            raise MalformedError
+        # Within a group no piece can end.
+        yield (start, at, fields.get(tag)) if not depth else (start, -1, None)
+
+
+def _after_number(data: bytes, at: int, end: int, kind: int) -> int:
+    if kind == _VARINT:
+        return _varint(data, at, end)[1]
+    if kind == _FIXED64:
+        return at + 8
+    if kind == _FIXED32:
+        return at + 4
+    raise MalformedError
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """A number of up to ten bytes, and where it ends."""
+    value = shift = 0
+    while at < end and shift < 70:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise MalformedError
