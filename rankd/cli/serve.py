@@ -17,7 +17,7 @@ from typing import get_args
 from rankd.cli.connection import DEFAULT_TARGET
 from rankd.daemon import App
 from rankd.settings import Provider, Settings, load_settings, settings_reference
-from rankd.telemetry.logs import configure_logs
+from rankd.telemetry.logs import configure_logs, log_loose_ends
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -104,6 +104,7 @@ def _typed(program: str) -> str:
 async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
     configure_logs(settings.log_level, settings.log_format)
+    log_loose_ends()
     # A full queue is a hundred thousand objects: collecting them all at Python's default pace stops calls for tens of
     # milliseconds at a time. Nothing on the way of a request makes reference cycles by the hundred.
     gc.set_threshold(50_000, 20, 50)

@@ -19,7 +19,7 @@ from rankd.monitor.monitor import Monitor
 from rankd.registry.artifact import Artifact, Manifest, load_artifact
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS, Scorer
-from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
+from rankd.scoring.tokeniser import CHARS_PER_TOKEN, Tokeniser, Truncation
 from rankd.settings import Provider, ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import PromptReach
@@ -252,6 +252,11 @@ class Registry:
             leaving.cancel()
         for ranker in (*self._rankers.values(), *self._leaving):
             ranker.scorer.close()
+
+
+def reach_of(truncation: Truncation) -> PromptReach:
+    """What a tokeniser can read at most of a prompt, whatever its special tokens."""
+    return PromptReach(CHARS_PER_TOKEN * truncation.max_tokens, CHARS_PER_TOKEN * truncation.tail_tokens)
 
 
 def _truncation(manifest: Manifest) -> Truncation:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rankd.errors import ArtifactError
-from rankd.types import PromptReach
 
 CHARS_PER_TOKEN = 16
 """Characters kept per token of the limit, before encoding. Prose has about 4, so the cut bites only on text of which
@@ -30,22 +29,22 @@ class Truncation:
     tail_tokens: int
 
 
-def reach_of(truncation: Truncation) -> PromptReach:
-    """What a tokeniser can read at most of a prompt, whatever its special tokens."""
-    return PromptReach(CHARS_PER_TOKEN * truncation.max_tokens, CHARS_PER_TOKEN * truncation.tail_tokens)
-
-
 class Tokeniser:
     """Encodes prompts; safe to call from several threads (``tokenizers`` releases the GIL)."""
 
-    def __init__(self, path: Path, truncation: Truncation) -> None:
-        """Read ``tokenizer.json``.
+    def __init__(self, path: Path, truncation: Truncation, content: bytes | None = None) -> None:
+        """Read ``tokenizer.json``; it takes the interpreter for itself, longer the larger its vocabulary is.
+
+        Args:
+            path: where it is, or was.
+            truncation: what the model reads of a prompt.
+            content: what was read there and hashed. None: it is read now.
 
         Raises:
             ArtifactError: BAD_TOKENIZER where it cannot be read or adds more special tokens than the limit holds.
         """
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self._tokenizer = Tokenizer.from_buffer(path.read_bytes() if content is None else content)
         except Exception as error:  # noqa: BLE001 - tokenizers raises no narrower one
             raise ArtifactError("BAD_TOKENIZER", f"{path} cannot be read as a tokenizer: {error}") from None
         # Its own settings are not to be relied on.
@@ -60,6 +59,9 @@ class Tokeniser:
         self._tail = min(truncation.tail_tokens, text_tokens - 1)
         self._head = text_tokens - self._tail
         self._leading, self._trailing = self._special_ids()
+        if len(self._leading) + len(self._trailing) != special:
+            # A template that has the text itself more than once, say.
+            raise ArtifactError("BAD_TOKENIZER", f"{path} adds other tokens to a text than its {special} special ones")
         self._head_chars = CHARS_PER_TOKEN * self._head
         self._tail_chars = CHARS_PER_TOKEN * self._tail
 
