@@ -10,6 +10,8 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
@@ -18,6 +20,9 @@ from rankd.cli.connection import DEFAULT_TARGET
 from rankd.daemon import App
 from rankd.settings import Provider, Settings, load_settings, settings_reference
 from rankd.telemetry.logs import configure_logs, log_loose_ends
+
+_LAST_SECONDS = 2.0
+"""What threads may take to end after everything else has."""
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -56,7 +61,23 @@ def run(arguments: argparse.Namespace) -> int:
         ranker=arguments.ranker,
         provider=arguments.provider,
     )
-    return asyncio.run(serve(settings))
+    return _ended(asyncio.run(serve(settings)))
+
+
+def _ended(status: int) -> int:
+    """The status of a daemon that has stopped; here the process ends where a thread of a library does not.
+
+    A model may be in a step that nothing interrupts, and Python would wait for its thread for ever.
+    """
+    own = threading.current_thread()
+    end = time.monotonic() + _LAST_SECONDS
+    for thread in threading.enumerate():
+        if thread is not own and not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                sys.stderr.flush()
+                os._exit(status)
+    return status
 
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here

@@ -162,6 +162,23 @@ class Artifact:
     tokenizer: MemoryFile
     """Those of ``tokenizer.json``."""
 
+    @classmethod
+    def of(cls, files: ArtifactFiles) -> Artifact:
+        """What was read, as a ranker whose hashes are right.
+
+        Raises:
+            ArtifactError: BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION or BAD_HASH.
+        """
+        manifest = _parsed(files.content[MANIFEST].read(), files.path / MANIFEST)
+        for name, expected in sorted(manifest.sha256.items()):
+            if (actual := files.sha256[name]) != expected:
+                raise ArtifactError(
+                    "BAD_HASH",
+                    f"{files.path / name} has sha256 {actual}, {MANIFEST} says {expected}: "
+                    "the file is damaged or was replaced; copy the directory again",
+                )
+        return cls(files.path, manifest, files.content[MODEL], files.content[TOKENIZER])
+
     @property
     def ranker_version(self) -> str:
         """``name@version``."""
@@ -206,26 +223,9 @@ def load_artifact(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Artifact:
         ArtifactError: NOT_A_DIRECTORY, MISSING_FILE, EMPTY_FILE, UNREADABLE_FILE, CHANGED_MEANWHILE, TOO_LARGE,
             BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION, BAD_HASH, EXTERNAL_DATA or BAD_MODEL.
     """
-    artifact = artifact_of(read_files(path, max_bytes))
+    artifact = Artifact.of(read_files(path, max_bytes))
     refuse_external_data(memoryview(artifact.model.read()), str(artifact.model_path))
     return artifact
-
-
-def artifact_of(files: ArtifactFiles) -> Artifact:
-    """What was read, as a ranker whose hashes are right.
-
-    Raises:
-        ArtifactError: BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION or BAD_HASH.
-    """
-    manifest = _parsed(files.content[MANIFEST].read(), files.path / MANIFEST)
-    for name, expected in sorted(manifest.sha256.items()):
-        if (actual := files.sha256[name]) != expected:
-            raise ArtifactError(
-                "BAD_HASH",
-                f"{files.path / name} has sha256 {actual}, {MANIFEST} says {expected}: "
-                "the file is damaged or was replaced; copy the directory again",
-            )
-    return Artifact(files.path, manifest, files.content[MODEL], files.content[TOKENIZER])
 
 
 def write_manifest(path: Path, fields: dict[str, Any]) -> Manifest:

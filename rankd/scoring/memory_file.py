@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -33,6 +33,13 @@ class MemoryFile:
         else:
             with tempfile.TemporaryFile() as file:
                 self.fd = os.dup(file.fileno())
+
+    @classmethod
+    def of(cls, fd: int) -> MemoryFile:
+        """One that another process made; its descriptor is this one's from here on."""
+        made = cls.__new__(cls)
+        made.fd = fd
+        return made
 
     @property
     def size(self) -> int:
@@ -67,7 +74,9 @@ class MemoryFile:
 
 def seal(fd: int) -> None:
     """Refuse every further change of a memory file; of another one nothing happens."""
-    if _IN_MEMORY:
+    if sys.platform == "linux" and _IN_MEMORY:
+        import fcntl  # noqa: PLC0415 - Windows has none
+
         try:
             fcntl.fcntl(fd, _ADD_SEALS, _ALL_SEALS)
         except OSError:
