@@ -148,6 +148,7 @@ class App:
 
     async def stop(self, *, drain: bool = True) -> None:
         """Shut down: fail health, wait, end streams, let calls end, close the model, flush telemetry."""
+        self.registry.stop_loading()
         if drain:
             _log.info("draining", calls=self.interceptor.in_flight)
             for listener in self._listeners():
@@ -185,6 +186,7 @@ class App:
             for ranker in self.registry.all():
                 if (seconds := ranker.scorer.runner.running_for) > _STUCK:
                     self.monitor.still_running(ranker.version, seconds, now)
+                ranker.scorer.runner.give_up_after(self.settings.scoring.max_batch_seconds)
             self.monitor.tick(now)
             self.pilots.advance(now)
             if self.http is not None:

@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, SHIPPABLE, drawn, read_source, training_rows
 from rankd.cli.train.flags import has_bf16
-from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
+from rankd.registry.artifact import load_artifact, write_manifest
+from rankd.registry.artifact_files import MANIFEST
 from rankd.training.bases.base import Base, Recipe
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split

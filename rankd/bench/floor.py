@@ -27,9 +27,13 @@ class OfflineLoop:
         manifest = artifact.manifest
         cut = manifest.truncation
         self._tokeniser = Tokeniser(
-            artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens)
+            artifact.tokenizer_path,
+            Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens),
+            artifact.tokenizer.read(),
         )
-        spec = ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens)
+        spec = ModelSpec(
+            str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens, artifact.model
+        )
         self._model = OnnxModel(spec, options)
         self.provider = self._model.provider
 

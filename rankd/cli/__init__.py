@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Collection, Sequence
 
@@ -34,6 +35,8 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status: 0 well, 1 failed, 2 wrong usage or settings, 130 interrupted."""
     mend_streams()
+    # gRPC's core writes to stderr past every logger, as of a connection that a peer ends; read when it is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         try:
             return _run(sys.argv[1:] if argv is None else argv)

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from rankd.errors import ArtifactError, ConfigError
-from rankd.registry.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, load_artifact
+from rankd.registry.artifact import Artifact, load_artifact
+from rankd.registry.artifact_files import MANIFEST, MODEL, TOKENIZER
 
 _COPIED = (MODEL, TOKENIZER, MANIFEST, "README.md")
 

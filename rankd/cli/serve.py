@@ -10,6 +10,8 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
@@ -17,7 +19,10 @@ from typing import get_args
 from rankd.cli.connection import DEFAULT_TARGET
 from rankd.daemon import App
 from rankd.settings import Provider, Settings, load_settings, settings_reference
-from rankd.telemetry.logs import configure_logs
+from rankd.telemetry.logs import configure_logs, log_loose_ends
+
+_LAST_SECONDS = 2.0
+"""What threads may take to end after everything else has."""
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -56,7 +61,23 @@ def run(arguments: argparse.Namespace) -> int:
         ranker=arguments.ranker,
         provider=arguments.provider,
     )
-    return asyncio.run(serve(settings))
+    return _ended(asyncio.run(serve(settings)))
+
+
+def _ended(status: int) -> int:
+    """The status of a daemon that has stopped; here the process ends where a thread of a library does not.
+
+    A model may be in a step that nothing interrupts, and Python would wait for its thread for ever.
+    """
+    own = threading.current_thread()
+    end = time.monotonic() + _LAST_SECONDS
+    for thread in threading.enumerate():
+        if thread is not own and not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                sys.stderr.flush()
+                os._exit(status)
+    return status
 
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here
@@ -104,6 +125,7 @@ def _typed(program: str) -> str:
 async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
     configure_logs(settings.log_level, settings.log_format)
+    log_loose_ends()
     # A full queue is a hundred thousand objects: collecting them all at Python's default pace stops calls for tens of
     # milliseconds at a time. Nothing on the way of a request makes reference cycles by the hundred.
     gc.set_threshold(50_000, 20, 50)

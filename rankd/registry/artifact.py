@@ -3,13 +3,13 @@
 Everything that can be wrong with a directory has its own reason, and a message that names the file or field and the
 remedy. What only the model itself can show (its inputs, its scores) is checked by ``infer``.
 
-The three files may be symbolic links, also to outside the directory: model stores and Kubernetes mounts are made of
-them. File names are fixed, never taken from the manifest, and the hashes vouch for what a link leads to.
+Each file is read once, into memory: what is hashed is what is loaded, and a model whose tensors are in further files
+is refused. The three may be symbolic links, also to outside the directory: model stores and Kubernetes mounts are made
+of them. File names are fixed, never taken from the manifest, and the hashes vouch for what a link leads to.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -20,10 +20,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rankd_client.calibration import Calibration, Knot
 
 from rankd.errors import ArtifactError
+from rankd.registry.artifact_files import (
+    DEFAULT_MAX_BYTES,
+    MANIFEST,
+    MODEL,
+    TOKENIZER,
+    ArtifactFiles,
+    read_files,
+    sha256_of,
+    short,
+)
+from rankd.registry.external_data import refuse_external_data
+from rankd.scoring.memory_file import MemoryFile
 
 MANIFEST_VERSION = 1
-MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
-_LARGEST_MANIFEST = 4 * 2**20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 """What a ranker or a version of one may be called."""
 
@@ -147,6 +157,27 @@ class Artifact:
 
     path: Path
     manifest: Manifest
+    model: MemoryFile
+    """The bytes of ``model.onnx`` that were hashed; they are what is loaded."""
+    tokenizer: MemoryFile
+    """Those of ``tokenizer.json``."""
+
+    @classmethod
+    def of(cls, files: ArtifactFiles) -> Artifact:
+        """What was read, as a ranker whose hashes are right.
+
+        Raises:
+            ArtifactError: BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION or BAD_HASH.
+        """
+        manifest = _parsed(files.content[MANIFEST].read(), files.path / MANIFEST)
+        for name, expected in sorted(manifest.sha256.items()):
+            if (actual := files.sha256[name]) != expected:
+                raise ArtifactError(
+                    "BAD_HASH",
+                    f"{files.path / name} has sha256 {actual}, {MANIFEST} says {expected}: "
+                    "the file is damaged or was replaced; copy the directory again",
+                )
+        return cls(files.path, manifest, files.content[MODEL], files.content[TOKENIZER])
 
     @property
     def ranker_version(self) -> str:
@@ -155,12 +186,12 @@ class Artifact:
 
     @property
     def model_path(self) -> Path:
-        """The model."""
+        """Where the model came from, for messages."""
         return self.path / MODEL
 
     @property
     def tokenizer_path(self) -> Path:
-        """The tokenizer."""
+        """Where the tokenizer came from, for messages."""
         return self.path / TOKENIZER
 
     def calibration(self) -> Calibration | None:
@@ -181,57 +212,20 @@ def calibration_of(manifest: Manifest) -> Calibration | None:
     return knots.rising()
 
 
-def load_artifact(path: Path) -> Artifact:
-    """Read and check a ranker directory.
+def load_artifact(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Artifact:
+    """Read and check a ranker directory; each file is read once.
+
+    Args:
+        path: the directory.
+        max_bytes: of its three files together.
 
     Raises:
-        ArtifactError: NOT_A_DIRECTORY, MISSING_FILE, EMPTY_FILE, UNREADABLE_FILE, BAD_MANIFEST,
-            UNKNOWN_MANIFEST_VERSION or BAD_HASH.
+        ArtifactError: NOT_A_DIRECTORY, MISSING_FILE, EMPTY_FILE, UNREADABLE_FILE, CHANGED_MEANWHILE, TOO_LARGE,
+            BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION, BAD_HASH, EXTERNAL_DATA or BAD_MODEL.
     """
-    try:
-        return _load(path)
-    except OSError as error:  # a directory that may not be entered, a path that is too long
-        raise ArtifactError(
-            "UNREADABLE_FILE", f"ranker {_short(_shown(path))} cannot be read: {error.strerror}; check its permissions"
-        ) from None
-
-
-def _load(path: Path) -> Artifact:
-    if not path.is_dir():
-        raise ArtifactError(
-            "NOT_A_DIRECTORY", f"ranker {_shown(path)}: no such directory; give one that holds {MANIFEST}"
-        )
-    path = path.resolve()
-    for name in (MANIFEST, MODEL, TOKENIZER):
-        _check_file(path / name)
-    manifest = _read_manifest(path / MANIFEST)
-    for name, expected in sorted(manifest.sha256.items()):
-        actual = sha256_of(path / name)
-        if actual != expected:
-            raise ArtifactError(
-                "BAD_HASH",
-                f"{path / name} has sha256 {actual}, {MANIFEST} says {expected}: "
-                "the file is damaged or was replaced; copy the directory again",
-            )
-    return Artifact(path, manifest)
-
-
-def _shown(path: Path) -> str:
-    """A path as messages show it: ``./ngram`` is ``ngram`` as a Path, which reads as a bundled ranker's name."""
-    return str(path) if path.is_absolute() or len(path.parts) > 1 else f"./{path}"
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex.
-
-    Raises:
-        ArtifactError: UNREADABLE_FILE.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ArtifactError("UNREADABLE_FILE", f"{path} cannot be read: {error.strerror}") from None
+    artifact = Artifact.of(read_files(path, max_bytes))
+    refuse_external_data(memoryview(artifact.model.read()), str(artifact.model_path))
+    return artifact
 
 
 def write_manifest(path: Path, fields: dict[str, Any]) -> Manifest:
@@ -249,21 +243,9 @@ def write_manifest(path: Path, fields: dict[str, Any]) -> Manifest:
     return manifest
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "is missing"
-        raise ArtifactError("MISSING_FILE", f"{path} {what}: a ranker needs {MODEL}, {TOKENIZER} and {MANIFEST}")
-    if path.stat().st_size == 0:
-        raise ArtifactError("EMPTY_FILE", f"{path} is empty: copy the directory again")
-
-
-def _read_manifest(path: Path) -> Manifest:
+def _parsed(content: bytes, path: Path) -> Manifest:
     try:
-        if path.stat().st_size > _LARGEST_MANIFEST:
-            raise ArtifactError("BAD_MANIFEST", f"{path} is larger than {_LARGEST_MANIFEST} bytes: not a manifest")
-        fields = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
-    except OSError as error:
-        raise ArtifactError("UNREADABLE_FILE", f"{path} cannot be read: {error.strerror}") from None
+        fields = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ArtifactError("BAD_MANIFEST", f"{path} is not proper JSON: {error}") from None
     if not isinstance(fields, dict):
@@ -272,7 +254,7 @@ def _read_manifest(path: Path) -> Manifest:
     if version != MANIFEST_VERSION or isinstance(version, bool):
         raise ArtifactError(
             "UNKNOWN_MANIFEST_VERSION",
-            f"{path} has manifest_version {_short(repr(version))}, this rankd reads {MANIFEST_VERSION}: "
+            f"{path} has manifest_version {short(repr(version))}, this rankd reads {MANIFEST_VERSION}: "
             "use a matching rankd",
         )
     return _validated(fields, path)
@@ -283,13 +265,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
-        raise ValueError(f"{_short(twice)} is given twice")
+        raise ValueError(f"{short(twice)} is given twice")
     return fields
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _validated(fields: dict[str, Any], path: Path) -> Manifest:

@@ -23,7 +23,7 @@ from rankd.completion_log import CompletionLog
 from rankd.completion_log.records import LoggedCompletion
 from rankd.errors import ArtifactError
 from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
-from rankd.registry.artifact import MANIFEST
+from rankd.registry.artifact_files import MANIFEST
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import PROMPTS_AT_ONCE, READ_TIMEOUT, ShadowRankers
 from rankd.settings import Settings

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +15,10 @@ from rankd_client.calibration import Calibration
 
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.monitor.monitor import Monitor
-from rankd.registry.artifact import Artifact, Manifest, load_artifact
-from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, lower_priority, warm_up
-from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS, Scorer
-from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
+from rankd.registry.artifact import Artifact, Manifest
+from rankd.registry.loader import RankerLoader, model_thread
+from rankd.scoring.scorer import Scorer
+from rankd.scoring.tokeniser import CHARS_PER_TOKEN, Truncation
 from rankd.settings import Provider, ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import PromptReach
@@ -30,14 +29,6 @@ _LOWEST = 19
 """Priority of a ranker that nobody waits for; Linux' lowest."""
 _LOOK_AGAIN = 0.1
 """Seconds between two polls of what has no event."""
-
-WARM_UP_PROMPTS = (
-    "Hi",
-    "What is the capital of France? Answer in one word.",
-    "Write a detailed, long essay about the causes and the consequences of the industrial revolution.",
-    "Write a python program that parses a log file, groups errors by hour and draws a chart. Explain each step. " * 20,
-)
-"""Plain prompts of very different answers: a ranker that scores them all alike ranks nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +57,7 @@ class Registry:
         self._scoring = scoring
         self._monitor = monitor
         self._telemetry = telemetry
+        self._loader = RankerLoader(provider, scoring)
         self._rankers: dict[str, LoadedRanker] = {}
         self._in_service: str | None = None
         self._previous: str | None = None
@@ -115,23 +107,14 @@ class Registry:
             ArtifactError: the directory cannot be served.
             ProviderError: the provider asked for is not there.
         """
+        artifact, apart = await self._loader.read(path, lambda artifact: self._loaded(artifact) is None)
         async with self._lock:
-            loop = asyncio.get_running_loop()
-            artifact = await loop.run_in_executor(None, load_artifact, path)
-            version = artifact.ranker_version
-            loaded = self._rankers.get(version)
-            if loaded is not None:
-                if loaded.manifest != artifact.manifest:  # its hashes vouch for the rest
-                    raise ArtifactError("VERSION_TAKEN", f"another {version} is loaded already, from {loaded.path}")
+            # Another call may have loaded it meanwhile.
+            if (loaded := self._loaded(artifact)) is not None:
                 return loaded
-            # Threads that onnxruntime creates inherit the priority of the one that creates the session.
-            thread = self._model_thread(self._nice)
-            try:
-                tokeniser, model = await loop.run_in_executor(thread, self._prepare, artifact)
-            except BaseException:
-                thread.shutdown(wait=False)
-                raise
-            scorer = Scorer(version, tokeniser, model, thread, self._scoring, self._telemetry)
+            parts = await self._loader.prepare(artifact, apart=apart, nice=self._nice)
+            version = artifact.ranker_version
+            scorer = Scorer(version, parts.tokeniser, parts.model, parts.thread, self._scoring, self._telemetry)
             calibration = artifact.calibration()
             self._monitor.register(
                 version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
@@ -139,16 +122,29 @@ class Registry:
             scorer.runner.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
             ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest)
             self._rankers[version] = ranker
-            _log.info("ranker_loaded", ranker_version=version, provider=model.provider)
+            _log.info("ranker_loaded", ranker_version=version, provider=parts.model.provider)
             return ranker
+
+    def _loaded(self, artifact: Artifact) -> LoadedRanker | None:
+        """The same ranker, loaded already.
+
+        Raises:
+            ArtifactError: VERSION_TAKEN, by another one.
+        """
+        loaded = self._rankers.get(artifact.ranker_version)
+        if loaded is not None and loaded.manifest != artifact.manifest:  # its hashes vouch for the rest
+            raise ArtifactError(
+                "VERSION_TAKEN", f"another {artifact.ranker_version} is loaded already, from {loaded.path}"
+            )
+        return loaded
+
+    def stop_loading(self) -> None:
+        """End what is being loaded, since the daemon ends."""
+        self._loader.stop()
 
     @property
     def _nice(self) -> int:
         return 0 if self._provider == "cuda" else self._scoring.nice
-
-    @staticmethod
-    def _model_thread(nice: int) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
 
     def set_background(self, ranker: LoadedRanker, *, background: bool) -> None:
         """Let a ranker run at the lowest priority, or at its usual one again.
@@ -156,7 +152,7 @@ class Registry:
         A thread cannot raise its own priority, so each gets a new one. With ``scoring.threads`` above 1 the further
         threads keep theirs.
         """
-        ranker.scorer.runner.run_in(self._model_thread(_LOWEST if background else self._nice))
+        ranker.scorer.runner.run_in(model_thread(_LOWEST if background else self._nice))
 
     def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
         self._monitor.batch_done(version, ok=ok, seconds=seconds, now=time.time())
@@ -174,21 +170,6 @@ class Registry:
             self._idle.append(ended)
             # What waited may also go away without a batch: look again after a while.
             await asyncio.wait([ended], timeout=min(left, _LOOK_AGAIN))
-
-    def _prepare(self, artifact: Artifact) -> tuple[Tokeniser, OnnxModel]:
-        """Build the tokeniser and the model; runs in the model's own thread."""
-        manifest = artifact.manifest
-        cut = _truncation(manifest)
-        tokeniser = Tokeniser(artifact.tokenizer_path, cut)
-        model = OnnxModel(
-            ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens),
-            SessionOptions(
-                self._provider, self._scoring.threads, self._scoring.cuda_memory_limit, self._scoring.cuda_device
-            ),
-        )
-        encoded: list[Ids] = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
-        warm_up(model, encoded, max_batch_tokens=self._scoring.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider])
-        return tokeniser, model
 
     def named(self, ranker_version: str) -> LoadedRanker:
         """The ranker of that version, which must be given.
@@ -252,6 +233,11 @@ class Registry:
             leaving.cancel()
         for ranker in (*self._rankers.values(), *self._leaving):
             ranker.scorer.close()
+
+
+def reach_of(truncation: Truncation) -> PromptReach:
+    """What a tokeniser can read at most of a prompt, whatever its special tokens."""
+    return PromptReach(CHARS_PER_TOKEN * truncation.max_tokens, CHARS_PER_TOKEN * truncation.tail_tokens)
 
 
 def _truncation(manifest: Manifest) -> Truncation:

@@ -149,6 +149,12 @@ class BatchRunner:
             self._telemetry.batch_failed(error)
         self._take(batch, None)
 
+    def give_up_after(self, seconds: float) -> None:
+        """End the batch that runs now if it has for so long; its prompts fail, as of a model that is broken."""
+        if self.running_for > seconds:
+            self.model.give_up()
+
     def close(self) -> None:
-        """Let the thread end."""
+        """Let the thread end, and what it runs."""
+        self.model.end()
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,11 +1,13 @@
-"""The model itself: the only module that imports onnxruntime.
+"""The model itself, in onnxruntime.
 
 A session that was asked to run on CUDA and does not is an error; onnxruntime alone would fall back silently.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import os
 import sys
 import threading
@@ -15,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from rankd.errors import ArtifactError, InferenceError, ProviderError
+from rankd.scoring.memory_file import MemoryFile
+from rankd.scoring.onnxruntime_import import import_onnxruntime
 
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -37,6 +40,8 @@ class ModelSpec:
     input_names: tuple[str, ...]
     output_name: str
     max_tokens: int
+    content: MemoryFile | None = None
+    """What was read of ``path``, and hashed. None: it is read now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class SessionOptions:
     threads: int = 1
     cuda_memory_limit: int = 4 * 2**30
     cuda_device: int = 0
+    telemetry: bool = False
+    """onnxruntime's own, to its maker; see ``import_onnxruntime``."""
 
 
 class OnnxModel:
@@ -60,7 +67,10 @@ class OnnxModel:
             ArtifactError: BAD_MODEL, BAD_INPUTS or BAD_OUTPUT.
         """
         self._spec = spec
-        self._session = _create_session(spec, options)
+        self._ort = import_onnxruntime(telemetry=options.telemetry)
+        self._session = _create_session(self._ort, spec, options)
+        self._running: Any = None
+        self._ended = False
         self.provider: Literal["cuda", "cpu"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
         self._device = options.cuda_device
         self._check_signature()
@@ -104,38 +114,54 @@ class OnnxModel:
         inputs = {
             name: np.zeros_like(ids) if feeds.get(name) is None else feeds[name] for name in self._spec.input_names
         }
+        self._running = options = self._ort.RunOptions()
+        if self._ended:
+            raise InferenceError("onnxruntime was ended")
         try:
-            out = self._run_cuda(inputs) if self.provider == "cuda" else self._run_cpu(inputs)
+            out = self._run_cuda(inputs, options) if self.provider == "cuda" else self._run_cpu(inputs, options)
         except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
             raise InferenceError(f"onnxruntime failed: {type(error).__name__}") from None
         if out.shape != (ids.shape[0],):
             raise InferenceError(f"the model answered with shape {out.shape} to a batch of {ids.shape[0]}")
         return out.astype(np.float64)
 
-    def _run_cpu(self, inputs: dict[str, Any]) -> NDArray[Any]:
-        result: NDArray[Any] = self._session.run([self._spec.output_name], inputs)[0]
+    def give_up(self) -> None:
+        """End the batch that runs now, which fails, at its next node or turn of a loop; from any thread."""
+        if self._running is not None:
+            self._running.terminate = True
+
+    def end(self) -> None:
+        """End the batch that runs now, and fail every later one."""
+        self._ended = True
+        self.give_up()
+
+    def _run_cpu(self, inputs: dict[str, Any], options: Any) -> NDArray[Any]:
+        result: NDArray[Any] = self._session.run([self._spec.output_name], inputs, options)[0]
         return result
 
-    def _run_cuda(self, inputs: dict[str, Any]) -> NDArray[Any]:
+    def _run_cuda(self, inputs: dict[str, Any], options: Any) -> NDArray[Any]:
         binding = self._session.io_binding()
         for name, value in inputs.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", self._device))
+            binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(value, "cuda", self._device))
         binding.bind_output(self._spec.output_name, "cpu")
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, options)
         result: NDArray[Any] = binding.get_outputs()[0].numpy()
         return result
 
 
-def _create_session(spec: ModelSpec, options: SessionOptions) -> Any:
-    providers, wanted = _providers(options)
+def _create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
+    providers, wanted = _providers(ort, options)
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.threads
     session_options.inter_op_num_threads = 1
     session_options.log_severity_level = 4  # its warnings go to stderr unstructured; failures raise
     # A spinning thread takes the core on which calls are answered.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Whatever the bytes look like: what was checked is an ONNX model.
+    session_options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        session = ort.InferenceSession(spec.path, session_options, providers=providers)
+        source = Path(spec.path).read_bytes() if spec.content is None else spec.content.source()
+        session = ort.InferenceSession(source, session_options, providers=providers)
     except Exception as error:  # noqa: BLE001 - the same
         if wanted == "cuda":
             raise ProviderError(f"provider cuda: onnxruntime could not start it: {_first_line(error)}") from None
@@ -148,7 +174,7 @@ def _create_session(spec: ModelSpec, options: SessionOptions) -> Any:
     return session
 
 
-def _providers(options: SessionOptions) -> tuple[list[Any], Literal["cuda", "cpu"]]:
+def _providers(ort: Any, options: SessionOptions) -> tuple[list[Any], Literal["cuda", "cpu"]]:
     cuda = (
         _CUDA,
         {
@@ -184,11 +210,14 @@ def wanted_provider(
 
 def cuda_device_present() -> bool:
     """Say whether onnxruntime can use a CUDA device here; ``auto`` must not pay for a failing session."""
+    ort = import_onnxruntime()
     if _CUDA not in ort.get_available_providers():
         return False
     preload = getattr(ort, "preload_dlls", None)
     if preload is not None and _has_nvidia_driver():
-        preload()
+        # It prints what it does not find; the session says so itself.
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
     return _has_nvidia_driver()
 
 

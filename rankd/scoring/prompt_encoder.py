@@ -11,7 +11,7 @@ from itertools import count
 
 from rankd.scoring.batch_queue import QueuedPrompt, spans_of
 from rankd.scoring.onnx_model import Ids
-from rankd.scoring.tokeniser import Tokeniser
+from rankd.scoring.tokeniser import PromptLimits
 from rankd.telemetry.telemetry import Telemetry
 
 ENCODE_AT_ONCE = 32
@@ -23,7 +23,7 @@ class PromptEncoder:
 
     def __init__(
         self,
-        tokeniser: Tokeniser,
+        tokeniser: PromptLimits,
         threads: int,
         telemetry: Telemetry,
         take: Callable[[list[QueuedPrompt], list[Ids]], None],

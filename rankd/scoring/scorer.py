@@ -17,7 +17,7 @@ from rankd.scoring.batch_runner import WIDTH_MULTIPLE, BatchRunner
 from rankd.scoring.onnx_model import Ids, OnnxModel
 from rankd.scoring.prompt_encoder import PromptEncoder
 from rankd.scoring.score_cache import ScoreCache
-from rankd.scoring.tokeniser import Tokeniser
+from rankd.scoring.tokeniser import PromptLimits
 from rankd.settings import ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
@@ -46,7 +46,7 @@ class Scorer:
     def __init__(
         self,
         ranker_version: str,
-        tokeniser: Tokeniser,
+        tokeniser: PromptLimits,
         model: OnnxModel,
         model_thread: ThreadPoolExecutor,
         settings: ScoringSection,
@@ -320,6 +320,7 @@ class Scorer:
         """Decide everything that is left and let the threads end; the caller has waited for its calls."""
         self._fail(list(self._pending.values()))
         self._encoder.close()
+        self._tokeniser.close()
         self.runner.close()
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rankd.errors import ArtifactError
-from rankd.types import PromptReach
 
 CHARS_PER_TOKEN = 16
 """Characters kept per token of the limit, before encoding. Prose has about 4, so the cut bites only on text of which
@@ -30,44 +29,22 @@ class Truncation:
     tail_tokens: int
 
 
-def reach_of(truncation: Truncation) -> PromptReach:
-    """What a tokeniser can read at most of a prompt, whatever its special tokens."""
-    return PromptReach(CHARS_PER_TOKEN * truncation.max_tokens, CHARS_PER_TOKEN * truncation.tail_tokens)
+class PromptLimits:
+    """How much of a prompt is kept before it is encoded, in characters, and how many tokens it may become."""
 
+    def __init__(self, max_tokens: int, special_tokens: int, head_tokens: int, tail_tokens: int) -> None:
+        """Take what a tokeniser reads: head and tail without special tokens."""
+        self.max_tokens = max_tokens
+        self._special = special_tokens
+        self._head = head_tokens
+        self._tail = tail_tokens
+        self._head_chars = CHARS_PER_TOKEN * head_tokens
+        self._tail_chars = CHARS_PER_TOKEN * tail_tokens
 
-class Tokeniser:
-    """Encodes prompts; safe to call from several threads (``tokenizers`` releases the GIL)."""
-
-    def __init__(self, path: Path, truncation: Truncation) -> None:
-        """Read ``tokenizer.json``.
-
-        Raises:
-            ArtifactError: BAD_TOKENIZER where it cannot be read or adds more special tokens than the limit holds.
-        """
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - tokenizers raises no narrower one
-            raise ArtifactError("BAD_TOKENIZER", f"{path} cannot be read as a tokenizer: {error}") from None
-        # Its own settings are not to be relied on.
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self.max_tokens = truncation.max_tokens
-        special = self._tokenizer.num_special_tokens_to_add(False)
-        text_tokens = truncation.max_tokens - special
-        if text_tokens < 1:
-            raise ArtifactError("BAD_TOKENIZER", f"{path} adds {special} special tokens, max_tokens leaves no room")
-        # Special tokens come out of the tail's share: the model was trained with max_tokens in all.
-        self._tail = min(truncation.tail_tokens, text_tokens - 1)
-        self._head = text_tokens - self._tail
-        self._leading, self._trailing = self._special_ids()
-        self._head_chars = CHARS_PER_TOKEN * self._head
-        self._tail_chars = CHARS_PER_TOKEN * self._tail
-
-    def _special_ids(self) -> tuple[list[int], list[int]]:
-        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
-        full = self._tokenizer.encode("a", add_special_tokens=True).ids
-        start = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), len(full)) if bare else len(full)
-        return full[:start], full[start + len(bare) :]
+    @property
+    def limits(self) -> list[int]:
+        """What ``__init__`` took."""
+        return [self.max_tokens, self._special, self._head, self._tail]
 
     def cut(self, prompt: str) -> str:
         """Shorten ``prompt`` to the characters that can matter. Cheap; done before a prompt is queued."""
@@ -77,7 +54,54 @@ class Tokeniser:
 
     def estimate(self, cut: str) -> int:
         """Guess the tokens of a cut prompt without encoding it; for admission."""
-        return min(self.max_tokens, len(cut) // 3 + len(self._leading) + len(self._trailing) + 1)
+        return min(self.max_tokens, len(cut) // 3 + self._special + 1)
+
+    def encode(self, prompts: list[str]) -> list[NDArray[np.int64]]:
+        """Encode cut prompts; each result has shape [tokens], 1 <= tokens <= max_tokens."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free what is not memory of this process."""
+
+
+class Tokeniser(PromptLimits):
+    """Encodes prompts; safe to call from several threads (``tokenizers`` releases the GIL)."""
+
+    def __init__(self, path: Path, truncation: Truncation, content: bytes | None = None) -> None:
+        """Read ``tokenizer.json``; it takes the interpreter for itself, longer the larger its vocabulary is.
+
+        Args:
+            path: where it is, or was.
+            truncation: what the model reads of a prompt.
+            content: what was read there and hashed. None: it is read now.
+
+        Raises:
+            ArtifactError: BAD_TOKENIZER where it cannot be read or adds more special tokens than the limit holds.
+        """
+        try:
+            self._tokenizer = Tokenizer.from_buffer(path.read_bytes() if content is None else content)
+        except Exception as error:  # noqa: BLE001 - tokenizers raises no narrower one
+            raise ArtifactError("BAD_TOKENIZER", f"{path} cannot be read as a tokenizer: {error}") from None
+        # Its own settings are not to be relied on.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        special = self._tokenizer.num_special_tokens_to_add(False)
+        text_tokens = truncation.max_tokens - special
+        if text_tokens < 1:
+            raise ArtifactError("BAD_TOKENIZER", f"{path} adds {special} special tokens, max_tokens leaves no room")
+        # Special tokens come out of the tail's share: the model was trained with max_tokens in all.
+        tail = min(truncation.tail_tokens, text_tokens - 1)
+        super().__init__(truncation.max_tokens, special, text_tokens - tail, tail)
+        self._leading, self._trailing = self._special_ids()
+        if len(self._leading) + len(self._trailing) != special:
+            # A template that has the text itself more than once, say.
+            raise ArtifactError("BAD_TOKENIZER", f"{path} adds other tokens to a text than its {special} special ones")
+
+    def _special_ids(self) -> tuple[list[int], list[int]]:
+        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        full = self._tokenizer.encode("a", add_special_tokens=True).ids
+        start = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), len(full)) if bare else len(full)
+        return full[:start], full[start + len(bare) :]
 
     def encode(self, prompts: list[str]) -> list[NDArray[np.int64]]:
         """Encode cut prompts; each result has shape [tokens], 1 <= tokens <= max_tokens."""

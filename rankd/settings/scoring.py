@@ -26,6 +26,30 @@ class ScoringSection(Section):
     default_deadline: float = Field(60.0, gt=0, le=LONGEST, description="Deadline of calls that set none, seconds.")
     cuda_memory_limit: int = Field(4 * 2**30, ge=2**26, le=2**40, description="Most GPU memory of the model, bytes.")
     cuda_device: int = Field(0, ge=0, le=255, description="Which GPU.")
+    max_batch_seconds: float = Field(
+        30.0, gt=0, le=LONGEST, description="A batch that the model reads for longer is given up, seconds."
+    )
+    max_artifact_bytes: int = Field(
+        2**30, ge=2**16, le=2**40, description="Most bytes of a ranker's three files together; larger ones are refused."
+    )
+    load_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=LONGEST,
+        description="What trying a ranker out in a process of its own may take, and then loading it, seconds each.",
+    )
+    load_memory: int = Field(
+        2 * 2**30,
+        ge=2**26,
+        le=2**44,
+        description="Most memory that a ranker may take on trial, and a tokeniser in a process of its own, bytes; "
+        "on CUDA only the machine bounds a trial.",
+    )
+    onnxruntime_telemetry: bool = Field(
+        default=False,
+        description="Let onnxruntime send usage events and a device id to its maker. Otherwise they are off, "
+        "whatever ORT_DISABLE_TELEMETRY says.",
+    )
     nice: int = Field(
         10, ge=0, le=19, description="Lower priority of the model's threads on CPU (Linux), so that calls are answered."
     )

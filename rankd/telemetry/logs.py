@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
@@ -58,6 +59,23 @@ def configure_logs(level: str, log_format: Literal["auto", "json", "console"], s
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
 
 
+def log_loose_ends() -> None:
+    """Log what Python would write to stderr by itself: warnings, and exceptions that nobody caught.
+
+    For a process that is a daemon and nothing else: hooks are of the whole process.
+    """
+    logging.captureWarnings(capture=True)
+    log = structlog.get_logger("rankd")
+    sys.excepthook = lambda _kind, error, _trace: log.error("internal_error", **describe_error(error))
+    threading.excepthook = lambda loose: _log_loose(log, loose.exc_value)
+    sys.unraisablehook = lambda loose: _log_loose(log, loose.exc_value)
+
+
+def _log_loose(log: Any, error: BaseException | None) -> None:
+    if error is not None and not isinstance(error, SystemExit):
+        log.error("internal_error", **describe_error(error))
+
+
 def add_trace_ids(_: object, __: str, event: EventDict) -> EventDict:
     """Add the ids of the current span, sampled or not: logs are searched by trace id even where no trace is kept."""
     context = trace.get_current_span().get_span_context()
@@ -86,7 +104,10 @@ def drop_library_values(_: object, __: str, event: EventDict) -> EventDict:
     nothing that anybody sent. Only first lines are: asyncio puts the text of exceptions into the second.
     """
     record = event.get("_record")
-    if record is not None and not record.name.startswith(("opentelemetry", "rankd_client")):
+    if record is not None and record.name == "py.warnings":
+        # "PATH:LINE: CATEGORY: TEXT", then the line of code; the text could hold anything.
+        event["event"] = ": ".join(str(event["event"]).split(": ", 2)[:2])
+    elif record is not None and not record.name.startswith(("opentelemetry", "rankd_client")):
         event["event"] = str(record.msg)
     lines = str(event["event"]).splitlines()
     event["event"] = lines[0][:_LONGEST_MESSAGE] if lines else ""

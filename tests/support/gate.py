@@ -26,6 +26,12 @@ class Gate:
             raise InferenceError("injected")
         return self._model.run(ids, mask)
 
+    def give_up(self):
+        self._model.give_up()
+
+    def end(self):
+        self._model.end()
+
     @property
     def prompts_read(self):
         return sum(self.batches)

@@ -2,8 +2,9 @@
 
 import json
 
-from rankd.registry.artifact import MANIFEST, load_artifact, write_manifest
-from rankd.registry.loaded import WARM_UP_PROMPTS
+from rankd.registry.artifact import load_artifact, write_manifest
+from rankd.registry.artifact_files import MANIFEST
+from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, warm_up
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 

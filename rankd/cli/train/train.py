@@ -19,7 +19,7 @@ from rankd.cli.terminal import PlainConsole
 from rankd.cli.train.flags import command_of, options_of, truncation_of
 from rankd.cli.train.progress import TrainingView
 from rankd.errors import ConfigError
-from rankd.registry.artifact import MANIFEST
+from rankd.registry.artifact_files import MANIFEST
 
 if TYPE_CHECKING:
     from rankd.training.data.dataset import Row

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.registry.artifact import Artifact
-from rankd.registry.loaded import WARM_UP_PROMPTS
+from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
 from rankd.scoring.batch_runner import WIDTH_MULTIPLE
 from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad, warm_up
@@ -43,9 +43,11 @@ class OfflineRanker:
         manifest, options = artifact.manifest, ScoringSection(threads=threads)
         spec = manifest.truncation
         cut = truncation or Truncation(spec.max_tokens, spec.head_tokens, spec.tail_tokens)
-        self._tokeniser = Tokeniser(artifact.tokenizer_path, cut)
+        self._tokeniser = Tokeniser(artifact.tokenizer_path, cut, artifact.tokenizer.read())
         self._model = OnnxModel(
-            ModelSpec(str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens),
+            ModelSpec(
+                str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens, artifact.model
+            ),
             SessionOptions(provider, threads, options.cuda_memory_limit, options.cuda_device),
         )
         self.provider = self._model.provider

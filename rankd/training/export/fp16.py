@@ -8,6 +8,7 @@ import numpy as np
 from onnx import ModelProto
 
 from rankd.errors import ArtifactError
+from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.data.lists import EncodedRows
 from rankd.training.export.canonical_graph import canonical
@@ -31,8 +32,6 @@ def to_fp16(model: ModelProto, module: TransformerRanker, encoded: EncodedRows) 
     Raises:
         ArtifactError: OVERFLOW, where half precision cannot hold what the model calculates.
     """
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
     halved = copy.deepcopy(module).half()
     step = max(1, len(encoded) // _PROBED)
     scores = scores_of(torch_runner(halved), encoded.ids[::step])
@@ -42,4 +41,5 @@ def to_fp16(model: ModelProto, module: TransformerRanker, encoded: EncodedRows) 
             f"fp16: {int((~np.isfinite(scores)).sum())} of {len(scores)} prompts overflow half precision in this base: "
             "export fp32, or int8 for a CPU",
         )
-    return canonical(convert_float_to_float16(model, keep_io_types=True))
+    tool = import_onnxruntime("transformers.float16")
+    return canonical(tool.convert_float_to_float16(model, keep_io_types=True))

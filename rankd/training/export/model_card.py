@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from rankd.errors import ConfigError
-from rankd.registry.artifact import MODEL, TOKENIZER
+from rankd.registry.artifact_files import MODEL, TOKENIZER
 
 _PRECISIONS = {
     "fp32": "32-bit floats",

@@ -22,6 +22,7 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from rankd.errors import ArtifactError, InferenceError
+from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.export.canonical_graph import canonical, to_bytes
 from rankd.training.export.parity import INPUTS, SCORE, SPREAD, onnx_runner, torch_runner
@@ -155,11 +156,10 @@ def _programmed(module: nn.Module, outputs: list[str]) -> ModelProto:
 
 
 def _fuse(model: ModelProto, heads: int, hidden: int) -> ModelProto:
-    from onnxruntime.transformers.optimizer import optimize_model
-
     with _quiet():
+        optimizer = import_onnxruntime("transformers.optimizer")
         # Level 0: onnxruntime optimises again when it loads the model, for the processor at hand.
-        done = optimize_model(model, model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0)
+        done = optimizer.optimize_model(model, model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0)
     fused: ModelProto = done.model
     return fused
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from rankd.scoring.onnx_model import pad
+from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.training.export.canonical_graph import canonical, to_bytes
 from rankd.training.export.int8_encoder import Int8Encoder
 from rankd.training.export.int8_products import FixedGridProducts, FloatProducts
@@ -66,8 +67,7 @@ def to_int8(model: ModelProto, ids: Ids) -> ModelProto:
 
 def observe(encoder: EncoderWeights, model: ModelProto, ids: Ids) -> dict[str, ObservedActivations]:
     """Run prompts through the encoder in float32 and look at what its products read, by place."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     body = Int8Encoder(encoder, FloatProducts())
     probe = body.model(list(model.graph.input), list(model.graph.output))
     places = list(body.places)
@@ -122,16 +122,15 @@ def by_onnxruntime(model: ModelProto, *, per_channel: bool, leave: Sequence[str]
         per_channel: a scale for each output of a product, not one for the whole matrix.
         leave: names of nodes that stay in float32.
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
+    tool = import_onnxruntime("quantization")
     options: Mapping[str, int] = {"DefaultTensorType": TensorProto.FLOAT}
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "int8.onnx"
-        quantize_dynamic(
+        tool.quantize_dynamic(
             model,
             path,
             per_channel=per_channel,
-            weight_type=QuantType.QInt8,
+            weight_type=tool.QuantType.QInt8,
             nodes_to_exclude=list(leave),
             extra_options=dict(options),
         )

@@ -10,7 +10,8 @@ from support.ranker_start import fields_of
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
-from rankd.registry.artifact import MANIFEST, MODEL, TOKENIZER, load_artifact, sha256_of, write_manifest
+from rankd.registry.artifact import load_artifact, write_manifest
+from rankd.registry.artifact_files import MANIFEST, MODEL, TOKENIZER, sha256_of
 from rankd.registry.bundled import ranker_path
 
 FILES = [MANIFEST, MODEL, TOKENIZER]

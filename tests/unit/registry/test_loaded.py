@@ -6,8 +6,9 @@ from support.ranker_start import rehash, start
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
-from rankd.registry.artifact import MODEL, TOKENIZER, load_artifact
-from rankd.registry.loaded import WARM_UP_PROMPTS
+from rankd.registry.artifact import load_artifact
+from rankd.registry.artifact_files import MODEL, TOKENIZER
+from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.onnx_model import pad, wanted_provider, warm_up
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rankd.errors import ArtifactError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
-from rankd.scoring.tokeniser import Tokeniser, Truncation, reach_of
+from rankd.registry.loaded import reach_of
+from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.types import PromptReach
 
 ARTIFACT = load_artifact(default_ranker_path())

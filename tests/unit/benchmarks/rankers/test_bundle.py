@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 from benchmarks.rankers import bundle  # noqa: E402
 from benchmarks.rankers import transfer as cross  # noqa: E402
 from benchmarks.rankers.sources import BENCHMARK_ONLY, SHIPPABLE  # noqa: E402
-from rankd.registry.artifact import MANIFEST, load_artifact  # noqa: E402
+from rankd.registry.artifact import load_artifact  # noqa: E402
+from rankd.registry.artifact_files import MANIFEST  # noqa: E402
 
 LONG, SHORT = ("essay", "story", "explain", "detailed"), ("word", "number", "yes", "short")
 PROMPTS = 60

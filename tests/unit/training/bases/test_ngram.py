@@ -2,10 +2,10 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
+from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.chinese_glosses import common_characters
 from rankd.training.bases.ngram import NgramBase, NgramRanker, NgramSizes, to_onnx
@@ -64,7 +64,7 @@ def test_the_spread_is_served(bias, low, high):
         module.straight.weight[1] /= 10
         module.top.bias[1] += bias
     ids, mask = make_batch(64, 12)
-    session = onnxruntime.InferenceSession(to_bytes(to_onnx(module)), providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(to_bytes(to_onnx(module)), providers=["CPUExecutionProvider"])
     spread = session.run(["spread"], {"input_ids": ids, "attention_mask": mask})[0]
     with torch.inference_mode():
         expected = module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()

@@ -1,0 +1,219 @@
+"""From a directory to a tokeniser and a model that scored: tried in a process of its own, then loaded off the loop.
+
+Whatever a ranker does, the event loop goes on and a shutdown ends it: at most ``_AT_ONCE`` loads are under way, each
+within ``scoring.load_seconds``, and none holds the others up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankd.errors import ArtifactError, UnavailableError
+from rankd.registry.artifact import Artifact, load_artifact
+from rankd.registry.artifact_files import shown
+from rankd.registry.bundled import default_ranker_path
+from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out
+from rankd.registry.trial import RankerTrial
+from rankd.scoring.onnx_model import OnnxModel, lower_priority
+from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
+from rankd.scoring.tokeniser import PromptLimits
+from rankd.scoring.tokeniser_apart import TokeniserApart
+from rankd.settings import Provider, ScoringSection
+
+_AT_ONCE = 2
+"""Trials at the same time: one that hangs holds nobody up, and memory for more is not planned for."""
+
+_passed: dict[tuple[str, str, LoadPlan], bool] = {}
+"""What passed its trial in this process, by hashes and plan: whether its tokeniser belongs apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedParts:
+    """What a scorer is made of."""
+
+    tokeniser: PromptLimits
+    model: OnnxModel
+    thread: ThreadPoolExecutor
+    """The one thread that runs the model."""
+
+
+def model_thread(nice: int) -> ThreadPoolExecutor:
+    """A thread for a model; those that onnxruntime creates in it inherit its priority."""
+    return ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
+
+
+class RankerLoader:
+    """Loads rankers for one daemon. On the event loop's thread."""
+
+    def __init__(self, provider: Provider, scoring: ScoringSection) -> None:
+        """Nothing is loaded yet."""
+        self._provider = provider
+        self._scoring = scoring
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._trials: set[RankerTrial] = set()
+        self._preparing: set[_Preparation] = set()
+        self._stopping = False
+
+    async def read(self, path: Path, needed: Callable[[Artifact], bool]) -> tuple[Artifact, bool]:
+        """Read a directory, and try it out where it is ``needed``.
+
+        Returns:
+            What was read, and whether its tokeniser belongs into a process of its own.
+
+        Raises:
+            ArtifactError: the directory cannot be served.
+            ProviderError: the provider asked for is not there.
+            UnavailableError: the daemon ends.
+        """
+        if _bundled(path):  # whoever can write there can write rankd itself
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(None, load_artifact, path, self._scoring.max_artifact_bytes), False
+        async with self._places:
+            self._check_stopping()
+            async with RankerTrial(path, self._scoring) as trial:
+                self._trials.add(trial)
+                try:
+                    async with asyncio.timeout(self._scoring.load_seconds):
+                        return await self._tried(trial, needed)
+                except TimeoutError:
+                    raise trial.too_slow() from None
+                finally:
+                    self._trials.discard(trial)
+
+    async def _tried(self, trial: RankerTrial, needed: Callable[[Artifact], bool]) -> tuple[Artifact, bool]:
+        files = await trial.read()
+        artifact = await asyncio.get_running_loop().run_in_executor(None, Artifact.of, files)
+        if not needed(artifact):
+            return artifact, False
+        plan = self._plan(artifact)
+        key = (files.sha256["model.onnx"], files.sha256["tokenizer.json"], plan)
+        if key not in _passed:
+            _passed[key] = await trial.run(plan)
+        return artifact, _passed[key]
+
+    async def prepare(self, artifact: Artifact, *, apart: bool, nice: int) -> LoadedParts:
+        """Load and warm up what was read.
+
+        Raises:
+            ArtifactError: the ranker cannot be served, or TOO_SLOW.
+            ProviderError: the provider asked for is not there.
+            UnavailableError: the daemon ends.
+        """
+        self._check_stopping()
+        preparation = _Preparation(artifact, self._plan(artifact), self._scoring, apart=apart)
+        thread = model_thread(nice)
+        future = asyncio.get_running_loop().run_in_executor(thread, preparation.run)
+        future.add_done_callback(_forget)
+        self._preparing.add(preparation)
+        try:
+            async with asyncio.timeout(self._scoring.load_seconds):
+                tokeniser, model = await asyncio.shield(future)
+            return LoadedParts(tokeniser, model, thread)
+        except BaseException as error:
+            preparation.end()
+            thread.shutdown(wait=False)
+            self._check_stopping()
+            if not isinstance(error, TimeoutError):
+                raise
+            raise ArtifactError(
+                "TOO_SLOW",
+                f"ranker {shown(artifact.path)}: loading and warming up took longer than scoring.load_seconds = "
+                f"{self._scoring.load_seconds:g} allows; raise RANKD_SCORING__LOAD_SECONDS",
+            ) from None
+        finally:
+            self._preparing.discard(preparation)
+
+    def stop(self) -> None:
+        """End what is being loaded, and load nothing more."""
+        self._stopping = True
+        for trial in self._trials:
+            trial.stop()
+        for preparation in self._preparing:
+            preparation.end()
+
+    def _check_stopping(self) -> None:
+        if self._stopping:
+            raise UnavailableError("the daemon is shutting down", retry_after=1.0)
+
+    def _plan(self, artifact: Artifact) -> LoadPlan:
+        manifest, scoring = artifact.manifest, self._scoring
+        cut = manifest.truncation
+        return LoadPlan(
+            model_path=str(artifact.model_path),
+            tokenizer_path=str(artifact.tokenizer_path),
+            inputs=tuple(manifest.inputs),
+            output=manifest.output,
+            truncation=(cut.max_tokens, cut.head_tokens, cut.tail_tokens),
+            provider=self._provider,
+            threads=scoring.threads,
+            cuda_memory_limit=scoring.cuda_memory_limit,
+            cuda_device=scoring.cuda_device,
+            batch_tokens=tuple((p, scoring.max_batch_tokens or n) for p, n in DEFAULT_BATCH_TOKENS.items()),
+        )
+
+
+class _Preparation:
+    """A ranker that is being loaded in a thread, such that another thread can end it."""
+
+    def __init__(self, artifact: Artifact, plan: LoadPlan, scoring: ScoringSection, *, apart: bool) -> None:
+        self._artifact = artifact
+        self._plan = plan
+        self._scoring = scoring
+        self._apart = apart
+        self._ended = False
+        self._tokeniser: PromptLimits | None = None
+        self._model: OnnxModel | None = None
+
+    def run(self) -> tuple[PromptLimits, OnnxModel]:
+        """Build both, and warm up."""
+        try:
+            tokeniser = self._tokeniser = self._read_tokeniser()
+            model = self._model = load_model(
+                self._plan, self._artifact.model, telemetry=self._scoring.onnxruntime_telemetry
+            )
+            if self._ended:
+                model.end()
+            try_out(self._plan, tokeniser, model)
+        except BaseException:
+            self._close_tokeniser()
+            raise
+        return tokeniser, model
+
+    def _read_tokeniser(self) -> PromptLimits:
+        if not self._apart:
+            return read_tokeniser(self._plan, self._artifact.tokenizer)
+        return TokeniserApart(
+            self._artifact.tokenizer_path,
+            self._plan.cut,
+            self._artifact.tokenizer,
+            memory=self._scoring.load_memory,
+            start_seconds=self._scoring.load_seconds,
+            seconds=self._scoring.max_batch_seconds,
+        )
+
+    def _close_tokeniser(self) -> None:
+        if self._tokeniser is not None:
+            self._tokeniser.close()
+
+    def end(self) -> None:
+        """End it at its next node or turn of a loop; from any thread."""
+        self._ended = True
+        self._close_tokeniser()
+        if self._model is not None:
+            self._model.end()
+
+
+def _forget(future: asyncio.Future[tuple[PromptLimits, OnnxModel]]) -> None:
+    """Look at a result that nobody may wait for any more, so that asyncio does not complain of it."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _bundled(path: Path) -> bool:
+    """Whether a directory came with the package, by name alone: a disk that does not answer must not be asked here."""
+    return Path(os.path.abspath(path)).parent == default_ranker_path().parent  # noqa: PTH100 - follows no links

@@ -1,0 +1,83 @@
+"""From a ranker's bytes to a tokeniser and a model that scored once; the same in the daemon and in a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rankd.scoring.memory_file import MemoryFile
+from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, warm_up
+from rankd.scoring.tokeniser import PromptLimits, Tokeniser, Truncation
+
+WARM_UP_PROMPTS = (
+    "Hi",
+    "What is the capital of France? Answer in one word.",
+    "Write a detailed, long essay about the causes and the consequences of the industrial revolution.",
+    "Write a python program that parses a log file, groups errors by hour and draws a chart. Explain each step. " * 20,
+)
+"""Plain prompts of very different answers: a ranker that scores them all alike ranks nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What has to be known to load a ranker, in values that JSON has."""
+
+    model_path: str
+    tokenizer_path: str
+    inputs: tuple[str, ...]
+    output: str
+    truncation: tuple[int, int, int]
+    """``max_tokens``, ``head_tokens``, ``tail_tokens``."""
+    provider: Literal["auto", "cuda", "cpu"]
+    threads: int
+    cuda_memory_limit: int
+    cuda_device: int
+    batch_tokens: tuple[tuple[str, int], ...]
+    """By provider, padded tokens of the largest batch."""
+
+    @property
+    def cut(self) -> Truncation:
+        """The truncation."""
+        return Truncation(*self.truncation)
+
+
+def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False) -> OnnxModel:
+    """Load the model of a plan from its bytes.
+
+    Raises:
+        ArtifactError: BAD_MODEL, BAD_INPUTS or BAD_OUTPUT.
+        ProviderError: CUDA was asked for and is not to be had.
+    """
+    return OnnxModel(
+        ModelSpec(plan.model_path, tuple(plan.inputs), plan.output, plan.cut.max_tokens, content),
+        SessionOptions(plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry),
+    )
+
+
+def read_tokeniser(plan: LoadPlan, content: MemoryFile) -> Tokeniser:
+    """Load the tokeniser of a plan from its bytes.
+
+    Raises:
+        ArtifactError: BAD_TOKENIZER.
+    """
+    return Tokeniser(Path(plan.tokenizer_path), plan.cut, content.read())
+
+
+def try_out(plan: LoadPlan, tokeniser: PromptLimits, model: OnnxModel, began: Callable[[str], object] = str) -> None:
+    """Score the warm-up prompts, and the largest batch.
+
+    Args:
+        plan: what was loaded.
+        tokeniser: its tokeniser.
+        model: its model.
+        began: called with what begins.
+
+    Raises:
+        ArtifactError: see ``warm_up``.
+    """
+    began("tokenising")
+    encoded = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
+    began("warming up")
+    warm_up(model, encoded, max_batch_tokens=dict(plan.batch_tokens)[model.provider])
