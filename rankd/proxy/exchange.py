@@ -15,6 +15,7 @@ from rankd_client.integration import Route, route_of
 from yarl import URL
 
 from rankd.proxy import headers
+from rankd.proxy.answer_head import BrokenAnswerError, to_client
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.priority_body import with_priority
 from rankd.proxy.ranking import ARRIVAL_ONLY, ProxyRanking, RankedRequest
@@ -187,6 +188,8 @@ class Exchange:
         url = URL(self._shared.base + target.decode("ascii"), encoded=True)
         named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
         try:
+            if not isinstance(data, bytes) and data is not None:
+                await self._upload.begin()
             async with self._shared.session.request(
                 self._scope["method"], url, headers=named, data=data, allow_redirects=False
             ) as answer:
@@ -196,6 +199,8 @@ class Exchange:
         except aiohttp.ClientConnectorError:
             self._shared.upstream.identify_again()
             raise self._refused(502, "upstream_unreachable", "the engine cannot be reached") from None
+        except BrokenAnswerError:
+            raise self._refused(502, "upstream_broken", "the engine's answer is none that HTTP knows") from None
         except (aiohttp.ClientError, OSError):
             self._shared.upstream.identify_again()
             raise self._refused(502, "upstream_broken", "the engine hung up before its answer was complete") from None
@@ -205,9 +210,10 @@ class Exchange:
         return RefusalError(status, outcome, f"rankd proxy: {message}")
 
     async def _passed_back(self, answer: aiohttp.ClientResponse) -> str:
-        fields = headers.end_to_end(answer.raw_headers)
-        if answer.status == 304:  # the length of what it does not bring: uvicorn would wait for it
-            fields = [(key, value) for key, value in fields if key.lower() != b"content-length"]
+        fields = to_client(answer.status, answer.raw_headers, self._shared.base)
+        if self._upload.streaming and answer.connection is not None and answer.connection.protocol is not None:
+            # It answers before it has the request: what of it the engine will have read is not known.
+            answer.connection.protocol.force_close()
         tracked = self._begun(answer)
         self.started = True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})

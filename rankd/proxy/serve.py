@@ -19,6 +19,7 @@ from rankd_client.integration import CircuitBreaker, IntegrationSettings, Predic
 
 from rankd.errors import ConfigError
 from rankd.proxy.app import OperationsPages, Proxy
+from rankd.proxy.engine_connection import EngineConnector
 from rankd.proxy.exchange import Shared
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.ranking import ProxyRanking
@@ -217,7 +218,7 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 def _session(settings: ProxySettings) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=settings.upstream_idle),
+        connector=EngineConnector(idle=settings.upstream_idle, rest=settings.upstream_rest),
         timeout=aiohttp.ClientTimeout(
             total=None,
             connect=settings.connect_timeout,

@@ -51,7 +51,14 @@ class ProxySettings(BaseSettings):
         ge=0,
         le=_DAY,
         description="Seconds that an unused connection to the engine is kept; less than the engine keeps it, which for "
-        "most is 5, or a request may meet a connection that is being closed.",
+        "most is 5, or a request may meet a connection that is being closed. 0 is one connection for each request.",
+    )
+    upstream_rest: float = Field(
+        0.1,
+        ge=0,
+        le=_DAY,
+        description="Seconds that a connection to the engine rests after an answer, before it is used again: what an "
+        "engine sends too much comes then, and is nobody's answer.",
     )
     client_idle: float = Field(
         75.0, gt=0, le=_DAY, description="Seconds that an unused connection of a client is kept."

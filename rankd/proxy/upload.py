@@ -31,6 +31,8 @@ class Upload:
         """All of it came."""
         self.gone = False
         """The client hung up within it."""
+        self.streaming = False
+        """It goes to the engine as it comes, and has not come to its end."""
         if empty:
             self.finished.set()
 
@@ -73,6 +75,16 @@ class Upload:
         self._ahead = [head] if place is None else [head[: place[0]], place[1], head[place[0] :]]
         return 0 if place is None else len(place[1])
 
+    async def begin(self) -> None:
+        """Wait for the first of it: only then is a connection to the engine taken, and written to at once.
+
+        Raises:
+            ClientGoneError: nothing came.
+        """
+        self.streaming = True
+        if not self._ahead and not self.finished.is_set():
+            self._take(await self._next())
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """What was read ahead, and then what comes.
 
@@ -80,10 +92,12 @@ class Upload:
             ClientGoneError: it did not come to its end.
         """
         while self._ahead:
-            yield self._ahead.pop(0)
+            if chunk := self._ahead.pop(0):
+                yield chunk
         while not self.finished.is_set():
             if chunk := await self._next():
                 yield chunk
+        self.streaming = False
 
     async def client_gone(self) -> None:
         """Return once the client hung up after its body."""

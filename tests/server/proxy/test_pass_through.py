@@ -140,3 +140,43 @@ def test_a_client_that_asks_whether_to_go_on_is_told_so(start_engine, start_prox
 
     run(story())
     assert upstream.seen[0].values(b"expect") == []
+
+
+PLACES_AT_THE_ENGINE = [
+    (b"http://%s/v1/models/", b"/v1/models/"),
+    (b"HTTP://%s/a?b=c#d", b"/a?b=c#d"),
+    (b"//%s/a", b"/a"),
+    (b"http://%s", b"/"),
+    (b"http://%s//elsewhere/x", b"/.//elsewhere/x"),
+    (b"/a", b"/a"),
+    (b"next", b"next"),
+    (b"http://elsewhere/%s", None),
+    (b"http://%s.elsewhere/", None),
+    (b"http://elsewhere@%s/a", b"/a"),
+    (b"http://[::1/%s", None),
+    (b"ftp://%s/a", None),
+    (b"\xff", None),
+]
+
+
+@pytest.mark.parametrize("name", [b"Location", b"content-LOCATION"])
+@pytest.mark.parametrize(("place", "expected"), PLACES_AT_THE_ENGINE)
+def test_a_redirect_does_not_name_the_engine(start_engine, start_proxy, name, place, expected):
+    """Its address is known inside only: a place there is the same path at the proxy. Other places are as they were."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream)
+    place = place.replace(b"%s", b"127.0.0.1:%d" % upstream.port)
+    upstream.answer = whole(b"{}", b"HTTP/1.1 307 x\r\n%s: %s\r\n" % (name, place))
+    _, back, _ = run(post(proxy.port, {"prompt": SHORT}))
+    assert name.lower() + b": " + (place if expected is None else expected) in back.split(b"\r\n")
+
+
+def test_a_redirect_within_an_upstream_with_a_path_is_one_here(start_engine, start_proxy):
+    """The path of the upstream goes before those of requests: it goes off those of answers."""
+    upstream = start_engine()
+    proxy = start_proxy(upstream.url + "/base", direction="lower-first")
+    for there, here in ((b"/base/a", b"/a"), (b"/base", b"/"), (b"/basement", b"/basement")):
+        place = b"http://127.0.0.1:%d" % upstream.port + there
+        upstream.answer = whole(b"{}", b"HTTP/1.1 308 x\r\nLocation: %s\r\n" % place)
+        _, back, _ = run(post(proxy.port, {"prompt": SHORT}))
+        assert b"location: " + here in back.split(b"\r\n")
