@@ -11,14 +11,15 @@ from typing import Any
 import aiohttp
 import structlog
 from multidict import CIMultiDict
-from rankd_client.integration import Route, route_of
+from rankd_client.integration import Route
 from yarl import URL
 
 from rankd.proxy import headers
 from rankd.proxy.answer_head import BrokenAnswerError, to_client
 from rankd.proxy.metrics import Metrics
+from rankd.proxy.paths import EnginePaths
 from rankd.proxy.priority_body import with_priority
-from rankd.proxy.ranking import ARRIVAL_ONLY, ProxyRanking, RankedRequest
+from rankd.proxy.ranking import ProxyRanking, RankedRequest
 from rankd.proxy.refusal import RefusalError
 from rankd.proxy.reporting import CompletionTracker, TrackedRequest
 from rankd.proxy.upload import ClientGoneError, Receive, Upload
@@ -36,7 +37,7 @@ class Shared:
     """What all exchanges share. ``limit`` in bytes of a body that is read before it is passed on."""
 
     session: aiohttp.ClientSession
-    base: str
+    paths: EnginePaths
     upstream: Upstream
     ranking: ProxyRanking
     tracker: CompletionTracker
@@ -124,9 +125,9 @@ class Exchange:
     async def _prioritised(self, fields: Fields) -> tuple[Fields, bytes | AsyncIterator[bytes] | None]:
         """Header fields and body as the engine gets them."""
         scope, engine = self._scope, self._shared.upstream.engine
-        route = route_of(scope["method"], scope["path"], "")
-        others = ARRIVAL_ONLY.get(engine.name, frozenset()) if engine is not None else frozenset()
-        if route is None and not (scope["method"] == "POST" and scope["path"] in others):
+        paths, name = self._shared.paths, engine.name if engine is not None else ""
+        route = paths.route(scope["method"], scope["path"])
+        if route is None and not paths.takes_priority(name, scope["method"], scope["path"]):
             return fields, self._body()
         if not self._shared.ranking.keeps_client_priority:
             fields = [(key, value) for key, value in fields if key != headers.PRIORITY]
@@ -183,9 +184,7 @@ class Exchange:
     # -- and back ------------------------------------------------------------------------------------------------------
 
     async def _passed_on(self, fields: Fields, data: bytes | AsyncIterator[bytes] | None) -> str:
-        query = self._scope["query_string"]
-        target = self._scope["raw_path"] + (b"?" + query if query else b"")
-        url = URL(self._shared.base + target.decode("ascii"), encoded=True)
+        url = URL(self._shared.paths.url(self._scope["raw_path"], self._scope["query_string"]), encoded=True)
         named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
         try:
             if not isinstance(data, bytes) and data is not None:

@@ -6,7 +6,6 @@ with the other sign.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rankd_client import RankedQueue
@@ -23,12 +22,6 @@ from rankd_client.integration import (
 from rankd.proxy import headers
 from rankd.proxy.settings import Direction
 from rankd.proxy.upstream import EngineInfo
-
-ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
-    "vllm": frozenset({"/v1/chat/completions/batch"}),
-    "sglang": frozenset({"/generate"}),
-}
-"""By engine, further endpoints whose bodies take a priority: they get that of their arrival."""
 
 
 @dataclass(frozen=True, slots=True)

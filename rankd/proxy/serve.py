@@ -22,6 +22,7 @@ from rankd.proxy.app import OperationsPages, Proxy
 from rankd.proxy.engine_connection import EngineConnector
 from rankd.proxy.exchange import Shared
 from rankd.proxy.metrics import Metrics
+from rankd.proxy.paths import EnginePaths
 from rankd.proxy.ranking import ProxyRanking
 from rankd.proxy.reporting import CompletionTracker
 from rankd.proxy.settings import ProxySettings
@@ -87,7 +88,8 @@ class ProxyServer:
         """
         settings, integration = self._settings, self._integration
         self._session = _session(settings)
-        self._upstream = Upstream(self._session, settings.upstream, settings.direction)
+        paths = EnginePaths(settings.upstream)
+        self._upstream = Upstream(self._session, paths.root, settings.direction)
         self._breaker = CircuitBreaker(integration)
         self._reporter = Reporter(PredictionStore(), functools.partial(connect, integration), self.metrics.reports)
         try:
@@ -100,7 +102,7 @@ class ProxyServer:
         tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes)
         ranking = ProxyRanking(integration, self._breaker)
         shared = Shared(
-            self._session, settings.upstream, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
+            self._session, paths, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
         )
         self.proxy = Proxy(shared)
         self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._upstream.direction)

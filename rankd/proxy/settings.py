@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rankd.errors import ConfigError
+from rankd.proxy.paths import endpoint_at_end
 from rankd.settings import split_address
 
 _DAY = 86_400.0
@@ -32,7 +33,9 @@ class ProxySettings(BaseSettings):
     )
 
     upstream: str = Field(
-        "", description="URL of the engine, such as http://127.0.0.1:8000; a path in it goes before those of requests."
+        "",
+        description="URL of the engine, such as http://127.0.0.1:8000; a path in it goes before those of requests, a "
+        "/v1 at its end only before those that do not begin with it.",
     )
     listen: str = Field("127.0.0.1:8080", description="HOST:PORT that clients connect to.")
     metrics: str = Field("127.0.0.1:9465", description="HOST:PORT of /metrics, /livez and /readyz; empty is off.")
@@ -85,6 +88,10 @@ class ProxySettings(BaseSettings):
             raise ValueError("must be scheme, host, port and path only: clients send their own keys")
         if parts.port == 0:
             raise ValueError("must not have port 0")
+        if not value.isascii():
+            raise ValueError("must be ASCII: percent-encode its path")
+        if endpoint := endpoint_at_end(parts.path):
+            raise ValueError(f"must not name an endpoint: leave {endpoint!r} out")
         return value.rstrip("/")
 
     @field_validator("listen", "metrics")

@@ -23,8 +23,9 @@ _PREEMPTS_BELOW = 10**12
 """Milliseconds: a threshold that no two keys of living requests are apart."""
 
 UNKNOWN_ENGINE = (
-    "the engine does not say which priority it serves first: it is neither a vLLM nor an SGLang that answers without a "
-    "key. Say --direction lower-first (vLLM, and gateways before it) or --direction higher-first"
+    "the engine does not say which priority it serves first: there it is neither a vLLM nor an SGLang that answers "
+    "/v1/models, /metrics or /server_info without a key. If these are elsewhere, correct --upstream; else say "
+    "--direction lower-first (vLLM, and gateways before it) or --direction higher-first"
 )
 
 
