@@ -31,8 +31,6 @@ _propagator = TraceContextTextMapPropagator()
 _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _HEALTH = "grpc.health."
 """Health answers anybody: probes have no credential."""
-_MOST_BYTES_OF_OTHERS = 2**16
-"""Of a request to health or reflection, which anybody may send."""
 _CANCELLED_WITHIN = 1.0
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
@@ -190,9 +188,6 @@ class Call:
         if decoder is None:
             return holder.pop()
         size = len(holder[0])
-        if not self._method.ours and size > _MOST_BYTES_OF_OTHERS:
-            text = f"is longer than {_MOST_BYTES_OF_OTHERS} bytes, which is enough for this method"
-            raise InvalidRequestError([FieldViolation("request", text)])
         assert self._hold is not None
         self._hold.resize(self._kept + message_cost(size))
         return await decoder.decode(holder)

@@ -110,6 +110,8 @@ class StreamSteps:
         """Change the queue. What arrives is checked before it joins; a bad item ends the stream."""
         violations = Violations()
         check_count(request.arrived, "arrived", self._limits, violations)
+        check_count(request.progressed, "progressed", self._limits, violations)
+        check_count(request.gone_request_ids, "gone_request_ids", self._limits, violations)
         check_unique([i.request_id for i in request.arrived], "arrived", violations)
         violations.check()
         arrived = RequestColumns(self._limits, violations, queue.now)
@@ -152,13 +154,17 @@ class StreamSteps:
     ) -> None:
         """Take in who left, who arrived (``arrived`` has their columns), and progress."""
         reach = self._ranker.reach
-        for request_id in request.gone_request_ids:
+        for index, request_id in enumerate(request.gone_request_ids):
+            if index % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
             queue.drop(request_id)
         for index, item in enumerate(stream_items(arrived, request.arrived, reach)):
             if index % _AT_ONCE == 0 and time_slice.over:
                 await time_slice.next()
             queue.put(item)
-        for step in request.progressed:
+        for index, step in enumerate(request.progressed):
+            if index % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
             progress(queue, step)
 
     async def _repeats(self, queue: StreamQueue, wait: float) -> bool:
