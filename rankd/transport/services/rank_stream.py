@@ -16,6 +16,7 @@ from rankd_client.v1 import rank_pb2
 from rankd.ranking.ranker import Basis, QueueRanker
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
+from rankd.transport.call import current_call
 from rankd.transport.convert.answer import item_filler
 from rankd.transport.convert.request import (
     RequestColumns,
@@ -131,6 +132,7 @@ class StreamSteps:
                 f"{self._limits.max_stream_bytes}: send fewer prompts at a time, the others once these are scored",
             )
         violations.check()
+        current_call().keep(queue.memory)
 
     def _update_tenant_service(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> None:
         """Take in what tenants were served."""
