@@ -20,6 +20,10 @@ from rankd.types import Answer, Constraints, RankQueue, Reason, TenantService
 _LOOK_AGAIN = 4.0
 """A look for new scores took some time: for so many times that, no other one is taken at a queue without changes."""
 
+_ITEM_BYTES = 1500
+"""Of an item beside its text: itself, its numbers, its places in columns and in the last answer. Measured."""
+_TENANT_BYTES = 300
+
 
 @dataclass(slots=True)
 class StreamItem:
@@ -90,6 +94,11 @@ class StreamQueue:
     tenant_service: TenantService = field(default_factory=TenantService)
     """What its tenants were served, as far as the caller said."""
     _rank_queue: RankQueue | None = None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the queue takes in all, about, with the columns and the last answer that are made of it."""
+        return self.size + len(self.items) * _ITEM_BYTES + len(self.tenant_service.served) * _TENANT_BYTES
 
     # -- changes -------------------------------------------------------------------------------------------------------
 

@@ -60,6 +60,15 @@ class LimitsSection(Section):
     call_burst: int = Field(
         100, ge=1, le=10**9, description="Calls and messages a caller may save up under calls_per_second."
     )
+    receive_timeout: float = Field(
+        30.0, ge=0.1, le=LONGEST, description="Seconds in which the request of a call must have arrived."
+    )
+    answer_timeout: float = Field(
+        30.0,
+        ge=0.1,
+        le=LONGEST,
+        description="Seconds in which a caller must read an answer; then its connection is closed.",
+    )
     keepalive_min_interval: float = Field(5.0, ge=0.1, le=LONGEST, description="Clients may ping this often, seconds.")
     max_connection_age: float = Field(
         600.0, ge=1, le=LONGEST, description="Connections are renewed after this, seconds."

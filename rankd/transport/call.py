@@ -17,13 +17,16 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from rankd.auth import Caller
-from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, UnavailableError
+from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, RankdError, UnavailableError
+from rankd.settings import LimitsSection
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator, set_current_caller
+from rankd.transport.call_watch import CallWatch
+from rankd.transport.connections import peer_name
 from rankd.transport.decoding import RequestDecoder
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
-from rankd.transport.memory_budget import CALL_BYTES, Hold, MemoryBudget, message_cost
+from rankd.transport.memory_budget import CALL_BYTES, Hold, MemoryBudget, default_budget, message_cost
 from rankd.transport.rate_limit import RateLimit, caller_of
 
 _log = structlog.get_logger("rankd")
@@ -31,8 +34,6 @@ _propagator = TraceContextTextMapPropagator()
 _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _HEALTH = "grpc.health."
 """Health answers anybody: probes have no credential."""
-_MOST_BYTES_OF_OTHERS = 2**16
-"""Of a request to health or reflection, which anybody may send."""
 _CANCELLED_WITHIN = 1.0
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
@@ -43,13 +44,14 @@ class CallGate:
     """What every call to the daemon passes: metrics, rate limit, credentials, memory, and whether it drains."""
 
     def __init__(
-        self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None, memory: MemoryBudget
+        self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None, limits: LimitsSection
     ) -> None:
         """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
+        self.memory = MemoryBudget(limits.memory_bytes or default_budget())
+        self.watch = CallWatch(limits, self.memory)
         self.telemetry = telemetry
         self.rate = rate
         self.authenticator = authenticator
-        self.memory = memory
         self.drained = asyncio.Event()
         self.in_flight = 0
         """Calls of our own services under way; health and reflection are no work to wait for."""
@@ -78,7 +80,20 @@ class Call:
     A request is read only here, after its caller was let in, and is bytes until it is known to be small enough.
     """
 
-    __slots__ = ("_began", "_caller", "_context", "_gate", "_hold", "_kept", "_method", "_span")
+    __slots__ = (
+        "_began",
+        "_caller",
+        "_context",
+        "_ending",
+        "_gate",
+        "_hold",
+        "_kept",
+        "_method",
+        "_span",
+        "_task",
+        "caller",
+        "peer",
+    )
 
     def __init__(self, gate: CallGate, method: Method, context: grpc.aio.ServicerContext) -> None:
         """Begin nothing yet."""
@@ -87,6 +102,10 @@ class Call:
         self._context = context
         self._caller: Caller | None = None
         self._hold: Hold | None = None
+        self._ending: RankdError | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self.peer = peer_name(context.peer() or "")
+        self.caller = self.peer.rpartition(":")[0]
         self._kept = CALL_BYTES
         """Bytes that the call holds between two messages."""
 
@@ -135,14 +154,27 @@ class Call:
 
     def _take_place(self) -> None:
         """Hold what every call takes, until its answer was sent."""
-        caller = caller_of(self._context) if self._caller is None else self._caller.key
-        hold = self._gate.memory.hold(caller, self._context.peer() or "")
+        if self._caller is not None:
+            self.caller = self._caller.key
+        hold = self._gate.memory.hold(self.caller, self.peer)
         hold.resize(self._kept)
         self._hold = hold
         _current.set(self)
-        task = asyncio.current_task()
-        assert task is not None
-        task.add_done_callback(lambda _: hold.release())  # grpc's own, which ends when all was sent
+        self._task = asyncio.current_task()  # grpc's own, which ends when all was sent
+        assert self._task is not None
+        self._task.add_done_callback(self._done)
+
+    def _done(self, _: object) -> None:
+        assert self._hold is not None
+        self._hold.release()
+        self._gate.watch.sent(self)
+        self._task = None  # whose context has this call: a cycle
+
+    def end(self, error: RankdError) -> None:
+        """End with an error, instead of going on to wait for the caller."""
+        if self._ending is None and self._task is not None:
+            self._ending = error
+            self._task.cancel()
 
     def _count(self) -> None:
         """Count a call, or a further message of a stream, for its caller."""
@@ -177,12 +209,28 @@ class Call:
             InvalidRequestError: it is no message of the method's type, has too many entries, or there is none.
             QuotaError: there is no memory for it.
         """
-        holder = [await self._context.read()]
+        holder = [await self._read(single=True)]
         if holder[0] is grpc.aio.EOF:
             # Who cancels says so a moment later, which ends this; who does not, has sent nothing.
             await asyncio.sleep(_CANCELLED_WITHIN)
             raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
         return await self._decode(holder)
+
+    async def _read(self, *, single: bool) -> Any:
+        """The next message as bytes, or EOF."""
+        watch = self._gate.watch
+        watch.receiving(self, single=single)
+        read = None
+        try:
+            read = await self._context.read()
+        except asyncio.CancelledError:
+            if self._ending is None or self._task is None:
+                raise
+            self._task.uncancel()
+            raise self._ending from None
+        finally:
+            watch.received(self, len(read) if isinstance(read, bytes) else 0)
+        return read
 
     async def _decode(self, holder: list[bytes]) -> Any:
         """Decode what was read; ``holder`` is emptied, so that nothing keeps the bytes."""
@@ -190,9 +238,6 @@ class Call:
         if decoder is None:
             return holder.pop()
         size = len(holder[0])
-        if not self._method.ours and size > _MOST_BYTES_OF_OTHERS:
-            text = f"is longer than {_MOST_BYTES_OF_OTHERS} bytes, which is enough for this method"
-            raise InvalidRequestError([FieldViolation("request", text)])
         assert self._hold is not None
         self._hold.resize(self._kept + message_cost(size))
         return await decoder.decode(holder)
@@ -204,7 +249,7 @@ class Call:
         """
         counted = True  # the first one, as the call
         while True:
-            holder = [await self._context.read()]
+            holder = [await self._read(single=False)]
             if holder[0] is grpc.aio.EOF:
                 return
             if not counted:
@@ -220,7 +265,14 @@ class Call:
         data: bytes = response if encode is None else encode(response)
         if self._hold is not None:
             self._hold.resize(self._kept + len(data))
+        self._gate.watch.sending(self)
         return data
+
+    def sent(self) -> None:
+        """An answer of a stream was taken by the connection, and is held no longer."""
+        self._gate.watch.sent(self)
+        if self._hold is not None:
+            self._hold.resize(self._kept)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         del trace  # its frames have the request

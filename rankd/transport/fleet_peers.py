@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from rankd_client.v1 import quality_pb2, quality_pb2_grpc
+from rankd_client.v1 import quality_pb2
 
-from rankd.errors import ConfigError
+from rankd.errors import ConfigError, InvalidRequestError
 from rankd.fleet.follower import FleetFollower
 from rankd.settings import Settings, peer_targets
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.convert.fleet import from_proto
+from rankd.transport.decoding import RequestDecoder
+from rankd.transport.time_slices import TimeSlices
 
 _LONGEST_ANSWER = 2.0
 """Seconds that one peer may take; the others do not wait for it."""
 _MOST_BYTES = 4 * 2**20
+_MOST_ENTRIES = 2**16
+"""Of a repeated field in a peer's answer, before it becomes objects; how many of them count is ``from_proto``'s."""
+_METHOD = f"/{quality_pb2.DESCRIPTOR.services_by_name['QualityService'].full_name}/GetFleetShare"
 _REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
 """What does not heal by itself, and is logged: a token or its role is wrong, or no rankd of today is there."""
 _OPTIONS = [
@@ -30,6 +35,8 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_retries", 0),
     ("grpc.max_receive_message_length", _MOST_BYTES),
+    # Bit 0 is "not compressed": a peer's answer is as large as it seems.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
     # Peers are on this network: a proxy for the outside would only lose them.
     ("grpc.enable_http_proxy", 0),
 ]
@@ -45,6 +52,7 @@ class FleetPeers:
         self._follower = follower
         self._telemetry = telemetry
         self._all, self._names = peer_targets(settings.fleet.peers)
+        self._decoder = RequestDecoder(quality_pb2.GetFleetShareResponse.FromString, _MOST_ENTRIES, TimeSlices())
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._myself: set[str] = set()
         self._refusing: set[str] = set()
@@ -109,20 +117,21 @@ class FleetPeers:
         channel = self._channels.get(target)
         if channel is None:
             channel = self._channels[target] = self._channel(target)
-        stub = quality_pb2_grpc.QualityServiceStub(channel)
+        ask = channel.unary_unary(_METHOD, request_serializer=quality_pb2.GetFleetShareRequest.SerializeToString)
         try:
-            answer = await stub.GetFleetShare(
+            data = await ask(
                 quality_pb2.GetFleetShareRequest(),
                 timeout=min(self._fleet.every, _LONGEST_ANSWER),
                 metadata=metadata,
             )
+            answer = await self._decoder.decode([data])
             state = from_proto(answer, time.time(), self._settings.quality.max_windows)
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSALS and target not in self._refusing:
                 self._refusing.add(target)
                 self._telemetry.peer_refuses(error.code().name)
             return  # who does not answer ages
-        except ValueError:
+        except (ValueError, InvalidRequestError):
             return  # who talks nonsense ages, too
         self._refusing.discard(target)
         if state.instance == self._follower.fleet.instance:

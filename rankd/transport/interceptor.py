@@ -19,7 +19,7 @@ from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator
 from rankd.transport.call import Call, CallGate, Method
 from rankd.transport.decoding import RequestDecoder
-from rankd.transport.memory_budget import MemoryBudget, default_budget
+from rankd.transport.memory_budget import MemoryBudget
 from rankd.transport.rate_limit import RateLimit
 from rankd.transport.time_slices import TimeSlices
 
@@ -43,14 +43,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
         self._limits = limits or LimitsSection()
         self._time_slices = time_slices or TimeSlices()
-        self.memory = MemoryBudget(self._limits.memory_bytes or default_budget())
-        self._gate = CallGate(telemetry, rate, authenticator, self.memory)
+        self._gate = CallGate(telemetry, rate, authenticator, self._limits)
         self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
 
     @property
     def in_flight(self) -> int:
         """Calls of our own services under way."""
         return self._gate.in_flight
+
+    @property
+    def memory(self) -> MemoryBudget:
+        """What all calls in flight hold."""
+        return self._gate.memory
 
     def drain(self) -> None:
         """Refuse calls from now on; those under way go on, but streams of health and reflection end."""
@@ -111,6 +115,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async for response in inner(await call.receive(), context):
                     call.recheck()
                     yield call.encode(response)
+                    call.sent()
 
         return unary_stream
 
@@ -131,6 +136,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     messages = self._messages_until_drained(messages)
                 async for response in inner(messages, context):
                     yield call.encode(response)
+                    call.sent()
 
         return stream_stream
 

@@ -25,6 +25,7 @@ _LOOK_BYTES = 2**19
 _STEPS = 2048
 """Fields between two looks at the clock."""
 _VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
+_FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _SMALL_SIZE = rb"[\x00-\x08\x80-\x88]"
 """How the size of a message of less than nine bytes begins; larger ones are not much larger in memory."""
 _WIDTHS = {FieldDescriptor.CPPTYPE_DOUBLE: 8, FieldDescriptor.CPPTYPE_FLOAT: 4}
@@ -113,11 +114,8 @@ def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool
 
     No more than there are places that look like one: in text hardly any does.
     """
-    if len(data) < 2 * limit:
-        return False
-    *head, last = _encoded(tag)
-    first, longer = bytes((*head, last)), bytes((*head, last | 0x80))
-    if data.count(first) + data.count(longer) <= limit:  # a millisecond a megabyte at most
+    first, longer = _forms(tag)
+    if _at_most(data, tag, limit):
         return False
     small = re.compile(re.escape(first) + _SMALL_SIZE)
     found = 0
@@ -130,12 +128,17 @@ def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool
     return False
 
 
-def _encoded(tag: int) -> bytes:
-    out = b""
+def _at_most(data: bytes, tag: int, limit: int) -> bool:
+    return len(data) < 2 * limit or sum(data.count(form) for form in _forms(tag)) <= limit
+
+
+def _forms(tag: int) -> tuple[bytes, bytes]:
+    """How a tag is encoded, and how an encoding of it begins that is longer than it must be."""
+    head = b""
     while tag >= 0x80:
-        out += bytes((tag & 0x7F | 0x80,))
+        head += bytes((tag & 0x7F | 0x80,))
         tag >>= 7
-    return out + bytes((tag,))
+    return head + bytes((tag,)), head + bytes((tag | 0x80,))
 
 
 class _Count:
@@ -148,48 +151,90 @@ class _Count:
         self._most_inner = most_inner
         self._counts: dict[WireField, int] = {}
         self._inner = 0
+        self._looked = 0
 
     def run(self, pieces: list[int], *, deep: bool) -> Iterator[None]:
         """Count; what is in a small entry only where ``deep``."""
-        began = 0
-        for count, (start, end, entry) in enumerate(_fields_of(self._data, 0, len(self._data), self._fields), 1):
-            if count > self._most_fields:
-                raise _too_many("request", self._most_fields)
-            if entry is not None:
-                self._take(entry, end - start)
-                if entry.fields and (deep or end - start > PIECE_BYTES):
-                    yield from self._descend(entry, start, end)
-            if end - began >= PIECE_BYTES:
-                pieces.append(end)
-                began = end
-            if count % _STEPS == 0:
+        data, end = self._data, len(self._data)
+        began = at = count = depth = 0
+        while at < end:
+            count += 1
+            if not depth and not deep:
+                at, skipped = self._skip_plain(at, end, began + PIECE_BYTES)
+                count += skipped
+            if at < end:
+                tag, start, at = _field_at(data, at, end)
+                depth += _depth_change(tag, depth)
+                entry = None if depth else self._fields.get(tag)
+                if entry is not None:
+                    self._take(entry, at - start)
+                    if entry.fields and (deep or at - start > PIECE_BYTES):
+                        yield from self._descend(entry, start, at)
+            if at - began >= PIECE_BYTES and not depth:
+                pieces.append(at)
+                began = at
+            if count - self._looked >= _STEPS:
+                self._looked = count
+                if count > self._most_fields:
+                    raise _too_many("request", self._most_fields)
                 yield
-        if began < len(self._data):
-            pieces.append(len(self._data))
+        if began < end:
+            pieces.append(end)
+
+    def _skip_plain(self, at: int, end: int, until: int) -> tuple[int, int]:
+        """Count what most of a long message is: entries of one field, less than 16 KB each.
+
+        Returns:
+            Where the first field begins that is none of these, or that begins after ``until``; how many there were.
+        """
+        data = self._data
+        tag = data[at]
+        entry = self._fields.get(tag)
+        count = 0
+        if tag & 0x87 != _BYTES or (entry is not None and entry.width):
+            return at, 0
+        last = min(end - 2, until)
+        while at < last and data[at] == tag:
+            size = data[at + 1]
+            if size < 0x80:
+                after = at + 2 + size
+            elif data[at + 2] < 0x80:
+                after = at + 3 + size - 0x80 + (data[at + 2] << 7)
+            else:
+                break
+            if after > end:
+                raise MalformedError
+            at = after
+            count += 1
+        if entry is not None and count:
+            self._take(entry, 0, count)
+        return at, count
 
     def _descend(self, parent: WireField, start: int, end: int) -> Iterator[None]:
         within = [(parent, start, end)]
         while within:
-            parent, start, end = within.pop()
-            for inner_start, inner_end, entry in _fields_of(self._data, start, end, parent.fields):
+            parent, at, end = within.pop()
+            depth = 0
+            while at < end:
+                tag, start, at = _field_at(self._data, at, end)
+                depth += _depth_change(tag, depth)
                 self._inner += 1
-                if self._inner > self._most_inner:
-                    raise _too_many(f"{parent.name}[]", self._most_inner)
                 if self._inner % _STEPS == 0:
+                    if self._inner > self._most_inner:
+                        raise _too_many(f"{parent.name}[]", self._most_inner)
                     yield
-                if entry is None:
-                    continue
-                self._take(entry, inner_end - inner_start)
-                if entry.fields and inner_end > inner_start:
-                    within.append((entry, inner_start, inner_end))
+                entry = None if depth else parent.fields.get(tag)
+                if entry is not None:
+                    self._take(entry, at - start)
+                    if entry.fields and at > start:
+                        within.append((entry, start, at))
 
-    def _take(self, entry: WireField, size: int) -> None:
-        if not entry.repeated:
-            return
-        count = self._counts.get(entry, 0) + (-(-size // entry.width) if entry.width else 1)
-        self._counts[entry] = count
-        if count > entry.limit:
-            raise _too_many(entry.name, entry.limit)
+    def _take(self, entry: WireField, size: int, times: int = 1) -> None:
+        if entry.repeated:
+            count = self._counts.get(entry, 0) + times * (-(-size // entry.width) if entry.width else 1)
+            self._counts[entry] = count
+            if count > entry.limit:
+                raise _too_many(entry.name, entry.limit)
 
 
 def _too_many(name: str, limit: int) -> InvalidRequestError:
@@ -201,47 +246,32 @@ def _too_many(name: str, limit: int) -> InvalidRequestError:
     return InvalidRequestError([FieldViolation(name.removesuffix("[]"), text)])
 
 
-def _fields_of(
-    data: bytes, at: int, end: int, fields: dict[int, WireField]
-) -> Iterator[tuple[int, int, WireField | None]]:
-    """The fields between two places: where their content begins and ends, and which they are; None for uncounted ones.
-
-    A group, which none of our messages has, is one field with all that is in it.
-    """
-    depth = 0
-    while at < end:
-        tag = data[at]
-        at += 1
-        if tag >= 0x80:
-            tag, at = _varint(data, at - 1, end)
-        start = at
-        if tag & 7 == _BYTES:
-            if at >= end:
-                raise MalformedError
-            size = data[at]
-            at += 1
-            if size >= 0x80:
-                size, at = _varint(data, at - 1, end)
-            start = at
-            at += size
-        elif tag & 7 in (_GROUP, _GROUP_END):
-            depth += 1 if tag & 7 == _GROUP else -1
-        else:
-            at = _after_number(data, at, end, tag & 7)
-        if at > end or depth < 0:
-            raise MalformedError
-        # Within a group no piece can end.
-        yield (start, at, fields.get(tag)) if not depth else (start, -1, None)
+def _depth_change(tag: int, depth: int) -> int:
+    """Groups, which no message of ours has, are fields one by one here, and nothing within them is counted by name."""
+    kind = tag & 7
+    if kind == _GROUP_END and not depth:
+        raise MalformedError
+    return (kind == _GROUP) - (kind == _GROUP_END)
 
 
-def _after_number(data: bytes, at: int, end: int, kind: int) -> int:
-    if kind == _VARINT:
-        return _varint(data, at, end)[1]
-    if kind == _FIXED64:
-        return at + 8
-    if kind == _FIXED32:
-        return at + 4
-    raise MalformedError
+def _field_at(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """The tag of a field, and where its content begins and ends."""
+    tag = data[at]
+    at += 1
+    if tag >= 0x80:
+        tag, at = _varint(data, at - 1, end)
+    kind = tag & 7
+    start = at
+    if kind == _BYTES:
+        size, start = _varint(data, at, end)
+        at = start + size
+    elif kind == _VARINT:
+        _, at = _varint(data, at, end)
+    elif kind in _FIXED_SIZES:
+        at += _FIXED_SIZES[kind]
+    if at > end or kind > max(_FIXED_SIZES):
+        raise MalformedError
+    return tag, start, at
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from rankd_client.v1 import rank_pb2
 from rankd.ranking.ranker import Basis, QueueRanker
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
+from rankd.transport.call import current_call
 from rankd.transport.convert.answer import item_filler
 from rankd.transport.convert.request import (
     RequestColumns,
@@ -110,6 +111,8 @@ class StreamSteps:
         """Change the queue. What arrives is checked before it joins; a bad item ends the stream."""
         violations = Violations()
         check_count(request.arrived, "arrived", self._limits, violations)
+        check_count(request.progressed, "progressed", self._limits, violations)
+        check_count(request.gone_request_ids, "gone_request_ids", self._limits, violations)
         check_unique([i.request_id for i in request.arrived], "arrived", violations)
         violations.check()
         arrived = RequestColumns(self._limits, violations, queue.now)
@@ -129,6 +132,7 @@ class StreamSteps:
                 f"{self._limits.max_stream_bytes}: send fewer prompts at a time, the others once these are scored",
             )
         violations.check()
+        current_call().keep(queue.memory)
 
     def _update_tenant_service(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> None:
         """Take in what tenants were served."""
@@ -152,13 +156,17 @@ class StreamSteps:
     ) -> None:
         """Take in who left, who arrived (``arrived`` has their columns), and progress."""
         reach = self._ranker.reach
-        for request_id in request.gone_request_ids:
+        for index, request_id in enumerate(request.gone_request_ids):
+            if index % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
             queue.drop(request_id)
         for index, item in enumerate(stream_items(arrived, request.arrived, reach)):
             if index % _AT_ONCE == 0 and time_slice.over:
                 await time_slice.next()
             queue.put(item)
-        for step in request.progressed:
+        for index, step in enumerate(request.progressed):
+            if index % _AT_ONCE == 0 and time_slice.over:
+                await time_slice.next()
             progress(queue, step)
 
     async def _repeats(self, queue: StreamQueue, wait: float) -> bool:

@@ -1,0 +1,147 @@
+"""Calls that wait for their caller: for a request that does not come, for an answer to be read.
+
+What a caller has begun to send is in gRPC's buffers, and so is what nobody reads; neither ends by itself. A few times a
+second, while there are such calls, this looks at all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from rankd.errors import QuotaError, RankdError
+from rankd.settings import LimitsSection
+from rankd.transport.connections import Connections, cut
+from rankd.transport.memory_budget import Hold, MemoryBudget
+
+_log = structlog.get_logger("rankd")
+_EVERY = 0.25
+_FRAME_BYTES = 512
+"""What a call sends beside its messages, upwards: headers, frames, windows."""
+_NOTHING = 2**18
+"""Bytes in gRPC's buffers that need no account: calls hold something for them."""
+
+
+class WaitingCall(Protocol):
+    """What a call shows of itself here."""
+
+    @property
+    def peer(self) -> str:
+        """The connection, as ``peer_name`` has it."""
+
+    @property
+    def caller(self) -> str:
+        """Who is charged."""
+
+    def end(self, error: RankdError) -> None:
+        """End with this error instead of going on to wait for the caller."""
+
+
+@dataclass
+class _Connection:
+    """What is known of a connection on which calls wait for requests."""
+
+    hold: Hold
+    read: int = 0
+    """Bytes of requests that were taken out of gRPC, and of their frames."""
+    base: tuple[int, int] | None = None
+    """Bytes received, and ``read``, when nothing was known to be in gRPC's buffers."""
+    last: tuple[int, int] | None = None
+    """The same, at the last look."""
+    calls: dict[WaitingCall, float] = field(default_factory=dict)
+    """Since when they wait, on the loop's clock."""
+
+
+class CallWatch:
+    """Ends calls whose callers take too long, or have more on the way than their share of memory."""
+
+    def __init__(self, limits: LimitsSection, memory: MemoryBudget) -> None:
+        """Nothing waits yet."""
+        self._limits = limits
+        self._memory = memory
+        self._connections = Connections()
+        self._receiving: dict[str, _Connection] = {}
+        self._single: set[WaitingCall] = set()
+        self._sending: dict[WaitingCall, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = 0.0
+
+    def receiving(self, call: WaitingCall, *, single: bool) -> None:
+        """A call waits for a request; ``single`` where it is its only one, and so must come soon."""
+        connection = self._receiving.get(call.peer)
+        if connection is None:
+            connection = self._receiving[call.peer] = _Connection(self._memory.hold(call.caller, call.peer))
+        connection.calls[call] = self._now()
+        if single:
+            self._single.add(call)
+
+    def received(self, call: WaitingCall, size: int) -> None:
+        """It waits no more, and got ``size`` bytes."""
+        self._single.discard(call)
+        connection = self._receiving.get(call.peer)
+        if connection is not None:
+            connection.calls.pop(call, None)
+            connection.read += size + _FRAME_BYTES
+
+    def sending(self, call: WaitingCall) -> None:
+        """A call waits for its caller to read an answer."""
+        self._sending[call] = self._now()
+
+    def sent(self, call: WaitingCall) -> None:
+        """The answer is on its way."""
+        self._sending.pop(call, None)
+
+    def _now(self) -> float:
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._timer = loop.call_later(_EVERY, self._look)
+        return loop.time()
+
+    def _look(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        self._end_slow_readers(now)
+        self._end_slow_senders(now)
+        self._charge_unread()
+        self._looked = now
+        if self._receiving or self._sending:
+            self._now()
+
+    def _end_slow_readers(self, now: float) -> None:
+        """Cut connections on which an answer is not read: gRPC would keep it as long as the connection lives."""
+        late = {call.peer for call, since in self._sending.items() if now - since > self._limits.answer_timeout}
+        for peer in late:
+            if cut(peer):
+                _log.warning("connection_cut", reason="an answer was not read within limits.answer_timeout")
+
+    def _end_slow_senders(self, now: float) -> None:
+        limit = self._limits.receive_timeout
+        for connection in self._receiving.values():
+            for call, since in list(connection.calls.items()):
+                if now - since > limit and call in self._single:
+                    call.end(QuotaError(f"no request came within limits.receive_timeout = {limit} s", retry_after=0.0))
+
+    def _charge_unread(self) -> None:
+        """Let connections hold what came over them and is no request yet: parts of messages in gRPC's buffers."""
+        for peer in [p for p, c in self._receiving.items() if not c.calls]:
+            self._receiving.pop(peer).hold.release()
+        received = self._connections.received(set(self._receiving))
+        for peer, connection in self._receiving.items():
+            if peer in received:
+                self._charge(connection, received[peer])
+
+    def _charge(self, connection: _Connection, received: int) -> None:
+        now = received, connection.read
+        if connection.base is None or min(connection.calls.values()) > self._looked:
+            # All that waits began after the last look: what is in the buffers came since then.
+            connection.base = connection.last or now
+        connection.last = now
+        unread = (now[0] - connection.base[0]) - (now[1] - connection.base[1])
+        try:
+            connection.hold.resize(unread if unread > _NOTHING else 0)
+        except QuotaError as error:
+            for call in list(connection.calls):
+                call.end(error)
