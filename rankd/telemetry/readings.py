@@ -15,8 +15,7 @@ from typing import Any
 
 import structlog
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import ObservableCounter
-from opentelemetry.sdk.metrics import export
+from opentelemetry.sdk.metrics import ObservableCounter, export
 from opentelemetry.sdk.metrics.export import AggregationTemporality, NumberDataPoint
 
 from rankd.telemetry.catalogue import METRICS, Metric
