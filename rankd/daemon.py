@@ -7,6 +7,7 @@ import time
 
 import structlog
 
+from rankd.clock import CLOCK
 from rankd.completion_log import open_log
 from rankd.fleet.follower import FleetFollower
 from rankd.fleet.membership import FleetMembership
@@ -182,13 +183,14 @@ class App:
         """What happens by itself: pins end, figures age, a model that hangs is noticed."""
         while True:
             await asyncio.sleep(_TICK)
-            now = time.time()
+            now = CLOCK.now()
+            CLOCK.offset()  # notices where the machine's clock was set
             for ranker in self.registry.all():
                 if (seconds := ranker.scorer.runner.running_for) > _STUCK:
                     self.monitor.still_running(ranker.version, seconds, now)
                 ranker.scorer.runner.give_up_after(self.settings.scoring.max_batch_seconds)
             self.monitor.tick(now)
-            self.pilots.advance(now)
+            self.pilots.advance()
             if self.http is not None:
                 self.status.sample(now)
 

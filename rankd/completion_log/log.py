@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd.clock import CLOCK
 from rankd.completion_log.newest import newest
 from rankd.completion_log.records import (
     CompletionRow,
@@ -85,7 +86,7 @@ class CompletionLog:
         return True
 
     def completed(self, completion: Completion, finish: FinishReason, now: float) -> None:
-        """Log how a request ended; progress is not logged."""
+        """Log how a request ended; progress is not logged. ``now`` by the daemon's clock; rows have the machine's."""
         if not completion.final:
             return
         row = CompletionRow(
@@ -96,8 +97,8 @@ class CompletionLog:
             completion.tokens,
             completion.complete,
             finish.value,
-            completion.arrival,
-            now,
+            CLOCK.to_wall(completion.arrival),
+            CLOCK.to_wall(now),
             completion.shadow_scores,
         )
         self._writer.put(SegmentKind.COMPLETIONS, [row])

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from rankd.clock import CLOCK
 from rankd.completion_log.records import SegmentKind
 from rankd.errors import ConfigError
 
@@ -127,7 +128,7 @@ class LocalStore:
         """Remove what killed processes left."""
         for path in self.path.glob(f"{_UNFINISHED}*"):
             with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _ABANDONED:
+                if min(time.time(), CLOCK.now()) - path.stat().st_mtime > _ABANDONED:
                     path.unlink()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from rankd_client.integration import Backoff
 
+from rankd.clock import CLOCK
 from rankd.completion_log.records import CompletionRow, PromptRow, SegmentKind, size_of, table
 from rankd.completion_log.store import SegmentStore, segment_names
 from rankd.settings import CompletionLogSection
@@ -163,7 +164,8 @@ class SegmentWriter:
             self._store.clean()
             segments = self._store.segments()
             excess = sum(s.size for s in segments) - self._settings.max_bytes
-            oldest = time.time() - self._settings.keep_days * 86400
+            # A clock that was set forward makes nothing old: what is deleted is gone.
+            oldest = min(time.time(), CLOCK.now()) - self._settings.keep_days * 86400
             for segment in segments:
                 if segment.written_at >= oldest and excess <= 0:
                     break

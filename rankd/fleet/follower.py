@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from rankd.clock import CLOCK
 from rankd.fleet.membership import FleetEvidence, FleetMembership, Key, ReplicaState, ReplicaWindow
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import FleetStatus, Window
@@ -26,7 +27,7 @@ class FleetFollower:
     def state(self) -> ReplicaState:
         """What this replica answers its peers."""
         self.fleet.notice_pause(time.monotonic(), time.time_ns())
-        now = time.time()
+        now = CLOCK.now()
         windows = {(w.model, w.ranker_version): replica_window_of(w, now) for w in self.monitor.reported_windows()}
         return ReplicaState(self.fleet.instance, self.fleet.senior_since, windows)
 
@@ -37,7 +38,7 @@ class FleetFollower:
 
     def round_done(self) -> None:
         """Every peer was asked: decide, or follow who does."""
-        monotonic, now = time.monotonic(), time.time()
+        monotonic, now = time.monotonic(), CLOCK.now()
         self.fleet.round_done(monotonic, time.time_ns())
         own = {(w.model, w.ranker_version): w for w in self.monitor.reported_windows()}
         for key in {*own, *self.fleet.keys(monotonic)}:

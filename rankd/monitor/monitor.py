@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 from rankd_client.calibration import Calibration
 from rankd_client.ordering import trust_of
 
+from rankd.clock import CLOCK
 from rankd.monitor.health import BatchHealth
 from rankd.monitor.snapshot_key import SnapshotKey
 from rankd.monitor.trust import Trust
@@ -195,7 +195,7 @@ class Monitor:
         base.reason = "judged"
         self._health[ranker_version] = BatchHealth()
         for model, calibration in calibrations.items():
-            if (window := self._windows.open_for_report(model, ranker_version, time.time())) is not None:
+            if (window := self._windows.open_for_report(model, ranker_version, CLOCK.now())) is not None:
                 window.prior = window.calibration = calibration
 
     def unloaded(self, ranker_version: str) -> None:

@@ -9,14 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rankd_client.calibration import Calibration, Knot
-
+from rankd.clock import CLOCK
 from rankd.errors import ConfigError
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot_file import SnapshotColumns, SnapshotError, read, write
-from rankd.monitor.tracker_settings import quality_settings
-from rankd.monitor.window import Window
-from rankd.quality.serialise import Saved, number, restore_guard, restore_tracker, save_guard, save_tracker
+from rankd.monitor.snapshot_window import restore_window, save_window
+from rankd.quality.serialise import Saved, moment
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.version import VERSION
@@ -85,9 +83,9 @@ class Snapshots:
         """Copy on the loop, a window at a time; pack and write beside it."""
         windows, columns, state = [], SnapshotColumns(), []
         for index, window in enumerate(self._monitor.reported_windows()):
-            saved = save_tracker(window.tracker)
+            saved = save_window(window)
             columns |= {f"{index}/{name}": column for name, column in saved.columns.items()}
-            windows.append(_window(window) | {"tracker": saved.scalars})
+            windows.append(saved.scalars)
             state.append((window.model, window.ranker_version, window.tracker.completions, window.transitions))
             await asyncio.sleep(0)
         if state == self._written and not self._failing:
@@ -110,14 +108,17 @@ class Snapshots:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def _restore(self, header: dict[str, Any], columns: SnapshotColumns, now: float) -> None:
-        """Put back the windows of rankers that are loaded.
+        """Put back the windows of rankers that are loaded; ``now`` by the machine's clock, as in the file.
 
         Raises:
             SnapshotError: what the file holds cannot be; then nothing was put back.
         """
         try:
-            if not -60 <= now - number(header["saved_at"]) <= self._settings.quality.forget_after:
+            age, most = now - moment(header["saved_at"]), self._settings.quality.forget_after
+            if age > most:
                 raise SnapshotError("is older than quality.forget_after")
+            if age < -most:
+                raise SnapshotError("is of the future: the machine's clock was set back since, or is wrong now")
             key = self._monitor.snapshot_key.restored(header["salt"])
             if key is None:
                 raise SnapshotError("was written with another quality.snapshot_key")
@@ -126,49 +127,18 @@ class Snapshots:
                 for index, fields in enumerate(header["views"])
                 if self._monitor.knows(str(fields["ranker_version"]))
             ]
-            restored = [self._window(fields, _part(columns, index), now) for index, fields in known]
+            # Of a clock that was set back since, what was learned last is as of now: nothing is of the future.
+            ahead = CLOCK.offset() + max(0.0, -age)
+            restored = [
+                restore_window(self._monitor, self._settings, Saved(_part(columns, index), fields), ahead)
+                for index, fields in known[: self._settings.quality.max_windows]
+            ]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
             raise SnapshotError(f"is damaged: {type(error).__name__}") from None
         self._monitor.use_key(key)
         for window in restored:
-            self._monitor.add_restored(window, now)
+            self._monitor.add_restored(window, CLOCK.now())
         self._telemetry.snapshot_restored(len(restored), sum(w.tracker.completions for w in restored))
-
-    def _window(self, fields: dict[str, Any], columns: SnapshotColumns, now: float) -> Window:
-        """One window as it was."""
-        base = self._monitor.base(str(fields["ranker_version"]))
-        tracker = restore_tracker(quality_settings(self._settings), Saved(columns, fields["tracker"]), now)
-        window = self._monitor.new_window(str(fields["model"]), base.ranker_version, tracker)
-        if restore_guard(window.guard, fields["guard"], now):
-            window.reason = str(fields["reason"])
-        window.used_at = min(number(fields["used_at"]), now)
-        if fields["calibration"] is not None:
-            window.calibration = Calibration(
-                tuple(Knot(*knot) for knot in fields["calibration"]["knots"]),
-                number(fields["calibration"]["mean_expected"]),
-            )
-        window.refit_at = tracker.completions
-        if fields["patience"] is not None:
-            window.load.patience = abs(number(fields["patience"]))
-        return window
-
-
-def _window(window: Window) -> dict[str, Any]:
-    """What of a window is no column."""
-    calibration = window.calibration
-    return {
-        "model": window.model,
-        "ranker_version": window.ranker_version,
-        "reason": window.reason,
-        "used_at": window.used_at,
-        "patience": window.load.patience,
-        "guard": save_guard(window.guard),
-        "calibration": calibration
-        and {
-            "knots": [[k.score, k.expected, k.p50, k.p90] for k in calibration.knots],
-            "mean_expected": calibration.mean_expected,
-        },
-    }
 
 
 def _part(columns: SnapshotColumns, index: int) -> SnapshotColumns:

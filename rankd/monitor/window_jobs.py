@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +10,7 @@ from functools import partial
 from rankd_client.calibration import Calibration, fit_monotone
 from rankd_client.ordering import Policy, tuned_patience
 
+from rankd.clock import CLOCK
 from rankd.monitor.jobs import SingleFlight
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.window import Window
@@ -40,7 +40,7 @@ class WindowJobs:
         thread = ThreadPoolExecutor(1, "rankd-quality")
         self.estimates: SingleFlight[Window] = SingleFlight(thread)
         self.evaluations: SingleFlight[Window] = SingleFlight(
-            thread, lambda window: self.evaluate_guard_if_due(window, time.time())
+            thread, lambda window: self.evaluate_guard_if_due(window, CLOCK.now())
         )
         self.refits: SingleFlight[Window] = SingleFlight(thread, self.refit)
         self.tunings: SingleFlight[ModelLoad] = SingleFlight(thread)

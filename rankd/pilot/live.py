@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rankd_client.ordering import Policy
 
+from rankd.clock import CLOCK
 from rankd.errors import NotFoundError, PilotError
 from rankd.pilot import PilotState, Switchback, SwitchbackPlan
 from rankd.telemetry.telemetry import Telemetry
@@ -19,13 +20,19 @@ _SERVED = {FinishReason.STOP, FinishReason.LENGTH}
 
 
 class LivePilots:
-    """Begins, feeds and ends pilots. All on one event loop; the clock is the daemon's."""
+    """Begins, feeds and ends pilots. All on one event loop.
+
+    A pilot's slots are times of the machine's clock, which replicas share, as it was when the pilot was started: a
+    clock that is set later neither repeats slots nor leaves some out.
+    """
 
     def __init__(self, telemetry: Telemetry) -> None:
         """Begin without any."""
         self._telemetry = telemetry
         self._pilots: dict[str, Switchback] = {}
         self._announced: dict[str, PilotState] = {}
+        self._offsets: dict[str, float] = {}
+        """What each pilot's clock is ahead of the daemon's, seconds."""
         self._hasher = RequestHasher()
 
     # -- administration ------------------------------------------------------------------------------------------------
@@ -43,11 +50,16 @@ class LivePilots:
             ended = next((m for m, p in self._pilots.items() if not p.active), None)
             if ended is None:
                 raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
-            del self._pilots[ended], self._announced[ended]
+            del self._pilots[ended], self._announced[ended], self._offsets[ended]
         pilot = self._pilots[model] = Switchback(plan)
+        self._offsets[model] = time.time() - CLOCK.now()
         self._announced.pop(model, None)
-        self._advance(model, pilot, time.time())
+        self._advance(model, pilot)
         return pilot
+
+    def now(self, model: str) -> float:
+        """The time by the clock of a model's pilot, seconds since the epoch. May be called in any thread."""
+        return CLOCK.now() + self._offsets.get(model, 0.0)
 
     def get(self, model: str) -> Switchback:
         """A model's pilot, also one that ended.
@@ -58,7 +70,7 @@ class LivePilots:
         pilot = self._pilots.get(model)
         if pilot is None:
             raise NotFoundError("model: no pilot was started for it")
-        self._advance(model, pilot, time.time())
+        self._advance(model, pilot)
         return pilot
 
     def all(self) -> list[tuple[str, Switchback]]:
@@ -73,15 +85,16 @@ class LivePilots:
         """
         pilot = self.get(model)
         pilot.cancel()
-        self._advance(model, pilot, time.time())
+        self._advance(model, pilot)
         return pilot
 
-    def advance(self, now: float) -> None:
+    def advance(self) -> None:
         """Let time pass; call about once a second."""
         for model, pilot in self._pilots.items():
-            self._advance(model, pilot, now)
+            self._advance(model, pilot)
 
-    def _advance(self, model: str, pilot: Switchback, now: float) -> None:
+    def _advance(self, model: str, pilot: Switchback) -> None:
+        now = self.now(model)
         pilot.advance(now)
         if self._announced.get(model) is not pilot.state:
             self._announced[model] = pilot.state
@@ -95,7 +108,7 @@ class LivePilots:
     def policy(self, model: str) -> Policy | None:
         """What a model's queue is to be ordered by now; None where no pilot says."""
         pilot = self._active(model)
-        return None if pilot is None else pilot.policy_at(time.time())
+        return None if pilot is None else pilot.policy_at(self.now(model))
 
     def ordered(self, queue: RankQueue, policy: Policy, fresh: NDArray[np.bool_]) -> dict[int, int]:
         """Note an order, and the requests in it that are new.
@@ -111,11 +124,11 @@ class LivePilots:
         pilot = self._active(queue.model)
         if pilot is None or not queue.request_ids:
             return {}
-        now = time.time()
+        now = self.now(queue.model)
         pilot.ordered(now, policy)
         slots = {}
         for i in np.flatnonzero(fresh).tolist():
-            # Clocks differ: an age by the caller's clock becomes a time by ours.
+            # Clocks differ: an age by the caller's clock becomes a time by the pilot's.
             arrival = now - (queue.now - float(queue.arrival[i]))
             if ticket := pilot.ticket_at(arrival):
                 pilot.arrived(self._hasher.key(queue.tenant_of(i), queue.request_ids[i]), ticket, arrival)
@@ -131,7 +144,7 @@ class LivePilots:
             pilot.ended(
                 self._hasher.key(completion.tenant, completion.request_id),
                 completion.pilot_slot,
-                completion.arrival,
+                completion.arrival + self._offsets[completion.model],
                 completion.took,
                 served=finish in _SERVED,
             )
@@ -140,5 +153,5 @@ class LivePilots:
         pilot = self._pilots.get(model)
         if pilot is None or not pilot.active:
             return None
-        self._advance(model, pilot, time.time())
+        self._advance(model, pilot)
         return pilot if pilot.active else None

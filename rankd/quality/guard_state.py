@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from rankd.quality.tracker import GuardEvidence
@@ -114,6 +115,20 @@ class GuardStanding:
     recovered_at: float
     relapses: int
     tau_low: float | None
+
+    def check(self) -> None:
+        """Refuse what no guard ever stands at: a file or a peer said so.
+
+        Raises:
+            ValueError: naming what cannot be.
+        """
+        causes = (GuardReason.QUALITY, GuardReason.ERRORS, GuardReason.LATENCY)
+        if (self.cause in causes) is not (self.mode is GuardMode.FALLBACK) or self.cause not in (None, *causes):
+            raise ValueError("cause: one of quality, errors and latency goes with fallback, none with other modes")
+        if not (math.isfinite(self.stay) and self.stay >= 0 and self.relapses >= 0):
+            raise ValueError("stay and relapses must be at least 0, and finite")
+        if self.tau_low is not None and not -1 <= self.tau_low <= 1:
+            raise ValueError("tau_low must be in -1 to 1")
 
     @property
     def scoring_failed(self) -> bool:

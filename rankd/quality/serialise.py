@@ -22,6 +22,14 @@ from rankd.types import GuardMode
 
 Columns = dict[str, NDArray[Any]]
 Scalars = dict[str, Any]
+MOST_COMPLETIONS = 2**53
+"""Beyond it floats, and so JSON, no longer tell whole numbers apart."""
+LONGEST_PIN = 7 * 86400.0
+"""Seconds that a guard may be pinned for."""
+_MOST_LEVELS = 63
+_LATEST = 253402300799.0
+_TIMES = ("arrivals/arrival", "arrivals/seen")
+"""Columns of times; ``arrivals/sojourn`` is a duration."""
 
 _GROUPS: dict[str, dict[str, Any]] = {
     "plain": {"score": np.float64, "tokens": np.int64},
@@ -48,15 +56,31 @@ class Saved:
     scalars: Scalars
 
 
-def save_tracker(tracker: QualityTracker) -> Saved:
-    """Copy what a tracker knows of requests: well under a millisecond at the default sizes."""
+def save_tracker(tracker: QualityTracker, ahead: float = 0.0) -> Saved:
+    """Copy what a tracker knows of requests: well under a millisecond at the default sizes.
+
+    Args:
+        tracker: what is copied.
+        ahead: seconds that the clock of saved times is ahead of the tracker's.
+    """
     groups = tracker.contents()
     columns = {f"{group}/{name}": column for group, part in groups.items() for name, column in part.items()}
-    return Saved(columns, {"completions": tracker.completions} | tracker.sampling())
+    for name in _TIMES:
+        columns[name] = columns[name] + ahead
+    sampling = tracker.sampling()
+    sampling["thinned"] = [(until + ahead, level) for until, level in sampling["thinned"]]
+    sampling["progress_at"] = None if sampling["progress_at"] is None else sampling["progress_at"] + ahead
+    return Saved(columns, {"completions": tracker.completions} | sampling)
 
 
-def restore_tracker(settings: QualitySettings, saved: Saved, now: float) -> QualityTracker:
+def restore_tracker(settings: QualitySettings, saved: Saved, now: float, ahead: float = 0.0) -> QualityTracker:
     """A tracker that knows what was saved, as far as it fits the settings; some milliseconds.
+
+    Args:
+        settings: of the tracker.
+        saved: what ``save_tracker`` gave; anybody may have written to it since.
+        now: by the tracker's clock. What is said to be of later is of now.
+        ahead: seconds that the clock of saved times is ahead of the tracker's.
 
     Raises:
         ValueError: what was saved cannot be.
@@ -67,9 +91,29 @@ def restore_tracker(settings: QualitySettings, saved: Saved, now: float) -> Qual
         tokens = groups[group]["tokens"]
         if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) <= MAX_TOKENS:
             raise ValueError(f"{group}: tokens out of range")
+    arrivals = groups["arrivals"]
+    for name in ("arrival", "seen", "sojourn"):
+        if len(arrivals[name]) and float(arrivals[name].min()) < 0:
+            raise ValueError(f"arrivals/{name}: below 0")
+    arrivals |= {name: np.minimum(arrivals[name] - ahead, now) for name in ("arrival", "seen")}
+    # Nobody stays for longer than since it came; one that did would hold back all of the cohort.
+    arrivals["sojourn"] = np.minimum(arrivals["sojourn"], np.maximum(0.0, now - arrivals["arrival"]))
     tracker = QualityTracker(settings)
-    tracker.refill(groups, saved.scalars, now)
+    tracker.refill(groups, _scalars(saved.scalars, now, ahead), now)
     return tracker
+
+
+def _scalars(saved: Scalars, now: float, ahead: float) -> Scalars:
+    """What a tracker knows beside its columns, checked, by its own clock."""
+    progress_at = saved["progress_at"]
+    if len(saved["thinned"]) > _MOST_LEVELS:
+        raise ValueError("thinned: too long")
+    return {
+        "completions": whole(saved["completions"], MOST_COMPLETIONS),
+        "level": whole(saved["level"], _MOST_LEVELS),
+        "thinned": [(min(number(u) - ahead, now), whole(level, _MOST_LEVELS)) for u, level in saved["thinned"]],
+        "progress_at": None if progress_at is None else moment(progress_at) - ahead,
+    }
 
 
 def _group(columns: Mapping[str, NDArray[Any]], group: str, kinds: Mapping[str, Any]) -> Columns:
@@ -86,24 +130,30 @@ def _group(columns: Mapping[str, NDArray[Any]], group: str, kinds: Mapping[str, 
     return found
 
 
-def save_guard(guard: Guard) -> Scalars:
-    """A guard's standing and pin."""
+def save_guard(guard: Guard, ahead: float = 0.0) -> Scalars:
+    """A guard's standing and pin; the clock of saved times is ``ahead`` seconds ahead of the guard's."""
     standing = guard.standing
     pin = guard.pinned
     return {
         "mode": standing.mode.value,
-        "since": _finite(standing.since),
+        "since": _finite(standing.since + ahead),
         "cause": standing.cause.value if standing.cause else None,
         "stay": standing.stay,
-        "recovered_at": _finite(standing.recovered_at),
+        "recovered_at": _finite(standing.recovered_at + ahead),
         "relapses": standing.relapses,
         "tau_low": standing.tau_low,
-        "pin": [pin[0].value, pin[1]] if pin else None,
+        "pin": [pin[0].value, pin[1] + ahead] if pin else None,
     }
 
 
-def restore_guard(guard: Guard, saved: Scalars, now: float) -> bool:
+def restore_guard(guard: Guard, saved: Scalars, now: float, ahead: float = 0.0) -> bool:
     """Let a guard that has just begun go on where one was saved.
+
+    Args:
+        guard: one without a past.
+        saved: what ``save_guard`` gave; anybody may have written to it since.
+        now: by the guard's clock.
+        ahead: seconds that the clock of saved times is ahead of the guard's.
 
     Returns:
         Whether it does. A fallback because scoring failed or was slow is not restored: that was another process.
@@ -115,17 +165,20 @@ def restore_guard(guard: Guard, saved: Scalars, now: float) -> bool:
     cause = saved["cause"]
     standing = GuardStanding(
         mode=GuardMode(saved["mode"]),
-        since=_infinite(saved["since"]),
+        since=_infinite(saved["since"]) - ahead,
         cause=GuardReason(cause) if cause is not None else None,
         stay=number(saved["stay"]),
-        recovered_at=_infinite(saved["recovered_at"]),
-        relapses=min(int(number(saved["relapses"])), 60),
+        recovered_at=_infinite(saved["recovered_at"]) - ahead,
+        relapses=min(whole(saved["relapses"], MOST_COMPLETIONS), 60),
         tau_low=number(saved["tau_low"]) if saved["tau_low"] is not None else None,
     )
+    standing.check()
     guard.adopt(standing, now)
     if saved["pin"] is not None:
         mode, until = saved["pin"]
-        guard.pin(GuardMode(mode), number(until), now)
+        if moment(until) - ahead > now + LONGEST_PIN:
+            raise ValueError("pin: lasts for longer than any can")
+        guard.pin(GuardMode(mode), until - ahead, now)
     return not standing.scoring_failed
 
 
@@ -134,7 +187,7 @@ def _finite(value: float) -> float | None:
 
 
 def _infinite(value: Any) -> float:
-    return -math.inf if value is None else number(value)
+    return -math.inf if value is None else moment(value)
 
 
 def number(value: Any) -> float:
@@ -142,3 +195,17 @@ def number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("a number is expected")
     return float(value)
+
+
+def moment(value: Any) -> float:
+    """Seconds since the epoch, up to the year 9999, or ValueError."""
+    if not 0 <= number(value) <= _LATEST:
+        raise ValueError("a time is expected")
+    return float(value)
+
+
+def whole(value: Any, most: int) -> int:
+    """A whole number from 0 to ``most``, or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError("a whole number is expected")
+    return value

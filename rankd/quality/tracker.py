@@ -218,9 +218,10 @@ class QualityTracker:
             ValueError: it cannot be.
             KeyError: something is missing.
         """
-        self._completions = max(0, int(scalars["completions"]))
+        self._completions = int(scalars["completions"])
         self._plain.refill(**contents["plain"])
-        for score, tokens in zip(*(contents["compared"][c].tolist() for c in ("score", "tokens")), strict=True):
+        compared = (contents["compared"][c][-self.settings.pair_window :].tolist() for c in ("score", "tokens"))
+        for score, tokens in zip(*compared, strict=True):
             self.compared.remember(score, tokens)
         self._arrivals.refill(contents["arrivals"], scalars, now)
         # The last to end, by when they did: what the pace is computed from.

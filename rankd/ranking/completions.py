@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 
+from rankd.clock import CLOCK
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
@@ -68,14 +69,14 @@ class Completions:
         Args:
             completion: the report; validated, of a ranker version that is known.
             finish: how the request ended, or that it has not.
-            now: seconds since the epoch, by the daemon's clock.
+            now: by the daemon's clock, seconds.
         """
         outcome = _OUTCOMES[self._monitor.report(completion, now)]
         self._telemetry.completion(outcome.value)
         if outcome not in _TAKEN:
             return outcome
         if outcome is not Outcome.OVER_SHARE:
-            self._shadows.completed(completion, now)
+            self._shadows.completed(completion, CLOCK.to_wall(now))
         self._pilots.completed(completion, finish)
         if self._log is not None:
             self._log.completed(completion, finish, now)

@@ -6,13 +6,13 @@ A call resolves its ranker once, at its beginning, and finishes with it: a swap 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from rankd_client.calibration import Calibration
 
+from rankd.clock import CLOCK
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.monitor.monitor import Monitor
 from rankd.registry.artifact import Artifact, Manifest
@@ -155,7 +155,7 @@ class Registry:
         ranker.scorer.runner.run_in(model_thread(_LOWEST if background else self._nice))
 
     def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
-        self._monitor.batch_done(version, ok=ok, seconds=seconds, now=time.time())
+        self._monitor.batch_done(version, ok=ok, seconds=seconds, now=CLOCK.now())
         waiting, self._idle = self._idle, []
         for future in waiting:
             if not future.done():

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
+from rankd.clock import CLOCK
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.settings import PromotionSection
@@ -39,7 +39,7 @@ class ShadowPair:
     group: int
     """Equal for equal prompts."""
     ended_at: float
-    """By the daemon's clock, seconds."""
+    """By the machine's clock, seconds since the epoch."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,8 @@ class ShadowRanker:
     ) -> None:
         """Start scoring."""
         self.ranker = ranker
-        self.since = time.time()
+        self.since = CLOCK.now()
+        """By the daemon's clock."""
         self.scored = 0
         self.dropped = 0
         self.pairs: deque[ShadowPair] = deque(maxlen=settings.max_completions)
@@ -223,7 +224,7 @@ class ShadowRankers:
         return found
 
     def completed(self, completion: Completion, now: float) -> None:
-        """Take an accepted report; ``now`` by the daemon's clock."""
+        """Take an accepted report; ``now`` by the machine's clock, as files' times are."""
         if not self._shadows or not completion.final:
             return
         key = _key(completion.model, completion.tenant, completion.request_id)

@@ -45,6 +45,20 @@ class LimitsSection(Section):
     max_token_count: int = Field(
         10_000_000, ge=1, le=2**32 - 1, description="Largest believable output length, tokens."
     )
+    max_request_seconds: float = Field(
+        604_800.0,
+        gt=0,
+        le=LONGEST,
+        description="Longest believable time from a request's arrival to its end, seconds; a report with a longer wait "
+        "or duration is refused.",
+    )
+    report_tolerance: float = Field(
+        60.0,
+        ge=0,
+        le=LONGEST,
+        description="Seconds by which the wait and the duration in a report may be longer than the time since its "
+        "prediction was made: clocks differ, and a request may wait before it is scored. A report beyond is refused.",
+    )
     max_stream_wait: float = Field(10.0, ge=0, le=LONGEST, description="Longest max_wait of a stream message, seconds.")
     max_streams: int = Field(256, ge=1, le=2**20, description="Most open RankStream calls.")
     max_watches: int = Field(256, ge=1, le=2**20, description="Most open WatchQuality calls.")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
+from rankd.clock import CLOCK
 from rankd.settings import PageSection
 
 SpanName = Literal["short", "long"]
@@ -23,7 +24,7 @@ COUNTERS = ("answers", "not_ranked", "items", "unscored", "completions")
 """Counted since the daemon's start; shown as rates per second, and as shares of these."""
 TRAFFIC = ("at", *COUNTERS, "queued_prompts")
 WINDOW = ("at", "tau", "tau_low", "tau_high", "gain", "gain_low", "gain_high", "trust", "patience")
-"""Columns of a row; ``at`` is seconds since the epoch. What was unknown is NaN."""
+"""Columns of a row; ``at`` is seconds by the daemon's clock. What was unknown is NaN."""
 
 
 class RowRing:
@@ -73,12 +74,12 @@ class HistorySpan:
     def traffic(self) -> dict[str, list[float | None]]:
         """What came between two rows, per second; ``not_ranked_share`` is of the answers, ``unscored_share`` of items.
 
-        A share is None where there was nothing to have a share of.
+        ``at`` is by the machine's clock, as it is now. A share is None where there was nothing to have a share of.
         """
         columns = self._traffic.columns()
         seconds = [max(b - a, 1e-3) for a, b in pairwise(columns["at"])]
         came = {name: [b - a for a, b in pairwise(columns[name])] for name in COUNTERS}
-        out: dict[str, list[float | None]] = {"at": list(columns["at"][1:])}
+        out: dict[str, list[float | None]] = {"at": list(map(CLOCK.to_wall, columns["at"][1:]))}
         for name in ("answers", "items", "completions"):
             out[f"{name}_per_second"] = [_rounded(n / s) for n, s in zip(came[name], seconds, strict=True)]
         for name, part, whole in (
@@ -89,12 +90,11 @@ class HistorySpan:
         return out | {"queued_prompts": list(columns["queued_prompts"][1:])}
 
     def window(self, key: Key) -> dict[str, list[float | None]]:
-        """A window's rows; empty columns where it has none."""
+        """A window's rows, ``at`` by the machine's clock; empty columns where it has none."""
         ring = self._windows.get(key)
         columns = ring.columns() if ring is not None else {name: [] for name in WINDOW}
-        return {
-            name: list(values) if name == "at" else [_rounded(v) for v in values] for name, values in columns.items()
-        }
+        shown: dict[str, list[float | None]] = {name: [_rounded(v) for v in column] for name, column in columns.items()}
+        return shown | {"at": list(map(CLOCK.to_wall, columns["at"]))}
 
 
 class StatusHistory:

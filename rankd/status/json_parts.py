@@ -7,6 +7,7 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
+from rankd.clock import CLOCK
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
@@ -56,7 +57,7 @@ def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy 
         "model": window.model,
         "ranker_version": window.ranker_version,
         "completions": window.tracker.completions,
-        "last_report_at": window.used_at or None,
+        "last_report_at": _wall(window.used_at or None),
         **quality,
         "guard": _guard(window, settings),
         "order": _order(trust, settings, piloted),
@@ -74,11 +75,11 @@ def _guard(window: Window, settings: Settings) -> dict[str, Any]:
         "ranking": guard.ranks or not settings.guard.enabled,
         "measured": window.measured,
         "reason": window.reason,
-        "since": guard.since,
-        "pinned_until": guard.pinned_until,
+        "since": _wall(guard.since),
+        "pinned_until": _wall(guard.pinned_until),
         "transitions": window.transitions,
         "changes": [
-            {"at": c.at, "from": c.origin.value, "to": c.to.value, "reason": c.reason.value}
+            {"at": CLOCK.to_wall(c.at), "from": c.origin.value, "to": c.to.value, "reason": c.reason.value}
             for c in window.changes.copy()
         ],
     }
@@ -116,7 +117,7 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
         "shadow": None
         if shadow is None
         else {
-            "since": shadow.since,
+            "since": CLOCK.to_wall(shadow.since),
             "scored": shadow.scored,
             "dropped": shadow.dropped,
             "completions": len(shadow.pairs),
@@ -157,6 +158,11 @@ def _effect(effect: Effect, *, finished: bool) -> dict[str, Any]:
         "low": low,
         "high": _finite(high),
     }
+
+
+def _wall(at: float | None) -> float | None:
+    """A time of the daemon's clock as the machine's tells it."""
+    return None if at is None else CLOCK.to_wall(at)
 
 
 def _finite(value: float) -> float | None:

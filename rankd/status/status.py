@@ -16,6 +16,7 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
+from rankd.clock import CLOCK
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import Trust
@@ -67,7 +68,7 @@ class Status:
         self._telemetry = telemetry
         self._draining = draining
         self._history = StatusHistory(settings.page)
-        self._started = time.time()
+        self._started = CLOCK.now()
         self._lock = threading.Lock()
         self._answers: dict[str, tuple[float, bytes]] = {}
 
@@ -97,7 +98,7 @@ class Status:
         facts = {
             "rankd": VERSION,
             "ranker": f"{ranker.version} on {ranker.scorer.provider}",
-            "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._started)),
+            "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(CLOCK.to_wall(self._started))),
             "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
             "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",
             "completions": f"{self._counters()[-2]:,} accepted",
@@ -136,17 +137,16 @@ class Status:
     def state(self) -> dict[str, Any]:
         """What ``/status.json`` holds, but for the history."""
         ready, reason = self.ready()
-        now = time.time()
         windows, left_out = self._shown()
         pilots = self._pilots.all()
-        piloted = {model: p.policy_at(now) for model, p in pilots if p.active}
+        piloted = {model: p.policy_at(self._pilots.now(model)) for model, p in pilots if p.active}
         tallies, others = self._tenants.tallies()
         return {
             "schema": SCHEMA,
-            "at": now,
+            "at": time.time(),
             "ready": ready,
             "reason": reason,
-            "rankd": {"version": VERSION, "started_at": self._started},
+            "rankd": {"version": VERSION, "started_at": CLOCK.to_wall(self._started)},
             "settings": self._thresholds(),
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
             "windows": [self._window(v, piloted.get(v.model)) for v in windows],
@@ -155,7 +155,7 @@ class Status:
             "stages": self._telemetry.stages.quantiles(STAGES),
             "tenants": [{"tenant": name, **asdict(tally)} for name, tally in tallies],
             "other_tenants": asdict(others),
-            "pilots": [pilot_of(model, pilot, now) for model, pilot in pilots],
+            "pilots": [pilot_of(model, pilot, self._pilots.now(model)) for model, pilot in pilots],
             "completion_log": None if self._log is None else "failing" if self._log.failing else "written",
         }
 

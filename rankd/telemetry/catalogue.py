@@ -177,8 +177,12 @@ METRICS: dict[str, Metric] = {
         "gauge", "1", "Share of pairs whose order is known.", ("model", "ranker_version")
     ),
 }
-"""All metrics by name. Labels that a caller can choose (the served model) are bounded in number by
-``quality.max_windows``."""
+"""All metrics by name."""
+
+
+CHOSEN_LABELS = frozenset(("model", "ranker_version"))
+"""Labels whose values callers or operators choose. How many there are at a time is bounded by ``quality.max_windows``,
+and metrics with them are forgotten as soon as their window is; all other labels are words of ours."""
 
 
 READ_ELSEWHERE = frozenset(

@@ -15,7 +15,8 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-from rankd.telemetry.catalogue import FROM_ZERO, METRICS, READ_ELSEWHERE, SECOND_BUCKETS, SIZE_BUCKETS
+from rankd.telemetry.catalogue import CHOSEN_LABELS, FROM_ZERO, METRICS, READ_ELSEWHERE, SECOND_BUCKETS, SIZE_BUCKETS
+from rankd.telemetry.readings import Readings
 
 LabelItems = tuple[tuple[str, str], ...]
 """Names and values of labels."""
@@ -24,13 +25,22 @@ LabelItems = tuple[tuple[str, str], ...]
 class Instruments:
     """All metrics of ``catalogue.METRICS``."""
 
-    def __init__(self, version: str, resource: Resource, readers: Sequence[MetricReader], *, exemplars: bool) -> None:
+    def __init__(
+        self,
+        version: str,
+        resource: Resource,
+        readers: Sequence[MetricReader],
+        readings: Readings,
+        *,
+        exemplars: bool,
+    ) -> None:
         """Create the counters and histograms.
 
         Args:
             version: of the service.
             resource: what the metrics are of.
             readers: who collects them.
+            readings: what these read beside the instruments: metrics whose labels callers or operators choose.
             exemplars: whether there are traces for them to point to; without, looking costs on every step.
         """
         self._provider = MeterProvider(
@@ -48,6 +58,7 @@ class Instruments:
                 )
             ],
         )
+        self._readings = readings
         self._meter = self._provider.get_meter("rankd", version)
         self.counts: dict[str, Counter[LabelItems]] = {}
         """Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step."""
@@ -71,6 +82,10 @@ class Instruments:
         """Let a gauge, or a counter kept elsewhere, be read when metrics are collected, in any thread."""
         metric = METRICS[name]
         assert metric.kind == "gauge" or name in READ_ELSEWHERE
+
+        if CHOSEN_LABELS.intersection(metric.labels):
+            self._readings.add(name, read)
+            return
 
         def callback(_: CallbackOptions) -> Iterable[Observation]:
             return [Observation(value, labels) for value, labels in read()]

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client.registry import CollectorRegistry
+
+from rankd.telemetry.readings import PeriodicReader, PrometheusReader, Readings
 
 
 def make_resource(version: str) -> Resource:
@@ -53,15 +54,15 @@ def make_tracer_provider(resource: Resource, exporters: list[Any]) -> TracerProv
     return provider
 
 
-def make_metric_readers(registry: CollectorRegistry, exporters: list[Any]) -> list[MetricReader]:
+def make_metric_readers(registry: CollectorRegistry, exporters: list[Any], readings: Readings) -> list[MetricReader]:
     """Prometheus' reader, and OTLP's where somebody wants it, whose exporter is added to ``exporters``."""
-    readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
+    readers: list[MetricReader] = [PrometheusReader(readings, registry=registry)]
     if wanted_exporters("METRICS"):
         # As for traces.
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
 
         exporters.append(OTLPMetricExporter())
-        readers.append(PeriodicExportingMetricReader(exporters[-1]))
+        readers.append(PeriodicReader(readings, exporters[-1]))
     return readers
 
 

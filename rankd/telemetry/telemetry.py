@@ -25,6 +25,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from rankd.telemetry.instruments import Instruments
 from rankd.telemetry.providers import flush, make_metric_readers, make_resource, make_tracer_provider, sdk_disabled
+from rankd.telemetry.readings import Readings
 from rankd.telemetry.redaction import describe_error
 from rankd.telemetry.stages import StageTimes
 from rankd.types import Reason
@@ -59,8 +60,9 @@ class Telemetry:
         self._spans = make_tracer_provider(resource, self._exporters)
         self.recording = self._spans is not None
         self.tracer = (self._spans or trace.NoOpTracerProvider()).get_tracer("rankd", version)
-        readers = make_metric_readers(self.registry, self._exporters)
-        self._instruments = Instruments(version, resource, readers, exemplars=self.recording)
+        readings = Readings()
+        readers = make_metric_readers(self.registry, self._exporters, readings)
+        self._instruments = Instruments(version, resource, readers, readings, exemplars=self.recording)
         self._counts, self._histograms = self._instruments.counts, self._instruments.histograms
         self.stages = StageTimes()
 

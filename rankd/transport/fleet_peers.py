@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from rankd_client.v1 import quality_pb2
 
+from rankd.clock import CLOCK
 from rankd.errors import ConfigError, InvalidRequestError
 from rankd.fleet.follower import FleetFollower
 from rankd.settings import Settings, peer_targets
@@ -125,7 +126,7 @@ class FleetPeers:
                 metadata=metadata,
             )
             answer = await self._decoder.decode([data])
-            state = from_proto(answer, time.time(), self._settings.quality.max_windows)
+            state = from_proto(answer, CLOCK.now(), self._settings.quality.max_windows)
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSALS and target not in self._refusing:
                 self._refusing.add(target)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from rankd_client.v1 import completion_pb2, prediction_pb2
 
 from rankd.auth import Caller
+from rankd.clock import CLOCK
 from rankd.settings import LimitsSection
 from rankd.transport.convert.request import MOST_SHADOW_SCORES, Violations, duration_of, seconds_of, too_long
 from rankd.types import Completion, FinishReason
@@ -69,7 +71,13 @@ def finish_of(message: completion_pb2.Completion) -> FinishReason:
 
 
 def completion_of(
-    message: completion_pb2.Completion, model: str, caller: Caller, *, caller_now: float, now: float, most_tokens: int
+    message: completion_pb2.Completion,
+    model: str,
+    caller: Caller,
+    *,
+    caller_now: float,
+    now: float,
+    limits: LimitsSection,
 ) -> tuple[Completion, FinishReason]:
     """A report, and how its request ended. ``check_identity`` has passed it.
 
@@ -78,21 +86,19 @@ def completion_of(
         model: the served model.
         caller: who reports.
         caller_now: seconds since the epoch, by the caller's clock.
-        now: the same, by ours.
-        most_tokens: of one answer.
+        now: seconds by the daemon's own clock.
+        limits: of what is believed.
 
     Raises:
         RejectedError: with the field at fault.
     """
-    if message.output_token_count > most_tokens:
+    if message.output_token_count > limits.max_token_count:
         raise RejectedError(
             completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT,
-            f"output_token_count is over limits.max_token_count = {most_tokens}",
+            f"output_token_count is over limits.max_token_count = {limits.max_token_count}",
         )
     finish = finish_of(message)
-    # Clocks differ: an age by the caller's clock becomes a time by ours. Validates the durations, too.
-    arrival = now - max(0.0, caller_now - _arrival(message, caller_now))
-    waited = _waited(message)
+    times = _times_of(message, caller_now, limits)
     prediction = message.prediction
     completion = Completion(
         request_id=message.request_id,
@@ -102,17 +108,48 @@ def completion_of(
         tokens=message.output_token_count,
         final=finish is not FinishReason.IN_PROGRESS,
         complete=finish is FinishReason.STOP or (finish is FinishReason.LENGTH and message.length_is_complete),
-        arrival=arrival,
+        arrival=now - times.age,
         shadow_scores=tuple((s.ranker_version, s.score) for s in prediction.shadow_scores[:MOST_SHADOW_SCORES]),
-        waited=waited,
-        ran=_ran(message, waited),
-        expected=expected_of(prediction, most_tokens),
+        waited=times.waited,
+        ran=times.ran,
+        expected=expected_of(prediction, limits.max_token_count),
         pilot_slot=prediction.pilot_slot,
         tenant=prediction.tenant or caller.tenant,
         reporter=caller.tenant,
-        took=message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else None,
+        took=times.took,
     )
     return completion, finish
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """What a report says of time, seconds; None where it says nothing, or nothing that can be."""
+
+    age: float
+    """Since the request arrived."""
+    waited: float | None = None
+    ran: float | None = None
+    took: float | None = None
+
+
+def _times_of(message: completion_pb2.Completion, caller_now: float, limits: LimitsSection) -> _Times:
+    """How long ago a request came, and what it took, within what can have passed since its prediction was made.
+
+    Raises:
+        RejectedError: with the field at fault.
+    """
+    # Clocks differ: an age by the caller's clock becomes a time by ours. Validates the durations, too.
+    age = max(0.0, caller_now - _arrival(message, caller_now))
+    passed = _passed(message.prediction, limits)
+    most = min(limits.max_request_seconds, max(0.0, passed) + limits.report_tolerance)
+    # Where the prediction is of the future, a clock was set since, or another replica's differs: nothing can be said of
+    # how long the request took, and nothing is learned of it.
+    if passed < -limits.report_tolerance:
+        return _Times(min(age, most))
+    _check_durations(message, most, limits)
+    waited = _waited(message)
+    took = message.total_duration.ToNanoseconds() * 1e-9 if message.HasField("total_duration") else None
+    return _Times(min(age, most), waited, _ran(message, waited), took)
 
 
 def expected_of(prediction: prediction_pb2.Prediction, most_tokens: int) -> float | None:
@@ -121,6 +158,45 @@ def expected_of(prediction: prediction_pb2.Prediction, most_tokens: int) -> floa
         return None
     expected = prediction.expected_token_count
     return expected if 0 <= expected <= most_tokens else None
+
+
+def _passed(prediction: prediction_pb2.Prediction, limits: LimitsSection) -> float:
+    """The most seconds that can have passed since a prediction was made; infinite where it does not say when.
+
+    Raises:
+        RejectedError: it says what is no time.
+    """
+    if not prediction.HasField("scored_at"):
+        return math.inf
+    violations = Violations()
+    scored_at = seconds_of(prediction.scored_at, "prediction.scored_at", violations)
+    _reject_time(violations)
+    return CLOCK.longest_since(scored_at, memory=limits.max_request_seconds)
+
+
+def _check_durations(message: completion_pb2.Completion, most: float, limits: LimitsSection) -> None:
+    """Refuse a wait or a duration that cannot be: it would be learned from.
+
+    Raises:
+        RejectedError: with the field at fault.
+    """
+    for name in ("queue_duration", "total_duration"):
+        if getattr(message, name).seconds < most:
+            continue
+        if most >= limits.max_request_seconds:
+            why = f"is over limits.max_request_seconds = {limits.max_request_seconds:g}"
+        else:
+            why = (
+                f"is longer than the {most - limits.report_tolerance:.0f} s since prediction.scored_at and "
+                f"limits.report_tolerance = {limits.report_tolerance:g} s: send what passed, or raise that setting"
+            )
+        raise RejectedError(completion_pb2.REJECTION_REASON_INVALID_TIME, f"{name} {why}")
+
+
+def _reject_time(violations: Violations) -> None:
+    if violations.found:
+        first = violations.found[0]
+        raise RejectedError(completion_pb2.REJECTION_REASON_INVALID_TIME, f"{first.field} {first.description}")
 
 
 def _waited(message: completion_pb2.Completion) -> float | None:
@@ -147,9 +223,5 @@ def _arrival(message: completion_pb2.Completion, caller_now: float) -> float:
     arrival = caller_now - total
     if message.HasField("arrival_time"):
         arrival = seconds_of(message.arrival_time, "arrival_time", violations)
-    if violations.found:
-        raise RejectedError(
-            completion_pb2.REJECTION_REASON_INVALID_TIME,
-            f"{violations.found[0].field} {violations.found[0].description}",
-        )
+    _reject_time(violations)
     return arrival

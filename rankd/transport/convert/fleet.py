@@ -10,13 +10,19 @@ from rankd_client.v1 import quality_pb2
 
 from rankd.fleet.membership import Key, ReplicaState, ReplicaWindow
 from rankd.quality import GuardReason, GuardStanding
+from rankd.quality.serialise import MOST_COMPLETIONS
 from rankd.quality.statistics.cohort_sums import CohortSums
+from rankd.quality.values import MAX_TOKENS
 from rankd.transport.convert.quality import MODE_TO_PROTO
 from rankd.transport.convert.request import to_duration
 
 _MODES = {number: mode for mode, number in MODE_TO_PROTO.items()}
 _LONGEST = 3e9
 """Seconds; an age beyond is a mistake."""
+_MOST_PACE = 1e6
+"""Completions per second of one replica; what its evidence weighs."""
+_MOST_SIZE = 2**20
+"""Requests in one cohort."""
 _NAME_BYTES = 65536
 
 
@@ -75,13 +81,14 @@ def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int
         raise ValueError("instance")
     shares: dict[Key, ReplicaWindow] = {}
     for share in message.shares[:most]:
-        if max(len(share.model), len(share.ranker_version)) > _NAME_BYTES:
+        if max(len(share.model.encode()), len(share.ranker_version.encode())) > _NAME_BYTES:
             continue
         try:
             shares[share.model, share.ranker_version] = ReplicaWindow(
-                completions=share.completion_count,
-                pace=_within(share.completions_per_second, 0.0, 1e12),
-                sums=_read_sums(share.sums) if share.HasField("sums") else None,
+                completions=int(_within(share.completion_count, 0, MOST_COMPLETIONS)),
+                pace=_within(share.completions_per_second, 0.0, _MOST_PACE),
+                # Of what has no known length there is no tau to add up: it would only dilute everybody's.
+                sums=_read_sums(share.sums) if share.sums.known_count else None,
                 standing=_read_standing(share.standing, now),
             )
         except (ValueError, KeyError):
@@ -92,12 +99,12 @@ def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int
 def _read_sums(sums: quality_pb2.CohortSums) -> CohortSums:
     if len(sums.means) != 3 or len(sums.covariance) != 9:
         raise ValueError("sums")
-    agree, score, length = (_within(x, -1.0, 1.0) for x in sums.means)
+    agree, (score, length) = _within(sums.means[0], -1.0, 1.0), (_within(x, 0.0, 1.0) for x in sums.means[1:])
     return CohortSums(
-        size=sums.size,
-        known=_within(sums.known_count, 0.0, 1e12),
+        size=int(_within(sums.size, 2, _MOST_SIZE)),
+        known=_within(sums.known_count, 0.0, float(sums.size)),
         decided=_within(sums.decided_pair_share, 0.0, 1.0),
-        horizon=max(1, sums.horizon_token_count),
+        horizon=int(_within(sums.horizon_token_count, 1, MAX_TOKENS)),
         means=(agree, score, length),
         covariance=tuple(_within(x, -1e3, 1e3) for x in sums.covariance),
         doubt=_within(sums.doubt, 0.0, 1e3),
@@ -105,7 +112,7 @@ def _read_sums(sums: quality_pb2.CohortSums) -> CohortSums:
 
 
 def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> GuardStanding:
-    return GuardStanding(
+    read = GuardStanding(
         mode=_MODES[standing.mode],
         since=_read_age(standing, "age", now),
         cause=GuardReason(standing.cause) if standing.cause else None,
@@ -114,6 +121,8 @@ def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> GuardStan
         relapses=min(standing.relapse_count, 60),
         tau_low=_within(standing.tau_low, -1.0, 1.0) if standing.HasField("tau_low") else None,
     )
+    read.check()
+    return read
 
 
 def _read_age(message: Any, name: str, now: float) -> float:

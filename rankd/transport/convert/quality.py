@@ -6,6 +6,7 @@ import math
 
 from rankd_client.v1 import quality_pb2
 
+from rankd.clock import CLOCK
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.quality import Interval
@@ -67,9 +68,9 @@ def guard_of(window: Window, enabled: bool) -> quality_pb2.GuardStatus:
         transition_count=window.transitions,
     )
     if guard.since is not None:
-        out.since.CopyFrom(timestamp(guard.since))
+        out.since.CopyFrom(timestamp(CLOCK.to_wall(guard.since)))
     if guard.pinned_until is not None:
-        out.pinned_until.CopyFrom(timestamp(guard.pinned_until))
+        out.pinned_until.CopyFrom(timestamp(CLOCK.to_wall(guard.pinned_until)))
     return out
 
 

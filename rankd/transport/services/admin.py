@@ -11,9 +11,11 @@ import grpc
 from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc, quality_pb2
 
+from rankd.clock import CLOCK
 from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, UnavailableError
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
+from rankd.quality.serialise import LONGEST_PIN
 from rankd.registry.comparison import ComparisonOptions
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
@@ -30,7 +32,6 @@ _PINNABLE = {
     quality_pb2.GUARD_MODE_RANKED: GuardMode.RANKED,
     quality_pb2.GUARD_MODE_FALLBACK: GuardMode.FALLBACK,
 }
-_LONGEST_PIN = 7 * 86400.0
 _PROGRESS_EVERY = 0.25
 """Seconds between two messages of progress."""
 
@@ -152,12 +153,12 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         mode = _PINNABLE.get(request.mode)
         if mode is None:
             violations.add("mode", "must be GUARD_MODE_RANKED or GUARD_MODE_FALLBACK")
-        if not 0 < duration <= _LONGEST_PIN:
+        if not 0 < duration <= LONGEST_PIN:
             violations.add("duration", "must be more than 0 and at most 7 days")
         violations.check()
         assert mode is not None
         check_model(model, self._settings.quality.models)
-        now = time.time()
+        now = CLOCK.now()
         version = request.ranker_version or self._registry.in_service.version
         window = self._monitor.pin(model, version, mode, now + duration, now)
         return admin_pb2.PinGuardResponse(guard=guard_of(window, enabled=self._settings.guard.enabled))
@@ -169,7 +170,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         del context
         check_model(request.model, self._settings.quality.models)
         version = request.ranker_version or self._registry.in_service.version
-        window = self._monitor.unpin(request.model, version, time.time())
+        window = self._monitor.unpin(request.model, version, CLOCK.now())
         return admin_pb2.UnpinGuardResponse(guard=guard_of(window, enabled=self._settings.guard.enabled))
 
     async def StartPilot(  # noqa: N802
@@ -178,11 +179,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """Begin a pilot."""
         del context
         violations = Violations()
-        now = time.time()
         model = name_of(request.model, "model", self._settings.limits, violations)
-        plan = plan_of(request, Policy(self._settings.order.policy), now, violations)
+        plan = plan_of(request, Policy(self._settings.order.policy), time.time(), violations)
         check_model(model, self._settings.quality.models)
-        return admin_pb2.StartPilotResponse(pilot=status_of(model, self._pilots.start(model, plan), now))
+        pilot = self._pilots.start(model, plan)
+        return admin_pb2.StartPilotResponse(pilot=status_of(model, pilot, self._pilots.now(model)))
 
     async def GetPilot(  # noqa: N802
         self, request: admin_pb2.GetPilotRequest, context: grpc.aio.ServicerContext
@@ -190,7 +191,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """Say how a pilot stands."""
         del context
         pilot = self._pilots.get(request.model)
-        return admin_pb2.GetPilotResponse(pilot=status_of(request.model, pilot, time.time()))
+        return admin_pb2.GetPilotResponse(pilot=status_of(request.model, pilot, self._pilots.now(request.model)))
 
     async def StopPilot(  # noqa: N802
         self, request: admin_pb2.StopPilotRequest, context: grpc.aio.ServicerContext
@@ -198,7 +199,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """End a pilot."""
         del context
         pilot = self._pilots.stop(request.model)
-        return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, time.time()))
+        return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, self._pilots.now(request.model)))
 
     def _options(self, message: admin_pb2.JudgeOptions, field: str) -> ComparisonOptions:
         violations = Violations()
@@ -235,7 +236,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         if ranker.measured_tau is not None:
             out.measured_tau = ranker.measured_tau
         if (shadow := self._promotion.shadow_of(ranker.version)) is not None:
-            out.shadow.since.CopyFrom(timestamp(shadow.since))
+            out.shadow.since.CopyFrom(timestamp(CLOCK.to_wall(shadow.since)))
             out.shadow.scored_count = shadow.scored
             out.shadow.completion_count = len(shadow.pairs)
             out.shadow.dropped_count = shadow.dropped

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import grpc
 from rankd_client.v1 import completion_pb2, completion_pb2_grpc
 
+from rankd.clock import CLOCK
 from rankd.ranking.completions import Completions, Outcome
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
@@ -62,7 +61,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         violations.check()
         check_model(model, self._settings.quality.models)
         response = completion_pb2.ReportCompletionsResponse()
-        now = time.time()
+        now = CLOCK.now()
         async with self._time_slices.acquire() as time_slice:
             for index, message in enumerate(request.completions):
                 if time_slice.over:
@@ -97,7 +96,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                 "prediction.ranker_version was never loaded on this daemon",
             )
         completion, finish = completion_of(
-            message, model, current_caller(), caller_now=caller_now, now=now, most_tokens=limits.max_token_count
+            message, model, current_caller(), caller_now=caller_now, now=now, limits=limits
         )
         return self._completions.take(completion, finish, now)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
+from rankd.clock import CLOCK
 from rankd.errors import NotFoundError
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
@@ -49,7 +49,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self._ranker = ranker
         self._settings = settings
         self._streams = streams
-        self._started = time.time()
+        self._started = CLOCK.now()
 
     async def GetQuality(  # noqa: N802
         self, request: quality_pb2.GetQualityRequest, context: grpc.aio.ServicerContext
@@ -80,7 +80,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
     ) -> quality_pb2.GetFleetShareResponse:
         """Say what this replica contributes."""
         del request, context
-        return to_proto(self._follower.state(), time.time())
+        return to_proto(self._follower.state(), CLOCK.now())
 
     async def _state(self, request: Any) -> dict[str, Any]:
         in_service = self._registry.in_service.version
@@ -96,7 +96,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             # Nothing was reported yet: show the guard that stands for every model.
             windows = [self._monitor.base(request.ranker_version or in_service)]
         windows.sort(key=lambda w: (w.ranker_version != in_service, w.model, w.ranker_version))
-        await self._monitor.refresh(windows, time.time())
+        await self._monitor.refresh(windows, CLOCK.now())
         return {
             "qualities": [quality_of(w, self._settings.guard.enabled) for w in windows],
             "policies": [self._policy(m, in_service) for m in sorted(models)],
@@ -115,7 +115,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             rankd_version=VERSION,
             ranker_version=ranker.version,
             provider=ranker.scorer.provider,
-            started_at=timestamp(self._started),
+            started_at=timestamp(CLOCK.to_wall(self._started)),
             rank_call_count=self._ranker.counts.calls,
             item_count=self._ranker.counts.items,
             unscored_item_count=self._ranker.counts.unscored,

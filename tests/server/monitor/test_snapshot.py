@@ -220,6 +220,51 @@ BROKEN = {
     "views that are none": lambda data: rewritten(data, set_field("views", value=[3])),
     "no salt": lambda data: rewritten(data, set_field("salt", value={})),
     "too old": lambda data: rewritten(data, set_field("saved_at", value=time.time() - 90_000)),
+    "2^64 completions": lambda data: rewritten(data, set_field("views", 0, "tracker", "completions", value=2**64)),
+    "completions below 0": lambda data: rewritten(data, set_field("views", 0, "tracker", "completions", value=-1)),
+    "half a completion": lambda data: rewritten(data, set_field("views", 0, "tracker", "completions", value=7.5)),
+    "completions that are true": lambda data: rewritten(
+        data, set_field("views", 0, "tracker", "completions", value=True)
+    ),
+    "a level that is none": lambda data: rewritten(data, set_field("views", 0, "tracker", "level", value=2**63)),
+    "thinned for ever": lambda data: rewritten(
+        data, set_field("views", 0, "tracker", "thinned", value=[[10**308 * 10, 1]])
+    ),
+    "progress of no time": lambda data: rewritten(data, set_field("views", 0, "tracker", "progress_at", value=-1e300)),
+    "a name nobody can be sent": lambda data: rewritten(data, set_field("views", 0, "model", value="\ud800")),
+    "a name too long": lambda data: rewritten(data, set_field("views", 0, "model", value="m" * 257)),
+    "a name that is none": lambda data: rewritten(data, set_field("views", 0, "model", value=7)),
+    "a reason of no guard": lambda data: rewritten(data, set_field("views", 0, "reason", value="<b>because</b>")),
+    "a guard of before time": lambda data: rewritten(data, set_field("views", 0, "guard", "since", value=-1e300)),
+    "a guard of after time": lambda data: rewritten(data, set_field("views", 0, "guard", "since", value=1e300)),
+    "a pin for ever": lambda data: rewritten(data, set_field("views", 0, "guard", "pin", value=["ranked", 1e300])),
+    "a pin for a year": lambda data: rewritten(
+        data, set_field("views", 0, "guard", "pin", value=["fallback", time.time() + 365 * 86400])
+    ),
+    "fallback for nothing": lambda data: rewritten(data, set_field("views", 0, "guard", "mode", value="fallback")),
+    "a cause of no fallback": lambda data: rewritten(data, set_field("views", 0, "guard", "cause", value="pinned")),
+    "relapses below 0": lambda data: rewritten(data, set_field("views", 0, "guard", "relapses", value=-(2**63))),
+    "a tau beyond 1": lambda data: rewritten(data, set_field("views", 0, "guard", "tau_low", value=2.0)),
+    "patience for ever": lambda data: rewritten(data, set_field("views", 0, "patience", value=1e300)),
+    "patience below 0": lambda data: rewritten(data, set_field("views", 0, "patience", value=-1.0)),
+    "lengths beyond any": lambda data: rewritten(
+        data, set_field("views", 0, "calibration", value={"knots": [[0.0, 1e300, None, None]], "mean_expected": 1.0})
+    ),
+    "a mean beyond any": lambda data: rewritten(
+        data, set_field("views", 0, "calibration", value={"knots": [[0.0, 1.0, None, None]], "mean_expected": 2**64})
+    ),
+    "more knots than a fit gives": lambda data: rewritten(
+        data,
+        set_field(
+            "views",
+            0,
+            "calibration",
+            value={"knots": [[float(n), 1.0, None, None] for n in range(5000)], "mean_expected": 1.0},
+        ),
+    ),
+    "used at no time": lambda data: rewritten(data, set_field("views", 0, "used_at", value=-1e300)),
+    "arrivals of before time": lambda data: rewritten(data, set_column("0/arrivals/arrival", np.full(100, -1e300))),
+    "stays below 0": lambda data: rewritten(data, set_column("0/arrivals/sojourn", np.full(100, -1.0))),
     "of the future": lambda data: rewritten(data, set_field("saved_at", value=time.time() + 90_000)),
 }
 

@@ -181,3 +181,37 @@ def test_nonsense_from_a_peer_is_left_out():
     message.instance = ""
     with pytest.raises(ValueError, match="instance"):
         from_proto(message, 1000.0, 32)
+
+
+NONSENSE = {
+    "completions that no counter reaches": lambda share: setattr(share, "completion_count", 2**64 - 1),
+    "a pace of all": lambda share: setattr(share, "completions_per_second", 1e12),
+    "fallback for nothing": lambda share: setattr(share.standing, "mode", 3),
+    "a cause of no fallback": lambda share: setattr(share.standing, "cause", "pinned"),
+    "a tau beyond 1": lambda share: setattr(share.standing, "tau_low", 1.5),
+    "more known than there are": lambda share: setattr(share.sums, "known_count", 1e9),
+    "a cohort of one": lambda share: setattr(share.sums, "size", 1),
+    "a cohort of all": lambda share: setattr(share.sums, "size", 2**32 - 1),
+    "no horizon": lambda share: setattr(share.sums, "horizon_token_count", 0),
+    "fewer than no ties": lambda share: share.sums.means.__setitem__(1, -0.5),
+    "an age of ages": lambda share: setattr(share.standing.age, "seconds", 2**62),
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_no_figure_of_a_peer_is_believed_that_cannot_be(kind):
+    """A peer's figures are input: a share with one that cannot be is left out, the one beside it is not."""
+    good = ReplicaWindow(7, 0.25, sums_of(cohort(np.random.default_rng(5), 100, 0.5)), RANKED)
+    message = to_proto(ReplicaState("x", 1, {("m", "bad"): good, ("m", "good"): good}), 1000.0)
+    NONSENSE[kind](message.shares[0])
+    assert list(from_proto(message, 1000.0, 32).windows) == [("m", "good")]
+
+
+def test_a_peer_that_knows_no_length_adds_nothing():
+    """Its guard's standing counts, its sums do not: they would only make everybody's evidence too little."""
+    good = ReplicaWindow(7, 0.25, sums_of(cohort(np.random.default_rng(5), 100, 0.5)), RANKED)
+    message = to_proto(ReplicaState("x", 1, {KEY: good}), 1000.0)
+    message.shares[0].sums.known_count = 0.0
+    read = from_proto(message, 1000.0, 32).windows[KEY]
+    assert read.sums is None
+    assert read.standing == RANKED

@@ -1,0 +1,105 @@
+"""A window as plain values and columns, and back. A file that was written to by others restores nothing that cannot be.
+
+Times in a file are the machine's clock's, which outlives the process; a window's are the daemon's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rankd_client.calibration import Calibration, Knot
+
+from rankd.clock import CLOCK
+from rankd.monitor.monitor import Monitor
+from rankd.monitor.tracker_settings import quality_settings
+from rankd.monitor.window import Window
+from rankd.quality import GuardReason
+from rankd.quality.serialise import Saved, moment, number, restore_guard, restore_tracker, save_guard, save_tracker
+from rankd.settings import Settings
+
+_REASONS = frozenset(("no_evidence", "judged", *(reason.value for reason in GuardReason)))
+_MOST_KNOTS = 4096
+_MOST_PATIENCE = 1e6
+"""Seconds per token, as ``order.max_patience_per_token`` has it."""
+
+
+def save_window(window: Window) -> Saved:
+    """Copy a window."""
+    ahead = CLOCK.offset()
+    tracker, calibration = save_tracker(window.tracker, ahead), window.calibration
+    return Saved(
+        tracker.columns,
+        {
+            "model": window.model,
+            "ranker_version": window.ranker_version,
+            "reason": window.reason,
+            "used_at": max(0.0, window.used_at + ahead),
+            "patience": window.load.patience,
+            "guard": save_guard(window.guard, ahead),
+            "calibration": calibration
+            and {
+                "knots": [[k.score, k.expected, k.p50, k.p90] for k in calibration.knots],
+                "mean_expected": calibration.mean_expected,
+            },
+            "tracker": tracker.scalars,
+        },
+    )
+
+
+def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: float) -> Window:
+    """A window as it was, followed by nobody yet.
+
+    Args:
+        monitor: what knows its ranker.
+        settings: the daemon's.
+        saved: what ``save_window`` gave, as it was read.
+        ahead: seconds that the clock of saved times is ahead of the daemon's.
+
+    Raises:
+        ValueError: what was saved cannot be.
+        KeyError: something is missing.
+    """
+    fields, now = saved.scalars, CLOCK.now()
+    base = monitor.base(str(fields["ranker_version"]))
+    tracker = restore_tracker(quality_settings(settings), Saved(saved.columns, fields["tracker"]), now, ahead)
+    window = monitor.new_window(_name(fields["model"], settings), base.ranker_version, tracker)
+    reason = fields["reason"]
+    if reason not in _REASONS:
+        raise ValueError("reason: none that a guard gives")
+    if restore_guard(window.guard, fields["guard"], now, ahead):
+        window.reason = reason
+    window.used_at = min(moment(fields["used_at"]) - ahead, now)
+    if fields["calibration"] is not None:
+        window.calibration = _calibration(fields["calibration"], settings.limits.max_token_count)
+    window.refit_at = tracker.completions
+    if fields["patience"] is not None:
+        window.load.patience = _within(fields["patience"], _MOST_PATIENCE)
+    return window
+
+
+def _name(value: Any, settings: Settings) -> str:
+    # A lone surrogate cannot be sent to anybody: encoding it fails with a ValueError.
+    if not isinstance(value, str) or len(value.encode()) > settings.limits.max_name_bytes:
+        raise ValueError("model: a name is expected")
+    return value
+
+
+def _calibration(fields: dict[str, Any], most_tokens: float) -> Calibration:
+    if len(fields["knots"]) > _MOST_KNOTS:
+        raise ValueError("knots: too many")
+
+    def quantile(value: Any) -> float | None:
+        return None if value is None else _within(value, most_tokens)
+
+    knots = tuple(
+        Knot(number(score), _within(expected, most_tokens), quantile(p50), quantile(p90))
+        for score, expected, p50, p90 in fields["knots"]
+    )
+    return Calibration(knots, _within(fields["mean_expected"], most_tokens))
+
+
+def _within(value: Any, most: float) -> float:
+    """A number from 0 to ``most``, or ValueError."""
+    if not 0 <= number(value) <= most:
+        raise ValueError("out of range")
+    return float(value)
