@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import structlog
 
+from rankd.auth import FileWatch
 from rankd.clock import CLOCK
 from rankd.completion_log import open_log
 from rankd.fleet.follower import FleetFollower
@@ -25,9 +29,9 @@ from rankd.registry.shadow import ShadowRankers
 from rankd.settings import Settings
 from rankd.status.gauges import StateGauges
 from rankd.status.http import HttpServer
+from rankd.status.http_pages import Views
 from rankd.status.status import Status
-from rankd.telemetry.redaction import describe_error
-from rankd.telemetry.telemetry import Telemetry
+from rankd.telemetry.telemetry import FLUSH_SECONDS, Telemetry
 from rankd.transport.authentication import Authenticator
 from rankd.transport.fleet_peers import FleetPeers
 from rankd.transport.interceptor import CallInterceptor
@@ -41,13 +45,16 @@ from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import Streams
 from rankd.transport.time_slices import TimeSlices
-from rankd.transport.tls import CertificateExpiry
+from rankd.transport.tls import ServerCertificates
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
 _TICK = 1.0
 _LOG_SECONDS = 10.0
 """What a shutdown waits for the completion log, whatever its store does."""
+_HTTP_SECONDS = 6.0
+_LAST_BYTES = 1.0
+"""Seconds for connections once no call is under way: those that never say anything would take all of the grace."""
 _STUCK = 5.0
 """Seconds after which a batch that still runs counts as evidence against the ranker."""
 
@@ -59,6 +66,7 @@ class App:
         """Build all parts; nothing listens yet."""
         self.settings = settings
         self.telemetry = Telemetry(VERSION)
+        self.files = FileWatch()
         self.authenticator = Authenticator(settings, self.telemetry)
         self.monitor = Monitor(settings, self.telemetry)
         self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
@@ -68,7 +76,7 @@ class App:
         self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         fleet = FleetMembership(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
         self.follower = FleetFollower(fleet, self.monitor, settings)
-        self.peers = FleetPeers(settings, self.follower, self.telemetry)
+        self.peers = FleetPeers(settings, self.follower, self.telemetry, self.files)
         self.pilots = LivePilots(self.telemetry)
         tenants = TenantCounts(settings.page.tenants)
         self.ranker = QueueRanker(
@@ -77,12 +85,12 @@ class App:
         self.completions = Completions(self.monitor, self.shadows, self.pilots, self.log, self.telemetry)
         self.time_slices = TimeSlices()
         self.signer = PredictionSigner(settings, self.time_slices, self.telemetry)
-        self.certificate_expiry = CertificateExpiry(settings.tls)
+        self.certificates = ServerCertificates(settings.tls)
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate, self.authenticator, settings.limits, self.time_slices)
-        self.public = Listener(settings, "listen", self.interceptor)
-        self.admin = Listener(settings, "admin", self.interceptor) if settings.admin else None
+        self.public = Listener(settings, "listen", self.interceptor, self.certificates)
+        self.admin = Listener(settings, "admin", self.interceptor, self.certificates) if settings.admin else None
         self.http: HttpServer | None = None
         self.status = Status(
             settings,
@@ -95,9 +103,9 @@ class App:
             tenants,
             self.telemetry,
             lambda: self.streams.draining,
+            self.files,
         )
         self._ticker: asyncio.Task[None] | None = None
-        self._secrets_watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -116,7 +124,7 @@ class App:
         ranker = await self.registry.load(wanted_ranker(settings.ranker))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
-        gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificate_expiry.end)
+        gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
         gauges.register(self.telemetry)
         steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
         names = add_public(
@@ -124,19 +132,24 @@ class App:
             RankService(self.ranker, settings, self.streams, steps, self.signer),
             CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
             QualityService(
-                self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.follower
+                self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.follower, self.files
             ),
         )
         if settings.metrics:
-            self.http = HttpServer(settings.metrics, self.telemetry.registry, self.status.snapshot, self.status.body)
+            self.http = HttpServer(
+                settings.metrics,
+                Views(self.telemetry.registry, self.status.ready, self.status.snapshot, self.status.body),
+                settings.http,
+            )
         if self.admin is not None:
             promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings)
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
+        for file in (self.authenticator.file, self.signer.file, self.certificates.file):
+            self.files.add(file)
         self.peers.start()
         self._ticker = asyncio.create_task(self._tick(), name="rankd-tick")
-        self._secrets_watch = asyncio.create_task(self._watch_secrets(), name="rankd-files")
         _log.info(
             "started",
             version=VERSION,
@@ -159,22 +172,41 @@ class App:
         self.streams.drain()
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
-        await asyncio.gather(*(listener.stop(grace) for listener in self._listeners()))
-        for task in (self._ticker, self._secrets_watch):
-            if task is not None:
-                task.cancel()
+        await self._end_calls(grace)
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self.files.close()
         await self.snapshots.close()
         self.shadows.close()
         self.comparison.close()
         self.registry.close()
         self.monitor.close()
         if self.log is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self.log.close, _LOG_SECONDS)
+            await _within(_LOG_SECONDS + 1, partial(self.log.close, _LOG_SECONDS))
         if self.http is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self.http.close)
-        await asyncio.get_running_loop().run_in_executor(None, self.telemetry.shutdown)
+            await _within(_HTTP_SECONDS, self.http.close)
+        await _within(FLUSH_SECONDS + 1, self.telemetry.shutdown)
         if drain:
             _log.info("stopped")
+
+    async def _end_calls(self, grace: float) -> None:
+        """Let calls under way end for at most ``grace`` seconds, and then whatever is connected.
+
+        grpc's own ``stop`` waits for connections: for one that never says anything, or does not answer its goodbye,
+        all of the grace.
+        """
+        listeners = self._listeners()
+        stopping = {asyncio.ensure_future(listener.stop(grace)) for listener in listeners}
+        end = time.monotonic() + grace
+        while stopping and self.interceptor.in_flight and time.monotonic() < end:
+            _, stopping = await asyncio.wait(stopping, timeout=0.05)
+        if stopping:
+            _, stopping = await asyncio.wait(stopping, timeout=_LAST_BYTES)
+        if stopping:
+            stopping |= {asyncio.ensure_future(listener.stop(0.0)) for listener in listeners}
+            _, stopping = await asyncio.wait(stopping, timeout=_LAST_BYTES)
+        for left in stopping:
+            left.cancel()
 
     def _listeners(self) -> list[Listener]:
         return [self.public] if self.admin is None else [self.public, self.admin]
@@ -194,15 +226,8 @@ class App:
             if self.http is not None:
                 self.status.sample(now)
 
-    async def _watch_secrets(self) -> None:
-        """Read files of secrets again when they change, in a thread: a volume may be slow."""
-        while True:
-            await asyncio.sleep(_TICK)
-            await asyncio.get_running_loop().run_in_executor(None, self._reload_secrets)
 
-    def _reload_secrets(self) -> None:
-        for reload in (self.authenticator.reload_if_changed, self.signer.reload_if_changed):
-            try:
-                reload()
-            except Exception as error:  # noqa: BLE001 - a token that is taken back later must still be seen
-                _log.error("internal_error", **describe_error(error))
+async def _within(seconds: float, work: Callable[[], None]) -> None:
+    """Call in a thread, and go on without it after ``seconds``: all threads may hang, as on a volume that does."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, work), seconds)

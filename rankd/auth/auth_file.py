@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from rankd.auth.credentials import Credential, Credentials, Quota, Role
-from rankd.auth.secrets_toml import Entries, entries_of, read_toml
+from rankd.auth.reloading_file import read_secret
+from rankd.auth.secrets_toml import Entries, entries_of, parse_toml
 from rankd.errors import ConfigError
 
 SETTING = "auth.file"
@@ -103,16 +104,22 @@ _MODELS: dict[str, type[BaseModel]] = {"token": _TokenEntry, "certificate": _Cre
 
 
 def read_credentials(path: Path, *, verified: bool) -> Credentials:
-    """Read the file.
+    """Read the file; arguments and errors are those of ``parse_credentials``."""
+    return parse_credentials(read_secret(path, SETTING), path, verified=verified)
+
+
+def parse_credentials(data: bytes, path: Path, *, verified: bool) -> Credentials:
+    """Parse what the file holds.
 
     Args:
-        path: of the file.
+        data: what it holds.
+        path: of the file, for errors.
         verified: whether client certificates are asked for; names of certificates are of no use without.
 
     Raises:
         ConfigError: naming the file, the entry and the remedy, and nothing secret.
     """
-    entries = entries_of(read_toml(path, SETTING), _MODELS, path, SETTING)
+    entries = entries_of(parse_toml(data, path, SETTING), _MODELS, path, SETTING)
     if not entries["token"] and not entries["certificate"]:
         raise ConfigError(f"{SETTING}: {path} has no [[token]] and no [[certificate]]: nobody could call")
     if entries["certificate"] and not verified:

@@ -15,16 +15,14 @@ from rankd.errors import ConfigError
 _PLACE = re.compile(r"at line \d+, column \d+")
 
 
-def read_toml(path: Path, setting: str) -> dict[str, Any]:
-    """Read a file.
+def parse_toml(data: bytes, path: Path, setting: str) -> dict[str, Any]:
+    """Parse what a file holds; ``path`` is for the error's text.
 
     Raises:
-        ConfigError: it cannot be read, or is no TOML.
+        ConfigError: it is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{setting}: {path} cannot be read: {error.strerror}") from None
+        return tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError:
         raise ConfigError(f"{setting}: {path} is not UTF-8 text: save it as UTF-8") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:

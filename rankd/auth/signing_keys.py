@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from rankd.auth.secrets_toml import entries_of, read_toml
+from rankd.auth.reloading_file import read_secret
+from rankd.auth.secrets_toml import entries_of, parse_toml
 from rankd.errors import ConfigError
 
 SETTING = "signing.file"
@@ -56,12 +57,17 @@ class _KeyEntry(BaseModel):
 
 
 def read_keys(path: Path) -> SigningKeys:
-    """Read the file.
+    """Read the file; errors are those of ``parse_keys``."""
+    return parse_keys(read_secret(path, SETTING), path)
+
+
+def parse_keys(data: bytes, path: Path) -> SigningKeys:
+    """Parse what the file holds; ``path`` is for errors.
 
     Raises:
         ConfigError: naming the file, the entry and the remedy, and nothing secret.
     """
-    entries = entries_of(read_toml(path, SETTING), {"key": _KeyEntry}, path, SETTING)["key"]
+    entries = entries_of(parse_toml(data, path, SETTING), {"key": _KeyEntry}, path, SETTING)["key"]
     secrets: dict[str, bytes] = {}
     for where, key in entries:
         if key.id in secrets:

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
+import structlog
+
 from rankd.cli.connection import DEFAULT_TARGET
 from rankd.daemon import App
 from rankd.settings import Provider, Settings, load_settings, settings_reference
@@ -23,6 +25,10 @@ from rankd.telemetry.logs import configure_logs, log_loose_ends
 
 _LAST_SECONDS = 2.0
 """What threads may take to end after everything else has."""
+
+_AFTER_CALLS = 25.0
+"""Seconds for completion log, snapshot and telemetry after the calls: what the chart adds to a pod's grace."""
+_LAST_SECONDS = 1.0
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -146,8 +152,25 @@ async def serve(settings: Settings) -> int:
     await stopped.wait()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(name)
+    # What comes after the calls has bounds of its own; this one is for what hangs all the same.
+    end_process_in(settings.drain_delay + settings.drain_timeout + _AFTER_CALLS, status=1)
     await app.stop()
+    # Python would wait for threads, however long a volume or a model keeps them.
+    end_process_in(_LAST_SECONDS, status=0)
     return 0
+
+
+def end_process_in(seconds: float, *, status: int) -> None:
+    """End this process after ``seconds`` with ``status``, whatever it still does then."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        if status:
+            structlog.get_logger("rankd").error("shutdown_forced")
+        sys.stderr.flush()
+        os._exit(status)
+
+    threading.Thread(target=end, name="rankd-end", daemon=True).start()
 
 
 async def _started(app: App, stopped: asyncio.Event) -> bool:

@@ -92,6 +92,9 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     head.add_row("ranker", Text(printable(f"{service.ranker_version} on {service.provider}"), style="bold"))
     up = _lasting(time.time() - service.started_at)
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
+    if service.failing_files:
+        failing = ", ".join(map(printable, service.failing_files))
+        head.add_row("files", Text(f"not in force: {failing} (the daemon's log says why)", style="bold red"))
     for policy in report.policies:
         why = f" ({policy.reason})" if policy.reason else ""
         head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_policy(policy)}")

@@ -3,7 +3,7 @@
 from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
 from rankd.settings.fleet import FleetSection, peer_targets
 from rankd.settings.load import Provider, Settings, load_settings, settings_reference
-from rankd.settings.observation import CompletionLogSection, PageSection
+from rankd.settings.observation import CompletionLogSection, HttpSection, PageSection
 from rankd.settings.ordering import OrderSection
 from rankd.settings.promotion import PromotionSection
 from rankd.settings.scoring import ScoringSection
@@ -15,6 +15,7 @@ __all__ = [
     "CompletionLogSection",
     "FleetSection",
     "GuardSection",
+    "HttpSection",
     "LimitsSection",
     "OrderSection",
     "PageSection",

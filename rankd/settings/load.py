@@ -27,7 +27,7 @@ from rankd_client.integration.settings import INTEGRATION_VARIABLES
 from rankd.errors import ConfigError
 from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
 from rankd.settings.fleet import FleetSection
-from rankd.settings.observation import CompletionLogSection, PageSection
+from rankd.settings.observation import CompletionLogSection, HttpSection, PageSection
 from rankd.settings.ordering import OrderSection
 from rankd.settings.promotion import PromotionSection
 from rankd.settings.scoring import ScoringSection
@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     guard: GuardSection = GuardSection()
     fleet: FleetSection = FleetSection()
     promotion: PromotionSection = PromotionSection()
+    http: HttpSection = HttpSection()
     page: PageSection = PageSection()
     completion_log: CompletionLogSection = CompletionLogSection()
     tls: TlsSection = TlsSection()

@@ -7,6 +7,24 @@ from pydantic import Field, SecretStr, model_validator
 from rankd.settings.section import LONGEST, Section
 
 
+class HttpSection(Section):
+    """The metrics port: metrics, probes and the page. Each connection is one request."""
+
+    max_connections: int = Field(
+        128,
+        ge=4,
+        le=4096,
+        description="Most connections. Beyond it, one that asked nothing yet, or does not read its answer, is ended "
+        "for a new one. A quarter is for probes alone, whoever reads metrics and pages.",
+    )
+    request_timeout: float = Field(
+        5.0, gt=0, le=3600, description="Seconds for a whole request: silent and slow connections end."
+    )
+    answer_timeout: float = Field(
+        10.0, gt=0, le=3600, description="Seconds for an answer to be made and read: who does not read is cut."
+    )
+
+
 class PageSection(Section):
     """What the page at ``/`` of the metrics port keeps and shows (docs/guides/page.md)."""
 

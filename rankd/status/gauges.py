@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Literal
 
+from rankd.auth import FileWatch
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import Window
@@ -34,6 +35,7 @@ class StateGauges:
         monitor: Monitor,
         follower: FleetFollower,
         certificate_end: Callable[[], float | None],
+        files: FileWatch,
     ) -> None:
         """Take what is read.
 
@@ -43,7 +45,9 @@ class StateGauges:
             monitor: the windows.
             follower: the fleet.
             certificate_end: when the certificate expires, seconds since the epoch; None without TLS.
+            files: those that are followed.
         """
+        self._files = files
         self._settings = settings
         self._registry = registry
         self._monitor = monitor
@@ -58,6 +62,7 @@ class StateGauges:
         observe("rankd.cache.entries", lambda: self._sum(lambda s: s.cached_scores))
         observe("rankd.ranker.info", self._ranker_info)
         observe("rankd.tls.certificate_expiry", self._certificate_expiry)
+        observe("rankd.file.failing", self._failing_files)
         provider: Labels = {"provider": wanted_provider(self._settings.provider)}
         observe("rankd.provider.wanted", lambda: [(1.0, provider)])
         observe("rankd.order.trust", self._trust_levels)
@@ -88,6 +93,10 @@ class StateGauges:
     def _certificate_expiry(self) -> Observations:
         end = self._certificate_end()
         return [] if end is None else [(end, {})]
+
+    def _failing_files(self) -> Iterator[tuple[float, Labels]]:
+        for state in self._files.states():
+            yield float(state.failing_for is not None), {"setting": state.setting}
 
     def _guard_modes(self) -> Iterator[tuple[float, Labels]]:
         """A mode is one gauge per possible value."""

@@ -1,57 +1,44 @@
-"""Metrics, probes and a page to look at, over plain HTTP, in a thread of their own."""
+"""Metrics, probes and a page to look at, over plain HTTP, on an event loop and a thread of their own.
+
+Of their own, so that a probe is answered, and metrics are told, whatever the daemon's loop is busy with. Whoever
+connects holds a place for a bounded time; and where all places are held, who asked nothing, or does not read its
+answer, makes way.
+"""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import errno
+import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any, get_args
-from urllib.parse import parse_qs
-
-import structlog
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import CollectorRegistry
 
 from rankd.errors import ConfigError
-from rankd.settings import split_address
-from rankd.status.history import SpanName
-from rankd.status.page import ASSETS, live_page
-from rankd.telemetry.redaction import describe_error
+from rankd.settings import HttpSection, split_address
+from rankd.status.http_pages import Pages, Views
+from rankd.status.http_request import HttpAnswer, HttpRequest, RequestReader
 
-_log = structlog.get_logger("rankd")
-_MOST_CONNECTIONS = 32
-_SLOWEST_REQUEST = 5.0
-"""Seconds a client may be silent."""
-_LONGEST_CONNECTION = 10.0
-"""Seconds for all of a request and its answer: a client that sends a byte now and then is never silent."""
-
-_TEXT, _JSON, _HTML = "text/plain; charset=utf-8", "application/json", "text/html; charset=utf-8"
-_MOST_PARAMETERS = 8
-_PATHS = "/, /status.json, /metrics, /livez and /readyz"
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-)
-"""What the page may load and do: its own script, style and icon, and ask its own daemon. It makes no HTML of text."""
-_FIXED = {"/livez": (b'{"live": true}\n', _JSON), **ASSETS}
-
-Snapshot = Callable[[], dict[str, Any]]
-"""Gives ``ready`` (bool), ``reason`` (str) and ``facts`` (label to text); called in a server thread."""
-
-StatusJson = Callable[[str, SpanName], bytes]
-"""Gives the JSON that the page shows, by the id of a window and how far back; called in a server thread."""
+_BACKLOG = 1024
+"""Connections that wait to be taken, as far as the system allows: beyond it, a probe's first packet would be lost."""
+_CHUNK = 2**14
+_SEND_BUFFER = 2**17
+"""Bytes of an answer that the system holds for a connection; by itself it would go up to megabytes."""
+_STALLED = 0.25
+"""Seconds without a byte taken, after which who reads an answer makes way for others."""
+_LINGER = 1.0
+"""Seconds for the client's end after an answer: closing on bytes that were not read would take the answer back."""
+_RESERVED = 4
+_OUT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Of descriptors, or memory for sockets."""
+_OUT_PAUSE = 0.1
 
 
 class HttpServer:
     """Serves the page at ``/`` with what it needs, ``/status.json``, ``/metrics``, ``/livez`` and ``/readyz``."""
 
-    def __init__(self, address: str, registry: CollectorRegistry, snapshot: Snapshot, status: StatusJson) -> None:
+    def __init__(self, address: str, views: Views, limits: HttpSection) -> None:
         """Bind and serve.
 
         Raises:
@@ -59,179 +46,202 @@ class HttpServer:
         """
         host, port = split_address(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-        class Handler(_Handler):
-            pass
-
-        Handler.registry, Handler.snapshot, Handler.status = registry, staticmethod(snapshot), staticmethod(status)
-        server_type = type("Server", (_StatusServer,), {"address_family": family})
         try:
-            self._server = server_type((host, port), Handler)
+            # A second daemon must not share the port: no SO_REUSEPORT.
+            listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise ConfigError(f"metrics (RANKD_METRICS): cannot listen on {address}: {error.strerror}") from None
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="rankd-http", daemon=True)
+        listener.setblocking(False)
+        self.port: int = listener.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self.connections = Connections(listener, Pages(views), limits)
+        self._thread = threading.Thread(target=self._serve, name="rankd-http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
+        """Stop serving; whoever is connected is cut."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
+    def _serve(self) -> None:
+        try:
+            serving = self._loop.create_task(self.connections.serve())
+            self._loop.run_forever()
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(serving, *tasks, return_exceptions=True))
+        finally:
+            self.connections.close()
+            self._loop.close()
 
-@dataclass(slots=True)
-class _HttpConnection:
-    end: float
-    """By the monotonic clock."""
-    requested: bool = False
+
+class HttpConnection:
+    """One connection: a request, its answer, the end."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """It has not asked anything."""
+        self.sock = sock
+        self.task: asyncio.Task[None] | None = None
+        self.building = False
+        """Whether what it asked for takes one of the places for answers that are made."""
+        self.idle_since: float | None = time.monotonic()
+        """Since when nothing came or went, by the monotonic clock; None while its answer is being made."""
+        self.asked = False
+        self.answered = False
+
+    def expendable(self, now: float) -> tuple[int, float] | None:
+        """How soon it makes way for another, the smaller the sooner; None: not at all."""
+        if self.idle_since is None:
+            return None
+        if self.answered:
+            return 0, self.idle_since
+        if not self.asked:
+            return 1, self.idle_since
+        return (2, self.idle_since) if now - self.idle_since >= _STALLED else None
 
 
-class _StatusServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-    block_on_close = False
-    # A second daemon must not share the port.
-    allow_reuse_port = False
+class Connections:
+    """All connections of a server. It belongs to the server's loop."""
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._open: dict[socket.socket, _HttpConnection] = {}
-        self._lock = threading.Lock()
-        super().__init__(address, handler)
+    def __init__(self, listener: socket.socket, pages: Pages, limits: HttpSection) -> None:
+        """Take the listening socket, whose owner this is."""
+        self._listener = listener
+        self._pages = pages
+        self._limits = limits
+        self._most_built = limits.max_connections * 3 // 4
+        self.open: dict[HttpConnection, None] = {}
+        """The oldest first."""
+        self._reserve = _DescriptorReserve(_RESERVED)
 
-    def server_bind(self) -> None:
-        # HTTPServer's own looks the host name up, which takes seconds where there is no DNS.
-        TCPServer.server_bind(self)
+    def close(self) -> None:
+        """Let go of all descriptors."""
+        self._reserve.close()
+        self._listener.close()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            admitted = len(self._open) < _MOST_CONNECTIONS or self._make_room()
-            if admitted:
-                self._open[request] = _HttpConnection(time.monotonic() + _LONGEST_CONNECTION)
-        if admitted:
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+    async def serve(self) -> None:
+        """Take connections, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self._listener)
+            except OSError as error:
+                # What a client did between connecting and now is no concern.
+                if error.errno in _OUT and not self._reserve.give_up_one():
+                    room = self._make_room()
+                    await (asyncio.wait([room]) if room else asyncio.sleep(_OUT_PAUSE))
+                continue
+            if len(self.open) >= self._limits.max_connections and not self._make_room():
+                sock.close()
+                continue
+            connection = HttpConnection(sock)
+            self.open[connection] = None
+            connection.task = loop.create_task(self._handle(connection))
+            # One at a time: who connects often keeps nobody who is there from being read.
+            await asyncio.sleep(0)
 
-    def _make_room(self) -> bool:
-        """Cut the oldest connection that has not asked anything: a probe asks at once, who holds places does not."""
-        for request, connection in self._open.items():
-            if not connection.requested:
-                self._cut(request)
-                return True
-        return False
+    def _make_room(self, *, building: bool = False) -> asyncio.Task[None] | None:
+        """End the connection that others lose least by; gives its task, which ends soon, or None where there is none.
 
-    def _cut(self, request: socket.socket) -> None:
-        """End a connection; its handler's thread reads an end, and closes it. The caller has the lock.
-
-        Under the lock, so that this thread cannot close a socket, and another open with its number, first.
+        Args:
+            building: only among those that take a place for answers that are made.
         """
-        del self._open[request]
-        with suppress(OSError):
-            request.shutdown(socket.SHUT_RDWR)
-
-    def note_request(self, request: Any) -> None:
-        """Note that a whole request is there: it gets its answer, however many come after it."""
-        with self._lock:
-            if (connection := self._open.get(request)) is not None:
-                connection.requested = True
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
         now = time.monotonic()
-        with self._lock:
-            for request in [r for r, c in self._open.items() if c.end < now]:
-                self._cut(request)
+        ranks = {c: c.expendable(now) for c in self.open if c.building or not building}
+        found = min((c for c, rank in ranks.items() if rank is not None), key=lambda c: ranks[c] or (), default=None)
+        if found is None or found.task is None:
+            return None
+        found.task.cancel()
+        del self.open[found]
+        return found.task
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no event."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    registry: CollectorRegistry
-    snapshot: Snapshot
-    status: StatusJson
-    server: _StatusServer
-    timeout = _SLOWEST_REQUEST
-    server_version = "rankd"
-    sys_version = ""
-
-    def parse_request(self) -> bool:
-        whole = super().parse_request()
-        if whole:
-            self.server.note_request(self.connection)
-        return whole
-
-    def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
+    async def _handle(self, connection: HttpConnection) -> None:
+        sock = connection.sock
         try:
-            answer = self._answer(path, query)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a page, a probe must get an answer
-            _log.error("internal_error", method=f"GET {path}", **describe_error(error))
-            answer = 500, b"internal error in rankd; its log has the trace\n", _TEXT
-        self._send(*answer)
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+            reader = RequestReader()
+            async with asyncio.timeout(self._limits.request_timeout):
+                asked = await self._request(sock, reader)
+            if asked is None:
+                return
+            connection.asked = True
+            async with asyncio.timeout(self._limits.answer_timeout):
+                answer = asked if isinstance(asked, HttpAnswer) else await self._answer(connection, asked)
+                for part in reader.encode(answer):
+                    await self._send(connection, part)
+                connection.answered = True
+                await self._linger(connection)
+        except (OSError, TimeoutError):
+            pass  # a client that went away, or is too slow, is no event
+        finally:
+            self.open.pop(connection, None)
+            sock.close()
+            self._reserve.fill()
 
-    def _answer(self, path: str, query: str) -> tuple[int, bytes, str]:
-        """Status, body and content type."""
-        if path == "/metrics":
-            encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            return 200, encode(self.registry), content_type
-        if path == "/readyz":
-            state = self.snapshot()
-            body = json.dumps({"ready": state["ready"], "reason": state["reason"]}) + "\n"
-            return 200 if state["ready"] else 503, body.encode(), _JSON
-        if path == "/":
-            return 200, live_page(self.snapshot()).encode(), _HTML
-        if path in _FIXED:
-            return 200, *_FIXED[path]
-        if path == "/status.json":
-            return self._status(query)
-        return 404, f"rankd serves {_PATHS}\n".encode(), _TEXT
+    @staticmethod
+    async def _request(sock: socket.socket, reader: RequestReader) -> HttpRequest | HttpAnswer | None:
+        loop = asyncio.get_running_loop()
+        while data := await loop.sock_recv(sock, _CHUNK):
+            if (asked := reader.feed(data)) is not None:
+                return asked
+        return reader.feed(b"")
 
-    def _status(self, query: str) -> tuple[int, bytes, str]:
+    async def _answer(self, connection: HttpConnection, request: HttpRequest) -> HttpAnswer:
+        quick = self._pages.quick(request)
+        if quick is not None:
+            return quick
+        # The rest of the places are for probes, whoever reads pages.
+        readers = sum(c.building for c in self.open)
+        if readers >= self._most_built and not self._make_room(building=True):
+            return HttpAnswer(503, b"too many pages are being read\n", headers={"Retry-After": "1"})
+        connection.building, connection.idle_since = True, None
         try:
-            parameters = parse_qs(query, max_num_fields=_MOST_PARAMETERS)
-        except ValueError:
-            return 400, b"at most %d parameters\n" % _MOST_PARAMETERS, _TEXT
-        named = parameters.get("span", ["short"])[-1]
-        span = next((s for s in get_args(SpanName) if s == named), None)
-        if span is None:
-            return 400, b"span: must be short or long\n", _TEXT
-        return 200, self.status(parameters.get("window", [""])[-1], span), _JSON
+            return await self._pages.build(request, crowded=readers > self._most_built // 4)
+        finally:
+            connection.idle_since = time.monotonic()
 
-    do_HEAD = do_GET  # noqa: N815 - the name is http.server's
+    @staticmethod
+    async def _send(connection: HttpConnection, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        view = memoryview(data)
+        for first in range(0, len(view), _CHUNK):
+            await loop.sock_sendall(connection.sock, view[first : first + _CHUNK])
+            connection.idle_since = time.monotonic()
 
-    def _refuse(self) -> None:
-        self._send(405, b"GET and HEAD only\n", _TEXT, Allow="GET, HEAD")
+    @staticmethod
+    async def _linger(connection: HttpConnection) -> None:
+        loop = asyncio.get_running_loop()
+        connection.sock.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(_LINGER):
+            while await loop.sock_recv(connection.sock, _CHUNK):
+                pass
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815 - as above
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no HTTP. http.server's own page would show what was sent."""
-        del message, explain
-        # What it could not parse, it did not set.
-        self.command = getattr(self, "command", None) or "GET"
-        self.close_connection = True
-        self._send(code, b"bad request\n", _TEXT)
+class _DescriptorReserve:
+    """Descriptors held for when there are none: a probe is answered then, too."""
 
-    def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", _POLICY if content_type == _HTML else "default-src 'none'")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: list[int] = []
+        self.fill()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
-        """Probes and scrapes are not worth a log line."""
+    def fill(self) -> None:
+        """Take back what was given up, as far as there are any."""
+        with suppress(OSError):
+            while len(self._held) < self._size:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    def give_up_one(self) -> bool:
+        """Let one be used; says whether there was one."""
+        if not self._held:
+            return False
+        os.close(self._held.pop())
+        return True
+
+    def close(self) -> None:
+        """Let go of all, for good."""
+        self._size = 0
+        while self.give_up_one():
+            pass

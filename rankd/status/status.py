@@ -16,6 +16,7 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
+from rankd.auth import FileWatch
 from rankd.clock import CLOCK
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
@@ -55,6 +56,7 @@ class Status:
         tenants: TenantCounts,
         telemetry: Telemetry,
         draining: Callable[[], bool],
+        files: FileWatch,
     ) -> None:
         """Take the parts whose state is shown."""
         self._settings = settings
@@ -67,6 +69,7 @@ class Status:
         self._tenants = tenants
         self._telemetry = telemetry
         self._draining = draining
+        self._files = files
         self._history = StatusHistory(settings.page)
         self._started = CLOCK.now()
         self._lock = threading.Lock()
@@ -105,6 +108,8 @@ class Status:
         }
         if self._log is not None:
             facts["completion log"] = "failing: see the log" if self._log.failing else "written"
+        for setting in self._files.failing():
+            facts[setting] = "not in force: its file cannot be read, or is wrong; see the log"
         for window in self._shown()[0]:
             facts |= _facts_of(window)
         ready, reason = self.ready()
@@ -156,6 +161,7 @@ class Status:
             "tenants": [{"tenant": name, **asdict(tally)} for name, tally in tallies],
             "other_tenants": asdict(others),
             "pilots": [pilot_of(model, pilot, self._pilots.now(model)) for model, pilot in pilots],
+            "files": [asdict(state) for state in self._files.states()],
             "completion_log": None if self._log is None else "failing" if self._log.failing else "written",
         }
 

@@ -56,6 +56,13 @@ const titleOf = (w) => [nameOf(w), ...(w.in_service ? [] : [w.ranker_version]), 
 
 /** The state in a headline, a sentence or two, and what to do about it: {tone, title, lead, todo}. */
 function verdict(state, w) {
+  const said = standing(state, w), failing = state.files.filter((f) => f.failing_for !== null);
+  if (!failing.length) return said;
+  const names = failing.flatMap((f, i) => [i ? ", " : "", f.setting]);
+  return { ...said, tone: "bad", todo: [["A file cannot be read, or is wrong, and what it held before is still in force (a withdrawn token, too): ", ...names, ". The daemon's log says why."], ...said.todo] };
+}
+
+function standing(state, w) {
   if (!state.ready) {
     return { tone: "bad", title: `Not ready: ${state.reason}`, lead: "Calls under way are finished, new ones are refused: send them to another replica.", todo: [] };
   }

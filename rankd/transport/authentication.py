@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
-from functools import partial
 
 import grpc
 
@@ -18,7 +17,7 @@ from rankd.auth import (
     Role,
     check_exposure,
     digest_of,
-    read_credentials,
+    parse_credentials,
 )
 from rankd.errors import ForbiddenError, UnauthenticatedError
 from rankd.settings import Settings
@@ -58,21 +57,19 @@ class Authenticator:
             ConfigError: the file is wrong, or a listener is open to anybody and that was not asked for.
         """
         self._telemetry = telemetry
-        self._file: ReloadingFile[Credentials] | None = None
-        if settings.auth.file is not None:
-            read = partial(read_credentials, verified=settings.tls.client_ca is not None)
-            self._file = ReloadingFile("auth.file", settings.auth.file, read)
-        check_exposure(settings, tokens=self._file is not None and self._file.current.has_tokens)
+        self.file: ReloadingFile[Credentials] | None = None
+        """What is followed; None where anybody may call."""
+        if (path := settings.auth.file) is not None:
+            verified = settings.tls.client_ca is not None
+            self.file = ReloadingFile(
+                "auth.file", {"auth.file": path}, lambda c: parse_credentials(c["auth.file"], path, verified=verified)
+            )
+        check_exposure(settings, tokens=self.file is not None and self.file.current.has_tokens)
         self._anonymous = settings.auth.anonymous is True
 
     @property
     def _credentials(self) -> Credentials | None:
-        return None if self._file is None else self._file.current
-
-    def reload_if_changed(self) -> None:
-        """Read the file again where it changed; blocks."""
-        if self._file is not None:
-            self._file.reload_if_changed()
+        return None if self.file is None else self.file.current
 
     def admit(self, service: str, context: grpc.aio.ServicerContext) -> Caller:
         """Let a call in.

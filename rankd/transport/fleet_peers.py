@@ -6,12 +6,14 @@ import asyncio
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 from rankd_client.v1 import quality_pb2
 
+from rankd.auth import Contents, FileWatch, ReloadingFile
 from rankd.clock import CLOCK
 from rankd.errors import ConfigError, InvalidRequestError
 from rankd.fleet.follower import FleetFollower
@@ -20,6 +22,7 @@ from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.convert.fleet import from_proto
 from rankd.transport.decoding import RequestDecoder
 from rankd.transport.time_slices import TimeSlices
+from rankd.transport.tls import check_roots
 
 _LONGEST_ANSWER = 2.0
 """Seconds that one peer may take; the others do not wait for it."""
@@ -46,8 +49,12 @@ _OPTIONS = [
 class FleetPeers:
     """One round of questions after another; ``follower`` gets the answers."""
 
-    def __init__(self, settings: Settings, follower: FleetFollower, telemetry: Telemetry) -> None:
-        """Nothing is connected yet."""
+    def __init__(self, settings: Settings, follower: FleetFollower, telemetry: Telemetry, files: FileWatch) -> None:
+        """Nothing is connected yet; ``files`` follows the token and the certificates."""
+        self._files = files
+        self._token: ReloadingFile[list[tuple[str, str]]] | None = None
+        self._roots: ReloadingFile[grpc.ChannelCredentials] | None = None
+        self._connected_with: grpc.ChannelCredentials | None = None
         self._settings = settings
         self._fleet = settings.fleet
         self._follower = follower
@@ -57,7 +64,6 @@ class FleetPeers:
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._myself: set[str] = set()
         self._refusing: set[str] = set()
-        self._stamps: list[int] = []
         self._last_count = 0
         self._failing = False
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +72,7 @@ class FleetPeers:
         """Begin to ask, if there is anybody.
 
         Raises:
-            ConfigError: a file that is named cannot be read.
+            ConfigError: a file that is named cannot be read, or does not hold what it should.
         """
         if not self._names:
             return
@@ -74,7 +80,19 @@ class FleetPeers:
             path: Path | None = getattr(self._fleet, setting)
             if path is not None and not path.is_file():
                 raise ConfigError(f"fleet.{setting}: {path} is no file: mount it, or unset it")
+        self._follow_files()
         self._task = asyncio.create_task(self._poll_for_ever(), name="rankd-peers")
+
+    def _follow_files(self) -> None:
+        if (path := self._fleet.token_file) is not None:
+            self._token = ReloadingFile("fleet.token_file", {"fleet.token_file": path}, partial(_token, path))
+        if (roots := self._fleet.tls_roots) is not None:
+            paths, tls = {"fleet.tls_roots": roots}, self._settings.tls
+            if tls.client_ca is not None and tls.private_key is not None and tls.certificate is not None:
+                paths |= {"tls.private_key": tls.private_key, "tls.certificate": tls.certificate}
+            self._roots = ReloadingFile("fleet.tls_roots", paths, partial(_channel_credentials, roots))
+        for file in (self._token, self._roots):
+            self._files.add(file)
 
     async def close(self) -> None:
         """Ask no more."""
@@ -105,7 +123,7 @@ class FleetPeers:
         await self._drop(set(self._channels) - set(targets))
         self._myself &= set(targets)
         self._refusing &= set(targets)
-        metadata = await asyncio.get_running_loop().run_in_executor(None, self._metadata)
+        metadata = [] if self._token is None else self._token.current
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
         await asyncio.gather(*(self._poll(target, metadata) for target in others))
         self._follower.round_done()
@@ -153,43 +171,40 @@ class FleetPeers:
             return list(self._channels)
         return sorted({_joined(str(address[4][0]), port) for address in found})
 
-    def _metadata(self) -> list[tuple[str, str]]:
-        if self._fleet.token_file is None:
-            return []
-        try:
-            return [("authorization", f"Bearer {self._fleet.token_file.read_text(encoding='ascii').strip()}")]
-        except (OSError, ValueError):
-            return []  # the peer refuses, and says so in its own log
-
     # -- channels ------------------------------------------------------------------------------------------------------
 
     def _channel(self, target: str) -> grpc.aio.Channel:
-        if self._fleet.tls_roots is None:
+        if self._connected_with is None:
             return grpc.aio.insecure_channel(target, options=_OPTIONS)
         options: list[tuple[str, Any]] = [*_OPTIONS]
         if self._fleet.tls_name:
             options.append(("grpc.ssl_target_name_override", self._fleet.tls_name))
-        return grpc.aio.secure_channel(target, self._credentials(self._fleet.tls_roots), options=options)
-
-    def _credentials(self, roots: Path) -> grpc.ChannelCredentials:
-        tls = self._settings.tls
-        if tls.client_ca is None or tls.private_key is None or tls.certificate is None:
-            return grpc.ssl_channel_credentials(roots.read_bytes())
-        return grpc.ssl_channel_credentials(
-            roots.read_bytes(), tls.private_key.read_bytes(), tls.certificate.read_bytes()
-        )
+        return grpc.aio.secure_channel(target, self._connected_with, options=options)
 
     async def _renew(self) -> None:
         """Connect anew where a certificate was renewed."""
-        paths = [self._fleet.tls_roots, self._settings.tls.certificate, self._settings.tls.private_key]
-        stamps = [p.stat().st_mtime_ns for p in paths if self._fleet.tls_roots is not None and p is not None]
-        if stamps != self._stamps:
-            self._stamps = stamps
+        credentials = None if self._roots is None else self._roots.current
+        if credentials is not self._connected_with:
+            self._connected_with = credentials
             await self._drop(set(self._channels))
 
     async def _drop(self, targets: set[str]) -> None:
         for target in targets:
             await self._channels.pop(target).close()
+
+
+def _token(path: Path, contents: Contents) -> list[tuple[str, str]]:
+    """What goes along with a question."""
+    token = contents["fleet.token_file"].decode("latin-1").strip()
+    if not token or not all("!" <= c <= "~" for c in token):
+        raise ConfigError(f"fleet.token_file: {path} must hold one token, of visible ASCII characters")
+    return [("authorization", f"Bearer {token}")]
+
+
+def _channel_credentials(path: Path, contents: Contents) -> grpc.ChannelCredentials:
+    roots = contents["fleet.tls_roots"]
+    check_roots(roots, path, "fleet.tls_roots")
+    return grpc.ssl_channel_credentials(roots, contents.get("tls.private_key"), contents.get("tls.certificate"))
 
 
 def _joined(host: str, port: int) -> str:

@@ -23,7 +23,7 @@ from rankd.transport.services.admin import AdminService
 from rankd.transport.services.completions import CompletionService
 from rankd.transport.services.quality import QualityService
 from rankd.transport.services.rank import RankService
-from rankd.transport.tls import server_credentials
+from rankd.transport.tls import ServerCertificates
 
 LIVENESS = "liveness"
 """Health service name that is SERVING while the process lives, draining included; "" and the services' own names
@@ -53,8 +53,11 @@ def options(limits: LimitsSection) -> list[tuple[str, int]]:
 class Listener:
     """One gRPC server on one address."""
 
-    def __init__(self, settings: Settings, setting: str, interceptor: CallInterceptor) -> None:
+    def __init__(
+        self, settings: Settings, setting: str, interceptor: CallInterceptor, certificates: ServerCertificates
+    ) -> None:
         """Prepare to listen on the address in ``setting``."""
+        self._certificates = certificates
         self._settings = settings
         self._setting = setting
         self._server = grpc.aio.server(interceptors=[interceptor], options=options(settings.limits))
@@ -80,7 +83,7 @@ class Listener:
             (*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
             self._server,
         )
-        credentials = server_credentials(self._settings.tls)
+        credentials = self._certificates.credentials()
         try:
             if credentials is None:
                 self.port = self._server.add_insecure_port(address)

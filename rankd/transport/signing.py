@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
-from rankd.auth import ReloadingFile, SigningKeys, read_keys
+from rankd.auth import ReloadingFile, SigningKeys, parse_keys
 from rankd.errors import ForbiddenError
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
@@ -83,20 +83,17 @@ class PredictionSigner:
         """
         self._time_slices = time_slices
         self._telemetry = telemetry
-        path = settings.signing.file
-        self._file: ReloadingFile[SigningKeys] | None = (
-            None if path is None else ReloadingFile("signing.file", path, read_keys)
-        )
+        self.file: ReloadingFile[SigningKeys] | None = None
+        """What is followed; None where nothing is signed."""
+        if (path := settings.signing.file) is not None:
+            self.file = ReloadingFile(
+                "signing.file", {"signing.file": path}, lambda c: parse_keys(c["signing.file"], path)
+            )
 
     @property
     def keys(self) -> SigningKeys | None:
         """The keys in force; None where nothing is signed."""
-        return None if self._file is None else self._file.current
-
-    def reload_if_changed(self) -> None:
-        """Read the file again where it changed; blocks."""
-        if self._file is not None:
-            self._file.reload_if_changed()
+        return None if self.file is None else self.file.current
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 

@@ -4,114 +4,112 @@ from __future__ import annotations
 
 import re
 import ssl
-import threading
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
-import structlog
 
-from rankd.auth import Stamp, stamp_of
+from rankd.auth import Contents, ReloadingFile, read_secret
 from rankd.errors import ConfigError
 from rankd.settings import TlsSection
-
-_log = structlog.get_logger("rankd")
-
-
-def server_credentials(tls: TlsSection) -> grpc.ServerCredentials | None:
-    """Credentials for a listener; None for plaintext. Mutual TLS where ``client_ca`` is set.
-
-    The files are read again for new connections after they changed, so that certificates can be renewed in place.
-
-    Raises:
-        ConfigError: a file is missing, unreadable, empty or no PEM, or certificate and key do not belong together.
-    """
-    if tls.certificate is None or tls.private_key is None:
-        return None
-    renewal = _CertificateReload(tls)
-    return grpc.dynamic_ssl_server_credentials(
-        renewal.first, renewal.fetch, require_client_authentication=tls.client_ca is not None
-    )
-
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-class CertificateExpiry:
-    """When the certificate in the file is over; the last one read counts while the file cannot be read."""
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What new connections get."""
+
+    configuration: grpc.ServerCertificateConfiguration
+    end: float | None
+    """When the certificate is over, in seconds since the epoch; None where that cannot be read."""
+
+
+class ServerCertificates:
+    """The certificate files of all listeners: followed, so that certificates can be renewed in place."""
 
     def __init__(self, tls: TlsSection) -> None:
-        """Take where the file is; nothing is read yet."""
-        self._path = tls.certificate
-        self._seen: Stamp = None
-        self._end: float | None = None
+        """Read the files, where there are any.
+
+        Raises:
+            ConfigError: a file is missing, unreadable, empty or no PEM, or certificate and key do not belong together.
+        """
+        self._mutual = tls.client_ca is not None
+        self.file: ReloadingFile[_Served] | None = None
+        """What is followed; None for plaintext."""
+        if tls.certificate is None or tls.private_key is None:
+            return
+        paths = {"tls.certificate": tls.certificate, "tls.private_key": tls.private_key}
+        if tls.client_ca is not None:
+            paths["tls.client_ca"] = tls.client_ca
+        self.file = ReloadingFile(
+            "tls.certificate",
+            paths,
+            partial(_served, paths),
+            # A key proves its certificate whole, and less than all of the roots lets in nobody more.
+            settle=False,
+            events=("certificate_renewed", "certificate_unusable"),
+        )
 
     def end(self) -> float | None:
-        """In seconds since the epoch; None without TLS."""
-        if self._path is None:
+        """When the certificate that is served is over, in seconds since the epoch; None without TLS."""
+        return None if self.file is None else self.file.current.end
+
+    def credentials(self) -> grpc.ServerCredentials | None:
+        """Credentials for one listener; None for plaintext. Mutual TLS where ``client_ca`` is set.
+
+        New connections get what the files hold then; connections that are open go on.
+        """
+        if self.file is None:
             return None
-        stamp = stamp_of(self._path)
-        if stamp is not None and stamp != self._seen:
-            try:
-                self._end, self._seen = chain_end(self._path.read_bytes()), stamp
-            except (OSError, ValueError):
-                return self._end  # half a file, perhaps: what is served is the one before
-        return self._end
+        file, given = self.file, [self.file.current]
 
-
-class _CertificateReload:
-    """Follows the files. grpc asks before every handshake, in threads of its own."""
-
-    def __init__(self, tls: TlsSection) -> None:
-        self._tls = tls
-        self._paths = [path for path in (tls.certificate, tls.private_key, tls.client_ca) if path is not None]
-        self._lock = threading.Lock()
-        # Before the files are read: a change meanwhile is then seen as one.
-        self._seen = self._stamp()
-        self.first = _configuration(tls)
-
-    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """What the files hold now; None where they are as before, or cannot be used."""
-        with self._lock:
-            stamp = self._stamp()
-            if stamp == self._seen:
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            """What is new; None where it is as before. grpc asks before every handshake, in threads of its own."""
+            file.look()
+            current = file.current
+            if current is given[0]:
                 return None
-            self._seen = stamp
-            try:
-                configuration = _configuration(self._tls)
-            except ConfigError as error:
-                # Perhaps only one of two files is in place yet. The next change is looked at again.
-                _log.warning("certificate_unusable", reason=str(error))
-                return None
-        _log.info("certificate_renewed")
-        return configuration
+            given[0] = current
+            return current.configuration
 
-    def _stamp(self) -> list[Stamp]:
-        return [stamp_of(path) for path in self._paths]
+        return grpc.dynamic_ssl_server_credentials(
+            given[0].configuration, fetch, require_client_authentication=self._mutual
+        )
 
 
-def _configuration(tls: TlsSection) -> grpc.ServerCertificateConfiguration:
-    assert tls.certificate is not None
-    assert tls.private_key is not None
-    certificate = _read(tls.certificate, "tls.certificate", b"CERTIFICATE")
-    key = _read(tls.private_key, "tls.private_key", b"PRIVATE KEY")
+def _served(paths: Mapping[str, Path], contents: Contents) -> _Served:
+    """Check what the files hold."""
+    for setting, kind in (("tls.certificate", b"CERTIFICATE"), ("tls.private_key", b"PRIVATE KEY")):
+        _check_pem(contents[setting], paths[setting], setting, kind)
+    certificate, key = paths["tls.certificate"], paths["tls.private_key"]
     # grpc would say no more than that it cannot bind.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _check_roots(context, tls.certificate, "tls.certificate")
+    _check_roots(context, contents["tls.certificate"], certificate, "tls.certificate")
     try:
-        context.load_cert_chain(tls.certificate, tls.private_key, password=_no_password)
+        context.load_cert_chain(certificate, key, password=_no_password)
     except _EncryptedError:
-        raise ConfigError(f"tls.private_key: {tls.private_key} is encrypted; give a key without a password") from None
+        raise ConfigError(f"tls.private_key: {key} is encrypted; give a key without a password") from None
     except (ssl.SSLError, OSError):
         raise ConfigError(
-            f"tls.private_key: {tls.private_key} is no readable key, or not the one of {tls.certificate} "
-            "(tls.certificate)"
+            f"tls.private_key: {key} is no readable key, or not the one of {certificate} (tls.certificate)"
         ) from None
-    roots = None
-    if tls.client_ca is not None:
-        roots = _read(tls.client_ca, "tls.client_ca", b"CERTIFICATE")
-        _check_roots(context, tls.client_ca, "tls.client_ca")
-    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
+    for setting in ("tls.certificate", "tls.private_key"):
+        # OpenSSL reads the files by itself.
+        if read_secret(paths[setting], setting) != contents[setting]:
+            raise ConfigError(f"{setting}: {paths[setting]} is being written")
+    roots = contents.get("tls.client_ca")
+    if roots is not None:
+        check_roots(roots, paths["tls.client_ca"], "tls.client_ca")
+    pair = contents["tls.private_key"], contents["tls.certificate"]
+    configuration = grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
+    try:
+        return _Served(configuration, chain_end(contents["tls.certificate"]))
+    except ValueError:
+        return _Served(configuration, None)
 
 
 class _EncryptedError(Exception):
@@ -122,23 +120,29 @@ def _no_password() -> bytes:
     raise _EncryptedError
 
 
-def _check_roots(context: ssl.SSLContext, path: Path, setting: str) -> None:
+def check_roots(pem: bytes, path: Path, setting: str) -> None:
+    """Check that a file of roots holds some; ``path`` is for the error's text.
+
+    Raises:
+        ConfigError: it is empty, no PEM, or holds a certificate that cannot be decoded.
+    """
+    _check_pem(pem, path, setting, b"CERTIFICATE")
+    _check_roots(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pem, path, setting)
+
+
+def _check_roots(context: ssl.SSLContext, pem: bytes, path: Path, setting: str) -> None:
     try:
-        context.load_verify_locations(path)
-    except (ssl.SSLError, OSError):
+        # What is not ASCII stands in comments.
+        context.load_verify_locations(cadata=pem.decode("ascii", "replace").encode("ascii", "replace").decode())
+    except (ssl.SSLError, ValueError):
         raise ConfigError(f"{setting}: {path} holds a PEM certificate that cannot be decoded") from None
 
 
-def _read(path: Path, setting: str, kind: bytes) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{setting}: {path} cannot be read: {error.strerror}") from None
+def _check_pem(data: bytes, path: Path, setting: str, kind: bytes) -> None:
     if not data.strip():
         raise ConfigError(f"{setting}: {path} is empty")
     if b"-----BEGIN" not in data or kind not in data:
         raise ConfigError(f"{setting}: {path} holds no PEM {kind.decode().lower()}")
-    return data
 
 
 def chain_end(pem: bytes) -> float:

@@ -153,6 +153,8 @@ class ServiceStatus:
     failed_batches: int
     draining: bool
     """A shutdown began."""
+    failing_files: tuple[str, ...] = ()
+    """Settings whose file cannot be read, or is wrong: what it held before is in force, a withdrawn token included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def report_of(answer: Any) -> QualityReport:
             queued_prompts=service.queued_prompt_count,
             failed_batches=service.failed_batch_count,
             draining=service.draining,
+            failing_files=tuple(service.failing_files),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(_policy(p) for p in answer.policies),

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
+from rankd.auth import FileWatch
 from rankd.clock import CLOCK
 from rankd.errors import NotFoundError
 from rankd.fleet.follower import FleetFollower
@@ -40,8 +41,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         settings: Settings,
         streams: Streams,
         follower: FleetFollower,
+        files: FileWatch,
     ) -> None:
         """Take what is shown."""
+        self._files = files
         self._follower = follower
         self._pilots = pilots
         self._monitor = monitor
@@ -124,4 +127,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             queued_prompt_count=sum(s.queued_prompts for s in scorers),
             failed_batch_count=sum(s.runner.counts.failed_batches for s in scorers),
             draining=self._streams.draining,
+            failing_files=self._files.failing(),
         )

@@ -251,9 +251,9 @@ def test_a_stream_ends_when_its_tenants_quota_changes(start_daemon, tmp_path, wa
         answers = rank_stub(channel).RankStream(iter(steps.get, None), timeout=30, metadata=bearer("b"))
         steps.put(rank_pb2.RankStreamRequest())
         next(answers)
-        before = daemon.app.authenticator._file.current
+        before = daemon.app.authenticator.file.current
         write_tokens(file, entry("tenant", "team-b", calls_per_second=0.01, call_burst=1))
-        wait_until(lambda: daemon.app.authenticator._file.current is not before)
+        wait_until(lambda: daemon.app.authenticator.file.current is not before)
         steps.put(rank_pb2.RankStreamRequest())
         with pytest.raises(grpc.RpcError) as raised:
             next(answers)

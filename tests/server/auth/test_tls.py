@@ -105,7 +105,7 @@ def seconds_of(pem):
     return ssl.cert_time_to_seconds(told.decode().strip().removeprefix("notAfter="))
 
 
-def test_the_certificates_end_is_a_metric(start_daemon, pki, tmp_path):
+def test_the_certificates_end_is_a_metric(start_daemon, wait_until, pki, tmp_path):
     """As openssl tells it, of the first that is over; it follows a renewal, and outlives a broken file."""
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "long.key", "-out", "long.pem", "-subj",
             "/CN=l", "-days", "20000", cwd=tmp_path)  # fmt: skip
@@ -113,16 +113,16 @@ def test_the_certificates_end_is_a_metric(start_daemon, pki, tmp_path):
     certificate.write_bytes((tmp_path / "long.pem").read_bytes() + (pki / "server.pem").read_bytes())
     daemon = start_daemon(tls={"certificate": certificate, "private_key": tmp_path / "long.key"})
 
-    def told():
+    def told(name="rankd_tls_certificate_expiry_seconds{"):
         text = urlopen(daemon.http + "/metrics").read().decode()
-        name = "rankd_tls_certificate_expiry_seconds{"
         return [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)]
 
     assert told() == [seconds_of(pki / "server.pem")]
     certificate.write_bytes((tmp_path / "long.pem").read_bytes())
-    assert told() == [seconds_of(tmp_path / "long.pem")]
+    wait_until(lambda: told() == [seconds_of(tmp_path / "long.pem")], what="the new one")
     assert told()[0] > 2**31, "beyond 2050 a certificate tells its time in another form"
     certificate.write_bytes((pki / "junk.pem").read_bytes())
+    wait_until(lambda: told("rankd_file_failing{") == [1.0], what="the alarm")
     assert told() == [seconds_of(tmp_path / "long.pem")]
 
 

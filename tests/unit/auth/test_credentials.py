@@ -12,7 +12,16 @@ import tomllib
 import pytest
 import structlog
 
-from rankd.auth import Credential, ReloadingFile, Role, check_exposure, digest_of, read_credentials, read_keys
+from rankd.auth import (
+    Credential,
+    ReloadingFile,
+    Role,
+    check_exposure,
+    digest_of,
+    parse_credentials,
+    read_credentials,
+    read_keys,
+)
 from rankd.auth import credentials as book
 from rankd.auth.exposure import on_loopback
 from rankd.errors import ConfigError
@@ -151,20 +160,24 @@ def log():
 def test_a_broken_change_keeps_what_was_there_and_is_logged(file, log):
     """The log names setting, file and fault, once per change, and holds no secret."""
     path = file(GOOD)
-    followed = ReloadingFile("auth.file", path, lambda p: read_credentials(p, verified=False))
+    followed = ReloadingFile(
+        "auth.file", {"auth.file": path}, lambda c: parse_credentials(c["auth.file"], path, verified=False)
+    )
     good = followed.current
     for _ in range(3):
-        followed.reload_if_changed()
+        followed.look()
     assert (followed.current, log.getvalue()) == (good, "")
     file(f'[[token]]\nname = "a"\ntoken = "{SECRET}"\nroles = ["root"]')
     for _ in range(3):
-        followed.reload_if_changed()
+        followed.look()
     assert followed.current is good
     path.unlink()
-    followed.reload_if_changed()
+    for _ in range(3):
+        followed.look()
     assert followed.current is good
     file(GOOD.replace("rank", "admin"))
-    followed.reload_if_changed()
+    for _ in range(2):
+        followed.look()
     assert followed.current.token(digest_of(SECRET)).roles == {Role.ADMIN}
     lines = log.getvalue().splitlines()
     assert [("secrets_unusable" in line, "secrets_reloaded" in line) for line in lines] == [(1, 0), (1, 0), (0, 1)]
