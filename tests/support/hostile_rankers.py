@@ -128,3 +128,21 @@ def repeating_tokenizer(times):
         "type": "TemplateProcessing", "single": [text] * times, "pair": [text], "special_tokens": {},
     }  # fmt: skip
     return json.dumps(fields)
+
+
+def hungry(path, word, numbers, **options):
+    """Takes memory for so many numbers, for batches that have ``word``."""
+    nodes, initializers = _sum()
+    for name, value in (("word", WORDS.index(word)), ("many", numbers), ("few", 1)):
+        initializers.append(numpy_helper.from_array(np.array([value]), name))
+    nodes += [
+        helper.make_node("Equal", ["input_ids", "word"], ["is_word"]),
+        helper.make_node("Cast", ["is_word"], ["word_number"], to=TensorProto.INT32),
+        helper.make_node("ReduceMax", ["word_number"], ["any_word"], keepdims=0),
+        helper.make_node("Cast", ["any_word"], ["has_word"], to=TensorProto.BOOL),
+        helper.make_node("Where", ["has_word", "many", "few"], ["numbers"]),
+        helper.make_node("ConstantOfShape", ["numbers"], ["much"]),
+        helper.make_node("ReduceSum", ["much"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["sum", "nothing"], ["score"]),
+    ]
+    return _write(path, nodes, initializers, **options)
