@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankd.errors import ArtifactError, UnavailableError
+from rankd.memory_limit import memory_limit
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import shown
 from rankd.registry.bundled import default_ranker_path
 from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out
-from rankd.registry.trial import RankerTrial
+from rankd.registry.trial import RankerTrial, trial_memory
 from rankd.scoring.onnx_model import OnnxModel, lower_priority
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.tokeniser import PromptLimits
@@ -174,7 +175,10 @@ class _Preparation:
         try:
             tokeniser = self._tokeniser = self._read_tokeniser()
             model = self._model = load_model(
-                self._plan, self._artifact.model, telemetry=self._scoring.onnxruntime_telemetry
+                self._plan,
+                self._artifact.model,
+                telemetry=self._scoring.onnxruntime_telemetry,
+                memory=self._scoring.model_memory or memory_limit() // 2,
             )
             if self._ended:
                 model.end()
@@ -191,7 +195,7 @@ class _Preparation:
             self._artifact.tokenizer_path,
             self._plan.cut,
             self._artifact.tokenizer,
-            memory=self._scoring.load_memory,
+            memory=trial_memory(self._scoring),
             start_seconds=self._scoring.load_seconds,
             seconds=self._scoring.max_batch_seconds,
         )

@@ -43,7 +43,7 @@ class LoadPlan:
         return Truncation(*self.truncation)
 
 
-def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False) -> OnnxModel:
+def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False, memory: int = 0) -> OnnxModel:
     """Load the model of a plan from its bytes.
 
     Raises:
@@ -52,7 +52,7 @@ def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False) 
     """
     return OnnxModel(
         ModelSpec(plan.model_path, tuple(plan.inputs), plan.output, plan.cut.max_tokens, content),
-        SessionOptions(plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry),
+        SessionOptions(plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory),
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rankd.errors import ArtifactError, ProviderError, UnavailableError
+from rankd.memory_limit import memory_limit
 from rankd.registry.artifact_files import FILES, ArtifactFiles, empty_files, shown
 from rankd.registry.preparation import LoadPlan
 from rankd.scoring import child_process
@@ -25,6 +26,11 @@ _MODULE = "rankd.registry.trial_process"
 _LONGEST_LINE = 2**20
 _GONE = 5.0
 """Seconds that a killed process may take to go; one that waits for a disk does not go before the disk answers."""
+
+
+def trial_memory(settings: ScoringSection) -> int:
+    """Bytes that a trial may take: the setting's, and no more than half of what the daemon and it have together."""
+    return min(settings.load_memory, memory_limit() // 2)
 
 
 class RankerTrial:
@@ -81,7 +87,7 @@ class RankerTrial:
             path=str(self._path),
             descriptors={name: self._content[name].fd for name in FILES},
             max_bytes=settings.max_artifact_bytes,
-            memory=settings.load_memory,
+            memory=trial_memory(settings),
             seconds=settings.load_seconds,
             nice=settings.nice,
         )
@@ -141,9 +147,9 @@ class RankerTrial:
     def _out_of_memory(self) -> ArtifactError:
         return ArtifactError(
             "OUT_OF_MEMORY",
-            f"ranker {shown(self._path)}: {self._doing} takes more than scoring.load_memory = "
-            f"{self._settings.load_memory} bytes, or than this machine has; if it is only large, raise "
-            "RANKD_SCORING__LOAD_MEMORY, or lower RANKD_SCORING__MAX_BATCH_TOKENS",
+            f"ranker {shown(self._path)}: {self._doing} takes more than {trial_memory(self._settings)} bytes, which "
+            "scoring.load_memory allows, or half of the memory here; if it is only large, raise "
+            "RANKD_SCORING__LOAD_MEMORY and the container's limit, or lower RANKD_SCORING__MAX_BATCH_TOKENS",
         )
 
     def _ended(self, status: int) -> ArtifactError:

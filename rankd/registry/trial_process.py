@@ -67,8 +67,8 @@ def _load(fields: Any, request: Any, answer: Any) -> None:
     child_process.lower(resource.RLIMIT_CPU, int(request["seconds"] * (plan.threads + 2)) + 1)
     if not on_cuda:  # CUDA reserves more than it takes
         child_process.bound_memory(request["memory"])
-    with mmap.mmap(content[MODEL].fd, 0, prot=mmap.PROT_READ) as model:
-        refuse_external_data(memoryview(model), plan.model_path)
+    mapped = mmap.mmap(content[MODEL].fd, 0, prot=mmap.PROT_READ)  # what this reads need not fit into memory twice
+    refuse_external_data(memoryview(mapped), plan.model_path)
     answer(began="reading the tokenizer")
     tokeniser = read_tokeniser(plan, content[TOKENIZER])
     apart = belongs_apart(content[TOKENIZER].read())

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -26,8 +27,12 @@ from rankd.scoring.onnxruntime_import import import_onnxruntime
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
+_arenas: list[int] = []
+"""The limit of this process's arena, as soon as it has one."""
+
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_OUT_OF_MEMORY = re.compile(r"bad.?alloc|allocat\w+ memory|available memory|out of memory", re.IGNORECASE)
 GPU_PATHS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """What is there where the kernel has an NVIDIA GPU, and where Windows lends one to Linux (WSL)."""
 
@@ -54,6 +59,8 @@ class SessionOptions:
     cuda_device: int = 0
     telemetry: bool = False
     """onnxruntime's own, to its maker; see ``import_onnxruntime``."""
+    memory: int = 0
+    """Bytes that all models of the process that have this limit may calculate in on the CPU; 0: no limit."""
 
 
 class OnnxModel:
@@ -120,7 +127,8 @@ class OnnxModel:
         try:
             out = self._run_cuda(inputs, options) if self.provider == "cuda" else self._run_cpu(inputs, options)
         except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
-            raise InferenceError(f"onnxruntime failed: {type(error).__name__}") from None
+            what = "out of memory" if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) else None
+            raise InferenceError(f"onnxruntime failed: {what or type(error).__name__}") from None
         if out.shape != (ids.shape[0],):
             raise InferenceError(f"the model answered with shape {out.shape} to a batch of {ids.shape[0]}")
         return out.astype(np.float64)
@@ -159,6 +167,11 @@ def _create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Whatever the bytes look like: what was checked is an ONNX model.
     session_options.add_session_config_entry("session.load_model_format", "ONNX")
+    if options.memory and wanted == "cpu":
+        _bound_memory(options.memory)
+        session_options.add_session_config_entry("session.use_env_allocators", "1")
+        # Weights go back to the system with their model; they are as many as the file says.
+        session_options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     try:
         source = Path(spec.path).read_bytes() if spec.content is None else spec.content.source()
         session = ort.InferenceSession(source, session_options, providers=providers)
@@ -172,6 +185,20 @@ def _create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
             "or start with --provider cpu"
         )
     return session
+
+
+def _bound_memory(most: int) -> None:
+    """Make the one arena of this process in which models calculate on the CPU; what does not fit fails its batch.
+
+    It is made once: a later limit is not looked at.
+    """
+    if _arenas:
+        return
+    _arenas.append(most)
+    ort = import_onnxruntime()
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    growth = {"arena_extend_strategy": 0, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": most, **growth}))
 
 
 def _providers(ort: Any, options: SessionOptions) -> tuple[list[Any], Literal["cuda", "cpu"]]:

@@ -14,6 +14,8 @@ LARGEST = 2**20
 """Bytes of a ``tokenizer.json`` that are read in the daemon's process; WordPiece with 40,000 words has .6 MB."""
 _LONGEST_WORD = 1000
 _LONGEST_AFFIX = 16
+_LONGEST_TEMPLATE = 8
+"""Parts, of which each may be the whole text."""
 
 _STEPS = frozenset(
     {
@@ -22,7 +24,7 @@ _STEPS = frozenset(
         "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Strip", "StripAccents", "ByteLevel",
         # pre-tokenizers: each cuts a text, or escapes a byte by a character
         "BertPreTokenizer", "Digits", "Metaspace", "Punctuation", "UnicodeScripts", "Whitespace", "WhitespaceSplit",
-        # what adds special tokens; that these are few is checked when the tokeniser is loaded
+        # what adds special tokens
         "BertProcessing", "RobertaProcessing", "TemplateProcessing",
     }
 )  # fmt: skip
@@ -43,7 +45,7 @@ def _harmless(step: Any) -> bool:
         return True
     inner = [each for name in ("normalizers", "pretokenizers", "processors") for each in step.get(name) or ()]
     # ByteLevel splits by a regular expression of its own, which is linear.
-    short = len(step.get("replacement") or "") <= 1
+    short = len(step.get("replacement") or "") <= 1 and len(step.get("single") or ()) <= _LONGEST_TEMPLATE
     return step.get("type") in _STEPS and short and all(_harmless(each) for each in inner)
 
 

@@ -43,7 +43,14 @@ class ScoringSection(Section):
         ge=2**26,
         le=2**44,
         description="Most memory that a ranker may take on trial, and a tokeniser in a process of its own, bytes; "
-        "on CUDA only the machine bounds a trial.",
+        "no more than half of what the container or the machine has. On CUDA nothing else bounds a trial.",
+    )
+    model_memory: int = Field(
+        0,
+        ge=0,
+        le=2**44,
+        description="Most memory in which all models calculate on the CPU, bytes; a batch that needs more fails. "
+        "0: half of what the container or the machine has.",
     )
     onnxruntime_telemetry: bool = Field(
         default=False,
