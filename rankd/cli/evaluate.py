@@ -135,11 +135,14 @@ def _on(bar: Progress) -> Callable[[int, int], None]:
 
 
 def _say_read(dataset: Dataset, console: PlainConsole) -> None:
+    from rankd.training.data.dataset import bounds_text, skipped_text
+
     skipped = sum(dataset.skipped.values())
     line = f"{dataset.read:,} rows in {dataset.files:,} {'file' if dataset.files == 1 else 'files'}"
     if skipped:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dataset.skipped.most_common(5))
-        line += f", {skipped:,} skipped ({reasons})"
+        line += f", {skipped:,} skipped ({skipped_text(dataset, 5)})"
+    if bounds := bounds_text(dataset):
+        line += f", {bounds}"
     if len(dataset.rows) < dataset.read - skipped:
         line += f", {len(dataset.rows):,} drawn"
     console.print(line, highlight=False)
@@ -149,7 +152,12 @@ def _as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
     from rankd.training.evaluation.json_report import as_json
 
     skipped: Counter[str] = dataset.skipped
-    data = {"files": dataset.files, "rows_read": dataset.read, "skipped": dict(sorted(skipped.items()))}
+    data = {
+        "files": dataset.files,
+        "rows_read": dataset.read,
+        "skipped": dict(sorted(skipped.items())),
+        "unknown_finish_reasons": dataset.unknown_reasons,
+    }
     return {**as_json(evaluation), "data": data}
 
 

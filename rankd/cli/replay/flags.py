@@ -39,7 +39,9 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--model", help="take only requests of this served model")
     verb.add_argument(
-        "--time-unit", choices=["s", "ms", "us", "ns"], default="s", help="of arrivals that are numbers; default: s"
+        "--time-unit",
+        choices=["s", "ms", "us", "ns"],
+        help="of arrivals that are numbers; default: s, and epochs in another one are recognised, which is told",
     )
     verb.add_argument(
         "--input-tokens", type=whole(0, 10**7), metavar="N", help="of requests whose rows do not tell theirs"

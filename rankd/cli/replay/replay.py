@@ -197,6 +197,9 @@ def _print_read(read: TraceRead, console: PlainConsole) -> None:
 
 def _notes(read: TraceRead, arguments: argparse.Namespace) -> list[str]:
     notes = []
+    notes += [f"{n:,} arrivals are epochs in {unit} (--time-unit says another)" for unit, n in read.units.items()]
+    if read.whole_seconds:
+        notes.append("arrivals were taken for seconds since a start (--time-unit says another)")
     if read.estimated:
         notes.append(f"input tokens of {read.estimated:,} requests are a quarter of their prompt's characters")
     if arguments.input_tokens is not None:

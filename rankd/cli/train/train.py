@@ -104,7 +104,7 @@ def read_rows(arguments: argparse.Namespace, console: PlainConsole) -> list[Row]
     Raises:
         ConfigError: a path that cannot be read, or no rows in it.
     """
-    from rankd.training.data.dataset import read_dataset
+    from rankd.training.data.dataset import bounds_text, read_dataset, skipped_text
 
     columns = (TextColumn("reading"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=console.quiet) as bar:
@@ -118,9 +118,10 @@ def read_rows(arguments: argparse.Namespace, console: PlainConsole) -> list[Row]
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     cut = sum(not r.complete for r in dataset.rows)
-    skipped = ", ".join(f"{count:,} {reason}" for reason, count in dataset.skipped.most_common())
+    skipped, bounds = skipped_text(dataset, 20), bounds_text(dataset)
     console.print(
         f"{len(dataset.rows):,} of {dataset.read:,} rows in {dataset.files} files, {cut:,} of them cut off"
+        + (f"; {bounds}" if bounds else "")
         + (f"; skipped: {skipped}" if skipped else ""),
         highlight=False,
     )

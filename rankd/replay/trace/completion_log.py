@@ -14,6 +14,10 @@ from rankd.errors import ConfigError
 from rankd.replay.trace.fields import TraceRequest
 
 _CHARACTERS_PER_TOKEN = 4
+_LONGEST_REQUEST = 7 * 86_400
+"""Seconds from arrival to end that are believed: one that waited for years would stretch the trace over them."""
+_SKEW = 60
+"""Seconds that clocks of two replicas may differ by."""
 
 
 def find_log(path: Path) -> SegmentStore | None:
@@ -53,7 +57,10 @@ def log_requests(store: SegmentStore, most: int, model: str | None) -> Iterator[
     version = versions.most_common(1)[0][0] if versions else ""
     for key, row in taken.items():
         if not row.tokens >= 1:
-            counts["output tokens is below 1"] += 1
+            counts["`tokens` is below 1"] += 1
+            continue
+        if not -_SKEW <= row.ended_at - row.arrival <= _LONGEST_REQUEST:
+            counts["`arrival` is not within the week before `ended_at`"] += 1
             continue
         score = row.score if row.ranker_version == version else None
         yield TraceRequest(row.arrival, row.tokens, prompts.get(key), score, None, "", 0, row.model)

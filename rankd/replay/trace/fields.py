@@ -5,26 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from rankd.datafiles import UnusableRowError
+from rankd.datafiles import UnusableRowError, is_absent, name_of, number_of, shown, text_of, whole_of
+from rankd.replay.trace.arrival import ArrivalClock
 
 LONGEST = 10_000_000
 """Tokens that are believed."""
-_LATEST = 1e13
-"""Seconds: beyond any epoch."""
 _LONGEST_NAME = 200
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "arrival": ("arrival", "t_s", "arrival_s", "arrival_time", "arrived_at", "timestamp", "time"),
     "input tokens": (
         "input_tokens", "prompt_tokens", "context_tokens", "contexttokens", "input_length", "request_tokens",
-        "prompt_token_count",
+        "prompt_token_count", "usage.prompt_tokens", "usage.input_tokens",
     ),
     "output tokens": (
         "output_tokens", "output_token_count", "completion_tokens", "generated_tokens", "generatedtokens",
-        "output_length", "response_tokens",
+        "output_length", "response_tokens", "usage.completion_tokens", "usage.output_tokens",
     ),
     "score": ("score",),
     "prompt": ("prompt",),
@@ -33,8 +31,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "model": ("model",),
 }  # fmt: skip
 """What a row may hold, by the names it may go by: the first that is there counts. Case does not matter, nor blanks."""
-
-UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,112 +62,87 @@ def columns_of(names: Sequence[str]) -> dict[str, str]:
     return {field: name for field, name in found.items() if name is not None}
 
 
-def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], unit: float) -> TraceRequest:
-    """Make a request of a raw row.
+def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], clock: ArrivalClock) -> TraceRequest:
+    """Make a request of a raw row. What stands for no value (null, NaN, "null", "-" ...) is none.
 
     Args:
         raw: values by the file's own column names; those of CSV files are strings.
         columns: what ``columns_of`` says.
-        unit: seconds in a unit of arrival, where that is a number.
+        clock: reads arrivals.
 
     Raises:
-        UnusableRowError: with the reason.
+        UnusableRowError: with the reason, which names the column.
     """
 
-    def value(field: str) -> Any:
-        found = raw.get(columns[field]) if field in columns else None
-        return None if isinstance(found, str) and not found.strip() else found
+    def value(field: str) -> tuple[Any, str]:
+        name = columns.get(field, field)
+        found = raw.get(name)
+        return (None if is_absent(found) else found), name
 
-    arrival, output = value("arrival"), value("output tokens")
-    if arrival is None:
-        raise UnusableRowError("no arrival")
-    if output is None:
-        raise UnusableRowError("no output tokens")
-    tokens = value("input tokens")
+    arrival, output, tokens = value("arrival"), value("output tokens"), value("input tokens")
+    if arrival[0] is None:
+        raise UnusableRowError(f"no arrival{_in(columns, 'arrival')}")
+    if output[0] is None:
+        raise UnusableRowError(f"no output tokens{_in(columns, 'output tokens')}")
+    # A prompt may well be "null".
+    prompt = raw.get(columns.get("prompt", ""))
     return TraceRequest(
-        arrival=_time(arrival, unit),
-        output=_tokens(output, "output tokens", least=1),
-        prompt_tokens=None if tokens is None else _tokens(tokens, "input tokens", least=0),
-        score=_score(value("score")),
-        prompt=_text(value("prompt")),
-        tenant=_name(value("tenant")),
-        priority_class=_class(value("class")),
-        model=_name(value("model")),
+        arrival=clock.take(*arrival),
+        output=_tokens(*output, least=1),
+        prompt_tokens=None if tokens[0] is None else _tokens(*tokens, least=0),
+        score=_score(*value("score")),
+        prompt=_text(prompt),
+        tenant=name_of(value("tenant")[0])[:_LONGEST_NAME],
+        priority_class=_class(*value("class")),
+        model=name_of(value("model")[0])[:_LONGEST_NAME],
     )
 
 
-def _time(value: Any, unit: float) -> float:
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    number = _number(value)
-    if number is None and isinstance(value, str):
-        try:
-            return _time(datetime.fromisoformat(value.strip()), unit)
-        except (ValueError, OverflowError):
-            pass
+def _in(columns: Mapping[str, str], field: str) -> str:
+    return f" in {shown(columns[field])}" if field in columns else ""
+
+
+def _tokens(value: Any, column: str, *, least: int) -> int:
+    number, name = whole_of(value), shown(column)
     if number is None:
-        raise UnusableRowError("arrival is neither a number nor an ISO time")
-    if not abs(number * unit) < _LATEST:
-        raise UnusableRowError("arrival is out of range")
-    return number * unit
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    return None
-
-
-def _tokens(value: Any, field: str, *, least: int) -> int:
-    number = _number(value)
-    if number is None or math.isnan(number) or (math.isfinite(number) and not number.is_integer()):
-        raise UnusableRowError(f"{field} is not a whole number")
+        raise UnusableRowError(f"{name} is not a whole number")
     if number < least:
-        raise UnusableRowError(f"{field} is below {least}")
+        raise UnusableRowError(f"{name} is below {least}")
     if number > LONGEST:
-        raise UnusableRowError(f"{field} is above {LONGEST:,}")
+        raise UnusableRowError(f"{name} is above {LONGEST:,}")
     return int(number)
 
 
-def _score(value: Any) -> float | None:
+def _score(value: Any, column: str) -> float | None:
     if value is None:
         return None
-    number = _number(value)
+    number = number_of(value)
+    try:
+        number = None if number is None else float(number)
+    except OverflowError:
+        number = None
     if number is None or not math.isfinite(number):
-        raise UnusableRowError("score is not a finite number")
+        raise UnusableRowError(f"{shown(column)} is not a finite number")
     return number
 
 
-def _class(value: Any) -> int:
+def _class(value: Any, column: str) -> int:
     if value is None:
         return 0
-    number = _number(value)
-    if number is None or not math.isfinite(number) or not number.is_integer() or abs(number) > 2**15:
-        raise UnusableRowError("class is not a whole number from -32,768 to 32,768")
+    number = whole_of(value)
+    if number is None or abs(number) > 2**15:
+        raise UnusableRowError(f"{shown(column)} is not a whole number from -32,768 to 32,768")
     return int(number)
 
 
 def _text(value: Any) -> str | None:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if not isinstance(value, str):
+    text = text_of(value)
+    if text is None:
         raise UnusableRowError("prompt is not text")
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise UnusableRowError("prompt is not UTF-8") from None
-    return value
-
-
-def _name(value: Any) -> str:
-    return "" if value is None else str(value).strip()[:_LONGEST_NAME]
+    return text if text.strip() else None

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.datafiles import SUFFIXES, UnusableRowError, cut_prompt, raw_rows, suffix_of
+from rankd.datafiles import SUFFIXES, UnusableRowError, cut_prompt, flattened, place_of, raw_rows, suffix_of
 from rankd.errors import ConfigError
+from rankd.replay.trace.arrival import ArrivalClock
 from rankd.replay.trace.completion_log import find_log, log_requests
-from rankd.replay.trace.fields import FIELDS, UNITS, TraceRequest, columns_of, request_of
+from rankd.replay.trace.fields import FIELDS, TraceRequest, columns_of, request_of
 from rankd.replay.trace.trace import Floats, Trace
 
 DEFAULT_REQUESTS = 20_000
@@ -37,8 +38,8 @@ class TraceSelection:
     """Files, or directories of the daemon's completion log, of which the newest completions are taken."""
     most: int = DEFAULT_REQUESTS
     """Requests to take, in the order of the files."""
-    unit: str = "s"
-    """Of arrivals that are numbers: s, ms, us or ns."""
+    unit: str | None = None
+    """Of arrivals that are numbers: s, ms, us or ns; None: s, or what makes them dates of this century."""
     model: str | None = None
     """Take only requests of this served model."""
     input_tokens: int | None = None
@@ -58,6 +59,10 @@ class TraceRead:
     """By reason, the file and line where it was met first."""
     estimated: int = 0
     """Requests whose input tokens were taken from the characters of their prompt."""
+    units: Counter[str] = field(default_factory=Counter)
+    """Arrivals that were recognised as epochs in another unit than seconds, by unit."""
+    whole_seconds: bool = False
+    """Whether arrivals are whole numbers that were taken for seconds since a start, as nobody gave a unit."""
     more: bool = False
     """Whether there are further rows that were not read."""
 
@@ -98,8 +103,9 @@ def read_trace(
         ConfigError: a file that cannot be read or lacks a field, or no usable row, with file, line, field and remedy.
     """
     out, columns = TraceRead(Trace(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))), _TraceColumns()
+    clock = ArrivalClock(selection.unit)
     for path in selection.paths:
-        for where, found in _requests(path, selection):
+        for where, found in _requests(path, selection, clock):
             out.read += 1
             if len(columns.arrival) >= selection.most:
                 out.more = True
@@ -116,11 +122,14 @@ def read_trace(
         _score(columns, scorer)
     if not columns.arrival:
         raise ConfigError(_nothing(out, selection.paths))
+    arrivals = np.frombuffer(columns.arrival)
+    clock.check(arrivals)
+    out.units, out.whole_seconds = clock.recognised, clock.taken_for_seconds(arrivals)
     out.trace = _trace(columns)
     return out
 
 
-def _requests(path: Path, selection: TraceSelection) -> Iterator[tuple[str, TraceRequest | str]]:
+def _requests(path: Path, selection: TraceSelection, clock: ArrivalClock) -> Iterator[tuple[str, TraceRequest | str]]:
     """Requests of a path, or reasons, with where they stand."""
     if (store := find_log(path)) is not None:
         for found in log_requests(store, selection.most, selection.model):
@@ -139,8 +148,14 @@ def _requests(path: Path, selection: TraceSelection) -> Iterator[tuple[str, Trac
 
     json_lines = (suffix_of(path) or "").startswith(".jsonl")
     for line, raw in raw_rows(path, check, lambda _: None):
-        here = _json_columns(tuple(raw)) if json_lines and not isinstance(raw, str) else columns
-        yield f"{path} line {line}", raw if isinstance(raw, str) else _request(raw, here, selection)
+        where = place_of(path, line)
+        if isinstance(raw, str):
+            yield where, raw
+        elif json_lines:
+            flat = flattened(raw, "usage")
+            yield where, _request(flat, _json_columns(tuple(flat)), selection, clock)
+        else:
+            yield where, _request(raw, columns, selection, clock)
 
 
 @functools.lru_cache(256)
@@ -148,9 +163,11 @@ def _json_columns(names: tuple[str, ...]) -> dict[str, str]:
     return columns_of(names)
 
 
-def _request(raw: Mapping[str, Any], columns: Mapping[str, str], selection: TraceSelection) -> TraceRequest | str:
+def _request(
+    raw: Mapping[str, Any], columns: Mapping[str, str], selection: TraceSelection, clock: ArrivalClock
+) -> TraceRequest | str:
     try:
-        request = request_of(raw, columns, UNITS[selection.unit])
+        request = request_of(raw, columns, clock)
     except UnusableRowError as error:
         return str(error)
     return request if selection.model in (None, request.model) else "answered by another model"

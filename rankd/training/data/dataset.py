@@ -15,7 +15,7 @@ from pathlib import Path
 from rankd.datafiles import LONGEST_PROMPT, UnusableRowError, cut_prompt
 from rankd.errors import ConfigError
 from rankd.training.data.completion_log import CompletionLogFiles, find_log
-from rankd.training.data.formats import SUFFIXES, raw_rows, stem_of, suffix_of
+from rankd.training.data.formats import SUFFIXES, place_of, raw_rows, stem_of, suffix_of
 from rankd.training.data.row import LENGTH_FIELDS, NEAR_CAP, Row, row_of
 
 __all__ = ["NEAR_CAP", "Dataset", "Row", "check_learnable", "read_dataset", "split"]
@@ -34,6 +34,10 @@ class Dataset:
     rows: list[Row] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     """Rows that are not in it, by reason; not those that were left out by drawing."""
+    first: dict[str, str] = field(default_factory=dict)
+    """By reason, the file and line where it was met first."""
+    unknown_reasons: int = 0
+    """Usable rows whose finish reason is not known, so that their length counts as a lower bound."""
     read: int = 0
     """Rows seen."""
     files: int = 0
@@ -109,7 +113,9 @@ def read_dataset(
                 on_progress(min(before + position, total), total)
 
         if isinstance(source, CompletionLogFiles):
-            rows: Iterable[Row | str] = source.rows(most, seed, model, report_position)
+            rows: Iterable[tuple[str, Row | str]] = (
+                (source.name, row) for row in source.rows(most, seed, model, report_position)
+            )
         else:
             rows = _file_rows(source, caps or {}, report_position)
         _take(rows, dataset, reservoir, model)
@@ -122,43 +128,60 @@ def read_dataset(
     return dataset
 
 
-def _take(rows: Iterable[Row | str], dataset: Dataset, reservoir: Reservoir, model: str | None) -> None:
-    for row in rows:
+def _take(rows: Iterable[tuple[str, Row | str]], dataset: Dataset, reservoir: Reservoir, model: str | None) -> None:
+    for place, row in rows:
         dataset.read += not (isinstance(row, str) and row.startswith("file "))
         if isinstance(row, str):
             dataset.skipped[row] += 1
+            dataset.first.setdefault(row, place)
         elif model is not None and row.model != model:
             dataset.skipped["answered by another model"] += 1
         else:
+            dataset.unknown_reasons += not row.is_reason_known
             if len(row.prompt) > LONGEST_PROMPT:
                 dataset.cut += 1
                 row = replace(row, prompt=cut_prompt(row.prompt))  # noqa: PLW2901 - the same row, shorter
             reservoir.add(row)
 
 
-def _file_rows(path: Path, caps: Mapping[str, int], position: Callable[[int], None]) -> Iterator[Row | str]:
+def _file_rows(path: Path, caps: Mapping[str, int], position: Callable[[int], None]) -> Iterator[tuple[str, Row | str]]:
+    """Rows, or reasons, with where those stand."""
     stem = stem_of(path)
-    for raw in raw_rows(path, position):
+    for number, raw in raw_rows(path, position):
         if isinstance(raw, str):
-            yield raw
+            yield place_of(path, number), raw
             continue
         try:
             row = row_of(raw, stem, caps)
         except UnusableRowError as reason:
-            yield str(reason)
+            yield place_of(path, number), str(reason)
             continue
-        yield row
+        yield "", row
 
 
 def _nothing(dataset: Dataset, paths: Sequence[Path]) -> str:
     where = ", ".join(str(p) for p in paths[:3]) + (", ..." if len(paths) > 3 else "")
     if not dataset.read:
-        return f"no rows in {where}: each needs `prompt` and `{'` or `'.join(LENGTH_FIELDS)}`"
-    counts = ", ".join(f"{count:,} {reason}" for reason, count in dataset.skipped.most_common(8))
+        return f"no rows in {where}: each needs `prompt` and `{'` or `'.join(LENGTH_FIELDS[:2])}`"
+    counts = skipped_text(dataset, 8)
     return (
         f"no usable row among {dataset.read:,} in {where}: {counts}. "
-        f"Each needs `prompt` and `{'` or `'.join(LENGTH_FIELDS)}`"
+        f"Each needs `prompt` and `{'` or `'.join(LENGTH_FIELDS[:2])}`"
     )
+
+
+def skipped_text(dataset: Dataset, most: int) -> str:
+    """Why rows were skipped, for people: the most frequent reasons, each with the first place where it was met."""
+    return ", ".join(
+        f"{count:,} {reason}" + (f" (first: {dataset.first[reason]})" if reason in dataset.first else "")
+        for reason, count in dataset.skipped.most_common(most)
+    )
+
+
+def bounds_text(dataset: Dataset) -> str:
+    """What was taken for granted of rows whose finish reason is not known; empty where there are none."""
+    n = dataset.unknown_reasons
+    return f"{n:,} with an unknown finish_reason, taken for lower bounds" if n else ""
 
 
 def _sources(paths: Sequence[Path]) -> Iterator[Path | CompletionLogFiles]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rankd import datafiles as rows
-from rankd.datafiles import SUFFIXES, Raw, stem_of, suffix_of
+from rankd.datafiles import SUFFIXES, Raw, flattened, place_of, stem_of, suffix_of
 from rankd.errors import ConfigError
 from rankd.training.data.row import LENGTH_FIELDS
 
-__all__ = ["SUFFIXES", "Raw", "raw_rows", "stem_of", "suffix_of"]
+__all__ = ["SUFFIXES", "Raw", "place_of", "raw_rows", "stem_of", "suffix_of"]
 
 _FIELDS = (
     "prompt", *LENGTH_FIELDS, "model", "finish_reason", "ignore_eos", "length_is_complete", "samples", "source",
@@ -19,8 +19,8 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def raw_rows(path: Path, position: Callable[[int], None]) -> Iterator[Raw]:
-    """The raw rows of a file, or of a pipe.
+def raw_rows(path: Path, position: Callable[[int], None]) -> Iterator[tuple[int, Raw]]:
+    """The raw rows of a file, or of a pipe, each with its line or row.
 
     Args:
         path: its suffix says what it is, and its first bytes must agree.
@@ -31,13 +31,14 @@ def raw_rows(path: Path, position: Callable[[int], None]) -> Iterator[Raw]:
     """
     json_lines = (suffix_of(path) or "").startswith(".jsonl")
     first, models = True, None
-    for _, raw in rows.raw_rows(path, _check_columns, position):
+    for number, raw in rows.raw_rows(path, _check_columns, position):
         if json_lines and first and isinstance(raw, Mapping) and "prompt" not in raw and _is_list(raw.get("models")):
             models = [m if isinstance(m, str) else "" for m in raw["models"]]
         elif models is not None and isinstance(raw, Mapping):
-            yield from _wide(raw, models)
+            for one in _wide(raw, models):
+                yield number, one
         else:
-            yield raw
+            yield number, flattened(raw, "usage") if json_lines and isinstance(raw, Mapping) else raw
         first = False
 
 
@@ -48,7 +49,7 @@ def _is_list(value: Any) -> bool:
 def _wide(raw: Mapping[str, Any], models: list[str]) -> Iterator[Raw]:
     """A prompt that many models answered, as a row per model that did."""
     lengths = raw.get("output_tokens", raw.get("output_token_count"))
-    if not isinstance(lengths, list) or len(lengths) != len(models):
+    if not _is_list(lengths) or len(lengths) != len(models):
         yield "lengths are not parallel to the models of the first line"
         return
     for model, length in zip(models, lengths, strict=True):
@@ -61,5 +62,5 @@ def _check_columns(path: Path, names: Sequence[str]) -> list[str]:
     if "prompt" not in names:
         raise ConfigError(f"{path} has no column `prompt` (it has: {found})")
     if not any(name in names for name in LENGTH_FIELDS):
-        raise ConfigError(f"{path} has no column `{'` or `'.join(LENGTH_FIELDS)}` (it has: {found})")
+        raise ConfigError(f"{path} has no column `{'` or `'.join(LENGTH_FIELDS[:2])}` (it has: {found})")
     return [n for n in _FIELDS if n in names]

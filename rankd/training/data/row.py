@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rankd.datafiles import UnusableRowError
+from rankd_client.integration import Ending, ending_of
+
+from rankd.datafiles import UnusableRowError, is_absent, name_of, shown, text_of, whole_of
 
 NEAR_CAP = 0.6
 """Share of a cap from which an answer without a final punctuation mark counts as cut. Caps are in tokens of the
@@ -17,12 +18,14 @@ answering model, lengths need not be: Vicuna's 1,024 are at most 974 cl100k toke
 LONGEST_LENGTH = 10_000_000
 """Output tokens that are believed, as the daemon's ``limits.max_token_count``."""
 
-LENGTH_FIELDS = ("output_token_count", "output_tokens")
+LENGTH_FIELDS = (
+    "output_token_count", "output_tokens", "completion_tokens", "usage.completion_tokens", "usage.output_tokens",
+)  # fmt: skip
+"""Where a length may stand: the first that holds one counts."""
 
-_ENDED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "tool_use", "function_call"})
-_CUT = frozenset({"length", "max_tokens", "abort", "aborted", "cancelled", "canceled", "content_filter", "in_progress"})
 _NOT_TEXT = 0.1
 """Share of control and replacement characters from which a string is no text."""
+_NO_LIMIT = frozenset({"inf", "+inf", "infinity", "infinite", "unlimited", "no limit", "nolimit", "max", "unset"})
 _LOOKED_AT = 4096
 _CONTROLS = {code: None for code in [*range(32), 127, 0xFFFD] if chr(code) not in "\t\n\r\f\v\x1b"}
 
@@ -41,6 +44,8 @@ class Row:
     """Who answered."""
     samples: tuple[int, ...] = ()
     """Lengths of further answers of the same model to the same prompt."""
+    is_reason_known: bool = True
+    """Whether the finish reason is a known one, or there is none; an unknown one makes the length a lower bound."""
 
     @property
     def group(self) -> tuple[str, str]:
@@ -60,27 +65,30 @@ def row_of(raw: Mapping[str, Any], stem: str, caps: Mapping[str, int]) -> Row:
         UnusableRowError: with the reason.
     """
     prompt = _prompt(raw.get("prompt"))
-    tokens = _length(next((raw[name] for name in LENGTH_FIELDS if raw.get(name) not in (None, "")), None))
-    source = _name(raw.get("source")) or stem
+    column = next((name for name in LENGTH_FIELDS if not is_absent(raw.get(name))), None)
+    if column is None:
+        raise UnusableRowError("no length")
+    tokens = _length(raw[column], column)
+    source = name_of(raw.get("source")) or stem
     cap = caps.get(source, caps.get(stem))
-    if cap is None and raw.get("max_tokens") not in (None, ""):
-        cap = _length(raw["max_tokens"])
-    return Row(prompt, tokens, _complete(raw, tokens, cap), source, _name(raw.get("model")), _samples(raw, tokens))
+    if cap is None:
+        cap = _limit(raw.get("max_tokens"))
+    ending = ending_of(raw.get("finish_reason"))
+    is_complete = _is_complete(raw, ending, tokens, cap)
+    samples = _samples(raw.get("samples"), tokens)
+    return Row(prompt, tokens, is_complete, source, name_of(raw.get("model")), samples, ending is not Ending.UNKNOWN)
 
 
 def _prompt(value: Any) -> str:
-    if value is None:
+    """The prompt. Text is taken at its word, "null" and "-" too: those are prompts that people send."""
+    if is_absent(value) and not isinstance(value, str | bytes):
         raise UnusableRowError("no prompt")
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError:
-            raise UnusableRowError("prompt is not text") from None
-    if not isinstance(value, str):
+    text = text_of(value)
+    if text is None:
         raise UnusableRowError("prompt is not text")
-    if not value.strip():
+    if not text.strip():
         raise UnusableRowError("empty prompt")
-    return _text(value)
+    return _text(text)
 
 
 def _text(value: str) -> str:
@@ -96,73 +104,59 @@ def _text(value: str) -> str:
     return value
 
 
-def _length(value: Any) -> int:
+def _length(value: Any, column: str) -> int:
     """A length in tokens, above 0: what produced nothing tells nothing."""
-    if value is None:
-        raise UnusableRowError("no length")
-    number = _whole(value)
+    number, name = whole_of(value), shown(column)
     if number is None:
-        raise UnusableRowError("length is not a whole number")
-    if number < 0:
-        raise UnusableRowError("negative length")
-    if number == 0:
-        raise UnusableRowError("length of 0")
+        raise UnusableRowError(f"{name} is not a whole number")
+    if number < 1:
+        raise UnusableRowError(f"{name} is below 1")
     if number > LONGEST_LENGTH:
-        raise UnusableRowError("absurd length")
-    return number
+        raise UnusableRowError(f"{name} is above {LONGEST_LENGTH:,}")
+    return int(number)
 
 
-def _whole(value: Any) -> int | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _limit(value: Any) -> int | None:
+    """What ``max_tokens`` allowed; None for no limit, however it is spelled.
+
+    None are: nothing ("none", "null", NaN ...), "inf" and "unlimited", what is below 1 (an answer has a token, so 0 and
+    -1 are how gateways write that nothing was set), and what is above any length that is believed (2^31 - 1).
+    """
+    if is_absent(value) or (text_of(value) or "").strip().lower() in _NO_LIMIT:
         return None
-    if isinstance(value, float):
-        if math.isinf(value):
-            return LONGEST_LENGTH + 1 if value > 0 else -1
-        return int(value) if value.is_integer() else None
-    return value
-
-
-def _name(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    number = whole_of(value)
+    if number is None:
+        raise UnusableRowError("`max_tokens` is neither a whole number nor a word for no limit")
+    return int(number) if 1 <= number <= LONGEST_LENGTH else None
 
 
 def _flag(value: Any) -> bool:
-    return value.strip().lower() in ("true", "1", "yes") if isinstance(value, str) else value is True or value == 1
+    text = text_of(value)
+    return value in (True, 1) if text is None else text.strip().lower() in ("true", "1", "1.0", "yes", "t", "y")
 
 
-def _complete(raw: Mapping[str, Any], tokens: int, cap: int | None) -> bool:
+def _is_complete(raw: Mapping[str, Any], ending: Ending, tokens: int, cap: int | None) -> bool:
     """Whether the length is known; what the row says itself goes before what a cap suggests."""
     if _flag(raw.get("ignore_eos")) or _flag(raw.get("length_is_complete")):
         return True
-    reason = raw.get("finish_reason")
-    if reason is None or reason == "":
-        if cap is None:
-            return True
-        return tokens < cap and not (_flag(raw.get("no_final_punct")) and tokens >= NEAR_CAP * cap)
-    name = reason.strip().lower().removeprefix("finish_reason_") if isinstance(reason, str) else ""
-    if name not in _ENDED and name not in _CUT:
-        raise UnusableRowError("unknown finish_reason")
-    return name in _ENDED
+    if ending is not Ending.NOT_GIVEN:
+        return ending.is_complete
+    return cap is None or (tokens < cap and not (_flag(raw.get("no_final_punct")) and tokens >= NEAR_CAP * cap))
 
 
-def _samples(raw: Mapping[str, Any], tokens: int) -> tuple[int, ...]:
-    value = raw.get("samples")
-    if isinstance(value, str) and value.strip():
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise UnusableRowError("samples are neither a list nor an object of lengths") from None
-    if value is None or value == "":
+def _samples(value: Any, tokens: int) -> tuple[int, ...]:
+    if is_absent(value):
         return ()
+    text = text_of(value)
+    if text is not None:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise UnusableRowError("samples are neither a list nor an object of lengths") from None
     if isinstance(value, Mapping):
         lengths = list(value.values())
         # By name: the first of them may be the row's own answer.
-        if lengths and lengths[0] == tokens:
+        if lengths and whole_of(lengths[0]) == tokens:
             del lengths[0]
         return _valid(lengths)
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
@@ -171,5 +165,5 @@ def _samples(raw: Mapping[str, Any], tokens: int) -> tuple[int, ...]:
 
 
 def _valid(lengths: Iterable[Any]) -> tuple[int, ...]:
-    whole = (_whole(v) for v in lengths if v is not None)
-    return tuple(n for n in whole if n is not None and 0 < n <= LONGEST_LENGTH)
+    whole = (whole_of(v) for v in lengths)
+    return tuple(int(n) for n in whole if n is not None and 0 < n <= LONGEST_LENGTH)

@@ -168,4 +168,4 @@ def test_skipped_rows_are_told(call, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "1 rows skipped" in done.stderr or "1 row skipped" in done.stderr
     assert "t.csv line 11" in done.stderr.replace("\n", "")
-    assert json.loads(done.stdout)["skipped"] == {"output tokens is below 1": 1}
+    assert json.loads(done.stdout)["skipped"] == {"`output_tokens` is below 1": 1}

@@ -18,6 +18,7 @@ from support.row_files import write
 from rankd.completion_log.store import LocalStore
 from rankd.datafiles import UnusableRowError
 from rankd.errors import ConfigError
+from rankd.replay.trace.arrival import ArrivalClock
 from rankd.replay.trace.fields import columns_of, request_of
 from rankd.replay.trace.files import TraceSelection, read_trace
 from rankd.replay.trace.trace import Trace
@@ -79,24 +80,25 @@ def test_parquet_times_are_times(tmp_path):
 
 
 BAD = [
-    ({"t_s": "soon"}, "arrival is neither"),
+    ({"t_s": "soon"}, "`t_s` is neither a number nor an ISO time"),
     ({"t_s": None}, "no arrival"),
-    ({"t_s": 1e300}, "out of range"),
-    ({"t_s": math.nan}, "out of range"),
-    ({"t_s": True}, "arrival is neither"),
-    ({"output_tokens": 0}, "output tokens is below 1"),
-    ({"output_tokens": -5}, "output tokens is below 1"),
-    ({"output_tokens": 2.5}, "output tokens is not a whole number"),
-    ({"output_tokens": 10**400}, "output tokens is above"),
-    ({"output_tokens": "many"}, "output tokens is not a whole number"),
-    ({"output_tokens": [1]}, "output tokens is not a whole number"),
-    ({"input_tokens": -1}, "input tokens is below 0"),
-    ({"input_tokens": math.nan}, "input tokens is not a whole number"),
+    ({"t_s": 1e300}, "`t_s` is of no sensible year in s (--time-unit takes s, ms, us, ns)"),
+    ({"t_s": math.nan}, "no arrival in `t_s`"),
+    ({"t_s": -math.inf}, "`t_s` is not a finite number"),
+    ({"t_s": True}, "`t_s` is neither"),
+    ({"output_tokens": 0}, "`output_tokens` is below 1"),
+    ({"output_tokens": -5}, "`output_tokens` is below 1"),
+    ({"output_tokens": 2.5}, "`output_tokens` is not a whole number"),
+    ({"output_tokens": 10**400}, "`output_tokens` is above"),
+    ({"output_tokens": "many"}, "`output_tokens` is not a whole number"),
+    ({"output_tokens": [1]}, "`output_tokens` is not a whole number"),
+    ({"input_tokens": -1}, "`input_tokens` is below 0"),
+    ({"input_tokens": math.nan}, "no input tokens"),
     ({"input_tokens": None}, "no input tokens"),
-    ({"score": "high"}, "score is not a finite number"),
-    ({"score": math.inf}, "score is not a finite number"),
-    ({"class": 1.5}, "class is not a whole number"),
-    ({"class": 10**9}, "class is not a whole number"),
+    ({"score": "high"}, "`score` is not a finite number"),
+    ({"score": math.inf}, "`score` is not a finite number"),
+    ({"class": 1.5}, "`class` is not a whole number"),
+    ({"class": 10**9}, "`class` is not a whole number"),
     ({"prompt": 7}, "prompt is not text"),
     ({"prompt": "\ud800"}, "prompt is not UTF-8"),
 ]
@@ -226,7 +228,7 @@ def test_any_row_is_a_request_or_a_reason(raw):
     """Whatever a row holds, it becomes a request within bounds, or a reason; nothing else is raised."""
     raw = {"t_s": 1, "output_tokens": 1} | raw
     try:
-        request = request_of(raw, columns_of(list(raw)), 1.0)
+        request = request_of(raw, columns_of(list(raw)), ArrivalClock(None))
     except UnusableRowError:
         return
     assert math.isfinite(request.arrival)

@@ -11,6 +11,7 @@ from support.row_files import EXPECTED, ROWS, jsonl
 from rankd.errors import ConfigError
 from rankd.training.data.dataset import read_dataset
 
+NO_LIMIT = "`max_tokens` is neither a whole number nor a word for no limit"
 BAD = [
     (b'{"output_tokens": 5}', "no prompt"),
     (b'{"prompt": null, "output_tokens": 5}', "no prompt"),
@@ -21,16 +22,19 @@ BAD = [
     (b'{"prompt": "\\u0001\\u0002\\u0003 a", "output_tokens": 5}', "prompt is not text"),
     (b'{"prompt": "  ", "output_tokens": 5}', "empty prompt"),
     (b'{"prompt": "a"}', "no length"),
-    (b'{"prompt": "a", "output_tokens": -1}', "negative length"),
-    (b'{"prompt": "a", "output_tokens": 0}', "length of 0"),
-    (b'{"prompt": "a", "output_tokens": 1.5}', "length is not a whole number"),
-    (b'{"prompt": "a", "output_tokens": true}', "length is not a whole number"),
-    (b'{"prompt": "a", "output_tokens": "many"}', "length is not a whole number"),
-    (b'{"prompt": "a", "output_tokens": NaN}', "length is not a whole number"),
-    (b'{"prompt": "a", "output_tokens": 1e400}', "absurd length"),
-    (b'{"prompt": "a", "output_tokens": 10000001}', "absurd length"),
-    (b'{"prompt": "a", "output_tokens": 5, "finish_reason": "tired"}', "unknown finish_reason"),
-    (b'{"prompt": "a", "output_tokens": 5, "finish_reason": 3}', "unknown finish_reason"),
+    (b'{"prompt": "a", "output_tokens": -1}', "`output_tokens` is below 1"),
+    (b'{"prompt": "a", "output_tokens": 0}', "`output_tokens` is below 1"),
+    (b'{"prompt": "a", "output_tokens": 1.5}', "`output_tokens` is not a whole number"),
+    (b'{"prompt": "a", "output_tokens": true}', "`output_tokens` is not a whole number"),
+    (b'{"prompt": "a", "output_tokens": "many"}', "`output_tokens` is not a whole number"),
+    (b'{"prompt": "a", "output_tokens": NaN}', "no length"),
+    (b'{"prompt": "a", "output_tokens": 1e400}', "`output_tokens` is above 10,000,000"),
+    (b'{"prompt": "a", "output_tokens": 10000001}', "`output_tokens` is above 10,000,000"),
+    (b'{"prompt": "a", "output_tokens": 5, "max_tokens": "many"}', NO_LIMIT),
+    (b'{"prompt": "a", "output_tokens": 5, "max_tokens": 12.5}', NO_LIMIT),
+    (b'{"prompt": "a", "output_tokens": 5, "max_tokens": [4]}', NO_LIMIT),
+    (b'{"prompt": "a", "completion_tokens": "5 tokens"}', "`completion_tokens` is not a whole number"),
+    (b'{"prompt": "a", "usage": {"output_tokens": -5}}', "`usage.output_tokens` is below 1"),
     (b'{"prompt": "a", "output_tokens": 5, "samples": 3}', "samples are neither a list nor an object of lengths"),
     (b'{"prompt": "a", "output_tokens": 5', "bad JSON line"),
     (b"[" * 100_000, "bad JSON line"),
@@ -53,7 +57,10 @@ def test_a_file_of_bad_rows_only_says_why(tmp_path):
     """Without a usable row the error has the counts, and nothing of what was in the rows."""
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"prompt": "sesame"}\n{"prompt": "sesame", "output_tokens": -2}\n')
-    with pytest.raises(ConfigError, match=r"no usable row among 2 in .*: 1 no length, 1 negative length") as caught:
+    with pytest.raises(
+        ConfigError,
+        match=r"no usable row among 2 in .*: 1 no length .*log.jsonl line 1., 1 `output_tokens` is below 1 .*line 2",
+    ) as caught:
         read_dataset([path])
     assert "sesame" not in str(caught.value)
 
@@ -133,7 +140,7 @@ def test_csv_with_quotes_newlines_and_bytes(tmp_path):
 
 def test_a_line_without_end_is_skipped_in_bounded_memory(tmp_path, monkeypatch):
     """A file that is one endless line is read in pieces, and counted as one bad line."""
-    monkeypatch.setattr("rankd.datafiles.LONGEST_LINE", 1000)
+    monkeypatch.setattr("rankd.datafiles.lines.LONGEST_LINE", 1000)
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"x" * 100_000 + b"\n" + jsonl(ROWS))
     read = read_dataset([path])
