@@ -19,6 +19,7 @@ from tools.generated import ROOT, main
 PACKAGE = ROOT / "clients" / "python" / "rankd_client"
 SOURCE, TARGET = PACKAGE / "_async", PACKAGE / "_sync"
 NAMES = {
+    "AsyncConnections": "Connections",
     "AsyncDuplex": "Duplex",
     "AsyncRankClient": "RankClient",
     "AsyncRankStream": "RankStream",

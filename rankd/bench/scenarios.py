@@ -23,7 +23,12 @@ ProgressCallback = Callable[[float], None]
 Figures = dict[str, Any]
 """By name; milliseconds, shares and counts, as their names say."""
 
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # What is measured is on this machine, whatever http_proxy says.
+    ("grpc.enable_http_proxy", 0),
+]
 _SINGLE_CALLS = 60
 _BULK, _CALLS_AT_ONCE = 50, 8
 DEADLINE = 0.05
@@ -51,7 +56,10 @@ def latency(
     model: list[float] = []
     wire: list[float] = []
     rank: list[float] = []
-    with grpc.insecure_channel(daemon.target) as channel, grpc.insecure_channel(empty.target) as bare:
+    with (
+        grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel,
+        grpc.insecure_channel(empty.target, options=_OPTIONS) as bare,
+    ):
         stub = rank_pb2_grpc.RankServiceStub(channel)
         nothing = bare.unary_unary(EMPTY_METHOD)
         for n in range(-10, rounds * _SINGLE_CALLS):
@@ -176,7 +184,7 @@ def overload(daemon: MeasuredProcess, prompts: PromptSupply, seconds: float, on_
     requests = [rank_request([p]) for p in prompts.take(int(4 * capacity * seconds * 1.1) + 100)]
     figures = asyncio.run(_open_loop(daemon, requests, 4 * capacity, seconds, on_progress))
     time.sleep(5)
-    with grpc.insecure_channel(daemon.target) as channel:
+    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         ranked = 0
         for _ in range(100):
@@ -197,7 +205,7 @@ async def _open_loop(
     outcomes: Counter[str] = Counter()
     times: list[float] = []
     memory: list[int] = []
-    async with grpc.aio.insecure_channel(daemon.target) as channel:
+    async with grpc.aio.insecure_channel(daemon.target, options=_OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         tasks: set[asyncio.Task[None]] = set()
         began = due = time.perf_counter()

@@ -59,6 +59,11 @@ def add_connection_flags(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show it to another machine without TLS, as where a mesh speaks TLS (RANKD_PLAINTEXT_TOKEN=true)",
     )
+    verb.add_argument(
+        "--web-proxy",
+        action="store_true",
+        help="go through the proxy that http_proxy and its like name, not straight to it (RANKD_WEB_PROXY=true)",
+    )
 
 
 def connect(kind: Callable[..., C], target: str, arguments: argparse.Namespace, **options: Any) -> C:
@@ -72,9 +77,10 @@ def connect(kind: Callable[..., C], target: str, arguments: argparse.Namespace, 
     if arguments.token_file is not None:
         token, token_file = None, arguments.token_file
     plaintext = arguments.plaintext_token or os.environ.get("RANKD_PLAINTEXT_TOKEN") == "true"
-    tls = tls_of(arguments)
+    web_proxy = arguments.web_proxy or os.environ.get("RANKD_WEB_PROXY") == "true"
+    options |= {"tls": tls_of(arguments), "plaintext_token": plaintext, "web_proxy": web_proxy}
     try:
-        return kind(target, tls=tls, token=token, token_file=token_file, plaintext_token=plaintext, **options)
+        return kind(target, token=token, token_file=token_file, **options)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -17,6 +17,10 @@ All that a caller passes in or gets back is here. For whoever builds an engine o
 begin with an underscore may change at any time.
 """
 
+# The first: it loads gRPC and protobuf so that no variable of others ends the process.
+from rankd_client import _environment  # noqa: F401
+
+# isort: split
 from rankd_client._admin import DEFAULT_ADMIN_TARGET, AdminClient
 from rankd_client._async.client import AsyncRankClient
 from rankd_client._async.stream import AsyncRankStream

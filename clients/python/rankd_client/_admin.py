@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import grpc
 
-from rankd_client._connection import TlsConfig, open_channel
+from rankd_client._connection import TlsConfig, open_channel, shown_to
 from rankd_client._errors import RankdRefusedError, RankdUnavailableError
-from rankd_client._failures import explain
+from rankd_client._failures import NotConnectedError, explain
 from rankd_client._pilot import PilotPlan, PilotStatus, request_of, status_of
 from rankd_client._rankers import Judgement, JudgeOptions, RankerInfo, Rankers, judgement_of, ranker_of
+from rankd_client._sync_io import Connections
 from rankd_client._token import Token
 from rankd_client._token_interceptor import TokenInterceptor
 from rankd_client._validation import seconds
@@ -43,6 +45,7 @@ class AdminClient:
         token: as for :class:`rankd_client.RankClient`.
         token_file: the same.
         plaintext_token: the same.
+        web_proxy: the same.
     """
 
     def __init__(
@@ -54,16 +57,21 @@ class AdminClient:
         token: str | None = None,
         token_file: str | os.PathLike[str] | None = None,
         plaintext_token: bool = False,
+        web_proxy: bool = False,
     ) -> None:
-        """Open a channel; nothing is sent before the first call.
+        """Open nothing before the first call.
 
         Raises:
             ValueError: the token cannot be read, or would go over a network in the clear.
         """
-        shown = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
-        self._channel = open_channel(grpc, target, tls)
-        self._stub = admin_pb2_grpc.AdminServiceStub(grpc.intercept_channel(self._channel, TokenInterceptor(shown)))
+        reader = shown_to(target, web_proxy=web_proxy)
+        shown = Token(token, token_file, target=reader, tls=tls, plaintext=plaintext_token)
+        self._connections = Connections(partial(_AdminConnection, target, tls, shown, web_proxy=web_proxy))
         self._timeout = seconds(timeout)
+
+    @property
+    def _stub(self) -> Any:
+        return self._connections.here().stub
 
     def rankers(self) -> Rankers:
         """What is loaded, and where the daemon's registry is."""
@@ -144,14 +152,23 @@ class AdminClient:
             return status_of(self._stub.StopPilot(admin_pb2.StopPilotRequest(model=model), timeout=self._timeout).pilot)
 
     def close(self) -> None:
-        """Close the channel."""
-        self._channel.close()
+        """Close the channel, for good."""
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _AdminConnection:
+    """A channel to the admin listener, and its calls over it."""
+
+    def __init__(self, target: str, tls: TlsConfig | None, token: Token, *, web_proxy: bool) -> None:
+        channel = open_channel(grpc, target, tls, web_proxy=web_proxy)
+        self.channels = (channel,)
+        self.stub = admin_pb2_grpc.AdminServiceStub(grpc.intercept_channel(channel, TokenInterceptor(token)))
 
 
 @contextmanager
@@ -162,3 +179,5 @@ def _errors() -> Iterator[None]:
         if error.code() in _REFUSED:
             raise RankdRefusedError(error.details() or error.code().name) from None
         raise RankdUnavailableError(": ".join(explain(error))) from None
+    except NotConnectedError as error:
+        raise RankdUnavailableError(str(error)) from None

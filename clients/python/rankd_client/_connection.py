@@ -8,6 +8,11 @@ from typing import Any
 
 import grpc
 
+from rankd_client._environment import fatal_variable
+from rankd_client._failures import NotConnectedError
+from rankd_client._forks import FORKED, grpc_is_dead, grpc_is_used
+from rankd_client.v1 import completion_pb2_grpc, quality_pb2_grpc, rank_pb2_grpc
+
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT = 0.05
 """Seconds that asking for an order may take."""
@@ -50,7 +55,26 @@ class TlsConfig:
         return grpc.ssl_channel_credentials(self.root_certificates, self.private_key, self.certificate)
 
 
-def open_channels(api: Any, target: str, tls: TlsConfig | None, *, balance: bool) -> tuple[Any, Any]:
+def shown_to(target: str, *, web_proxy: bool) -> str:
+    """Who reads what is sent without TLS: the target, or the web proxy before it, which is another machine."""
+    return "a web proxy" if web_proxy else target
+
+
+class Connection:
+    """Channels to a daemon, and its calls over them."""
+
+    def __init__(self, api: Any, target: str, tls: TlsConfig | None, *, balance: bool, web_proxy: bool) -> None:
+        """Open them; arguments as in ``open_channels``."""
+        ranking, other = open_channels(api, target, tls, balance=balance, web_proxy=web_proxy)
+        self.channels = {ranking, other}
+        self.rank = rank_pb2_grpc.RankServiceStub(ranking).Rank
+        # A queue that is told in changes, and all reports of a request, belong to one replica.
+        self.stream = rank_pb2_grpc.RankServiceStub(other).RankStream
+        self.report = completion_pb2_grpc.CompletionServiceStub(other).ReportCompletions
+        self.quality = quality_pb2_grpc.QualityServiceStub(other)
+
+
+def open_channels(api: Any, target: str, tls: TlsConfig | None, *, balance: bool, web_proxy: bool) -> tuple[Any, Any]:
     """The channel that asks for orders, and the one for everything else; the same where nothing is balanced.
 
     Args:
@@ -58,20 +82,39 @@ def open_channels(api: Any, target: str, tls: TlsConfig | None, *, balance: bool
         target: as grpc has it: ``HOST:PORT``, ``dns:///NAME:PORT``, ``ipv4:A:PORT,B:PORT``.
         tls: None for plaintext.
         balance: whether calls take turns over all addresses of the target.
+        web_proxy: whether to go through the web proxy that ``grpc_proxy``, ``https_proxy`` or ``http_proxy`` names.
+
+    Raises:
+        NotConnectedError: gRPC does not work in this process.
     """
     if not balance:
-        one = open_channel(api, target, tls)
+        one = open_channel(api, target, tls, web_proxy=web_proxy)
         return one, one
     options = [(name, _KEEPALIVE.get(name, value)) for name, value in OPTIONS]
     options += [(name, value) for name, value in _KEEPALIVE.items() if name not in dict(OPTIONS)]
+    ranking, other = ([*options, ("grpc.service_config", json.dumps(config))] for config in (_ROUND_ROBIN, _PICK_FIRST))
     return (
-        open_channel(api, target, tls, [*options, ("grpc.service_config", json.dumps(_ROUND_ROBIN))]),
-        open_channel(api, target, tls, [*options, ("grpc.service_config", json.dumps(_PICK_FIRST))]),
+        open_channel(api, target, tls, ranking, web_proxy=web_proxy),
+        open_channel(api, target, tls, other, web_proxy=web_proxy),
     )
 
 
-def open_channel(api: Any, target: str, tls: TlsConfig | None, options: list[tuple[str, Any]] = OPTIONS) -> Any:
-    """One channel; nothing is sent before the first call. Arguments as in ``open_channels``."""
+def open_channel(
+    api: Any, target: str, tls: TlsConfig | None, options: list[tuple[str, Any]] = OPTIONS, *, web_proxy: bool
+) -> Any:
+    """One channel; nothing is sent before the first call. Arguments as in ``open_channels``.
+
+    Raises:
+        NotConnectedError: gRPC does not work in this process.
+    """
+    if variable := fatal_variable(system_roots=tls is not None and tls.root_certificates is None):
+        raise NotConnectedError("error:ENVIRONMENT", f"{variable} has a value that gRPC ends the process for: unset it")
+    if grpc_is_dead():
+        raise NotConnectedError("error:FORKED", FORKED)
+    grpc_is_used()
+    # Left to itself gRPC takes the variables' proxy for every target, this machine included: a company's web proxy
+    # does not know the daemon beside us.
+    options = [*options, ("grpc.enable_http_proxy", int(web_proxy))]
     if tls is None:
         return api.insecure_channel(target, options=options)
     return api.secure_channel(target, tls.credentials(), options=options)

@@ -20,15 +20,30 @@ _TELLING = {
 """Codes whose text is kept. Under others a server may repeat an exception's text, and with it a prompt."""
 
 
+CLOSED = ("error:CANCELLED", "the client was closed")
+"""Reason and text."""
+
+
 class BadAnswerError(Exception):
     """An answer that cannot be read, or does not hold every request exactly once."""
+
+    reason = "bad_answer"
 
 
 class StreamEndedError(Exception):
     """The daemon ended a stream without an error."""
 
 
-NO_ANSWER = (grpc.RpcError, grpc.aio.UsageError, BadAnswerError, ValueError)
+class NotConnectedError(Exception):
+    """There is nothing to ask over; ``reason`` as in :class:`rankd_client.RankedQueue`."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        """Say why."""
+        super().__init__(text)
+        self.reason = reason
+
+
+NO_ANSWER = (grpc.RpcError, grpc.aio.UsageError, BadAnswerError, NotConnectedError, ValueError)
 """What a question without fallback fails with: the call, a closed channel, an answer that makes no sense."""
 
 
@@ -45,13 +60,13 @@ def readable(answer: Any) -> Any:
 
 def explain(error: BaseException) -> tuple[str, str]:
     """A failure as (reason, text)."""
-    if isinstance(error, BadAnswerError):
-        return "bad_answer", str(error)
+    if isinstance(error, BadAnswerError | NotConnectedError):
+        return error.reason, str(error)
     if isinstance(error, StreamEndedError):
         return "unavailable", "the daemon ended the stream"
     code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else None
     if isinstance(error, asyncio.CancelledError | grpc.FutureCancelledError):
-        return "error:CANCELLED", "the client was closed"
+        return CLOSED
     if isinstance(error, TimeoutError | grpc.FutureTimeoutError) or code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "timeout", "no answer within the deadline"
     if isinstance(code, grpc.StatusCode):

@@ -6,8 +6,10 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
+from rankd_client._forks import follow_forks
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class ClientStats:
     """What the client went through; safe to read at any time. ``fallbacks`` by reason, as of a ``RankedQueue``."""
 
@@ -16,6 +18,13 @@ class ClientStats:
     fallbacks: Counter[str] = field(default_factory=Counter)
     last_error: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """Whoever held the lock is not in this process."""
+        self.lock = threading.Lock()
 
 
 def note(stats: ClientStats, reason: str, error: str = "") -> None:

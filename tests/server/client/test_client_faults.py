@@ -320,7 +320,7 @@ def test_the_trace_goes_along(connect, serve, monkeypatch):
     """Where OpenTelemetry is set up, a client span is recorded, holds no prompt, and its context is sent."""
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(_trace.trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(_trace._tracing.trace, "get_tracer", provider.get_tracer)
     handler = serve(echo())
     connect(handler.target, timeout=5).rank([Item(SECRET, request_id="secret-id")])
     (span,) = exporter.get_finished_spans()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from typing import Any, Self
 
 from rankd_client._async.stream import AsyncRankStream
-from rankd_client._async_io import FAILURES, GRPC, NO_ANSWER, raise_if_cancelled, results, start
+from rankd_client._async_io import FAILURES, GRPC, NO_ANSWER, AsyncConnections, raise_if_cancelled, results, start
 from rankd_client._client_queue import ClientQueue
-from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig, open_channels
+from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, Connection, TlsConfig, shown_to
 from rankd_client._errors import RankdUnavailableError
 from rankd_client._failures import explain, readable
 from rankd_client._quality import QualityReport, report_of
@@ -23,14 +24,16 @@ from rankd_client._types import Completed, Item, RankedQueue, ReportResult
 from rankd_client._validation import seconds
 from rankd_client.ordering import Policy
 from rankd_client.ordering.fair_shares import NO_TENANTS
-from rankd_client.v1 import completion_pb2_grpc, quality_pb2, quality_pb2_grpc, rank_pb2_grpc
+from rankd_client.v1 import quality_pb2
 
 
 class AsyncRankClient:
     """Asks a rank daemon for orders.
 
-    A ``RankClient`` is safe to share between threads, and not across a fork. An ``AsyncRankClient`` belongs to the
-    event loop that it is first used on.
+    Make it anywhere: it connects where it is first used. A ``RankClient`` is safe to share between threads, an
+    ``AsyncRankClient`` between event loops, one after another or in threads of their own; each loop has a connection.
+    In a forked child both connect anew, where gRPC was not used before the fork or ``GRPC_ENABLE_FORK_SUPPORT=1`` is
+    set; else ``reason`` is ``error:FORKED``.
 
     Args:
         target: ``HOST:PORT`` of the daemon; of several that stand for each other see ``balance``.
@@ -44,6 +47,8 @@ class AsyncRankClient:
         plaintext_token: show it without TLS to other machines too, as where a mesh speaks TLS for this process.
         balance: calls of :meth:`rank` take turns over all addresses of the target (``dns:///NAME:PORT``,
             ``ipv4:A:PORT,B:PORT``); streams, reports and quality stay with one of them while it answers.
+        web_proxy: go through the web proxy that ``grpc_proxy``, ``https_proxy`` or ``http_proxy`` names, unless
+            ``no_proxy`` names the target; default: straight to the daemon, whatever these say.
     """
 
     def __init__(
@@ -58,22 +63,20 @@ class AsyncRankClient:
         token_file: str | os.PathLike[str] | None = None,
         plaintext_token: bool = False,
         balance: bool = False,
+        web_proxy: bool = False,
     ) -> None:
-        """Open a channel; nothing is sent before the first call.
+        """Open nothing before the first call.
 
         Raises:
             ValueError: the token cannot be read, or would go over a network in the clear.
         """
-        self._token = Token(token, token_file, target=target, tls=tls, plaintext=plaintext_token)
+        reader = shown_to(target, web_proxy=web_proxy)
+        self._token = Token(token, token_file, target=reader, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
         self._model, self._timeout, self._policy = model, seconds(timeout), policy
-        rank_channel, self._channel = open_channels(GRPC, target, tls, balance=balance)
-        self._channels = {rank_channel, self._channel}
-        self._rank = rank_pb2_grpc.RankServiceStub(rank_channel).Rank
-        # A queue that is told in changes, and all reports of a request, belong to one replica.
-        self._stream = rank_pb2_grpc.RankServiceStub(self._channel).RankStream
-        self._report = completion_pb2_grpc.CompletionServiceStub(self._channel).ReportCompletions
-        self._quality = quality_pb2_grpc.QualityServiceStub(self._channel)
+        self._connections = AsyncConnections(
+            partial(Connection, GRPC, target, tls, balance=balance, web_proxy=web_proxy)
+        )
 
     async def rank(
         self,
@@ -106,11 +109,9 @@ class AsyncRankClient:
         error = ""
         try:
             requests = queue.requests(self._model, self._policy)
+            rpc = self._connections.here().rank
             with client_span("rankd.v1.RankService/Rank", self._token) as metadata:
-                calls = [
-                    start(self._rank, r, timeout=queue.wait(end - time.monotonic()), metadata=metadata)
-                    for r in requests
-                ]
+                calls = [start(rpc, r, timeout=queue.wait(end - time.monotonic()), metadata=metadata) for r in requests]
                 try:
                     ranked = queue.answer(await results(calls))
                 finally:
@@ -126,7 +127,7 @@ class AsyncRankClient:
     def stream(self) -> AsyncRankStream:
         """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
         core = StreamCore(self.stats, self._model, self._policy)
-        return AsyncRankStream(self._stream, core, self._timeout, self._token)
+        return AsyncRankStream(self._connections, core, self._timeout, self._token)
 
     async def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
@@ -138,10 +139,11 @@ class AsyncRankClient:
         end = time.monotonic() + seconds(timeout)
         parts: list[tuple[list[int], Any]] = []
         try:
+            rpc = self._connections.here().report
             with client_span("rankd.v1.CompletionService/ReportCompletions", self._token) as metadata:
                 for indices, request in requests:
                     left = max(0.001, end - time.monotonic())
-                    answer = await self._report(request, timeout=left, metadata=metadata)
+                    answer = await rpc(request, timeout=left, metadata=metadata)
                     parts.append((indices, readable(answer)))
         except FAILURES as failure:  # a lost report must not cost the engine anything
             raise_if_cancelled(failure)
@@ -157,9 +159,10 @@ class AsyncRankClient:
         """
         wait = seconds(timeout)
         try:
+            rpc = self._connections.here().quality.GetQuality
             with client_span("rankd.v1.QualityService/GetQuality", self._token) as metadata:
                 request = quality_pb2.GetQualityRequest()
-                answer = await self._quality.GetQuality(request, timeout=wait, metadata=metadata)
+                answer = await rpc(request, timeout=wait, metadata=metadata)
                 return report_of(readable(answer))
         except NO_ANSWER as failure:
             raise_if_cancelled(failure)
@@ -178,7 +181,7 @@ class AsyncRankClient:
         request.interval.FromNanoseconds(round(seconds(interval, "interval") * 1e9))
         call = None
         try:
-            call = self._quality.WatchQuality(request, metadata=self._token.metadata())
+            call = self._connections.here().quality.WatchQuality(request, metadata=self._token.metadata())
             async for answer in call:
                 yield report_of(readable(answer))
         except NO_ANSWER as failure:
@@ -189,9 +192,8 @@ class AsyncRankClient:
                 call.cancel()
 
     async def close(self) -> None:
-        """Close the channel."""
-        for channel in self._channels:
-            await channel.close()
+        """Close all connections, for good."""
+        await self._connections.close()
 
     async def __aenter__(self) -> Self:
         return self

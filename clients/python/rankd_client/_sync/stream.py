@@ -7,11 +7,11 @@ The stream keeps the queue on this side too: whatever happens, it has an order, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 from rankd_client._stream_core import StreamCore
-from rankd_client._sync_io import Duplex, Lock
+from rankd_client._sync_io import Connections, Duplex, Turns
 from rankd_client._token import Token
 from rankd_client._types import Item, Progress
 from rankd_client._validation import seconds
@@ -22,10 +22,10 @@ from rankd_client.v1.prediction_pb2 import Prediction
 class RankStream:
     """One queue over one stream; made by a client's ``stream()``. Steps go one after the other, whoever takes them."""
 
-    def __init__(self, rpc: Callable[..., Any], core: StreamCore, timeout: float, token: Token) -> None:
+    def __init__(self, connections: Connections, core: StreamCore, timeout: float, token: Token) -> None:
         """Nothing is opened before the first step."""
-        self._rpc, self._core, self._timeout, self._token = rpc, core, timeout, token
-        self._lock = Lock()
+        self._connections, self._core, self._timeout, self._token = connections, core, timeout, token
+        self._turns = Turns()
         self._duplex: Duplex | None = None
         self._last: Duplex | None = None
 
@@ -66,18 +66,17 @@ class RankStream:
             ValueError: a field is impossible, or a time is NaN; nothing was changed.
             TypeError: an item is none, or one of its fields is of another type; nothing was changed.
         """
-        with self._lock:
+        with self._turns.turn():
             wait = seconds(max_wait, "max_wait")
             end = time.monotonic() + (self._timeout + wait if timeout is None else seconds(timeout))
             delta = self._core.change(arrived, progressed or {}, gone, served, weights)
-            if self._duplex is not None and self._token.metadata() != self._duplex.metadata:
-                self._drop()  # the old token is on its way out, and the stream would be ended with it
-            opening = self._duplex is None
+            duplex = self._usable()
+            opening = duplex is None
             if opening and not self._core.may_open():
                 return self._core.local()
             try:
                 messages = self._core.messages(delta, wait, opening=opening)
-                duplex = self._open() if self._duplex is None else self._duplex
+                duplex = self._open() if duplex is None else duplex
                 for message in messages:
                     duplex.send(message)
                 while (order := self._core.take(duplex.next(end))) is None:
@@ -88,8 +87,17 @@ class RankStream:
                     self._drop()
             return order
 
+    def _usable(self) -> Duplex | None:
+        """The stream that is open, where steps may go on over it."""
+        if self._duplex is not None:
+            # An old token is on its way out, and the stream would be ended with it.
+            if self._duplex.is_here() and self._token.metadata() == self._duplex.metadata:
+                return self._duplex
+            self._drop()
+        return None
+
     def _open(self) -> Duplex:
-        self._duplex = self._last = Duplex(self._rpc, self._token.metadata())
+        self._duplex = self._last = Duplex(self._connections.here().stream, self._token.metadata())
         return self._duplex
 
     def _drop(self) -> None:
@@ -99,7 +107,7 @@ class RankStream:
 
     def close(self) -> None:
         """End the stream. A later step opens a new one."""
-        with self._lock:
+        with self._turns.turn():
             self._drop()
             if self._last is not None:
                 self._last.ended()

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rankd_client import Item, PolicyInForce, QualityReport, RankClient
+from rankd_client import Item, PolicyInForce, QualityReport, RankClient, RankdUnavailableError
 from rankd_client._backoff import Backoff
+from rankd_client._forks import follow_forks
 from rankd_client.integration.settings import IntegrationSettings, logger, warn_once
 from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.ordering import Policy, Rules
@@ -41,7 +42,7 @@ class ArrivedRequest:
     ranked_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class BackgroundScores:
     """Asks for what arrived until it has a score or is gone, and follows the rules in force.
 
@@ -68,6 +69,16 @@ class BackgroundScores:
     _closing: threading.Event = field(default_factory=threading.Event)
     _prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """The parent has the threads, and what they were given; in this process they begin anew when one is needed."""
+        self._inbox = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._started = False
+        self._prefix = uuid.uuid4().hex  # two processes must not give the same ids
 
     def start(self) -> None:
         """Let the threads begin, where they have not: the rules are there when the first request comes."""
@@ -213,7 +224,7 @@ class BackgroundScores:
                     logger.warning(
                         "rankd at %s does not answer (%s); after %.0f s the queue goes in arrival order until it does",
                         self.settings.target,
-                        type(error).__name__,
+                        error if isinstance(error, RankdUnavailableError) else type(error).__name__,
                         _RULES_HOLD,
                     )
             self._closing.wait(backoff.pause())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rankd_client import AsyncRankClient, Item, RankedQueue
 from rankd_client._backoff import Backoff
@@ -21,27 +22,30 @@ _REFUSED = "error:INVALID_ARGUMENT"
 class CircuitBreaker:
     """Asks within a deadline. After failures in a row no request asks, and probes in the background find the end of it.
 
-    Belongs to one event loop at a time; another one gets a connection of its own.
+    Loops may share it, one after another or in threads of their own.
     """
 
     def __init__(self, settings: IntegrationSettings) -> None:
         """Nothing is opened before the first question."""
         self._settings = settings
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: AsyncRankClient | None = None
+        self._client = self._made()
         self._failures = 0
         self._probing: asyncio.Task[None] | None = None
 
+    def _made(self) -> AsyncRankClient:
+        return AsyncRankClient(**self._settings.connection)
+
     @property
     def open(self) -> bool:
-        """Whether the circuit is broken, so that nobody asks."""
-        return self._probing is not None
+        """Whether the circuit is broken, so that nobody asks. Where the loop that probes has ended, it is closed."""
+        probing = self._probing
+        return probing is not None and not probing.done() and probing.get_loop().is_running()
 
     async def ask(self, items: Sequence[Item], *, backlog: int = 0) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
-        client = self._client_of_this_loop()
         if self.open:
             return None
+        client = self._client
         queue = await client.rank(items, backlog=backlog)
         if not queue.failed or queue.reason == _REFUSED:
             self._failures = 0
@@ -49,20 +53,14 @@ class CircuitBreaker:
             self._failures += 1
             if self._failures >= _FAILURES and not self.open:
                 logger.warning(
-                    "rankd at %s does not answer (%s); requests go in arrival order until it does. "
+                    "rankd at %s does not answer (%s: %s); requests go in arrival order until it does. "
                     "It is asked again in the background.",
                     self._settings.target,
                     queue.reason,
+                    client.stats.last_error,
                 )
                 self._probing = asyncio.get_running_loop().create_task(self._probe(client), name="rankd-probe")
         return queue
-
-    def _client_of_this_loop(self) -> AsyncRankClient:
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            self._client = AsyncRankClient(**self._settings.connection)
-            self._loop, self._failures, self._probing = loop, 0, None
-        return self._client
 
     async def _probe(self, client: AsyncRankClient) -> None:
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
@@ -75,8 +73,8 @@ class CircuitBreaker:
 
     async def close(self) -> None:
         """Close the connection; a later question opens a new one."""
-        if self._probing is not None:
-            self._probing.cancel()
-        client, self._client, self._probing = self._client, None, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.close()
+        if (probing := self._probing) is not None:
+            with suppress(RuntimeError):  # its loop has ended
+                probing.get_loop().call_soon_threadsafe(probing.cancel)
+        client, self._client, self._probing = self._client, self._made(), None
+        await client.close()

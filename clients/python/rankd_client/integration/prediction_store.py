@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from rankd_client._forks import follow_forks
 from rankd_client.v1.prediction_pb2 import Prediction
 
 _CAPACITY = 65_536
@@ -31,6 +32,11 @@ class PredictionStore:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, StoredPrediction] = OrderedDict()
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """Whoever held the lock is not in this process."""
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from rankd_client import Completed, Finish, RankClient, ReportResult
 from rankd_client._backoff import Backoff
+from rankd_client._forks import follow_forks
 from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.settings import IntegrationSettings, logger
 from rankd_client.integration.tally import MemoryTally, Tally
@@ -64,6 +65,15 @@ class Reporter:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closing = False
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """The parent reports what it was given, and has the thread; what comes from here on is this process's."""
+        self._inbox = queue.SimpleQueue()
+        self._unmatched.clear()
+        self._ready.clear()
+        self._thread = None
+        self._lock = threading.Lock()
 
     def put(self, finished: FinishedRequest | Completed) -> None:
         """Hand a completion over; never waits, never raises."""

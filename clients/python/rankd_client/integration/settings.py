@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rankd_client import TlsConfig
+from rankd_client._connection import shown_to
 from rankd_client._token import Token
 
 logger = logging.getLogger("rankd_client.integration")
@@ -29,6 +30,7 @@ INTEGRATION_VARIABLES = (
     "RANKD_TOKEN",
     "RANKD_TOKEN_FILE",
     "RANKD_PLAINTEXT_TOKEN",
+    "RANKD_WEB_PROXY",
 )
 """What ``IntegrationSettings.from_environment`` reads. The daemon refuses variables that nobody reads."""
 
@@ -42,7 +44,7 @@ class IntegrationSettings:
 
     ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
     priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read. ``token``,
-    ``token_file`` and ``plaintext_token`` are as for :class:`rankd_client.RankClient`.
+    ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for :class:`rankd_client.RankClient`.
     """
 
     target: str = "127.0.0.1:50051"
@@ -54,6 +56,7 @@ class IntegrationSettings:
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     plaintext_token: bool = False
+    web_proxy: bool = False
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class IntegrationSettings:
             "token": self.token,
             "token_file": self.token_file,
             "plaintext_token": self.plaintext_token,
+            "web_proxy": self.web_proxy,
         }
 
     @classmethod
@@ -86,9 +90,11 @@ class IntegrationSettings:
             token=environment.get("RANKD_TOKEN", "").strip() or None,
             token_file=_read(environment, "RANKD_TOKEN_FILE", Path, None),
             plaintext_token=_read(environment, "RANKD_PLAINTEXT_TOKEN", _flag, default.plaintext_token),
+            web_proxy=_read(environment, "RANKD_WEB_PROXY", _flag, default.web_proxy),
         )
         try:
-            Token(read.token, read.token_file, target=read.target, tls=read.tls, plaintext=read.plaintext_token)
+            reader = shown_to(read.target, web_proxy=read.web_proxy)
+            Token(read.token, read.token_file, target=reader, tls=read.tls, plaintext=read.plaintext_token)
         except ValueError as error:
             raise ValueError(f"RANKD_TOKEN, RANKD_TOKEN_FILE, RANKD_PLAINTEXT_TOKEN: {error}") from None
         return read

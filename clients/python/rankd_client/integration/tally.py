@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from typing import Protocol
 
+from rankd_client._forks import follow_forks
+
 
 class Tally(Protocol):
     """Counts by outcome; safe across threads."""
@@ -48,6 +50,11 @@ class MemoryTally:
         """Start at nothing."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """Whoever held the lock is not in this process."""
+        self._lock = threading.Lock()
 
     def inc(self, outcome: str, amount: int = 1) -> None:
         """Count an outcome; an amount of 0 leaves no trace."""
