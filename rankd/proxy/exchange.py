@@ -16,6 +16,7 @@ from yarl import URL
 
 from rankd.proxy import headers
 from rankd.proxy.answer_head import BrokenAnswerError, to_client
+from rankd.proxy.content_coding import codings_of, readable_only
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.paths import EnginePaths
 from rankd.proxy.priority_body import with_priority
@@ -44,6 +45,11 @@ class Shared:
     metrics: Metrics
     limit: int
 
+    @property
+    def base(self) -> str:
+        """The engine's URL, as it was given."""
+        return self.paths.base
+
 
 class Exchange:
     """Lives as long as its request."""
@@ -55,6 +61,8 @@ class Exchange:
         fields = scope["headers"]
         self._upload = Upload(receive, shared.limit, empty=not headers.has_body(fields))
         self._tracked: TrackedRequest | None = None
+        self._claimed: RankedRequest | None = None
+        """What was ranked for a model, until the engine's answer says whether it serves that."""
         self.started = False
         """The answer's head went out."""
         self._complete = self._client_gone = self._is_waiting = False
@@ -73,6 +81,7 @@ class Exchange:
             return await self._run()
         finally:
             self._stop_waiting()
+            self._settle_model(None)
 
     async def _run(self) -> str:
         fields, data = await self._prioritised(self._fields())
@@ -107,6 +116,14 @@ class Exchange:
             self._is_waiting = False
             self._shared.ranking.waiting -= 1
 
+    def _settle_model(self, status: int | None) -> None:
+        claimed, self._claimed = self._claimed, None
+        if claimed is not None and claimed.request is not None:
+            models, asked = self._shared.ranking.models, claimed.request.model
+            self._shared.metrics.model_requests.labels(
+                models.settle(asked, claimed.model, status), claimed.outcome
+            ).inc()
+
     def _lost(self, finish: Any) -> None:
         if self._tracked is not None:
             self._shared.tracker.broken_off(self._tracked, finish)
@@ -140,10 +157,12 @@ class Exchange:
         content = None if claimed is not None and claimed > self._shared.limit else await self._upload.whole()
         began = time.perf_counter()
         ranked = await self._ranked(engine, route, fields, content)
-        encoded = ranked.outcome == "unreadable" and headers.is_encoded(fields)
-        self._shared.metrics.requests.inc("encoded" if encoded else ranked.outcome)
+        self._shared.metrics.requests.inc(ranked.outcome)
+        self._claimed = ranked
         if route is not None and ranked.queue is not None:
             self._tracked = self._shared.tracker.track(ranked, route, self.arrival)
+        if self._tracked is not None:
+            fields = readable_only(fields)
         written = await self._written(fields, content, ranked)
         self._shared.metrics.held_seconds.observe(time.perf_counter() - began)
         return written
@@ -235,16 +254,16 @@ class Exchange:
 
     def _begun(self, answer: aiohttp.ClientResponse) -> TrackedRequest | None:
         """What is followed of an answer that begins; an error is none."""
+        self._settle_model(answer.status)
         tracked = self._tracked
         if tracked is None:
             return None
-        if answer.status != 200:
+        if not 200 <= answer.status < 300:
             self._shared.tracker.refused(tracked)
             self._tracked = None
             return None
-        kind = answer.headers.get("Content-Type", "").lower()
-        readable = answer.headers.get("Content-Encoding", "identity").lower() == "identity"
-        self._shared.tracker.begins(tracked, stream=kind.startswith("text/event-stream"), readable=readable)
+        kind = answer.headers.get("Content-Type", "").strip().lower()
+        self._shared.tracker.begins(tracked, kind, codings_of(answer.raw_headers))
         return tracked
 
 

@@ -28,16 +28,17 @@ class EnginePaths:
 
     def __init__(self, upstream: str) -> None:
         """``upstream``: scheme, host and port, and a path that goes before those of requests."""
-        self._base = upstream.rstrip("/")
-        self._prefix = unquote(urlsplit(self._base).path)
+        self.base = upstream.rstrip("/")
+        """The URL as it was given, without a slash at its end."""
+        self._prefix = unquote(urlsplit(self.base).path)
         self._versioned = self._prefix.endswith(_VERSION)
-        self.root = self._base.removesuffix(_VERSION) if self._versioned else self._base
+        self.root = self.base.removesuffix(_VERSION) if self._versioned else self.base
         """The URL before which the engine's own pages are: ``/v1/models``, ``/metrics`` and the like."""
 
     def url(self, raw_path: bytes, query: bytes) -> str:
         """What is asked of the engine, encoded as the client encoded it; both in ASCII."""
         path = self._without_version(raw_path.decode("ascii"))
-        return f"{self._base}{path}?{query.decode('ascii')}" if query else self._base + path
+        return f"{self.base}{path}?{query.decode('ascii')}" if query else self.base + path
 
     def route(self, method: str, path: str) -> Route | None:
         """The endpoint that serves a request for a client's decoded path; None for one that is left alone."""

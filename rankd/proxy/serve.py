@@ -25,6 +25,7 @@ from rankd.proxy.metrics import Metrics
 from rankd.proxy.paths import EnginePaths
 from rankd.proxy.ranking import ProxyRanking
 from rankd.proxy.reporting import CompletionTracker
+from rankd.proxy.served_models import ServedModels
 from rankd.proxy.settings import ProxySettings
 from rankd.proxy.upstream import Upstream
 from rankd.settings import split_address
@@ -100,7 +101,7 @@ class ProxyServer:
             await self._close()
             raise
         tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes)
-        ranking = ProxyRanking(integration, self._breaker)
+        ranking = ProxyRanking(integration, self._breaker, ServedModels(settings.max_models, integration.model))
         shared = Shared(
             self._session, paths, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
         )

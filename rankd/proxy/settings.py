@@ -73,6 +73,13 @@ class ProxySettings(BaseSettings):
     max_connections: int = Field(
         10_000, ge=1, le=10**6, description="Connections of clients; beyond it requests get 503."
     )
+    max_models: int = Field(
+        16,
+        ge=0,
+        le=4096,
+        description="Served models, as requests' bodies name them, that are ranked, reported and counted by their own "
+        "names; others share a nameless one, and so do all where RANKD_MODEL names one for all. 0 is none.",
+    )
     max_header_bytes: int = Field(65_536, ge=1024, le=2**24, description="Longest header line of an engine's answer.")
     progress_every: float = Field(
         10.0, ge=0, le=_DAY, description="Seconds between two reports of requests under way; 0 is off."

@@ -1,6 +1,7 @@
 """An engine's place, on a real port: records every byte that comes, answers byte by byte. And the proxy before it."""
 
 import asyncio
+import collections
 import contextlib
 import json
 import os
@@ -212,15 +213,14 @@ class Through:
             self.loop.call_soon_threadsafe(self.server.stop)
             self._thread.join(seconds)
 
-    def counts(self, name="requests"):
-        """Counters by outcome."""
-        found = self.server.metrics.registry.collect()
-        return {
-            s.labels["outcome"]: int(s.value)
-            for metric in found
-            for s in metric.samples
-            if s.name == f"rankd_proxy_{name}_total"
-        }
+    def counts(self, name="requests", label="outcome"):
+        """Counters by outcome, or by another label."""
+        found = collections.Counter()
+        for metric in self.server.metrics.registry.collect():
+            for s in metric.samples:
+                if s.name == f"rankd_proxy_{name}_total":
+                    found[s.labels[label]] += int(s.value)
+        return dict(found)
 
 
 class ProxyProcess:

@@ -15,8 +15,8 @@ _FAILURES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 """Seconds between probes of a daemon that does not answer."""
 _PROBE = "Hello"
-_REFUSED = "error:INVALID_ARGUMENT"
-"""An answer: that one request is over the daemon's limits says nothing of others."""
+_REFUSED = ("error:INVALID_ARGUMENT", "error:NOT_FOUND")
+"""Answers: that one request is over the daemon's limits, or for a model not listed there, says nothing of others."""
 
 
 class CircuitBreaker:
@@ -41,13 +41,13 @@ class CircuitBreaker:
         probing = self._probing
         return probing is not None and not probing.done() and probing.get_loop().is_running()
 
-    async def ask(self, items: Sequence[Item], *, backlog: int = 0) -> RankedQueue | None:
+    async def ask(self, items: Sequence[Item], *, backlog: int = 0, model: str | None = None) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
         if self.open:
             return None
         client = self._client
-        queue = await client.rank(items, backlog=backlog)
-        if not queue.failed or queue.reason == _REFUSED:
+        queue = await client.rank(items, backlog=backlog, model=model)
+        if not queue.failed or queue.reason in _REFUSED:
             self._failures = 0
         else:
             self._failures += 1
