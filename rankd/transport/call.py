@@ -223,11 +223,6 @@ class Call:
         read = None
         try:
             read = await self._context.read()
-        except asyncio.CancelledError:
-            if self._ending is None or self._task is None:
-                raise
-            self._task.uncancel()
-            raise self._ending from None
         finally:
             watch.received(self, len(read) if isinstance(read, bytes) else 0)
         return read
@@ -303,6 +298,9 @@ class Call:
 
     def _status_of(self, error: BaseException) -> tuple[str, Failure | None]:
         """The status that a call ends with, and what to tell the caller."""
+        if self._ending is not None and self._task is not None and isinstance(error, asyncio.CancelledError):
+            self._task.uncancel()
+            error = self._ending
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             remaining = self._context.time_remaining()
             # The caller's own clock may end the call a little before ours would: its deadline travels rounded up, by

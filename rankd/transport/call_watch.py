@@ -13,12 +13,15 @@ from typing import Protocol
 import structlog
 
 from rankd.errors import QuotaError, RankdError
+from rankd.memory_limit import give_back_memory
 from rankd.settings import LimitsSection
 from rankd.transport.connections import Connections, cut
 from rankd.transport.memory_budget import Hold, MemoryBudget
 
 _log = structlog.get_logger("rankd")
-_EVERY = 0.25
+_EVERY = 0.1
+_FORGET_EVERY = 100
+"""Looks after which connections that are no more are looked for."""
 _FRAME_BYTES = 512
 """What a call sends beside its messages, upwards: headers, frames, windows."""
 _NOTHING = 2**18
@@ -47,9 +50,9 @@ class _Connection:
     hold: Hold
     read: int = 0
     """Bytes of requests that were taken out of gRPC, and of their frames."""
-    base: tuple[int, int] | None = None
+    base: tuple[int, int] = (0, 0)
     """Bytes received, and ``read``, when nothing was known to be in gRPC's buffers."""
-    last: tuple[int, int] | None = None
+    last: tuple[int, int] = (0, 0)
     """The same, at the last look."""
     calls: dict[WaitingCall, float] = field(default_factory=dict)
     """Since when they wait, on the loop's clock."""
@@ -68,6 +71,7 @@ class CallWatch:
         self._sending: dict[WaitingCall, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
+        self._looks = 0
 
     def receiving(self, call: WaitingCall, *, single: bool) -> None:
         """A call waits for a request; ``single`` where it is its only one, and so must come soon."""
@@ -107,7 +111,10 @@ class CallWatch:
         self._end_slow_senders(now)
         self._charge_unread()
         self._looked = now
-        if self._receiving or self._sending:
+        if self._memory.freed_much():
+            # gRPC's threads leave what they freed in heaps of their own.
+            asyncio.get_running_loop().run_in_executor(None, give_back_memory)
+        if self._sending or self._memory.peak or any(each.calls for each in self._receiving.values()):
             self._now()
 
     def _end_slow_readers(self, now: float) -> None:
@@ -126,22 +133,32 @@ class CallWatch:
 
     def _charge_unread(self) -> None:
         """Let connections hold what came over them and is no request yet: parts of messages in gRPC's buffers."""
-        for peer in [p for p, c in self._receiving.items() if not c.calls]:
-            self._receiving.pop(peer).hold.release()
-        received = self._connections.received(set(self._receiving))
-        for peer, connection in self._receiving.items():
+        active = {peer for peer, each in self._receiving.items() if each.calls or each.read != each.last[1]}
+        received = self._connections.received(active)
+        for peer in active:
             if peer in received:
-                self._charge(connection, received[peer])
+                self._charge(self._receiving[peer], received[peer])
+            elif not self._receiving[peer].calls:
+                self._receiving.pop(peer).hold.release()  # closed
+        self._looks += 1
+        if self._looks % _FORGET_EVERY == 0:
+            self._forget_closed()
 
     def _charge(self, connection: _Connection, received: int) -> None:
         now = received, connection.read
-        if connection.base is None or min(connection.calls.values()) > self._looked:
-            # All that waits began after the last look: what is in the buffers came since then.
-            connection.base = connection.last or now
+        if not connection.calls:
+            connection.base = now
+        elif min(connection.calls.values()) > self._looked:
+            connection.base = connection.last  # all that waits began after that: what is in the buffers came since then
         connection.last = now
         unread = (now[0] - connection.base[0]) - (now[1] - connection.base[1])
         try:
             connection.hold.resize(unread if unread > _NOTHING else 0)
         except QuotaError as error:
             for call in list(connection.calls):
-                call.end(error)
+                call.end(QuotaError(str(error), error.retry_after))
+
+    def _forget_closed(self) -> None:
+        idle = {peer for peer, each in self._receiving.items() if not each.calls}
+        for peer in idle - self._connections.received(idle).keys():
+            self._receiving.pop(peer).hold.release()
