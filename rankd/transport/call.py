@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
@@ -35,6 +36,8 @@ _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _HEALTH = "grpc.health."
 """Health answers anybody: probes have no credential."""
 _CANCELLED_WITHIN = 1.0
+_LATE = 0.005
+"""Seconds that are left of a deadline at which a call is cancelled for it."""
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
 _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -209,12 +212,21 @@ class Call:
             InvalidRequestError: it is no message of the method's type, has too many entries, or there is none.
             QuotaError: there is no memory for it.
         """
-        holder = [await self._read(single=True)]
-        if holder[0] is grpc.aio.EOF:
-            # Who cancels says so a moment later, which ends this; who does not, has sent nothing.
-            await asyncio.sleep(_CANCELLED_WITHIN)
-            raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
+        try:
+            holder = [await self._read(single=True)]
+            if holder[0] is grpc.aio.EOF:
+                # Who cancels says so a moment later, which ends this; who does not, has sent nothing.
+                await asyncio.sleep(_CANCELLED_WITHIN)
+                raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
+        except asyncio.CancelledError:
+            if self._ending is None and self._time_left() > _LATE:
+                self._gate.watch.taken_back(self)
+            raise
         return await self._decode(holder)
+
+    def _time_left(self) -> float:
+        remaining: float | None = self._context.time_remaining()
+        return math.inf if remaining is None else remaining
 
     async def _read(self, *, single: bool) -> Any:
         """The next message as bytes, or EOF."""
@@ -305,7 +317,7 @@ class Call:
             remaining = self._context.time_remaining()
             # The caller's own clock may end the call a little before ours would: its deadline travels rounded up, by
             # up to a hundredth.
-            late = remaining is not None and remaining <= 0.005 + 0.01 * (time.perf_counter() - self._began)
+            late = remaining is not None and remaining <= _LATE + 0.01 * (time.perf_counter() - self._began)
             return ("DEADLINE_EXCEEDED" if late else "CANCELLED"), None
         if isinstance(error, NotImplementedError) and self._context.code() is grpc.StatusCode.UNIMPLEMENTED:
             return "UNIMPLEMENTED", not_implemented()  # a generated servicer's method that ours does not override

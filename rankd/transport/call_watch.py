@@ -20,6 +20,7 @@ from rankd.transport.memory_budget import Hold, MemoryBudget
 
 _log = structlog.get_logger("rankd")
 _EVERY = 0.1
+_MOST_TAKEN_BACK = 100
 _FORGET_EVERY = 100
 """Looks after which connections that are no more are looked for."""
 _FRAME_BYTES = 512
@@ -54,6 +55,10 @@ class _Connection:
     """Bytes received, and ``read``, when nothing was known to be in gRPC's buffers."""
     last: tuple[int, int] = (0, 0)
     """The same, at the last look."""
+    begun: int = 0
+    """Requests that were waited for."""
+    taken_back: int = 0
+    """Calls that were cancelled instead."""
     calls: dict[WaitingCall, float] = field(default_factory=dict)
     """Since when they wait, on the loop's clock."""
 
@@ -79,6 +84,7 @@ class CallWatch:
         if connection is None:
             connection = self._receiving[call.peer] = _Connection(self._memory.hold(call.caller, call.peer))
         connection.calls[call] = self._now()
+        connection.begun += 1
         if single:
             self._single.add(call)
 
@@ -89,6 +95,21 @@ class CallWatch:
         if connection is not None:
             connection.calls.pop(call, None)
             connection.read += size + _FRAME_BYTES
+
+    def taken_back(self, call: WaitingCall) -> None:
+        """A call was cancelled before its request could be read, though it had time.
+
+        One after the other, such calls cost their caller next to nothing, and everybody else their places in gRPC's
+        queue. A connection that brings little else is cut.
+        """
+        connection = self._receiving.get(call.peer)
+        if connection is None:
+            return
+        connection.taken_back += 1
+        if connection.taken_back >= _MOST_TAKEN_BACK and connection.taken_back * 2 > connection.begun:
+            connection.taken_back = 0
+            if cut(call.peer):
+                _log.warning("connection_cut", reason="most of its calls were cancelled before they had a request")
 
     def sending(self, call: WaitingCall) -> None:
         """A call waits for its caller to read an answer."""

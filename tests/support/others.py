@@ -1,6 +1,7 @@
 """A well-behaved caller, while somebody else is not."""
 
 import threading
+from collections import Counter
 
 import grpc
 
@@ -14,6 +15,7 @@ class Others(threading.Thread):
         super().__init__(daemon=True)
         self._target, self._metadata = target, (("authorization", f"Bearer {token}"),) if token else ()
         self.calls = self.late = 0
+        self.statuses = Counter()
         self.over = threading.Event()
 
     def run(self):
@@ -23,8 +25,9 @@ class Others(threading.Thread):
                 self.calls += 1
                 try:
                     rank(request(item("a", "short"), item("b", "long")), timeout=0.05, metadata=self._metadata)
-                except grpc.RpcError:
+                except grpc.RpcError as error:
                     self.late += 1
+                    self.statuses[error.code().name] += 1
 
     @property
     def in_time(self):
