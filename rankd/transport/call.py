@@ -281,7 +281,7 @@ class Call:
         if self._hold is not None:
             self._hold.resize(self._kept)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         del trace  # its frames have the request
         if error is None:
             status, failure = _name_of(self._context.code()) or "OK", None
@@ -292,7 +292,6 @@ class Call:
             error.__traceback__ = None
         if failure is not None:
             await self._abort(failure)
-        return False
 
     async def _abort(self, failure: Failure) -> None:
         """End the call with a failure; raises what tells grpc so.

@@ -84,6 +84,11 @@ class Connection:
         while select.select([self.socket], [], [], 0)[0]:
             self.take()
 
+    def take_to_the_end(self):
+        """Read until the server closes the connection, which raises an OSError."""
+        while True:
+            self.take()
+
     def _exactly(self, size):
         data = b""
         while len(data) < size:
