@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -19,16 +18,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from rankd.auth import Caller
 from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, RankdError, UnavailableError
-from rankd.settings import LimitsSection
 from rankd.telemetry.redaction import describe_error
-from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import Authenticator, set_current_caller
-from rankd.transport.call_watch import CallWatch
+from rankd.transport.authentication import set_current_caller
+from rankd.transport.call_gate import CallGate, Method
 from rankd.transport.connections import peer_name
-from rankd.transport.decoding import RequestDecoder
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
-from rankd.transport.memory_budget import CALL_BYTES, Hold, MemoryBudget, default_budget, message_cost
-from rankd.transport.rate_limit import RateLimit, caller_of
+from rankd.transport.memory_budget import CALL_BYTES, Hold, message_cost
+from rankd.transport.rate_limit import caller_of
 
 _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
@@ -41,40 +37,6 @@ _LATE = 0.005
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
 _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
-
-
-class CallGate:
-    """What every call to the daemon passes: metrics, rate limit, credentials, memory, and whether it drains."""
-
-    def __init__(
-        self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None, limits: LimitsSection
-    ) -> None:
-        """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
-        self.memory = MemoryBudget(limits.memory_bytes or default_budget())
-        self.watch = CallWatch(limits, self.memory)
-        self.telemetry = telemetry
-        self.rate = rate
-        self.authenticator = authenticator
-        self.drained = asyncio.Event()
-        self.in_flight = 0
-        """Calls of our own services under way; health and reflection are no work to wait for."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether new calls are refused."""
-        return self.drained.is_set()
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method of a service."""
-
-    name: str
-    ours: bool
-    """Whether it is of one of our services, not of health or reflection."""
-    decoder: RequestDecoder | None
-    """None where a request is taken as it is."""
-    encode: Callable[[Any], bytes] | None
 
 
 class Call:

@@ -21,8 +21,11 @@ from rankd.transport.memory_budget import Hold, MemoryBudget
 _log = structlog.get_logger("rankd")
 _EVERY = 0.1
 _MOST_TAKEN_BACK = 100
+"""Calls of a connection that may be cancelled before they have a request, whatever else it does."""
 _FORGET_EVERY = 100
 """Looks after which connections that are no more are looked for."""
+_GIVE_BACK_EVERY = 3.0
+"""Seconds. What is given back and wanted again costs a long queue some percent of its time."""
 _FRAME_BYTES = 512
 """What a call sends beside its messages, upwards: headers, frames, windows."""
 _NOTHING = 2**18
@@ -77,6 +80,7 @@ class CallWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
         self._looks = 0
+        self._gave_back = 0.0
 
     def receiving(self, call: WaitingCall, *, single: bool) -> None:
         """A call waits for a request; ``single`` where it is its only one, and so must come soon."""
@@ -132,7 +136,8 @@ class CallWatch:
         self._end_slow_senders(now)
         self._charge_unread()
         self._looked = now
-        if self._memory.freed_much():
+        if now - self._gave_back > _GIVE_BACK_EVERY and self._memory.freed_much():
+            self._gave_back = now
             # gRPC's threads leave what they freed in heaps of their own.
             asyncio.get_running_loop().run_in_executor(None, give_back_memory)
         if self._sending or self._memory.peak or any(each.calls for each in self._receiving.values()):
