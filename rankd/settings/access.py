@@ -83,6 +83,25 @@ class LimitsSection(Section):
         le=LONGEST,
         description="Seconds in which a caller must read an answer; then its connection is closed.",
     )
+    max_connections: int = Field(
+        2048,
+        ge=1,
+        le=2**20,
+        description="Most connections to a gRPC listener, and never so many that the process has no descriptors left; "
+        "further ones are closed.",
+    )
+    handshake_timeout: float = Field(
+        10.0,
+        ge=0.1,
+        le=LONGEST,
+        description="Seconds in which a connection must speak TLS and HTTP/2; then it is closed.",
+    )
+    keepalive_interval: float = Field(
+        60.0,
+        ge=1,
+        le=LONGEST,
+        description="Silent connections are asked this often, seconds, whether anybody is there; 20 s later they end.",
+    )
     keepalive_min_interval: float = Field(5.0, ge=0.1, le=LONGEST, description="Clients may ping this often, seconds.")
     max_connection_age: float = Field(
         600.0, ge=1, le=LONGEST, description="Connections are renewed after this, seconds."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -18,16 +18,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from rankd.auth import Caller
 from rankd.errors import FieldViolation, InvalidRequestError, QuotaError, RankdError, UnavailableError
-from rankd.settings import LimitsSection
 from rankd.telemetry.redaction import describe_error
-from rankd.telemetry.telemetry import Telemetry
-from rankd.transport.authentication import Authenticator, set_current_caller
-from rankd.transport.call_watch import CallWatch
+from rankd.transport.authentication import set_current_caller
+from rankd.transport.call_gate import CallGate, Method
 from rankd.transport.connections import peer_name
-from rankd.transport.decoding import RequestDecoder
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
-from rankd.transport.memory_budget import CALL_BYTES, Hold, MemoryBudget, default_budget, message_cost
-from rankd.transport.rate_limit import RateLimit, caller_of
+from rankd.transport.memory_budget import CALL_BYTES, Hold, message_cost
+from rankd.transport.rate_limit import caller_of
 
 _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
@@ -35,43 +32,11 @@ _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _HEALTH = "grpc.health."
 """Health answers anybody: probes have no credential."""
 _CANCELLED_WITHIN = 1.0
+_LATE = 0.005
+"""Seconds that are left of a deadline at which a call is cancelled for it."""
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Statuses that make a server span an error, by the RPC semantic conventions."""
 _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
-
-
-class CallGate:
-    """What every call to the daemon passes: metrics, rate limit, credentials, memory, and whether it drains."""
-
-    def __init__(
-        self, telemetry: Telemetry, rate: RateLimit, authenticator: Authenticator | None, limits: LimitsSection
-    ) -> None:
-        """Take what is shared by all calls; without ``authenticator`` everybody is let in."""
-        self.memory = MemoryBudget(limits.memory_bytes or default_budget())
-        self.watch = CallWatch(limits, self.memory)
-        self.telemetry = telemetry
-        self.rate = rate
-        self.authenticator = authenticator
-        self.drained = asyncio.Event()
-        self.in_flight = 0
-        """Calls of our own services under way; health and reflection are no work to wait for."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether new calls are refused."""
-        return self.drained.is_set()
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method of a service."""
-
-    name: str
-    ours: bool
-    """Whether it is of one of our services, not of health or reflection."""
-    decoder: RequestDecoder | None
-    """None where a request is taken as it is."""
-    encode: Callable[[Any], bytes] | None
 
 
 class Call:
@@ -209,12 +174,21 @@ class Call:
             InvalidRequestError: it is no message of the method's type, has too many entries, or there is none.
             QuotaError: there is no memory for it.
         """
-        holder = [await self._read(single=True)]
-        if holder[0] is grpc.aio.EOF:
-            # Who cancels says so a moment later, which ends this; who does not, has sent nothing.
-            await asyncio.sleep(_CANCELLED_WITHIN)
-            raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
+        try:
+            holder = [await self._read(single=True)]
+            if holder[0] is grpc.aio.EOF:
+                # Who cancels says so a moment later, which ends this; who does not, has sent nothing.
+                await asyncio.sleep(_CANCELLED_WITHIN)
+                raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
+        except asyncio.CancelledError:
+            if self._ending is None and self._time_left() > _LATE:
+                self._gate.watch.taken_back(self)
+            raise
         return await self._decode(holder)
+
+    def _time_left(self) -> float:
+        remaining: float | None = self._context.time_remaining()
+        return math.inf if remaining is None else remaining
 
     async def _read(self, *, single: bool) -> Any:
         """The next message as bytes, or EOF."""
@@ -223,11 +197,6 @@ class Call:
         read = None
         try:
             read = await self._context.read()
-        except asyncio.CancelledError:
-            if self._ending is None or self._task is None:
-                raise
-            self._task.uncancel()
-            raise self._ending from None
         finally:
             watch.received(self, len(read) if isinstance(read, bytes) else 0)
         return read
@@ -274,7 +243,7 @@ class Call:
         if self._hold is not None:
             self._hold.resize(self._kept)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         del trace  # its frames have the request
         if error is None:
             status, failure = _name_of(self._context.code()) or "OK", None
@@ -285,7 +254,6 @@ class Call:
             error.__traceback__ = None
         if failure is not None:
             await self._abort(failure)
-        return False
 
     async def _abort(self, failure: Failure) -> None:
         """End the call with a failure; raises what tells grpc so.
@@ -303,11 +271,14 @@ class Call:
 
     def _status_of(self, error: BaseException) -> tuple[str, Failure | None]:
         """The status that a call ends with, and what to tell the caller."""
+        if self._ending is not None and self._task is not None and isinstance(error, asyncio.CancelledError):
+            self._task.uncancel()
+            error = self._ending
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             remaining = self._context.time_remaining()
             # The caller's own clock may end the call a little before ours would: its deadline travels rounded up, by
             # up to a hundredth.
-            late = remaining is not None and remaining <= 0.005 + 0.01 * (time.perf_counter() - self._began)
+            late = remaining is not None and remaining <= _LATE + 0.01 * (time.perf_counter() - self._began)
             return ("DEADLINE_EXCEEDED" if late else "CANCELLED"), None
         if isinstance(error, NotImplementedError) and self._context.code() is grpc.StatusCode.UNIMPLEMENTED:
             return "UNIMPLEMENTED", not_implemented()  # a generated servicer's method that ours does not override

@@ -13,12 +13,19 @@ from typing import Protocol
 import structlog
 
 from rankd.errors import QuotaError, RankdError
+from rankd.memory_limit import give_back_memory
 from rankd.settings import LimitsSection
 from rankd.transport.connections import Connections, cut
 from rankd.transport.memory_budget import Hold, MemoryBudget
 
 _log = structlog.get_logger("rankd")
-_EVERY = 0.25
+_EVERY = 0.1
+_MOST_TAKEN_BACK = 100
+"""Calls of a connection that may be cancelled before they have a request, whatever else it does."""
+_FORGET_EVERY = 100
+"""Looks after which connections that are no more are looked for."""
+_GIVE_BACK_EVERY = 3.0
+"""Seconds. What is given back and wanted again costs a long queue some percent of its time."""
 _FRAME_BYTES = 512
 """What a call sends beside its messages, upwards: headers, frames, windows."""
 _NOTHING = 2**18
@@ -47,10 +54,14 @@ class _Connection:
     hold: Hold
     read: int = 0
     """Bytes of requests that were taken out of gRPC, and of their frames."""
-    base: tuple[int, int] | None = None
+    base: tuple[int, int] = (0, 0)
     """Bytes received, and ``read``, when nothing was known to be in gRPC's buffers."""
-    last: tuple[int, int] | None = None
+    last: tuple[int, int] = (0, 0)
     """The same, at the last look."""
+    begun: int = 0
+    """Requests that were waited for."""
+    taken_back: int = 0
+    """Calls that were cancelled instead."""
     calls: dict[WaitingCall, float] = field(default_factory=dict)
     """Since when they wait, on the loop's clock."""
 
@@ -68,6 +79,8 @@ class CallWatch:
         self._sending: dict[WaitingCall, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
+        self._looks = 0
+        self._gave_back = 0.0
 
     def receiving(self, call: WaitingCall, *, single: bool) -> None:
         """A call waits for a request; ``single`` where it is its only one, and so must come soon."""
@@ -75,6 +88,7 @@ class CallWatch:
         if connection is None:
             connection = self._receiving[call.peer] = _Connection(self._memory.hold(call.caller, call.peer))
         connection.calls[call] = self._now()
+        connection.begun += 1
         if single:
             self._single.add(call)
 
@@ -85,6 +99,21 @@ class CallWatch:
         if connection is not None:
             connection.calls.pop(call, None)
             connection.read += size + _FRAME_BYTES
+
+    def taken_back(self, call: WaitingCall) -> None:
+        """A call was cancelled before its request could be read, though it had time.
+
+        One after the other, such calls cost their caller next to nothing, and everybody else their places in gRPC's
+        queue. A connection that brings little else is cut.
+        """
+        connection = self._receiving.get(call.peer)
+        if connection is None:
+            return
+        connection.taken_back += 1
+        if connection.taken_back >= _MOST_TAKEN_BACK and connection.taken_back * 2 > connection.begun:
+            connection.taken_back = 0
+            if cut(call.peer):
+                _log.warning("connection_cut", reason="most of its calls were cancelled before they had a request")
 
     def sending(self, call: WaitingCall) -> None:
         """A call waits for its caller to read an answer."""
@@ -107,7 +136,11 @@ class CallWatch:
         self._end_slow_senders(now)
         self._charge_unread()
         self._looked = now
-        if self._receiving or self._sending:
+        if now - self._gave_back > _GIVE_BACK_EVERY and self._memory.freed_much():
+            self._gave_back = now
+            # gRPC's threads leave what they freed in heaps of their own.
+            asyncio.get_running_loop().run_in_executor(None, give_back_memory)
+        if self._sending or self._memory.peak or any(each.calls for each in self._receiving.values()):
             self._now()
 
     def _end_slow_readers(self, now: float) -> None:
@@ -126,22 +159,32 @@ class CallWatch:
 
     def _charge_unread(self) -> None:
         """Let connections hold what came over them and is no request yet: parts of messages in gRPC's buffers."""
-        for peer in [p for p, c in self._receiving.items() if not c.calls]:
-            self._receiving.pop(peer).hold.release()
-        received = self._connections.received(set(self._receiving))
-        for peer, connection in self._receiving.items():
+        active = {peer for peer, each in self._receiving.items() if each.calls or each.read != each.last[1]}
+        received = self._connections.received(active)
+        for peer in active:
             if peer in received:
-                self._charge(connection, received[peer])
+                self._charge(self._receiving[peer], received[peer])
+            elif not self._receiving[peer].calls:
+                self._receiving.pop(peer).hold.release()  # closed
+        self._looks += 1
+        if self._looks % _FORGET_EVERY == 0:
+            self._forget_closed()
 
     def _charge(self, connection: _Connection, received: int) -> None:
         now = received, connection.read
-        if connection.base is None or min(connection.calls.values()) > self._looked:
-            # All that waits began after the last look: what is in the buffers came since then.
-            connection.base = connection.last or now
+        if not connection.calls:
+            connection.base = now
+        elif min(connection.calls.values()) > self._looked:
+            connection.base = connection.last  # all that waits began after that: what is in the buffers came since then
         connection.last = now
         unread = (now[0] - connection.base[0]) - (now[1] - connection.base[1])
         try:
             connection.hold.resize(unread if unread > _NOTHING else 0)
         except QuotaError as error:
             for call in list(connection.calls):
-                call.end(error)
+                call.end(QuotaError(str(error), error.retry_after))
+
+    def _forget_closed(self) -> None:
+        idle = {peer for peer, each in self._receiving.items() if not each.calls}
+        for peer in idle - self._connections.received(idle).keys():
+            self._receiving.pop(peer).hold.release()

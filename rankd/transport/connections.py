@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -56,6 +57,7 @@ def cut(peer: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=4096)
 def peer_name(peer: str) -> str:
     """A peer's name in gRPC (``ipv6:%5B::1%5D:50051``), as address and port."""
     host, _, port = unquote(peer).partition(":")[2].rpartition(":")

@@ -17,7 +17,8 @@ from rankd.errors import UnavailableError
 from rankd.settings import LimitsSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import Authenticator
-from rankd.transport.call import Call, CallGate, Method
+from rankd.transport.call import Call
+from rankd.transport.call_gate import CallGate, Method
 from rankd.transport.decoding import RequestDecoder
 from rankd.transport.memory_budget import MemoryBudget
 from rankd.transport.rate_limit import RateLimit

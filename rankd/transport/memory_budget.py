@@ -22,6 +22,7 @@ _MESSAGE_FACTOR = 4
 _ENTRY_BYTES = 2**11
 """What an item takes beside its bytes: columns, keys, an entry of the answer."""
 _LITTLE = 2**18
+_MUCH = 2**24
 _LEAST = 2**24
 """Bytes of a budget where there is hardly any memory: a daemon that refuses all is of no use."""
 _RETRY_AFTER = 1.0
@@ -44,6 +45,8 @@ class MemoryBudget:
         """Let all calls together take ``limit`` bytes."""
         self.limit = limit
         self.used = 0
+        self.peak = 0
+        """The most that was used since much of it was freed; 0 where that is not much."""
         self._callers: Counter[str] = Counter()
         self._connections: Counter[str] = Counter()
         self.refused = 0
@@ -68,11 +71,20 @@ class MemoryBudget:
                 retry_after=_RETRY_AFTER,
             )
         self.used += more
+        if self.used > max(self.peak, _MUCH):
+            self.peak = self.used
         self._callers[hold.caller] += more
         self._connections[hold.connection] = connection
         hold.size += more
         if more < 0:
             self._forget(hold)
+
+    def freed_much(self) -> bool:
+        """Whether most of what was used at some time is free; true once for each such time."""
+        if not self.peak or self.used > self.peak // 4:
+            return False
+        self.peak = 0
+        return True
 
     def _fits(self, caller: int, connection: int, used: int) -> bool:
         if connection <= _LITTLE:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -38,6 +40,10 @@ def options(limits: LimitsSection) -> list[tuple[str, int]]:
         # Bit 0 is "not compressed": the others are refused with UNIMPLEMENTED before anything is unpacked.
         ("grpc.compression_enabled_algorithms_bitset", 7 if limits.compression else 1),
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", _most_connections(limits.max_connections)),
+        ("grpc.server_handshake_timeout_ms", int(limits.handshake_timeout * 1000)),
+        ("grpc.keepalive_time_ms", int(limits.keepalive_interval * 1000)),
+        ("grpc.keepalive_timeout_ms", 20_000),
         # Its default lets a second server take the same port silently.
         ("grpc.so_reuseport", 0),
         # Go clients ping idle connections; the default answer is to cut them off.
@@ -48,6 +54,12 @@ def options(limits: LimitsSection) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", int(limits.max_connection_age * 1000)),
         ("grpc.max_connection_age_grace_ms", 60_000),
     ]
+
+
+def _most_connections(wanted: int) -> int:
+    """As many as wanted, if that leaves descriptors for files, pages, and a second listener."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(wanted, descriptors // 2)) if descriptors != resource.RLIM_INFINITY else wanted
 
 
 class Listener:

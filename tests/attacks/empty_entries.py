@@ -5,16 +5,15 @@ it was, and somebody else must be answered meanwhile.
 """
 
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import grpc
 from support.credentials import TOKENS, write_tokens
 from support.daemon import DaemonProcess
+from support.others import Others
 from support.process_memory import peak, resident
 from support.tiny_ranker import make_artifact
-from support.wire import item, rank_stub, request
 from support.wire_bytes import field, raw_call
 
 _COUNT = 8_000_000
@@ -43,30 +42,6 @@ _MOST_GROWTH = 150e6
 """Bytes: sixteen megabytes are in gRPC, in Python and in a queue of the system's, and freed pages come back late."""
 
 
-class Others(threading.Thread):
-    """A well-behaved caller: small queues, fifty milliseconds each."""
-
-    def __init__(self, target, token=_TOKEN):
-        super().__init__(daemon=True)
-        self._target, self._metadata = target, (("authorization", f"Bearer {token}"),) if token else ()
-        self.calls = self.late = 0
-        self.over = threading.Event()
-
-    def run(self):
-        with grpc.insecure_channel(self._target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            rank = rank_stub(channel).Rank
-            while not self.over.wait(0.02):
-                self.calls += 1
-                try:
-                    rank(request(item("a", "short"), item("b", "long")), timeout=0.05, metadata=self._metadata)
-                except grpc.RpcError:
-                    self.late += 1
-
-    @property
-    def in_time(self):
-        return 1 - self.late / max(1, self.calls)
-
-
 def attack(daemon, how, metadata=(), **options):
     """All attacks one after the other; gives what was not refused."""
     failures = []
@@ -93,7 +68,7 @@ def main():
         daemon = DaemonProcess(ranker, environment={"RANKD_AUTH__FILE": str(tokens)})
         try:
             pid = daemon.process.pid
-            others = Others(daemon.target)
+            others = Others(daemon.target, TOKENS["any"])
             others.start()
             time.sleep(1)
             before = resident(pid)
