@@ -39,6 +39,8 @@ class ModelLoad:
     rate: ServiceRate = field(default_factory=ServiceRate)
     wait: WaitingTimes = field(default_factory=WaitingTimes)
     history: CompletionHistory = field(default_factory=CompletionHistory)
+    reports: int = 0
+    """Completions that were learned from."""
     patience: float | None = None
     """What replaying the history found, seconds per token; None where nothing is known."""
     taken: int = 0

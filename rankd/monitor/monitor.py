@@ -146,6 +146,7 @@ class Monitor:
     def _learn_load(self, window: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
         load = window.load
+        load.reports += 1
         load.rate.add(completion.tokens, now)
         if completion.waited is None:
             return
@@ -223,6 +224,10 @@ class Monitor:
             in_service: the version of the ranker in service, whose base is shown where no model sent reports.
         """
         return self.reported_windows() or [self.base(in_service)]
+
+    def own_or_base(self, model: str, ranker_version: str) -> Window:
+        """A model's own window, or the one that stands for it."""
+        return self._windows.own_or_base(model, ranker_version)
 
     def base(self, ranker_version: str) -> Window:
         """The window that stands for models without reports."""
