@@ -45,7 +45,7 @@ class Monitor:
         self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
         self.use_key(SnapshotKey(settings.quality.snapshot_key.get_secret_value()))
-        self.jobs = WindowJobs(settings.order, self.apply_evidence)
+        self.jobs = WindowJobs(settings, self.apply_evidence)
         self._changed = asyncio.Event()
 
     # -- what orders need ----------------------------------------------------------------------------------------------
@@ -147,12 +147,13 @@ class Monitor:
         """Note how fast the model is served, and what requests waited."""
         load = window.load
         load.reports += 1
-        load.rate.add(completion.tokens, now)
+        tenant = completion.reporter if self._settings.quality.max_tenant_share < 1.0 else ""
+        load.rate.add(load.lengths.counted(completion.tokens, tenant), now)
         if completion.waited is None:
             return
-        load.wait.add(completion.waited)
+        load.wait.add(completion.waited, tenant)
         if completion.ran is not None and completion.expected is not None:
-            load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected)
+            load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected, tenant)
             load.taken += 1
             self.jobs.tune(load)
 
