@@ -89,6 +89,7 @@ class App:
         self.streams = Streams(settings.limits)
         rate = RateLimit(settings.limits.calls_per_second, settings.limits.call_burst)
         self.interceptor = CallInterceptor(self.telemetry, rate, self.authenticator, settings.limits, self.time_slices)
+        self.time_slices.in_flight = lambda: self.interceptor.in_flight
         self.public = Listener(settings, "listen", self.interceptor, self.certificates)
         self.admin = Listener(settings, "admin", self.interceptor, self.certificates) if settings.admin else None
         self.http: HttpServer | None = None
@@ -129,10 +130,18 @@ class App:
         steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
         names = add_public(
             self.public,
-            RankService(self.ranker, settings, self.streams, steps, self.signer),
+            RankService(self.ranker, settings, self.streams, steps, self.signer, self.time_slices),
             CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
             QualityService(
-                self.monitor, self.registry, self.ranker, self.pilots, settings, self.streams, self.follower, self.files
+                self.monitor,
+                self.registry,
+                self.ranker,
+                self.pilots,
+                settings,
+                self.streams,
+                self.follower,
+                self.files,
+                self.time_slices,
             ),
         )
         if settings.metrics:

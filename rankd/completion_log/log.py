@@ -54,12 +54,13 @@ class CompletionLog:
         telemetry.observe("rankd.completion_log.failing", lambda: [(float(self._writer.failing), {})])
         telemetry.observe("rankd.completion_log.queue", lambda: [(float(self._writer.queued_bytes), {})])
 
-    def scored(self, queue: RankQueue, fresh: NDArray[np.bool_]) -> None:
+    def scored(self, queue: RankQueue, fresh: NDArray[np.bool_], part: range) -> None:
         """Log the prompts of a queue that were scored just now, as far as they are sampled and not logged yet.
 
         Args:
             queue: as it was ranked.
             fresh: which items were scored by this call, [items].
+            part: the items to log.
         """
         if not self._settings.prompt_share:
             return
@@ -67,7 +68,7 @@ class CompletionLog:
         # Clocks differ: an age by the caller's clock becomes a time by ours.
         lag, most = now - queue.now, self._settings.prompt_characters
         rows = []
-        for index, is_fresh in enumerate(fresh.tolist()):
+        for index, is_fresh in zip(part, fresh[part.start : part.stop].tolist(), strict=True):
             if not is_fresh or (prompt := queue.prompts[index]) is None:
                 continue
             request = self._hasher.digest(queue.model, queue.tenant_of(index), queue.request_ids[index])

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
-from rankd_client.ordering import CompletionHistory, Policy, ServiceRate
+from rankd_client.ordering import Policy, ServiceRate
 
+from rankd.monitor.supported import ServedHistory, TenantValues
 from rankd.settings import OrderSection
 
-_RECENT_WAITS = 256
+_SHORT_WAIT = 10.0
+"""Seconds."""
+_SHORT_LENGTH = 256.0
+"""Tokens."""
 
 
 class WaitingTimes:
-    """The mean of recent waiting times, without the largest twentieth: no one report moves it far."""
+    """The mean of recent waiting times, without the largest twentieth: no report moves it far, and no tenant."""
 
     def __init__(self) -> None:
         """Start without any."""
-        self._recent: deque[float] = deque(maxlen=_RECENT_WAITS)
+        self._values = TenantValues(_SHORT_WAIT)
+        self._mean: float | None = None
+        self._stale = False
 
-    def add(self, seconds: float) -> None:
+    def add(self, seconds: float, tenant: str = "") -> None:
         """Note one."""
-        self._recent.append(seconds)
+        self._values.add(seconds, tenant)
+        self._stale = True
 
     @property
     def mean(self) -> float | None:
         """Seconds; None where none was reported."""
-        if not self._recent:
-            return None
-        kept = sorted(self._recent)[: len(self._recent) - len(self._recent) // 20]
-        return sum(kept) / len(kept)
+        if self._stale:
+            counted = sorted(self._values.counted(*one) for one in self._values.recent)
+            kept = counted[: len(counted) - len(counted) // 20]
+            self._mean, self._stale = sum(kept) / len(kept), False
+        return self._mean
+
+
+class ServiceLengths:
+    """What a completion counts for in the rate at which a model is served, output tokens."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._values = TenantValues(_SHORT_LENGTH)
+
+    def counted(self, tokens: float, tenant: str) -> float:
+        """Note one, and say what it counts for: of one tenant no more than a few times what the others report."""
+        self._values.add(tokens, tenant)
+        return self._values.counted(tokens, tenant)
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +58,10 @@ class ModelLoad:
 
     rate: ServiceRate = field(default_factory=ServiceRate)
     wait: WaitingTimes = field(default_factory=WaitingTimes)
-    history: CompletionHistory = field(default_factory=CompletionHistory)
+    history: ServedHistory = field(default_factory=ServedHistory)
+    lengths: ServiceLengths = field(default_factory=ServiceLengths)
+    reports: int = 0
+    """Completions that were learned from."""
     patience: float | None = None
     """What replaying the history found, seconds per token; None where nothing is known."""
     taken: int = 0

@@ -45,7 +45,7 @@ class Monitor:
         self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
         self.use_key(SnapshotKey(settings.quality.snapshot_key.get_secret_value()))
-        self.jobs = WindowJobs(settings.order, self.apply_evidence)
+        self.jobs = WindowJobs(settings, self.apply_evidence)
         self._changed = asyncio.Event()
 
     # -- what orders need ----------------------------------------------------------------------------------------------
@@ -146,12 +146,14 @@ class Monitor:
     def _learn_load(self, window: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
         load = window.load
-        load.rate.add(completion.tokens, now)
+        load.reports += 1
+        tenant = completion.reporter if self._settings.quality.max_tenant_share < 1.0 else ""
+        load.rate.add(load.lengths.counted(completion.tokens, tenant), now)
         if completion.waited is None:
             return
-        load.wait.add(completion.waited)
+        load.wait.add(completion.waited, tenant)
         if completion.ran is not None and completion.expected is not None:
-            load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected)
+            load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected, tenant)
             load.taken += 1
             self.jobs.tune(load)
 
@@ -223,6 +225,10 @@ class Monitor:
             in_service: the version of the ranker in service, whose base is shown where no model sent reports.
         """
         return self.reported_windows() or [self.base(in_service)]
+
+    def own_or_base(self, model: str, ranker_version: str) -> Window:
+        """A model's own window, or the one that stands for it."""
+        return self._windows.own_or_base(model, ranker_version)
 
     def base(self, ranker_version: str) -> Window:
         """The window that stands for models without reports."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from rankd_client.calibration import Calibration, fit_monotone
@@ -13,9 +14,10 @@ from rankd_client.ordering import Policy, tuned_patience
 from rankd.clock import CLOCK
 from rankd.monitor.jobs import SingleFlight
 from rankd.monitor.load import ModelLoad
+from rankd.monitor.supported import supported_calibration, supported_patience
 from rankd.monitor.window import Window
-from rankd.quality import GuardEvidence, QualityEstimate
-from rankd.settings import OrderSection
+from rankd.quality import Cohort, GuardEvidence, QualityEstimate
+from rankd.settings import Settings
 
 _ESTIMATE_EVERY = 1.0
 """Seconds between two estimates of one window."""
@@ -27,15 +29,16 @@ class WindowJobs:
     Estimates, evaluations and refits are of a window each, tunings of a served model's load.
     """
 
-    def __init__(self, order: OrderSection, apply_evidence: Callable[[Window, GuardEvidence, float], None]) -> None:
+    def __init__(self, settings: Settings, apply_evidence: Callable[[Window, GuardEvidence, float], None]) -> None:
         """Start the thread.
 
         Args:
-            order: settings of calibration and patience.
+            settings: the daemon's; those of calibration and patience, and whether one tenant's part is bounded.
             apply_evidence: lets a window's guard decide on evidence, where the fleet does not; with the time at which
                 the evidence was copied.
         """
-        self._order = order
+        self._order = settings.order
+        self._bounded = settings.quality.max_tenant_share < 1.0
         self._apply_evidence = apply_evidence
         thread = ThreadPoolExecutor(1, "rankd-quality")
         self.estimates: SingleFlight[Window] = SingleFlight(thread)
@@ -85,10 +88,14 @@ class WindowJobs:
 
         def prepare() -> Callable[[], Calibration]:
             window.refit_at, known = window.tracker.completions, window.tracker.lengths()
-            weight = self._order.calibration_prior_weight
-            return partial(
-                fit_monotone, known.score, known.tokens, known.complete, prior=window.prior, prior_weight=weight
-            )
+            if not self._bounded:
+                known = replace(known, source=None)
+            weight, prior, before = self._order.calibration_prior_weight, window.prior, window.calibration
+
+            def fit(part: Cohort) -> Calibration:
+                return fit_monotone(part.score, part.tokens, part.complete, prior=prior, prior_weight=weight)
+
+            return partial(supported_calibration, known, fit, before)
 
         def take(calibration: Calibration) -> None:
             window.calibration = calibration
@@ -102,8 +109,12 @@ class WindowJobs:
 
         def prepare() -> Callable[[], float | None]:
             load.tuned_at = load.taken
+            policy, budget = Policy(self._order.policy), self._order.tail_budget
             return partial(
-                tuned_patience, load.history.served(), Policy(self._order.policy), budget=self._order.tail_budget
+                supported_patience,
+                load.history.views(),
+                lambda served: tuned_patience(served, policy, budget=budget),
+                load.patience,
             )
 
         self.tunings.start(load, prepare, load.tuned)

@@ -10,10 +10,10 @@ import copy
 from collections.abc import Iterator
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import CompletionHistory
 
 from rankd.errors import NotFoundError, QuotaError
 from rankd.monitor.load import ModelLoad
+from rankd.monitor.supported import ServedHistory
 from rankd.monitor.tracker_settings import guard_settings, quality_settings, tenant_shares
 from rankd.monitor.window import Window
 from rankd.quality import Guard, QualitySettings, QualityTracker
@@ -139,7 +139,7 @@ class Windows:
         window.shares = tenant_shares(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((w.load for w in self._windows.values() if w.model == model), None)
-        window.load = known or ModelLoad(history=CompletionHistory(self._settings.order.tune_window))
+        window.load = known or ModelLoad(history=ServedHistory(self._settings.order.tune_window))
         return window
 
     def add(self, window: Window) -> None:

@@ -110,24 +110,29 @@ class LivePilots:
         pilot = self._active(model)
         return None if pilot is None else pilot.policy_at(self.now(model))
 
-    def ordered(self, queue: RankQueue, policy: Policy, fresh: NDArray[np.bool_]) -> dict[int, int]:
-        """Note an order, and the requests in it that are new.
+    def ordered(self, queue: RankQueue, policy: Policy) -> None:
+        """Note by what a queue was ordered."""
+        pilot = self._active(queue.model)
+        if pilot is not None and queue.request_ids:
+            pilot.ordered(self.now(queue.model), policy)
+
+    def arrived(self, queue: RankQueue, fresh: NDArray[np.bool_], part: range) -> dict[int, int]:
+        """Note the requests in a queue that are new.
 
         Args:
             queue: what was ordered.
-            policy: by what.
             fresh: [n] the items that were given a prediction.
+            part: the items to look at.
 
         Returns:
             By item: the slot that its prediction is to carry.
         """
         pilot = self._active(queue.model)
-        if pilot is None or not queue.request_ids:
+        if pilot is None:
             return {}
         now = self.now(queue.model)
-        pilot.ordered(now, policy)
         slots = {}
-        for i in np.flatnonzero(fresh).tolist():
+        for i in (part.start + np.flatnonzero(fresh[part.start : part.stop])).tolist():
             # Clocks differ: an age by the caller's clock becomes a time by the pilot's.
             arrival = now - (queue.now - float(queue.arrival[i]))
             if ticket := pilot.ticket_at(arrival):

@@ -13,6 +13,11 @@ from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.values import OutcomeReport
 
 _FREE, OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
+_LONG_AGE = 60.0
+"""Seconds; ages up to it are nobody's doing."""
+_AGE_LEVERAGE = 16.0
+"""How many times longer one source may make the age by which requests have ended."""
+_LEAST_OTHERS = 50
 _MIX = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
 
@@ -161,7 +166,7 @@ class ArrivalTable:
             if not self.progress_seen(now):
                 # Nothing is known of those still running: wait until hardly any can be missing.
                 settle = max(settle, 0.99)
-            age = float(np.quantile(self._sojourn[ended], settle))
+            age = self._settled_age(ended, settle)
             used = used[self._arrival[used] <= now - age]
         if len(used) > size:
             used = used[np.argpartition(self._arrival[used], len(used) - size)[-size:]]
@@ -169,11 +174,26 @@ class ArrivalTable:
         complete = self._state[used] == _COMPLETE
         return Cohort(self._score[used], self._tokens[used], complete, self._source[used])
 
+    def _settled_age(self, ended: NDArray[np.intp], settle: float) -> float:
+        """The age by which a share of requests has ended; no one source makes it much longer than the others have it.
+
+        A source that holds its reports back would otherwise hold back the cohort, and with it the guard.
+        """
+        age = float(np.quantile(self._sojourn[ended], settle))
+        if age <= _LONG_AGE:
+            return age
+        found, counts = np.unique(self._source[ended], return_counts=True)
+        for source, count in zip(found, counts, strict=True):
+            if source and count >= (1.0 - settle) / 2 * len(ended) and len(ended) - count >= _LEAST_OTHERS:
+                others = ended[self._source[ended] != source]
+                age = min(age, max(_LONG_AGE, _AGE_LEVERAGE * float(np.quantile(self._sojourn[others], settle))))
+        return age
+
     def known(self) -> Cohort:
         """Every request in the table that has ended, oldest arrival first."""
         used = np.flatnonzero(self._state >= _COMPLETE)
         used = used[np.argsort(self._arrival[used], kind="stable")]
-        return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE)
+        return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE, self._source[used])
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 

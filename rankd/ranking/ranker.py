@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,19 @@ from rankd.registry.shadow import ShadowRankers
 from rankd.settings import OrderSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Answer, FloatArray, PromptReach, RankQueue, Reason
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work that says by ``yield`` where others may come between, and returns its result."""
+_AT_ONCE = 32
+"""Items between two such places."""
+
+
+class Run(Protocol):
+    """Does work, as far as others let it."""
+
+    async def __call__(self, steps: Steps[T], /) -> T:
+        """Give what the work returns."""
 
 
 @dataclass(slots=True)
@@ -94,12 +108,13 @@ class QueueRanker:
         ranker = self._registry.resolve(ranker_version)
         return Basis(ranker.version, self._monitor.trust(model, ranker.version), self._pilots.policy(model))
 
-    async def rank(self, queue: RankQueue, deadline: float) -> Answer:
+    async def rank(self, queue: RankQueue, deadline: float, run: Run | None = None) -> Answer:
         """Order a queue. The answer holds every item exactly once, whatever happens.
 
         Args:
             queue: the queue; validated.
             deadline: on the event loop's clock; what has no score by then is placed without one.
+            run: does work that says by ``yield`` where others may come between; None does it without a pause.
 
         Raises:
             NotFoundError: the queue asks for a ranker that is not loaded.
@@ -107,38 +122,59 @@ class QueueRanker:
         ranker = self._registry.resolve(queue.ranker_version)
         trust = self._monitor.trust(queue.model, ranker.version)
         usable = _usable_predictions(queue, ranker.version)
-        scores, missing = await self._score(queue, ranker, trust, usable, deadline)
+        run = run or _at_once
+        scores, missing = await self._score(queue, ranker, trust, usable, deadline, run)
         scored_at = self._loop.time()
         with self._telemetry.stage("order"):
-            answer = self._order(queue, ranker, trust, scores, missing)
+            answer = await run(self._order(queue, ranker, trust, scores, missing))
         answer.scored_at = scored_at
-        answer.shadow_scores = self._shadows.offer(queue, ranker, scores)
-        answer.pilot_slots = self._pilots.ordered(queue, answer.policy, answer.fresh)
         self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
         self._tenants.count(queue.constraints.tenant, len(scores), answer.fresh, answer.missing)
-        if self._log is not None:
-            self._log.scored(queue, answer.fresh)
+        await run(self._tell(queue, ranker, answer))
         return answer
+
+    def _tell(self, queue: RankQueue, ranker: LoadedRanker, answer: Answer) -> Steps[None]:
+        """Tell who else wants to know, some items at a time: pilots, shadows, the completion log."""
+        self._pilots.ordered(queue, answer.policy)
+        for start in range(0, len(queue.request_ids), _AT_ONCE):
+            part = range(start, min(start + _AT_ONCE, len(queue.request_ids)))
+            answer.shadow_scores |= self._shadows.offer(queue, ranker, answer.score, part)
+            answer.pilot_slots |= self._pilots.arrived(queue, answer.fresh, part)
+            if self._log is not None:
+                self._log.scored(queue, answer.fresh, part)
+            yield
 
     def repeated(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason]) -> None:
         """Count an answer that was given once more."""
         self._count(policy, reason, items, missing, 0)
 
     async def _score(
-        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, usable: NDArray[np.bool_], deadline: float
+        self,
+        queue: RankQueue,
+        ranker: LoadedRanker,
+        trust: Trust,
+        usable: NDArray[np.bool_],
+        deadline: float,
+        run: Run,
     ) -> tuple[FloatArray, dict[int, Reason]]:
         """Score what brings no usable prediction: scores by item (NaN elsewhere), and why some have none."""
         scores = np.full(len(queue.request_ids), np.nan)
         missing: dict[int, Reason] = {}
         wanted: list[int] = []
         texts: list[str] = []
-        for i in np.flatnonzero(~usable).tolist():
-            text = queue.prompts[i]
-            if text is None:
-                missing[i] = Reason.NEEDS_PROMPT
-            else:
-                wanted.append(i)
-                texts.append(ranker.scorer.cut(text))  # the cache is asked for what the ranker reads
+
+        def cut() -> Steps[None]:
+            for count, i in enumerate(np.flatnonzero(~usable).tolist()):
+                text = queue.prompts[i]
+                if text is None:
+                    missing[i] = Reason.NEEDS_PROMPT
+                else:
+                    wanted.append(i)
+                    texts.append(ranker.scorer.cut(text))  # the cache is asked for what the ranker reads
+                if count % _AT_ONCE == _AT_ONCE - 1:
+                    yield
+
+        await run(cut())
         if not wanted:
             return scores, missing
         # A ranker that is too slow or failing is not waited for; its prompts are still read, which is how it recovers.
@@ -152,21 +188,21 @@ class QueueRanker:
 
     def _order(
         self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, scores: FloatArray, missing: dict[int, Reason]
-    ) -> Answer:
+    ) -> Steps[Answer]:
         fresh = ~np.isnan(scores)
-        score, expected, p50, p90 = scores, np.full(len(scores), np.nan), None, None
-        if queue.echoes:
-            score = np.where(fresh, scores, queue.score)
-            # An echoed expectation is kept as it came: the key of a request is static.
-            expected = np.where(fresh, np.nan, queue.expected)
+        p50 = p90 = None
+        # An echoed expectation is kept as it came: the key of a request is static.
+        expected = np.where(fresh, np.nan, queue.expected) if queue.echoes else np.full(len(scores), np.nan)
+        score = np.where(fresh, scores, queue.score) if queue.echoes else scores
         calibration = trust.calibration
         if calibration is not None:
             blank = np.isnan(expected) & (fresh | _scored_by(queue, ranker.version))
             expected[blank] = calibration.expected(score[blank])
             if fresh.any():
                 p50, p90 = calibration.p50(scores), calibration.p90(scores)
-        for i in missing:
-            score[i] = expected[i] = np.nan
+        unscored = list(missing)
+        score[unscored] = expected[unscored] = np.nan
+        yield
         empty = not queue.request_ids
         columns = _columns(queue, score, expected, queue.p90 if p90 is None else np.where(fresh, p90, queue.p90))
         wanted = queue.policy or self._pilots.policy(queue.model)
@@ -181,6 +217,7 @@ class QueueRanker:
             weights=queue.tenant_service.weights,
             scores_comparable=not queue.echoes or all(v in (None, ranker.version) for v in queue.score_versions),
         )
+        yield
         return Answer(
             order=ordering.order,
             serving_key=ordering.serving_key,
@@ -206,6 +243,16 @@ class QueueRanker:
         self.counts.unscored += len(missing)
         self._telemetry.answer(policy.value, reason.value)
         self._telemetry.items(scored=fresh, echoed=items - fresh - len(missing), unscored=missing)
+
+
+async def _at_once(steps: Steps[T]) -> T:
+    """Run steps without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> OrderColumns:

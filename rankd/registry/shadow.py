@@ -202,19 +202,21 @@ class ShadowRankers:
         shadow.stop()
         self._telemetry.shadow_stopped(ranker_version, shadow.scored, len(shadow.pairs))
 
-    def offer(self, queue: RankQueue, ranker: LoadedRanker, scores: FloatArray) -> ShadowScores:
+    def offer(self, queue: RankQueue, ranker: LoadedRanker, scores: FloatArray, part: range) -> ShadowScores:
         """Offer all shadows what was just scored, and give the shadow scores that are known, by item.
 
         Args:
             queue: the queue.
             ranker: who answers it; shadows follow the ranker in service only.
             scores: its fresh scores, NaN elsewhere, [items].
+            part: the items to offer.
         """
         if not self._shadows or ranker is not self._registry.in_service:
             return {}
         found: ShadowScores = {}
-        for index, (request_id, fresh) in enumerate(zip(queue.request_ids, (scores == scores).tolist(), strict=True)):  # noqa: PLR0124 - not NaN
-            key = _key(queue.model, queue.tenant_of(index), request_id)
+        here = scores[part.start : part.stop]
+        for index, fresh in zip(part, (here == here).tolist(), strict=True):  # noqa: PLR0124 - not NaN
+            key = _key(queue.model, queue.tenant_of(index), queue.request_ids[index])
             for version, shadow in self._shadows.items():
                 prompt = queue.prompts[index]
                 if fresh and prompt is not None:

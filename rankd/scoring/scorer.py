@@ -65,6 +65,8 @@ class Scorer:
         self._pending: dict[bytes, QueuedPrompt] = {}
         self._late: dict[QueuedPrompt, None] = {}
         self._callers: dict[CallWaiter, None] = {}
+        self._joining = asyncio.Lock()
+        """Held by the long call of which some prompts are looked up."""
         self._queue = BatchQueue(
             tokeniser.max_tokens,
             max_tokens=settings.max_batch_tokens or DEFAULT_BATCH_TOKENS[model.provider],
@@ -125,14 +127,16 @@ class Scorer:
         self._callers[waiter] = None
         try:
             for start in range(0, len(prompts), _JOIN_AT_ONCE):
-                if start:
-                    # A long queue must not keep results of others, and the model, waiting.
+                if start and self._loop.time() >= deadline:
+                    break  # the next call over this queue finds these known, and gets further
+                part = range(start, min(start + _JOIN_AT_ONCE, len(prompts)))
+                if len(prompts) <= _JOIN_AT_ONCE:
+                    self._join_some(prompts, part, waiter, results, waiting)
+                    continue
+                # A long queue must not keep results of others, and the model, waiting; nor must many together.
+                async with self._joining:
+                    self._join_some(prompts, part, waiter, results, waiting)
                     await asyncio.sleep(0)
-                    if self._loop.time() >= deadline:
-                        break  # the next call over this queue finds these known, and gets further
-                self._join_some(
-                    prompts, range(start, min(start + _JOIN_AT_ONCE, len(prompts))), waiter, results, waiting
-                )
             waiter.entry_decided()
             if waiting:
                 with self._telemetry.stage("score"):
@@ -145,15 +149,17 @@ class Scorer:
             del self._callers[waiter]
         if waiter.left:
             # The answer is due now, and leaving a long queue takes a while: answer first.
-            entries = [e for _, e in waiting]
-            if len(entries) > _LEAVE_AT_ONCE:
-                self._loop.call_later(_LEAVE_AFTER, self._remove_waiter_from_all, waiter, entries)
-            else:
-                self._remove_waiter_from_all(waiter, entries)
+            self._leave(waiter, [e for _, e in waiting])
         for i, entry in waiting:
             if entry.result is not None:
                 results[i] = entry.result
         return results
+
+    def _leave(self, waiter: CallWaiter, entries: list[QueuedPrompt]) -> None:
+        if len(entries) > _LEAVE_AT_ONCE:
+            self._loop.call_later(_LEAVE_AFTER, self._remove_waiter_from_all, waiter, entries)
+        else:
+            self._remove_waiter_from_all(waiter, entries)
 
     def _join_some(
         self,

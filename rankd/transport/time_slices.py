@@ -1,44 +1,69 @@
 """Long work on the event loop, in short time slices.
 
 One message can bring thousands of reports or items; taking them takes seconds, and nothing else runs on the loop
-meanwhile. So such work is done a few milliseconds at a time, one message after the other, and after each slice the loop
-is everybody else's for as long as the slice took: long work has half of the loop at most, however much of it there is.
+meanwhile. So such work is done a few milliseconds at a time, by one message at a time, and callers alternate: who sends
+a hundred long messages at once waits for itself, and not others for all of them. After each slice the loop is everybody
+else's for as long as the slice took: long work has half of the loop at most, however much of it there is. Only a call
+to ``Rank`` beside which no other call is in flight goes on at once: its caller waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+import grpc
+
+from rankd.transport.authentication import current_caller
 
 SLICE_SECONDS = 0.002
+T = TypeVar("T")
+
+_caller: ContextVar[str] = ContextVar("rankd_turns", default="")
+
+
+def take_turns(context: grpc.aio.ServicerContext) -> None:
+    """Let the slices of the present call be its credential's, or its connection's where it shows none."""
+    caller = current_caller()
+    _caller.set(caller.key if caller.credential is not None else context.peer() or "")
 
 
 class TimeSlice:
     """The right to work now."""
 
-    def __init__(self, lock: asyncio.Lock, seconds: float) -> None:
-        """Prepare; the slice is not begun yet."""
-        self._lock = lock
-        self._seconds = seconds
+    def __init__(self, slices: TimeSlices, caller: str, *, hurries: bool = False) -> None:
+        """Prepare; the slice is not begun yet. Who ``hurries`` rests only where others are there."""
+        self._slices = slices
+        self._caller = caller
+        self._hurries = hurries
         self._began = 0.0
         self._begun = False
 
     @property
     def over(self) -> bool:
         """Whether it is time to let others work: ask it often, and call ``next`` then."""
-        return time.perf_counter() - self._began >= self._seconds
+        return time.perf_counter() - self._began >= self._slices.seconds
 
     async def next(self) -> None:
-        """Let everybody else work, then wait for another slice, behind those who wait already."""
-        await asyncio.sleep(time.perf_counter() - self._began)
+        """Let everybody else work, then wait for another slice, behind other callers who wait already."""
+        alone = self._hurries and self._slices.alone
+        await asyncio.sleep(0 if alone else time.perf_counter() - self._began)
+        # In line first: a caller with one message would stand behind each further one of the others otherwise.
+        turn = self._slices.line_up(self._caller)
         self.end()
-        await self.begin()
+        await self._work(turn)
 
     async def begin(self) -> None:
         """Wait for the slice."""
-        await self._lock.acquire()
+        await self._work(self._slices.line_up(self._caller))
+
+    async def _work(self, turn: asyncio.Future[None]) -> None:
+        await self._slices.turn_of(turn)
         self._begun = True
         self._began = time.perf_counter()
 
@@ -46,7 +71,7 @@ class TimeSlice:
         """Give it up, where it was begun."""
         if self._begun:
             self._begun = False
-            self._lock.release()
+            self._slices.give_back()
 
 
 class TimeSlices:
@@ -54,15 +79,85 @@ class TimeSlices:
 
     def __init__(self, seconds: float = SLICE_SECONDS) -> None:
         """Let a slice take ``seconds``."""
-        self._lock = asyncio.Lock()  # asyncio's locks are fair: who waits longest is next
         self._seconds = seconds
+        self._taken = False
+        self._members = 0
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        """By caller, who is next first; of each caller the oldest first."""
+        self.in_flight: Callable[[], int] = lambda: 2**31
+        """Calls under way, those that wait for a slice included. Until it is told, there are always others."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a slice is."""
+        return self._seconds
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[TimeSlice]:
+    async def acquire(self, *, hurries: bool = False) -> AsyncIterator[TimeSlice]:
         """Work in time slices. Between two ``await``s nobody comes between; a cancellation ends the slice."""
-        time_slice = TimeSlice(self._lock, self._seconds)
-        await time_slice.begin()
+        time_slice = TimeSlice(self, _caller.get(), hurries=hurries)
+        self._members += 1
         try:
+            await time_slice.begin()
             yield time_slice
         finally:
+            self._members -= 1
             time_slice.end()
+
+    async def run(self, steps: Generator[None, None, T]) -> T:
+        """Do work that says by ``yield`` where others may come between; give what it returns."""
+        async with self.acquire(hurries=True) as time_slice:
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                if time_slice.over:
+                    await time_slice.next()
+
+    @property
+    def alone(self) -> bool:
+        """Whether all calls under way wait for slices."""
+        return self.in_flight() <= self._members
+
+    def line_up(self, caller: str) -> asyncio.Future[None]:
+        """Wait for the slice from now on: what is given is done when it is the caller's, at once where it is free."""
+        turn = asyncio.get_running_loop().create_future()
+        if self._taken:
+            self._waiting.setdefault(caller, deque()).append(turn)
+        else:
+            self._taken = True
+            turn.set_result(None)
+        return turn
+
+    async def turn_of(self, turn: asyncio.Future[None]) -> None:
+        """Wait until it is somebody's turn who lined up."""
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back()  # it was ours already
+            raise
+
+    def give_back(self) -> None:
+        """Hand the slice to who is next: the caller whose last turn is longest ago, and its oldest message."""
+        while self._waiting:
+            caller, turns = self._waiting.popitem(last=False)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[caller] = turns  # behind all other callers
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken = False
+
+
+async def run_at_once(steps: Generator[None, None, T]) -> T:
+    """Do such work without a pause, where it is short; give what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result

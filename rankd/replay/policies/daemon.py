@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import (
-    CompletionHistory,
     OrderColumns,
     Policy,
     Rules,
@@ -18,6 +17,7 @@ from rankd_client.ordering import (
 )
 
 from rankd.monitor.load import ModelLoad
+from rankd.monitor.supported import ServedHistory
 from rankd.monitor.trust import Trust
 from rankd.ranking.policy import in_force
 from rankd.replay.engine.engine import RunningBatch
@@ -75,7 +75,7 @@ class OracleScores:
         self._arrival: list[float] = trace.arrival.tolist()
         longest = max(self._output, default=1)
         same = Calibration((Knot(0.0, 0.0), Knot(longest, longest)), sum(self._output) / max(len(self._output), 1))
-        load = ModelLoad(history=CompletionHistory(order.tune_window))
+        load = ModelLoad(history=ServedHistory(order.tune_window))
         self._trust = Trust(ranks=True, worth_waiting=True, calibration=same, level=1.0, load=load)
 
     @property

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import CompletionHistory, Policy, trust_of, tuned_patience
+from rankd_client.ordering import Policy, trust_of, tuned_patience
 
 from rankd.monitor.load import ModelLoad
+from rankd.monitor.supported import ServedHistory
 from rankd.monitor.tracker_settings import guard_settings, quality_settings
 from rankd.monitor.trust import Trust
 from rankd.quality import Guard, GuardSnapshot, OutcomeReport, possible
@@ -75,7 +76,7 @@ class Learner:
         self._scores: list[float] = scores.tolist()
         self._prior = self.calibration = prior
         self._start: dict[int, float] = {}
-        self._load = ModelLoad(history=CompletionHistory(settings.order.tune_window))
+        self._load = ModelLoad(history=ServedHistory(settings.order.tune_window))
         self._fit_at = 0
         self.version = 0
         """Changes when lengths or trust do."""

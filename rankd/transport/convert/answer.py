@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -35,6 +35,9 @@ class Identified(Protocol):
     def tenant(self) -> str:
         """Whose it is."""
 
+
+_AT_ONCE = 32
+"""Items between two places where others may come between."""
 
 Item = TypeVar("Item", bound=Identified)
 _own_prediction: Callable[[rank_pb2.RankItem], prediction_pb2.Prediction] = attrgetter("prediction")
@@ -105,8 +108,8 @@ def patience_of(policy: Policy, patience: float) -> Duration | None:
     return to_duration(min(patience, float(LONGEST_SECOND))) if knows else None
 
 
-def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.RankResponse:
-    """Put an answer together."""
+def response_steps(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> Generator[None, None, rank_pb2.RankResponse]:
+    """Put an answer together, a few items at a time."""
     response = rank_pb2.RankResponse(
         policy=POLICY_TO_PROTO[answer.policy],
         reason=REASON_TO_PROTO[answer.reason],
@@ -115,6 +118,8 @@ def response_of(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> rank_pb2.
         patience_per_token=patience_of(answer.policy, answer.patience),
     )
     fill = item_filler(response.items, answer, items, _own_prediction, timestamp(time.time()))
-    for position in answer.order.tolist():
+    for count, position in enumerate(answer.order.tolist()):
+        if count % _AT_ONCE == _AT_ONCE - 1:
+            yield
         fill(position)
     return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence, Sized
+from collections.abc import Generator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -295,8 +295,8 @@ def tenant_service_of(
     return service
 
 
-def queue_of(request: rank_pb2.RankRequest, limits: LimitsSection) -> RankQueue:
-    """Take a Rank request apart.
+def queue_steps(request: rank_pb2.RankRequest, limits: LimitsSection) -> Generator[None, None, RankQueue]:
+    """Take a Rank request apart, a few items at a time.
 
     Raises:
         InvalidRequestError: naming every field at fault, up to ten.
@@ -312,6 +312,8 @@ def queue_of(request: rank_pb2.RankRequest, limits: LimitsSection) -> RankQueue:
     columns = RequestColumns(limits, violations, now)
     for index, item in enumerate(request.items):
         columns.add(item, "items", index)
+        if index % 32 == 31:
+            yield  # others may come between
     check_unique(columns.request_ids, "items", violations)
     violations.check()
     queue = columns.queue(model, policy, version, tenant_service)

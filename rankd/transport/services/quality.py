@@ -15,15 +15,15 @@ from rankd.errors import NotFoundError
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
-from rankd.ranking.policy import in_force
 from rankd.ranking.ranker import QueueRanker
 from rankd.registry.loaded import Registry
 from rankd.settings import Settings
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
-from rankd.transport.convert.quality import policy_in_force_of, quality_of
 from rankd.transport.convert.request import Violations, duration_of, timestamp
+from rankd.transport.quality_answers import QualityAnswers
 from rankd.transport.streams import StreamKind, Streams
+from rankd.transport.time_slices import TimeSlices, take_turns
 from rankd.version import VERSION
 
 _SHORTEST_INTERVAL, _LONGEST_INTERVAL, _DEFAULT_INTERVAL = 0.1, 3600.0, 1.0
@@ -42,11 +42,13 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         streams: Streams,
         follower: FleetFollower,
         files: FileWatch,
+        time_slices: TimeSlices,
     ) -> None:
         """Take what is shown."""
         self._files = files
         self._follower = follower
-        self._pilots = pilots
+        self._time_slices = time_slices
+        self._answers = QualityAnswers(monitor, pilots, settings)
         self._monitor = monitor
         self._registry = registry
         self._ranker = ranker
@@ -58,14 +60,14 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self, request: quality_pb2.GetQualityRequest, context: grpc.aio.ServicerContext
     ) -> quality_pb2.GetQualityResponse:
         """Show the present state."""
-        del context
+        take_turns(context)
         return quality_pb2.GetQualityResponse(**await self._state(request))
 
     async def WatchQuality(  # noqa: N802
         self, request: quality_pb2.WatchQualityRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
-        """Show the state now, at every interval and at every change of a guard."""
-        del context
+        """Show the state now, at every interval and at every change of a guard, ten times a second at most."""
+        take_turns(context)
         violations = Violations()
         interval = _DEFAULT_INTERVAL
         if request.HasField("interval"):
@@ -76,7 +78,15 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         with self._streams.opened(StreamKind.WATCH, current_caller().key):
             while True:
                 yield quality_pb2.WatchQualityResponse(**await self._state(request))
-                await self._streams.pause(asyncio.ensure_future(self._monitor.changed(interval)))
+                await self._streams.pause(asyncio.ensure_future(self._changed(interval)))
+
+    async def _changed(self, interval: float) -> bool:
+        """Wait for a guard to change, or for ``interval`` seconds; many changes in a row are told together."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _SHORTEST_INTERVAL
+        changed = await self._monitor.changed(interval)
+        await asyncio.sleep(max(0.0, until - loop.time()))
+        return changed
 
     async def GetFleetShare(  # noqa: N802
         self, request: quality_pb2.GetFleetShareRequest, context: grpc.aio.ServicerContext
@@ -94,22 +104,15 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             if not self._monitor.knows(request.ranker_version):
                 raise NotFoundError("ranker_version: never loaded on this daemon")
             windows = [w for w in windows if w.ranker_version == request.ranker_version]
-        models = {w.model for w in windows} or {request.model if request.HasField("model") else ""}
+        models = sorted({w.model for w in windows} or {request.model if request.HasField("model") else ""})
         if not windows:
             # Nothing was reported yet: show the guard that stands for every model.
             windows = [self._monitor.base(request.ranker_version or in_service)]
         windows.sort(key=lambda w: (w.ranker_version != in_service, w.model, w.ranker_version))
         await self._monitor.refresh(windows, CLOCK.now())
-        return {
-            "qualities": [quality_of(w, self._settings.guard.enabled) for w in windows],
-            "policies": [self._policy(m, in_service) for m in sorted(models)],
-            "service": self._service(),
-        }
-
-    def _policy(self, model: str, ranker_version: str) -> quality_pb2.PolicyInForce:
-        trust = self._monitor.trust(model, ranker_version)
-        effective = in_force(self._settings.order, trust, self._pilots.policy(model))
-        return policy_in_force_of(model, ranker_version, effective, trust)
+        question = request.model if request.HasField("model") else None, request.ranker_version
+        parts = await self._time_slices.run(self._answers.steps(question, windows, models, in_service))
+        return {"qualities": parts.qualities, "policies": parts.policies, "service": self._service()}
 
     def _service(self) -> quality_pb2.ServiceStatus:
         ranker = self._registry.in_service

@@ -13,11 +13,15 @@ from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.answer_pace import AnswerPace
 from rankd.transport.authentication import current_caller
-from rankd.transport.convert.answer import response_of
-from rankd.transport.convert.request import check_model, queue_of
+from rankd.transport.convert.answer import response_steps
+from rankd.transport.convert.request import check_model, queue_steps
 from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import StreamKind, Streams
+from rankd.transport.time_slices import TimeSlices, run_at_once, take_turns
+
+_SHORT = 256
+"""Items up to which a queue is ordered without a pause: a millisecond or two."""
 
 
 class RankService(rank_pb2_grpc.RankServiceServicer):
@@ -30,9 +34,11 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         streams: Streams,
         steps: StreamSteps,
         signer: PredictionSigner,
+        time_slices: TimeSlices,
     ) -> None:
         """Take the use case, and what the steps of a stream do."""
         self._signer = signer
+        self._time_slices = time_slices
         self._steps = steps
         self._ranker = ranker
         self._limits = settings.limits
@@ -45,12 +51,14 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     async def Rank(self, request: rank_pb2.RankRequest, context: grpc.aio.ServicerContext) -> rank_pb2.RankResponse:  # noqa: N802
         """Order one queue."""
         deadline = self._deadline(context, len(request.items))
+        take_turns(context)
+        run = self._time_slices.run if len(request.items) > _SHORT else run_at_once
         if len(request.items) <= self._limits.max_items:
             await self._signer.filter_all(request.items, "items", request.model)
-        queue = queue_of(request, self._limits)
+        queue = await run(queue_steps(request, self._limits))
         check_model(queue.model, self._models)
-        answer = await self._ranker.rank(queue, deadline)
-        response = response_of(answer, request.items)
+        answer = await self._ranker.rank(queue, deadline, run)
+        response = await run(response_steps(answer, request.items))
         await self._signer.sign_all(response.items, answer, queue.model)
         # From the last score, or from when there was no more waiting for any: ordering and answering.
         self._pace.learn(len(request.items), self._loop.time() - min(answer.scored_at, deadline))
@@ -68,7 +76,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self, request_iterator: AsyncIterator[rank_pb2.RankStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[rank_pb2.RankStreamResponse]:
         """Order one queue as it changes."""
-        del context
+        take_turns(context)
         with self._streams.opened(StreamKind.RANK, current_caller().key):
             queue = StreamQueue()
             while (request := await self._streams.next(request_iterator)) is not None:

@@ -1,0 +1,171 @@
+"""What is learned of all, as far as it rests on no single tenant.
+
+Reports can be invented. ``quality.max_tenant_share`` bounds how many of one tenant's are learned from; here is bounded
+how far these move what is learned. A wait or a length counts for no more than a few times what the other tenants
+report. A calibration or a patience moves from what it was only as far as it would without any one of the tenants that
+brought much, too: what all of these say is taken, what rests on one of them alone is not. Where the others brought too
+little to judge by, as where there is one tenant or none, everything counts as it comes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from rankd_client.calibration import Calibration, Knot
+from rankd_client.ordering import CompletionHistory, ServedRequests
+
+from rankd.quality import Cohort
+
+LEVERAGE = 4.0
+"""A value counts for at most so many times the 95th percentile of the other tenants' values."""
+_NOTABLE = 0.05
+"""Share of what is known from which on a tenant is examined."""
+_MOST_EXAMINED = 5
+_LEAST_OTHERS = 20
+"""Values of others that it takes to bound a tenant's."""
+_LEAST_LEARNED = 100
+"""Requests of others that it takes to learn without a tenant."""
+_LOOK_EVERY = 32
+
+
+class TenantValues:
+    """The latest values that were reported, and what those of each tenant count for."""
+
+    def __init__(self, least: float, size: int = 256) -> None:
+        """Start empty; a value of up to ``least`` counts whatever others report: it does no harm."""
+        self.recent: deque[tuple[float, str]] = deque(maxlen=size)
+        self._least = least
+        self._limits: dict[str, float] = {}
+        self._since = 0
+
+    def add(self, value: float, tenant: str) -> None:
+        """Note one; the empty name stands for all that have none."""
+        self.recent.append((value, tenant))
+        self._since += 1
+
+    def counted(self, value: float, tenant: str) -> float:
+        """What a tenant's value counts for."""
+        if self._since >= _LOOK_EVERY or not self._limits:
+            self._since, self._limits = 0, self._bounds()
+        return min(value, self._limits.get(tenant, np.inf))
+
+    def _bounds(self) -> dict[str, float]:
+        counts = Counter(tenant for _, tenant in self.recent)
+        if len(counts) < 2:
+            return {}
+        values = np.array([value for value, _ in self.recent])
+        tenants = np.array([tenant for _, tenant in self.recent], dtype=object)
+        return {
+            tenant: max(self._least, LEVERAGE * float(np.quantile(values[tenants != tenant], 0.95)))
+            for tenant, count in counts.most_common(_MOST_EXAMINED)
+            if len(values) - count >= _LEAST_OTHERS
+        }
+
+
+class ServedHistory:
+    """The latest completions for tuning patience, a bounded number, as a whole and without single tenants."""
+
+    def __init__(self, most: int = 2000) -> None:
+        """Start without any."""
+        self._most = max(most, 1)
+        self._rows: deque[tuple[float, float, float, float, str]] = deque(maxlen=self._most)
+
+    def add(self, arrival: float, waited: float, ran: float, expected: float, tenant: str = "") -> None:
+        """Note one; what is no number, or negative, is left out. Seconds, and tokens expected."""
+        if np.isfinite((arrival, waited, ran, expected)).all() and min(waited, ran, expected) >= 0:
+            self._rows.append((arrival, waited, ran, expected, tenant))
+
+    def served(self) -> ServedRequests:
+        """All of them by column, by arrival."""
+        return self.views()[0]()
+
+    def views(self) -> list[Callable[[], ServedRequests]]:
+        """A copy of all, then of all without each tenant that brought much; to be called in any thread."""
+        rows = list(self._rows)
+        parts = [None, *_examined(Counter(row[4] for row in rows))]
+        return [partial(_served, rows, without, self._most) for without in parts]
+
+
+def _served(rows: Sequence[tuple[float, float, float, float, str]], without: str | None, most: int) -> ServedRequests:
+    history = CompletionHistory(most)
+    for arrival, waited, ran, expected, tenant in rows:
+        if tenant != without or without is None:
+            history.add(arrival, waited, ran, expected)
+    return history.served()
+
+
+def _examined(counts: Counter[str]) -> list[str]:
+    """Tenants that brought much, where the others brought enough; those without a tenant are nobody in particular."""
+    total = counts.total()
+    return [
+        tenant
+        for tenant, count in counts.most_common(_MOST_EXAMINED + 1)
+        if tenant and count >= _NOTABLE * total and total - count >= _LEAST_LEARNED
+    ][:_MOST_EXAMINED]
+
+
+def supported_patience(
+    views: Sequence[Callable[[], ServedRequests]],
+    tuned: Callable[[ServedRequests], float | None],
+    before: float | None,
+) -> float | None:
+    """Patience as all completions have it, moved from ``before`` only as far as without any one tenant too.
+
+    Args:
+        views: as ``ServedHistory.views`` gives them.
+        tuned: what some completions say of patience, seconds per token; None where nothing.
+        before: what was found before; None where nothing was: then the least counts.
+    """
+    known = [patience for view in views if (patience := tuned(view())) is not None]
+    if not known:
+        return None
+    if len(views) == 1:
+        return known[0]
+    return min(known) if before is None else min(max(before, min(known)), max(known))
+
+
+def supported_calibration(
+    known: Cohort, fit: Callable[[Cohort], Calibration], before: Calibration | None
+) -> Calibration:
+    """The map from score to length of all completions, moved from ``before`` only as far as without any one tenant too.
+
+    At each score the result is the median of ``before``, the lowest and the highest fit. The median of maps that never
+    decrease is one.
+
+    Args:
+        known: completions, with whose they are.
+        fit: learns the map.
+        before: the map that was in force; None where there was none.
+    """
+    whole = fit(known)
+    if before is None or known.source is None or not known.source.any():
+        return whole
+    sources, numbers = np.unique(known.source, return_counts=True)
+    counts = Counter({str(s): int(n) for s, n in zip(sources.tolist(), numbers, strict=True) if s})
+    counts[""] = int(np.count_nonzero(known.source == 0))
+    fits = [whole, *(fit(known.without(int(source))) for source in _examined(counts))]
+    if len(fits) == 1:
+        return whole
+    scores = np.array([knot.score for knot in whole.knots])
+    expected, p50, p90 = (
+        _median(getattr(before, name)(scores), [getattr(f, name)(scores) for f in fits])
+        for name in ("expected", "p50", "p90")
+    )
+    mean = min(max(before.mean_expected, min(f.mean_expected for f in fits)), max(f.mean_expected for f in fits))
+    if expected is None:
+        return whole
+    none = [None] * len(scores)
+    columns = zip(scores.tolist(), expected, *((p50, p90) if p50 and p90 else (none, none)), strict=True)
+    return Calibration(tuple(Knot(*row) for row in columns), mean)
+
+
+def _median(before: np.ndarray | None, fits: Sequence[np.ndarray | None]) -> list[float] | None:
+    """``before`` within the lowest and highest of the fits; None where one does not say."""
+    said = [values for values in fits if values is not None]
+    if before is None or len(said) < len(fits):
+        return None
+    bounded: list[float] = np.clip(before, np.min(said, axis=0), np.max(said, axis=0)).tolist()
+    return bounded
