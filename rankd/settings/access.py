@@ -41,6 +41,13 @@ class LimitsSection(Section):
     call_burst: int = Field(
         100, ge=1, le=10**9, description="Calls and messages a caller may save up under calls_per_second."
     )
+    max_connections: int = Field(
+        0,
+        ge=0,
+        le=2**20,
+        description="Most connections to the gRPC listeners together, a quarter of them for administration alone; one "
+        "more is closed at once. 0: as many as the process may have open files (ulimit -n), less what it needs itself.",
+    )
     keepalive_min_interval: float = Field(5.0, ge=0.1, le=LONGEST, description="Clients may ping this often, seconds.")
     max_connection_age: float = Field(
         600.0, ge=1, le=LONGEST, description="Connections are renewed after this, seconds."

@@ -17,7 +17,7 @@ from rankd_client.v1 import (
 )
 
 from rankd.errors import ConfigError
-from rankd.settings import LimitsSection, Settings
+from rankd.settings import LimitsSection, Settings, grpc_connections
 from rankd.transport.interceptor import CallInterceptor
 from rankd.transport.services.admin import AdminService
 from rankd.transport.services.completions import CompletionService
@@ -30,9 +30,10 @@ LIVENESS = "liveness"
 say whether calls are answered."""
 
 
-def options(limits: LimitsSection) -> list[tuple[str, int]]:
-    """Channel options of a listener."""
+def options(limits: LimitsSection, connections: int) -> list[tuple[str, int]]:
+    """Channel options of a listener that takes so many connections."""
     return [
+        ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         # Its default lets a second server take the same port silently.
@@ -57,7 +58,10 @@ class Listener:
         self._certificates = certificates
         self._settings = settings
         self._setting = setting
-        self._server = grpc.aio.server(interceptors=[interceptor], options=options(settings.limits))
+        self._server = grpc.aio.server(
+            interceptors=[interceptor],
+            options=options(settings.limits, grpc_connections(settings, admin=setting == "admin")),
+        )
         self._health = health.aio.HealthServicer()
         self._names: list[str] = []
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
