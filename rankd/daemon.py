@@ -26,7 +26,7 @@ from rankd.registry.comparison import RankerComparison
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings import Settings
+from rankd.settings import Settings, http_connections
 from rankd.status.gauges import StateGauges
 from rankd.status.http import HttpServer
 from rankd.status.http_pages import Views
@@ -149,6 +149,7 @@ class App:
                 settings.metrics,
                 Views(self.telemetry.registry, self.status.ready, self.status.snapshot, self.status.body),
                 settings.http,
+                http_connections(settings),
             )
         if self.admin is not None:
             promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings)

@@ -1,6 +1,7 @@
 """Every setting once: typed, validated, documented. A file a theme; ``load.py`` has them all together."""
 
 from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
+from rankd.settings.descriptors import grpc_connections, http_connections
 from rankd.settings.fleet import FleetSection, peer_targets
 from rankd.settings.load import Provider, Settings, load_settings, settings_reference
 from rankd.settings.observation import CompletionLogSection, HttpSection, PageSection
@@ -26,6 +27,8 @@ __all__ = [
     "Settings",
     "SigningSection",
     "TlsSection",
+    "grpc_connections",
+    "http_connections",
     "load_settings",
     "peer_targets",
     "settings_reference",

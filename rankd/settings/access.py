@@ -87,8 +87,8 @@ class LimitsSection(Section):
         2048,
         ge=1,
         le=2**20,
-        description="Most connections to a gRPC listener, and never so many that the process has no descriptors left; "
-        "further ones are closed.",
+        description="Most connections to the gRPC listeners together, a quarter of them for administration alone, and "
+        "never so many that the process has no descriptors left (ulimit -n); further ones are closed at once.",
     )
     handshake_timeout: float = Field(
         10.0,

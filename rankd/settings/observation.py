@@ -14,8 +14,9 @@ class HttpSection(Section):
         128,
         ge=4,
         le=4096,
-        description="Most connections. Beyond it, one that asked nothing yet, or does not read its answer, is ended "
-        "for a new one. A quarter is for probes alone, whoever reads metrics and pages.",
+        description="Most connections, and at most an eighth of the files that the process may have open. Beyond it, "
+        "one that asked nothing yet, or does not read its answer, is ended for a new one. A quarter is for probes "
+        "alone, whoever reads metrics and pages.",
     )
     request_timeout: float = Field(
         5.0, gt=0, le=3600, description="Seconds for a whole request: silent and slow connections end."

@@ -38,8 +38,8 @@ _OUT_PAUSE = 0.1
 class HttpServer:
     """Serves the page at ``/`` with what it needs, ``/status.json``, ``/metrics``, ``/livez`` and ``/readyz``."""
 
-    def __init__(self, address: str, views: Views, limits: HttpSection) -> None:
-        """Bind and serve.
+    def __init__(self, address: str, views: Views, limits: HttpSection, connections: int) -> None:
+        """Bind and serve, at most so many connections at once.
 
         Raises:
             ConfigError: the address cannot be bound.
@@ -54,7 +54,7 @@ class HttpServer:
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
-        self.connections = Connections(listener, Pages(views), limits)
+        self.connections = Connections(listener, Pages(views), limits, connections)
         self._thread = threading.Thread(target=self._serve, name="rankd-http", daemon=True)
         self._thread.start()
 
@@ -105,12 +105,12 @@ class HttpConnection:
 class Connections:
     """All connections of a server. It belongs to the server's loop."""
 
-    def __init__(self, listener: socket.socket, pages: Pages, limits: HttpSection) -> None:
-        """Take the listening socket, whose owner this is."""
+    def __init__(self, listener: socket.socket, pages: Pages, limits: HttpSection, most: int) -> None:
+        """Take the listening socket, whose owner this is; at most so many connections."""
         self._listener = listener
         self._pages = pages
         self._limits = limits
-        self._most_built = limits.max_connections * 3 // 4
+        self._most, self._most_built = most, most * 3 // 4
         self.open: dict[HttpConnection, None] = {}
         """The oldest first."""
         self._reserve = _DescriptorReserve(_RESERVED)
@@ -132,7 +132,7 @@ class Connections:
                     room = self._make_room()
                     await (asyncio.wait([room]) if room else asyncio.sleep(_OUT_PAUSE))
                 continue
-            if len(self.open) >= self._limits.max_connections and not self._make_room():
+            if len(self.open) >= self._most and not self._make_room():
                 sock.close()
                 continue
             connection = HttpConnection(sock)
@@ -177,8 +177,7 @@ class Connections:
             pass  # a client that went away, or is too slow, is no event
         finally:
             self.open.pop(connection, None)
-            sock.close()
-            self._reserve.fill()
+            self._reserve.close_socket(sock)
 
     @staticmethod
     async def _request(sock: socket.socket, reader: RequestReader) -> HttpRequest | HttpAnswer | None:
@@ -220,18 +219,16 @@ class Connections:
 
 
 class _DescriptorReserve:
-    """Descriptors held for when there are none: a probe is answered then, too."""
+    """Descriptors held for when there are none: a probe is answered then, too.
+
+    One that is taken back is put in a socket's place in one step. Were it closed and opened anew, whatever else waits
+    for descriptors, as gRPC with its callers' connections does, would have it first.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._held: list[int] = []
-        self.fill()
-
-    def fill(self) -> None:
-        """Take back what was given up, as far as there are any."""
-        with suppress(OSError):
-            while len(self._held) < self._size:
-                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._held = [os.dup(self._null) for _ in range(size)]
 
     def give_up_one(self) -> bool:
         """Let one be used; says whether there was one."""
@@ -240,8 +237,18 @@ class _DescriptorReserve:
         os.close(self._held.pop())
         return True
 
+    def close_socket(self, sock: socket.socket) -> None:
+        """Close a socket, and keep its descriptor where one was given up."""
+        if len(self._held) < self._size:
+            descriptor = sock.detach()
+            os.dup2(self._null, descriptor, inheritable=False)
+            self._held.append(descriptor)
+        else:
+            sock.close()
+
     def close(self) -> None:
         """Let go of all, for good."""
         self._size = 0
-        while self.give_up_one():
-            pass
+        for descriptor in (self._null, *self._held):
+            os.close(descriptor)
+        self._held.clear()

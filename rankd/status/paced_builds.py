@@ -10,7 +10,7 @@ from typing import Any
 
 _SHARE = 0.1
 """Of a core, that one builder takes at most, however many ask however often."""
-_LONGEST_PAUSE = 1.0
+_LONGEST_PAUSE = 2.0
 _MOST_KEPT = 8
 
 

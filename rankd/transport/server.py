@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -19,7 +17,7 @@ from rankd_client.v1 import (
 )
 
 from rankd.errors import ConfigError
-from rankd.settings import LimitsSection, Settings
+from rankd.settings import LimitsSection, Settings, grpc_connections
 from rankd.transport.interceptor import CallInterceptor
 from rankd.transport.services.admin import AdminService
 from rankd.transport.services.completions import CompletionService
@@ -32,15 +30,15 @@ LIVENESS = "liveness"
 say whether calls are answered."""
 
 
-def options(limits: LimitsSection) -> list[tuple[str, int]]:
-    """Channel options of a listener."""
+def options(limits: LimitsSection, connections: int) -> list[tuple[str, int]]:
+    """Channel options of a listener that takes so many connections."""
     return [
+        ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         # Bit 0 is "not compressed": the others are refused with UNIMPLEMENTED before anything is unpacked.
         ("grpc.compression_enabled_algorithms_bitset", 7 if limits.compression else 1),
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
-        ("grpc.max_allowed_incoming_connections", _most_connections(limits.max_connections)),
         ("grpc.server_handshake_timeout_ms", int(limits.handshake_timeout * 1000)),
         ("grpc.keepalive_time_ms", int(limits.keepalive_interval * 1000)),
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -56,12 +54,6 @@ def options(limits: LimitsSection) -> list[tuple[str, int]]:
     ]
 
 
-def _most_connections(wanted: int) -> int:
-    """As many as wanted, if that leaves descriptors for files, pages, and a second listener."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(wanted, descriptors // 2)) if descriptors != resource.RLIM_INFINITY else wanted
-
-
 class Listener:
     """One gRPC server on one address."""
 
@@ -72,7 +64,10 @@ class Listener:
         self._certificates = certificates
         self._settings = settings
         self._setting = setting
-        self._server = grpc.aio.server(interceptors=[interceptor], options=options(settings.limits))
+        self._server = grpc.aio.server(
+            interceptors=[interceptor],
+            options=options(settings.limits, grpc_connections(settings, admin=setting == "admin")),
+        )
         self._health = health.aio.HealthServicer()
         self._names: list[str] = []
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -183,7 +183,8 @@ PAGES = DOCS / "operations"
 def test_a_pages_commands_run_as_they_stand(page, chosen, five, prometheus, tmp_path):
     """Against a daemon in trouble, with the variables of the index: each succeeds and has something to say."""
     del chosen
-    daemon = five.daemons["full" if "Log" in page.stem else "mute" if "Callers" in page.stem else "backwards"]
+    about = {"Log": "full", "Callers": "mute", "File": "mute"}
+    daemon = five.daemons[next((d for word, d in about.items() if word in page.stem), "backwards")]
     (tmp_path / "rankd.log").write_text("".join(daemon.lines), encoding="utf-8")
     make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=rankd -days 2 -keyout key.pem -out tls.crt"
     if "CERTIFICATE" in page.read_text(encoding="utf-8"):

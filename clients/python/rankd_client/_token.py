@@ -13,6 +13,7 @@ from rankd_client._connection import TlsConfig
 Metadata = tuple[tuple[str, str], ...]
 _LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
+_MOST_BYTES = 2**16
 _NOTHING: Metadata = ()
 
 
@@ -38,7 +39,6 @@ class Token:
         self._path = None if token_file is None else Path(token_file)
         self._lock = threading.Lock()
         self._look_at = time.monotonic() + _LOOK_EVERY
-        self._stamp = self._stamped()
         self._shown = _NOTHING
         if token is not None:
             self._shown = _shown(token.strip(), "token")
@@ -57,31 +57,24 @@ class Token:
         return self._shown
 
     def _look(self) -> None:
-        with self._lock:
-            self._look_at = time.monotonic() + _LOOK_EVERY
-            stamp = self._stamped()
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            assert self._path is not None
-            try:
-                self._shown = _shown(_read(self._path), "token_file")
-            except ValueError:
-                return  # being written, perhaps: what was read before goes on, and the next change is looked at
-
-    def _stamped(self) -> tuple[int, int, int] | None:
-        if self._path is None:
-            return None
+        """Read the file anew: a time, a size and an inode may be as before though what it holds is not."""
+        if not self._lock.acquire(blocking=False):
+            return  # whoever looks now does so for this call, too
         try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            assert self._path is not None
+            # What came through a pipe came once: this read must not wait for more.
+            self._shown = _shown(_read(self._path, getattr(os, "O_NONBLOCK", 0)), "token_file")
+        except ValueError:
+            return  # being written, perhaps: what was read before goes on, and the file is looked at again
+        finally:
+            self._lock.release()
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, flags: int = 0) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
+        with os.fdopen(os.open(path, os.O_RDONLY | flags), "rb") as file:
+            return file.read(_MOST_BYTES).decode("ascii").strip()
     except OSError as error:
         raise ValueError(f"token_file: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

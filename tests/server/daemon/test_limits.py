@@ -1,6 +1,10 @@
 """Calls in flight, drains, rates and quotas: who is refused is told when to come back, and costs no memory."""
 
 import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -13,6 +17,7 @@ from rankd_client.v1 import (
     quality_pb2,
     rank_pb2,
 )
+from support.gate import Gate
 from support.wire import admin_stub, details, ids, item, quality_stub, rank_stub, request
 
 from rankd.auth import Caller, Credential, Quota
@@ -55,6 +60,66 @@ def test_open_health_watches_do_not_hold_a_drain(start_daemon):
         with pytest.raises(grpc.RpcError) as raised:
             next(watch)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "says", [b"", GREETING[:9], GREETING, b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\n\r\n"],
+    ids=["nothing", "half a greeting", "a greeting", "half of TLS", "HTTP/1.1"],
+)  # fmt: skip
+def test_connections_that_say_nothing_do_not_hold_a_drain(start_daemon, says):
+    """Nor those that do not answer the goodbye: to any port, however long calls may take."""
+    daemon = start_daemon(drain_timeout=3600.0)
+    ports = [daemon.app.public.port, daemon.app.admin.port, daemon.app.http.port]
+    held = [socket.create_connection(("127.0.0.1", port)) for port in ports]
+    for connection in held:
+        connection.sendall(says)
+    daemon.stop()
+    for connection in held:
+        connection.settimeout(30)
+        with suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+        connection.close()
+
+
+def test_a_call_under_way_is_waited_for_beside_silent_connections(start_daemon, wait_until):
+    """What is cut at once is what says nothing."""
+    daemon = start_daemon(drain_timeout=60.0)
+    gate = Gate(daemon)
+    gate.open.clear()
+    with daemon.channel() as channel, socket.create_connection(("127.0.0.1", daemon.app.public.port)):
+        call = rank_stub(channel).Rank.future(request(item("a", "long")), timeout=60)
+        wait_until(lambda: daemon.app.interceptor.in_flight == 1)
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(daemon.stop)
+            time.sleep(2.5)
+            assert not stopping.done()
+            gate.open.set()
+            assert ids(call.result()) == ["a"]
+            stopping.result(60)
+
+
+def test_connections_are_bounded_and_administration_has_its_own(start_daemon):
+    """One too many is closed at once; whoever holds all places of the one listener keeps nobody from the other."""
+    daemon = start_daemon(limits={"max_connections": 8})
+
+    def connected(port, number):
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(number)]
+        for connection in held:
+            connection.settimeout(20)
+        return held, [bool(connection.recv(9)) for connection in held]
+
+    public, greeted = connected(daemon.app.public.port, 10)
+    assert sum(greeted) == 6
+    with daemon.channel(daemon.admin_target) as channel:
+        assert admin_stub(channel).ListRankers(admin_pb2.ListRankersRequest(), timeout=5).rankers
+    for connection in public:
+        connection.close()
+    with daemon.channel() as channel:
+        assert ids(rank_stub(channel).Rank(request(item("a", "w1")), timeout=30, wait_for_ready=True)) == ["a"]
 
 
 def test_a_draining_daemon_refuses_new_calls_but_not_health(start_daemon):

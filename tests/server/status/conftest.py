@@ -19,8 +19,9 @@ def start_page():
             state = snapshot()
             return state["ready"], state["reason"]
 
+        settings = HttpSection(**limits)
         views = Views(registry or CollectorRegistry(), ready, snapshot, lambda w, span: f"{w} {span}".encode())
-        started.append(HttpServer(address, views, HttpSection(**limits)))
+        started.append(HttpServer(address, views, settings, settings.max_connections))
         return started[-1]
 
     yield begin

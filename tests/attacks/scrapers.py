@@ -1,0 +1,69 @@
+"""Eight scrapers in a loop beside a well-behaved caller with 50 ms: how many of its calls are in time.
+
+``PYTHONPATH=tests python -m attacks.scrapers [SECONDS]`` measures without them, then with them; they may make no more
+than 1 % late.
+"""
+
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import grpc
+from attacks.page_port import grow, scrape
+from support.daemon import DaemonProcess
+from support.tiny_ranker import make_artifact
+from support.wire import item, rank_stub, request
+
+DEADLINE = 0.05
+SCRAPERS = 8
+
+
+def in_time(target, seconds):
+    """The share of calls that were answered within their deadline, one every 20 ms."""
+    good = asked = 0
+    with grpc.insecure_channel(target) as channel:
+        stub = rank_stub(channel)
+        stub.Rank(request(item("a", "w1")), timeout=10)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            asked += 1
+            queue = request(*(item(str(n), f"w{n % 50} w{asked % 50}") for n in range(20)))
+            began = time.monotonic()
+            with suppress(grpc.RpcError):
+                stub.Rank(queue, timeout=1)
+                good += time.monotonic() - began <= DEADLINE
+            time.sleep(0.02)
+    return good / asked
+
+
+def main():
+    """Without, then with."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    with tempfile.TemporaryDirectory() as directory:
+        daemon = DaemonProcess(make_artifact(Path(directory) / "tiny"))
+        try:
+            grow(daemon)
+            alone = in_time(daemon.target, seconds)
+            ended, port, scrapes = threading.Event(), int(daemon.http.rstrip("/").rpartition(":")[2]), []
+
+            def loop():
+                while not ended.is_set():
+                    with suppress(OSError, StopIteration, IndexError):
+                        scrape(port)
+                        scrapes.append(1)
+
+            for _ in range(SCRAPERS):
+                threading.Thread(target=loop, daemon=True).start()
+            beside = in_time(daemon.target, seconds)
+            ended.set()
+        finally:
+            daemon.kill()
+    print(f"in time: {alone:.2%} alone, {beside:.2%} beside {SCRAPERS} scrapers that read {len(scrapes)} times")
+    return int(beside < alone - 0.01)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
