@@ -67,7 +67,8 @@ LABEL org.opencontainers.image.title="rankd" \
 RUN echo 'rankd:x:65532:65532:rankd:/tmp:/sbin/nologin' >> /etc/passwd \
     && echo 'rankd:x:65532:' >> /etc/group
 # What is written goes to /tmp; no bytecode is written beside the code, pip compiled it.
-ENV PATH=/opt/rankd/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# onnxruntime sends nothing to its maker: rankd sees to that itself, this is for whoever runs something else in here.
+ENV PATH=/opt/rankd/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 WORKDIR /tmp
 USER 65532:65532
 # gRPC, admin, metrics and health
@@ -83,7 +84,7 @@ ENV RANKD_PROVIDER=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=co
 
 FROM base AS train
 COPY --from=build-train /opt/rankd /opt/rankd
-ENV HF_HUB_OFFLINE=1
+ENV HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 
 # The last is what a build without --target makes.
 FROM base AS cpu

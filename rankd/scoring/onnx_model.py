@@ -172,13 +172,16 @@ def _create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
         session_options.add_session_config_entry("session.use_env_allocators", "1")
         # Weights go back to the system with their model; they are as many as the file says.
         session_options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    source: str | bytes = b""
     try:
         source = Path(spec.path).read_bytes() if spec.content is None else spec.content.source()
         session = ort.InferenceSession(source, session_options, providers=providers)
     except Exception as error:  # noqa: BLE001 - the same
         if wanted == "cuda":
             raise ProviderError(f"provider cuda: onnxruntime could not start it: {_first_line(error)}") from None
-        raise ArtifactError("BAD_MODEL", f"{spec.path} cannot be loaded: {_first_line(error)}") from None
+        said = _first_line(error)
+        said = said.replace(source, spec.path) if isinstance(source, str) else said
+        raise ArtifactError("BAD_MODEL", f"{spec.path} cannot be loaded: {said}") from None
     if wanted == "cuda" and session.get_providers()[0] != _CUDA:
         raise ProviderError(
             "provider cuda: onnxruntime fell back to the CPU: check the driver, CUDA 13 and cuDNN 9, "

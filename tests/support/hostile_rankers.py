@@ -79,6 +79,50 @@ def huge(path, numbers, **options):
     return _write(path, nodes, initializers, **options)
 
 
+def expanding(path, numbers, **options):
+    """So many numbers of one, in two dimensions."""
+    nodes, initializers = _sum()
+    initializers.append(numpy_helper.from_array(np.array([numbers, numbers]), "shape"))
+    nodes += [
+        helper.make_node("ReduceSum", ["sum"], ["all"], keepdims=0),
+        helper.make_node("Expand", ["all", "shape"], ["much"]),
+        helper.make_node("ReduceSum", ["much"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["sum", "nothing"], ["score"]),
+    ]
+    return _write(path, nodes, initializers, **options)
+
+
+def foreign(path, domain="", version=17, operator="ReduceSum", **options):
+    """An operator, or a version of them, that nobody has."""
+    make_artifact(path, **options)
+    model = onnx.load(path / MODEL)
+    model.opset_import[0].version = version
+    if domain:
+        model.opset_import.add(domain=domain, version=1)
+        model.graph.node[-1].domain = domain
+    model.graph.node[-1].op_type = operator
+    (path / MODEL).write_bytes(model.SerializeToString())
+    rehash(path)
+    return path
+
+
+def exploding(path, depth=10, **options):
+    """Functions that call each other ten times each: as many nodes as ten to the power of ``depth``."""
+    make_artifact(path, **options)
+    model = onnx.load(path / MODEL)
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    for level in range(depth):
+        kind, domain = ("Identity", "") if level == 0 else (f"F{level - 1}", "f")
+        nodes = [helper.make_node(kind, [f"x{i}"], [f"x{i + 1}"], domain=domain) for i in range(10)]
+        model.functions.append(helper.make_function("f", f"F{level}", ["x0"], ["x10"], nodes, versions))
+    model.opset_import.add(domain="f", version=1)
+    model.graph.node.append(helper.make_node(f"F{depth - 1}", ["score"], ["last"], domain="f"))
+    model.graph.output[0].name = "last"
+    (path / MODEL).write_bytes(model.SerializeToString())
+    rehash(path, output="last")
+    return path
+
+
 def external(path, location="weights.bin", **options):
     """A tiny ranker that keeps its weights in another file."""
     make_artifact(path, **options)

@@ -57,6 +57,7 @@ volumeMounts:
 - {name: RANKD_LISTEN, value: "{{ ternary "127.0.0.1" $bind $sidecar }}:{{ .Values.service.port }}"}
 - {name: RANKD_METRICS, value: "{{ $bind }}:{{ .Values.service.httpPort }}"}
 - {name: RANKD_ADMIN, value: "{{ ternary $bind "127.0.0.1" (eq (include "rankd.adminExposed" .) "true") }}:{{ .Values.admin.port }}"}
+- {name: ORT_DISABLE_TELEMETRY, value: "1"}
 - {name: RANKD_PROVIDER, value: {{ include "rankd.provider" . }}}
 {{- with .Values.ranker }}
 - {name: RANKD_RANKER, value: {{ quote . }}}

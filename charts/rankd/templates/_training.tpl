@@ -40,6 +40,7 @@
   # The Job's name: the same after a restart of the container, another for the next run.
   valueFrom: {fieldRef: {fieldPath: "metadata.labels['job-name']"}}
 - {name: WORKSPACE, value: /workspace}
+- {name: ORT_DISABLE_TELEMETRY, value: "1"}
 - {name: REGISTRY, value: {{ include "rankd.registryPath" . }}}
 - {name: TRAIN_DATA, value: {{ include "rankd.lines" $data }}}
 - {name: TRAIN_ARGS, value: {{ include "rankd.lines" (concat (list "--base" $r.base "--precision" (include "rankd.precision" .)) $r.args) }}}

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from urllib.request import urlopen
 
 import grpc
 import psutil
@@ -64,12 +65,24 @@ def test_an_endless_graph_holds_nobody_up(start_daemon, registry):
     ("make", "said"),
     [
         (lambda p: hostile_rankers.huge(p, 2**34, name="x"), "RANKD_SCORING__LOAD_MEMORY"),
+        (lambda p: hostile_rankers.expanding(p, 10**5, name="x"), "RANKD_SCORING__LOAD_MEMORY"),
+        (lambda p: hostile_rankers.foreign(p, domain="evil", operator="Run", name="x"), "evil:Run"),
+        (lambda p: hostile_rankers.foreign(p, version=999, name="x"), "model.onnx cannot be loaded"),
         (lambda p: hostile_rankers.with_tokenizer(p, hostile_rankers.growing_tokenizer("e"), name="x"), "LOAD_MEMORY"),
         (lambda p: hostile_rankers.with_tokenizer(p, hostile_rankers.repeating_tokenizer(10**6), name="x"), "MEMORY"),
         (lambda p: hostile_rankers.external(p, name="x"), "weights.bin"),
         (lambda p: hostile_rankers.external(p, "../../../etc/passwd", name="x"), "etc/passwd"),
     ],
-    ids=["huge constant", "growing text", "repeated text", "external data", "path traversal"],
+    ids=[
+        "huge constant",
+        "expanding",
+        "foreign operator",
+        "foreign version",
+        "growing text",
+        "repeated text",
+        "external data",
+        "path traversal",
+    ],
 )
 def test_what_does_not_pass_its_trial(start_daemon, registry, make, said):
     """The message says what it was and which setting is asked for; the daemon serves on."""
@@ -80,6 +93,18 @@ def test_what_does_not_pass_its_trial(start_daemon, registry, make, said):
     assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert details(raised.value)["ErrorInfo"].reason == "RANKER_UNUSABLE"
     assert reason_of("long", daemon) is None
+    assert not children()
+
+
+def test_functions_that_explode_are_not_waited_for(start_daemon, registry):
+    """Ten thousand million nodes out of a hundred: that takes time before anything runs."""
+    hostile_rankers.exploding(registry / "x", name="x")
+    daemon = start_daemon(registry=registry, scoring={"load_seconds": 4.0})
+    with (
+        daemon.channel(daemon.admin_target) as channel,
+        pytest.raises(grpc.RpcError, match="RANKD_SCORING__LOAD_SECONDS"),
+    ):
+        load(channel, "x")
     assert not children()
 
 
@@ -165,14 +190,26 @@ def test_a_daemon_that_is_killed_leaves_no_process_behind(start_process, registr
     wait_until(lambda: not child.is_running())
 
 
-def test_sigterm_ends_a_daemon_whose_model_never_ends(start_process, tmp_path):
-    """A batch that runs for ever does not outlive its callers' time to end."""
+def test_sigterm_ends_a_daemon_whose_model_never_ends(start_process, tmp_path, wait_until):
+    """A batch that runs for ever does not outlive the time that its callers are given to end."""
     ranker = hostile_rankers.endless(tmp_path / "r", "w7")
-    process = start_process(ranker, environment={"RANKD_SCORING__MAX_BATCH_SECONDS": "1e6"})
+    settings = {"RANKD_SCORING__MAX_BATCH_SECONDS": "1e6", "RANKD_DRAIN_TIMEOUT": "1"}
+    process = start_process(ranker, environment=settings)
     with grpc.insecure_channel(process.target) as channel:
-        answer = rank_stub(channel).Rank(request(item("a", "long w7")), timeout=2)
-    assert answer.unscored_count == 1
-    assert process.terminate() == 0
+        hangs = rank_stub(channel).Rank.future(request(item("a", "long w7")), timeout=120)
+        wait_until(lambda: not queue_is_empty(process))
+        assert process.terminate(60) == 0
+        assert hangs.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
+def metrics(process):
+    with urlopen(process.http.rstrip("/") + "/metrics", timeout=30) as answer:
+        return answer.read()
+
+
+def queue_is_empty(process):
+    lines = [line for line in metrics(process).splitlines() if line.startswith(b"rankd_queue_prompts{")]
+    return all(float(line.split()[-1]) == 0 for line in lines)
 
 
 def started(ranker, **environment):
