@@ -54,10 +54,13 @@ def train(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace, processes: ProcessGroup, console: PlainConsole) -> None:
     from rankd.training.bases.load import load_base
     from rankd.training.data.dataset import split
+    from rankd.training.export.rehearsal import check_exportable
     from rankd.training.fit.fit import fit
+    from rankd.training.fit.options import WITH_SPREAD
 
     base = load_base(arguments.base, truncation_of(arguments))
     options = options_of(arguments, base.recipe, processes.size)
+    check_exportable(base, _precisions(arguments), spread=options.loss in WITH_SPREAD)
     rows = read_rows(arguments, console)
     train_rows, valid_rows = split(rows, arguments.valid_share, arguments.seed)
     console.print(_plan(arguments, options, train_rows, valid_rows), highlight=False)
@@ -160,14 +163,17 @@ def _names(arguments: argparse.Namespace, fitted: FittedRanker, rows: list[Row])
     )
 
 
+def _precisions(arguments: argparse.Namespace) -> tuple[Literal["fp32", "fp16", "int8"], ...]:
+    return tuple(p for p in PRECISIONS if arguments.precision in (p, "all"))
+
+
 def _export(
     arguments: argparse.Namespace, fitted: FittedRanker, rows: list[Row], valid_rows: list[Row], console: PlainConsole
 ) -> None:
     from rankd.training.export.export import ExportPlan, export
 
     names, command = _names(arguments, fitted, rows), command_of(arguments, fitted.options)
-    wanted = arguments.precision
-    chosen = tuple(p for p in PRECISIONS if wanted in (p, "all"))
+    chosen = _precisions(arguments)
     for precision in chosen:
         several = len(chosen) > 1
         out = arguments.out / precision if several else arguments.out

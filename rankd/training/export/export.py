@@ -214,11 +214,18 @@ def build(fitted: FittedRanker, precision: Precision, encoded: EncodedRows) -> t
 
         return to_onnx(fitted.module, precision), {}
     assert isinstance(fitted.module, TransformerRanker)
-    graph = fused_graph(fitted.module)
+    return transformer_graph(fitted.module, precision, encoded)
+
+
+def transformer_graph(
+    module: TransformerRanker, precision: Precision, encoded: EncodedRows
+) -> tuple[ModelProto, dict[str, int]]:
+    """The same of a transformer."""
+    graph = fused_graph(module)
     if precision == "fp16":
         from rankd.training.export.fp16 import to_fp16
 
-        return to_fp16(graph.model, fitted.module, encoded), graph.fused
+        return to_fp16(graph.model, module, encoded), graph.fused
     if precision == "int8":
         from rankd.training.export.quantise import to_int8
 

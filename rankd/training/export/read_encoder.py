@@ -86,10 +86,12 @@ def read_encoder(model: ModelProto) -> EncoderWeights | None:
     first = _attributes(parts[0][0])
     if not _chained(body) or first.get("unidirectional", 0) or "scale" in first:
         return None
-    words, positions, types, weight, bias = (constants[name] for name in body[0].input[2:7])
+    words, positions, types, weight, bias = (constants.get(name) for name in body[0].input[2:7])
+    if words is None or positions is None or weight is None or bias is None:
+        return None
     return EncoderWeights(
         words=words,
-        positions=positions + types[0],
+        positions=positions if types is None else positions + types[0],  # DistilBERT has none
         start=LayerNorm(weight, bias),
         layers=tuple(_layer(part, constants) for part in parts),
         heads=first["num_heads"],
