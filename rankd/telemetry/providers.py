@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from prometheus_client.registry import CollectorRegistry
@@ -56,11 +55,11 @@ def make_tracer_provider(resource: Resource, exporters: list[Any], usable: Usabl
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=_NO_METERS)
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = _exporter("TRACES")
-        provider.add_span_processor(BatchSpanProcessor(exporter, meter_provider=_NO_METERS))
+        provider.add_span_processor(BatchSpanProcessor(exporter))
     except Exception as error:  # noqa: BLE001 - whatever a variable does to it, the daemon starts
-        usable.unusable["OTEL_*"] = f"spans are not sent ({type(error).__name__}): see which of them are set"
+        usable.unusable["OTEL_*, of traces"] = _not_sent(error)
         return None
     exporters.append(exporter)
     return provider
@@ -76,14 +75,14 @@ def make_metric_readers(
             exporter = _exporter("METRICS")
             readers.append(PeriodicExportingMetricReader(exporter))
         except Exception as error:  # noqa: BLE001 - as for traces
-            usable.unusable["OTEL_*"] = f"metrics are not sent ({type(error).__name__}): see which of them are set"
+            usable.unusable["OTEL_*, of metrics"] = _not_sent(error)
         else:
             exporters.append(exporter)
     return readers
 
 
-_NO_METERS = NoOpMeterProvider()
-"""OpenTelemetry counts its own work by the process's provider, which it makes as variables say; ours has none."""
+def _not_sent(error: Exception) -> str:
+    return f"nothing is sent ({type(error).__name__}): see which of these variables are set"
 
 
 def _exporter(signal: str) -> Any:
@@ -99,9 +98,9 @@ def _exporter(signal: str) -> Any:
         made = getattr(importlib.import_module(f"{HTTP_PACKAGE}.{kind}_exporter"), name)
         session = importlib.import_module("requests").Session()
         session.trust_env = not here
-        return made(session=session, meter_provider=_NO_METERS)
+        return made(session=session)
     made = getattr(importlib.import_module(f"opentelemetry.exporter.otlp.proto.grpc.{kind}_exporter"), name)
-    return made(channel_options=(("grpc.enable_http_proxy", int(not here)),), meter_provider=_NO_METERS)
+    return made(channel_options=(("grpc.enable_http_proxy", int(not here)),))
 
 
 def _variable(signal: str, what: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from concurrent import futures
 from urllib.request import urlopen
 
 import grpc
@@ -10,8 +9,6 @@ import pytest
 import structlog
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -22,65 +19,6 @@ from support.wire import completion, completion_stub, item, rank_stub, request
 from rankd.telemetry.catalogue import METRICS
 
 SECRETS = ("sesame-prompt", "sesame-id")
-
-
-class MetricsReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):
-    """Keeps the metrics it gets."""
-
-    def __init__(self):
-        self.requests = []
-
-    def Export(self, request, context):  # noqa: N802
-        del context
-        self.requests.append(request)
-        return metrics_service_pb2.ExportMetricsServiceResponse()
-
-    def metrics(self):
-        return [
-            metric
-            for export in list(self.requests)
-            for resource in export.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        ]
-
-
-class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """A collector that keeps what it gets."""
-
-    def __init__(self):
-        self.requests = []
-        self.measured = MetricsReceiver()
-        self._server = grpc.server(futures.ThreadPoolExecutor(2))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(self.measured, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self._server.start()
-
-    def Export(self, request, context):  # noqa: N802
-        del context
-        self.requests.append(request)
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-    def spans(self, service):
-        return [
-            span
-            for export in list(self.requests)
-            for resource in export.resource_spans
-            if any(a.key == "service.name" and a.value.string_value == service for a in resource.resource.attributes)
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-    def stop(self):
-        self._server.stop(0)
-
-
-@pytest.fixture
-def receiver():
-    receiver = Receiver()
-    yield receiver
-    receiver.stop()
 
 
 @pytest.fixture
@@ -260,65 +198,3 @@ def test_logs_carry_the_callers_trace(start_daemon, capfd):
     assert event["error_type"] == "AttributeError"
     assert any("ranker.py" in f for f in event["frames"])
     assert not any(secret in json.dumps(events) for secret in SECRETS)
-
-
-HOSTILE = {
-    "OTEL_PROPAGATORS": "tracecontext,baggage,b3",
-    "OTEL_PYTHON_CONTEXT": "foo",
-    "OTEL_PYTHON_METER_PROVIDER": "foo",
-    "OTEL_PYTHON_TRACER_PROVIDER": "foo",
-    "OTEL_METRICS_EXEMPLAR_FILTER": "foo",
-    "OTEL_ATTRIBUTE_COUNT_LIMIT": "abc",
-    "OTEL_SPAN_LINK_COUNT_LIMIT": "-7",
-    "OTEL_EXPORTER_OTLP_TIMEOUT": "10s",
-    "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4096",
-    "OTEL_METRIC_EXPORT_INTERVAL": "abc",
-    "OTEL_TRACES_SAMPLER": "xray",
-    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "foo",
-    "OTEL_RESOURCE_ATTRIBUTES": f"{SECRETS[0]},deployment=test",
-}
-
-
-def test_spans_are_sent_whatever_else_variables_say(receiver, start_process, wait_until):
-    """Names that are not installed and values that cannot be read, all at once: each is told, once, and done without.
-
-    A web proxy is named too, and does not keep spans from a collector on this machine.
-    """
-    process = start_process(
-        environment={
-            **HOSTILE,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-            **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9"),
-            "no_proxy": "",
-        }
-    )
-    with RankClient(process.target, timeout=30) as client:
-        assert client.rank(["long", "short"]).order == [1, 0]
-    wait_until(lambda: any(s.name == "order" for s in receiver.spans("rankd")), what="a span")
-    assert process.terminate() == 0
-    events = [json.loads(line) for line in process.lines if line.startswith("{")]
-    told = [e["setting"] for e in events if e["event"] == "telemetry_variable_unusable"]
-    assert sorted(told) == sorted(HOSTILE)
-    said = "".join(process.lines)
-    assert "Traceback" not in said
-    assert SECRETS[0] not in said
-
-
-def test_where_it_cannot_be_told_how_to_send_nothing_is_sent(receiver, start_process):
-    """A header without a name, as of a secret that was set alone: no span, no metric, and no word of the secret."""
-    process = start_process(
-        environment={
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
-            "OTEL_EXPORTER_OTLP_HEADERS": f"Bearer {SECRETS[0]}",
-        }
-    )
-    with RankClient(process.target, timeout=30) as client:
-        assert not client.rank(["long", "short"]).failed
-    assert process.terminate() == 0
-    assert not receiver.requests
-    assert not receiver.measured.requests
-    said = "".join(process.lines)
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in said
-    assert SECRETS[0] not in said
