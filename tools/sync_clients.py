@@ -23,6 +23,7 @@ NAMES = {
     "AsyncDuplex": "Duplex",
     "AsyncRankClient": "RankClient",
     "AsyncRankStream": "RankStream",
+    "AsyncTurns": "Turns",
     "_async": "_sync",
     "_async_io": "_sync_io",
 }

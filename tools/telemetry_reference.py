@@ -18,11 +18,17 @@ _TEMPLATE = """# Telemetry
 Made from the declarations in `rankd/telemetry/catalogue.py` by `make generate`; a test compares.
 
 Metrics are served at `/metrics`. In Prometheus dots are underscores, counters end in `_total` and seconds in
-`_seconds`. Traces and metrics go out over OTLP (gRPC only) where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one for
-traces or metrics, or where `OTEL_TRACES_EXPORTER` / `OTEL_METRICS_EXPORTER` is `otlp`; any other value of these, such
-as `none`, switches off. The other standard variables are OpenTelemetry's own: `OTEL_SERVICE_NAME` (default `rankd`),
-`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`,
+`_seconds`. Traces and metrics go out over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one for traces or
+metrics, or where `OTEL_TRACES_EXPORTER` / `OTEL_METRICS_EXPORTER` is `otlp`; any other value of these, such as `none`,
+switches off. It is gRPC (port 4317) unless `OTEL_EXPORTER_OTLP_PROTOCOL` is `http/protobuf` (port 4318), which needs
+`pip install 'rankd[otlp-http]'`. The other standard variables are OpenTelemetry's own: `OTEL_SERVICE_NAME` (default
+`rankd`), `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`,
 `OTEL_METRIC_EXPORT_INTERVAL`. `OTEL_SDK_DISABLED=true` switches everything off, `/metrics` too.
+
+A variable that cannot be used keeps no process from starting: rankd does without it and says so once, by its name
+(`telemetry_variable_unusable`). Its default holds; where it says how or where to send (endpoint, protocol, headers,
+certificates), nothing is sent instead. Trace context is W3C's alone, whatever `OTEL_PROPAGATORS` names. A collector on
+this machine is spoken to straight; to another one the proxy that `http_proxy` and its like name is used.
 
 Without a trace exporter no span is recorded. The trace context of a call (W3C `traceparent`) is in the log events of
 the call either way. A shutdown spends at most three seconds on what was not yet sent.

@@ -148,6 +148,7 @@ class ProxyServer:
     def _server(self, app: Any, limit_concurrency: int) -> _DrainingServer:
         config = uvicorn.Config(
             app,
+            workers=1,  # else uvicorn reads WEB_CONCURRENCY, which is for others
             log_config=None,
             access_log=False,
             ws="none",

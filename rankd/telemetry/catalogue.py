@@ -249,6 +249,8 @@ EVENTS: dict[str, str] = {
     "snapshot_restored": "Windows of an earlier process were restored: how many, with so many completions.",
     "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
     "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
+    "telemetry_variable_unusable": "A variable of OpenTelemetry's (`setting`) cannot be used, and is done without: its "
+    "default holds, or where it says how or where to send, nothing is sent. `reason` names the remedy. Told once.",
     "fleet_changed": "So many replicas are heard now, this one included (`replicas`).",
     "peer_refuses": "A peer is there and does not say what it knows (`reason`): the token of `fleet.token_file` is "
     "wrong or lacks the role quality, or it runs an older rankd. Told once, until it answers.",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import ipaddress
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client.registry import CollectorRegistry
 
+from rankd.telemetry.environment import HTTP_PACKAGE, UsableTelemetry
 from rankd.telemetry.readings import PeriodicReader, PrometheusReader, Readings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 
 def make_resource(version: str) -> Resource:
@@ -41,29 +46,76 @@ def wanted_exporters(signal: str) -> bool:
     return any(os.environ.get(name) for name in endpoints)
 
 
-def make_tracer_provider(resource: Resource, exporters: list[Any]) -> TracerProvider | None:
-    """Spans to OTLP; None where nobody wants them. Its exporter is added to ``exporters``."""
-    if not wanted_exporters("TRACES"):
+def make_tracer_provider(resource: Resource, exporters: list[Any], usable: UsableTelemetry) -> TracerProvider | None:
+    """Spans to OTLP; None where nobody wants them, or they cannot be sent. Its exporter is added to ``exporters``."""
+    if not wanted_exporters("TRACES") or "TRACES" in usable.off:
         return None
-    # Loaded only where it is used: it takes a tenth of a second.
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    try:
+        # Loaded only where it is used: it takes a tenth of a second, and fails by variables.
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    exporters.append(OTLPSpanExporter())
-    provider.add_span_processor(BatchSpanProcessor(exporters[-1]))
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        exporter = _exporter("TRACES")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    except Exception as error:  # noqa: BLE001 - whatever a variable does to it, the daemon starts
+        usable.unusable["OTEL_*, of traces"] = _not_sent(error)
+        return None
+    exporters.append(exporter)
     return provider
 
 
-def make_metric_readers(registry: CollectorRegistry, exporters: list[Any], readings: Readings) -> list[MetricReader]:
+def make_metric_readers(
+    registry: CollectorRegistry, exporters: list[Any], readings: Readings, usable: UsableTelemetry
+) -> list[MetricReader]:
     """Prometheus' reader, and OTLP's where somebody wants it, whose exporter is added to ``exporters``."""
     readers: list[MetricReader] = [PrometheusReader(readings, registry=registry)]
-    if wanted_exporters("METRICS"):
-        # As for traces.
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
-
-        exporters.append(OTLPMetricExporter())
-        readers.append(PeriodicReader(readings, exporters[-1]))
+    if wanted_exporters("METRICS") and "METRICS" not in usable.off:
+        try:
+            exporter = _exporter("METRICS")
+            readers.append(PeriodicReader(readings, exporter))
+        except Exception as error:  # noqa: BLE001 - as for traces
+            usable.unusable["OTEL_*, of metrics"] = _not_sent(error)
+        else:
+            exporters.append(exporter)
     return readers
+
+
+def _not_sent(error: Exception) -> str:
+    return f"nothing is sent ({type(error).__name__}): see which of these variables are set"
+
+
+def _exporter(signal: str) -> Any:
+    """OTLP over what the variables say, gRPC by default.
+
+    A collector on this machine is spoken to straight, whatever ``http_proxy`` says; the way to one elsewhere may well
+    be through a proxy.
+    """
+    kind, name = {"TRACES": ("trace", "OTLPSpanExporter"), "METRICS": ("metric", "OTLPMetricExporter")}[signal]
+    endpoint = _variable(signal, "ENDPOINT") or "http://localhost"
+    here = _is_here(endpoint)
+    if _variable(signal, "PROTOCOL") == "http/protobuf":
+        made = getattr(importlib.import_module(f"{HTTP_PACKAGE}.{kind}_exporter"), name)
+        session = importlib.import_module("requests").Session()
+        session.trust_env = not here
+        return made(session=session)
+    made = getattr(importlib.import_module(f"opentelemetry.exporter.otlp.proto.grpc.{kind}_exporter"), name)
+    return made(channel_options=(("grpc.enable_http_proxy", int(not here)),))
+
+
+def _variable(signal: str, what: str) -> str:
+    """The value for a signal, else that for all."""
+    names = (f"OTEL_EXPORTER_OTLP_{signal}_{what}", f"OTEL_EXPORTER_OTLP_{what}")
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def _is_here(endpoint: str) -> bool:
+    """Whether an endpoint is on this machine; of names this is believed of localhost alone."""
+    host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def flush(ends: Sequence[Callable[[], None]], exporters: Sequence[Any], seconds: float) -> None:

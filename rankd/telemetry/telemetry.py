@@ -4,8 +4,8 @@ Callers pass plain values and import nothing of OpenTelemetry. Providers belong 
 that two daemons in one process (as in tests) do not mix.
 
 Export follows the standard variables: ``OTEL_TRACES_EXPORTER``/``OTEL_METRICS_EXPORTER`` say ``otlp`` or ``none``;
-where they are not set, OTLP (over gRPC) is on where ``OTEL_EXPORTER_OTLP_ENDPOINT``, or the one for traces or metrics,
-is set.
+where they are not set, OTLP is on where ``OTEL_EXPORTER_OTLP_ENDPOINT``, or the one for traces or metrics, is set.
+What of the variables cannot be had is done without, and logged.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from opentelemetry import trace
 from prometheus_client import ProcessCollector
 from prometheus_client.registry import CollectorRegistry
 
+from rankd.telemetry.environment import mend_environment
 from rankd.telemetry.instruments import Instruments
 from rankd.telemetry.providers import flush, make_metric_readers, make_resource, make_tracer_provider, sdk_disabled
 from rankd.telemetry.readings import Readings
@@ -52,19 +53,22 @@ class Telemetry:
             version: of the service.
             registry: where Prometheus metrics are collected; default: one of its own.
         """
+        usable = mend_environment()
         resource = make_resource(version)
         self.registry = registry or CollectorRegistry()
         if not sdk_disabled():
             ProcessCollector(registry=self.registry)
         self._exporters: list[Any] = []
-        self._spans = make_tracer_provider(resource, self._exporters)
+        self._spans = make_tracer_provider(resource, self._exporters, usable)
         self.recording = self._spans is not None
         self.tracer = (self._spans or trace.NoOpTracerProvider()).get_tracer("rankd", version)
         readings = Readings()
-        readers = make_metric_readers(self.registry, self._exporters, readings)
+        readers = make_metric_readers(self.registry, self._exporters, readings, usable)
         self._instruments = Instruments(version, resource, readers, readings, exemplars=self.recording)
         self._counts, self._histograms = self._instruments.counts, self._instruments.histograms
         self.stages = StageTimes()
+        for variable, reason in usable.unusable.items():
+            _log.warning("telemetry_variable_unusable", setting=variable, reason=reason)
 
     def counted(self, name: str) -> list[tuple[dict[str, str], int]]:
         """A counter's values since the start, by labels. May be called in any thread."""

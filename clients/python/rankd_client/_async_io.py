@@ -41,7 +41,7 @@ async def results(calls: Sequence[Any]) -> list[Any]:
     return [readable(answer) for answer in await asyncio.gather(*calls)]
 
 
-class Turns:
+class AsyncTurns:
     """One task after the other, of one loop or of several. A loop that ended, or stands still, keeps nobody waiting."""
 
     _PAUSE = 0.001

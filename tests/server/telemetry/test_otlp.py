@@ -2,7 +2,6 @@
 
 import json
 import logging
-from concurrent import futures
 from urllib.request import urlopen
 
 import grpc
@@ -10,8 +9,6 @@ import pytest
 import structlog
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -22,65 +19,6 @@ from support.wire import completion, completion_stub, item, rank_stub, request
 from rankd.telemetry.catalogue import METRICS
 
 SECRETS = ("sesame-prompt", "sesame-id")
-
-
-class MetricsReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):
-    """Keeps the metrics it gets."""
-
-    def __init__(self):
-        self.requests = []
-
-    def Export(self, request, context):  # noqa: N802
-        del context
-        self.requests.append(request)
-        return metrics_service_pb2.ExportMetricsServiceResponse()
-
-    def metrics(self):
-        return [
-            metric
-            for export in list(self.requests)
-            for resource in export.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        ]
-
-
-class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """A collector that keeps what it gets."""
-
-    def __init__(self):
-        self.requests = []
-        self.measured = MetricsReceiver()
-        self._server = grpc.server(futures.ThreadPoolExecutor(2))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(self.measured, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self._server.start()
-
-    def Export(self, request, context):  # noqa: N802
-        del context
-        self.requests.append(request)
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-    def spans(self, service):
-        return [
-            span
-            for export in list(self.requests)
-            for resource in export.resource_spans
-            if any(a.key == "service.name" and a.value.string_value == service for a in resource.resource.attributes)
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-    def stop(self):
-        self._server.stop(0)
-
-
-@pytest.fixture
-def receiver():
-    receiver = Receiver()
-    yield receiver
-    receiver.stop()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from rankd_client._async_io import AsyncConnections, AsyncDuplex, Turns
+from rankd_client._async_io import AsyncConnections, AsyncDuplex, AsyncTurns
 from rankd_client._stream_core import StreamCore
 from rankd_client._token import Token
 from rankd_client._types import Item, Progress
@@ -24,7 +24,7 @@ class AsyncRankStream:
     def __init__(self, connections: AsyncConnections, core: StreamCore, timeout: float, token: Token) -> None:
         """Nothing is opened before the first step."""
         self._connections, self._core, self._timeout, self._token = connections, core, timeout, token
-        self._turns = Turns()
+        self._turns = AsyncTurns()
         self._duplex: AsyncDuplex | None = None
         self._last: AsyncDuplex | None = None
 
