@@ -16,6 +16,7 @@ from yarl import URL
 
 from rankd.proxy import headers
 from rankd.proxy.answer_head import BrokenAnswerError, to_client
+from rankd.proxy.client_connection import EXTENSION, ClientConnection
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.priority_body import with_priority
 from rankd.proxy.ranking import ARRIVAL_ONLY, ProxyRanking, RankedRequest
@@ -52,6 +53,7 @@ class Exchange:
         self._shared, self._scope, self._send = shared, scope, send
         self.arrival, self._began = time.time(), time.perf_counter()
         fields = scope["headers"]
+        self._connection: ClientConnection = scope["extensions"][EXTENSION]["connection"]
         self._upload = Upload(receive, shared.limit, empty=not headers.has_body(fields))
         self._tracked: TrackedRequest | None = None
         self.started = False
@@ -77,7 +79,8 @@ class Exchange:
         fields, data = await self._prioritised(self._fields())
         main = asyncio.current_task()
         assert main is not None
-        watch = asyncio.create_task(self._watch(main))
+        self._main = main
+        self._connection.tell_loss(self._hung_up)
         try:
             return await self._passed_on(fields, data)
         except asyncio.CancelledError:
@@ -92,14 +95,13 @@ class Exchange:
                 raise ClientGoneError from None
             raise
         finally:
-            watch.cancel()
+            self._connection.tell_loss(None)
 
-    async def _watch(self, main: asyncio.Task[Any]) -> None:
+    def _hung_up(self) -> None:
         """Take the request back from the engine when its client hangs up."""
-        await self._upload.client_gone()
         if not self._complete:
             self._client_gone = True
-            main.cancel()
+            self._main.cancel()
 
     def _stop_waiting(self) -> None:
         if self._is_waiting:

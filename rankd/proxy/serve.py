@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from rankd_client.integration import CircuitBreaker, IntegrationSettings, Predic
 
 from rankd.errors import ConfigError
 from rankd.proxy.app import OperationsPages, Proxy
+from rankd.proxy.client_connection import ClientConnections, ConnectionLimits
+from rankd.proxy.descriptors import allow_many_files, places
 from rankd.proxy.engine_connection import EngineConnector
 from rankd.proxy.exchange import Shared
 from rankd.proxy.metrics import Metrics
@@ -32,7 +33,8 @@ from rankd.version import VERSION
 _log = structlog.get_logger("rankd")
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Fields that aiohttp would add of its own."""
-_BACKLOG = 2048
+_PAGE_SECONDS = 5.0
+"""For a head or a body, and for an answer to be taken, where probes are served."""
 
 
 class _DrainingServer(uvicorn.Server):
@@ -72,6 +74,10 @@ class ProxyServer:
             except ConfigError:
                 self._sockets[0].close()
                 raise
+        self._places = places(settings.max_connections)
+        if self._places.main < settings.max_connections:
+            reason = f"file descriptors are enough for {self._places.main} requests at a time: raise their limit"
+            _log.warning("connections_limited", reason=reason)
         self.port: int = self._sockets[0].getsockname()[1]
         self.metrics_port: int | None = self._sockets[1].getsockname()[1] if settings.metrics else None
         self.metrics = Metrics()
@@ -86,7 +92,7 @@ class ProxyServer:
             ConfigError: the engine answers, and is none that is known.
         """
         settings, integration = self._settings, self._integration
-        self._session = _session(settings)
+        self._session = _session(settings, self._places.main)
         self._upstream = Upstream(self._session, settings.upstream, settings.direction)
         self._breaker = CircuitBreaker(integration)
         self._reporter = Reporter(PredictionStore(), functools.partial(connect, integration), self.metrics.reports)
@@ -102,7 +108,7 @@ class ProxyServer:
         shared = Shared(
             self._session, settings.upstream, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
         )
-        self.proxy = Proxy(shared)
+        self.proxy = Proxy(shared, self._places.main)
         self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._upstream.direction)
         self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
 
@@ -110,11 +116,11 @@ class ProxyServer:
         """Serve until told to stop, and until what was under way then has ended, or its time is up."""
         settings = self._settings
         for bound in self._sockets:
-            bound.listen(_BACKLOG)  # who connects from now on is served
-        main = self._server(self.proxy, limit_concurrency=settings.max_connections)
+            bound.listen(self._places.backlog)  # who connects from now on is served
+        main = self._server(self.proxy, self._limits())
         self._servers = [main]
         if settings.metrics:
-            pages = self._server(OperationsPages(self.metrics, self._state), limit_concurrency=64)
+            pages = self._server(OperationsPages(self.metrics, self._state), self._page_limits())
             self._servers.append(pages)
             self._tasks.append(asyncio.create_task(pages._serve(self._sockets[1:]), name="rankd-pages"))  # noqa: SLF001 - its `serve` would take the signals
         _log.info(
@@ -142,9 +148,28 @@ class ProxyServer:
         _log.info("draining", calls=self.proxy.in_flight)
         return self._settings.drain_delay
 
-    def _server(self, app: Any, limit_concurrency: int) -> _DrainingServer:
+    def _limits(self) -> ConnectionLimits:
+        settings = self._settings
+        return ConnectionLimits(
+            self._places.main,
+            settings.max_header_bytes,
+            settings.client_head_timeout,
+            settings.client_body_timeout,
+            settings.client_body_rate,
+            settings.client_read_timeout,
+        )
+
+    def _page_limits(self) -> ConnectionLimits:
+        seconds, rate = _PAGE_SECONDS, self._settings.client_body_rate
+        most = self._settings.max_header_bytes
+        return ConnectionLimits(self._places.pages, most, seconds, seconds, rate, seconds, always_yields=True)
+
+    def _server(self, app: Any, limits: ConnectionLimits) -> _DrainingServer:
+        connections = ClientConnections(limits)
+        self._tasks.append(asyncio.create_task(connections.watch(), name="rankd-connections"))
         config = uvicorn.Config(
             app,
+            http=connections,  # type: ignore[arg-type] # it is called for each, as a class would be
             log_config=None,
             access_log=False,
             ws="none",
@@ -153,8 +178,7 @@ class ProxyServer:
             server_header=False,
             date_header=False,
             proxy_headers=False,
-            backlog=_BACKLOG,
-            limit_concurrency=limit_concurrency,
+            backlog=self._places.backlog,
             timeout_keep_alive=round(self._settings.client_idle) or 1,
             timeout_graceful_shutdown=round(self._settings.drain_timeout) or 1,
         )
@@ -189,7 +213,7 @@ def run_proxy(settings: ProxySettings, integration: IntegrationSettings) -> None
     """
     # uvicorn says these; what matters of them the proxy says itself, and no path or header may be in a log.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    _allow_many_files()
+    allow_many_files()
     server = ProxyServer(settings, integration)
 
     async def serve_until_stopped() -> None:
@@ -216,9 +240,14 @@ def _nothing(number: int, frame: FrameType | None) -> None:
     del number, frame
 
 
-def _session(settings: ProxySettings) -> aiohttp.ClientSession:
+def _session(settings: ProxySettings, most: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=EngineConnector(idle=settings.upstream_idle, rest=settings.upstream_rest),
+        connector=EngineConnector(
+            most,
+            idle=settings.upstream_idle,
+            rest=settings.upstream_rest,
+            patience=settings.upstream_read_timeout,
+        ),
         timeout=aiohttp.ClientTimeout(
             total=None,
             connect=settings.connect_timeout,
@@ -242,6 +271,9 @@ def _bound(address: str, name: str) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         # Accepted connections inherit it: who vanished without a word does not hold a place in the engine for ever.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, option):
+                bound.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(where)
     except OSError as error:
@@ -251,10 +283,3 @@ def _bound(address: str, name: str) -> socket.socket:
 
 def _shown(address: str, port: int | None) -> str:
     return f"http://{address.rpartition(':')[0]}:{port}"
-
-
-def _allow_many_files() -> None:
-    """Two files for each request under way: more than the 1,024 that most shells allow."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

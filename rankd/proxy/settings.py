@@ -46,6 +46,12 @@ class ProxySettings(BaseSettings):
         le=_DAY,
         description="Seconds for which the engine may send nothing, before or within an answer; 0 is without end.",
     )
+    upstream_read_timeout: float = Field(
+        60.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds for the engine to take some 64 KiB of a request that wait for it; beyond it 504.",
+    )
     upstream_idle: float = Field(
         2.0,
         ge=0,
@@ -68,9 +74,41 @@ class ProxySettings(BaseSettings):
     )
     drain_timeout: float = Field(600.0, gt=0, le=_DAY, description="Seconds on SIGTERM for answers that are under way.")
     max_connections: int = Field(
-        10_000, ge=1, le=10**6, description="Connections of clients; beyond it requests get 503."
+        10_000,
+        ge=1,
+        le=10**6,
+        description="Requests at a time, at most half as many as there are file descriptors for; beyond it they get "
+        "503. Connections without a request give way, the oldest first.",
     )
-    max_header_bytes: int = Field(65_536, ge=1024, le=2**24, description="Longest header line of an engine's answer.")
+    max_header_bytes: int = Field(
+        65_536,
+        ge=1024,
+        le=2**24,
+        description="Longest header line of an engine's answer, and longest head of a client's request; beyond it 431.",
+    )
+    client_head_timeout: float = Field(
+        20.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds for a request's head, from the connection or from its first byte; beyond it 408.",
+    )
+    client_body_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds that a client may keep the proxy waiting for its request's body, all in all, and one more "
+        "for each RANKD_PROXY_CLIENT_BODY_RATE bytes of it; beyond it 408.",
+    )
+    client_body_rate: float = Field(
+        1000.0, ge=1, le=10**9, description="Bytes a second that a client's body must come with in the long run."
+    )
+    client_read_timeout: float = Field(
+        60.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds for a client to take some 64 KiB of an answer that wait for it; beyond it, it is cut off. "
+        "An answer may last as long as it likes.",
+    )
     progress_every: float = Field(
         10.0, ge=0, le=_DAY, description="Seconds between two reports of requests under way; 0 is off."
     )

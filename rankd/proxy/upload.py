@@ -98,9 +98,3 @@ class Upload:
             if chunk := await self._next():
                 yield chunk
         self.streaming = False
-
-    async def client_gone(self) -> None:
-        """Return once the client hung up after its body."""
-        await self.finished.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass

@@ -226,8 +226,10 @@ class Through:
 class ProxyProcess:
     """``rankd proxy`` as a user runs it."""
 
-    def __init__(self, upstream, target, *flags, **environment):
+    def __init__(self, upstream, target, *flags, limits=(), **environment):
+        """``limits``: what ``prlimit`` is told, such as ``--nofile=64``."""
         command = [
+            *(("prlimit", *limits) if limits else ()),
             sys.executable, "-m", "rankd", "proxy", "--upstream", upstream, "--listen", "127.0.0.1:0",
             "--metrics", "127.0.0.1:0", "--target", target, "--log-format", "json", *flags,
         ]  # fmt: skip
