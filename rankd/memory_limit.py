@@ -1,0 +1,65 @@
+"""How much memory this process may have, by whatever bounds it first: its container, ``ulimit -v``, the machine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+_STATM = Path("/proc/self/statm")
+_UNLIMITED = 2**60
+"""What cgroups of version 1 say where there is no limit is a number of this size."""
+
+
+def memory_limit(root: Path = _CGROUP, membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Bytes that this process, with those beside it in its container, may have at most.
+
+    Args:
+        root: where control groups are mounted, of version 1 or 2.
+        membership: the file that says which control group this process is in.
+    """
+    pages: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = [pages, *_cgroup_limits(root, membership)]
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            found.append(soft)
+    return min(found)
+
+
+def memory_used() -> int:
+    """Bytes of memory that this process has now."""
+    return int(_STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+def give_back_memory() -> None:
+    """Let the C library give freed memory back to the system, where it can (glibc); takes milliseconds."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _cgroup_limits(root: Path, membership: Path) -> Iterator[int]:
+    """The limits of our control group and of all above it. Within a container its own is the root: that counts too."""
+    groups: list[tuple[Path, str]] = [(root, "memory.max"), (root / "memory", "memory.limit_in_bytes")]
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        mount, name = (root, "memory.max") if not controllers else (root / "memory", "memory.limit_in_bytes")
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        own = mount / path.lstrip("/")
+        groups += [(group, name) for group in (own, *own.parents) if group.is_relative_to(mount)]
+    for group, name in groups:
+        try:
+            value = int((group / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue  # none here, or "max"
+        if 0 < value < _UNLIMITED:
+            yield value
