@@ -8,6 +8,7 @@ import logging
 import resource
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -27,6 +28,7 @@ from rankd.proxy.reporting import CompletionTracker
 from rankd.proxy.served_models import ServedModels
 from rankd.proxy.settings import ProxySettings
 from rankd.proxy.upstream import Upstream
+from rankd.proxy.upstream_tls import upstream_tls
 from rankd.settings import split_address
 from rankd.version import VERSION
 
@@ -63,9 +65,10 @@ class ProxyServer:
         """Bind the ports.
 
         Raises:
-            ConfigError: an address cannot be bound.
+            ConfigError: an address cannot be bound, or a file for TLS cannot be used.
         """
         self._settings, self._integration = settings, integration
+        self._tls = upstream_tls(settings)
         self._sockets = [_bound(settings.listen, "--listen (RANKD_PROXY_LISTEN)")]
         if settings.metrics:
             try:
@@ -87,7 +90,7 @@ class ProxyServer:
             ConfigError: the engine answers, and is none that is known.
         """
         settings, integration = self._settings, self._integration
-        self._session = _session(settings)
+        self._session = _session(settings, self._tls)
         paths = EnginePaths(settings.upstream)
         self._upstream = Upstream(self._session, paths.root, settings.direction)
         self._breaker = CircuitBreaker(integration)
@@ -218,9 +221,9 @@ def _nothing(number: int, frame: FrameType | None) -> None:
     del number, frame
 
 
-def _session(settings: ProxySettings) -> aiohttp.ClientSession:
+def _session(settings: ProxySettings, tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=settings.upstream_idle),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=settings.upstream_idle, ssl=tls),
         timeout=aiohttp.ClientTimeout(
             total=None,
             connect=settings.connect_timeout,
