@@ -8,89 +8,202 @@ needs.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from rankd_client import Finish
-from rankd_client.integration import Route
+from rankd_client.integration import Ending, Route, ending_of
 
-_STOPS = frozenset(
-    {"stop", "tool_calls", "function_call", "completed", "end_turn", "stop_sequence", "tool_use", "tool"}
-)
-_CUTS = frozenset({"length", "max_tokens", "max_output_tokens"})
+from rankd.proxy.content_coding import Decoder, UnreadableError
+from rankd.proxy.event_stream import EventStream
+
 _NO_TOKENS = 2
 """Events of a stream that bring none: the role at its beginning, the reason at its end."""
 _MOST_TOKENS = 2**32
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_REASON = b'_reason"'
+_LIKE_EVENTS = (
+    b"data:",
+    b"event:",
+    b"id:",
+    b"retry:",
+    b":",
+    b"\xef\xbb\xbfdata:",
+    b"\xef\xbb\xbfevent:",
+    b"\xef\xbb\xbf:",
+)
+_UNFINISHED = Ending.UNFINISHED
+_OPENAI = frozenset({Route.COMPLETIONS, Route.CHAT})
+_SNIFFED = 16
+"""Bytes by which an answer of no certain type is told to be a stream."""
 
 
 class AnswerReader:
-    """Reads along. Bounded: a body, or a line of a stream, beyond ``limit`` bytes is not kept."""
+    """Reads along. Bounded: a body, or an event of a stream, beyond ``limit`` bytes is not kept."""
 
-    def __init__(self, route: Route, *, stream: bool, limit: int) -> None:
-        """Nothing came yet."""
-        self._route, self._stream, self._limit = route, stream, limit
-        self._rest = bytearray()
-        self._skipping = False
-        self._events = 0
-        self._usage: bytes | None = None
-        self._reason: bytes | None = None
+    def __init__(
+        self, route: Route, *, kind: str, limit: int, codings: Sequence[bytes] = (), asks_usage: bool = True
+    ) -> None:
+        """Nothing came yet.
+
+        Args:
+            route: whose answer it is.
+            kind: the answer's Content-Type.
+            limit: most bytes that are kept.
+            codings: the answer's content codings, in the order in which they were applied.
+            asks_usage: whether the request is one whose answer is to count its tokens.
+        """
+        self._route, self._limit, self._asks_usage = route, limit, asks_usage
+        self._events: EventStream | None = EventStream(limit) if kind.startswith("text/event-stream") else None
+        self._certain = self._events is not None or kind.startswith("application/json")
+        self._body = bytearray()
+        self._count = 0
+        self._usage = self._reason = self._last = b""
+        self._done = False
+        self._unreadable = ""
+        self._decoder: Decoder | None = None
+        self._outcome: tuple[int, Ending] | None = None
+        self._closed, self._cause = False, ""
+        try:
+            self._decoder = Decoder(codings, limit) if codings else None
+        except UnreadableError as error:
+            self._unreadable = error.cause
 
     def feed(self, chunk: bytes) -> None:
-        """Take what passes, however it is cut."""
-        if not self._stream:
-            if not self._skipping:
-                self._rest += chunk
-                self._skipping = len(self._rest) > self._limit
-                if self._skipping:
-                    self._rest.clear()
+        """Take what passes, however it is cut; never raises."""
+        if self._unreadable:
             return
-        begin = 0
-        while (end := chunk.find(b"\n", begin)) >= 0:
-            if not self._skipping:
-                self._line(bytes(self._rest + chunk[begin:end]))
-            self._rest.clear()
-            self._skipping = False
-            begin = end + 1
-        if not self._skipping:
-            self._rest += chunk[begin:]
-            if len(self._rest) > self._limit:
-                self._rest.clear()
-                self._skipping = True
+        if self._decoder is None:
+            self._take(chunk)
+            return
+        try:
+            for piece in self._decoder.feed(chunk):
+                self._take(piece)
+                if self._unreadable:
+                    return
+        except UnreadableError as error:
+            self._give_up(error.cause)
 
-    def _line(self, line: bytes) -> None:
-        if not line.startswith(b"data:"):
+    def _take(self, chunk: bytes) -> None:
+        if self._events is not None:
+            for data in self._events.feed(chunk):
+                self._take_event(data)
             return
-        self._events += 1
-        if b'"usage":{' in line or b'"usage": {' in line:
-            self._usage = line
-        if b'finish_reason":"' in line or b'finish_reason": "' in line:
-            self._reason = line
+        self._body += chunk
+        if not self._certain and len(self._body) >= _SNIFFED:
+            self._certain = True
+            if self._body.lstrip(b"\r\n").startswith(_LIKE_EVENTS):
+                body, self._body = bytes(self._body), bytearray()
+                self._events = EventStream(self._limit)
+                self._take(body)
+        if len(self._body) > self._limit:
+            self._give_up("too_large")
+
+    def _give_up(self, cause: str) -> None:
+        """Read no more of it; what a stream said by now still holds."""
+        self._unreadable, self._decoder = cause, None
+        self._body.clear()
+
+    def _take_event(self, data: bytes) -> None:
+        if len(data) < _SNIFFED and data.strip() == b"[DONE]":
+            self._done = True
+            return
+        self._count += 1
+        self._last = data
+        if b'"usage"' in data and _USAGE.search(data) is not None:
+            self._usage = data
+        if _gives_reason(data):
+            self._reason = data
 
     @property
     def lower_bound(self) -> int:
         """Tokens that there are at least by now."""
-        if self._usage is not None and (counted := self._counted(_data(self._usage))) is not None:
+        if self._usage and (counted := self._counted(_parsed(self._usage))) is not None:
             return counted
-        one_token_each = self._stream and self._route in {Route.COMPLETIONS, Route.CHAT}
-        return max(0, self._events - _NO_TOKENS) if one_token_each else 0
+        return max(0, self._count - _NO_TOKENS) if self._route in _OPENAI else 0
 
-    def outcome(self) -> tuple[int, Finish] | None:
-        """Output tokens and how it ended, of an answer that is complete; None where it does not say."""
-        if self._stream:
-            usage = _data(self._usage)
-            reason = self._reason_of(_data(self._reason) if self._reason is not None else usage)
-        else:
-            usage = _parsed(bytes(self._rest)) if not self._skipping else {}
-            reason = self._reason_of(usage)
+    @property
+    def says_its_end(self) -> bool:
+        """Whether it told why it ended, or that it did: nothing that matters comes after that."""
+        outcome = self.outcome()
+        return outcome is not None and (self._done or outcome[1] not in {Ending.NOT_GIVEN, Ending.UNFINISHED})
+
+    @property
+    def cause(self) -> str:
+        """Why there is no outcome, a word to count; empty where there is one."""
+        return "" if self.outcome() is not None else self._unreadable or self._cause
+
+    def outcome(self) -> tuple[int, Ending] | None:
+        """Output tokens and how it ended; None where it does not say, for which there is a cause.
+
+        Nothing is fed after that.
+        """
+        if not self._closed:
+            self._closed = True
+            self._outcome = self._outcome_of_stream() if self._events is not None else self._outcome_of_body()
+        return self._outcome
+
+    def _outcome_of_body(self) -> tuple[int, Ending] | None:
+        data = _parsed(bytes(self._body))
+        counted = self._counted(data)
+        if counted is not None:
+            return counted, self._ending(data, data)
+        reason = ending_of(self._reason_of(data))
+        self._cause = (
+            "not_json"
+            if not data
+            else "error"
+            if _is_error(data)
+            else "unfinished"
+            if reason is _UNFINISHED
+            else "not_sent"
+        )
+        return None
+
+    def _outcome_of_stream(self) -> tuple[int, Ending] | None:
+        assert self._events is not None
+        for data in self._events.end():
+            if data.strip() == b"[DONE]" or _parsed(data):  # half an event tells nothing
+                self._take_event(data)
+        usage, last = _parsed(self._usage), _parsed(self._last)
         counted = self._counted(usage)
-        return None if counted is None else (counted, _finish(reason))
+        if counted is None:
+            self._cause = self._cause_of_stream(last)
+            return None
+        ending = self._ending(_parsed(self._reason) if self._reason else usage, last)
+        if ending is Ending.NOT_GIVEN and not self._is_over(usage, last):
+            ending = _UNFINISHED
+        return counted, ending
+
+    def _cause_of_stream(self, last: dict[str, Any]) -> str:
+        if _is_error(last):
+            return "error"
+        if self._events is not None and self._events.dropped:
+            return "too_large"
+        if not self._count:
+            return "not_events"
+        if not self._asks_usage:
+            return "not_asked"
+        return "not_sent" if self._done or self._reason else "ended_early"
+
+    def _is_over(self, usage: dict[str, Any], last: dict[str, Any]) -> bool:
+        """Whether a stream that gives no reason came to its end: usage alone is what comes last."""
+        if self._done or last.get("type") == "message_stop":
+            return True
+        return not self._unreadable and last == usage and not usage.get("choices") and self._route in _OPENAI
 
     def _counted(self, data: dict[str, Any]) -> int | None:
         if self._route is Route.RESPONSES:
             data = _object(data.get("response", data))
         usage = _object(data.get("usage"))
-        name = "completion_tokens" if self._route in {Route.COMPLETIONS, Route.CHAT} else "output_tokens"
-        value = usage.get(name)
+        names = ("completion_tokens", "output_tokens")
+        value = next((usage[name] for name in names if usage.get(name) is not None), None)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS else None
+
+    def _ending(self, data: dict[str, Any], last: dict[str, Any]) -> Ending:
+        return Ending.FAILED if _is_error(last) else ending_of(self._reason_of(data))
 
     def _reason_of(self, data: dict[str, Any]) -> object:
         if self._route is Route.RESPONSES:
@@ -103,20 +216,25 @@ class AnswerReader:
         return _object(choices[0]).get("finish_reason") if isinstance(choices, list) and choices else None
 
 
-def _finish(reason: object) -> Finish:
-    """A reason that is not known is a length that the engine chose."""
-    if reason in _STOPS:
-        return "stop"
-    return "length" if reason in _CUTS else "aborted"
+def _gives_reason(data: bytes) -> bool:
+    """Whether an event names a reason that is neither null nor empty."""
+    at = data.find(_REASON)
+    while at >= 0:
+        value = data[at + len(_REASON) : at + 32].lstrip(b": \t\r\n")[:2]
+        if value[:1] in (b'"', b"{") and value != b'""':
+            return True
+        at = data.find(_REASON, at + 1)
+    return False
 
 
-def _data(line: bytes | None) -> dict[str, Any]:
-    return _parsed(line[5:]) if line is not None else {}
+def _is_error(data: dict[str, Any]) -> bool:
+    """Whether an answer, or the last event of one, is an engine's error."""
+    return bool(data.get("error")) or data.get("type") == "error"
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        return _object(json.loads(text))
+        return _object(json.loads(text)) if text else {}
     except (ValueError, RecursionError):
         return {}
 

@@ -54,8 +54,8 @@ def _check(scope: Scope, *, overloaded: bool) -> None:
     """Refuse what is no request with an answer.
 
     Raises:
-        RefusalError: there are too many; it names no host, or several; it is a tunnel or a WebSocket; or it is for no path, as
-            ``OPTIONS *``: behind the engine's address it would name another host.
+        RefusalError: there are too many; it names no host, or several; it is a tunnel or a WebSocket; or it is for no
+            path, as ``OPTIONS *``: behind the engine's address it would name another host.
     """
     if overloaded:
         raise RefusalError(503, "overloaded", "rankd proxy: too many requests at a time", retry_after=1)

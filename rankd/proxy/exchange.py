@@ -11,15 +11,17 @@ from typing import Any
 import aiohttp
 import structlog
 from multidict import CIMultiDict
-from rankd_client.integration import Route, route_of
+from rankd_client.integration import Route
 from yarl import URL
 
 from rankd.proxy import headers
 from rankd.proxy.answer_head import BrokenAnswerError, to_client
 from rankd.proxy.client_connection import EXTENSION, ClientConnection
+from rankd.proxy.content_coding import codings_of, readable_only
 from rankd.proxy.metrics import Metrics
+from rankd.proxy.paths import EnginePaths
 from rankd.proxy.priority_body import with_priority
-from rankd.proxy.ranking import ARRIVAL_ONLY, ProxyRanking, RankedRequest
+from rankd.proxy.ranking import ProxyRanking, RankedRequest
 from rankd.proxy.refusal import RefusalError
 from rankd.proxy.reporting import CompletionTracker, TrackedRequest
 from rankd.proxy.upload import ClientGoneError, Receive, Upload
@@ -37,12 +39,17 @@ class Shared:
     """What all exchanges share. ``limit`` in bytes of a body that is read before it is passed on."""
 
     session: aiohttp.ClientSession
-    base: str
+    paths: EnginePaths
     upstream: Upstream
     ranking: ProxyRanking
     tracker: CompletionTracker
     metrics: Metrics
     limit: int
+
+    @property
+    def base(self) -> str:
+        """The engine's URL, as it was given."""
+        return self.paths.base
 
 
 class Exchange:
@@ -56,6 +63,8 @@ class Exchange:
         self._connection: ClientConnection = scope["extensions"][EXTENSION]["connection"]
         self._upload = Upload(receive, shared.limit, empty=not headers.has_body(fields))
         self._tracked: TrackedRequest | None = None
+        self._claimed: RankedRequest | None = None
+        """What was ranked for a model, until the engine's answer says whether it serves that."""
         self.started = False
         """The answer's head went out."""
         self._complete = self._client_gone = self._is_waiting = False
@@ -74,6 +83,7 @@ class Exchange:
             return await self._run()
         finally:
             self._stop_waiting()
+            self._settle_model(None)
 
     async def _run(self) -> str:
         fields, data = await self._prioritised(self._fields())
@@ -108,6 +118,14 @@ class Exchange:
             self._is_waiting = False
             self._shared.ranking.waiting -= 1
 
+    def _settle_model(self, status: int | None) -> None:
+        claimed, self._claimed = self._claimed, None
+        if claimed is not None and claimed.request is not None:
+            models, asked = self._shared.ranking.models, claimed.request.model
+            self._shared.metrics.model_requests.labels(
+                models.settle(asked, claimed.model, status), claimed.outcome
+            ).inc()
+
     def _lost(self, finish: Any) -> None:
         if self._tracked is not None:
             self._shared.tracker.broken_off(self._tracked, finish)
@@ -126,9 +144,9 @@ class Exchange:
     async def _prioritised(self, fields: Fields) -> tuple[Fields, bytes | AsyncIterator[bytes] | None]:
         """Header fields and body as the engine gets them."""
         scope, engine = self._scope, self._shared.upstream.engine
-        route = route_of(scope["method"], scope["path"], "")
-        others = ARRIVAL_ONLY.get(engine.name, frozenset()) if engine is not None else frozenset()
-        if route is None and not (scope["method"] == "POST" and scope["path"] in others):
+        paths, name = self._shared.paths, engine.name if engine is not None else ""
+        route = paths.route(scope["method"], scope["path"])
+        if route is None and not paths.takes_priority(name, scope["method"], scope["path"]):
             return fields, self._body()
         if not self._shared.ranking.keeps_client_priority:
             fields = [(key, value) for key, value in fields if key != headers.PRIORITY]
@@ -141,10 +159,12 @@ class Exchange:
         content = None if claimed is not None and claimed > self._shared.limit else await self._upload.whole()
         began = time.perf_counter()
         ranked = await self._ranked(engine, route, fields, content)
-        encoded = ranked.outcome == "unreadable" and headers.is_encoded(fields)
-        self._shared.metrics.requests.inc("encoded" if encoded else ranked.outcome)
+        self._shared.metrics.requests.inc(ranked.outcome)
+        self._claimed = ranked
         if route is not None and ranked.queue is not None:
             self._tracked = self._shared.tracker.track(ranked, route, self.arrival)
+        if self._tracked is not None:
+            fields = readable_only(fields)
         written = await self._written(fields, content, ranked)
         self._shared.metrics.held_seconds.observe(time.perf_counter() - began)
         return written
@@ -185,9 +205,7 @@ class Exchange:
     # -- and back ------------------------------------------------------------------------------------------------------
 
     async def _passed_on(self, fields: Fields, data: bytes | AsyncIterator[bytes] | None) -> str:
-        query = self._scope["query_string"]
-        target = self._scope["raw_path"] + (b"?" + query if query else b"")
-        url = URL(self._shared.base + target.decode("ascii"), encoded=True)
+        url = URL(self._shared.paths.url(self._scope["raw_path"], self._scope["query_string"]), encoded=True)
         named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
         try:
             if not isinstance(data, bytes) and data is not None:
@@ -238,16 +256,16 @@ class Exchange:
 
     def _begun(self, answer: aiohttp.ClientResponse) -> TrackedRequest | None:
         """What is followed of an answer that begins; an error is none."""
+        self._settle_model(answer.status)
         tracked = self._tracked
         if tracked is None:
             return None
-        if answer.status != 200:
+        if not 200 <= answer.status < 300:
             self._shared.tracker.refused(tracked)
             self._tracked = None
             return None
-        kind = answer.headers.get("Content-Type", "").lower()
-        readable = answer.headers.get("Content-Encoding", "identity").lower() == "identity"
-        self._shared.tracker.begins(tracked, stream=kind.startswith("text/event-stream"), readable=readable)
+        kind = answer.headers.get("Content-Type", "").strip().lower()
+        self._shared.tracker.begins(tracked, kind, codings_of(answer.raw_headers))
         return tracked
 
 

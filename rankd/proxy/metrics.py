@@ -1,4 +1,7 @@
-"""What the proxy counts, on its own /metrics page. Labels are words of ours: no path, no model, no text."""
+"""What the proxy counts, on its own /metrics page.
+
+Labels are words of ours, and names of models that the engine served: no path, no text.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +20,36 @@ class Metrics:
     def __init__(self) -> None:
         """Declare them, in a registry of their own."""
         self.registry = registry = CollectorRegistry()
-        self.requests = CounterTally(
-            Counter(
-                "rankd_proxy_requests",
-                "Requests to ranked endpoints by what their priority is: ranked, the client's own, or arrival order "
-                "and why; direction_unknown, encoded and messages go without one.",
-                ["outcome"],
-                registry=registry,
-            )
+        self.requests = _tally(
+            registry,
+            "rankd_proxy_requests",
+            "Requests to ranked endpoints by what their priority is: ranked, the client's own, or arrival order "
+            "and why; direction_unknown and messages go without one, and encoded where the engine takes no header.",
+            "outcome",
         )
-        self.answers = CounterTally(
-            Counter(
-                "rankd_proxy_answers",
-                "All requests by what became of them: status class, cancelled by the client, upstream_unreachable, "
-                "upstream_timeout, upstream_broken (the engine hung up, or spoke no HTTP), refused here, overloaded, "
-                "internal.",
-                ["outcome"],
-                registry=registry,
-            )
+        self.answers = _tally(
+            registry,
+            "rankd_proxy_answers",
+            "All requests by what became of them: status class, cancelled by the client, upstream_unreachable, "
+            "upstream_timeout, upstream_broken (the engine hung up, or spoke no HTTP), refused here, overloaded, "
+            "internal.",
+            "outcome",
         )
-        self.reports = CounterTally(
-            Counter(
-                "rankd_proxy_reports",
-                "Completions by what became of their reports: accepted, duplicate, rejected, dropped_*, no_usage (the "
-                "answer does not say its length), several (answers in one).",
-                ["outcome"],
-                registry=registry,
-            )
+        self.reports = _tally(
+            registry,
+            "rankd_proxy_reports",
+            "Completions by what became of their reports: accepted, duplicate, rejected, dropped_*, no_usage (the "
+            "answer does not say its length), several (answers in one).",
+            "outcome",
         )
+        self.model_requests = Counter(
+            "rankd_proxy_model_requests",
+            "Ranked requests by served model, and by outcome as above; models are those that the engine served, at "
+            "most RANKD_PROXY_MAX_MODELS of them, and other.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.no_usage, self.endings = _of_answers(registry)
         self.held_seconds = Histogram(
             "rankd_proxy_held_seconds",
             "From the end of a ranked request's body until it goes to the engine, asking included.",
@@ -70,6 +75,30 @@ class Metrics:
         )
         for direction in ("unknown", "lower-first", "higher-first"):
             gauge.labels(direction).set_function(partial(_same, known, direction))
+
+
+def _tally(registry: CollectorRegistry, name: str, text: str, label: str) -> CounterTally:
+    return CounterTally(Counter(name, text, [label], registry=registry))
+
+
+def _of_answers(registry: CollectorRegistry) -> tuple[CounterTally, CounterTally]:
+    """Why answers do not say their lengths, and why those ended that do."""
+    no_usage = _tally(
+        registry,
+        "rankd_proxy_no_usage",
+        "Answers that do not say their length, by cause: not_asked, not_sent, ended_early, unfinished, error, "
+        "too_large, not_json, not_events, coding_unknown, coding_broken.",
+        "cause",
+    )
+    endings = _tally(
+        registry,
+        "rankd_proxy_endings",
+        "Answers that say their length, by why they ended: complete; limit, stopped, cancelled, failed, "
+        "unfinished and unknown (a reason that rankd does not know) are lower bounds; not_given is complete "
+        "below max_tokens.",
+        "ending",
+    )
+    return no_usage, endings
 
 
 def _same(known: Callable[[], str], direction: str) -> float:

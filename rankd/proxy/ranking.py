@@ -6,7 +6,6 @@ with the other sign.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rankd_client import RankedQueue
@@ -21,14 +20,10 @@ from rankd_client.integration import (
 )
 
 from rankd.proxy import headers
+from rankd.proxy.content_coding import UnreadableError, codings_of, decoded
+from rankd.proxy.served_models import ServedModels
 from rankd.proxy.settings import Direction
 from rankd.proxy.upstream import EngineInfo
-
-ARRIVAL_ONLY: Mapping[str, frozenset[str]] = {
-    "vllm": frozenset({"/v1/chat/completions/batch"}),
-    "sglang": frozenset({"/generate"}),
-}
-"""By engine, further endpoints whose bodies take a priority: they get that of their arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +36,16 @@ class RankedRequest:
     """Anthropic's messages take none in the body; vLLM takes it from a header."""
     queue: RankedQueue | None = None
     request: OpenAIRequest | None = None
+    model: str = ""
+    """What it is ranked and reported for, as ``ServedModels.claim`` says."""
 
 
 class ProxyRanking:
     """Asks the daemon; fails open."""
 
-    def __init__(self, settings: IntegrationSettings, breaker: CircuitBreaker) -> None:
+    def __init__(self, settings: IntegrationSettings, breaker: CircuitBreaker, models: ServedModels) -> None:
         """Ask by these settings."""
-        self._settings, self._breaker = settings, breaker
+        self._settings, self._breaker, self.models = settings, breaker, models
         self.waiting = 0
         """Requests, to all that is ranked, whose answers have not begun: what each that comes has before it."""
 
@@ -61,7 +58,8 @@ class ProxyRanking:
         """For a body that is not read."""
         if self.keeps_client_priority and _takes_header(engine) and headers.gives_priority(fields):
             return RankedRequest("client")
-        return RankedRequest(outcome, _in_direction(engine.direction, priority_of(None, arrival)))
+        in_header = headers.is_encoded(fields) and _takes_header(engine)
+        return RankedRequest(outcome, _in_direction(engine.direction, priority_of(None, arrival)), in_header)
 
     async def rank(
         self, engine: EngineInfo, route: Route, fields: headers.Fields, content: bytes, arrival: float
@@ -71,15 +69,31 @@ class ProxyRanking:
         if in_header and engine.name != "vllm":
             return RankedRequest("messages")
         request = read_request(route, content)
+        if request is None and headers.is_encoded(fields):
+            # A priority cannot be put into it: that is for engines that take one in a header.
+            if not _takes_header(engine):
+                return RankedRequest("encoded")
+            in_header, request = True, self._read_encoded(route, fields, content)
         in_fields = _takes_header(engine) and headers.gives_priority(fields)
         if self.keeps_client_priority and (in_fields or (request is not None and request.has_priority)):
             return RankedRequest("client")
         if request is None:
-            return RankedRequest("unreadable", _in_direction(engine.direction, priority_of(None, arrival)), in_header)
-        queue, outcome = await order_of(self._breaker, request, arrival, max(0, self.waiting - 1))
-        return RankedRequest(
-            outcome, _in_direction(engine.direction, priority_of(queue, arrival)), in_header, queue, request
-        )
+            outcome = "encoded" if headers.is_encoded(fields) else "unreadable"
+            return RankedRequest(outcome, _in_direction(engine.direction, priority_of(None, arrival)), in_header)
+        model = self.models.claim(request.model)
+        try:
+            queue, outcome = await order_of(self._breaker, request, arrival, max(0, self.waiting - 1), model)
+        except BaseException:
+            self.models.settle(request.model, model, None)
+            raise
+        priority = _in_direction(engine.direction, priority_of(queue, arrival))
+        return RankedRequest(outcome, priority, in_header, queue, request, model)
+
+    def _read_encoded(self, route: Route, fields: headers.Fields, content: bytes) -> OpenAIRequest | None:
+        try:
+            return read_request(route, decoded(content, codings_of(fields), self._settings.max_body_bytes))
+        except UnreadableError:
+            return None
 
 
 def _takes_header(engine: EngineInfo) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 
 import structlog
 from rankd_client import Completed, Finish
-from rankd_client.integration import Reporter, Route
+from rankd_client.integration import Ending, Reporter, Route
 
 from rankd.proxy.answer_reader import AnswerReader
 from rankd.proxy.metrics import Metrics
@@ -27,6 +28,7 @@ class TrackedRequest:
         self._request_id, self._prediction = item.request_id, item.prediction
         self.route, self.arrival = route, arrival
         self._max_tokens, self._ignore_eos = ranked.request.max_tokens, ranked.request.ignore_eos
+        self._model, self.asks_usage = ranked.model, ranked.request.asks_usage
         self.answer: AnswerReader | None = None
 
     def completed(self, tokens: int, finish: Finish) -> Completed:
@@ -43,7 +45,18 @@ class TrackedRequest:
             length_is_complete=whole,
             arrival=self.arrival,
             total_seconds=None if finish == "in_progress" else max(0.0, time.time() - self.arrival),
+            model=self._model,
         )
+
+    def ended(self, tokens: int, ending: Ending) -> Completed:
+        """What to report of an answer that is over.
+
+        Where no reason is given it is taken for whole, unless it is as long as it may be.
+        """
+        finish = ending.finish
+        if ending is Ending.NOT_GIVEN:
+            finish = "length" if 0 < self._max_tokens <= tokens else "stop"
+        return self.completed(tokens, "aborted" if finish == "in_progress" else finish)
 
     @property
     def lower_bound(self) -> int:
@@ -60,7 +73,7 @@ class CompletionTracker:
         self._under_way: set[TrackedRequest] = set()
         self._counts = False
         """Whether answers say their lengths: progress of such that never do would be all there is."""
-        self._warned = False
+        self._warned: set[str] = set()
 
     def track(self, ranked: RankedRequest, route: Route, arrival: float) -> TrackedRequest | None:
         """Follow a request; None where its answer's length is not that of a prompt."""
@@ -75,10 +88,11 @@ class CompletionTracker:
         self._under_way.add(tracked)
         return tracked
 
-    def begins(self, tracked: TrackedRequest, *, stream: bool, readable: bool) -> None:
-        """Its answer begins; one in a content encoding cannot be read."""
-        if readable:
-            tracked.answer = AnswerReader(tracked.route, stream=stream, limit=self._limit)
+    def begins(self, tracked: TrackedRequest, kind: str, codings: Sequence[bytes]) -> None:
+        """Its answer begins, of a Content-Type in lower case and in content codings."""
+        tracked.answer = AnswerReader(
+            tracked.route, kind=kind, limit=self._limit, codings=codings, asks_usage=tracked.asks_usage
+        )
 
     def ended(self, tracked: TrackedRequest) -> None:
         """Its answer is complete."""
@@ -86,20 +100,22 @@ class CompletionTracker:
         outcome = tracked.answer.outcome() if tracked.answer is not None else None
         if outcome is not None:
             self._counts = True
-            self._reporter.put(tracked.completed(*outcome))
+            self._metrics.endings.inc(outcome[1].value)
+            self._reporter.put(tracked.ended(*outcome))
             return
+        cause = tracked.answer.cause if tracked.answer is not None else "ended_early"
         self._metrics.reports.inc("no_usage")
-        if not self._warned:
-            self._warned = True
-            _log.warning("answers_without_usage", reason=WITHOUT_USAGE)
+        self._metrics.no_usage.inc(cause)
+        if cause not in self._warned:
+            self._warned.add(cause)
+            _log.warning("answers_without_usage", cause=cause, reason=f"{_NOT_REPORTED}: {WITHOUT_USAGE[cause]}")
 
     def broken_off(self, tracked: TrackedRequest, finish: Finish) -> None:
         """Its answer is not complete: what there is of it is a lower bound.
 
         Unless it has said all that matters: many clients hang up at ``[DONE]``, before the stream's end.
         """
-        outcome = tracked.answer.outcome() if tracked.answer is not None else None
-        if outcome is not None and outcome[1] != "aborted":
+        if tracked.answer is not None and tracked.answer.says_its_end:
             self.ended(tracked)
             return
         self._under_way.discard(tracked)
@@ -122,8 +138,22 @@ class CompletionTracker:
             self.report_progress()
 
 
-WITHOUT_USAGE = (
+_NOT_REPORTED = (
     "an answer does not say how many tokens it has, so that its completion is not reported and rankd cannot judge "
-    "itself by it: start vLLM with --enable-force-include-usage, SGLang with --stream-response-default-include-usage, "
-    "or have clients ask for stream_options.include_usage"
+    "itself by it"
 )
+WITHOUT_USAGE: Mapping[str, str] = {
+    "not_asked": "streams say it only where it is asked for: start vLLM with --enable-force-include-usage, SGLang with "
+    "--stream-response-default-include-usage, or have clients ask for stream_options.include_usage",
+    "not_sent": "the engine, or a gateway before it, sends no usage though it is asked for",
+    "ended_early": "a stream was over before its end: look for what cuts it between the engine and the proxy",
+    "unfinished": "the engine answers before it is done, as for background responses, and says the rest elsewhere",
+    "error": "the engine began an answer, and ended it in an error: look at the engine's log",
+    "too_large": "it is longer than RANKD_MAX_BODY_BYTES, or an event of it is: raise that",
+    "not_json": "it is no JSON: look at what answers in the engine's place",
+    "not_events": "a stream without an event: look at what answers in the engine's place",
+    "coding_unknown": "it is compressed in a way that is not read, though only gzip and deflate were asked for: have "
+    "the gateway before the engine not compress, or use gzip",
+    "coding_broken": "it is compressed, and what is compressed is damaged: look at the gateway before the engine",
+}
+"""By cause, what to do."""

@@ -7,6 +7,7 @@ import functools
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -23,10 +24,13 @@ from rankd.proxy.descriptors import allow_many_files, places
 from rankd.proxy.engine_connection import EngineConnector
 from rankd.proxy.exchange import Shared
 from rankd.proxy.metrics import Metrics
+from rankd.proxy.paths import EnginePaths
 from rankd.proxy.ranking import ProxyRanking
 from rankd.proxy.reporting import CompletionTracker
+from rankd.proxy.served_models import ServedModels
 from rankd.proxy.settings import ProxySettings
 from rankd.proxy.upstream import Upstream
+from rankd.proxy.upstream_tls import upstream_tls
 from rankd.settings import split_address
 from rankd.version import VERSION
 
@@ -64,9 +68,10 @@ class ProxyServer:
         """Bind the ports.
 
         Raises:
-            ConfigError: an address cannot be bound.
+            ConfigError: an address cannot be bound, or a file for TLS cannot be used.
         """
         self._settings, self._integration = settings, integration
+        self._tls = upstream_tls(settings)
         self._sockets = [_bound(settings.listen, "--listen (RANKD_PROXY_LISTEN)")]
         if settings.metrics:
             try:
@@ -92,8 +97,9 @@ class ProxyServer:
             ConfigError: the engine answers, and is none that is known.
         """
         settings, integration = self._settings, self._integration
-        self._session = _session(settings, self._places.main)
-        self._upstream = Upstream(self._session, settings.upstream, settings.direction)
+        self._session = _session(settings, self._places.main, self._tls)
+        paths = EnginePaths(settings.upstream)
+        self._upstream = Upstream(self._session, paths.root, settings.direction)
         self._breaker = CircuitBreaker(integration)
         self._reporter = Reporter(PredictionStore(), functools.partial(connect, integration), self.metrics.reports)
         try:
@@ -104,9 +110,9 @@ class ProxyServer:
             await self._close()
             raise
         tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes)
-        ranking = ProxyRanking(integration, self._breaker)
+        ranking = ProxyRanking(integration, self._breaker, ServedModels(settings.max_models, integration.model))
         shared = Shared(
-            self._session, settings.upstream, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
+            self._session, paths, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
         )
         self.proxy = Proxy(shared, self._places.main)
         self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._upstream.direction)
@@ -240,12 +246,13 @@ def _nothing(number: int, frame: FrameType | None) -> None:
     del number, frame
 
 
-def _session(settings: ProxySettings, most: int) -> aiohttp.ClientSession:
+def _session(settings: ProxySettings, most: int, tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=EngineConnector(
             most,
             idle=settings.upstream_idle,
             rest=settings.upstream_rest,
+            ssl=tls,
             patience=settings.upstream_read_timeout,
         ),
         timeout=aiohttp.ClientTimeout(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rankd.errors import ConfigError
+from rankd.proxy.paths import endpoint_at_end
 from rankd.settings import split_address
 
 _DAY = 86_400.0
+_FLAGS = frozenset({"upstream", "upstream_ca", "listen", "metrics", "direction"})
 
 
 class Direction(Enum):
@@ -32,7 +34,18 @@ class ProxySettings(BaseSettings):
     )
 
     upstream: str = Field(
-        "", description="URL of the engine, such as http://127.0.0.1:8000; a path in it goes before those of requests."
+        "",
+        description="URL of the engine, such as http://127.0.0.1:8000; a path in it goes before those of requests, a "
+        "/v1 at its end only before those that do not begin with it.",
+    )
+    upstream_ca: str = Field(
+        "", description="PEM file of the CAs that the engine's certificate is trusted by; empty trusts the system's."
+    )
+    upstream_certificate: str = Field(
+        "", description="PEM file of the certificate that the proxy shows to the engine, for mutual TLS."
+    )
+    upstream_private_key: str = Field(
+        "", description="PEM file of its key, unencrypted; empty where it is in the certificate's file."
     )
     listen: str = Field("127.0.0.1:8080", description="HOST:PORT that clients connect to.")
     metrics: str = Field("127.0.0.1:9465", description="HOST:PORT of /metrics, /livez and /readyz; empty is off.")
@@ -109,6 +122,13 @@ class ProxySettings(BaseSettings):
         description="Seconds for a client to take some 64 KiB of an answer that wait for it; beyond it, it is cut off. "
         "An answer may last as long as it likes.",
     )
+    max_models: int = Field(
+        16,
+        ge=0,
+        le=4096,
+        description="Served models, as requests' bodies name them, that are ranked, reported and counted by their own "
+        "names; others share a nameless one, and so do all where RANKD_MODEL names one for all. 0 is none.",
+    )
     progress_every: float = Field(
         10.0, ge=0, le=_DAY, description="Seconds between two reports of requests under way; 0 is off."
     )
@@ -123,7 +143,19 @@ class ProxySettings(BaseSettings):
             raise ValueError("must be scheme, host, port and path only: clients send their own keys")
         if parts.port == 0:
             raise ValueError("must not have port 0")
+        if not value.isascii():
+            raise ValueError("must be ASCII: percent-encode its path")
+        if endpoint := endpoint_at_end(parts.path):
+            raise ValueError(f"must not name an endpoint: leave {endpoint!r} out")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        if self.upstream_private_key and not self.upstream_certificate:
+            raise ValueError("RANKD_PROXY_UPSTREAM_PRIVATE_KEY needs RANKD_PROXY_UPSTREAM_CERTIFICATE")
+        if (self.upstream_ca or self.upstream_certificate) and not self.upstream.startswith("https:"):
+            raise ValueError("RANKD_PROXY_UPSTREAM_CA and _CERTIFICATE are of no use without https:// in --upstream")
+        return self
 
     @field_validator("listen", "metrics")
     @classmethod
@@ -153,8 +185,10 @@ def load_proxy_settings(**flags: Any) -> ProxySettings:
 
 
 def _explain(error: Any) -> str:
-    name = str(error["loc"][0]) if error["loc"] else ""
-    flag = f"--{name.replace('_', '-')}" if name in {"upstream", "listen", "metrics", "direction"} else ""
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = str(error["loc"][0])
+    flag = f"--{name.replace('_', '-')}" if name in _FLAGS else ""
     names = " or ".join(filter(None, (flag, "RANKD_PROXY_" + name.upper())))
     return f"{names}: {error['msg'].removeprefix('Value error, ')}"
 

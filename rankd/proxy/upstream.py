@@ -13,6 +13,7 @@ from rankd_client.integration import Backoff
 
 from rankd.errors import ConfigError
 from rankd.proxy.settings import Direction
+from rankd.proxy.upstream_tls import trust_remedy
 
 _log = structlog.get_logger("rankd")
 _TIMEOUT = 5.0
@@ -23,8 +24,9 @@ _PREEMPTS_BELOW = 10**12
 """Milliseconds: a threshold that no two keys of living requests are apart."""
 
 UNKNOWN_ENGINE = (
-    "the engine does not say which priority it serves first: it is neither a vLLM nor an SGLang that answers without a "
-    "key. Say --direction lower-first (vLLM, and gateways before it) or --direction higher-first"
+    "the engine does not say which priority it serves first: there it is neither a vLLM nor an SGLang that answers "
+    "/v1/models, /metrics or /server_info without a key. If these are elsewhere, correct --upstream; else say "
+    "--direction lower-first (vLLM, and gateways before it) or --direction higher-first"
 )
 
 
@@ -111,7 +113,8 @@ class Upstream:
         except UnknownEngineError:
             raise ConfigError(f"--upstream {self._base}: {UNKNOWN_ENGINE}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            _log.warning("upstream_unreachable", upstream=self._base, error_type=type(error).__name__)
+            told = {"reason": remedy} if (remedy := trust_remedy(error)) else {}
+            _log.warning("upstream_unreachable", upstream=self._base, error_type=type(error).__name__, **told)
             self.identify_again()
 
     def identify_again(self) -> None:

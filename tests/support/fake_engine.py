@@ -1,6 +1,7 @@
 """An engine's place, on a real port: records every byte that comes, answers byte by byte. And the proxy before it."""
 
 import asyncio
+import collections
 import contextlib
 import json
 import os
@@ -56,15 +57,15 @@ class Seen:
 class Upstream:
     """A raw HTTP/1.1 server in a thread. ``answer(seen, reader, writer)`` says what is sent for a request."""
 
-    def __init__(self, answer=None, *, engine="vllm", port=0, read=True):
+    def __init__(self, answer=None, *, engine="vllm", port=0, read=True, tls=None):
         self.seen, self.answer, self.engine, self._read = [], answer or streamed(EVENTS), engine, read
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self._writers = set()
-        self._server = self.call(asyncio.start_server(self._serve, "127.0.0.1", port, limit=2**20))
+        self._server = self.call(asyncio.start_server(self._serve, "127.0.0.1", port, limit=2**20, ssl=tls))
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
@@ -212,15 +213,14 @@ class Through:
             self.loop.call_soon_threadsafe(self.server.stop)
             self._thread.join(seconds)
 
-    def counts(self, name="requests"):
-        """Counters by outcome."""
-        found = self.server.metrics.registry.collect()
-        return {
-            s.labels["outcome"]: int(s.value)
-            for metric in found
-            for s in metric.samples
-            if s.name == f"rankd_proxy_{name}_total"
-        }
+    def counts(self, name="requests", label="outcome"):
+        """Counters by outcome, or by another label."""
+        found = collections.Counter()
+        for metric in self.server.metrics.registry.collect():
+            for s in metric.samples:
+                if s.name == f"rankd_proxy_{name}_total":
+                    found[s.labels[label]] += int(s.value)
+        return dict(found)
 
 
 class ProxyProcess:

@@ -19,6 +19,7 @@ from rankd_client._messages import (
     reason_name,
     set_time,
     tenant_services,
+    text_of,
 )
 from rankd_client._types import Item, Ranked, RankedQueue
 from rankd_client._validation import check_id, check_numbers, check_texts
@@ -42,6 +43,7 @@ class ClientQueue:
         served: Mapping[str, float] = NO_TENANTS,
         weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
+        model: str | None = None,
     ) -> None:
         """Check items before anything is sent.
 
@@ -55,6 +57,7 @@ class ClientQueue:
         if not 0 <= backlog < 2**32:
             raise ValueError(f"backlog: must be a number of requests, at least 0, not {backlog}")
         self._backlog = backlog
+        self._model = None if model is None else text_of(model)
         self.items = [Item(i) if isinstance(i, str) else i for i in items]
         for index, item in enumerate(self.items):
             check_texts(item, index)
@@ -88,6 +91,7 @@ class ClientQueue:
         return requests
 
     def _empty(self, model: str, policy: Policy | None) -> rank_pb2.RankRequest:
+        model = model if self._model is None else self._model
         request = rank_pb2.RankRequest(model=model, tenants=self.tenants, backlog_request_count=self._backlog)
         set_time(request.now, self.now)
         if policy is not None:

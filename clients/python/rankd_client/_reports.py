@@ -25,11 +25,15 @@ _LONGEST_DURATION = 315_576_000_000.0
 def reports(model: str, completions: Iterable[Completed]) -> tuple[list[tuple[list[int], Any]], int]:
     """Completions as requests within the message limit, each with the indices it holds; and how many were skipped.
 
+    A request is of one served model: ``model``, where a completion names none.
+
     Raises:
         ValueError: a finish reason or a count that there is none of.
     """
     out: list[tuple[list[int], completion_pb2.ReportCompletionsRequest]] = []
-    skipped, size = 0, MAX_BYTES
+    open_requests: dict[str, tuple[list[int], completion_pb2.ReportCompletionsRequest]] = {}
+    sizes: dict[str, int] = {}
+    skipped = 0
     now = time.time()
     for index, done in enumerate(completions):
         if done.prediction is None:
@@ -37,14 +41,17 @@ def reports(model: str, completions: Iterable[Completed]) -> tuple[list[tuple[li
             continue
         message = _completion(done, index)
         length = message.ByteSize() + 8
-        if size + length > MAX_BYTES or len(out[-1][0]) >= MAX_ITEMS:
-            request = completion_pb2.ReportCompletionsRequest(model=model)
+        name = model if done.model is None else text_of(done.model)
+        size = sizes.get(name, MAX_BYTES)
+        if size + length > MAX_BYTES or len(open_requests[name][0]) >= MAX_ITEMS:
+            request = completion_pb2.ReportCompletionsRequest(model=name)
             set_time(request.now, now)
             out.append(([], request))
-            size = 0
-        out[-1][0].append(index)
-        out[-1][1].completions.append(message)
-        size += length
+            open_requests[name], size = out[-1], 0
+        indices, request = open_requests[name]
+        indices.append(index)
+        request.completions.append(message)
+        sizes[name] = size + length
     return out, skipped
 
 

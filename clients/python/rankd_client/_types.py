@@ -115,7 +115,10 @@ class RankedQueue(Sequence[Ranked]):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a request really produced; ``prediction`` is that of its rank answer. Times in seconds."""
+    """What a request really produced; ``prediction`` is that of its rank answer. Times in seconds.
+
+    ``model`` is the served one that it was ranked for; None is the client's.
+    """
 
     request_id: str
     prediction: Prediction | None
@@ -125,6 +128,7 @@ class Completed:
     arrival: float | None = None
     queue_seconds: float | None = None
     total_seconds: float | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+import zlib
 
 import pytest
 from support.fake_engine import EVENTS, post, run, whole, within
@@ -195,15 +196,53 @@ def test_hostile_bodies_pass_with_a_priority_and_else_untouched(start_engine, st
     run(story())
 
 
-def test_an_encoded_body_passes_untouched(start_engine, start_proxy):
-    """Engines decode none: it is not for the proxy to read it, nor to write into it."""
+@pytest.mark.parametrize(
+    ("coding", "pack", "outcome"),
+    [
+        (b"gzip", gzip.compress, "ranked"),
+        (b"deflate, GZIP", lambda body: gzip.compress(zlib.compress(body)), "ranked"),
+        (b"gzip", lambda body: gzip.compress(body)[:-20], "encoded"),
+        (b"gzip", lambda body: gzip.compress(body + b" " * 2**22), "encoded"),
+        (b"br", lambda body: body[::-1], "encoded"),
+    ],
+)
+def test_an_encoded_body_passes_untouched_with_its_priority_in_the_header(
+    start_engine, start_proxy, coding, pack, outcome
+):
+    """It is read decoded; what cannot be read stands where it arrived, as a gateway before vLLM may decode it."""
     upstream = start_engine()
+    proxy = start_proxy(upstream)
+    for text in (LONG, SHORT):
+        body = pack(json.dumps({"prompt": text, "max_tokens": None}).encode())
+        run(post(proxy.port, body, fields=[(b"Content-Encoding", coding)]))
+        assert upstream.seen[-1].body == body
+        assert upstream.seen[-1].values(b"content-encoding") == [coding]
+    long, short = (int(seen.values(b"x-vllm-priority")[0]) for seen in upstream.seen)
+    assert abs(long - time.time() * 1000) < 1e6
+    assert (short < long) is (outcome == "ranked")
+    assert proxy.counts() == {outcome: 2}
+
+
+def test_an_encoded_body_stays_as_it_is_where_no_header_helps(start_engine, start_proxy):
+    """A priority cannot be put into it."""
+    upstream = start_engine(engine="sglang")
     proxy = start_proxy(upstream)
     body = gzip.compress(json.dumps({"prompt": SHORT}).encode())
     run(post(proxy.port, body, fields=[(b"Content-Encoding", b"gzip")]))
-    assert upstream.seen[0].body == body
-    assert upstream.seen[0].values(b"content-encoding") == [b"gzip"]
+    assert (upstream.seen[0].body, upstream.seen[0].values(b"x-vllm-priority")) == (body, [])
     assert proxy.counts() == {"encoded": 1}
+
+
+def test_an_encoded_body_keeps_its_clients_priority_or_not(start_engine, start_proxy):
+    """As any other."""
+    body = gzip.compress(json.dumps({"prompt": SHORT, "priority": -3}).encode())
+    for kept in ("keep", "ignore"):
+        upstream = start_engine()
+        proxy = start_proxy(upstream, asking={"client_priority": kept})
+        run(post(proxy.port, body, fields=[(b"Content-Encoding", b"gzip")]))
+        assert upstream.seen[0].body == body
+        assert bool(upstream.seen[0].values(b"x-vllm-priority")) is (kept == "ignore")
+        assert proxy.counts() == ({"client": 1} if kept == "keep" else {"ranked": 1})
 
 
 @pytest.mark.parametrize("chunked", [0, 50_000])

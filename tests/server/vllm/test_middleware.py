@@ -60,11 +60,11 @@ def test_the_daemon_hears_how_many_requests_are_under_way(daemon):
         async with middleware(Held(), daemon.target) as app:
             ask = app._breaker.ask
 
-            async def noted(items, *, backlog):
+            async def noted(items, *, backlog, **others):
                 told.append(backlog)
                 if len(told) == 5:
                     all_asked.set()
-                return await ask(items, backlog=backlog)
+                return await ask(items, backlog=backlog, **others)
 
             app._breaker.ask = noted
             burst = [asyncio.create_task(post(app, {"prompt": SHORT})) for _ in range(5)]

@@ -1,14 +1,12 @@
-"""The proxy's text surgery: a priority in a body, a length out of an answer, and which header fields pass."""
+"""The proxy's text surgery: a priority in a body, and which header fields pass."""
 
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rankd_client.integration.openai_requests import Route
 
 from rankd.proxy import headers
-from rankd.proxy.answer_reader import AnswerReader
 from rankd.proxy.priority_body import MOST_HEAD, insertion, is_open, with_priority
 
 BLANK = st.text(" \t\r\n", max_size=3)
@@ -68,99 +66,6 @@ def test_blank_bytes_without_end_are_not_read_without_end():
     """A body may begin with megabytes of blanks: then it gets no priority, and no memory."""
     assert is_open(b" " * MOST_HEAD)
     assert not is_open(b" " * (MOST_HEAD + 1))
-
-
-def stream(*events):
-    return b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in events) + b"data: [DONE]\n\n"
-
-
-def chat(reason=None, **more):
-    return {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": reason}]} | more
-
-
-USAGE = {"choices": [], "usage": {"completion_tokens": 5}}
-
-
-@pytest.mark.parametrize(
-    ("route", "text", "expected"),
-    [
-        (Route.CHAT, stream(chat(), chat("stop"), USAGE), (5, "stop")),
-        (Route.CHAT, stream(chat(usage=None), chat("length", usage={"completion_tokens": 9})), (9, "length")),
-        (Route.CHAT, stream(chat(), chat("tool_calls"), USAGE), (5, "stop")),
-        (Route.CHAT, stream(chat(), chat("content_filter"), USAGE), (5, "aborted")),
-        (Route.CHAT, stream(chat(), chat("stop")), None),
-        (Route.CHAT, stream({"choices": [], "usage": {"completion_tokens": -5}}), None),
-        (Route.CHAT, stream({"choices": [], "usage": {"completion_tokens": True}}), None),
-        (Route.CHAT, stream(chat("stop"), {"usage": {"completion_tokens": "5"}}), None),
-        (Route.CHAT, stream(chat("stop"))[:-40] + b'data: {"usage":{"completion_tok', None),
-        (Route.COMPLETIONS, stream(chat("stop"), USAGE).replace(b"\n", b"\r\n"), (5, "stop")),
-        (Route.RESPONSES, stream({"response": {"status": "completed", "usage": {"output_tokens": 3}}}), (3, "stop")),
-        (
-            Route.RESPONSES,
-            stream({"response": {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"},
-                                 "usage": {"output_tokens": 3}}}),
-            (3, "length"),
-        ),
-        (
-            Route.MESSAGES,
-            stream({"message": {"usage": {"output_tokens": 0}}},
-                   {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}),
-            (4, "stop"),
-        ),
-    ],
-)  # fmt: skip
-def test_a_stream_tells_its_length_and_why_it_ended(route, text, expected):
-    """However it is cut; what does not say, is not guessed."""
-    for cut in (1, 7, len(text)):
-        answer = AnswerReader(route, stream=True, limit=10_000)
-        for at in range(0, len(text), cut):
-            answer.feed(text[at : at + cut])
-        assert answer.outcome() == expected
-
-
-@pytest.mark.parametrize(
-    ("route", "body", "expected"),
-    [
-        (Route.CHAT, chat("stop", usage={"completion_tokens": 8}), (8, "stop")),
-        (Route.CHAT, chat("stop"), None),
-        (Route.RESPONSES, {"status": "completed", "usage": {"output_tokens": 8}}, (8, "stop")),
-        (Route.MESSAGES, {"stop_reason": "max_tokens", "usage": {"output_tokens": 8}}, (8, "length")),
-        (Route.CHAT, [1], None),
-        (Route.CHAT, {"choices": "x", "usage": 5}, None),
-    ],
-)
-def test_a_whole_answer_tells_its_length(route, body, expected):
-    """From its usage; one beyond the bound is not kept, and says nothing."""
-    text = json.dumps(body).encode()
-    answer = AnswerReader(route, stream=False, limit=len(text))
-    answer.feed(text[:9])
-    answer.feed(text[9:])
-    assert answer.outcome() == expected
-    answer.feed(b" ")
-    assert answer.outcome() is None
-
-
-def test_a_lower_bound_is_no_more_than_what_came():
-    """Events less those that bring no token; what the engine counts along; nothing where events are no tokens."""
-    counting = AnswerReader(Route.CHAT, stream=True, limit=10_000)
-    for least in (0, 0, 1, 2):
-        counting.feed(stream(chat()).removesuffix(b"data: [DONE]\n\n"))
-        assert counting.lower_bound == least
-    counting.feed(b'data: {"usage": {"completion_tokens": 40}}\n')
-    assert counting.lower_bound == 40
-    responses = AnswerReader(Route.RESPONSES, stream=True, limit=10_000)
-    responses.feed(stream(*[{"type": "response.output_text.delta"}] * 9))
-    assert responses.lower_bound == 0
-
-
-def test_a_line_without_end_is_not_kept():
-    """Memory is bounded whatever an engine sends, and what comes after the line is read again."""
-    answer = AnswerReader(Route.CHAT, stream=True, limit=1000)
-    for _ in range(100):
-        answer.feed(b"x" * 100)
-        assert len(answer._rest) <= 1000
-    answer.feed(b"\n" + stream(chat("stop"), USAGE))
-    assert answer.outcome() == (5, "stop")
 
 
 def test_fields_of_one_connection_stay_there():

@@ -84,6 +84,7 @@ class RankClient:
         served: Mapping[str, float] = NO_TENANTS,
         weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
+        model: str | None = None,
     ) -> RankedQueue:
         """Order a queue of prompts or items.
 
@@ -97,13 +98,14 @@ class RankClient:
             weights: of tenants; default 1.
             backlog: requests that wait and are not in ``items``, as far as you know: of use where requests are asked
                 about one by one.
+            model: the served model that the queue is for; default: the client's.
 
         Raises:
             ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
             TypeError: an item is none, or one of its fields is of another type.
         """
         end = time.monotonic() + (self._timeout if timeout is None else seconds(timeout))
-        queue = ClientQueue(items, served=served, weights=weights, backlog=backlog)
+        queue = ClientQueue(items, served=served, weights=weights, backlog=backlog, model=model)
         error = ""
         try:
             requests = queue.requests(self._model, self._policy)

@@ -6,12 +6,14 @@
 * from an event loop, within a deadline: :class:`CircuitBreaker`, :func:`order_of`, :func:`priority_of`
 * from a scheduler, which never waits: :class:`BackgroundScores`
 * what a request of OpenAI's API asks for: :func:`route_of`, :func:`read_request`, :class:`RequestBody`
+* what ended an answer, and whether its length is known: :func:`ending_of`, :class:`Ending`
 * what became of it: :class:`Reporter`, :class:`PredictionStore`, and tallies (:class:`Tally`) for a page of metrics
 """
 
 from rankd_client._backoff import Backoff
 from rankd_client.integration.background_scores import FCFS, BackgroundScores
 from rankd_client.integration.circuit_breaker import CircuitBreaker
+from rankd_client.integration.finish_reasons import Ending, ending_of
 from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request, route_of
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
 from rankd_client.integration.priority import is_priority, order_of, priority_of
@@ -26,6 +28,7 @@ __all__ = [
     "Backoff",
     "CircuitBreaker",
     "CounterTally",
+    "Ending",
     "FinishedRequest",
     "IntegrationSettings",
     "MemoryTally",
@@ -40,6 +43,7 @@ __all__ = [
     "StoredPrediction",
     "Tally",
     "connect",
+    "ending_of",
     "is_priority",
     "log_under",
     "logger",

@@ -14,8 +14,8 @@ _FAILURES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 """Seconds between probes of a daemon that does not answer."""
 _PROBE = "Hello"
-_REFUSED = "error:INVALID_ARGUMENT"
-"""An answer: that one request is over the daemon's limits says nothing of others."""
+_REFUSED = ("error:INVALID_ARGUMENT", "error:NOT_FOUND")
+"""Answers: that one request is over the daemon's limits, or for a model not listed there, says nothing of others."""
 
 
 class CircuitBreaker:
@@ -37,13 +37,13 @@ class CircuitBreaker:
         """Whether the circuit is broken, so that nobody asks."""
         return self._probing is not None
 
-    async def ask(self, items: Sequence[Item], *, backlog: int = 0) -> RankedQueue | None:
+    async def ask(self, items: Sequence[Item], *, backlog: int = 0, model: str | None = None) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
         client = self._client_of_this_loop()
         if self.open:
             return None
-        queue = await client.rank(items, backlog=backlog)
-        if not queue.failed or queue.reason == _REFUSED:
+        queue = await client.rank(items, backlog=backlog, model=model)
+        if not queue.failed or queue.reason in _REFUSED:
             self._failures = 0
         else:
             self._failures += 1

@@ -12,6 +12,8 @@ _MOST_PROMPTS = 256
 """Of one request that are asked about; the longest of them is what the request waits for."""
 _COMPLETION_MAX_TOKENS = 16
 """What OpenAI and vLLM take for a completion that names no ``max_tokens``."""
+_TEXT_TYPES = (None, "text", "input_text")
+"""Types of a content's parts that are text, by all of these APIs."""
 
 
 class Route(Enum):
@@ -38,7 +40,8 @@ def route_of(method: str, path: str, root_path: str) -> Route | None:
 class OpenAIRequest:
     """A request's prompts, None for one that is no text, and what bounds its answers.
 
-    ``one_answer_per_prompt``: one answer per prompt, so that its length is the prompt's.
+    ``one_answer_per_prompt``: one answer per prompt, so that its length is the prompt's. ``model`` as the body names
+    it, empty where it names none. ``asks_usage``: its answer is to say how many tokens it has, as all but streams do.
     """
 
     prompts: tuple[str | None, ...]
@@ -47,6 +50,8 @@ class OpenAIRequest:
     has_priority: bool = False
     ignore_eos: bool = False
     one_answer_per_prompt: bool = True
+    model: str = ""
+    asks_usage: bool = True
 
 
 def read_request(route: Route, body: bytes) -> OpenAIRequest | None:
@@ -62,15 +67,27 @@ def read_request(route: Route, body: bytes) -> OpenAIRequest | None:
         return None
     # Engines make a chat of a message, and take over none of these.
     mine = data if route is not Route.MESSAGES else {}
-    request_id = mine.get("request_id")
+    request_id, model = mine.get("request_id"), data.get("model")
     return OpenAIRequest(
         prompts=tuple(_PROMPTS[route](data)[:_MOST_PROMPTS]),
         max_tokens=_max_tokens(route, data),
         request_id=request_id if isinstance(request_id, str) and request_id else None,
         has_priority=mine.get("priority") is not None,
         ignore_eos=mine.get("ignore_eos") is True,
-        one_answer_per_prompt=not mine.get("use_beam_search") and mine.get("n", 1) in (1, None),
+        one_answer_per_prompt=not mine.get("use_beam_search")
+        and mine.get("n", 1) in (1, None)
+        and mine.get("best_of", 1) in (1, None),
+        model=model if isinstance(model, str) else "",
+        asks_usage=_asks_usage(route, data),
     )
+
+
+def _asks_usage(route: Route, data: dict[str, Any]) -> bool:
+    """Whether the answer has a ``usage`` by the API: OpenAI's older two leave it out of streams unless asked."""
+    if route not in {Route.COMPLETIONS, Route.CHAT} or not data.get("stream"):
+        return True
+    options = data.get("stream_options")
+    return isinstance(options, dict) and bool(options.get("include_usage") or options.get("continuous_usage_stats"))
 
 
 def _max_tokens(route: Route, data: dict[str, Any]) -> int:
@@ -80,15 +97,15 @@ def _max_tokens(route: Route, data: dict[str, Any]) -> int:
     elif route is Route.RESPONSES:
         value = data.get("max_output_tokens")
     else:
-        value = data.get("max_tokens", _COMPLETION_MAX_TOKENS)
+        value = data.get("max_tokens", _COMPLETION_MAX_TOKENS if route is Route.COMPLETIONS else None)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32 else 0
 
 
 def _of_completion(data: dict[str, Any]) -> list[str | None]:
     prompt = data.get("prompt")
     if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
-        return [p if isinstance(p, str) else None for p in prompt]
-    return [prompt if isinstance(prompt, str) else None]
+        return [_text(p) if isinstance(p, str) else None for p in prompt]
+    return [_text(prompt) if isinstance(prompt, str) else None]
 
 
 def _of_chat(data: dict[str, Any]) -> list[str | None]:
@@ -97,7 +114,7 @@ def _of_chat(data: dict[str, Any]) -> list[str | None]:
 
 def _of_response(data: dict[str, Any]) -> list[str | None]:
     given = data.get("input")
-    return [given if isinstance(given, str) else _last_user_text(given)]
+    return [_text(given) if isinstance(given, str) else _last_user_text(given)]
 
 
 _PROMPTS = {
@@ -109,26 +126,30 @@ _PROMPTS = {
 
 
 def _last_user_text(messages: Any) -> str | None:
-    """The text of the user's last message: what is answered, and what rankers are trained on."""
+    """The text of the user's last message that has one: what is answered, and what rankers are trained on.
+
+    What a tool gave back is no text of the user's, whether it is a message of its own (chat, responses) or a block of
+    the user's (messages). Nor is a picture, a sound or a document.
+    """
     if not isinstance(messages, list):
         return None
     for message in reversed(messages):
         if isinstance(message, dict) and message.get("role") == "user":
-            return _text(message.get("content"))
+            text = _text(message.get("content"))
+            if text is not None:
+                return text
     return None
 
 
 def _text(content: Any) -> str | None:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return None
-    return "\n".join(_texts(content)) or None
+    """A content's text; None where it has none but blanks."""
+    text = content if isinstance(content, str) else "\n".join(_texts(content)) if isinstance(content, list) else ""
+    return None if not text or text.isspace() else text
 
 
 def _texts(parts: Iterable[Any]) -> Iterable[str]:
     for part in parts:
         if isinstance(part, str):
             yield part
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+        elif isinstance(part, dict) and part.get("type") in _TEXT_TYPES and isinstance(part.get("text"), str):
             yield part["text"]

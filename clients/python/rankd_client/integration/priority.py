@@ -13,7 +13,7 @@ _LARGEST = 2**63 - 1
 
 
 async def order_of(
-    breaker: CircuitBreaker, request: OpenAIRequest, arrival: float, backlog: int
+    breaker: CircuitBreaker, request: OpenAIRequest, arrival: float, backlog: int, model: str | None = None
 ) -> tuple[RankedQueue | None, str]:
     """Ask about a request's prompts.
 
@@ -22,6 +22,7 @@ async def order_of(
         request: what is asked about.
         arrival: seconds since the epoch.
         backlog: requests that wait beside it.
+        model: the served model that is asked for; default: that of the settings.
 
     Returns:
         An order whose keys are to be used, or None for arrival order; and what to count.
@@ -35,6 +36,7 @@ async def order_of(
             for index, prompt in enumerate(request.prompts)
         ],
         backlog=backlog,
+        model=model,
     )
     if queue is None:
         return None, "circuit_open"

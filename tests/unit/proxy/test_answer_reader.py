@@ -1,0 +1,276 @@
+"""What an answer says of itself while it passes, and for what cause it does not."""
+
+import gzip
+import json
+import zlib
+
+import pytest
+from rankd_client.integration import Ending, Route
+
+from rankd.proxy.answer_reader import AnswerReader
+
+LIMIT = 10_000
+SSE, JSON = "text/event-stream; charset=utf-8", "application/json"
+DONE = b"data: [DONE]\n\n"
+
+
+def events(*said):
+    return b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in said)
+
+
+def stream(*said):
+    return events(*said) + DONE
+
+
+def chat(reason=None, **more):
+    return {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": reason}]} | more
+
+
+USAGE = {"choices": [], "usage": {"completion_tokens": 5}}
+
+
+def read(route, text, kind=SSE, cut=None, **options):
+    """A reader that was given all of a text, so many bytes at once."""
+    answer = AnswerReader(route, kind=kind, limit=LIMIT, **options)
+    for at in range(0, len(text), cut or max(1, len(text))):
+        answer.feed(text[at : at + (cut or len(text))])
+    return answer
+
+
+FIVE = (5, Ending.COMPLETE)
+STOPPED = stream(chat("stop"), USAGE)
+WHOLE_STREAMS = {
+    "stop": (Route.CHAT, stream(chat(), chat("stop"), USAGE), FIVE),
+    "length": (Route.CHAT, stream(chat(usage=None), chat("length", usage={"completion_tokens": 9})), (9, Ending.LIMIT)),
+    "tools": (Route.CHAT, stream(chat(), chat("tool_calls"), USAGE), FIVE),
+    "filter": (Route.CHAT, stream(chat(), chat("content_filter"), USAGE), (5, Ending.STOPPED)),
+    "in capitals": (Route.CHAT, stream(chat("STOP"), USAGE), FIVE),
+    "never heard of": (Route.CHAT, stream(chat("because"), USAGE), (5, Ending.UNKNOWN)),
+    "null": (Route.CHAT, stream(chat(), chat(), USAGE), (5, Ending.NOT_GIVEN)),
+    "empty": (Route.CHAT, stream(chat(""), chat(""), USAGE), (5, Ending.NOT_GIVEN)),
+    "empty afterwards": (Route.CHAT, stream(chat("stop"), chat("", usage={"completion_tokens": 5})), FIVE),
+    "an object": (Route.CHAT, stream(chat({"type": "length", "length": 5}), USAGE), (5, Ending.LIMIT)),
+    "whole numbers as floats": (Route.CHAT, stream(chat("stop"), {"usage": {"completion_tokens": 5.0}}), FIVE),
+    "blanks in JSON": (
+        Route.CHAT,
+        STOPPED.replace(b'":', b'" : '),
+        FIVE,
+    ),
+    "the API's other names": (Route.CHAT, stream(chat("stop"), {"usage": {"output_tokens": 5}}), FIVE),
+    "without [DONE]": (Route.CHAT, events(chat(), chat("stop"), USAGE), FIVE),
+    "without [DONE] and reason": (Route.CHAT, events(chat(), USAGE), (5, Ending.NOT_GIVEN)),
+    "CRLF": (Route.COMPLETIONS, STOPPED.replace(b"\n", b"\r\n"), FIVE),
+    "CR": (Route.CHAT, STOPPED.replace(b"\n", b"\r"), FIVE),
+    "a last line without end": (Route.CHAT, events(chat("stop"), USAGE)[:-2], FIVE),
+    "a last event without end": (Route.CHAT, events(chat("stop"), USAGE)[:-1], FIVE),
+    "one line that ends in CR": (Route.CHAT, events(chat("stop") | USAGE)[:-2] + b"\r", (5, Ending.NOT_GIVEN)),
+    "no blank lines": (Route.CHAT, STOPPED.replace(b"\n\n", b"\n"), FIVE),
+    "no blank after the colon": (Route.CHAT, STOPPED.replace(b"data: ", b"data:"), FIVE),
+    "a byte order mark": (
+        Route.CHAT, b"\xef\xbb\xbf" + events(chat("stop", usage={"completion_tokens": 5})), FIVE
+    ),
+    "comments and other fields": (
+        Route.CHAT,
+        b": hi\n\nretry: 5\nid: 1\nevent: x\n" + STOPPED.replace(b"\n\n", b"\n: ping\n\n: ping\n\n"),
+        FIVE,
+    ),
+    "data over several lines": (
+        Route.CHAT,
+        b"".join(
+            b"".join(b"data: %s\n" % line for line in json.dumps(e, indent=1).encode().split(b"\n")) + b"\n"
+            for e in (chat("stop"), USAGE)
+        ),
+        FIVE,
+    ),
+    "an event that is too large": (
+        Route.CHAT,
+        events(chat(usage={"completion_tokens": 1}), chat(pad="x" * LIMIT)) + STOPPED,
+        FIVE,
+    ),
+    "an error after counts": (
+        Route.CHAT, stream(chat(usage={"completion_tokens": 3}), {"error": {"message": "x"}}), (3, Ending.FAILED)
+    ),
+    "counts, and no end": (Route.CHAT, events(chat(usage={"completion_tokens": 3})), (3, Ending.UNFINISHED)),
+    "half an event at the end": (
+        Route.CHAT, events(chat(usage={"completion_tokens": 3})) + b'data: {"usage": {"compl', (3, Ending.UNFINISHED)
+    ),
+    "responses": (
+        Route.RESPONSES,
+        events({"response": {"status": "in_progress", "usage": None}},
+               {"response": {"status": "completed", "usage": {"output_tokens": 3}}}),
+        (3, Ending.COMPLETE),
+    ),
+    "responses, cut": (
+        Route.RESPONSES,
+        events({"response": {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"},
+                             "usage": {"output_tokens": 3}}}),
+        (3, Ending.LIMIT),
+    ),
+    "responses, filtered": (
+        Route.RESPONSES,
+        events({"response": {"status": "incomplete", "incomplete_details": {"reason": "content_filter"},
+                             "usage": {"output_tokens": 3}}}),
+        (3, Ending.STOPPED),
+    ),
+    "responses, failed": (
+        Route.RESPONSES,
+        events({"response": {"status": "failed", "error": {"code": "x"}, "usage": {"output_tokens": 3}}}),
+        (3, Ending.FAILED),
+    ),
+    "messages": (
+        Route.MESSAGES,
+        b"".join(
+            b"event: %s\ndata: %s\n\n" % (e["type"].encode(), json.dumps(e).encode())
+            for e in (
+                {"type": "message_start", "message": {"usage": {"output_tokens": 1}, "stop_reason": None}},
+                {"type": "ping"},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}},
+                {"type": "message_stop"},
+            )
+        ),
+        (4, Ending.COMPLETE),
+    ),
+    "messages, refused": (
+        Route.MESSAGES,
+        events({"delta": {"stop_reason": "refusal"}, "usage": {"output_tokens": 4}}, {"type": "message_stop"}),
+        (4, Ending.STOPPED),
+    ),
+    "messages, failed": (
+        Route.MESSAGES,
+        events({"delta": {"stop_reason": None}, "usage": {"output_tokens": 4}}, {"type": "error", "error": {}}),
+        (4, Ending.FAILED),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "text", "expected"), list(WHOLE_STREAMS.values()), ids=list(WHOLE_STREAMS))
+@pytest.mark.parametrize("codings", [(), (b"gzip",), (b"deflate", b"gzip")], ids=["plain", "gzip", "both"])
+def test_a_stream_tells_its_length_and_why_it_ended(route, text, expected, codings):
+    """However it is cut, and however it is compressed."""
+    for coding in codings:
+        text = gzip.compress(text) if coding == b"gzip" else zlib.compress(text)
+    for cut in (1, 7, len(text)):
+        answer = read(route, text, cut=cut, codings=codings)
+        assert answer.outcome() == expected
+        assert answer.cause == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "cause"),
+    [
+        (stream(chat(), chat("stop")), {"asks_usage": False}, "not_asked"),
+        (stream(chat(), chat("stop")), {}, "not_sent"),
+        (stream({"choices": [], "usage": {"completion_tokens": -5}}), {}, "not_sent"),
+        (stream({"choices": [], "usage": {"completion_tokens": True}}), {}, "not_sent"),
+        (stream(chat("stop"), {"usage": {"completion_tokens": "5"}}), {}, "not_sent"),
+        (stream(chat("stop"), {"usage": {"completion_tokens": 2**40}}), {}, "not_sent"),
+        (events(chat("stop")) + b'data: {"usage":{"completion_tok', {}, "not_sent"),
+        (events(chat(), chat()), {}, "ended_early"),
+        (stream(chat(), {"error": {"message": "x"}}), {}, "error"),
+        (events(chat(), {"type": "error"}), {"asks_usage": False}, "error"),
+        (events(chat(pad="x" * LIMIT)), {}, "too_large"),
+        (b"", {}, "not_events"),
+        (b"<html>502</html>\n", {}, "not_events"),
+        (b": ping\n\n", {}, "not_events"),
+        (stream(chat("stop"), USAGE), {"codings": (b"br",)}, "coding_unknown"),
+        (stream(chat("stop"), USAGE), {"codings": (b"gzip", b"zstd")}, "coding_unknown"),
+        (stream(chat("stop"), USAGE), {"codings": (b"gzip",)}, "coding_broken"),
+        (gzip.compress(stream(chat(), {"p": "x" * 10**7})), {"codings": (b"gzip",)}, "too_large"),
+    ],
+)  # fmt: skip
+def test_why_a_stream_does_not_tell_its_length(text, options, cause):
+    """The cause is the true one, so that its remedy is."""
+    for cut in (7, None):
+        answer = read(Route.CHAT, text, cut=cut, **options)
+        assert (answer.outcome(), answer.cause) == (None, cause)
+
+
+@pytest.mark.parametrize("junk", [b"\x1f\x8b\x08x", gzip.compress(b"x" * 10**7)])
+def test_what_was_read_before_the_damage_is_a_bound(junk):
+    """What an engine counts along is true, and is not the answer's end."""
+    text = gzip.compress(events(chat(usage={"completion_tokens": 3}))) + junk
+    assert read(Route.CHAT, text, codings=(b"gzip",)).outcome() == (3, Ending.UNFINISHED)
+
+
+WHOLE_ANSWERS = [
+    (Route.CHAT, chat("stop", usage={"completion_tokens": 8}), (8, Ending.COMPLETE), ""),
+    (Route.CHAT, chat(None, usage={"completion_tokens": 8}), (8, Ending.NOT_GIVEN), ""),
+    (Route.CHAT, chat("", usage={"completion_tokens": 8}), (8, Ending.NOT_GIVEN), ""),
+    (Route.CHAT, chat("COMPLETE", usage={"completion_tokens": 8}), (8, Ending.COMPLETE), ""),
+    (Route.CHAT, chat("stop", usage={"completion_tokens": 8}, error={"x": 1}), (8, Ending.FAILED), ""),
+    (Route.CHAT, chat("stop"), None, "not_sent"),
+    (Route.CHAT, chat("stop", usage=None), None, "not_sent"),
+    (Route.RESPONSES, {"status": "completed", "error": None, "usage": {"output_tokens": 8}}, (8, Ending.COMPLETE), ""),
+    (Route.RESPONSES, {"status": "queued", "usage": None}, None, "unfinished"),
+    (Route.RESPONSES, {"status": "failed", "error": {"code": "x"}}, None, "error"),
+    (Route.MESSAGES, {"stop_reason": "max_tokens", "usage": {"output_tokens": 8}}, (8, Ending.LIMIT), ""),
+    (Route.CHAT, [1], None, "not_json"),
+    (Route.CHAT, {"choices": "x", "usage": 5}, None, "not_sent"),
+    (Route.CHAT, {"pad": "x" * LIMIT}, None, "too_large"),
+]
+
+
+@pytest.mark.parametrize(("route", "body", "expected", "cause"), WHOLE_ANSWERS)
+@pytest.mark.parametrize("kind", [JSON, "", "text/plain"])
+def test_a_whole_answer_tells_its_length(route, body, expected, cause, kind):
+    """From its usage, or for what cause it does not."""
+    text = json.dumps(body).encode()
+    for cut in (9, None):
+        answer = read(route, text, kind, cut)
+        assert (answer.outcome(), answer.cause) == (expected, cause)
+        zipped = read(route, gzip.compress(text), kind, cut, codings=(b"x-gzip",))
+        assert (zipped.outcome(), zipped.cause) == (expected, cause)
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/octet-stream"])
+@pytest.mark.parametrize("head", [b"", b": ping\n\n", b"event: x\n", b"\xef\xbb\xbf"])
+def test_a_stream_that_is_not_called_one_is_read_as_one(kind, head):
+    """Some gateways change the type."""
+    for cut in (1, None):
+        assert read(Route.CHAT, head + stream(chat("stop"), USAGE), kind, cut).outcome() == (5, Ending.COMPLETE)
+
+
+def test_a_lower_bound_is_no_more_than_what_came():
+    """Events less those that bring no token; what the engine counts along; nothing where events are no tokens."""
+    counting = AnswerReader(Route.CHAT, kind=SSE, limit=LIMIT)
+    for least in (0, 0, 1, 2):
+        counting.feed(events(chat()))
+        assert counting.lower_bound == least
+    counting.feed(b'data: {"usage": {"completion_tokens": 40}}\n\n')
+    assert counting.lower_bound == 40
+    split = read(Route.CHAT, events(chat(), chat(), chat(), chat()).replace(b'"choices": ', b'"choices":\ndata: '))
+    assert split.lower_bound == 2
+    assert read(Route.RESPONSES, stream(*[{"type": "response.output_text.delta"}] * 9)).lower_bound == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (stream(chat("stop"), USAGE), True),
+        (events(chat("stop"), USAGE), True),
+        (stream(chat(), USAGE), True),
+        (events(chat(), USAGE), False),
+        (events(chat(usage={"completion_tokens": 3})), False),
+        (stream(chat("stop")), False),
+    ],
+)
+def test_what_says_its_end_needs_no_more(text, says):
+    """A client that hangs up after that has had all of the answer."""
+    assert read(Route.CHAT, text).says_its_end is says
+
+
+def test_memory_is_bounded_whatever_an_engine_sends():
+    """A line, an event or a body without end are not kept, and what comes after a line or an event is read again."""
+    for junk in (b"x" * 100, b"data: " + b"x" * 90, b"data: x\n", b"data:\n", b"\r", b": x\n"):
+        answer = AnswerReader(Route.CHAT, kind=SSE, limit=1000)
+        for _ in range(300):
+            answer.feed(junk)
+            held = answer._events._line, answer._events._data
+            assert len(held[0]) + sum(64 + len(data) for data in held[1]) <= 1000
+        answer.feed(b"\n\n" + stream(chat("stop"), USAGE))
+        assert answer.outcome() == (5, Ending.COMPLETE)
+    whole = AnswerReader(Route.CHAT, kind=JSON, limit=1000)
+    for _ in range(100):
+        whole.feed(b" " * 100)
+        assert len(whole._body) <= 1000
+    assert (whole.outcome(), whole.cause) == (None, "too_large")
