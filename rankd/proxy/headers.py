@@ -67,6 +67,11 @@ def has_body(fields: Fields) -> bool:
     return bool(length_of(fields)) or first(fields, b"transfer-encoding") is not None
 
 
+def credential(fields: Fields) -> bytes:
+    """What a client shows to be let in; empty where that is nothing."""
+    return first(fields, b"authorization") or first(fields, b"x-api-key") or b""
+
+
 def host_is_wrong(fields: Fields, version: str) -> bool:
     """Whether a request names no host, several, or none that could be (RFC 9112, 3.2); HTTP/1.0 need not name one."""
     hosts = _all(fields, b"host")

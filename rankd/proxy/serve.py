@@ -18,7 +18,9 @@ import uvicorn
 from rankd_client.integration import CircuitBreaker, IntegrationSettings, PredictionStore, Reporter, connect
 
 from rankd.errors import ConfigError
+from rankd.memory_limit import give_back_memory
 from rankd.proxy.app import OperationsPages, Proxy
+from rankd.proxy.body_budget import BodyBudget, default_budget
 from rankd.proxy.client_connection import ClientConnections, ConnectionLimits
 from rankd.proxy.descriptors import allow_many_files, places
 from rankd.proxy.engine_connection import EngineConnector
@@ -111,12 +113,21 @@ class ProxyServer:
             raise
         tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes)
         ranking = ProxyRanking(integration, self._breaker, ServedModels(settings.max_models, integration.model))
+        self.budget = BodyBudget(settings.memory_bytes or default_budget())
         shared = Shared(
-            self._session, paths, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
+            self._session,
+            paths,
+            self._upstream,
+            ranking,
+            tracker,
+            self.metrics,
+            integration.max_body_bytes,
+            self.budget,
         )
         self.proxy = Proxy(shared, self._places.main)
         self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._upstream.direction)
         self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
+        self._tasks.append(asyncio.create_task(_give_back(self.budget), name="rankd-memory"))
 
     async def serve(self) -> None:
         """Serve until told to stop, and until what was under way then has ended, or its time is up."""
@@ -242,6 +253,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+async def _give_back(budget: BodyBudget) -> None:
+    """Let freed memory go back to the system where there was much, until cancelled."""
+    while True:
+        await asyncio.sleep(1.0)
+        if budget.freed_much():
+            await asyncio.to_thread(give_back_memory)
+
+
 def _nothing(number: int, frame: FrameType | None) -> None:
     del number, frame
 
@@ -265,6 +284,7 @@ def _session(settings: ProxySettings, most: int, tls: ssl.SSLContext | bool) -> 
         auto_decompress=False,
         skip_auto_headers=_AUTOMATIC,
         trust_env=False,
+        read_bufsize=2**16,
         max_line_size=settings.max_header_bytes,
         max_field_size=settings.max_header_bytes,
     )

@@ -93,6 +93,15 @@ class ProxySettings(BaseSettings):
         description="Requests at a time, at most half as many as there are file descriptors for; beyond it they get "
         "503. Connections without a request give way, the oldest first.",
     )
+    memory_bytes: int = Field(
+        0,
+        ge=0,
+        le=2**50,
+        description="Most memory for all requests under way together, bytes: bodies that are read ahead, and answers "
+        "that are not taken. Of what is much one address gets half at most, one credential a third. Bodies beyond it "
+        "pass unread, in arrival order; where even that does not fit, 503. 0: half of what the process may have at its "
+        "start (its container, ulimit, the machine) and has not taken.",
+    )
     max_header_bytes: int = Field(
         65_536,
         ge=1024,

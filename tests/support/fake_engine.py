@@ -226,11 +226,10 @@ class Through:
 class ProxyProcess:
     """``rankd proxy`` as a user runs it."""
 
-    def __init__(self, upstream, target, *flags, limits=(), **environment):
-        """``limits``: what ``prlimit`` is told, such as ``--nofile=64``."""
+    def __init__(self, upstream, target, *flags, prefix=(), **environment):
+        """``prefix``: a command that starts it, such as ``prlimit`` with its options."""
         command = [
-            *(("prlimit", *limits) if limits else ()),
-            sys.executable, "-m", "rankd", "proxy", "--upstream", upstream, "--listen", "127.0.0.1:0",
+            *prefix, sys.executable, "-m", "rankd", "proxy", "--upstream", upstream, "--listen", "127.0.0.1:0",
             "--metrics", "127.0.0.1:0", "--target", target, "--log-format", "json", *flags,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)

@@ -295,7 +295,7 @@ def test_bytes_beyond_ascii_are_no_error_of_ours(start_engine, start_proxy, name
 def test_with_few_descriptors_there_are_fewer_places_and_still_answers(start_engine, start_proxy_process):
     """64 of them, and 140 connections: probes and requests are answered, and nothing spins."""
     upstream = start_engine(streamed(EVENTS))
-    proxy = start_proxy_process(upstream, limits=["--nofile=64:64"])
+    proxy = start_proxy_process(upstream, prefix=["prlimit", "--nofile=64:64"])
     process = psutil.Process(proxy.process.pid)
     assert process.rlimit(psutil.RLIMIT_NOFILE) == (64, 64)
 
