@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from rankd.proxy.headers import tokens
 from rankd.proxy.refusal import RefusalError
 
 _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
@@ -115,6 +117,8 @@ class ClientConnection(HttpToolsProtocol):
         self._body_bytes, self._body_waited = 0, 0.0
         self._full_from: float | None = None
         """Since when the client does not take what waits for it."""
+        self._without_upgrade: bytes | None = None
+        """A head to read again, as if it offered no other protocol."""
         self._when_lost: Callable[[], None] | None = None
 
     # -- what comes ----------------------------------------------------------------------------------------------------
@@ -152,12 +156,25 @@ class ClientConnection(HttpToolsProtocol):
             self._body_bytes += size
         elif self._head_from is None:
             self._head_from = self.loop.time()
-        super().data_received(data)
+        self._parse(data)
         if self._in_body or self._head_from is None or self._ended_one:
             return
         self._head_bytes += size
         if self._head_bytes > self._limits.head_bytes:
             self._refuse(RefusalError(431, "refused", _LONG_HEAD))
+
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade as upgrade:
+            if (head := self._without_upgrade) is not None:
+                self._without_upgrade = None
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+                self._parse(head + data[upgrade.args[0] :])
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -173,17 +190,37 @@ class ClientConnection(HttpToolsProtocol):
         ):
             self._refuse(RefusalError(431, "refused", _LONG_HEAD))
             raise ValueError  # ends the parsing of what came with it
+        if self.parser.should_upgrade() and self._goes_on_without():
+            return
         self._head_from, self._head_bytes, self._ended_one = None, 0, True
         self._in_body, self._body_bytes, self._body_waited = True, 0, 0.0
         if self not in self._all.busy:
             self._all.move(self, self._all.busy)
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # what comes behind it is not HTTP
+
+    def _goes_on_without(self) -> bool:
+        """Whether a request may be served as if it offered no other protocol (RFC 9110, 7.8), and is to be read anew.
+
+        The parser takes the body of one that offers some for that protocol's. WebSockets and tunnels are refused.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT" or b"websocket" in tokens(self.headers, b"upgrade"):
+            return False
+        lines = [b"%s %s HTTP/1.1" % (method, self.url)]
+        lines += [b"%s: %s" % (n, v) for n, v in self.headers if n not in {b"connection", b"upgrade"}]
+        kept = tokens(self.headers, b"connection") - {b"upgrade", b"http2-settings"}
+        self._without_upgrade = b"\r\n".join([*lines, b"connection: " + b", ".join(sorted(kept)), b"", b""])
+        return True
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def on_message_complete(self) -> None:
         """A body is whole: its client is listened to, so that it is noticed if it hangs up."""
+        if self._without_upgrade is not None:
+            return
         self._in_body = False
         self._head_from, self._ended_one = None, True
         super().on_message_complete()
