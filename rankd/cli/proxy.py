@@ -22,6 +22,9 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--upstream", metavar="URL", help="the engine, such as http://127.0.0.1:8000; or RANKD_PROXY_UPSTREAM"
     )
+    verb.add_argument(
+        "--upstream-ca", metavar="FILE", help="PEM of the CAs that its certificate is trusted by; default: the system's"
+    )
     verb.add_argument("--listen", metavar="HOST:PORT", help="for clients; default: 127.0.0.1:8080")
     verb.add_argument(
         "--metrics", metavar="HOST:PORT", help="of /metrics, /livez and /readyz, empty is off; default: 127.0.0.1:9465"
@@ -58,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = load_proxy_settings(
         upstream=arguments.upstream,
+        upstream_ca=arguments.upstream_ca,
         listen=arguments.listen,
         metrics=arguments.metrics,
         direction=arguments.direction,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from rankd.proxy import headers
@@ -22,9 +23,9 @@ _log = structlog.get_logger("rankd")
 class Proxy:
     """Passes every request on."""
 
-    def __init__(self, shared: Shared) -> None:
-        """Share these between all requests."""
-        self._shared = shared
+    def __init__(self, shared: Shared, most: int) -> None:
+        """Share these between all requests, of which there may be so many at a time."""
+        self._shared, self._most = shared, most
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,7 +34,7 @@ class Proxy:
         outcome = "error"
         exchange: Exchange | None = None
         try:
-            _check(scope)
+            _check(scope, overloaded=self.in_flight > self._most)
             exchange = Exchange(self._shared, scope, receive, send)
             outcome = await exchange.run()
         except ClientGoneError:
@@ -49,14 +50,18 @@ class Proxy:
             self._shared.metrics.answers.inc(outcome)
 
 
-def _check(scope: Scope) -> None:
+def _check(scope: Scope, *, overloaded: bool) -> None:
     """Refuse what is no request with an answer.
 
     Raises:
-        RefusalError: it is a tunnel or a WebSocket, or for no path, as ``OPTIONS *``: behind the engine's address it
-            would name another host.
+        RefusalError: there are too many; it names no host, or several; it is a tunnel or a WebSocket; or it is for no
+            path, as ``OPTIONS *``: behind the engine's address it would name another host.
     """
+    if overloaded:
+        raise RefusalError(503, "overloaded", "rankd proxy: too many requests at a time", retry_after=1)
     fields = scope["headers"]
+    if headers.host_is_wrong(fields, scope["http_version"]):
+        raise RefusalError(400, "refused", "rankd proxy: a request has one Host header, which names a host")
     upgrades = headers.tokens(fields, b"upgrade") if b"upgrade" in headers.tokens(fields, b"connection") else set()
     if scope["method"] == "CONNECT" or b"websocket" in upgrades:
         raise RefusalError(501, "refused", "rankd proxy: WebSockets and tunnels are not passed on; go to the engine")
@@ -89,11 +94,13 @@ class OperationsPages:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     def _page(self, scope: Scope) -> tuple[int, str, bytes]:
+        if headers.host_is_wrong(scope["headers"], scope["http_version"]):
+            return 400, "text/plain", b"a request has one Host header, which names a host\n"
         if scope["method"] not in {"GET", "HEAD"}:
             return 405, "text/plain", b"GET and HEAD only\n"
         if scope["path"] == "/metrics":
             accept = headers.first(scope["headers"], b"accept") or b""
-            encode, kind = choose_encoder(accept.decode("latin-1"))
+            encode, kind = _encoder(accept.decode("latin-1"))
             return 200, kind, encode(self._metrics.registry)
         if scope["path"] == "/livez":
             return 200, "application/json", b'{"live": true}\n'
@@ -101,3 +108,10 @@ class OperationsPages:
             state = self._state()
             return 200 if state["ready"] else 503, "application/json", json.dumps(state).encode() + b"\n"
         return 404, "text/plain", b"rankd proxy serves /metrics, /livez and /readyz here\n"
+
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (ValueError, TypeError):  # a version that is none, as prometheus_client reads it
+        return choose_encoder("")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import select
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, TimerHandle
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,11 @@ _FINAL = 200
 class EngineConnection(ResponseHandler):
     """One connection. Between two requests it rests, and whatever comes then ends it."""
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        """Not connected yet."""
+    def __init__(self, loop: AbstractEventLoop, patience: float) -> None:
+        """Not connected yet. ``patience``: seconds for the engine to take what waits for it."""
         super().__init__(loop)
+        self._patience = patience
+        self._stall: TimerHandle | None = None
         self._resting = self._awaits_head = self._feeding = False
         self._probe: select.poll | None = None
 
@@ -43,6 +45,31 @@ class EngineConnection(ResponseHandler):
         super().set_response_params(**options)
         if early:  # it spoke before it was asked
             self.force_close()
+
+    def pause_writing(self) -> None:
+        """The engine does not take what there is."""
+        super().pause_writing()
+        self._stall = self._loop.call_later(self._patience, self._give_up)
+
+    def resume_writing(self) -> None:
+        """It took it."""
+        super().resume_writing()
+        self._stalls_no_more()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It ended; see the base class."""
+        self._stalls_no_more()
+        super().connection_lost(exc)
+
+    def _stalls_no_more(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _give_up(self) -> None:
+        self.set_exception(aiohttp.SocketTimeoutError("the engine does not take the request"))
+        if self.transport is not None:
+            self.transport.abort()
 
     def rest(self) -> None:
         """The answer has ended, and nothing may come until the next request."""
@@ -114,14 +141,22 @@ class EngineConnection(ResponseHandler):
 class EngineConnector(aiohttp.TCPConnector):
     """The pool of them. It stands on inner parts of aiohttp's; where those are not there, nothing is used again."""
 
-    def __init__(self, *, idle: float, rest: float, **options: Any) -> None:
-        """``idle``: seconds that an unused one is kept, 0 for none; ``rest``: seconds before one is used again."""
+    def __init__(self, most: int, *, idle: float, rest: float, patience: float, **options: Any) -> None:
+        """The pool is empty. Times are in seconds.
+
+        Args:
+            most: connections, over which none rests.
+            idle: that an unused one is kept, 0 for none.
+            rest: before one is used again.
+            patience: for the engine to take what waits for it.
+            options: aiohttp's.
+        """
         if idle > 0 and all(hasattr(aiohttp.TCPConnector, name) for name in ("_get", "_release")):
             super().__init__(limit=0, keepalive_timeout=idle, **options)
         else:
             super().__init__(limit=0, force_close=True, **options)
-        self._rest = rest
-        self._factory = functools.partial(EngineConnection, loop=self._loop)  # type: ignore[assignment]
+        self._most, self._rest = most, rest
+        self._factory = functools.partial(EngineConnection, loop=self._loop, patience=patience)  # type: ignore[assignment]
 
     async def _get(self, key: ConnectionKey, traces: Any) -> Connection | None:
         """The one that has rested longest, if it has rested enough and is in step; else None, and a new one is made."""
@@ -140,4 +175,5 @@ class EngineConnector(aiohttp.TCPConnector):
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         if not should_close and isinstance(protocol, EngineConnection):
             protocol.rest()
+            should_close = len(self._acquired) + len(self._conns[key]) > self._most
         super()._release(key, protocol, should_close=should_close)

@@ -16,6 +16,8 @@ from yarl import URL
 
 from rankd.proxy import headers
 from rankd.proxy.answer_head import BrokenAnswerError, to_client
+from rankd.proxy.body_budget import HELD, REQUEST, STREAM, BodyBudget
+from rankd.proxy.client_connection import EXTENSION, ClientConnection
 from rankd.proxy.content_coding import codings_of, readable_only
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.paths import EnginePaths
@@ -28,6 +30,9 @@ from rankd.proxy.upstream import EngineInfo, Upstream
 from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
+_NO_MEMORY = "rankd proxy: requests, or those of this client, take the memory that RANKD_PROXY_MEMORY_BYTES allows"
+_READ_ALONG = 2**16
+"""Bytes of an answer that are read along before they are counted."""
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
 Fields = list[tuple[bytes, bytes]]
@@ -44,6 +49,7 @@ class Shared:
     tracker: CompletionTracker
     metrics: Metrics
     limit: int
+    budget: BodyBudget
 
     @property
     def base(self) -> str:
@@ -59,7 +65,10 @@ class Exchange:
         self._shared, self._scope, self._send = shared, scope, send
         self.arrival, self._began = time.time(), time.perf_counter()
         fields = scope["headers"]
-        self._upload = Upload(receive, shared.limit, empty=not headers.has_body(fields))
+        self._connection: ClientConnection = scope["extensions"][EXTENSION]["connection"]
+        client = scope.get("client")
+        self._hold = shared.budget.hold(client[0] if client else "", headers.credential(fields))
+        self._upload = Upload(receive, shared.limit, empty=not headers.has_body(fields), room=self._has_room)
         self._tracked: TrackedRequest | None = None
         self._claimed: RankedRequest | None = None
         """What was ranked for a model, until the engine's answer says whether it serves that."""
@@ -77,9 +86,11 @@ class Exchange:
             RefusalError: nothing was answered yet, and this is to be.
             ClientGoneError: the client hung up; the engine has been told.
         """
+        self._take_memory(REQUEST)
         try:
             return await self._run()
         finally:
+            self._hold.release()
             self._stop_waiting()
             self._settle_model(None)
 
@@ -87,7 +98,8 @@ class Exchange:
         fields, data = await self._prioritised(self._fields())
         main = asyncio.current_task()
         assert main is not None
-        watch = asyncio.create_task(self._watch(main))
+        self._main = main
+        self._connection.tell_loss(self._hung_up)
         try:
             return await self._passed_on(fields, data)
         except asyncio.CancelledError:
@@ -102,14 +114,20 @@ class Exchange:
                 raise ClientGoneError from None
             raise
         finally:
-            watch.cancel()
+            self._connection.tell_loss(None)
 
-    async def _watch(self, main: asyncio.Task[Any]) -> None:
+    def _take_memory(self, size: int) -> None:
+        if not self._hold.cover(size):
+            raise RefusalError(503, "overloaded", _NO_MEMORY, retry_after=1)
+
+    def _has_room(self, size: int) -> bool:
+        return self._hold.cover(REQUEST + HELD * size)
+
+    def _hung_up(self) -> None:
         """Take the request back from the engine when its client hangs up."""
-        await self._upload.client_gone()
         if not self._complete:
             self._client_gone = True
-            main.cancel()
+            self._main.cancel()
 
     def _stop_waiting(self) -> None:
         if self._is_waiting:
@@ -173,9 +191,8 @@ class Exchange:
         ranking = self._shared.ranking
         try:
             if content is None or route is None:
-                return ranking.by_arrival(
-                    engine, fields, self.arrival, "too_large" if content is None else "arrival_only"
-                )
+                unread = "no_memory" if self._upload.crowded else "too_large"
+                return ranking.by_arrival(engine, fields, self.arrival, unread if content is None else "arrival_only")
             return await ranking.rank(engine, route, fields, content, self.arrival)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             _log.error("internal_error", **describe_error(error))
@@ -207,6 +224,8 @@ class Exchange:
         named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
         try:
             if not isinstance(data, bytes) and data is not None:
+                claimed = headers.length_of(self._scope["headers"])
+                self._take_memory(REQUEST + max(self._upload.size, min(STREAM if claimed is None else claimed, STREAM)))
                 await self._upload.begin()
             async with self._shared.session.request(
                 self._scope["method"], url, headers=named, data=data, allow_redirects=False
@@ -235,16 +254,22 @@ class Exchange:
         tracked = self._begun(answer)
         self.started = True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
-        first = True
+        first, kept, reads_whole = True, 0, not _is_stream(answer)
         async for chunk in answer.content.iter_any():
             if tracked is not None and tracked.answer is not None:
-                tracked.answer.feed(chunk)
+                kept += len(chunk)
+                if kept > _READ_ALONG and reads_whole and not self._hold.cover(REQUEST + STREAM + kept):
+                    tracked.answer = None  # it passes, unread
+                else:
+                    tracked.answer.feed(chunk)
             if first:
                 first = False
                 self._stop_waiting()
                 if tracked is not None:
                     self._shared.metrics.first_byte_seconds.observe(time.perf_counter() - self._began)
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if self._connection.flow.write_paused and not self._hold.cover(REQUEST + STREAM):
+                self._connection.cut()  # there is no memory for what its client does not take
         self._complete = True
         if tracked is not None:
             self._shared.tracker.ended(tracked)
@@ -273,3 +298,7 @@ def _is_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_stream(answer: aiohttp.ClientResponse) -> bool:
+    return answer.headers.get("Content-Type", "").strip().lower().startswith("text/event-stream")

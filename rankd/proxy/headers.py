@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from rankd_client.integration import is_priority
@@ -12,6 +13,7 @@ _HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
+_HOST = re.compile(rb"[A-Za-z0-9.:_\-\[\]~%!$&'()*+,;=]*")
 VIA = b"1.1 rankd"
 PRIORITY = b"x-vllm-priority"
 
@@ -63,6 +65,19 @@ def length_of(fields: Fields) -> int | None:
 def has_body(fields: Fields) -> bool:
     """Whether a request has a body."""
     return bool(length_of(fields)) or first(fields, b"transfer-encoding") is not None
+
+
+def credential(fields: Fields) -> bytes:
+    """What a client shows to be let in; empty where that is nothing."""
+    return first(fields, b"authorization") or first(fields, b"x-api-key") or b""
+
+
+def host_is_wrong(fields: Fields, version: str) -> bool:
+    """Whether a request names no host, several, or none that could be (RFC 9112, 3.2); HTTP/1.0 need not name one."""
+    hosts = _all(fields, b"host")
+    if len(hosts) != 1:
+        return bool(hosts) or version != "1.0"
+    return _HOST.fullmatch(hosts[0]) is None
 
 
 def is_json(fields: Fields) -> bool:

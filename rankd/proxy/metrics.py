@@ -31,7 +31,8 @@ class Metrics:
             registry,
             "rankd_proxy_answers",
             "All requests by what became of them: status class, cancelled by the client, upstream_unreachable, "
-            "upstream_timeout, upstream_broken (the engine hung up, or spoke no HTTP), refused here, internal.",
+            "upstream_timeout, upstream_broken (the engine hung up, or spoke no HTTP), refused here, overloaded, "
+            "internal.",
             "outcome",
         )
         self.reports = _tally(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import resource
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -18,7 +18,11 @@ import uvicorn
 from rankd_client.integration import CircuitBreaker, IntegrationSettings, PredictionStore, Reporter, connect
 
 from rankd.errors import ConfigError
+from rankd.memory_limit import give_back_memory
 from rankd.proxy.app import OperationsPages, Proxy
+from rankd.proxy.body_budget import BodyBudget, default_budget
+from rankd.proxy.client_connection import ClientConnections, ConnectionLimits
+from rankd.proxy.descriptors import allow_many_files, places
 from rankd.proxy.engine_connection import EngineConnector
 from rankd.proxy.exchange import Shared
 from rankd.proxy.metrics import Metrics
@@ -28,13 +32,15 @@ from rankd.proxy.reporting import CompletionTracker
 from rankd.proxy.served_models import ServedModels
 from rankd.proxy.settings import ProxySettings
 from rankd.proxy.upstream import Upstream
+from rankd.proxy.upstream_tls import upstream_tls
 from rankd.settings import split_address
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Fields that aiohttp would add of its own."""
-_BACKLOG = 2048
+_PAGE_SECONDS = 5.0
+"""For a head or a body, and for an answer to be taken, where probes are served."""
 
 
 class _DrainingServer(uvicorn.Server):
@@ -64,9 +70,10 @@ class ProxyServer:
         """Bind the ports.
 
         Raises:
-            ConfigError: an address cannot be bound.
+            ConfigError: an address cannot be bound, or a file for TLS cannot be used.
         """
         self._settings, self._integration = settings, integration
+        self._tls = upstream_tls(settings)
         self._sockets = [_bound(settings.listen, "--listen (RANKD_PROXY_LISTEN)")]
         if settings.metrics:
             try:
@@ -74,6 +81,10 @@ class ProxyServer:
             except ConfigError:
                 self._sockets[0].close()
                 raise
+        self._places = places(settings.max_connections)
+        if self._places.main < settings.max_connections:
+            reason = f"file descriptors are enough for {self._places.main} requests at a time: raise their limit"
+            _log.warning("connections_limited", reason=reason)
         self.port: int = self._sockets[0].getsockname()[1]
         self.metrics_port: int | None = self._sockets[1].getsockname()[1] if settings.metrics else None
         self.metrics = Metrics()
@@ -88,7 +99,7 @@ class ProxyServer:
             ConfigError: the engine answers, and is none that is known.
         """
         settings, integration = self._settings, self._integration
-        self._session = _session(settings)
+        self._session = _session(settings, self._places.main, self._tls)
         paths = EnginePaths(settings.upstream)
         self._upstream = Upstream(self._session, paths.root, settings.direction)
         self._breaker = CircuitBreaker(integration)
@@ -102,22 +113,31 @@ class ProxyServer:
             raise
         tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes)
         ranking = ProxyRanking(integration, self._breaker, ServedModels(settings.max_models, integration.model))
+        self.budget = BodyBudget(settings.memory_bytes or default_budget())
         shared = Shared(
-            self._session, paths, self._upstream, ranking, tracker, self.metrics, integration.max_body_bytes
+            self._session,
+            paths,
+            self._upstream,
+            ranking,
+            tracker,
+            self.metrics,
+            integration.max_body_bytes,
+            self.budget,
         )
-        self.proxy = Proxy(shared)
+        self.proxy = Proxy(shared, self._places.main)
         self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._upstream.direction)
         self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
+        self._tasks.append(asyncio.create_task(_give_back(self.budget), name="rankd-memory"))
 
     async def serve(self) -> None:
         """Serve until told to stop, and until what was under way then has ended, or its time is up."""
         settings = self._settings
         for bound in self._sockets:
-            bound.listen(_BACKLOG)  # who connects from now on is served
-        main = self._server(self.proxy, limit_concurrency=settings.max_connections)
+            bound.listen(self._places.backlog)  # who connects from now on is served
+        main = self._server(self.proxy, self._limits())
         self._servers = [main]
         if settings.metrics:
-            pages = self._server(OperationsPages(self.metrics, self._state), limit_concurrency=64)
+            pages = self._server(OperationsPages(self.metrics, self._state), self._page_limits())
             self._servers.append(pages)
             self._tasks.append(asyncio.create_task(pages._serve(self._sockets[1:]), name="rankd-pages"))  # noqa: SLF001 - its `serve` would take the signals
         _log.info(
@@ -145,10 +165,29 @@ class ProxyServer:
         _log.info("draining", calls=self.proxy.in_flight)
         return self._settings.drain_delay
 
-    def _server(self, app: Any, limit_concurrency: int) -> _DrainingServer:
+    def _limits(self) -> ConnectionLimits:
+        settings = self._settings
+        return ConnectionLimits(
+            self._places.main,
+            settings.max_header_bytes,
+            settings.client_head_timeout,
+            settings.client_body_timeout,
+            settings.client_body_rate,
+            settings.client_read_timeout,
+        )
+
+    def _page_limits(self) -> ConnectionLimits:
+        seconds, rate = _PAGE_SECONDS, self._settings.client_body_rate
+        most = self._settings.max_header_bytes
+        return ConnectionLimits(self._places.pages, most, seconds, seconds, rate, seconds, always_yields=True)
+
+    def _server(self, app: Any, limits: ConnectionLimits) -> _DrainingServer:
+        connections = ClientConnections(limits)
+        self._tasks.append(asyncio.create_task(connections.watch(), name="rankd-connections"))
         config = uvicorn.Config(
             app,
             workers=1,  # else uvicorn reads WEB_CONCURRENCY, which is for others
+            http=connections,  # type: ignore[arg-type] # it is called for each, as a class would be
             log_config=None,
             access_log=False,
             ws="none",
@@ -157,8 +196,7 @@ class ProxyServer:
             server_header=False,
             date_header=False,
             proxy_headers=False,
-            backlog=_BACKLOG,
-            limit_concurrency=limit_concurrency,
+            backlog=self._places.backlog,
             timeout_keep_alive=round(self._settings.client_idle) or 1,
             timeout_graceful_shutdown=round(self._settings.drain_timeout) or 1,
         )
@@ -193,7 +231,7 @@ def run_proxy(settings: ProxySettings, integration: IntegrationSettings) -> None
     """
     # uvicorn says these; what matters of them the proxy says itself, and no path or header may be in a log.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    _allow_many_files()
+    allow_many_files()
     server = ProxyServer(settings, integration)
 
     async def serve_until_stopped() -> None:
@@ -216,13 +254,27 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+async def _give_back(budget: BodyBudget) -> None:
+    """Let freed memory go back to the system where there was much, until cancelled."""
+    while True:
+        await asyncio.sleep(1.0)
+        if budget.freed_much():
+            await asyncio.to_thread(give_back_memory)
+
+
 def _nothing(number: int, frame: FrameType | None) -> None:
     del number, frame
 
 
-def _session(settings: ProxySettings) -> aiohttp.ClientSession:
+def _session(settings: ProxySettings, most: int, tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=EngineConnector(idle=settings.upstream_idle, rest=settings.upstream_rest),
+        connector=EngineConnector(
+            most,
+            idle=settings.upstream_idle,
+            rest=settings.upstream_rest,
+            ssl=tls,
+            patience=settings.upstream_read_timeout,
+        ),
         timeout=aiohttp.ClientTimeout(
             total=None,
             connect=settings.connect_timeout,
@@ -233,6 +285,7 @@ def _session(settings: ProxySettings) -> aiohttp.ClientSession:
         auto_decompress=False,
         skip_auto_headers=_AUTOMATIC,
         trust_env=False,
+        read_bufsize=2**16,
         max_line_size=settings.max_header_bytes,
         max_field_size=settings.max_header_bytes,
     )
@@ -246,6 +299,9 @@ def _bound(address: str, name: str) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         # Accepted connections inherit it: who vanished without a word does not hold a place in the engine for ever.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, option):
+                bound.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(where)
     except OSError as error:
@@ -255,10 +311,3 @@ def _bound(address: str, name: str) -> socket.socket:
 
 def _shown(address: str, port: int | None) -> str:
     return f"http://{address.rpartition(':')[0]}:{port}"
-
-
-def _allow_many_files() -> None:
-    """Two files for each request under way: more than the 1,024 that most shells allow."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rankd.errors import ConfigError
@@ -14,6 +14,7 @@ from rankd.proxy.paths import endpoint_at_end
 from rankd.settings import split_address
 
 _DAY = 86_400.0
+_FLAGS = frozenset({"upstream", "upstream_ca", "listen", "metrics", "direction"})
 
 
 class Direction(Enum):
@@ -37,6 +38,15 @@ class ProxySettings(BaseSettings):
         description="URL of the engine, such as http://127.0.0.1:8000; a path in it goes before those of requests, a "
         "/v1 at its end only before those that do not begin with it.",
     )
+    upstream_ca: str = Field(
+        "", description="PEM file of the CAs that the engine's certificate is trusted by; empty trusts the system's."
+    )
+    upstream_certificate: str = Field(
+        "", description="PEM file of the certificate that the proxy shows to the engine, for mutual TLS."
+    )
+    upstream_private_key: str = Field(
+        "", description="PEM file of its key, unencrypted; empty where it is in the certificate's file."
+    )
     listen: str = Field("127.0.0.1:8080", description="HOST:PORT that clients connect to.")
     metrics: str = Field("127.0.0.1:9465", description="HOST:PORT of /metrics, /livez and /readyz; empty is off.")
     direction: Direction = Field(
@@ -48,6 +58,12 @@ class ProxySettings(BaseSettings):
         ge=0,
         le=_DAY,
         description="Seconds for which the engine may send nothing, before or within an answer; 0 is without end.",
+    )
+    upstream_read_timeout: float = Field(
+        60.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds for the engine to take some 64 KiB of a request that wait for it; beyond it 504.",
     )
     upstream_idle: float = Field(
         2.0,
@@ -71,7 +87,49 @@ class ProxySettings(BaseSettings):
     )
     drain_timeout: float = Field(600.0, gt=0, le=_DAY, description="Seconds on SIGTERM for answers that are under way.")
     max_connections: int = Field(
-        10_000, ge=1, le=10**6, description="Connections of clients; beyond it requests get 503."
+        10_000,
+        ge=1,
+        le=10**6,
+        description="Requests at a time, at most half as many as there are file descriptors for; beyond it they get "
+        "503. Connections without a request give way, the oldest first.",
+    )
+    memory_bytes: int = Field(
+        0,
+        ge=0,
+        le=2**50,
+        description="Most memory for all requests under way together, bytes: bodies that are read ahead, and answers "
+        "that are not taken. Of what is much one address gets half at most, one credential a third. Bodies beyond it "
+        "pass unread, in arrival order; where even that does not fit, 503. 0: half of what the process may have at its "
+        "start (its container, ulimit, the machine) and has not taken.",
+    )
+    max_header_bytes: int = Field(
+        65_536,
+        ge=1024,
+        le=2**24,
+        description="Longest header line of an engine's answer, and longest head of a client's request; beyond it 431.",
+    )
+    client_head_timeout: float = Field(
+        20.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds for a request's head, from the connection or from its first byte; beyond it 408.",
+    )
+    client_body_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds that a client may keep the proxy waiting for its request's body, all in all, and one more "
+        "for each RANKD_PROXY_CLIENT_BODY_RATE bytes of it; beyond it 408.",
+    )
+    client_body_rate: float = Field(
+        1000.0, ge=1, le=10**9, description="Bytes a second that a client's body must come with in the long run."
+    )
+    client_read_timeout: float = Field(
+        60.0,
+        gt=0,
+        le=_DAY,
+        description="Seconds for a client to take some 64 KiB of an answer that wait for it; beyond it, it is cut off. "
+        "An answer may last as long as it likes.",
     )
     max_models: int = Field(
         16,
@@ -80,7 +138,6 @@ class ProxySettings(BaseSettings):
         description="Served models, as requests' bodies name them, that are ranked, reported and counted by their own "
         "names; others share a nameless one, and so do all where RANKD_MODEL names one for all. 0 is none.",
     )
-    max_header_bytes: int = Field(65_536, ge=1024, le=2**24, description="Longest header line of an engine's answer.")
     progress_every: float = Field(
         10.0, ge=0, le=_DAY, description="Seconds between two reports of requests under way; 0 is off."
     )
@@ -100,6 +157,14 @@ class ProxySettings(BaseSettings):
         if endpoint := endpoint_at_end(parts.path):
             raise ValueError(f"must not name an endpoint: leave {endpoint!r} out")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        if self.upstream_private_key and not self.upstream_certificate:
+            raise ValueError("RANKD_PROXY_UPSTREAM_PRIVATE_KEY needs RANKD_PROXY_UPSTREAM_CERTIFICATE")
+        if (self.upstream_ca or self.upstream_certificate) and not self.upstream.startswith("https:"):
+            raise ValueError("RANKD_PROXY_UPSTREAM_CA and _CERTIFICATE are of no use without https:// in --upstream")
+        return self
 
     @field_validator("listen", "metrics")
     @classmethod
@@ -129,8 +194,10 @@ def load_proxy_settings(**flags: Any) -> ProxySettings:
 
 
 def _explain(error: Any) -> str:
-    name = str(error["loc"][0]) if error["loc"] else ""
-    flag = f"--{name.replace('_', '-')}" if name in {"upstream", "listen", "metrics", "direction"} else ""
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = str(error["loc"][0])
+    flag = f"--{name.replace('_', '-')}" if name in _FLAGS else ""
     names = " or ".join(filter(None, (flag, "RANKD_PROXY_" + name.upper())))
     return f"{names}: {error['msg'].removeprefix('Value error, ')}"
 

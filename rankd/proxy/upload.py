@@ -22,15 +22,25 @@ class Upload:
     What the server has not read from the socket, TCP holds back: nothing is buffered without bound.
     """
 
-    def __init__(self, receive: Receive, limit: int, *, empty: bool) -> None:
-        """``limit`` in bytes of what is read ahead; ``empty``: there is no body."""
-        self._receive, self._limit = receive, limit
+    def __init__(self, receive: Receive, limit: int, *, empty: bool, room: Callable[[int], bool]) -> None:
+        """Nothing came yet.
+
+        Args:
+            receive: ASGI's.
+            limit: bytes of what is read ahead.
+            empty: there is no body.
+            room: whether there is memory for so many bytes read ahead.
+        """
+        self._receive, self._limit, self._room = receive, limit, room
         self._ahead: list[bytes] = []
-        self._size = 0
+        self.size = 0
+        """Bytes that were read ahead."""
         self.finished = asyncio.Event()
         """All of it came."""
         self.gone = False
         """The client hung up within it."""
+        self.crowded = False
+        """There was no memory to read it ahead."""
         self.streaming = False
         """It goes to the engine as it comes, and has not come to its end."""
         if empty:
@@ -46,18 +56,23 @@ class Upload:
         return bytes(message.get("body", b""))
 
     async def whole(self) -> bytes | None:
-        """All of it; None where it is longer than the bound, and goes on from ``chunks``.
+        """All of it; None where it is longer than the bound, or than there is room for, and goes on from ``chunks``.
 
         Raises:
             ClientGoneError: it did not come to its end.
         """
-        while not self.finished.is_set() and self._size <= self._limit:
+        while not self.finished.is_set() and self.size <= self._limit and not self.crowded:
             self._take(await self._next())
-        return b"".join(self._ahead) if self._size <= self._limit else None
+            self.crowded = not self._room(self.size)
+        if self.size > self._limit or self.crowded:
+            return None
+        whole = b"".join(self._ahead)
+        self._ahead.clear()
+        return whole
 
     def _take(self, chunk: bytes) -> None:
         self._ahead.append(chunk)
-        self._size += len(chunk)
+        self.size += len(chunk)
 
     async def insert(self, priority: int) -> int:
         """Put a priority into the head of what ``chunks`` will give.
@@ -98,9 +113,3 @@ class Upload:
             if chunk := await self._next():
                 yield chunk
         self.streaming = False
-
-    async def client_gone(self) -> None:
-        """Return once the client hung up after its body."""
-        await self.finished.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass

@@ -13,6 +13,7 @@ from rankd_client.integration import Backoff
 
 from rankd.errors import ConfigError
 from rankd.proxy.settings import Direction
+from rankd.proxy.upstream_tls import trust_remedy
 
 _log = structlog.get_logger("rankd")
 _TIMEOUT = 5.0
@@ -112,7 +113,8 @@ class Upstream:
         except UnknownEngineError:
             raise ConfigError(f"--upstream {self._base}: {UNKNOWN_ENGINE}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            _log.warning("upstream_unreachable", upstream=self._base, error_type=type(error).__name__)
+            told = {"reason": remedy} if (remedy := trust_remedy(error)) else {}
+            _log.warning("upstream_unreachable", upstream=self._base, error_type=type(error).__name__, **told)
             self.identify_again()
 
     def identify_again(self) -> None:

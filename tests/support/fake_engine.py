@@ -57,15 +57,15 @@ class Seen:
 class Upstream:
     """A raw HTTP/1.1 server in a thread. ``answer(seen, reader, writer)`` says what is sent for a request."""
 
-    def __init__(self, answer=None, *, engine="vllm", port=0, read=True):
+    def __init__(self, answer=None, *, engine="vllm", port=0, read=True, tls=None):
         self.seen, self.answer, self.engine, self._read = [], answer or streamed(EVENTS), engine, read
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self._writers = set()
-        self._server = self.call(asyncio.start_server(self._serve, "127.0.0.1", port, limit=2**20))
+        self._server = self.call(asyncio.start_server(self._serve, "127.0.0.1", port, limit=2**20, ssl=tls))
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
@@ -226,9 +226,10 @@ class Through:
 class ProxyProcess:
     """``rankd proxy`` as a user runs it."""
 
-    def __init__(self, upstream, target, *flags, **environment):
+    def __init__(self, upstream, target, *flags, prefix=(), **environment):
+        """``prefix``: a command that starts it, such as ``prlimit`` with its options."""
         command = [
-            sys.executable, "-m", "rankd", "proxy", "--upstream", upstream, "--listen", "127.0.0.1:0",
+            *prefix, sys.executable, "-m", "rankd", "proxy", "--upstream", upstream, "--listen", "127.0.0.1:0",
             "--metrics", "127.0.0.1:0", "--target", target, "--log-format", "json", *flags,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
