@@ -108,7 +108,7 @@ class CompletionTracker:
         self._metrics.no_usage.inc(cause)
         if cause not in self._warned:
             self._warned.add(cause)
-            _log.warning("answers_without_usage", cause=cause, reason=f"{_NOT_REPORTED}: {WITHOUT_USAGE[cause]}")
+            _log.warning("answers_without_usage", reason=f"{_NOT_REPORTED}: {WITHOUT_USAGE[cause]} ({cause})")
 
     def broken_off(self, tracked: TrackedRequest, finish: Finish) -> None:
         """Its answer is not complete: what there is of it is a lower bound.

@@ -1,11 +1,15 @@
 """What an answer says of itself while it passes, and for what cause it does not."""
 
 import gzip
+import itertools
 import json
 import zlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rankd_client.integration import Ending, Route
+from support.examples import examples
 
 from rankd.proxy.answer_reader import AnswerReader
 
@@ -257,6 +261,51 @@ def test_a_lower_bound_is_no_more_than_what_came():
 def test_what_says_its_end_needs_no_more(text, says):
     """A client that hangs up after that has had all of the answer."""
     assert read(Route.CHAT, text).says_its_end is says
+
+
+SAID = [chat(), chat("stop"), chat("", **USAGE), USAGE, {"error": 1}, {"response": USAGE}]
+MARKS = [
+    b"data:",
+    b"data: ",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    b": x",
+    b"id: y",
+    b"[DONE]",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"{",
+]
+PARTS = st.sampled_from(MARKS + [json.dumps(e).encode() for e in SAID])
+TEXTS = st.lists(PARTS | st.binary(max_size=5), max_size=30).map(b"".join)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(
+    text=TEXTS,
+    cuts=st.lists(st.integers(1, 40), min_size=1),
+    kind=st.sampled_from([SSE, JSON, ""]),
+    route=st.sampled_from(list(Route)),
+    codings=st.sampled_from([(), (b"gzip",), (b"deflate",)]),
+    packed=st.booleans(),
+)
+def test_whatever_comes_is_read_the_same_however_it_is_cut(text, cuts, kind, route, codings, packed):
+    """And nothing that an engine sends raises."""
+    if packed and codings:
+        text = gzip.compress(text) if codings == (b"gzip",) else zlib.compress(text)
+    whole = read(route, text, kind, codings=codings)
+    pieces = AnswerReader(route, kind=kind, limit=LIMIT, codings=codings)
+    at = 0
+    for size in itertools.cycle(cuts):
+        if at >= len(text):
+            break
+        pieces.feed(text[at : at + size])
+        at += size
+    assert pieces.lower_bound == whole.lower_bound
+    assert (pieces.outcome(), pieces.cause) == (whole.outcome(), whole.cause)
+    assert pieces.says_its_end == whole.says_its_end
 
 
 def test_memory_is_bounded_whatever_an_engine_sends():
