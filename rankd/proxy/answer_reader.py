@@ -57,7 +57,7 @@ class AnswerReader:
         self._events: EventStream | None = EventStream(limit) if kind.startswith("text/event-stream") else None
         self._certain = self._events is not None or kind.startswith("application/json")
         self._body = bytearray()
-        self._count = 0
+        self._count = self._usages = 0
         self._usage = self._reason = self._last = b""
         self._done = False
         self._unreadable = ""
@@ -112,6 +112,7 @@ class AnswerReader:
         self._last = data
         if b'"usage"' in data and _USAGE.search(data) is not None:
             self._usage = data
+            self._usages += 1
         if _gives_reason(data):
             self._reason = data
 
@@ -187,10 +188,11 @@ class AnswerReader:
         return "not_sent" if self._done or self._reason else "ended_early"
 
     def _is_over(self, usage: dict[str, Any], last: dict[str, Any]) -> bool:
-        """Whether a stream that gives no reason came to its end: usage alone is what comes last."""
+        """Whether a stream that gives no reason came to its end: usage that is not counted along is what comes last."""
         if self._done or last.get("type") == "message_stop":
             return True
-        return not self._unreadable and last == usage and not usage.get("choices") and self._route in _OPENAI
+        counted_along = usage.get("choices") and not (self._usages == 1 and self._count > 1)
+        return not self._unreadable and last == usage and not counted_along and self._route in _OPENAI
 
     def _counted(self, data: dict[str, Any]) -> int | None:
         if self._route is Route.RESPONSES:

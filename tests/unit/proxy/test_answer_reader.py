@@ -63,6 +63,12 @@ WHOLE_STREAMS = {
     "the API's other names": (Route.CHAT, stream(chat("stop"), {"usage": {"output_tokens": 5}}), FIVE),
     "without [DONE]": (Route.CHAT, events(chat(), chat("stop"), USAGE), FIVE),
     "without [DONE] and reason": (Route.CHAT, events(chat(), USAGE), (5, Ending.NOT_GIVEN)),
+    "a count at the end alone": (
+        Route.CHAT, events(chat(usage=None), chat(usage={"completion_tokens": 5})), (5, Ending.NOT_GIVEN)
+    ),
+    "counts along, without end": (
+        Route.CHAT, events(*[chat(usage={"completion_tokens": 5})] * 2), (5, Ending.UNFINISHED)
+    ),
     "CRLF": (Route.COMPLETIONS, STOPPED.replace(b"\n", b"\r\n"), FIVE),
     "CR": (Route.CHAT, STOPPED.replace(b"\n", b"\r"), FIVE),
     "a last line without end": (Route.CHAT, events(chat("stop"), USAGE)[:-2], FIVE),
