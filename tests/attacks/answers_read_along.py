@@ -22,8 +22,8 @@ from support.tiny_ranker import make_artifact
 
 ROUTES = {b"/v1/completions": "prompt", b"/v1/chat/completions": "messages", b"/v1/responses": "input"}
 PIECES = [
-    b"data:", b"data: ", b"\n", b"\r", b"\r\n", b"\n\n", b": ping\n\n", b"event: x\n", b"[DONE]", b"\xef\xbb\xbf", b"\0",
-    b"{", b'{"choices":[{"finish_reason":"stop"}]}', b'{"choices":[],"usage":{"completion_tokens":7}}', b'{"error":{}}',
+    b"data:", b"data: ", b"\n", b"\r", b"\r\n", b"\n\n", b": ping\n\n", b"event: x\n", b"[DONE]", b"\xef\xbb\xbf",
+    b"\0{", b'{"choices":[{"finish_reason":"stop"}]}', b'{"choices":[],"usage":{"completion_tokens":7}}', b'{"error":{}}',
     b'{"response":{"status":"completed","usage":{"output_tokens":7}}}', b"x" * 5000,
 ]  # fmt: skip
 KINDS = [b"text/event-stream", b"application/json", b"text/plain", b""]
@@ -97,7 +97,7 @@ def main():
     """So many answers, by a seed."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    chance = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 1)  # noqa: S311 - no secret
+    chance = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
     answers = list(answers_of(chance, many))
     with tempfile.TemporaryDirectory() as folder:
         daemon = Daemon(ranker=make_artifact(Path(folder) / "tiny"))

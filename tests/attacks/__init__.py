@@ -1,0 +1,1 @@
+"""Attacks on a real daemon and proxy, longer or rougher than a test may be: ``make attacks``."""
