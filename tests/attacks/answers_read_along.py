@@ -23,7 +23,8 @@ from support.tiny_ranker import make_artifact
 ROUTES = {b"/v1/completions": "prompt", b"/v1/chat/completions": "messages", b"/v1/responses": "input"}
 PIECES = [
     b"data:", b"data: ", b"\n", b"\r", b"\r\n", b"\n\n", b": ping\n\n", b"event: x\n", b"[DONE]", b"\xef\xbb\xbf",
-    b"\0{", b'{"choices":[{"finish_reason":"stop"}]}', b'{"choices":[],"usage":{"completion_tokens":7}}', b'{"error":{}}',
+    b"\0{", b'{"choices":[{"finish_reason":"stop"}]}', b'{"choices":[],"usage":{"completion_tokens":7}}',
+    b'{"error":{}}',
     b'{"response":{"status":"completed","usage":{"output_tokens":7}}}', b"x" * 5000,
 ]  # fmt: skip
 KINDS = [b"text/event-stream", b"application/json", b"text/plain", b""]
