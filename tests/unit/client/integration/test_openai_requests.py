@@ -173,8 +173,8 @@ def test_the_model_is_what_the_body_names():
 
 
 NAMES = st.sampled_from(
-    ["messages", "input", "prompt", "role", "content", "type", "text", "model", "stream", "stream_options", "n", "best_of",
-     "max_tokens", "include_usage", "request_id", "priority"]
+    ["messages", "input", "prompt", "role", "content", "type", "text", "model", "stream", "stream_options", "n",
+     "best_of", "max_tokens", "include_usage", "request_id", "priority"]
 )  # fmt: skip
 TEXTS = st.sampled_from(["user", "tool", "text", "input_text", "tool_result", "", " ", "hi", "\ud800", "\0"])
 VALUES = st.recursive(
