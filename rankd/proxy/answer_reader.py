@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rankd_client.integration import Ending, Route, ending_of
@@ -38,11 +38,29 @@ _SNIFFED = 16
 """Bytes by which an answer of no certain type is told to be a stream."""
 
 
+_LITTLE, _STEP = 16_384, 65_536
+"""Bytes that are kept without asking, and that are asked for at once."""
+_KEPT_EVENTS = 3
+
+
+def without_asking(more: int) -> bool:
+    """For whoever has memory enough."""
+    del more
+    return True
+
+
 class AnswerReader:
     """Reads along. Bounded: a body, or an event of a stream, beyond ``limit`` bytes is not kept."""
 
     def __init__(
-        self, route: Route, *, kind: str, limit: int, codings: Sequence[bytes] = (), asks_usage: bool = True
+        self,
+        route: Route,
+        *,
+        kind: str,
+        limit: int,
+        codings: Sequence[bytes] = (),
+        asks_usage: bool = True,
+        take_memory: Callable[[int], bool] = without_asking,
     ) -> None:
         """Nothing came yet.
 
@@ -52,8 +70,11 @@ class AnswerReader:
             limit: most bytes that are kept.
             codings: the answer's content codings, in the order in which they were applied.
             asks_usage: whether the request is one whose answer is to count its tokens.
+            take_memory: takes so many bytes more of what there is for all; whether it may. What a few lines need is
+                not asked for, and nothing is given back: that is up to whoever ends the request.
         """
         self._route, self._limit, self._asks_usage = route, limit, asks_usage
+        self._take_memory, self._held = take_memory, _LITTLE
         self._events: EventStream | None = EventStream(limit) if kind.startswith("text/event-stream") else None
         self._certain = self._events is not None or kind.startswith("application/json")
         self._body = bytearray()
@@ -87,7 +108,12 @@ class AnswerReader:
     def _take(self, chunk: bytes) -> None:
         if self._events is not None:
             for data in self._events.feed(chunk):
-                self._take_event(data)
+                if not self._unreadable:
+                    self._take_event(data)
+            if self._events.held > self._held:
+                self._hold(self._events.held)
+            return
+        if not self._hold(len(self._body) + len(chunk)):
             return
         self._body += chunk
         if not self._certain and len(self._body) >= _SNIFFED:
@@ -103,12 +129,25 @@ class AnswerReader:
         """Read no more of it; what a stream said by now still holds."""
         self._unreadable, self._decoder = cause, None
         self._body.clear()
+        if self._events is not None:
+            self._events.clear()
+
+    def _hold(self, size: int) -> bool:
+        """Whether so many bytes may be kept; if not nothing more is read."""
+        while self._held < min(size, self._limit):
+            if not self._take_memory(_STEP):
+                self._give_up("no_memory")
+                return False
+            self._held += _STEP
+        return True
 
     def _take_event(self, data: bytes) -> None:
         if len(data) < _SNIFFED and data.strip() == b"[DONE]":
             self._done = True
             return
         self._count += 1
+        if len(data) > self._held and not self._hold(_KEPT_EVENTS * len(data)):
+            return
         self._last = data
         if b'"usage"' in data and _USAGE.search(data) is not None:
             self._usage = data
