@@ -8,7 +8,6 @@ needs.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,8 +19,6 @@ from rankd.proxy.event_stream import EventStream
 _NO_TOKENS = 2
 """Events of a stream that bring none: the role at its beginning, the reason at its end."""
 _MOST_TOKENS = 2**32
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_REASON = b'_reason"'
 _LIKE_EVENTS = (
     b"data:",
     b"event:",
@@ -149,10 +146,10 @@ class AnswerReader:
         if len(data) > self._held and not self._hold(_KEPT_EVENTS * len(data)):
             return
         self._last = data
-        if b'"usage"' in data and _USAGE.search(data) is not None:
+        if _gives(data, b'"usage"', (b"{",)):
             self._usage = data
             self._usages += 1
-        if _gives_reason(data):
+        if _gives(data, b'_reason"', (b'"', b"{")):
             self._reason = data
 
     @property
@@ -257,14 +254,14 @@ class AnswerReader:
         return _object(choices[0]).get("finish_reason") if isinstance(choices, list) and choices else None
 
 
-def _gives_reason(data: bytes) -> bool:
-    """Whether an event names a reason that is neither null nor empty."""
-    at = data.find(_REASON)
+def _gives(data: bytes, name: bytes, begins: tuple[bytes, ...]) -> bool:
+    """Whether an event has a member whose name ends so, and whose value begins so and is not empty text."""
+    at = data.find(name)
     while at >= 0:
-        value = data[at + len(_REASON) : at + 32].lstrip(b": \t\r\n")[:2]
-        if value[:1] in (b'"', b"{") and value != b'""':
+        value = data[at + len(name) : at + len(name) + 24].lstrip(b": \t\r\n")[:2]
+        if value[:1] in begins and value != b'""':
             return True
-        at = data.find(_REASON, at + 1)
+        at = data.find(name, at + 1)
     return False
 
 
