@@ -8,8 +8,7 @@ needs.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rankd_client.integration import Ending, Route, ending_of
@@ -20,8 +19,6 @@ from rankd.proxy.event_stream import EventStream
 _NO_TOKENS = 2
 """Events of a stream that bring none: the role at its beginning, the reason at its end."""
 _MOST_TOKENS = 2**32
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_REASON = b'_reason"'
 _LIKE_EVENTS = (
     b"data:",
     b"event:",
@@ -38,11 +35,29 @@ _SNIFFED = 16
 """Bytes by which an answer of no certain type is told to be a stream."""
 
 
+_LITTLE, _STEP = 16_384, 65_536
+"""Bytes that are kept without asking, and that are asked for at once."""
+_KEPT_EVENTS = 3
+
+
+def without_asking(more: int) -> bool:
+    """For whoever has memory enough."""
+    del more
+    return True
+
+
 class AnswerReader:
     """Reads along. Bounded: a body, or an event of a stream, beyond ``limit`` bytes is not kept."""
 
     def __init__(
-        self, route: Route, *, kind: str, limit: int, codings: Sequence[bytes] = (), asks_usage: bool = True
+        self,
+        route: Route,
+        *,
+        kind: str,
+        limit: int,
+        codings: Sequence[bytes] = (),
+        asks_usage: bool = True,
+        take_memory: Callable[[int], bool] = without_asking,
     ) -> None:
         """Nothing came yet.
 
@@ -52,12 +67,15 @@ class AnswerReader:
             limit: most bytes that are kept.
             codings: the answer's content codings, in the order in which they were applied.
             asks_usage: whether the request is one whose answer is to count its tokens.
+            take_memory: takes so many bytes more of what there is for all; whether it may. What a few lines need is
+                not asked for, and nothing is given back: that is up to whoever ends the request.
         """
         self._route, self._limit, self._asks_usage = route, limit, asks_usage
+        self._take_memory, self._held = take_memory, _LITTLE
         self._events: EventStream | None = EventStream(limit) if kind.startswith("text/event-stream") else None
         self._certain = self._events is not None or kind.startswith("application/json")
         self._body = bytearray()
-        self._count = 0
+        self._count = self._usages = 0
         self._usage = self._reason = self._last = b""
         self._done = False
         self._unreadable = ""
@@ -87,7 +105,12 @@ class AnswerReader:
     def _take(self, chunk: bytes) -> None:
         if self._events is not None:
             for data in self._events.feed(chunk):
-                self._take_event(data)
+                if not self._unreadable:
+                    self._take_event(data)
+            if self._events.held > self._held:
+                self._hold(self._events.held)
+            return
+        if not self._hold(len(self._body) + len(chunk)):
             return
         self._body += chunk
         if not self._certain and len(self._body) >= _SNIFFED:
@@ -103,16 +126,30 @@ class AnswerReader:
         """Read no more of it; what a stream said by now still holds."""
         self._unreadable, self._decoder = cause, None
         self._body.clear()
+        if self._events is not None:
+            self._events.clear()
+
+    def _hold(self, size: int) -> bool:
+        """Whether so many bytes may be kept; if not nothing more is read."""
+        while self._held < min(size, self._limit):
+            if not self._take_memory(_STEP):
+                self._give_up("no_memory")
+                return False
+            self._held += _STEP
+        return True
 
     def _take_event(self, data: bytes) -> None:
         if len(data) < _SNIFFED and data.strip() == b"[DONE]":
             self._done = True
             return
         self._count += 1
+        if len(data) > self._held and not self._hold(_KEPT_EVENTS * len(data)):
+            return
         self._last = data
-        if b'"usage"' in data and _USAGE.search(data) is not None:
+        if _gives(data, b'"usage"', (b"{",)):
             self._usage = data
-        if _gives_reason(data):
+            self._usages += 1
+        if _gives(data, b'_reason"', (b'"', b"{")):
             self._reason = data
 
     @property
@@ -187,10 +224,11 @@ class AnswerReader:
         return "not_sent" if self._done or self._reason else "ended_early"
 
     def _is_over(self, usage: dict[str, Any], last: dict[str, Any]) -> bool:
-        """Whether a stream that gives no reason came to its end: usage alone is what comes last."""
+        """Whether a stream that gives no reason came to its end: usage that is not counted along is what comes last."""
         if self._done or last.get("type") == "message_stop":
             return True
-        return not self._unreadable and last == usage and not usage.get("choices") and self._route in _OPENAI
+        counted_along = usage.get("choices") and not (self._usages == 1 and self._count > 1)
+        return not self._unreadable and last == usage and not counted_along and self._route in _OPENAI
 
     def _counted(self, data: dict[str, Any]) -> int | None:
         if self._route is Route.RESPONSES:
@@ -216,14 +254,14 @@ class AnswerReader:
         return _object(choices[0]).get("finish_reason") if isinstance(choices, list) and choices else None
 
 
-def _gives_reason(data: bytes) -> bool:
-    """Whether an event names a reason that is neither null nor empty."""
-    at = data.find(_REASON)
+def _gives(data: bytes, name: bytes, begins: tuple[bytes, ...]) -> bool:
+    """Whether an event has a member whose name ends so, and whose value begins so and is not empty text."""
+    at = data.find(name)
     while at >= 0:
-        value = data[at + len(_REASON) : at + 32].lstrip(b": \t\r\n")[:2]
-        if value[:1] in (b'"', b"{") and value != b'""':
+        value = data[at + len(name) : at + len(name) + 24].lstrip(b": \t\r\n")[:2]
+        if value[:1] in begins and value != b'""':
             return True
-        at = data.find(_REASON, at + 1)
+        at = data.find(name, at + 1)
     return False
 
 

@@ -47,6 +47,16 @@ class EventStream:
             self._keep(rest)
         return events
 
+    @property
+    def held(self) -> int:
+        """Bytes that are kept of what was not ended."""
+        return len(self._line) + self._size
+
+    def clear(self) -> None:
+        """Keep nothing of it."""
+        self._line.clear()
+        self._drop()
+
     def end(self) -> list[bytes]:
         """The data of what was never ended, as nothing more will come."""
         return self.feed(b"\n\n")

@@ -87,7 +87,7 @@ def _of_answers(registry: CollectorRegistry) -> tuple[CounterTally, CounterTally
         registry,
         "rankd_proxy_no_usage",
         "Answers that do not say their length, by cause: not_asked, not_sent, ended_early, unfinished, error, "
-        "too_large, not_json, not_events, coding_unknown, coding_broken.",
+        "too_large, no_memory, not_json, not_events, coding_unknown, coding_broken.",
         "cause",
     )
     endings = _tally(

@@ -15,7 +15,7 @@ from rankd_client.integration import Route
 
 ARRIVAL_ONLY: Mapping[str, tuple[str, ...]] = {
     "vllm": ("/v1/chat/completions/batch", "/inference/v1/generate", "/invocations"),
-    "sglang": ("/generate", "/invocations"),
+    "sglang": ("/generate",),
 }
 """By engine, further endpoints whose bodies take a priority: they get that of their arrival."""
 _ROUTES = {route.value: route for route in Route}

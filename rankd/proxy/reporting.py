@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from rankd_client import Completed, Finish
 from rankd_client.integration import Ending, Reporter, Route
 
-from rankd.proxy.answer_reader import AnswerReader
+from rankd.proxy.answer_reader import AnswerReader, without_asking
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.ranking import RankedRequest
 
@@ -88,10 +88,21 @@ class CompletionTracker:
         self._under_way.add(tracked)
         return tracked
 
-    def begins(self, tracked: TrackedRequest, kind: str, codings: Sequence[bytes]) -> None:
-        """Its answer begins, of a Content-Type in lower case and in content codings."""
+    def begins(
+        self,
+        tracked: TrackedRequest,
+        kind: str,
+        codings: Sequence[bytes],
+        take_memory: Callable[[int], bool] = without_asking,
+    ) -> None:
+        """Its answer begins, of a Content-Type in lower case and in content codings; memory is ``AnswerReader``'s."""
         tracked.answer = AnswerReader(
-            tracked.route, kind=kind, limit=self._limit, codings=codings, asks_usage=tracked.asks_usage
+            tracked.route,
+            kind=kind,
+            limit=self._limit,
+            codings=codings,
+            asks_usage=tracked.asks_usage,
+            take_memory=take_memory,
         )
 
     def ended(self, tracked: TrackedRequest) -> None:
@@ -108,7 +119,7 @@ class CompletionTracker:
         self._metrics.no_usage.inc(cause)
         if cause not in self._warned:
             self._warned.add(cause)
-            _log.warning("answers_without_usage", cause=cause, reason=f"{_NOT_REPORTED}: {WITHOUT_USAGE[cause]}")
+            _log.warning("answers_without_usage", reason=f"{_NOT_REPORTED}: {WITHOUT_USAGE[cause]} ({cause})")
 
     def broken_off(self, tracked: TrackedRequest, finish: Finish) -> None:
         """Its answer is not complete: what there is of it is a lower bound.
@@ -150,6 +161,7 @@ WITHOUT_USAGE: Mapping[str, str] = {
     "unfinished": "the engine answers before it is done, as for background responses, and says the rest elsewhere",
     "error": "the engine began an answer, and ended it in an error: look at the engine's log",
     "too_large": "it is longer than RANKD_MAX_BODY_BYTES, or an event of it is: raise that",
+    "no_memory": "the memory for requests under way was used up: give the proxy more, or lower RANKD_MAX_BODY_BYTES",
     "not_json": "it is no JSON: look at what answers in the engine's place",
     "not_events": "a stream without an event: look at what answers in the engine's place",
     "coding_unknown": "it is compressed in a way that is not read, though only gzip and deflate were asked for: have "

@@ -18,6 +18,7 @@ from rankd_client.integration import (
     PredictionStore,
     Reporter,
     connect,
+    ending_of,
     warn_once,
 )
 from rankd_client.ordering import OrderColumns, order_queue
@@ -29,7 +30,6 @@ from rankd_vllm.compatibility import check_queue, check_scheduler
 from rankd_vllm.counters import REPORTS, REQUESTS
 from rankd_vllm.waiting_queue import RankedRequests
 
-_FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
 _PROGRESS_EVERY, _BACKLOG_EVERY = 1.0, 0.1
 _SHORT_OF_MEMORY = 0.75
 """Share of the KV cache in use from which running requests are put in order: who is last is preempted first."""
@@ -141,7 +141,7 @@ class RankScheduler(Scheduler):
         request_id = request.request_id
         try:
             self._scores.remove(request_id)
-            self._report(request, _FINISH.get(str(request.get_finished_reason()), "aborted"))
+            self._report(request, ending_of(str(request.get_finished_reason())).finish)
         except Exception as error:  # noqa: BLE001 - a lost report costs nothing
             warn_once("a completion was not reported", error)
         for table in (self._ranked_ids, self._started_at, self._ranked.predictions, self._ranked.classes):

@@ -5,16 +5,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from rankd_client import Finish
-from rankd_client.integration import FinishedRequest, IntegrationSettings, Reporter, connect, logger
+from rankd_client.integration import FinishedRequest, IntegrationSettings, Reporter, connect, ending_of, logger
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from rankd_vllm.compatibility import check_finished
 from rankd_vllm.counters import REPORTS
 from rankd_vllm.middleware import PREDICTIONS
-
-_FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "abort": "cancelled"}
-"""Everything else, as errors and repetitions that were cut, is a length that vLLM chose."""
 
 
 class RankStatLogger(StatLoggerBase):
@@ -62,7 +58,7 @@ def _finished(stats: Any) -> FinishedRequest:
     return FinishedRequest(
         engine_id=stats.request_id,
         output_tokens=stats.num_generation_tokens,
-        finish_reason=_FINISH.get(str(stats.finish_reason), "aborted"),
+        finish_reason=ending_of(str(stats.finish_reason)).finish,
         max_tokens=stats.max_tokens_param,
         # Negative where it never ran.
         queue_seconds=stats.queued_time if stats.queued_time >= 0 else None,

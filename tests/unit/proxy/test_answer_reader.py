@@ -1,41 +1,18 @@
 """What an answer says of itself while it passes, and for what cause it does not."""
 
 import gzip
+import itertools
 import json
 import zlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rankd_client.integration import Ending, Route
+from support.answers import JSON, LIMIT, SSE, USAGE, chat, events, read, stream
+from support.examples import examples
 
 from rankd.proxy.answer_reader import AnswerReader
-
-LIMIT = 10_000
-SSE, JSON = "text/event-stream; charset=utf-8", "application/json"
-DONE = b"data: [DONE]\n\n"
-
-
-def events(*said):
-    return b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in said)
-
-
-def stream(*said):
-    return events(*said) + DONE
-
-
-def chat(reason=None, **more):
-    return {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": reason}]} | more
-
-
-USAGE = {"choices": [], "usage": {"completion_tokens": 5}}
-
-
-def read(route, text, kind=SSE, cut=None, **options):
-    """A reader that was given all of a text, so many bytes at once."""
-    answer = AnswerReader(route, kind=kind, limit=LIMIT, **options)
-    for at in range(0, len(text), cut or max(1, len(text))):
-        answer.feed(text[at : at + (cut or len(text))])
-    return answer
-
 
 FIVE = (5, Ending.COMPLETE)
 STOPPED = stream(chat("stop"), USAGE)
@@ -59,6 +36,12 @@ WHOLE_STREAMS = {
     "the API's other names": (Route.CHAT, stream(chat("stop"), {"usage": {"output_tokens": 5}}), FIVE),
     "without [DONE]": (Route.CHAT, events(chat(), chat("stop"), USAGE), FIVE),
     "without [DONE] and reason": (Route.CHAT, events(chat(), USAGE), (5, Ending.NOT_GIVEN)),
+    "a count at the end alone": (
+        Route.CHAT, events(chat(usage=None), chat(usage={"completion_tokens": 5})), (5, Ending.NOT_GIVEN)
+    ),
+    "counts along, without end": (
+        Route.CHAT, events(*[chat(usage={"completion_tokens": 5})] * 2), (5, Ending.UNFINISHED)
+    ),
     "CRLF": (Route.COMPLETIONS, STOPPED.replace(b"\n", b"\r\n"), FIVE),
     "CR": (Route.CHAT, STOPPED.replace(b"\n", b"\r"), FIVE),
     "a last line without end": (Route.CHAT, events(chat("stop"), USAGE)[:-2], FIVE),
@@ -259,18 +242,46 @@ def test_what_says_its_end_needs_no_more(text, says):
     assert read(Route.CHAT, text).says_its_end is says
 
 
-def test_memory_is_bounded_whatever_an_engine_sends():
-    """A line, an event or a body without end are not kept, and what comes after a line or an event is read again."""
-    for junk in (b"x" * 100, b"data: " + b"x" * 90, b"data: x\n", b"data:\n", b"\r", b": x\n"):
-        answer = AnswerReader(Route.CHAT, kind=SSE, limit=1000)
-        for _ in range(300):
-            answer.feed(junk)
-            held = answer._events._line, answer._events._data
-            assert len(held[0]) + sum(64 + len(data) for data in held[1]) <= 1000
-        answer.feed(b"\n\n" + stream(chat("stop"), USAGE))
-        assert answer.outcome() == (5, Ending.COMPLETE)
-    whole = AnswerReader(Route.CHAT, kind=JSON, limit=1000)
-    for _ in range(100):
-        whole.feed(b" " * 100)
-        assert len(whole._body) <= 1000
-    assert (whole.outcome(), whole.cause) == (None, "too_large")
+SAID = [chat(), chat("stop"), chat("", **USAGE), USAGE, {"error": 1}, {"response": USAGE}]
+MARKS = [
+    b"data:",
+    b"data: ",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    b": x",
+    b"id: y",
+    b"[DONE]",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"{",
+]
+PARTS = st.sampled_from(MARKS + [json.dumps(e).encode() for e in SAID])
+TEXTS = st.lists(PARTS | st.binary(max_size=5), max_size=30).map(b"".join)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(
+    text=TEXTS,
+    cuts=st.lists(st.integers(1, 40), min_size=1),
+    kind=st.sampled_from([SSE, JSON, ""]),
+    route=st.sampled_from(list(Route)),
+    codings=st.sampled_from([(), (b"gzip",), (b"deflate",)]),
+    packed=st.booleans(),
+)
+def test_whatever_comes_is_read_the_same_however_it_is_cut(text, cuts, kind, route, codings, packed):
+    """And nothing that an engine sends raises."""
+    if packed and codings:
+        text = gzip.compress(text) if codings == (b"gzip",) else zlib.compress(text)
+    whole = read(route, text, kind, codings=codings)
+    pieces = AnswerReader(route, kind=kind, limit=LIMIT, codings=codings)
+    at = 0
+    for size in itertools.cycle(cuts):
+        if at >= len(text):
+            break
+        pieces.feed(text[at : at + size])
+        at += size
+    assert pieces.lower_bound == whole.lower_bound
+    assert (pieces.outcome(), pieces.cause) == (whole.outcome(), whole.cause)
+    assert pieces.says_its_end == whole.says_its_end

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rankd_client.integration import Route, read_request
+from support.examples import examples
 
 PICTURE = object()
 TOOL = object()
@@ -167,3 +170,27 @@ def test_the_model_is_what_the_body_names():
     for body, model in (({"model": "m"}, "m"), ({}, ""), ({"model": None}, ""), ({"model": ["m"]}, "")):
         for route in Route:
             assert read_request(route, json.dumps(body).encode()).model == model
+
+
+NAMES = st.sampled_from(
+    ["messages", "input", "prompt", "role", "content", "type", "text", "model", "stream", "stream_options", "n",
+     "best_of", "max_tokens", "include_usage", "request_id", "priority"]
+)  # fmt: skip
+TEXTS = st.sampled_from(["user", "tool", "text", "input_text", "tool_result", "", " ", "hi", "\ud800", "\0"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(body=VALUES, route=st.sampled_from(list(Route)))
+def test_any_json_is_read_or_is_no_request(body, route):
+    """Prompts are texts with something in them, or none."""
+    request = read_request(route, json.dumps(body).encode())
+    assert (request is None) is not isinstance(body, dict)
+    if request is not None:
+        assert request.prompts
+        assert all(p is None or (isinstance(p, str) and p.strip()) for p in request.prompts)
+        assert read_request(route, json.dumps(body, indent=2, ensure_ascii=True).encode()) == request
