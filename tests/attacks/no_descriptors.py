@@ -16,10 +16,11 @@ from pathlib import Path
 
 import grpc
 import psutil
-from attacks.page_port import ask
 from support.daemon import DaemonProcess
 from support.tiny_ranker import make_artifact
 from support.wire import item, rank_stub, request
+
+from attacks.page_port import ask
 
 LIMITED = ("sh", "-c", 'ulimit -n 64; exec "$0" "$@"')
 TOKEN = "sesame-sesame-sesame-sesame"

@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import grpc
-from attacks.page_port import grow, scrape
 from support.daemon import DaemonProcess
 from support.tiny_ranker import make_artifact
 from support.wire import item, rank_stub, request
+
+from attacks.page_port import grow, scrape
 
 DEADLINE = 0.05
 SCRAPERS = 8
