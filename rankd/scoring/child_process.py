@@ -17,6 +17,8 @@ from pathlib import Path
 _LOOK_AGAIN = 1.0
 """Seconds between two looks at whether the parent lives."""
 _FIRST_TO_GO = "1000"
+_KEPT = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "TZ"})
+_KEPT_PREFIXES = ("LD_", "LC_", "CUDA", "NVIDIA_", "OMP_", "OPENBLAS_", "RAYON_", "TOKENIZERS_")
 
 
 def command(module: str) -> list[str]:
@@ -25,8 +27,8 @@ def command(module: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """A child's environment: this process's packages, and nothing of what rankd or a collector was told."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RANKD_", "OTEL_", "PYTHON"))}
+    """A child's environment: this process's packages, what libraries are found by, and nothing that may be a secret."""
+    kept = {k: v for k, v in os.environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
     # An arena for each thread would reserve memory that nobody uses.
     return kept | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "MALLOC_ARENA_MAX": "2"}
 

@@ -247,3 +247,23 @@ def test_a_thread_that_never_ends_does_not_keep_a_stopped_daemon():
         "threading.Thread(target=threading.Event().wait).start(); sys.exit(serve._ended(3))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 3
+
+
+def test_a_trial_is_given_no_secrets(start_process, registry, wait_until):
+    """Neither variables that rankd was told, nor those of its surroundings, nor a socket."""
+    hostile_rankers.endless(registry / "endless", name="endless")
+    secrets = {
+        "RANKD_REGISTRY": str(registry),
+        "AWS_SECRET_ACCESS_KEY": "sesame",
+        "OTEL_EXPORTER_OTLP_HEADERS": "sesame",
+    }
+    process = start_process(environment=secrets)
+    with grpc.insecure_channel(process.admin_target) as channel:
+        hangs = load(channel, "endless", wait=False)
+        wait_until(lambda: children(process.process.pid))
+        (child,) = children(process.process.pid)
+        assert "sesame" not in str(child.environ())
+        assert not [name for name in child.environ() if name.startswith(("RANKD_", "OTEL_", "AWS_"))]
+        assert child.net_connections() == []
+        hangs.cancel()
+    wait_until(lambda: not children(process.process.pid))
