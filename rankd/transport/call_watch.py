@@ -13,8 +13,8 @@ from typing import Protocol
 import structlog
 
 from rankd.errors import QuotaError, RankdError
-from rankd.memory_limit import give_back_memory
 from rankd.settings import LimitsSection
+from rankd.settings.memory_limit import give_back_memory
 from rankd.telemetry.redaction import describe_error
 from rankd.transport.connections import Connections, cut
 from rankd.transport.memory_budget import Hold, MemoryBudget

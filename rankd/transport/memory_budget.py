@@ -11,7 +11,7 @@ memory is taken; the shares leave something for everybody else, whatever one con
 from __future__ import annotations
 
 from rankd.errors import QuotaError
-from rankd.memory_limit import memory_limit, memory_used
+from rankd.settings.memory_limit import memory_limit, memory_used
 
 CALL_BYTES = 2**15
 """What a call takes by itself, in gRPC and here, with what gRPC reads ahead of it."""
