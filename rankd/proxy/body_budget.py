@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rankd.memory_limit import memory_limit, memory_used
+from rankd.settings.memory_limit import memory_limit, memory_used
 
 REQUEST = 2**15
 """What a request takes by itself, in bytes: measured, and rounded up."""

@@ -18,7 +18,7 @@ import uvicorn
 from rankd_client.integration import CircuitBreaker, IntegrationSettings, PredictionStore, Reporter, connect
 
 from rankd.errors import ConfigError
-from rankd.memory_limit import give_back_memory
+from rankd.settings.memory_limit import give_back_memory
 from rankd.proxy.app import OperationsPages, Proxy
 from rankd.proxy.body_budget import BodyBudget, default_budget
 from rankd.proxy.client_connection import ClientConnections, ConnectionLimits

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankd.errors import ArtifactError, UnavailableError
-from rankd.memory_limit import memory_limit
+from rankd.settings.memory_limit import memory_limit
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import shown
 from rankd.registry.bundled import default_ranker_path

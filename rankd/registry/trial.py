@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rankd.errors import ArtifactError, ProviderError, UnavailableError
-from rankd.memory_limit import memory_limit
+from rankd.settings.memory_limit import memory_limit
 from rankd.registry.artifact_files import FILES, ArtifactFiles, empty_files, shown
 from rankd.registry.preparation import LoadPlan
 from rankd.scoring import child_process

@@ -70,7 +70,7 @@ class Call:
         self._ending: RankdError | None = None
         self._task: asyncio.Task[Any] | None = None
         self.peer = peer_name(context.peer() or "")
-        self.caller = self.peer.rpartition(":")[0]
+        self.caller = ""
         self._kept = CALL_BYTES
         """Bytes that the call holds between two messages."""
 
@@ -119,8 +119,7 @@ class Call:
 
     def _take_place(self) -> None:
         """Hold what every call takes, until its answer was sent."""
-        if self._caller is not None:
-            self.caller = self._caller.key
+        self.caller = self.peer.rpartition(":")[0] if self._caller is None else self._caller.key
         hold = self._gate.memory.hold(self.caller, self.peer)
         hold.resize(self._kept)
         self._hold = hold
@@ -207,8 +206,10 @@ class Call:
         if decoder is None:
             return holder.pop()
         size = len(holder[0])
-        assert self._hold is not None
-        self._hold.resize(self._kept + message_cost(size))
+        cost = message_cost(size)
+        if cost > CALL_BYTES:  # what a call holds by itself is enough for most
+            assert self._hold is not None
+            self._hold.resize(self._kept + cost)
         return await decoder.decode(holder)
 
     async def messages(self) -> AsyncIterator[Any]:
@@ -232,16 +233,20 @@ class Call:
         """An answer as bytes; what the call holds from here on is the answer, until it was sent."""
         encode = self._method.encode
         data: bytes = response if encode is None else encode(response)
-        if self._hold is not None:
-            self._hold.resize(self._kept + len(data))
+        self._fit(len(data))
         self._gate.watch.sending(self)
         return data
 
     def sent(self) -> None:
         """An answer of a stream was taken by the connection, and is held no longer."""
         self._gate.watch.sent(self)
-        if self._hold is not None:
-            self._hold.resize(self._kept)
+        self._fit(0)
+
+    def _fit(self, size: int) -> None:
+        """Hold so much beside what is kept, which is enough for little."""
+        hold, size = self._hold, size if size > CALL_BYTES else 0
+        if hold is not None and hold.size != self._kept + size:
+            hold.resize(self._kept + size)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         del trace  # its frames have the request

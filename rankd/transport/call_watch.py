@@ -13,8 +13,9 @@ from typing import Protocol
 import structlog
 
 from rankd.errors import QuotaError, RankdError
-from rankd.memory_limit import give_back_memory
 from rankd.settings import LimitsSection
+from rankd.settings.memory_limit import give_back_memory
+from rankd.telemetry.redaction import describe_error
 from rankd.transport.connections import Connections, cut
 from rankd.transport.memory_budget import Hold, MemoryBudget
 
@@ -132,16 +133,22 @@ class CallWatch:
     def _look(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
+        try:
+            self._look_at_all(now)
+        except Exception as error:  # noqa: BLE001 - who waits must be looked at again, whatever it was
+            _log.error("internal_error", **describe_error(error))
+        self._looked = now
+        if self._sending or self._memory.peak or any(each.calls for each in self._receiving.values()):
+            self._now()
+
+    def _look_at_all(self, now: float) -> None:
         self._end_slow_readers(now)
         self._end_slow_senders(now)
         self._charge_unread()
-        self._looked = now
         if now - self._gave_back > _GIVE_BACK_EVERY and self._memory.freed_much():
             self._gave_back = now
             # gRPC's threads leave what they freed in heaps of their own.
             asyncio.get_running_loop().run_in_executor(None, give_back_memory)
-        if self._sending or self._memory.peak or any(each.calls for each in self._receiving.values()):
-            self._now()
 
     def _end_slow_readers(self, now: float) -> None:
         """Cut connections on which an answer is not read: gRPC would keep it as long as the connection lives."""

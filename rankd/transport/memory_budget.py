@@ -10,10 +10,8 @@ memory is taken; the shares leave something for everybody else, whatever one con
 
 from __future__ import annotations
 
-from collections import Counter
-
 from rankd.errors import QuotaError
-from rankd.memory_limit import memory_limit, memory_used
+from rankd.settings.memory_limit import memory_limit, memory_used
 
 CALL_BYTES = 2**15
 """What a call takes by itself, in gRPC and here, with what gRPC reads ahead of it."""
@@ -47,8 +45,8 @@ class MemoryBudget:
         self.used = 0
         self.peak = 0
         """The most that was used since much of it was freed; 0 where that is not much."""
-        self._callers: Counter[str] = Counter()
-        self._connections: Counter[str] = Counter()
+        self._callers: dict[str, int] = {}
+        self._connections: dict[str, int] = {}
         self.refused = 0
 
     def hold(self, caller: str, connection: str) -> Hold:
@@ -61,23 +59,22 @@ class MemoryBudget:
         Raises:
             QuotaError: that is beyond the budget, or beyond the caller's or the connection's share of it.
         """
-        connection = self._connections[hold.connection] + more
-        if more > 0 and not self._fits(self._callers[hold.caller] + more, connection, self.used + more):
+        connection = self._connections.get(hold.connection, 0) + more
+        caller = self._callers.get(hold.caller, 0) + more
+        used = self.used + more
+        if more > 0 and not self._fits(caller, connection, used):
             self.refused += 1
-            self._forget(hold)
             raise QuotaError(
                 f"the calls in flight, or those of this caller, take as much memory as limits.memory_bytes = "
                 f"{self.limit} lets them: send less at a time, read answers, or give the daemon more memory",
                 retry_after=_RETRY_AFTER,
             )
-        self.used += more
-        if self.used > max(self.peak, _MUCH):
-            self.peak = self.used
-        self._callers[hold.caller] += more
-        self._connections[hold.connection] = connection
+        self.used = used
+        if used > self.peak and used > _MUCH:
+            self.peak = used
         hold.size += more
-        if more < 0:
-            self._forget(hold)
+        _put(self._callers, hold.caller, caller)
+        _put(self._connections, hold.connection, connection)
 
     def freed_much(self) -> bool:
         """Whether most of what was used at some time is free; true once for each such time."""
@@ -92,12 +89,13 @@ class MemoryBudget:
         left = self.limit - self.limit // 8 - used
         return caller <= left and connection <= left - caller
 
-    def _forget(self, hold: Hold) -> None:
-        """Callers and connections come and go."""
-        if not self._callers[hold.caller]:
-            del self._callers[hold.caller]
-        if not self._connections[hold.connection]:
-            del self._connections[hold.connection]
+
+def _put(sums: dict[str, int], key: str, value: int) -> None:
+    """Callers and connections come and go: who holds nothing is forgotten."""
+    if value:
+        sums[key] = value
+    else:
+        del sums[key]
 
 
 class Hold:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rankd.memory_limit import give_back_memory, memory_limit, memory_used
+from rankd.settings.memory_limit import give_back_memory, memory_limit, memory_used
 
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 MIB = 2**20
@@ -49,7 +49,7 @@ def test_ulimit_counts(kind):
     """``ulimit -v`` and ``ulimit -d``."""
     code = (
         f"import resource; resource.setrlimit(resource.{kind}, (2**31, 2**31));"
-        "from rankd.memory_limit import memory_limit; print(memory_limit())"
+        "from rankd.settings.memory_limit import memory_limit; print(memory_limit())"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(out.stdout) <= 2**31
