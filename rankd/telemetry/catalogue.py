@@ -83,7 +83,7 @@ METRICS: dict[str, Metric] = {
     "rankd.tls.certificate_expiry": Metric(
         "gauge",
         SECONDS,
-        "When the first certificate of the chain that is served is over, in seconds since the epoch; absent without TLS.",
+        "When the first certificate of the served chain is over, in seconds since the epoch; absent without TLS.",
     ),
     "rankd.file.failing": Metric(
         "gauge",
