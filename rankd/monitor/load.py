@@ -33,7 +33,7 @@ class WaitingTimes:
     def mean(self) -> float | None:
         """Seconds; None where none was reported."""
         if self._stale:
-            counted = sorted(self._values.counted(*one) for one in self._values.recent)
+            counted = sorted(self._values.all_counted())
             kept = counted[: len(counted) - len(counted) // 20]
             self._mean, self._stale = sum(kept) / len(kept), False
         return self._mean

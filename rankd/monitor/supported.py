@@ -39,7 +39,7 @@ class TenantValues:
         self.recent: deque[tuple[float, str]] = deque(maxlen=size)
         self._least = least
         self._limits: dict[str, float] = {}
-        self._since = 0
+        self._since = _LOOK_EVERY
 
     def add(self, value: float, tenant: str) -> None:
         """Note one; the empty name stands for all that have none."""
@@ -48,14 +48,24 @@ class TenantValues:
 
     def counted(self, value: float, tenant: str) -> float:
         """What a tenant's value counts for."""
-        if self._since >= _LOOK_EVERY or not self._limits:
+        return min(value, self._bounded().get(tenant, np.inf))
+
+    def all_counted(self) -> list[float]:
+        """What the latest values count for."""
+        limits = self._bounded()
+        if not limits:
+            return [value for value, _ in self.recent]
+        return [min(value, limits.get(tenant, np.inf)) for value, tenant in self.recent]
+
+    def _bounded(self) -> dict[str, float]:
+        if self._since >= _LOOK_EVERY:
             self._since, self._limits = 0, self._bounds()
-        return min(value, self._limits.get(tenant, np.inf))
+        return self._limits
 
     def _bounds(self) -> dict[str, float]:
         counts = Counter(tenant for _, tenant in self.recent)
         if len(counts) < 2:
-            return {}
+            return {}  # as where nobody has a tenant
         values = np.array([value for value, _ in self.recent])
         tenants = np.array([tenant for _, tenant in self.recent], dtype=object)
         return {
