@@ -18,7 +18,6 @@ import uvicorn
 from rankd_client.integration import CircuitBreaker, IntegrationSettings, PredictionStore, Reporter, connect
 
 from rankd.errors import ConfigError
-from rankd.settings.memory_limit import give_back_memory
 from rankd.proxy.app import OperationsPages, Proxy
 from rankd.proxy.body_budget import BodyBudget, default_budget
 from rankd.proxy.client_connection import ClientConnections, ConnectionLimits
@@ -34,6 +33,7 @@ from rankd.proxy.settings import ProxySettings
 from rankd.proxy.upstream import Upstream
 from rankd.proxy.upstream_tls import upstream_tls
 from rankd.settings import split_address
+from rankd.settings.memory_limit import give_back_memory
 from rankd.version import VERSION
 
 _log = structlog.get_logger("rankd")

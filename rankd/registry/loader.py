@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankd.errors import ArtifactError, UnavailableError
-from rankd.settings.memory_limit import memory_limit
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import shown
 from rankd.registry.bundled import default_ranker_path
@@ -25,6 +24,7 @@ from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.scoring.tokeniser_apart import TokeniserApart
 from rankd.settings import Provider, ScoringSection
+from rankd.settings.memory_limit import memory_limit
 
 _AT_ONCE = 2
 """Trials at the same time: one that hangs holds nobody up, and memory for more is not planned for."""

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from rankd.errors import ArtifactError, ProviderError, UnavailableError
-from rankd.settings.memory_limit import memory_limit
 from rankd.registry.artifact_files import FILES, ArtifactFiles, empty_files, shown
 from rankd.registry.preparation import LoadPlan
 from rankd.scoring import child_process
 from rankd.settings import ScoringSection
+from rankd.settings.memory_limit import memory_limit
 
 _MODULE = "rankd.registry.trial_process"
 _LONGEST_LINE = 2**20
