@@ -54,7 +54,7 @@ class HttpServer:
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
-        self.connections = Connections(listener, Pages(views), limits, connections)
+        self.connections = HttpConnections(listener, Pages(views), limits, connections)
         self._thread = threading.Thread(target=self._serve, name="rankd-http", daemon=True)
         self._thread.start()
 
@@ -102,7 +102,7 @@ class HttpConnection:
         return (2, self.idle_since) if now - self.idle_since >= _STALLED else None
 
 
-class Connections:
+class HttpConnections:
     """All connections of a server. It belongs to the server's loop."""
 
     def __init__(self, listener: socket.socket, pages: Pages, limits: HttpSection, most: int) -> None:

@@ -23,7 +23,7 @@ from rankd.transport.authentication import set_current_caller
 from rankd.transport.call_gate import CallGate, Method
 from rankd.transport.connections import peer_name
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
-from rankd.transport.memory_budget import CALL_BYTES, Hold, message_cost
+from rankd.transport.memory_budget import CALL_BYTES, Reservation, message_cost
 from rankd.transport.rate_limit import caller_of
 
 _log = structlog.get_logger("rankd")
@@ -66,7 +66,7 @@ class Call:
         self._method = method
         self._context = context
         self._caller: Caller | None = None
-        self._hold: Hold | None = None
+        self._hold: Reservation | None = None
         self._ending: RankdError | None = None
         self._task: asyncio.Task[Any] | None = None
         self.peer = peer_name(context.peer() or "")

@@ -16,8 +16,8 @@ from rankd.errors import QuotaError, RankdError
 from rankd.settings import LimitsSection
 from rankd.settings.memory_limit import give_back_memory
 from rankd.telemetry.redaction import describe_error
-from rankd.transport.connections import Connections, cut
-from rankd.transport.memory_budget import Hold, MemoryBudget
+from rankd.transport.connections import TcpConnections, cut
+from rankd.transport.memory_budget import MemoryBudget, Reservation
 
 _log = structlog.get_logger("rankd")
 _EVERY = 0.1
@@ -49,10 +49,10 @@ class WaitingCall(Protocol):
 
 
 @dataclass
-class _Connection:
+class _ReceivingConnection:
     """What is known of a connection on which calls wait for requests."""
 
-    hold: Hold
+    hold: Reservation
     read: int = 0
     """Bytes of requests that were taken out of gRPC, and of their frames."""
     base: tuple[int, int] = (0, 0)
@@ -74,8 +74,8 @@ class CallWatch:
         """Nothing waits yet."""
         self._limits = limits
         self._memory = memory
-        self._connections = Connections()
-        self._receiving: dict[str, _Connection] = {}
+        self._connections = TcpConnections()
+        self._receiving: dict[str, _ReceivingConnection] = {}
         self._single: set[WaitingCall] = set()
         self._sending: dict[WaitingCall, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +87,7 @@ class CallWatch:
         """A call waits for a request; ``single`` where it is its only one, and so must come soon."""
         connection = self._receiving.get(call.peer)
         if connection is None:
-            connection = self._receiving[call.peer] = _Connection(self._memory.hold(call.caller, call.peer))
+            connection = self._receiving[call.peer] = _ReceivingConnection(self._memory.hold(call.caller, call.peer))
         connection.calls[call] = self._now()
         connection.begun += 1
         if single:
@@ -177,7 +177,7 @@ class CallWatch:
         if self._looks % _FORGET_EVERY == 0:
             self._forget_closed()
 
-    def _charge(self, connection: _Connection, received: int) -> None:
+    def _charge(self, connection: _ReceivingConnection, received: int) -> None:
         now = received, connection.read
         if not connection.calls:
             connection.base = now

@@ -20,7 +20,7 @@ _BYTES_RECEIVED = struct.Struct("@128xQ")
 _MAPPED = "::ffff:"
 
 
-class Connections:
+class TcpConnections:
     """Counts what comes over connections; finds their descriptors, and remembers them."""
 
     def __init__(self) -> None:

@@ -49,11 +49,11 @@ class MemoryBudget:
         self._connections: dict[str, int] = {}
         self.refused = 0
 
-    def hold(self, caller: str, connection: str) -> Hold:
+    def hold(self, caller: str, connection: str) -> Reservation:
         """What a call of a caller, over a connection, holds: nothing yet."""
-        return Hold(self, caller, connection)
+        return Reservation(self, caller, connection)
 
-    def take(self, hold: Hold, more: int) -> None:
+    def take(self, hold: Reservation, more: int) -> None:
         """Let a call hold more; less always can be.
 
         Raises:
@@ -98,7 +98,7 @@ def _put(sums: dict[str, int], key: str, value: int) -> None:
         del sums[key]
 
 
-class Hold:
+class Reservation:
     """What one call holds of the budget."""
 
     __slots__ = ("_budget", "caller", "connection", "size")
