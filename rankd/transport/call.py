@@ -25,6 +25,7 @@ from rankd.transport.connections import peer_name
 from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemented
 from rankd.transport.memory_budget import CALL_BYTES, Reservation, message_cost
 from rankd.transport.rate_limit import caller_of
+from rankd.transport.time_slices import take_turns
 
 _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
@@ -113,6 +114,7 @@ class Call:
             else:
                 self._caller = authenticator.admit(name.rpartition("/")[0], self._context)
             set_current_caller(self._caller)
+            take_turns(self._context)
             if self._method.ours:
                 self._count()
         self._take_place()

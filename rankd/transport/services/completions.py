@@ -13,7 +13,7 @@ from rankd.transport.authentication import current_caller
 from rankd.transport.convert.completion import RejectedError, check_identity, completion_of
 from rankd.transport.convert.request import Violations, check_count, check_model, name_of, now_of
 from rankd.transport.signing import PredictionSigner
-from rankd.transport.time_slices import TimeSlices, take_turns
+from rankd.transport.time_slices import TimeSlices
 
 _REFUSALS = {
     Outcome.OUT_OF_ORDER: (
@@ -52,7 +52,7 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         counts as reported when it came, however long it takes. Of a batch whose caller goes away, what was taken stays
         taken and what was not is left; when it is sent again, the first part is found to be known.
         """
-        take_turns(context)
+        del context
         limits = self._settings.limits
         violations = Violations()
         caller_now = now_of(request, violations)

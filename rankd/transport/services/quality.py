@@ -23,7 +23,7 @@ from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.request import Violations, duration_of, timestamp
 from rankd.transport.quality_answers import QualityAnswers
 from rankd.transport.streams import StreamKind, Streams
-from rankd.transport.time_slices import TimeSlices, take_turns
+from rankd.transport.time_slices import TimeSlices
 from rankd.version import VERSION
 
 _SHORTEST_INTERVAL, _LONGEST_INTERVAL, _DEFAULT_INTERVAL = 0.1, 3600.0, 1.0
@@ -60,14 +60,14 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self, request: quality_pb2.GetQualityRequest, context: grpc.aio.ServicerContext
     ) -> quality_pb2.GetQualityResponse:
         """Show the present state."""
-        take_turns(context)
+        del context
         return quality_pb2.GetQualityResponse(**await self._state(request))
 
     async def WatchQuality(  # noqa: N802
         self, request: quality_pb2.WatchQualityRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[quality_pb2.WatchQualityResponse]:
         """Show the state now, at every interval and at every change of a guard, ten times a second at most."""
-        take_turns(context)
+        del context
         violations = Violations()
         interval = _DEFAULT_INTERVAL
         if request.HasField("interval"):

@@ -18,7 +18,7 @@ from rankd.transport.convert.request import check_model, queue_steps
 from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import StreamKind, Streams
-from rankd.transport.time_slices import TimeSlices, run_at_once, take_turns
+from rankd.transport.time_slices import TimeSlices, run_at_once
 
 _SHORT = 256
 """Items up to which a queue is ordered without a pause: a millisecond or two."""
@@ -51,7 +51,6 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
     async def Rank(self, request: rank_pb2.RankRequest, context: grpc.aio.ServicerContext) -> rank_pb2.RankResponse:  # noqa: N802
         """Order one queue."""
         deadline = self._deadline(context, len(request.items))
-        take_turns(context)
         run = self._time_slices.run if len(request.items) > _SHORT else run_at_once
         if len(request.items) <= self._limits.max_items:
             await self._signer.filter_all(request.items, "items", request.model)
@@ -76,7 +75,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self, request_iterator: AsyncIterator[rank_pb2.RankStreamRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[rank_pb2.RankStreamResponse]:
         """Order one queue as it changes."""
-        take_turns(context)
+        del context
         with self._streams.opened(StreamKind.RANK, current_caller().key):
             queue = StreamQueue()
             while (request := await self._streams.next(request_iterator)) is not None:
