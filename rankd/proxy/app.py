@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from rankd.proxy.upload import ClientGoneError, Receive
 from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
+_FRESH = 0.25
+"""Seconds for which a page of metrics is shown again: it takes a millisecond or more of everybody's time to make."""
 
 
 class Proxy:
@@ -83,6 +86,7 @@ class OperationsPages:
     def __init__(self, metrics: Metrics, state: Callable[[], dict[str, Any]]) -> None:
         """``state`` gives ``ready`` and what else is worth telling."""
         self._metrics, self._state = metrics, state
+        self._pages: dict[str, tuple[float, bytes]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -101,7 +105,12 @@ class OperationsPages:
         if scope["path"] == "/metrics":
             accept = headers.first(scope["headers"], b"accept") or b""
             encode, kind = _encoder(accept.decode("latin-1"))
-            return 200, kind, encode(self._metrics.registry)
+            now = time.monotonic()
+            made, page = self._pages.get(kind, (-_FRESH, b""))
+            if now - made >= _FRESH:
+                page = encode(self._metrics.registry)
+                self._pages[kind] = now, page
+            return 200, kind, page
         if scope["path"] == "/livez":
             return 200, "application/json", b'{"live": true}\n'
         if scope["path"] == "/readyz":

@@ -77,15 +77,14 @@ class ClientConnections:
 
     def move(self, connection: ClientConnection, group: dict[ClientConnection, None]) -> None:
         """It is of another group now, and the youngest there."""
-        self.forget(connection)
+        connection.group.pop(connection, None)
         connection.since = connection.loop.time()
+        connection.group = group
         group[connection] = None
 
     def forget(self, connection: ClientConnection) -> None:
         """It is gone."""
-        self.fresh.pop(connection, None)
-        self.idle.pop(connection, None)
-        self.busy.pop(connection, None)
+        connection.group.pop(connection, None)
 
     async def watch(self) -> None:
         """End those that are too slow, until cancelled."""
@@ -108,8 +107,9 @@ class ClientConnection(HttpToolsProtocol):
         """``options`` are uvicorn's."""
         super().__init__(**options)
         self._all, self._limits = all_of_them, all_of_them.limits
+        self.group: dict[ClientConnection, None] = all_of_them.fresh
         self.since = 0.0
-        """When it came to be fresh, idle or busy."""
+        """When it came to that."""
         self._head_from: float | None = None
         """When what is to become a request's head began; None within a request, and where nothing came since."""
         self._head_bytes = self._last_bytes = 0
@@ -194,7 +194,7 @@ class ClientConnection(HttpToolsProtocol):
             return
         self._head_from, self._head_bytes, self._ended_one = None, 0, True
         self._in_body, self._body_bytes, self._body_waited = True, 0, 0.0
-        if self not in self._all.busy:
+        if self.group is not self._all.busy:
             self._all.move(self, self._all.busy)
         super().on_headers_complete()
         if self.parser.should_upgrade():

@@ -121,7 +121,7 @@ class Exchange:
             raise RefusalError(503, "overloaded", _NO_MEMORY, retry_after=1)
 
     def _has_room(self, size: int) -> bool:
-        return self._hold.cover(REQUEST + HELD * size)
+        return HELD * size <= REQUEST // 2 or self._hold.cover(REQUEST + HELD * size)  # a little is counted already
 
     def _hung_up(self) -> None:
         """Take the request back from the engine when its client hangs up."""
@@ -254,7 +254,7 @@ class Exchange:
         tracked = self._begun(answer)
         self.started = True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
-        first, kept, reads_whole = True, 0, not _is_stream(answer)
+        first, kept, reads_whole = True, 0, tracked is not None and not _is_stream(answer)
         async for chunk in answer.content.iter_any():
             if tracked is not None and tracked.answer is not None:
                 kept += len(chunk)
