@@ -31,8 +31,6 @@ from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
 _NO_MEMORY = "rankd proxy: requests, or those of this client, take the memory that RANKD_PROXY_MEMORY_BYTES allows"
-_READ_ALONG = 2**16
-"""Bytes of an answer that are read along before they are counted."""
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
 Fields = list[tuple[bytes, bytes]]
@@ -254,14 +252,10 @@ class Exchange:
         tracked = self._begun(answer)
         self.started = True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
-        first, kept, reads_whole = True, 0, tracked is not None and not _is_stream(answer)
+        first = True
         async for chunk in answer.content.iter_any():
             if tracked is not None and tracked.answer is not None:
-                kept += len(chunk)
-                if kept > _READ_ALONG and reads_whole and not self._hold.cover(REQUEST + STREAM + kept):
-                    tracked.answer = None  # it passes, unread
-                else:
-                    tracked.answer.feed(chunk)
+                tracked.answer.feed(chunk)
             if first:
                 first = False
                 self._stop_waiting()
@@ -288,7 +282,7 @@ class Exchange:
             self._tracked = None
             return None
         kind = answer.headers.get("Content-Type", "").strip().lower()
-        self._shared.tracker.begins(tracked, kind, codings_of(answer.raw_headers))
+        self._shared.tracker.begins(tracked, kind, codings_of(answer.raw_headers), self._hold.take)
         return tracked
 
 
@@ -298,7 +292,3 @@ def _is_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _is_stream(answer: aiohttp.ClientResponse) -> bool:
-    return answer.headers.get("Content-Type", "").strip().lower().startswith("text/event-stream")
