@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 
 import grpc
 from rankd_client.v1 import completion_pb2, quality_pb2, rank_pb2
+from support.http2 import Connection
 from support.wire import completion, completion_stub, item, quality_stub, rank_stub, request
 
-from attacks.raw_http2 import Connection
-
-RANK, STREAM = "/rankd.v1.RankService/Rank", "/rankd.v1.RankService/RankStream"
-REPORT, QUALITY = "/rankd.v1.CompletionService/ReportCompletions", "/rankd.v1.QualityService/GetQuality"
+RANK, STREAM = "rankd.v1.RankService/Rank", "rankd.v1.RankService/RankStream"
+REPORT = "rankd.v1.CompletionService/ReportCompletions"
 MILLIONS = 7_500_000
 
 
@@ -86,10 +85,10 @@ def bombs(target: str, _page: str, seconds: float) -> None:
             return
         with channel(target) as line:
             if path == STREAM:
-                for _ in line.stream_stream(path)(iter([payload]), timeout=5, compression=compression):
+                for _ in line.stream_stream(f"/{path}")(iter([payload]), timeout=5, compression=compression):
                     pass
             else:
-                line.unary_unary(path)(payload, timeout=5, compression=compression)
+                line.unary_unary(f"/{path}")(payload, timeout=5, compression=compression)
 
     forever(seconds, act, threads=3)
 
@@ -123,7 +122,7 @@ def resets(target: str, _page: str, seconds: float) -> None:
         try:
             for _ in range(2000):
                 line.reset(line.open(RANK))
-            line.drop_input()
+            line.take_all()
         finally:
             line.close()
 
@@ -131,17 +130,17 @@ def resets(target: str, _page: str, seconds: float) -> None:
 
 
 def half_open(target: str, _page: str, seconds: float) -> None:
-    """Open calls, and never say what is wanted."""
+    """Open calls, and never say what is wanted, or only how long it will be."""
     lines = []
 
     def act() -> None:
         line = Connection(target)
         lines.append(line)
-        for n in range(2000):
+        for n in range(500):
             stream = line.open((RANK, REPORT, STREAM)[n % 3])
             if n % 2:
                 line.begin(stream, 4096)
-        if len(lines) > 8:
+        if len(lines) > 20:
             lines.pop(0).close()
         time.sleep(0.5)
 
@@ -157,7 +156,7 @@ def unread(target: str, _page: str, seconds: float) -> None:
         line = Connection(target, window=0)
         lines.append(line)
         for _ in range(400):
-            line.send(line.open(RANK), asked)
+            line.open(RANK, data=asked)
         if len(lines) > 8:
             lines.pop(0).close()
         time.sleep(0.2)
@@ -173,7 +172,7 @@ def greedy(target: str, _page: str, seconds: float) -> None:
         report.completions.add(request_id=f"r{n}", output_token_count=5)
     line = channel(target)
     stub = rank_stub(line)
-    send = line.unary_unary(REPORT, request_serializer=completion_pb2.ReportCompletionsRequest.SerializeToString)
+    send = line.unary_unary(f"/{REPORT}", request_serializer=completion_pb2.ReportCompletionsRequest.SerializeToString)
 
     def act() -> None:
         stub.Rank(long, timeout=5)

@@ -13,11 +13,11 @@ import time
 import urllib.request
 
 import psutil
+from support.control_group import ControlGroup
 from support.daemon import DaemonProcess
 from support.subprocesses import environment
 
 from attacks.attackers import KINDS
-from attacks.memory_limit import MemoryLimit
 
 WANTED = 0.99
 PROBE_SECONDS = 1.0
@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--ranker", default=None)
     given = parser.parse_args()
-    limit = MemoryLimit(given.memory << 20)
+    limit = ControlGroup("rankd-worst-mix", given.memory << 20)
     daemon = DaemonProcess(given.ranker, prefix=limit.prefix)
     faults = []
     try:
@@ -95,7 +95,7 @@ def main() -> int:
         before = held(process)
         print("calm", json.dumps(calm | before), flush=True)
         mixed = attack(daemon, given.kinds.split(","), given.seconds)
-        peak = limit.peak >> 20
+        peak = (limit.peak or 0) >> 20
         print("attack", json.dumps(mixed | {"peak_mib": peak, "kills": limit.kills}), flush=True)
         alive = daemon.process.poll() is None
         faults += [] if alive and not limit.kills else ["the daemon did not live"]

@@ -26,6 +26,23 @@ class ControlGroup:
             self.prefix = ("bash", "-c", join, "bash")
             return
 
+    @property
+    def peak(self):
+        """The most that was in use at once, bytes; None where there is no group."""
+        return self._number("memory.max_usage_in_bytes", "memory.peak")
+
+    @property
+    def kills(self):
+        """How often the kernel ended a process of the group for its memory; None where there is no group."""
+        if self._path is None:
+            return None
+        file = next(f for n in ("memory.oom_control", "memory.events") if (f := self._path / n).exists())
+        return next(int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("oom_kill "))
+
+    def _number(self, *names):
+        files = [] if self._path is None else [self._path / name for name in names]
+        return next((int(file.read_text()) for file in files if file.exists()), None)
+
     def close(self):
         """Take it away; its processes have ended."""
         if self._path is not None:
