@@ -55,7 +55,7 @@ class ReloadingFile(Generic[T]):
         parse: Callable[[Contents], T],
         *,
         settle: bool = True,
-        events: tuple[str, str] = ("secrets_reloaded", "secrets_unusable"),
+        of_secrets: bool = True,
     ) -> None:
         """Read it for the first time.
 
@@ -65,13 +65,13 @@ class ReloadingFile(Generic[T]):
             parse: makes of the contents what is in force.
             settle: take only what two looks in a row have seen. Half a file may well be valid, and say more than all
                 of it: an entry whose last line, its tenant or its end, is not written yet.
-            events: the log events for contents that are in force from now on, and for those that cannot be.
+            of_secrets: whether the log calls them secrets, or a certificate.
 
         Raises:
             ConfigError: it is wrong, naming the setting, the file, the entry and the remedy.
         """
         self.setting = setting
-        self._paths, self._parse, self._settle, self._events = dict(paths), parse, settle, events
+        self._paths, self._parse, self._settle, self._of_secrets = dict(paths), parse, settle, of_secrets
         self._looking = threading.Lock()
         self._looking_since: float | None = None
         # What comes through a pipe comes once.
@@ -137,21 +137,30 @@ class ReloadingFile(Generic[T]):
             self._in_force = seen
             self._problem = None
             self._well()
-            _log.info(self._events[0], setting=self.setting)
+            self._tell_in_force()
 
     def _well(self) -> None:
         self._unsettled = 0
         self._refused = "", 0.0
         if self._problem is not None:
             self._problem = None
-            _log.info(self._events[0], setting=self.setting)
+            self._tell_in_force()
+
+    def _tell_in_force(self) -> None:
+        if self._of_secrets:
+            _log.info("secrets_reloaded", setting=self.setting)
+        else:
+            _log.info("certificate_renewed", setting=self.setting)
 
     def _failed(self, reason: str, now: float) -> None:
         self._unsettled = 0
         known = self._problem
         if known is None or known[0] != reason:
             self._problem = reason, now if known is None else known[1]
-            _log.warning(self._events[1], setting=self.setting, reason=reason)
+            if self._of_secrets:
+                _log.warning("secrets_unusable", setting=self.setting, reason=reason)
+            else:
+                _log.warning("certificate_unusable", setting=self.setting, reason=reason)
 
     def _read(self, flags: int) -> Contents:
         return {setting: read_secret(path, setting, flags) for setting, path in self._paths.items()}

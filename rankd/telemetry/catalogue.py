@@ -266,5 +266,7 @@ EVENTS: dict[str, str] = {
     "upstream_misconfigured": "The engine does not do with priorities what it should; `reason` names the remedy.",
     "upstream_unknown": "The engine does not say which priority it serves first: none is written until it is named.",
     "upstream_unreachable": "The engine did not answer the proxy's start; it is asked again in the background.",
+    "connection_cut": "A connection was ended for what came, or was not read, over it; `reason` says what.",
+    "connections_limited": "The process may open too few files for the requests that the proxy would take at a time.",
     "answers_without_usage": "An answer does not say its length, and is not reported; `reason` names the remedy.",
 }

@@ -51,7 +51,7 @@ class ServerCertificates:
             partial(_served, paths),
             # A key proves its certificate whole, and less than all of the roots lets in nobody more.
             settle=False,
-            events=("certificate_renewed", "certificate_unusable"),
+            of_secrets=False,
         )
 
     def end(self) -> float | None:

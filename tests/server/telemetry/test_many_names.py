@@ -70,7 +70,7 @@ def test_after_many_promotions_the_ranker_in_service_is_shown():
 def test_all_labels_that_others_choose_are_read_and_not_kept():
     """What is declared with other labels than words of ours is among those that pass the instruments by."""
     words = {"policy", "reason", "outcome", "stage", "from", "to", "kind", "of", "mode", "bound", "verdict", "evidence"}
-    words |= {"provider", "rpc.system.name", "rpc.method", "rpc.response.status_code", "error.type"}
+    words |= {"provider", "setting", "rpc.system.name", "rpc.method", "rpc.response.status_code", "error.type"}
     for name, metric in METRICS.items():
         assert set(metric.labels) - words <= CHOSEN_LABELS, name
 
@@ -104,8 +104,8 @@ def exported(monkeypatch, **options):
     kept = _Kept(**options)
     values, readers = {}, []
 
-    def make_readers(registry, exporters, readings: Readings):
-        del registry, exporters
+    def make_readers(registry, exporters, readings: Readings, usable):
+        del registry, exporters, usable
         readers.append(PeriodicReader(readings, kept))
         return readers
 
