@@ -23,6 +23,7 @@ from rankd.daemon import App
 from rankd.settings import Provider, Settings, load_settings, settings_reference
 from rankd.telemetry.logs import configure_logs, log_loose_ends
 
+_log = structlog.get_logger("rankd")
 _LAST_SECONDS = 2.0
 """What threads may take to end after everything else has."""
 
@@ -166,7 +167,7 @@ def end_process_in(seconds: float, *, status: int) -> None:
     def end() -> None:
         time.sleep(seconds)
         if status:
-            structlog.get_logger("rankd").error("shutdown_forced")
+            _log.error("shutdown_forced")
         sys.stderr.flush()
         os._exit(status)
 
