@@ -29,7 +29,6 @@ _LAST_SECONDS = 2.0
 
 _AFTER_CALLS = 25.0
 """Seconds for completion log, snapshot and telemetry after the calls: what the chart adds to a pod's grace."""
-_LAST_SECONDS = 1.0
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
