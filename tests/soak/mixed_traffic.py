@@ -1,6 +1,6 @@
 """Mixed traffic on a daemon and a proxy for an hour: memory, threads and descriptors stay flat. ``make soak``.
 
-``python -m soak.mixed_traffic [--minutes 60] [--json out/soak.json]``: queues, streams and reports of models that
+``python -m soak.mixed_traffic [--minutes 60] [--pace 1] [--json out/soak.json]``: queues, streams and reports of models that
 come and go, watchers, scrapes, callers who connect anew, who leave, who send what nobody should, and answers
 through the proxy. A sample is taken every ten seconds. The first quarter is for caches and windows to fill.
 """
@@ -34,7 +34,7 @@ WORDS = ["write", "a", "story", "list", "of", "cats", "explain", "why", "sky", "
 class Traffic:
     """All kinds of callers, each in a thread of its own."""
 
-    def __init__(self, daemon: DaemonProcess, proxy: ProxyProcess) -> None:
+    def __init__(self, daemon: DaemonProcess, proxy: ProxyProcess, pace: float) -> None:
         self._daemon, self._proxy, self._rng = daemon, proxy, random.Random(3)
         self.over = threading.Event()
         self.done: Counter[str] = Counter()
@@ -44,7 +44,9 @@ class Traffic:
             (self._hostile, 0.2), (self._through_proxy, 0.1), (self._leaves, 0.5),
         ]  # fmt: skip
         self._client = RankClient(daemon.target, timeout=2.0, model="steady")
-        self._threads = [threading.Thread(target=self._again, args=kind, daemon=True) for kind in kinds]
+        self._threads = [
+            threading.Thread(target=self._again, args=(act, pause * pace), daemon=True) for act, pause in kinds
+        ]
 
     def start(self) -> None:
         """Begin."""
@@ -139,6 +141,7 @@ def main() -> int:
     """Let it run, and say what grew."""
     parser = argparse.ArgumentParser(prog="soak.mixed_traffic", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--pace", type=float, default=1.0, help="pauses between calls, times this")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     engine = Upstream(streamed(EVENTS))
@@ -146,7 +149,7 @@ def main() -> int:
     proxy = ProxyProcess(engine.url, daemon.target)
     processes = {"daemon": psutil.Process(daemon.process.pid), "proxy": psutil.Process(proxy.process.pid)}
     samples: dict[str, list[dict[str, int]]] = {name: [] for name in processes}
-    traffic = Traffic(daemon, proxy)
+    traffic = Traffic(daemon, proxy, given.pace)
     traffic.start()
     end = time.monotonic() + 60 * given.minutes
     try:
