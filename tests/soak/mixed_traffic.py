@@ -1,7 +1,7 @@
 """Mixed traffic on a daemon and a proxy for an hour: memory, threads and descriptors stay flat. ``make soak``.
 
-``python -m soak.mixed_traffic [--minutes 60] [--pace 1] [--json out/soak.json]``: queues, streams and reports of models that
-come and go, watchers, scrapes, callers who connect anew, who leave, who send what nobody should, and answers
+``python -m soak.mixed_traffic [--minutes 60] [--pace 1] [--json out/soak.json]``: queues, streams and reports of models
+that come and go, watchers, scrapes, callers who connect anew, who leave, who send what nobody should, and answers
 through the proxy. A sample is taken every ten seconds. The first quarter is for caches and windows to fill.
 """
 
