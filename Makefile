@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo 'installing rankd and its tools (onnxruntime-gpu alone is about 250 MB) ...'
-	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
+	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e clients/transformers -e '.[dev,log]'
 	@touch $@
 
 setup-train: $(VENV)/.trainable ## prepare .venv for training too
@@ -133,7 +133,7 @@ $(VENV)/axe/node_modules/axe-core/axe.min.js: $(VENV)/.installed
 test-lowest: helm ## the tests with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
-	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct -e clients/python -e clients/vllm -e clients/transformers -e '.[dev,log]'
 	$(VENV)-lowest/bin/python -m pytest $(PYTEST_ARGS)
 
 rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from DATA

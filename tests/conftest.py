@@ -27,6 +27,11 @@ for name in [n for n in os.environ if n.startswith(("RANKD_", "OTEL_"))]:
     del os.environ[name]
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Long values make no names."""
+    return f"{argname}-{len(val)}" if isinstance(val, bytes | str) and len(val) > 100 else None
+
+
 _shared = []
 """The daemon that tests share, while there is one."""
 

@@ -18,7 +18,8 @@ _ADDRESS = re.compile(r"(\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<por
 class Section(BaseModel):
     """A section of the settings, such as ``order``: unknown names are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Old pydantic keeps names with "model_" for itself, and warns.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 def split_address(address: str) -> tuple[str, int]:
