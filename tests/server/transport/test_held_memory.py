@@ -7,7 +7,7 @@ import grpc
 import pytest
 from rankd_client.v1 import rank_pb2
 from support.credentials import bearer, write_tokens
-from support.http2 import Connection
+from support.http2 import Connection, connect
 from support.wire import details, item, rank_stub, request
 from support.wire_bytes import raw_call
 
@@ -22,12 +22,29 @@ def answered(daemon, **options):
         return bool(rank_stub(channel).Rank(request(item("a", "long")), timeout=30, **options).items)
 
 
-@pytest.mark.parametrize("method", [RANK, STREAM])
-def test_parts_of_requests_count_as_memory_held(start_daemon, wait_until, method):
-    """Calls that send nearly all of a large request each and stop: they are ended, others are not."""
+@pytest.fixture
+def decoy():
+    """Makes a connection to the metrics port, and gives the address that it comes from."""
+    opened = []
+
+    def make(daemon):
+        opened.append(connect(("127.0.0.1", daemon.app.http.port), ("127.0.0.1", 0)))
+        return opened[-1].getsockname()
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+@pytest.mark.parametrize(("method", "twin"), [(RANK, False), (STREAM, False), (RANK, True)])
+def test_parts_of_requests_count_as_memory_held(start_daemon, wait_until, decoy, method, twin):
+    """Calls that send nearly all of a large request each and stop: they are ended, others are not.
+
+    Not otherwise where another connection comes from the same address and port.
+    """
     daemon = start_daemon(limits={"memory_bytes": 40 * MEGABYTE})
     memory = daemon.app.interceptor.memory
-    connection = Connection(daemon.target)
+    connection = Connection(daemon.target, source=decoy(daemon) if twin else None)
     streams = [connection.open(method) for _ in range(8)]
     for stream in streams:
         connection.begin(stream, 8 * MEGABYTE)
@@ -135,10 +152,11 @@ def test_a_request_beyond_the_budget_is_refused_with_the_remedy(start_daemon):
     assert answered(daemon)
 
 
-def test_calls_taken_back_before_they_have_a_request_end_their_connection(start_daemon, wait_until):
+@pytest.mark.parametrize("twin", [False, True])
+def test_calls_taken_back_before_they_have_a_request_end_their_connection(start_daemon, wait_until, decoy, twin):
     """Rapid reset. One that also makes real calls, and now and then takes one back, goes on."""
     daemon = start_daemon()
-    connection = Connection(daemon.target)
+    connection = Connection(daemon.target, source=decoy(daemon) if twin else None)
 
     def cut():
         try:
