@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from urllib.request import urlopen
 
 import grpc
@@ -267,3 +268,14 @@ def test_a_trial_is_given_no_secrets(start_process, registry, wait_until):
         assert child.net_connections() == []
         hangs.cancel()
     wait_until(lambda: not children(process.process.pid))
+
+
+def test_a_model_is_in_memory_once(start_daemon, registry):
+    """Once it is loaded, the bytes that were read and hashed are given back: they are as many as its weights."""
+    make_artifact(registry / "x")
+    daemon = start_daemon(registry=registry)
+    with daemon.channel(daemon.admin_target) as channel:
+        assert load(channel, "x").ranker.ranker_version
+    links = list(Path("/proc/self/fd").iterdir())
+    assert not [link for link in links if link.is_symlink() and "model.onnx" in str(link.readlink())]
+    assert reason_of("long", daemon) is None
