@@ -90,7 +90,7 @@ class WireCounter:
         self._most = most
         self._fields = _wire_fields(descriptor, most, "", ())
         self._nested = list(_nested(self._fields, top=True))
-        self._small = {_forms(tag)[0]: _small_field(tag) for tag, _ in self._nested}
+        self._small = [each for tag, _ in self._nested for each in _small_fields(tag)]
         tops = sum(each.repeated for each in self._fields.values())
         self._most_fields = max(1, tops) * most + 1024
         self._most_deep_fields = _FIELDS_PER_ENTRY * most + 1024
@@ -103,7 +103,7 @@ class WireCounter:
         if len(data) < _FEW_BYTES:
             return 0
         most = len(data) // _FEW
-        return sum(len(small.findall(data)) for first, small in self._small.items() if data.count(first) > most)
+        return sum(len(small.findall(data)) for form, small in self._small if data.count(form) > most)
 
     def steps(self, data: bytes, pieces: list[int]) -> Generator[None, None, tuple[int, int]]:
         """Count a message, some thousand fields a step.
@@ -140,7 +140,7 @@ def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool
     _, longer = _forms(tag)
     if _at_most(data, tag, limit):
         return False
-    small = _small_field(tag)
+    small = _small_fields(tag)[0][1]
     found = 0
     for start in range(0, len(data), _LOOK_BYTES):
         yield
@@ -151,8 +151,13 @@ def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool
     return False
 
 
-def _small_field(tag: int) -> re.Pattern[bytes]:
-    return re.compile(re.escape(_forms(tag)[0]) + _SMALL_SIZE)
+def _small_fields(tag: int) -> list[tuple[bytes, re.Pattern[bytes]]]:
+    """How small fields begin, behind a tag and behind one that is longer than it must be: each with the form's own."""
+    first, longer = _forms(tag)
+    return [
+        (first, re.compile(re.escape(first) + _SMALL_SIZE)),
+        (longer, re.compile(re.escape(longer) + rb"\x80*\x00" + _SMALL_SIZE)),
+    ]
 
 
 def _at_most(data: bytes, tag: int, limit: int) -> bool:
