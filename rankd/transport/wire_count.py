@@ -22,7 +22,7 @@ _FIELDS_PER_ENTRY = 128
 """Fields of a message in all, for each entry it may have: more than an item with everything in it has."""
 _FEW_BYTES = 2**12
 """Bytes that need no count of nested entries: what a call holds by itself is enough for them."""
-_FEW = 64
+_FEW = 16
 _LOOK_BYTES = 2**19
 """Bytes that are looked through for small fields in one step."""
 _STEPS = 2048
@@ -98,7 +98,7 @@ class WireCounter:
     def small_nested(self, data: bytes) -> int:
         """What looks like entries of nested repeated fields that are much smaller here than in memory.
 
-        Fewer than one in ``_FEW`` bytes count as none: they are not more than the rest of what a request takes.
+        Fewer than one in ``_FEW`` bytes count as none: they take about as much as a request is charged for anyway.
         """
         if len(data) < _FEW_BYTES:
             return 0
