@@ -93,12 +93,14 @@ class StreamQueue:
     """On the loop's clock: when to look again for scores of a queue that did not change."""
     tenant_service: TenantService = field(default_factory=TenantService)
     """What its tenants were served, as far as the caller said."""
+    tenant_size: int = 0
+    """Bytes of that."""
     _rank_queue: RankQueue | None = None
 
     @property
     def memory(self) -> int:
         """Bytes that the queue takes in all, about, with the columns and the last answer that are made of it."""
-        return self.size + len(self.items) * _ITEM_BYTES + len(self.tenant_service.served) * _TENANT_BYTES
+        return self.size + len(self.items) * _ITEM_BYTES + self.tenant_size
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -129,7 +131,9 @@ class StreamQueue:
 
     def update_tenant_service(self, tenant_service: TenantService) -> None:
         """Take in what tenants were served; those not named stay as they were."""
-        self.tenant_service.served.update(tenant_service.served)
+        known = self.tenant_service.served
+        self.tenant_size += sum(_TENANT_BYTES + sys.getsizeof(t) for t in tenant_service.served if t not in known)
+        known.update(tenant_service.served)
         self.tenant_service.weights.update(tenant_service.weights)
         self.last_answer = None
 

@@ -34,6 +34,13 @@ class TenantTally:
         self.scored += other.scored
         self.unscored += other.unscored
 
+    def subtract(self, other: TenantTally) -> None:
+        """Take another's counts out."""
+        self.answers -= other.answers
+        self.items -= other.items
+        self.scored -= other.scored
+        self.unscored -= other.unscored
+
 
 class TenantCounts:
     """The tally of one daemon."""
@@ -60,13 +67,15 @@ class TenantCounts:
             return
         scored = Counter(names[i] for i in np.flatnonzero(fresh).tolist())
         unscored = Counter(names[i] for i in missing)
-        # The largest come first. More than have a place are not even looked for one.
-        for place, (name, number) in enumerate(Counter(names).most_common()):
-            tally = TenantTally(1, number, scored[name], unscored[name])
-            if place < self._most or name in self._named:
-                self._take(name, tally)
-            else:
-                self._others.add(tally)
+        numbers = Counter(names)
+        left = TenantTally(len(numbers), items, scored.total(), unscored.total())
+        # The largest. More than have a place are not even looked for one: there may be as many names as items.
+        largest = dict(numbers.most_common(self._most))
+        for name in largest | dict.fromkeys(n for n in self._named if n in numbers):
+            tally = TenantTally(1, numbers[name], scored[name], unscored[name])
+            left.subtract(tally)
+            self._take(name, tally)
+        self._others.add(left)
 
     def _take(self, name: str, tally: TenantTally) -> None:
         if (known := self._named.get(name)) is not None:

@@ -180,6 +180,7 @@ class _Preparation:
                 telemetry=self._scoring.onnxruntime_telemetry,
                 memory=self._scoring.model_memory or memory_limit() // 2,
             )
+            self._artifact.model.close()  # not whenever it is forgotten: it is as large as the weights
             if self._ended:
                 model.end()
             try_out(self._plan, tokeniser, model)

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +73,7 @@ class OnnxModel:
             ProviderError: CUDA was asked for and is not to be had.
             ArtifactError: BAD_MODEL, BAD_INPUTS or BAD_OUTPUT.
         """
-        self._spec = spec
+        self._spec = replace(spec, content=None)  # which is as large as the weights, and not needed any more
         self._ort = import_onnxruntime(telemetry=options.telemetry)
         self._session = _create_session(self._ort, spec, options)
         self._running: Any = None

@@ -208,11 +208,15 @@ class Call:
         if decoder is None:
             return holder.pop()
         size = len(holder[0])
-        cost = message_cost(size)
-        if cost > CALL_BYTES:  # what a call holds by itself is enough for most
+        self._charge(size, 0, 0)
+        return await decoder.decode(holder, partial(self._charge, size))
+
+    def _charge(self, size: int, entries: int, nested: int) -> None:
+        """Hold what a request takes; what a call holds by itself is enough for most."""
+        cost = message_cost(size, entries, nested)
+        if cost > CALL_BYTES:
             assert self._hold is not None
             self._hold.resize(self._kept + cost)
-        return await decoder.decode(holder)
 
     async def messages(self) -> AsyncIterator[Any]:
         """The messages of a stream, up to one that could not be decoded or is one too many.

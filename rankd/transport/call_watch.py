@@ -16,7 +16,7 @@ from rankd.errors import QuotaError, RankdError
 from rankd.settings import LimitsSection
 from rankd.settings.memory_limit import give_back_memory
 from rankd.telemetry.redaction import describe_error
-from rankd.transport.connections import TcpConnections, cut
+from rankd.transport.connections import TcpConnections
 from rankd.transport.memory_budget import MemoryBudget, Reservation
 
 _log = structlog.get_logger("rankd")
@@ -74,7 +74,7 @@ class CallWatch:
         """Nothing waits yet."""
         self._limits = limits
         self._memory = memory
-        self._connections = TcpConnections()
+        self.connections = TcpConnections()
         self._receiving: dict[str, _ReceivingConnection] = {}
         self._single: set[WaitingCall] = set()
         self._sending: dict[WaitingCall, float] = {}
@@ -113,7 +113,7 @@ class CallWatch:
         connection.taken_back += 1
         if connection.taken_back >= _MOST_TAKEN_BACK and connection.taken_back * 2 > connection.begun:
             connection.taken_back = 0
-            if cut(call.peer):
+            if self.connections.cut(call.peer):
                 _log.warning("connection_cut", reason="most of its calls were cancelled before they had a request")
 
     def sending(self, call: WaitingCall) -> None:
@@ -154,7 +154,7 @@ class CallWatch:
         """Cut connections on which an answer is not read: gRPC would keep it as long as the connection lives."""
         late = {call.peer for call, since in self._sending.items() if now - since > self._limits.answer_timeout}
         for peer in late:
-            if cut(peer):
+            if self.connections.cut(peer):
                 _log.warning("connection_cut", reason="an answer was not read within limits.answer_timeout")
 
     def _end_slow_senders(self, now: float) -> None:
@@ -167,7 +167,7 @@ class CallWatch:
     def _charge_unread(self) -> None:
         """Let connections hold what came over them and is no request yet: parts of messages in gRPC's buffers."""
         active = {peer for peer, each in self._receiving.items() if each.calls or each.read != each.last[1]}
-        received = self._connections.received(active)
+        received = self.connections.received(active)
         for peer in active:
             if peer in received:
                 self._charge(self._receiving[peer], received[peer])
@@ -185,6 +185,8 @@ class CallWatch:
             connection.base = connection.last  # all that waits began after that: what is in the buffers came since then
         connection.last = now
         unread = (now[0] - connection.base[0]) - (now[1] - connection.base[1])
+        if unread < 0:  # less came than was thought; what is saved up this way must not hide what comes later
+            connection.base = now
         try:
             connection.hold.resize(unread if unread > _NOTHING else 0)
         except QuotaError as error:
@@ -193,5 +195,5 @@ class CallWatch:
 
     def _forget_closed(self) -> None:
         idle = {peer for peer, each in self._receiving.items() if not each.calls}
-        for peer in idle - self._connections.received(idle).keys():
+        for peer in idle - self.connections.received(idle).keys():
             self._receiving.pop(peer).hold.release()

@@ -18,43 +18,61 @@ from urllib.parse import unquote
 _BYTES_RECEIVED = struct.Struct("@128xQ")
 """``tcpi_bytes_received`` in Linux' ``struct tcp_info``."""
 _MAPPED = "::ffff:"
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 class TcpConnections:
-    """Counts what comes over connections; finds their descriptors, and remembers them."""
+    """Counts what comes over connections to some ports, and cuts them; remembers their descriptors.
+
+    By port, too: a client may well have another connection of the same address and port, to the metrics port for one.
+    """
 
     def __init__(self) -> None:
         """Nothing is known yet."""
-        self._descriptors: dict[str, int] = {}
+        self.ports: set[int] = set()
+        """Whose connections these are; all others are left alone."""
+        self._descriptors: dict[str, list[int]] = {}
 
     def received(self, peers: set[str]) -> dict[str, int]:
         """Bytes that peers have sent over the lives of their connections; without those where that cannot be told."""
         if not peers <= self._descriptors.keys():
-            self._descriptors = {peer: number for peer, number in _open_connections() if peer in peers}
+            self._descriptors = {}
+            for peer, number in self._open():
+                if peer in peers:
+                    self._descriptors.setdefault(peer, []).append(number)
         found: dict[str, int] = {}
         for peer in peers:
-            number = self._descriptors.get(peer)
-            if number is None:
-                continue
-            with suppress(OSError), _borrowed(number) as connection:
-                if _name_of(connection) == peer:
-                    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
-                    if len(info) == _BYTES_RECEIVED.size:
-                        found[peer] = _BYTES_RECEIVED.unpack(info)[0]
-            if peer not in found:
-                del self._descriptors[peer]  # closed, and the number perhaps given to another one
+            counts = [_received(number, peer) for number in self._descriptors.get(peer, ())]
+            if counts and None not in counts:
+                found[peer] = sum(filter(None, counts))
+            else:
+                self._descriptors.pop(peer, None)  # closed, and the number perhaps given to another one
         return found
 
+    def cut(self, peer: str) -> bool:
+        """End a peer's connections and all that is sent over them, at once; whether there was one."""
+        done = False
+        for found, number in self._open():
+            if found == peer:
+                # A descriptor of our own: gRPC's may be closed, and given to another connection, at any moment.
+                with suppress(OSError), socket.socket(fileno=os.dup(number)) as connection:
+                    if _name_of(connection) == peer and _local_port(connection) in self.ports:
+                        connection.shutdown(socket.SHUT_RDWR)
+                        done = True
+        return done
 
-def cut(peer: str) -> bool:
-    """End a peer's connection and all that is sent to it, at once; whether it was there."""
-    for found, number in _open_connections():
-        if found == peer:
-            with suppress(OSError), socket.socket(fileno=os.dup(number)) as connection:
-                if _name_of(connection) == peer:
-                    connection.shutdown(socket.SHUT_RDWR)
-                    return True
-    return False
+    def _open(self) -> list[tuple[str, int]]:
+        """Connections to the ports: the peer, and the descriptor. None where the system does not show them."""
+        found: list[tuple[str, int]] = []
+        try:
+            numbers = [int(entry.name) for entry in _DESCRIPTORS.iterdir()]
+        except OSError:  # it is not Linux, or no descriptor is left to look with
+            return found
+        for number in numbers:
+            with suppress(OSError), _borrowed(number) as connection:
+                if connection.family in (socket.AF_INET, socket.AF_INET6) and _local_port(connection) in self.ports:
+                    found.append((_name_of(connection), number))
+        return found
 
 
 @lru_cache(maxsize=4096)
@@ -74,14 +92,20 @@ def _borrowed(number: int) -> Iterator[socket.socket]:
         connection.detach()
 
 
-def _open_connections() -> list[tuple[str, int]]:
-    """All connections of this process: the peer, and the descriptor."""
-    found = []
-    for entry in Path("/proc/self/fd").iterdir():
-        with suppress(OSError), _borrowed(int(entry.name)) as connection:
-            if connection.family in (socket.AF_INET, socket.AF_INET6):
-                found.append((_name_of(connection), int(entry.name)))
-    return found
+def _received(number: int, peer: str) -> int | None:
+    """Bytes that came over a descriptor; None where it is not the peer's any more."""
+    with suppress(OSError), _borrowed(number) as connection:
+        if _name_of(connection) == peer:
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+            if len(info) == _BYTES_RECEIVED.size:
+                count: int = _BYTES_RECEIVED.unpack(info)[0]
+                return count
+    return None
+
+
+def _local_port(connection: socket.socket) -> int:
+    port: int = connection.getsockname()[1]
+    return port
 
 
 def _name_of(connection: socket.socket) -> str:

@@ -11,6 +11,12 @@ from rankd.errors import FieldViolation, InvalidRequestError
 from rankd.transport.time_slices import TimeSlice, TimeSlices
 from rankd.transport.wire_count import PIECE_BYTES, MalformedError, WireCounter
 
+Charge = Callable[[int, int], None]
+
+
+def _free(_: int, __: int) -> None:
+    """Charge nothing: where one message at a time is decoded."""
+
 
 class RequestDecoder:
     """Decodes the requests of one method."""
@@ -25,21 +31,31 @@ class RequestDecoder:
         """
         self._kind: Any = getattr(decode, "__self__")  # noqa: B009 - a builtin method's, which types do not show
         self._counter = WireCounter(self._kind.DESCRIPTOR, most)
+        self._repeated = [each.name for each in self._kind.DESCRIPTOR.fields if each.is_repeated]
         self._time_slices = time_slices
 
-    async def decode(self, holder: list[bytes]) -> Any:
+    async def decode(self, holder: list[bytes], charge: Charge = _free) -> Any:
         """Decode the bytes that ``holder`` has, and take them out of it: they are not kept longer than needed.
 
-        So few bytes as most requests have cannot become much, and are decoded at once.
+        So few bytes as most requests have are decoded at once. What they became is charged before anything waits: a
+        message that waits beside a thousand others may be a hundred times as large as its bytes.
+
+        Args:
+            holder: the bytes.
+            charge: told how many entries there are, and small ones within these, before they are kept.
 
         Raises:
             InvalidRequestError: they are no message of this type, or one with too many entries.
+            QuotaError: ``charge`` raised it.
         """
         try:
             if len(holder[0]) <= PIECE_BYTES:
-                return self._kind.FromString(holder.pop())
+                data = holder.pop()
+                message = self._kind.FromString(data)
+                charge(sum(len(getattr(message, name)) for name in self._repeated), self._counter.small_nested(data))
+                return message
             async with self._time_slices.acquire() as time_slice:
-                return await self._decode_large(holder, time_slice)
+                return await self._decode_large(holder, time_slice, charge)
         except (MalformedError, DecodeError, ValueError, RuntimeError):  # protobuf's choice differs by implementation
             raise InvalidRequestError(
                 [
@@ -49,12 +65,19 @@ class RequestDecoder:
                 ]
             ) from None
 
-    async def _decode_large(self, holder: list[bytes], time_slice: TimeSlice) -> Any:
+    async def _decode_large(self, holder: list[bytes], time_slice: TimeSlice, charge: Charge) -> Any:
         data = holder.pop()
         ends: list[int] = []
-        for _ in self._counter.steps(data, ends):
+        counting = self._counter.steps(data, ends)
+        while True:
+            try:
+                next(counting)
+            except StopIteration as counted:
+                entries, nested = counted.value
+                break
             if time_slice.over:
                 await time_slice.next()
+        charge(entries, nested)
         message = self._kind()
         began = 0
         for end in ends:

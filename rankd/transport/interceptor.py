@@ -57,6 +57,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """What all calls in flight hold."""
         return self._gate.memory
 
+    def serve(self, port: int) -> None:
+        """Know a port whose calls come here: connections to it may be counted, and cut."""
+        self._gate.watch.connections.ports.add(port)
+
     def drain(self) -> None:
         """Refuse calls from now on; those under way go on, but streams of health and reflection end."""
         self._gate.drained.set()

@@ -17,8 +17,10 @@ CALL_BYTES = 2**15
 """What a call takes by itself, in gRPC and here, with what gRPC reads ahead of it."""
 _MESSAGE_FACTOR = 4
 """A request is bytes, then a message, then text; and there is an answer to it."""
-_ENTRY_BYTES = 2**11
-"""What an item takes beside its bytes: columns, keys, an entry of the answer."""
+_ENTRY_BYTES = 768
+"""What an item takes beside its bytes, however few they are: an object, columns, keys, an entry of the answer."""
+_NESTED_BYTES = 80
+"""What a small entry within an item takes beside its bytes."""
 _LITTLE = 2**18
 _MUCH = 2**24
 _LEAST = 2**24
@@ -26,9 +28,15 @@ _LEAST = 2**24
 _RETRY_AFTER = 1.0
 
 
-def message_cost(size: int, entries: int = 0) -> int:
-    """Bytes of memory that a request of ``size`` bytes and so many ``entries`` takes while it is answered."""
-    return size * _MESSAGE_FACTOR + entries * _ENTRY_BYTES
+def message_cost(size: int, entries: int = 0, nested: int = 0) -> int:
+    """Bytes of memory that a request takes while it is answered.
+
+    Args:
+        size: bytes on the wire.
+        entries: of its repeated fields.
+        nested: small entries within these, or what looks like them.
+    """
+    return size * _MESSAGE_FACTOR + entries * _ENTRY_BYTES + nested * _NESTED_BYTES
 
 
 def default_budget() -> int:

@@ -62,6 +62,7 @@ class Listener:
     ) -> None:
         """Prepare to listen on the address in ``setting``."""
         self._certificates = certificates
+        self._interceptor = interceptor
         self._settings = settings
         self._setting = setting
         self._server = grpc.aio.server(
@@ -103,6 +104,7 @@ class Listener:
                 f"{self._setting} (RANKD_{self._setting.upper()}): cannot listen on {address}: "
                 "is another process there, or is the address not of this machine?"
             )
+        self._interceptor.serve(self.port)
         await self._server.start()
         await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self.set_ready(True)

@@ -7,7 +7,7 @@ protobuf keeps unknown fields, and fields that stand twice, as bytes: they cost 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -20,6 +20,9 @@ NESTED_PER_ENTRY = 16
 """Entries of nested repeated fields, on average, for each that one message may have: as many as shadow scores."""
 _FIELDS_PER_ENTRY = 128
 """Fields of a message in all, for each entry it may have: more than an item with everything in it has."""
+_FEW_BYTES = 2**12
+"""Bytes that need no count of nested entries: what a call holds by itself is enough for them."""
+_FEW = 16
 _LOOK_BYTES = 2**19
 """Bytes that are looked through for small fields in one step."""
 _STEPS = 2048
@@ -87,26 +90,46 @@ class WireCounter:
         self._most = most
         self._fields = _wire_fields(descriptor, most, "", ())
         self._nested = list(_nested(self._fields, top=True))
+        self._small = [each for tag, _ in self._nested for each in _small_fields(tag)]
         tops = sum(each.repeated for each in self._fields.values())
         self._most_fields = max(1, tops) * most + 1024
         self._most_deep_fields = _FIELDS_PER_ENTRY * most + 1024
 
-    def steps(self, data: bytes, pieces: list[int]) -> Iterator[None]:
+    def small_nested(self, data: bytes) -> int:
+        """What looks like entries of nested repeated fields that are much smaller here than in memory.
+
+        Fewer than one in ``_FEW`` bytes count as none: they take about as much as a request is charged for anyway.
+        """
+        if len(data) < _FEW_BYTES:
+            return 0
+        most = len(data) // _FEW
+        return sum(len(small.findall(data)) for form, small in self._small if data.count(form) > most)
+
+    def steps(self, data: bytes, pieces: list[int]) -> Generator[None, None, tuple[int, int]]:
         """Count a message, some thousand fields a step.
 
         Args:
             data: the message.
             pieces: gets the ends of pieces that are messages by themselves and together make up all of it.
 
+        Returns:
+            How many entries its own repeated fields have, and what ``small_nested`` found.
+
         Raises:
             InvalidRequestError: naming a field with too many entries.
             MalformedError: these are no fields.
         """
-        yield from _Count(data, self._fields, self._most_fields, self._most_fields).run(pieces, deep=False)
+        plain = _Count(data, self._fields, self._most_fields, self._most_fields)
+        yield from plain.run(pieces, deep=False)
         for tag, each in self._nested:
             if (yield from _may_exceed(data, tag, each.limit)):
                 yield from _Count(data, self._fields, self._most_fields, self._most_deep_fields).run([], deep=True)
-                return
+                break
+        nested = 0
+        for start in range(0, len(data), _LOOK_BYTES):
+            yield
+            nested += self.small_nested(data[start : start + _LOOK_BYTES])
+        return plain.entries(self._fields.values()), nested
 
 
 def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool]:
@@ -114,10 +137,10 @@ def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool
 
     No more than there are places that look like one: in text hardly any does.
     """
-    first, longer = _forms(tag)
+    _, longer = _forms(tag)
     if _at_most(data, tag, limit):
         return False
-    small = re.compile(re.escape(first) + _SMALL_SIZE)
+    small = _small_fields(tag)[0][1]
     found = 0
     for start in range(0, len(data), _LOOK_BYTES):
         yield
@@ -126,6 +149,15 @@ def _may_exceed(data: bytes, tag: int, limit: int) -> Generator[None, None, bool
         if found > limit:
             return True
     return False
+
+
+def _small_fields(tag: int) -> list[tuple[bytes, re.Pattern[bytes]]]:
+    """How small fields begin, behind a tag and behind one that is longer than it must be: each with the form's own."""
+    first, longer = _forms(tag)
+    return [
+        (first, re.compile(re.escape(first) + _SMALL_SIZE)),
+        (longer, re.compile(re.escape(longer) + rb"\x80*\x00" + _SMALL_SIZE)),
+    ]
 
 
 def _at_most(data: bytes, tag: int, limit: int) -> bool:
@@ -152,6 +184,10 @@ class _Count:
         self._counts: dict[WireField, int] = {}
         self._inner = 0
         self._looked = 0
+
+    def entries(self, fields: Iterable[WireField]) -> int:
+        """How many of these fields were there."""
+        return sum(self._counts.get(each, 0) for each in fields)
 
     def run(self, pieces: list[int], *, deep: bool) -> Iterator[None]:
         """Count; what is in a small entry only where ``deep``."""

@@ -33,12 +33,23 @@ def headers(method, metadata=()):
     return b"".join(_literal(*each) for each in fields)
 
 
+def connect(address, source=None):
+    """Connect; with ``source`` from that address, which connections to elsewhere may have, too."""
+    sock = socket.socket(socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if source is not None:
+        sock.bind(source)
+    sock.connect(address)
+    return sock
+
+
 class Connection:
     """One connection, which reads only when it is told to."""
 
-    def __init__(self, target, *, window=None, timeout=20):
+    def __init__(self, target, *, window=None, timeout=20, source=None):
         host, _, port = target.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout)
+        self.socket = connect((host, int(port)), source)
+        self.socket.settimeout(timeout)
         self.stream = -1
         self.closed = set()
         """Streams that the server ended."""

@@ -1,10 +1,10 @@
-"""From a queue's message to a ``RankQueue``, and fields that many messages share. Errors name the field."""
+"""Items of a message as columns, and fields that many messages share. Errors name the field."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Sequence, Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -276,49 +276,6 @@ class ConstraintColumns:
             prompt_tokens=self.prompt_tokens,
             running=self.running,
         )
-
-
-def tenant_service_of(
-    messages: Sequence[rank_pb2.TenantService], limits: LimitsSection, violations: Violations
-) -> TenantService:
-    """What tenants were served; of several messages on one tenant the last counts."""
-    check_count(messages, "tenants", limits, violations)
-    service = TenantService()
-    for index, message in enumerate(messages[: limits.max_items]):
-        tenant = name_of(message.tenant, f"tenants[{index}].tenant", limits, violations)
-        if not 0 <= message.served_token_count < math.inf:
-            violations.add(f"tenants[{index}].served_token_count", "must be at least 0 and finite")
-        if not 0 <= message.weight < math.inf:
-            violations.add(f"tenants[{index}].weight", "must be above 0 and finite, or left out for 1")
-        service.served[tenant] = message.served_token_count
-        service.weights[tenant] = message.weight or 1.0
-    return service
-
-
-def queue_steps(request: rank_pb2.RankRequest, limits: LimitsSection) -> Generator[None, None, RankQueue]:
-    """Take a Rank request apart, a few items at a time.
-
-    Raises:
-        InvalidRequestError: naming every field at fault, up to ten.
-    """
-    violations = Violations()
-    now = now_of(request, violations)
-    model = name_of(request.model, "model", limits, violations)
-    version = name_of(request.ranker_version, "ranker_version", limits, violations)
-    policy = policy_of(request.policy, "policy", violations)
-    check_count(request.items, "items", limits, violations)
-    tenant_service = tenant_service_of(request.tenants, limits, violations)
-    violations.check()
-    columns = RequestColumns(limits, violations, now)
-    for index, item in enumerate(request.items):
-        columns.add(item, "items", index)
-        if index % 32 == 31:
-            yield  # others may come between
-    check_unique(columns.request_ids, "items", violations)
-    violations.check()
-    queue = columns.queue(model, policy, version, tenant_service)
-    queue.backlog = request.backlog_request_count
-    return queue
 
 
 def check_count(items: Sized, field: str, limits: LimitsSection, violations: Violations) -> None:

@@ -14,7 +14,8 @@ from rankd.settings import Settings
 from rankd.transport.answer_pace import AnswerPace
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.answer import response_steps
-from rankd.transport.convert.request import check_model, queue_steps
+from rankd.transport.convert.queue import queue_steps
+from rankd.transport.convert.request import check_model
 from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import StreamKind, Streams

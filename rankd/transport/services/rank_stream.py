@@ -18,6 +18,7 @@ from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.call import current_call
 from rankd.transport.convert.answer import item_filler
+from rankd.transport.convert.queue import tenant_service_steps
 from rankd.transport.convert.request import (
     RequestColumns,
     Violations,
@@ -28,13 +29,12 @@ from rankd.transport.convert.request import (
     name_of,
     now_of,
     policy_of,
-    tenant_service_of,
     timestamp,
 )
 from rankd.transport.convert.stream import progress, scored, stream_items, stream_response, unpacked
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.time_slices import TimeSlice, TimeSlices
-from rankd.types import Answer
+from rankd.types import Answer, TenantService
 
 _SHORT = 256
 """Items up to which a queue is ordered without a pause: a millisecond or two."""
@@ -124,7 +124,7 @@ class StreamSteps:
             self._signer.filter_untrusted(item, f"arrived[{index}]", queue.model)
             arrived.add(item, "arrived", index)
         violations.check()
-        self._update_tenant_service(queue, request)
+        await self._update_tenant_service(queue, request, time_slice)
         await self._apply(queue, request, arrived, time_slice)
         check_count(queue.items, "arrived", self._limits, violations)
         if queue.size > self._limits.max_stream_bytes:
@@ -136,12 +136,22 @@ class StreamSteps:
         violations.check()
         current_call().keep(queue.memory)
 
-    def _update_tenant_service(self, queue: StreamQueue, request: rank_pb2.RankStreamRequest) -> None:
+    async def _update_tenant_service(
+        self, queue: StreamQueue, request: rank_pb2.RankStreamRequest, time_slice: TimeSlice
+    ) -> None:
         """Take in what tenants were served."""
         if not request.tenants:
             return
         violations = Violations()
-        service = tenant_service_of(request.tenants, self._limits, violations)
+        steps = tenant_service_steps(request.tenants, self._limits, violations)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                service: TenantService = end.value
+                break
+            if time_slice.over:
+                await time_slice.next()
         if len(queue.tenant_service.served.keys() | service.served.keys()) > self._limits.max_items:
             violations.add(
                 "tenants", f"names more tenants in one stream than limits.max_items = {self._limits.max_items}"

@@ -1,8 +1,10 @@
 """A ranker that hangs, grows or crashes ends its own process; the daemon answers, loads others and stops."""
 
+import gc
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from urllib.request import urlopen
 
 import grpc
@@ -267,3 +269,20 @@ def test_a_trial_is_given_no_secrets(start_process, registry, wait_until):
         assert child.net_connections() == []
         hangs.cancel()
     wait_until(lambda: not children(process.process.pid))
+
+
+def models_in_memory():
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [link for link in links if "memfd:model.onnx" in str(link.readlink())]
+
+
+def test_a_model_is_in_memory_once(start_daemon, registry):
+    """Once it is loaded, the bytes that were read and hashed are given back: they are as many as its weights."""
+    make_artifact(registry / "x")
+    gc.collect()
+    before = len(models_in_memory())
+    daemon = start_daemon(registry=registry)
+    with daemon.channel(daemon.admin_target) as channel:
+        assert load(channel, "x").ranker.ranker_version
+    assert len(models_in_memory()) == before
+    assert reason_of("long", daemon) is None

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from rankd_client.v1 import rank_pb2
 from support.credentials import bearer, write_tokens
-from support.http2 import Connection
+from support.http2 import Connection, connect
 from support.wire import details, item, rank_stub, request
 from support.wire_bytes import raw_call
 
@@ -138,7 +138,9 @@ def test_a_request_beyond_the_budget_is_refused_with_the_remedy(start_daemon):
 def test_calls_taken_back_before_they_have_a_request_end_their_connection(start_daemon, wait_until):
     """Rapid reset. One that also makes real calls, and now and then takes one back, goes on."""
     daemon = start_daemon()
-    connection = Connection(daemon.target)
+    probe = connect(("127.0.0.1", daemon.app.http.port), ("127.0.0.1", 0))
+    # From the same address and port as the probe's connection, which nobody may cut in its place.
+    connection = Connection(daemon.target, source=probe.getsockname())
 
     def cut():
         try:
@@ -151,6 +153,9 @@ def test_calls_taken_back_before_they_have_a_request_end_their_connection(start_
 
     wait_until(cut, what="the connection to be cut")
     assert answered(daemon)
+    probe.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b" 200 " in probe.recv(4096)
+    probe.close()
     behaved = Connection(daemon.target)
     data = request(item("a", "long")).SerializeToString()
     for _ in range(300):

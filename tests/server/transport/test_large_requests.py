@@ -121,3 +121,37 @@ def test_no_cycle_of_references_keeps_a_call_alive(daemon, wait_until):
             gc.enable()
     assert not ours
     assert not contexts
+
+
+def _queue(*inner):
+    """As many items as there may be, each with an id and little else."""
+    return b"".join(field(3, b"".join((field(1, b"%x" % i), *inner))) for i in range(16384))
+
+
+PILES = {
+    "short items": (RANK, _queue(), 100),
+    "empty messages in items": (RANK, _queue(*(field(n, b"") for n in (3, 4, 8))), 60),
+    "empty shadows": (RANK, _queue(field(3, b"\x3a\x00" * 15)), 30),
+    "in one piece": (RANK, b"\x1a\x00" * 16384, 200),
+    "completions": (REPORT, _queue(*(field(n, b"") for n in (2, 6, 7, 8))), 100),
+}
+
+
+@pytest.mark.parametrize("name", PILES)
+def test_messages_that_wait_for_each_other_are_held_as_what_they_became(tiny, name):
+    """Each within all limits, a hundred at once: as objects they are many times what they were on the wire."""
+    from support.daemon import DaemonProcess
+
+    method, data, times = PILES[name]
+    process = DaemonProcess(tiny, environment={"RANKD_LIMITS__MEMORY_BYTES": str(150 * 2**20)})
+    try:
+        before = resident(process.process.pid)
+        with grpc.insecure_channel(process.target, options=[("grpc.max_receive_message_length", -1)]) as channel:
+            calls = [channel.unary_unary(f"/{method}").future(data, timeout=60) for _ in range(times)]
+            codes = {call.code() for call in calls}
+            assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+            assert grpc.StatusCode.OK in codes or grpc.StatusCode.INVALID_ARGUMENT in codes
+            assert rank_stub(channel).Rank(request(item("a", "long")), timeout=30).items
+        assert peak(process.process.pid) - before < 180e6
+    finally:
+        process.kill()

@@ -160,3 +160,14 @@ def test_missing_scores_are_looked_for_again_after_a_while():
     queue.put(item("b", text=None))
     queue.answered(answer_of(queue, [0, 1], missing=[1]), BASIS)
     assert queue.holds_until(BASIS) == math.inf
+
+
+def test_names_of_tenants_count_as_memory():
+    """Once each, however often they are told, by what they take: not every character is a byte."""
+    queue = StreamQueue()
+    empty = queue.memory
+    names = {"\N{GRINNING FACE}" * 64 + str(i): 1.0 for i in range(100)}
+    queue.update_tenant_service(TenantService(dict(names), {}))
+    told = queue.memory
+    queue.update_tenant_service(TenantService(dict(names), dict(names)))
+    assert queue.memory == told > empty + 100 * (256 + 64 * 4)

@@ -23,6 +23,16 @@ def count(kind, data, most=MOST):
     return ends
 
 
+def charged(kind, data):
+    """Entries, and small ones within them, that a message is charged for."""
+    steps = WireCounter(kind.DESCRIPTOR, MOST * 100).steps(data, [])
+    while True:
+        try:
+            next(steps)
+        except StopIteration as counted:
+            return counted.value
+
+
 def refused(kind, data, most=MOST):
     with pytest.raises(InvalidRequestError) as raised:
         count(kind, data, most)
@@ -167,3 +177,17 @@ def test_a_long_queue_is_read_in_pieces():
     reports = [completion(f"r{i}", 1.0, 5, "tiny@1.0.0") for i in range(2001)]
     data = completion_pb2.ReportCompletionsRequest(completions=reports).SerializeToString()
     assert refused(completion_pb2.ReportCompletionsRequest, data, 2000).field == "completions"
+
+
+@pytest.mark.parametrize("shadow", [b"\x3a\x00", b"\x3a\x80\x00", b"\xba\x00\x00", b"\xba\x80\x00\x02\x0a\x00"])
+def test_what_is_small_on_the_wire_only_is_told(shadow):
+    """Entries, and those within them however they are encoded: what they take is held before they are objects."""
+    data = field(3, field(1, b"a") + field(3, shadow * 15)) * 2000
+    assert charged(rank_pb2.RankRequest, data) == (2000, 30_000)
+    assert len(rank_pb2.RankRequest.FromString(data).items[0].prediction.shadow_scores) == 15
+
+
+def test_text_is_no_entry():
+    """Not even that of programs."""
+    data = request(*[item(f"{i}", "{'a': 1, 'b': [2, 3]}: " * 40) for i in range(100)]).SerializeToString()
+    assert charged(rank_pb2.RankRequest, data) == (100, 0)
