@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -18,6 +19,8 @@ from urllib.parse import unquote
 _BYTES_RECEIVED = struct.Struct("@128xQ")
 """``tcpi_bytes_received`` in Linux' ``struct tcp_info``."""
 _MAPPED = "::ffff:"
+_REST = 50
+"""Times as long as it took to look at all descriptors until that is done again: thousands take many milliseconds."""
 
 
 class TcpConnections:
@@ -26,15 +29,20 @@ class TcpConnections:
     def __init__(self) -> None:
         """Nothing is known yet."""
         self._descriptors: dict[str, int] = {}
+        self._rested = 0.0
 
-    def received(self, peers: set[str]) -> dict[str, int]:
-        """Bytes that peers have sent over the lives of their connections; without those where that cannot be told."""
-        if not peers <= self._descriptors.keys():
-            self._descriptors = {peer: number for peer, number in _open_connections() if peer in peers}
-        found: dict[str, int] = {}
+    def received(self, peers: set[str]) -> dict[str, int | None]:
+        """Bytes that peers have sent over the lives of their connections; None where that cannot be told.
+
+        Without peers that are not known yet, and are not looked for now.
+        """
+        looked = not peers <= self._descriptors.keys() and self._find(peers)
+        found: dict[str, int | None] = {}
         for peer in peers:
             number = self._descriptors.get(peer)
             if number is None:
+                if looked:
+                    found[peer] = None
                 continue
             with suppress(OSError), _borrowed(number) as connection:
                 if _name_of(connection) == peer:
@@ -42,19 +50,30 @@ class TcpConnections:
                     if len(info) == _BYTES_RECEIVED.size:
                         found[peer] = _BYTES_RECEIVED.unpack(info)[0]
             if peer not in found:
+                found[peer] = None
                 del self._descriptors[peer]  # closed, and the number perhaps given to another one
         return found
 
+    def cut(self, peers: set[str]) -> int:
+        """End the connections of peers and all that is sent over them, at once; how many there were."""
+        ended = 0
+        for peer, number in _open_connections():
+            if peer in peers:
+                with suppress(OSError), socket.socket(fileno=os.dup(number)) as connection:
+                    if _name_of(connection) == peer:
+                        connection.shutdown(socket.SHUT_RDWR)
+                        ended += 1
+        return ended
 
-def cut(peer: str) -> bool:
-    """End a peer's connection and all that is sent to it, at once; whether it was there."""
-    for found, number in _open_connections():
-        if found == peer:
-            with suppress(OSError), socket.socket(fileno=os.dup(number)) as connection:
-                if _name_of(connection) == peer:
-                    connection.shutdown(socket.SHUT_RDWR)
-                    return True
-    return False
+    def _find(self, peers: set[str]) -> bool:
+        """Look for the descriptors of peers; False while connections come and go so fast that it is not done again."""
+        began = time.monotonic()
+        if began < self._rested:
+            return False
+        self._descriptors = {peer: number for peer, number in _open_connections() if peer in peers}
+        took = time.monotonic() - began
+        self._rested = began + took * _REST
+        return True
 
 
 @lru_cache(maxsize=4096)

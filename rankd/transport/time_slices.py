@@ -51,8 +51,6 @@ class TimeSlice:
 
     async def next(self) -> None:
         """Let everybody else work, then wait for another slice, behind other callers who wait already."""
-        alone = self._hurries and self._slices.alone
-        await asyncio.sleep(0 if alone else time.perf_counter() - self._began)
         # In line first: a caller with one message would stand behind each further one of the others otherwise.
         turn = self._slices.line_up(self._caller)
         self.end()
@@ -71,7 +69,8 @@ class TimeSlice:
         """Give it up, where it was begun."""
         if self._begun:
             self._begun = False
-            self._slices.give_back()
+            alone = self._hurries and self._slices.alone
+            self._slices.give_back(0.0 if alone else time.perf_counter() - self._began)
 
 
 class TimeSlices:
@@ -140,8 +139,19 @@ class TimeSlices:
                 self.give_back()  # it was ours already
             raise
 
-    def give_back(self) -> None:
-        """Hand the slice to who is next: the caller whose last turn is longest ago, and its oldest message."""
+    def give_back(self, rest: float = 0.0) -> None:
+        """Hand the slice on after ``rest`` seconds, and never before the loop has done other things.
+
+        Also between messages that are done within a slice each: many of these are long work, too, and calls come out of
+        gRPC one by one, each time that the loop comes round.
+        """
+        if rest or self._waiting:
+            asyncio.get_running_loop().call_later(rest, self._pass_on)
+        else:
+            self._taken = False
+
+    def _pass_on(self) -> None:
+        """Give the slice to the caller whose last turn is longest ago, and to its oldest message."""
         while self._waiting:
             caller, turns = self._waiting.popitem(last=False)
             turn = turns.popleft()
