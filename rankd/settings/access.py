@@ -36,8 +36,8 @@ class LimitsSection(Section):
         100,
         ge=1,
         le=2**31 - 1,
-        description="Most calls under way on one connection, of which those that their caller took back within a second "
-        "count for a second more; a client's further ones wait for these.",
+        description="Most calls under way on one connection; a client's further ones wait for these. A call that its "
+        "caller took back within a second counts for a second more.",
     )
     max_items: int = Field(16384, ge=1, le=2**24, description="Most items in one queue or one report.")
     max_prompt_bytes: int = Field(2**20, ge=1, le=2**31 - 1, description="Longest prompt, UTF-8 bytes.")

@@ -100,8 +100,8 @@ class TimeSlices:
             await time_slice.begin()
             yield time_slice
         finally:
-            self._members -= 1
             time_slice.end()
+            self._members -= 1
 
     async def run(self, steps: Generator[None, None, T]) -> T:
         """Do work that says by ``yield`` where others may come between; give what it returns."""

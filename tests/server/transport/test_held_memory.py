@@ -17,6 +17,7 @@ from rankd.transport.services.rank import RankService
 
 CALL_BYTES = 2**15
 RANK, STREAM = "rankd.v1.RankService/Rank", "rankd.v1.RankService/RankStream"
+SMALL = request(item("a", "long")).SerializeToString()
 WATCH = "rankd.v1.QualityService/WatchQuality"
 MEGABYTE = 2**20
 
@@ -145,10 +146,7 @@ def test_a_request_beyond_the_budget_is_refused_with_the_remedy(start_daemon):
     assert answered(daemon)
 
 
-@pytest.mark.parametrize(
-    ("method", "data"),
-    [(RANK, None), (RANK, request(item("a", "long")).SerializeToString()), (STREAM, None), (WATCH, b"")],
-)
+@pytest.mark.parametrize(("method", "data"), [(RANK, None), (RANK, SMALL), (STREAM, None), (WATCH, b"")])
 def test_calls_taken_back_keep_their_places(start_daemon, wait_until, monkeypatch, method, data):
     """Rapid reset: gRPC refuses calls beyond a connection's places by itself, and a place is not free at once."""
     if data:
