@@ -85,8 +85,9 @@ def test_a_rest_is_as_long_as_the_slice_but_for_who_is_alone():
 
 
 def test_there_is_a_rest_between_messages_too():
-    """Many that are done within a slice each are long work together."""
-    seen = run(lambda: rests(9, messages=4))
+    """Many that are done within a slice each are long work together; a few are not."""
+    assert run(lambda: rests(9, messages=4)) == []
+    seen = run(lambda: rests(99, messages=4))
     assert len(seen) == 4
     assert all(seconds > 0 for seconds in seen)
 
