@@ -33,10 +33,11 @@ class LimitsSection(Section):
         "what the process may have at its start (its container, ulimit, the machine) and has not taken.",
     )
     max_concurrent_streams: int = Field(
-        512,
+        100,
         ge=1,
         le=2**31 - 1,
-        description="Most calls under way on one connection; a client's further ones wait for these.",
+        description="Most calls under way on one connection; a client's further ones wait for these. A call that its "
+        "caller took back within a second counts for a second more.",
     )
     max_items: int = Field(16384, ge=1, le=2**24, description="Most items in one queue or one report.")
     max_prompt_bytes: int = Field(2**20, ge=1, le=2**31 - 1, description="Longest prompt, UTF-8 bytes.")

@@ -175,17 +175,23 @@ class Call:
             InvalidRequestError: it is no message of the method's type, has too many entries, or there is none.
             QuotaError: there is no memory for it.
         """
+        holder = [await self._read_first(single=True)]
+        if holder[0] is grpc.aio.EOF:
+            raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
+        return await self._decode(holder)
+
+    async def _read_first(self, *, single: bool) -> Any:
+        """The first message as bytes, or EOF."""
         try:
-            holder = [await self._read(single=True)]
-            if holder[0] is grpc.aio.EOF:
+            first = await self._read(single=single)
+            if first is grpc.aio.EOF:
                 # Who cancels says so a moment later, which ends this; who does not, has sent nothing.
                 await asyncio.sleep(_CANCELLED_WITHIN)
-                raise InvalidRequestError([FieldViolation("request", "is missing: send one message")])
         except asyncio.CancelledError:
             if self._ending is None and self._time_left() > _LATE:
                 self._gate.watch.taken_back(self)
             raise
-        return await self._decode(holder)
+        return first
 
     def _time_left(self) -> float:
         remaining: float | None = self._context.time_remaining()
@@ -223,17 +229,14 @@ class Call:
 
         Read one by one: grpc's own iterator keeps a message, which may be large, until the next one comes.
         """
-        counted = True  # the first one, as the call
-        while True:
+        holder = [await self._read_first(single=False)]
+        while holder[0] is not grpc.aio.EOF:
+            yield await self._decode(holder)
             holder = [await self._read(single=False)]
-            if holder[0] is grpc.aio.EOF:
-                return
-            if not counted:
+            if holder[0] is not grpc.aio.EOF:  # the first one was counted as the call
                 self.recheck()
                 if self._method.ours:
                     self._count()
-            counted = False
-            yield await self._decode(holder)
 
     def encode(self, response: Any) -> bytes:
         """An answer as bytes; what the call holds from here on is the answer, until it was sent."""
@@ -265,6 +268,8 @@ class Call:
             error.__traceback__ = None
         if failure is not None:
             await self._abort(failure)
+        elif kind is asyncio.CancelledError and status == "CANCELLED":
+            await self._gate.watch.keep_place(time.perf_counter() - self._began)
 
     async def _abort(self, failure: Failure) -> None:
         """End the call with a failure; raises what tells grpc so.

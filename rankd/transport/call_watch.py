@@ -7,7 +7,10 @@ second, while there are such calls, this looks at all of them.
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Protocol
 
 import structlog
@@ -21,8 +24,10 @@ from rankd.transport.memory_budget import MemoryBudget, Reservation
 
 _log = structlog.get_logger("rankd")
 _EVERY = 0.1
-_MOST_TAKEN_BACK = 100
+_MOST_TAKEN_BACK = 1000
 """Calls of a connection that may be cancelled before they have a request, whatever else it does."""
+KEPT_SECONDS = 1.0
+"""How long a call that its caller took back within this time keeps its place on its connection."""
 _FORGET_EVERY = 100
 """Looks after which connections that are no more are looked for."""
 _GIVE_BACK_EVERY = 3.0
@@ -64,7 +69,7 @@ class _ReceivingConnection:
     taken_back: int = 0
     """Calls that were cancelled instead."""
     calls: dict[WaitingCall, float] = field(default_factory=dict)
-    """Since when they wait, on the loop's clock."""
+    """Since when they wait, on the loop's clock; who waits longest first."""
 
 
 class CallWatch:
@@ -76,8 +81,12 @@ class CallWatch:
         self._memory = memory
         self.connections = TcpConnections()
         self._receiving: dict[str, _ReceivingConnection] = {}
-        self._single: set[WaitingCall] = set()
+        self._single: dict[WaitingCall, float] = {}
+        """Calls that wait for their only request, since when; as all such, who waits longest first."""
         self._sending: dict[WaitingCall, float] = {}
+        self._kept: deque[tuple[float, asyncio.Future[None]]] = deque()
+        """Calls that were taken back: until when they keep their places, the first of them first."""
+        self._draining = False
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
         self._looks = 0
@@ -88,14 +97,14 @@ class CallWatch:
         connection = self._receiving.get(call.peer)
         if connection is None:
             connection = self._receiving[call.peer] = _ReceivingConnection(self._memory.hold(call.caller, call.peer))
-        connection.calls[call] = self._now()
+        connection.calls[call] = now = self._now()
         connection.begun += 1
         if single:
-            self._single.add(call)
+            self._single[call] = now
 
     def received(self, call: WaitingCall, size: int) -> None:
         """It waits no more, and got ``size`` bytes."""
-        self._single.discard(call)
+        self._single.pop(call, None)
         connection = self._receiving.get(call.peer)
         if connection is not None:
             connection.calls.pop(call, None)
@@ -113,8 +122,33 @@ class CallWatch:
         connection.taken_back += 1
         if connection.taken_back >= _MOST_TAKEN_BACK and connection.taken_back * 2 > connection.begun:
             connection.taken_back = 0
-            if self.connections.cut(call.peer):
+            if self.connections.cut({call.peer}):
                 _log.warning("connection_cut", reason="most of its calls were cancelled before they had a request")
+
+    async def keep_place(self, lasted: float) -> None:
+        """Let a call that its caller took back after ``lasted`` seconds go on for a while, as far as gRPC can tell.
+
+        gRPC refuses calls of a connection beyond ``limits.max_concurrent_streams`` by itself, for next to nothing;
+        every other one waits in one line with those of everybody else. So who opens calls and takes them back at once
+        gets that many a second, and not as many as there is time for.
+        """
+        if lasted >= KEPT_SECONDS or self._draining:
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._kept.append((self._now() + KEPT_SECONDS, place))
+        await place
+
+    def drain(self) -> None:
+        """Keep no places any more: nobody is let in."""
+        self._draining = True
+        self._free_places(math.inf)
+
+    def _free_places(self, now: float) -> None:
+        kept = self._kept
+        while kept and kept[0][0] <= now:
+            place = kept.popleft()[1]
+            if not place.done():
+                place.set_result(None)
 
     def sending(self, call: WaitingCall) -> None:
         """A call waits for its caller to read an answer."""
@@ -138,10 +172,11 @@ class CallWatch:
         except Exception as error:  # noqa: BLE001 - who waits must be looked at again, whatever it was
             _log.error("internal_error", **describe_error(error))
         self._looked = now
-        if self._sending or self._memory.peak or any(each.calls for each in self._receiving.values()):
+        if self._sending or self._kept or self._memory.peak or any(each.calls for each in self._receiving.values()):
             self._now()
 
     def _look_at_all(self, now: float) -> None:
+        self._free_places(now)
         self._end_slow_readers(now)
         self._end_slow_senders(now)
         self._charge_unread()
@@ -152,25 +187,24 @@ class CallWatch:
 
     def _end_slow_readers(self, now: float) -> None:
         """Cut connections on which an answer is not read: gRPC would keep it as long as the connection lives."""
-        late = {call.peer for call, since in self._sending.items() if now - since > self._limits.answer_timeout}
-        for peer in late:
-            if self.connections.cut(peer):
-                _log.warning("connection_cut", reason="an answer was not read within limits.answer_timeout")
+        limit = self._limits.answer_timeout
+        late = {call.peer for call, _ in takewhile(lambda each: now - each[1] > limit, self._sending.items())}
+        for _ in range(self.connections.cut(late) if late else 0):
+            _log.warning("connection_cut", reason="an answer was not read within limits.answer_timeout")
 
     def _end_slow_senders(self, now: float) -> None:
         limit = self._limits.receive_timeout
-        for connection in self._receiving.values():
-            for call, since in list(connection.calls.items()):
-                if now - since > limit and call in self._single:
-                    call.end(QuotaError(f"no request came within limits.receive_timeout = {limit} s", retry_after=0.0))
+        for call in [call for call, _ in takewhile(lambda each: now - each[1] > limit, self._single.items())]:
+            del self._single[call]
+            call.end(QuotaError(f"no request came within limits.receive_timeout = {limit} s", retry_after=0.0))
 
     def _charge_unread(self) -> None:
         """Let connections hold what came over them and is no request yet: parts of messages in gRPC's buffers."""
         active = {peer for peer, each in self._receiving.items() if each.calls or each.read != each.last[1]}
         received = self.connections.received(active)
-        for peer in active:
-            if peer in received:
-                self._charge(self._receiving[peer], received[peer])
+        for peer, size in received.items():
+            if size is not None:
+                self._charge(self._receiving[peer], size)
             elif not self._receiving[peer].calls:
                 self._receiving.pop(peer).hold.release()  # closed
         self._looks += 1
@@ -181,7 +215,7 @@ class CallWatch:
         now = received, connection.read
         if not connection.calls:
             connection.base = now
-        elif min(connection.calls.values()) > self._looked:
+        elif next(iter(connection.calls.values())) > self._looked:
             connection.base = connection.last  # all that waits began after that: what is in the buffers came since then
         connection.last = now
         unread = (now[0] - connection.base[0]) - (now[1] - connection.base[1])
@@ -195,5 +229,6 @@ class CallWatch:
 
     def _forget_closed(self) -> None:
         idle = {peer for peer, each in self._receiving.items() if not each.calls}
-        for peer in idle - self.connections.received(idle).keys():
-            self._receiving.pop(peer).hold.release()
+        for peer, size in self.connections.received(idle).items():
+            if size is None:
+                self._receiving.pop(peer).hold.release()

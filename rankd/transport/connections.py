@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -19,6 +20,8 @@ _BYTES_RECEIVED = struct.Struct("@128xQ")
 """``tcpi_bytes_received`` in Linux' ``struct tcp_info``."""
 _MAPPED = "::ffff:"
 _DESCRIPTORS = Path("/proc/self/fd")
+_REST = 50
+"""Times as long as it took to look at all descriptors until that is done again: thousands take many milliseconds."""
 
 
 class TcpConnections:
@@ -32,34 +35,53 @@ class TcpConnections:
         self.ports: set[int] = set()
         """Whose connections these are; all others are left alone."""
         self._descriptors: dict[str, list[int]] = {}
+        self._rested = 0.0
 
-    def received(self, peers: set[str]) -> dict[str, int]:
-        """Bytes that peers have sent over the lives of their connections; without those where that cannot be told."""
-        if not peers <= self._descriptors.keys():
-            self._descriptors = {}
-            for peer, number in self._open():
-                if peer in peers:
-                    self._descriptors.setdefault(peer, []).append(number)
-        found: dict[str, int] = {}
+    def received(self, peers: set[str]) -> dict[str, int | None]:
+        """Bytes that peers have sent over the lives of their connections; None where that cannot be told.
+
+        Without peers that are not known yet, and are not looked for now.
+        """
+        looked = not peers <= self._descriptors.keys() and self._find(peers)
+        found: dict[str, int | None] = {}
         for peer in peers:
-            counts = [_received(number, peer) for number in self._descriptors.get(peer, ())]
-            if counts and None not in counts:
-                found[peer] = sum(filter(None, counts))
+            numbers = self._descriptors.get(peer)
+            if numbers is None:
+                if looked:
+                    found[peer] = None
+                continue
+            counts = [_received(number, peer) for number in numbers]
+            if None in counts:
+                found[peer] = None
+                del self._descriptors[peer]  # closed, and the number perhaps given to another one
             else:
-                self._descriptors.pop(peer, None)  # closed, and the number perhaps given to another one
+                found[peer] = sum(filter(None, counts))
         return found
 
-    def cut(self, peer: str) -> bool:
-        """End a peer's connections and all that is sent over them, at once; whether there was one."""
-        done = False
-        for found, number in self._open():
-            if found == peer:
+    def cut(self, peers: set[str]) -> int:
+        """End the connections of peers and all that is sent over them, at once; how many there were."""
+        ended = 0
+        for peer, number in self._open():
+            if peer in peers:
                 # A descriptor of our own: gRPC's may be closed, and given to another connection, at any moment.
                 with suppress(OSError), socket.socket(fileno=os.dup(number)) as connection:
                     if _name_of(connection) == peer and _local_port(connection) in self.ports:
                         connection.shutdown(socket.SHUT_RDWR)
-                        done = True
-        return done
+                        ended += 1
+        return ended
+
+    def _find(self, peers: set[str]) -> bool:
+        """Look for the descriptors of peers; False while connections come and go so fast that it is not done again."""
+        began = time.monotonic()
+        if began < self._rested:
+            return False
+        self._descriptors = {}
+        for peer, number in self._open():
+            if peer in peers:
+                self._descriptors.setdefault(peer, []).append(number)
+        took = time.monotonic() - began
+        self._rested = began + took * _REST
+        return True
 
     def _open(self) -> list[tuple[str, int]]:
         """Connections to the ports: the peer, and the descriptor. None where the system does not show them."""

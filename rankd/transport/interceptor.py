@@ -64,6 +64,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def drain(self) -> None:
         """Refuse calls from now on; those under way go on, but streams of health and reflection end."""
         self._gate.drained.set()
+        self._gate.watch.drain()
 
     async def intercept_service(
         self,

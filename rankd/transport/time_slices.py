@@ -22,6 +22,8 @@ import grpc
 from rankd.transport.authentication import current_caller
 
 SLICE_SECONDS = 0.002
+_CROWD = 32
+"""Calls under way that are no long work at present, from which on there are many."""
 T = TypeVar("T")
 
 _caller: ContextVar[str] = ContextVar("rankd_turns", default="")
@@ -51,11 +53,12 @@ class TimeSlice:
 
     async def next(self) -> None:
         """Let everybody else work, then wait for another slice, behind other callers who wait already."""
-        alone = self._hurries and self._slices.alone
-        await asyncio.sleep(0 if alone else time.perf_counter() - self._began)
         # In line first: a caller with one message would stand behind each further one of the others otherwise.
         turn = self._slices.line_up(self._caller)
-        self.end()
+        if self._begun:
+            self._begun = False
+            alone = self._hurries and self._slices.alone
+            self._slices.give_back(0.0 if alone else time.perf_counter() - self._began)
         await self._work(turn)
 
     async def begin(self) -> None:
@@ -71,7 +74,7 @@ class TimeSlice:
         """Give it up, where it was begun."""
         if self._begun:
             self._begun = False
-            self._slices.give_back()
+            self._slices.give_back(time.perf_counter() - self._began if self._slices.crowded else None)
 
 
 class TimeSlices:
@@ -101,8 +104,8 @@ class TimeSlices:
             await time_slice.begin()
             yield time_slice
         finally:
-            self._members -= 1
             time_slice.end()
+            self._members -= 1
 
     async def run(self, steps: Generator[None, None, T]) -> T:
         """Do work that says by ``yield`` where others may come between; give what it returns."""
@@ -140,8 +143,23 @@ class TimeSlices:
                 self.give_back()  # it was ours already
             raise
 
-    def give_back(self) -> None:
-        """Hand the slice to who is next: the caller whose last turn is longest ago, and its oldest message."""
+    @property
+    def crowded(self) -> bool:
+        """Whether so many calls are under way that a message which takes less than a slice is followed by a rest, too.
+
+        Many of these are long work, too, and calls come out of gRPC one by one, each time that the loop comes round.
+        """
+        return self.in_flight() > _CROWD + self._members
+
+    def give_back(self, rest: float | None = None) -> None:
+        """Hand the slice to who is next: at once, or after ``rest`` seconds in which the loop does other things."""
+        if rest is None:
+            self._pass_on()
+        else:
+            asyncio.get_running_loop().call_later(rest, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """Give the slice to the caller whose last turn is longest ago, and to its oldest message."""
         while self._waiting:
             caller, turns = self._waiting.popitem(last=False)
             turn = turns.popleft()

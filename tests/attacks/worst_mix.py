@@ -108,7 +108,11 @@ def main() -> int:
             print("after", json.dumps(after | now), flush=True)
             faults += [] if after["in_time"] >= min(WANTED, calm["in_time"]) else ["not as before afterwards"]
             faults += [] if now["descriptors"] <= before["descriptors"] + 8 else ["descriptors are left open"]
+            alive = daemon.process.poll() is None
+            faults += [] if alive else ["the daemon did not live on"]
     finally:
+        if daemon.process.poll() is not None:
+            print("ended", daemon.process.returncode, *daemon.lines[-40:], flush=True)
         daemon.kill()
         time.sleep(0.5)
         limit.close()

@@ -53,6 +53,8 @@ class Connection:
         self.stream = -1
         self.closed = set()
         """Streams that the server ended."""
+        self.answered = set()
+        """Streams that got an answer, or a part of it."""
         self._initial = self._window = 65535
         self._windows = {}
         settings = b"" if window is None else struct.pack(">HI", _INITIAL_WINDOW, window)
@@ -78,6 +80,8 @@ class Connection:
                 self._window += more
         elif kind == RST or (kind in (HEADERS, DATA) and flags & END_STREAM):
             self.closed.add(stream)
+        elif kind == DATA:
+            self.answered.add(stream)
         elif kind == GOAWAY:
             raise ConnectionError("going away")
         return kind

@@ -79,32 +79,41 @@ def test_who_goes_away_holds_up_nobody(when):
 
 
 def test_a_rest_is_as_long_as_the_slice_but_for_who_is_alone():
-    """Work that hurries, with no other call under way, does not sleep; with one it does."""
+    """Work that hurries, with no other call under way, does not rest; with one it does."""
+    assert run(lambda: rests(1, steps=5)) == [0] * 5
+    assert all(seconds > 0 for seconds in run(lambda: rests(2, steps=5)))
 
-    async def scenario(in_flight):
-        slices = TimeSlices(0.0)
-        slices.in_flight = lambda: in_flight
-        slept = []
-        sleep = asyncio.sleep
 
-        async def noted(seconds):
-            slept.append(seconds)
-            await sleep(0)
+def test_there_is_a_rest_between_messages_too():
+    """Many that are done within a slice each are long work together; a few are not."""
+    assert run(lambda: rests(9, messages=4)) == []
+    seen = run(lambda: rests(99, messages=4))
+    assert len(seen) == 4
+    assert all(seconds > 0 for seconds in seen)
 
-        def steps():
-            for _ in range(5):
-                yield
-            return "done"
 
-        asyncio.sleep = noted
-        try:
-            assert await slices.run(steps()) == "done"
-        finally:
-            asyncio.sleep = sleep
-        return slept
+async def rests(in_flight, *, messages=1, steps=0):
+    """How long each rest was that messages of so many steps had, each step a slice."""
+    slices = TimeSlices(0.0 if steps else 3600.0)
+    slices.in_flight = lambda: in_flight
+    loop = asyncio.get_running_loop()
+    seen, call_later = [], loop.call_later
 
-    assert run(lambda: scenario(1)) == [0] * 5
-    assert all(seconds > 0 for seconds in run(lambda: scenario(2)))
+    def noted(seconds, *arguments):
+        seen.append(seconds)
+        return call_later(seconds, *arguments)
+
+    def work():
+        for _ in range(steps):
+            yield
+        return "done"
+
+    loop.call_later = noted
+    try:
+        assert await asyncio.gather(*(slices.run(work()) for _ in range(messages))) == ["done"] * messages
+    finally:
+        loop.call_later = call_later
+    return seen
 
 
 def test_short_work_is_done_at_once():
