@@ -130,11 +130,12 @@ class EngineConnection(ResponseHandler):
 
     def is_in_step(self) -> bool:
         """Whether the next request may go over it: nothing came since, neither to us nor into the socket."""
-        if self.should_close or self.transport is None or self.transport.is_closing():
+        transport = self.transport
+        if self._should_close or transport is None or transport.is_closing():  # all else the pool saw at its release
             return False
         if self._probe is None:
             self._probe = select.poll()
-            self._probe.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            self._probe.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not self._probe.poll(0)
 
 

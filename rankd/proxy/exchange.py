@@ -90,7 +90,8 @@ class Exchange:
         finally:
             self._hold.release()
             self._stop_waiting()
-            self._settle_model(None)
+            if self._claimed is not None:
+                self._settle_model(None)
 
     async def _run(self) -> str:
         fields, data = await self._prioritised(self._fields())
@@ -136,9 +137,7 @@ class Exchange:
         claimed, self._claimed = self._claimed, None
         if claimed is not None and claimed.request is not None:
             models, asked = self._shared.ranking.models, claimed.request.model
-            self._shared.metrics.model_requests.labels(
-                models.settle(asked, claimed.model, status), claimed.outcome
-            ).inc()
+            self._shared.metrics.of_model(models.settle(asked, claimed.model, status), claimed.outcome).inc()
 
     def _lost(self, finish: Any) -> None:
         if self._tracked is not None:
@@ -219,7 +218,7 @@ class Exchange:
 
     async def _passed_on(self, fields: Fields, data: bytes | AsyncIterator[bytes] | None) -> str:
         url = URL(self._shared.paths.url(self._scope["raw_path"], self._scope["query_string"]), encoded=True)
-        named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
+        named = CIMultiDict([(key.decode("ascii"), value.decode()) for key, value in fields])
         try:
             if not isinstance(data, bytes) and data is not None:
                 claimed = headers.length_of(self._scope["headers"])
@@ -252,17 +251,19 @@ class Exchange:
         tracked = self._begun(answer)
         self.started = True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
+        send, read, flow = self._send, answer.content.readany, self._connection.flow
+        reader = tracked.answer if tracked is not None else None
         first = True
-        async for chunk in answer.content.iter_any():
-            if tracked is not None and tracked.answer is not None:
-                tracked.answer.feed(chunk)
+        while chunk := await read():
+            if reader is not None:
+                reader.feed(chunk)
             if first:
                 first = False
                 self._stop_waiting()
                 if tracked is not None:
                     self._shared.metrics.first_byte_seconds.observe(time.perf_counter() - self._began)
-            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if self._connection.flow.write_paused and not self._hold.cover(REQUEST + STREAM):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if flow.write_paused and not self._hold.cover(REQUEST + STREAM):
                 self._connection.cut()  # there is no memory for what its client does not take
         self._complete = True
         if tracked is not None:
