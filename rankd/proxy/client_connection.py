@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,12 @@ class ClientConnections:
                 connection.look(now)
 
 
+class _Written(list[bytes]):
+    """In a transport's place, for what is to be written at once."""
+
+    write = list.append
+
+
 def _since(connection: ClientConnection) -> float:
     return connection.since
 
@@ -120,7 +126,7 @@ class ClientConnection(HttpToolsProtocol):
         self._without_upgrade: bytes | None = None
         """A head to read again, as if it offered no other protocol."""
         self._when_lost: Callable[[], None] | None = None
-        self._extensions = {EXTENSION: {"connection": self}}
+        self._extensions: dict[str, dict[object, object]] = {EXTENSION: {"connection": self}}
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 
@@ -231,6 +237,23 @@ class ClientConnection(HttpToolsProtocol):
             self.flow.resume_reading()
         if self.cycle.response_complete:
             self._rest_if_done()
+
+    async def send_together(self, send: Callable[[Any], Awaitable[None]], head: Any, body: Any) -> None:
+        """Send an answer's head and the first of its body by one write, where none waits: each costs a system call."""
+        cycle, transport = self.cycle, self.transport
+        if self.pipeline or self.flow.write_paused:
+            await send(head)
+            await send(body)
+            return
+        written = _Written()
+        cycle.transport = written  # type: ignore[assignment] # of which an answer that begins only writes to it
+        try:  # neither of them waits
+            await send(head)
+            await send(body)
+        finally:
+            cycle.transport = transport
+            if written:
+                transport.write(b"".join(written))
 
     def on_response_complete(self) -> None:
         """An answer is whole."""
