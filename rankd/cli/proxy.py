@@ -8,7 +8,7 @@ import os
 
 from rankd.errors import ConfigError
 from rankd.proxy.settings import Direction, load_proxy_settings, proxy_settings_reference
-from rankd.telemetry.logs import configure_logs
+from rankd.telemetry.logs import configure_logs, log_loose_ends
 
 _NEEDS = ("aiohttp", "uvicorn")
 
@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     configure_logs(arguments.log_level, arguments.log_format)
+    log_loose_ends()
     from rankd.proxy.serve import run_proxy
 
     run_proxy(settings, asking)

@@ -8,6 +8,7 @@ needs.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,9 @@ _SNIFFED = 16
 _LITTLE, _STEP = 16_384, 65_536
 """Bytes that are kept without asking, and that are asked for at once."""
 _KEPT_EVENTS = 3
+_USAGE = re.compile(rb'"usage"[: \t\r\n]*\{')
+_REASON = re.compile(rb'_reason"[: \t\r\n]*(?:"(?!")|\{)')
+"""A member whose name ends so, and whose value is an object or a text that is not empty."""
 
 
 def without_asking(more: int) -> bool:
@@ -146,10 +150,10 @@ class AnswerReader:
         if len(data) > self._held and not self._hold(_KEPT_EVENTS * len(data)):
             return
         self._last = data
-        if _gives(data, b'"usage"', (b"{",)):
+        if _USAGE.search(data):
             self._usage = data
             self._usages += 1
-        if _gives(data, b'_reason"', (b'"', b"{")):
+        if _REASON.search(data):
             self._reason = data
 
     @property
@@ -202,12 +206,14 @@ class AnswerReader:
         for data in self._events.end():
             if data.strip() == b"[DONE]" or _parsed(data):  # half an event tells nothing
                 self._take_event(data)
-        usage, last = _parsed(self._usage), _parsed(self._last)
+        last = _parsed(self._last)
+        usage = last if self._usage is self._last else _parsed(self._usage)
         counted = self._counted(usage)
         if counted is None:
             self._cause = self._cause_of_stream(last)
             return None
-        ending = self._ending(_parsed(self._reason) if self._reason else usage, last)
+        reason = self._reason
+        ending = self._ending(usage if not reason or reason is self._usage else _parsed(reason), last)
         if ending is Ending.NOT_GIVEN and not self._is_over(usage, last):
             ending = _UNFINISHED
         return counted, ending
@@ -252,17 +258,6 @@ class AnswerReader:
             return _object(data.get("delta", data)).get("stop_reason")
         choices = data.get("choices")
         return _object(choices[0]).get("finish_reason") if isinstance(choices, list) and choices else None
-
-
-def _gives(data: bytes, name: bytes, begins: tuple[bytes, ...]) -> bool:
-    """Whether an event has a member whose name ends so, and whose value begins so and is not empty text."""
-    at = data.find(name)
-    while at >= 0:
-        value = data[at + len(name) : at + len(name) + 24].lstrip(b": \t\r\n")[:2]
-        if value[:1] in begins and value != b'""':
-            return True
-        at = data.find(name, at + 1)
-    return False
 
 
 def _is_error(data: dict[str, Any]) -> bool:

@@ -65,8 +65,7 @@ def _check(scope: Scope, *, overloaded: bool) -> None:
     fields = scope["headers"]
     if headers.host_is_wrong(fields, scope["http_version"]):
         raise RefusalError(400, "refused", "rankd proxy: a request has one Host header, which names a host")
-    upgrades = headers.tokens(fields, b"upgrade") if b"upgrade" in headers.tokens(fields, b"connection") else set()
-    if scope["method"] == "CONNECT" or b"websocket" in upgrades:
+    if scope["method"] == "CONNECT" or headers.asks_for_websocket(fields):
         raise RefusalError(501, "refused", "rankd proxy: WebSockets and tunnels are not passed on; go to the engine")
     if not scope["raw_path"].startswith(b"/"):
         raise RefusalError(501, "refused", "rankd proxy: only requests for a path are passed on")

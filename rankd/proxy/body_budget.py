@@ -7,8 +7,6 @@ at most half; with one credential no more than the address may take after it, so
 
 from __future__ import annotations
 
-from collections import Counter
-
 from rankd.settings.memory_limit import memory_limit, memory_used
 
 REQUEST = 2**15
@@ -35,8 +33,8 @@ class BodyBudget:
         """Let all requests together take ``limit`` bytes."""
         self.limit = limit
         self.used = self._peak = 0
-        self._addresses: Counter[str] = Counter()
-        self._credentials: Counter[int] = Counter()
+        self._addresses: dict[str, int] = {}
+        self._credentials: dict[int, int] = {}
 
     def hold(self, address: str, credential: bytes) -> Hold:
         """What a request of a client holds: nothing yet."""
@@ -44,16 +42,19 @@ class BodyBudget:
 
     def take(self, hold: Hold, more: int) -> bool:
         """Let a request hold so many bytes more; whether it may. Less always can be."""
-        address, credential = self._addresses[hold.address] + more, self._credentials[hold.credential] + more
-        if more > 0 and not self._fits(hold.size + more, address, credential, self.used + more):
-            self._forget(hold)
+        address = self._addresses.get(hold.address, 0) + more
+        credential = self._credentials.get(hold.credential, 0) + more
+        used = self.used + more
+        if more > 0 and not self._fits(hold.size + more, address, credential, used):
             return False
-        self.used += more
-        self._peak = max(self._peak, self.used)
+        self.used = used
+        self._peak = max(self._peak, used)
         self._addresses[hold.address], self._credentials[hold.credential] = address, credential
         hold.size += more
-        if more < 0:
-            self._forget(hold)
+        if not address:  # clients come and go
+            del self._addresses[hold.address]
+        if not credential:
+            del self._credentials[hold.credential]
         return True
 
     def _fits(self, size: int, address: int, credential: int, used: int) -> bool:
@@ -61,13 +62,6 @@ class BodyBudget:
             return used <= self.limit and (used <= self.limit - self.limit // 16 or address <= self.limit // 16)
         left = self.limit - self.limit // 8 - used
         return address <= left and credential <= left - address
-
-    def _forget(self, hold: Hold) -> None:
-        """Clients come and go."""
-        if not self._addresses[hold.address]:
-            del self._addresses[hold.address]
-        if not self._credentials[hold.credential]:
-            del self._credentials[hold.credential]
 
     def freed_much(self) -> bool:
         """Whether most of what was used at some time is free; true once for each such time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,12 @@ class ClientConnections:
                 connection.look(now)
 
 
+class _Written(list[bytes]):
+    """In a transport's place, for what is to be written at once."""
+
+    write = list.append
+
+
 def _since(connection: ClientConnection) -> float:
     return connection.since
 
@@ -120,6 +126,7 @@ class ClientConnection(HttpToolsProtocol):
         self._without_upgrade: bytes | None = None
         """A head to read again, as if it offered no other protocol."""
         self._when_lost: Callable[[], None] | None = None
+        self._extensions: dict[str, dict[object, object]] = {EXTENSION: {"connection": self}}
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 
@@ -154,17 +161,18 @@ class ClientConnection(HttpToolsProtocol):
         self._ended_one = False
         if self._in_body:
             self._body_bytes += size
-        elif self._head_from is None:
-            self._head_from = self.loop.time()
         self._parse(data)
-        if self._in_body or self._head_from is None or self._ended_one:
+        if self._in_body or self._ended_one:
             return
+        if self._head_from is None:
+            self._head_from = self.loop.time()
         self._head_bytes += size
         if self._head_bytes > self._limits.head_bytes:
             self._refuse(RefusalError(431, "refused", _LONG_HEAD))
 
     def _parse(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -180,7 +188,7 @@ class ClientConnection(HttpToolsProtocol):
         """A head begins."""
         super().on_message_begin()
         self._head_from = self.loop.time()
-        self.scope["extensions"] = {EXTENSION: {"connection": self}}
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         """A request is under way; one whose head is too long is answered, and is none."""
@@ -190,14 +198,15 @@ class ClientConnection(HttpToolsProtocol):
         ):
             self._refuse(RefusalError(431, "refused", _LONG_HEAD))
             raise ValueError  # ends the parsing of what came with it
-        if self.parser.should_upgrade() and self._goes_on_without():
+        upgrade = self.parser.should_upgrade()
+        if upgrade and self._goes_on_without():
             return
         self._head_from, self._head_bytes, self._ended_one = None, 0, True
         self._in_body, self._body_bytes, self._body_waited = True, 0, 0.0
         if self.group is not self._all.busy:
             self._all.move(self, self._all.busy)
         super().on_headers_complete()
-        if self.parser.should_upgrade():
+        if upgrade:
             self.cycle.keep_alive = False  # what comes behind it is not HTTP
 
     def _goes_on_without(self) -> bool:
@@ -226,7 +235,25 @@ class ClientConnection(HttpToolsProtocol):
         super().on_message_complete()
         if not self.pipeline:
             self.flow.resume_reading()
-        self._rest_if_done()
+        if self.cycle.response_complete:
+            self._rest_if_done()
+
+    async def send_together(self, send: Callable[[Any], Awaitable[None]], head: Any, body: Any) -> None:
+        """Send an answer's head and the first of its body by one write, where none waits: each costs a system call."""
+        cycle, transport = self.cycle, self.transport
+        if self.pipeline or self.flow.write_paused:
+            await send(head)
+            await send(body)
+            return
+        written = _Written()
+        cycle.transport = written  # type: ignore[assignment] # of which an answer that begins only writes to it
+        try:  # neither of them waits
+            await send(head)
+            await send(body)
+        finally:
+            cycle.transport = transport
+            if written:
+                transport.write(b"".join(written))
 
     def on_response_complete(self) -> None:
         """An answer is whole."""

@@ -130,11 +130,12 @@ class EngineConnection(ResponseHandler):
 
     def is_in_step(self) -> bool:
         """Whether the next request may go over it: nothing came since, neither to us nor into the socket."""
-        if self.should_close or self.transport is None or self.transport.is_closing():
+        transport = self.transport
+        if self._should_close or transport is None or transport.is_closing():  # all else the pool saw at its release
             return False
         if self._probe is None:
             self._probe = select.poll()
-            self._probe.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            self._probe.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not self._probe.poll(0)
 
 
@@ -155,22 +156,22 @@ class EngineConnector(aiohttp.TCPConnector):
             super().__init__(limit=0, keepalive_timeout=idle, **options)
         else:
             super().__init__(limit=0, force_close=True, **options)
-        self._most, self._rest = most, rest
+        self._most, self._rest, self._idle = most, rest, 0.99 * idle
         self._factory = functools.partial(EngineConnection, loop=self._loop, patience=patience)  # type: ignore[assignment]
 
     async def _get(self, key: ConnectionKey, traces: Any) -> Connection | None:
         """The one that has rested longest, if it has rested enough and is in step; else None, and a new one is made."""
         resting = self._conns.get(key)
-        while resting and not resting[0][0].is_connected():
-            resting.popleft()
-        if resting and monotonic() - resting[0][1] < self._rest:
-            return None
-        while (connection := await super()._get(key, traces)) is not None:
-            protocol = connection.protocol
-            if isinstance(protocol, EngineConnection) and protocol.is_in_step():
-                return connection
-            connection.close()
-        return None
+        while resting:
+            protocol, since = resting[0]
+            rested = monotonic() - since
+            if rested < self._rest:
+                return None  # nor have those behind it
+            if rested < self._idle and isinstance(protocol, EngineConnection) and protocol.is_in_step():
+                break
+            resting.popleft()  # here: the base class would go on to the next, however little that has rested
+            protocol.close()
+        return await super()._get(key, traces)
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         if not should_close and isinstance(protocol, EngineConnection):

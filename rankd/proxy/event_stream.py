@@ -27,6 +27,15 @@ class EventStream:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of events that end in it."""
+        if (
+            chunk[:5] == b"data:"
+            and chunk[-2:] == b"\n\n"
+            and chunk.count(b"\n") == 2
+            and b"\r" not in chunk
+            and len(chunk) + _LINE <= self._limit
+            and not (self._data or self._line or self._at_start or self._after_cr or self._skipping)
+        ):
+            return [chunk[5:-2]]  # an event by itself, as nearly all come
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")  # the second half of a line's end
@@ -39,7 +48,7 @@ class EventStream:
             self._take_first(lines)
         events: list[bytes] = []
         for line in lines:
-            if line.startswith(b"data:"):
+            if line[:5] == b"data:":
                 self._take_data(line, events)
             elif not line and self._data:
                 events.append(self._event())

@@ -25,7 +25,7 @@ from rankd.proxy.priority_body import with_priority
 from rankd.proxy.ranking import ProxyRanking, RankedRequest
 from rankd.proxy.refusal import RefusalError
 from rankd.proxy.reporting import CompletionTracker, TrackedRequest
-from rankd.proxy.upload import ClientGoneError, Receive, Upload
+from rankd.proxy.upload import ClientGoneError, Message, Receive, Upload
 from rankd.proxy.upstream import EngineInfo, Upstream
 from rankd.telemetry.redaction import describe_error
 
@@ -34,6 +34,8 @@ _NO_MEMORY = "rankd proxy: requests, or those of this client, take the memory th
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
 Fields = list[tuple[bytes, bytes]]
+_SMALL = 16_384
+"""Bytes that a client takes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ class Exchange:
         finally:
             self._hold.release()
             self._stop_waiting()
-            self._settle_model(None)
+            if self._claimed is not None:
+                self._settle_model(None)
 
     async def _run(self) -> str:
         fields, data = await self._prioritised(self._fields())
@@ -136,9 +139,7 @@ class Exchange:
         claimed, self._claimed = self._claimed, None
         if claimed is not None and claimed.request is not None:
             models, asked = self._shared.ranking.models, claimed.request.model
-            self._shared.metrics.model_requests.labels(
-                models.settle(asked, claimed.model, status), claimed.outcome
-            ).inc()
+            self._shared.metrics.of_model(models.settle(asked, claimed.model, status), claimed.outcome).inc()
 
     def _lost(self, finish: Any) -> None:
         if self._tracked is not None:
@@ -219,7 +220,7 @@ class Exchange:
 
     async def _passed_on(self, fields: Fields, data: bytes | AsyncIterator[bytes] | None) -> str:
         url = URL(self._shared.paths.url(self._scope["raw_path"], self._scope["query_string"]), encoded=True)
-        named = CIMultiDict((key.decode("ascii"), value.decode()) for key, value in fields)
+        named = CIMultiDict([(key.decode("ascii"), value.decode()) for key, value in fields])
         try:
             if not isinstance(data, bytes) and data is not None:
                 claimed = headers.length_of(self._scope["headers"])
@@ -251,25 +252,45 @@ class Exchange:
             answer.connection.protocol.force_close()
         tracked = self._begun(answer)
         self.started = True
-        await self._send({"type": "http.response.start", "status": answer.status, "headers": fields})
-        first = True
-        async for chunk in answer.content.iter_any():
-            if tracked is not None and tracked.answer is not None:
-                tracked.answer.feed(chunk)
-            if first:
-                first = False
-                self._stop_waiting()
-                if tracked is not None:
-                    self._shared.metrics.first_byte_seconds.observe(time.perf_counter() - self._began)
-            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if self._connection.flow.write_paused and not self._hold.cover(REQUEST + STREAM):
-                self._connection.cut()  # there is no memory for what its client does not take
+        head = {"type": "http.response.start", "status": answer.status, "headers": fields}
+        rest = await self._body_passed_back(head, answer.content, tracked)
         self._complete = True
         if tracked is not None:
             self._shared.tracker.ended(tracked)
             self._tracked = None
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send({"type": "http.response.body", "body": rest, "more_body": False})
         return f"{answer.status // 100}xx"
+
+    async def _body_passed_back(
+        self, head: Message, content: aiohttp.StreamReader, tracked: TrackedRequest | None
+    ) -> bytes:
+        """Pass a head and its body back as it comes, but for a small end, which goes out with the mark of its end."""
+        send, connection = self._send, self._connection
+        reader = tracked.answer if tracked is not None else None
+        chunk = content.read_nowait(-1) if content.exception() is None else b""
+        if not chunk:
+            await send(head)
+            chunk = await content.readany()
+            head = None
+        if chunk:
+            self._stop_waiting()
+            if tracked is not None:
+                self._shared.metrics.first_byte_seconds.observe(time.perf_counter() - self._began)
+        while chunk:
+            if reader is not None:
+                reader.feed(chunk)
+            message = {"type": "http.response.body", "body": chunk, "more_body": True}
+            if head is not None:
+                await connection.send_together(send, head, message)
+                head = None
+            elif len(chunk) <= _SMALL and content.at_eof() and content.exception() is None:
+                return chunk
+            else:
+                await send(message)
+            if connection.flow.write_paused and not self._hold.cover(REQUEST + STREAM):
+                connection.cut()  # there is no memory for what its client does not take
+            chunk = await content.readany()
+        return b""
 
     def _begun(self, answer: aiohttp.ClientResponse) -> TrackedRequest | None:
         """What is followed of an answer that begins; an error is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Iterable, Sequence
 
 from rankd_client.integration import is_priority
@@ -13,14 +13,19 @@ _HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
-_HOST = re.compile(rb"[A-Za-z0-9.:_\-\[\]~%!$&'()*+,;=]*")
+_OWN = _FORWARDED | {b"host", b"expect"}
+_HOST = string.ascii_letters.encode() + string.digits.encode() + b".:_-[]~%!$&'()*+,;="
+"""Bytes that a Host may have."""
 VIA = b"1.1 rankd"
 PRIORITY = b"x-vllm-priority"
 
 
 def first(fields: Fields, name: bytes) -> bytes | None:
     """The first value of a field; names are lower case."""
-    return next((value for key, value in fields if key == name), None)
+    for key, value in fields:  # half of what a generator takes, many times a request
+        if key == name:
+            return value
+    return None
 
 
 def tokens(fields: Fields, name: bytes) -> set[bytes]:
@@ -30,8 +35,9 @@ def tokens(fields: Fields, name: bytes) -> set[bytes]:
 
 def end_to_end(fields: Fields) -> list[tuple[bytes, bytes]]:
     """Without those that are for one connection only: the known ones, and what Connection names."""
-    dropped = _HOP | tokens(fields, b"connection")
-    return [(key, value) for key, value in fields if key.lower() not in dropped]
+    names = [key.lower() for key, _ in fields]
+    dropped = _HOP | tokens(fields, b"connection") if b"connection" in names else _HOP
+    return [field for field, name in zip(fields, names, strict=True) if name not in dropped]
 
 
 def to_engine(fields: Fields, client: str | None, scheme: str) -> list[tuple[bytes, bytes]]:
@@ -41,7 +47,7 @@ def to_engine(fields: Fields, client: str | None, scheme: str) -> list[tuple[byt
     met here: the body is read.
     """
     host = first(fields, b"host")
-    kept = [(key, value) for key, value in end_to_end(fields) if key not in _FORWARDED | {b"host", b"expect"}]
+    kept = [field for field in end_to_end(fields) if field[0] not in _OWN]
     via = [client.encode()] if client else []
     kept.append((b"x-forwarded-for", b", ".join([*_all(fields, b"x-forwarded-for"), *via])))
     kept.append((b"x-forwarded-host", first(fields, b"x-forwarded-host") or host or b""))
@@ -77,7 +83,14 @@ def host_is_wrong(fields: Fields, version: str) -> bool:
     hosts = _all(fields, b"host")
     if len(hosts) != 1:
         return bool(hosts) or version != "1.0"
-    return _HOST.fullmatch(hosts[0]) is None
+    return bool(hosts[0].translate(None, _HOST))
+
+
+def asks_for_websocket(fields: Fields) -> bool:
+    """Whether a request would have its connection become a WebSocket."""
+    if first(fields, b"upgrade") is None or b"upgrade" not in tokens(fields, b"connection"):
+        return False
+    return b"websocket" in tokens(fields, b"upgrade")
 
 
 def is_json(fields: Fields) -> bool:

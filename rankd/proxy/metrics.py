@@ -6,7 +6,7 @@ Labels are words of ours, and names of models that the engine served: no path, n
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from rankd_client.integration import CounterTally
@@ -49,6 +49,8 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self.of_model = cache(self.model_requests.labels)
+        """The series of a model and an outcome."""
         self.no_usage, self.endings = _of_answers(registry)
         self.held_seconds = Histogram(
             "rankd_proxy_held_seconds",

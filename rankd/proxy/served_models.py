@@ -1,4 +1,4 @@
-"""Names of served models out of requests' bodies, as far as the engine serves them: a bounded number. No I/O.
+"""Names of served models out of requests' bodies, as far as the engine serves them: a bounded number.
 
 Anybody can name any model. A name is used once the engine answered a request for it, and before that only while there
 is room; who makes names up uses up that credit, and from then on a name waits for its first answer.
@@ -7,6 +7,11 @@ is room; who makes names up uses up that credit, and from then on a name waits f
 from __future__ import annotations
 
 from collections import Counter
+
+import structlog
+
+_log = structlog.get_logger("rankd")
+_FULL = "the engine serves more models than RANKD_PROXY_MAX_MODELS: those beyond it share a nameless one; raise it"
 
 OTHER = "other"
 """The label of what has no name of its own."""
@@ -59,6 +64,8 @@ class ServedModels:
                 self._known.add(asked)
                 del self._tried[asked]
                 return asked
+            if not self.full and self._most:
+                _log.warning("models_without_place", reason=_FULL)
             self.full = True
         elif claimed:
             self._made_up += status in _REFUSED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -35,7 +34,7 @@ class Upload:
         self._ahead: list[bytes] = []
         self.size = 0
         """Bytes that were read ahead."""
-        self.finished = asyncio.Event()
+        self.finished = empty
         """All of it came."""
         self.gone = False
         """The client hung up within it."""
@@ -43,8 +42,6 @@ class Upload:
         """There was no memory to read it ahead."""
         self.streaming = False
         """It goes to the engine as it comes, and has not come to its end."""
-        if empty:
-            self.finished.set()
 
     async def _next(self) -> bytes:
         message = await self._receive()
@@ -52,7 +49,7 @@ class Upload:
             self.gone = True
             raise ClientGoneError
         if not message.get("more_body", False):
-            self.finished.set()
+            self.finished = True
         return bytes(message.get("body", b""))
 
     async def whole(self) -> bytes | None:
@@ -61,7 +58,7 @@ class Upload:
         Raises:
             ClientGoneError: it did not come to its end.
         """
-        while not self.finished.is_set() and self.size <= self._limit and not self.crowded:
+        while not self.finished and self.size <= self._limit and not self.crowded:
             self._take(await self._next())
             self.crowded = not self._room(self.size)
         if self.size > self._limit or self.crowded:
@@ -84,7 +81,7 @@ class Upload:
             ClientGoneError: its head did not come.
         """
         head = b"".join(self._ahead)
-        while is_open(head) and not self.finished.is_set():
+        while is_open(head) and not self.finished:
             head += await self._next()
         place = insertion(head, priority)
         self._ahead = [head] if place is None else [head[: place[0]], place[1], head[place[0] :]]
@@ -97,7 +94,7 @@ class Upload:
             ClientGoneError: nothing came.
         """
         self.streaming = True
-        if not self._ahead and not self.finished.is_set():
+        if not self._ahead and not self.finished:
             self._take(await self._next())
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -109,7 +106,7 @@ class Upload:
         while self._ahead:
             if chunk := self._ahead.pop(0):
                 yield chunk
-        while not self.finished.is_set():
+        while not self.finished:
             if chunk := await self._next():
                 yield chunk
         self.streaming = False

@@ -3,9 +3,12 @@
 import asyncio
 import json
 
+import aiohttp
 import pytest
 from support.engine_faults import EXTRA, FAULTS, FaultyEngine, own, whole
-from support.fake_engine import Client, post, run
+from support.fake_engine import Client, post, run, streamed
+
+from rankd.proxy.engine_connection import EngineConnector
 
 TRIED = [
     "none", "second answer at once", "second answer with the body", "second answer with the last chunk",
@@ -149,3 +152,27 @@ def test_a_204_with_a_length_passes(start_proxy):
 def test_the_faulty_engine_does_what_it_says():
     """The first of the faults is none."""
     assert FAULTS["none"](own("x")) == [whole(own("x"))]
+
+
+def test_one_that_has_not_rested_is_not_taken_for_one_that_is_over(start_engine):
+    """A connection that was kept too long, or is out of step, makes no other one rest less."""
+    engine = start_engine(streamed([b"{}"], pause=0.01))
+
+    async def story():
+        connector = EngineConnector(10, idle=2.0, rest=60.0, patience=1.0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+
+            async def asked():
+                async with session.get(engine.url + "/x") as answer:
+                    await answer.read()
+
+            await asyncio.gather(asked(), asked())
+            (pool,) = connector._conns.values()
+            (old, since), fresh = pool
+            pool[0] = old, since - 61.0  # rested, and kept too long
+            await asked()
+            assert not old.is_connected()
+            assert pool[0] == fresh
+            return [protocol.is_connected() for protocol, _ in pool]
+
+    assert run(story()) == [True, True]

@@ -1,10 +1,11 @@
 """What `rankd proxy` has no part in passes as it is, in both directions, byte by byte."""
 
+import asyncio
 import gzip
 import time
 
 import pytest
-from support.fake_engine import Client, post, run, whole, within
+from support.fake_engine import HEAD, Client, post, run, whole, within
 
 SHORT, LONG = "a short answer", "a long long long answer"
 
@@ -180,3 +181,46 @@ def test_a_redirect_within_an_upstream_with_a_path_is_one_here(start_engine, sta
         upstream.answer = whole(b"{}", b"HTTP/1.1 308 x\r\nLocation: %s\r\n" % place)
         _, back, _ = run(post(proxy.port, {"prompt": SHORT}))
         assert b"location: " + here in back.split(b"\r\n")
+
+
+def test_what_is_there_goes_out_at_once(start_engine, start_proxy):
+    """A head with what there is of its body, and an end with the mark of it: one packet each."""
+    event = b"data: {}\n\n"
+    chunk = b"%x\r\n%s\r\n" % (len(event), event)
+
+    async def answer(_seen, _reader, writer):
+        writer.write(HEAD + chunk)
+        await go_on.wait()
+        writer.write(chunk + b"0\r\n\r\n")
+
+    engine = start_engine(answer)
+    go_on = asyncio.Event()
+    proxy = start_proxy(engine)
+
+    async def story():
+        async with Client(proxy.port) as client:
+            await client.send(b"{}")
+            began = await client.reader.read(2**16)
+            engine.loop.call_soon_threadsafe(go_on.set)
+            return began, await client.reader.read(2**16)
+
+    began, ended = run(story())
+    assert (began.endswith(b"\r\n\r\n" + chunk), ended) == (True, chunk + b"0\r\n\r\n")
+
+
+def test_answers_to_pipelined_requests_come_in_order(start_engine, start_proxy):
+    """Each behind its own head."""
+
+    async def answer(seen, _reader, writer):
+        body = seen.line.split(b" ")[1]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    proxy = start_proxy(start_engine(answer))
+    paths = [b"/%d" % n * (n + 1) for n in range(5)]
+
+    async def story():
+        async with Client(proxy.port) as client:
+            client.writer.write(b"".join(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path for path in paths))
+            return [(await client.answer(b"GET"))[2] for _ in paths]
+
+    assert run(story()) == paths

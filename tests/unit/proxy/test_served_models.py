@@ -1,6 +1,7 @@
 """Names of models: those that the engine serves, a bounded number of them, whatever is asked for."""
 
 import pytest
+import structlog
 
 from rankd.proxy.served_models import OTHER, ServedModels
 
@@ -68,3 +69,14 @@ def test_failures_of_the_engine_are_no_made_up_names():
     for status in (500, 503, 429, 401, None) * 3:
         assert asked(models, "real", status)[0] == "real"
     assert not models._tried
+
+
+def test_that_there_is_no_place_is_said_once():
+    """And not where nobody is to have one."""
+    with structlog.testing.capture_logs() as logged:
+        for models in (ServedModels(1), ServedModels(0)):
+            for name in ("a", "b", "c", "b"):
+                asked(models, name)
+    assert [(event["event"], "RANKD_PROXY_MAX_MODELS" in event["reason"]) for event in logged] == [
+        ("models_without_place", True)
+    ]

@@ -84,7 +84,7 @@ def read_request(route: Route, body: bytes) -> OpenAIRequest | None:
 
 def _asks_usage(route: Route, data: dict[str, Any]) -> bool:
     """Whether the answer has a ``usage`` by the API: OpenAI's older two leave it out of streams unless asked."""
-    if route not in {Route.COMPLETIONS, Route.CHAT} or not data.get("stream"):
+    if not data.get("stream") or (route is not Route.COMPLETIONS and route is not Route.CHAT):
         return True
     options = data.get("stream_options")
     return isinstance(options, dict) and bool(options.get("include_usage") or options.get("continuous_usage_stats"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from typing import Protocol
@@ -35,12 +36,13 @@ class CounterTally:
 
     def __init__(self, counter: LabelledCounter) -> None:
         """Count by the counter's only label."""
-        self._counter = counter
+        self._series = functools.cache(counter.labels)
+        """By outcome: to look a series up costs more than to count."""
 
     def inc(self, outcome: str, amount: int = 1) -> None:
         """Count an outcome; an amount of 0 makes no series."""
         if amount:
-            self._counter.labels(outcome).inc(amount)
+            self._series(outcome).inc(amount)
 
 
 class MemoryTally:
