@@ -27,6 +27,9 @@ _DAY = 86_400
 _EXCEL = 36_526, 73_051
 """What 2000 and 2100 are in days since 1900, as Excel has them."""
 _EXCEL_SPAN = 40
+_COARSE = 10
+"""Seconds; clocks are finer."""
+_FEWEST = 4
 
 Clock = Literal["epoch", "start", "day"]
 _CLOCKS = {"epoch": "a date", "start": "seconds since a start", "day": "a time of day"}
@@ -104,6 +107,18 @@ class ArrivalClock:
     def taken_for_seconds(self, arrivals: Floats) -> bool:
         """Whether whole numbers from a small one on were taken for seconds, as nobody gave a unit."""
         return self._clock == "start" and self._unit is None and bool((arrivals == np.rint(arrivals)).all())
+
+    def coarse_step(self, arrivals: Floats) -> float | None:
+        """Seconds that epochs lie apart at least, where many came at the same: they lost digits on their way.
+
+        As float32, which has seconds since 1970 by 128, and as 1.7E+12, as spreadsheets write them. Whole seconds and
+        milliseconds are usual, and told by nobody. Infinite where all are the same; None where nothing is amiss.
+        """
+        if self._clock != "epoch" or len(arrivals) < _FEWEST:
+            return None
+        times = np.unique(arrivals)
+        step = float(np.diff(times).min()) if len(times) > 1 else math.inf
+        return step if step >= _COARSE and len(times) * 2 <= len(arrivals) else None
 
     def check(self, arrivals: Floats) -> None:
         """Refuse a trace whose arrivals are no seconds, though each might be.
