@@ -17,7 +17,7 @@ OF_A_PARENT: dict[str, dict[str, Any]] = {
         "additionalProperties": True,
     },
     "enabled": {
-        "type": "boolean",
+        "type": ["boolean", "null"],
         "description": "For `condition: rankd.enabled` of a chart that depends on this one. Without effect here.",
     },
 }

@@ -108,6 +108,16 @@ class ArrivalClock:
         """Whether whole numbers from a small one on were taken for seconds, as nobody gave a unit."""
         return self._clock == "start" and self._unit is None and bool((arrivals == np.rint(arrivals)).all())
 
+    def likely_unit(self, arrivals: Floats) -> str | None:
+        """The unit in which all arrivals are epochs, where by the one that was given they are seconds since a start.
+
+        Days or weeks since that start: a clock may well count like this, and a mistaken unit makes one burst of all.
+        """
+        if self._unit is None or self._clock != "start":
+            return None
+        numbers = float(arrivals.min()) / UNITS[self._unit], float(arrivals.max()) / UNITS[self._unit]
+        return next((u for u, scale in UNITS.items() if all(_clock_of(n * scale) == "epoch" for n in numbers)), None)
+
     def coarse_step(self, arrivals: Floats) -> float | None:
         """Seconds that epochs lie apart at least, where many came at the same: they lost digits on their way.
 

@@ -166,6 +166,15 @@ def test_whole_numbers_that_were_taken_for_seconds_are_told(tmp_path):
     assert not read(tmp_path / "t.csv", [{"timestamp": t} for t in (0.5, 1, 2)]).whole_seconds
 
 
+@pytest.mark.parametrize(("given", "likely"), [("ms", "s"), ("us", "ms"), ("ns", "us"), ("us", "s"), ("ns", "ms")])
+def test_a_unit_that_makes_a_burst_of_dates_is_doubted(tmp_path, given, likely):
+    """Seconds of 2023 that are called milliseconds are three weeks since a start, and all at once."""
+    rows = [{"timestamp": (EPOCH + i) / UNITS[likely]} for i in range(60)]
+    assert read(tmp_path / "t.csv", rows, unit=given).likely_unit == likely
+    assert read(tmp_path / "t.csv", rows, unit=likely).likely_unit is None
+    assert read(tmp_path / "t.csv", [{"timestamp": 0}, *rows], unit=given).likely_unit is None
+
+
 @pytest.mark.parametrize("span", [15, 2000])
 @pytest.mark.parametrize("unit", UNITS)
 def test_epochs_that_lost_their_digits_are_told(tmp_path, unit, span):
