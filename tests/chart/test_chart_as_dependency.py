@@ -43,6 +43,9 @@ def test_a_condition_switches_the_chart(tmp_path, mode):
     (chart / "values.yaml").write_text(json.dumps({"rankd": {"enabled": False, "mode": mode}}))
     assert kinds(chart) == set()
     assert MODES[mode] <= kinds(chart, "--set", "rankd.enabled=true")
+    # As YAML has a key without a value.
+    (chart / "values.yaml").write_text(json.dumps({"global": None, "rankd": {"enabled": None, "mode": mode}}))
+    assert MODES[mode] <= kinds(chart)
 
 
 @pytest.mark.parametrize(
