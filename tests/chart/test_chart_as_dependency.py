@@ -82,7 +82,7 @@ def test_a_chart_of_charts_switches_it_too(tmp_path):
 def test_what_is_for_parents_changes_nothing_here():
     """Installed by itself the chart is the same with ``enabled`` and ``global``; ``enabled`` is true or false."""
     assert render({"enabled": True}) == render({"enabled": False}) == render({"global": {"a": 1}}) == render({})
-    assert "enabled: Invalid type. Expected: boolean, given: string" in refusal({"enabled": "yes"})
+    assert "enabled: Invalid type. Expected: " in refusal({"enabled": "yes"})
     assert "enabled" not in yaml.safe_load((CHART / "values.yaml").read_text())
 
 
