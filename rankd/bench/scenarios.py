@@ -28,6 +28,7 @@ _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     # What is measured is on this machine, whatever http_proxy says.
     ("grpc.enable_http_proxy", 0),
+    ("grpc.address_http_proxy_enabled_addresses", ""),
 ]
 _SINGLE_CALLS = 60
 _BULK, _CALLS_AT_ONCE = 50, 8

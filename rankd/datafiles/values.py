@@ -16,6 +16,7 @@ LONGEST_PROMPT = 65_536
 
 _NOTHING = frozenset(
     {"", "null", "none", "nan", "nat", "na", "n/a", "<na>", "#n/a", "nil", "undefined", "-", "--", "\\n"}
+    | {"(null)", "<null>", "<none>", "-nan", "1.#qnan", "-1.#ind"}  # of awk, SQL shells and C
 )
 _LONGEST_NOTHING = 16
 """Characters, with blanks around; longer texts are not looked at."""

@@ -33,7 +33,7 @@ _LIKE_EVENTS = (
 _UNFINISHED = Ending.UNFINISHED
 _OPENAI = frozenset({Route.COMPLETIONS, Route.CHAT})
 _SNIFFED = 16
-"""Bytes by which an answer of no certain type is told to be a stream."""
+"""Bytes by which an answer of another type, JSON too, is told to be a stream: gateways get it wrong."""
 
 
 _LITTLE, _STEP = 16_384, 65_536
@@ -77,7 +77,7 @@ class AnswerReader:
         self._route, self._limit, self._asks_usage = route, limit, asks_usage
         self._take_memory, self._held = take_memory, _LITTLE
         self._events: EventStream | None = EventStream(limit) if kind.startswith("text/event-stream") else None
-        self._certain = self._events is not None or kind.startswith("application/json")
+        self._certain = self._events is not None
         self._body = bytearray()
         self._count = self._usages = 0
         self._usage = self._reason = self._last = b""

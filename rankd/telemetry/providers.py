@@ -100,7 +100,8 @@ def _exporter(signal: str) -> Any:
         session.trust_env = not here
         return made(session=session)
     made = getattr(importlib.import_module(f"opentelemetry.exporter.otlp.proto.grpc.{kind}_exporter"), name)
-    return made(channel_options=(("grpc.enable_http_proxy", int(not here)),))
+    straight = (("grpc.enable_http_proxy", 0), ("grpc.address_http_proxy_enabled_addresses", ""))
+    return made(channel_options=straight if here else ())
 
 
 def _variable(signal: str, what: str) -> str:

@@ -43,6 +43,7 @@ _OPTIONS = [
     ("grpc.compression_enabled_algorithms_bitset", 1),
     # Peers are on this network: a proxy for the outside would only lose them.
     ("grpc.enable_http_proxy", 0),
+    ("grpc.address_http_proxy_enabled_addresses", ""),
 ]
 
 

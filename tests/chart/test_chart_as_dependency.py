@@ -43,6 +43,9 @@ def test_a_condition_switches_the_chart(tmp_path, mode):
     (chart / "values.yaml").write_text(json.dumps({"rankd": {"enabled": False, "mode": mode}}))
     assert kinds(chart) == set()
     assert MODES[mode] <= kinds(chart, "--set", "rankd.enabled=true")
+    # As YAML has a key without a value.
+    (chart / "values.yaml").write_text(json.dumps({"global": None, "rankd": {"enabled": None, "mode": mode}}))
+    assert MODES[mode] <= kinds(chart)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_a_chart_of_charts_switches_it_too(tmp_path):
 def test_what_is_for_parents_changes_nothing_here():
     """Installed by itself the chart is the same with ``enabled`` and ``global``; ``enabled`` is true or false."""
     assert render({"enabled": True}) == render({"enabled": False}) == render({"global": {"a": 1}}) == render({})
-    assert "enabled: Invalid type. Expected: boolean, given: string" in refusal({"enabled": "yes"})
+    assert "enabled: Invalid type. Expected: " in refusal({"enabled": "yes"})
     assert "enabled" not in yaml.safe_load((CHART / "values.yaml").read_text())
 
 

@@ -12,12 +12,12 @@ from tools.chart.values import CHART, Value, read_values
 
 OF_A_PARENT: dict[str, dict[str, Any]] = {
     "global": {
-        "type": "object",
+        "type": ["object", "null"],
         "description": "Of a chart that depends on this one; Helm hands it to all its charts. Without effect here.",
         "additionalProperties": True,
     },
     "enabled": {
-        "type": "boolean",
+        "type": ["boolean", "null"],
         "description": "For `condition: rankd.enabled` of a chart that depends on this one. Without effect here.",
     },
 }

@@ -27,6 +27,13 @@ OPTIONS = [
     # A retry would outlive the deadline; a fallback is at hand.
     ("grpc.enable_retries", 0),
 ]
+STRAIGHT = [
+    # Left to itself gRPC takes the variables' proxy for every target, this machine included: a company's web proxy
+    # does not know the daemon beside us.
+    ("grpc.enable_http_proxy", 0),
+    # GRPC_ADDRESS_HTTP_PROXY is another proxy, by addresses: for none.
+    ("grpc.address_http_proxy_enabled_addresses", ""),
+]
 _KEEPALIVE = {
     "grpc.keepalive_time_ms": 8000,
     "grpc.keepalive_timeout_ms": 3000,
@@ -112,9 +119,8 @@ def open_channel(
     if grpc_is_dead():
         raise NotConnectedError("error:FORKED", FORKED)
     grpc_is_used()
-    # Left to itself gRPC takes the variables' proxy for every target, this machine included: a company's web proxy
-    # does not know the daemon beside us.
-    options = [*options, ("grpc.enable_http_proxy", int(web_proxy))]
+    if not web_proxy:
+        options = [*options, *STRAIGHT]
     if tls is None:
         return api.insecure_channel(target, options=options)
     return api.secure_channel(target, tls.credentials(), options=options)

@@ -23,9 +23,16 @@ def _is_poll_strategy(value: str) -> bool:
     return bool(known) and known[0] != "none"
 
 
+def _is_asyncio_engine(value: str) -> bool:
+    """An engine of old is still known by name, and cannot be started; what is no name is the default."""
+    return value.upper() != "CUSTOM_IO_MANAGER"
+
+
+_POLL_STRATEGY = "GRPC_POLL_STRATEGY"
 _FATAL: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("google.protobuf.internal.api_implementation", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", _is_protobuf),
-    ("grpc._cython.cygrpc", "GRPC_POLL_STRATEGY", _is_poll_strategy),
+    ("grpc._cython.cygrpc", _POLL_STRATEGY, _is_poll_strategy),
+    ("grpc._cython.cygrpc", "GRPC_ASYNCIO_ENGINE", _is_asyncio_engine),
 )
 """What reads a variable, the variable, and whether a value of it can be lived with."""
 
@@ -44,10 +51,8 @@ def _without_fatal_values() -> Iterator[None]:
 
 def _known_too_late() -> str:
     """A variable that gRPC has read already, and will end the process for as soon as it is used; empty for none."""
-    for module, name, is_usable in _FATAL:
-        if module.startswith("grpc") and module in sys.modules and not is_usable(os.environ.get(name, "poll")):
-            return name
-    return ""
+    is_read = "grpc._cython.cygrpc" in sys.modules
+    return _POLL_STRATEGY if is_read and not _is_poll_strategy(os.environ.get(_POLL_STRATEGY, "poll")) else ""
 
 
 _TOO_LATE = _known_too_late()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -198,6 +199,11 @@ def _print_read(read: TraceRead, console: PlainConsole) -> None:
 def _notes(read: TraceRead, arguments: argparse.Namespace) -> list[str]:
     notes = []
     notes += [f"{n:,} arrivals are epochs in {unit} (--time-unit says another)" for unit, n in read.units.items()]
+    if (unit := read.likely_unit) is not None:
+        notes.append(f"arrivals were taken for days since a start, and are dates in {unit}: is it --time-unit {unit}?")
+    if read.coarse_step is not None:
+        many = f"lie {read.coarse_step:g} s apart" if math.isfinite(read.coarse_step) else "are all the same"
+        notes.append(f"arrivals {many}: with too few digits (float32, 1.7E+12) requests only seem to come at once")
     if read.whole_seconds:
         notes.append("arrivals were taken for seconds since a start (--time-unit says another)")
     if read.estimated:

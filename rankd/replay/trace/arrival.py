@@ -27,6 +27,9 @@ _DAY = 86_400
 _EXCEL = 36_526, 73_051
 """What 2000 and 2100 are in days since 1900, as Excel has them."""
 _EXCEL_SPAN = 40
+_COARSE = 10
+"""Seconds; clocks are finer."""
+_FEWEST = 4
 
 Clock = Literal["epoch", "start", "day"]
 _CLOCKS = {"epoch": "a date", "start": "seconds since a start", "day": "a time of day"}
@@ -104,6 +107,28 @@ class ArrivalClock:
     def taken_for_seconds(self, arrivals: Floats) -> bool:
         """Whether whole numbers from a small one on were taken for seconds, as nobody gave a unit."""
         return self._clock == "start" and self._unit is None and bool((arrivals == np.rint(arrivals)).all())
+
+    def likely_unit(self, arrivals: Floats) -> str | None:
+        """The unit in which all arrivals are epochs, where by the one that was given they are seconds since a start.
+
+        Days or weeks since that start: a clock may well count like this, and a mistaken unit makes one burst of all.
+        """
+        if self._unit is None or self._clock != "start":
+            return None
+        numbers = float(arrivals.min()) / UNITS[self._unit], float(arrivals.max()) / UNITS[self._unit]
+        return next((u for u, scale in UNITS.items() if all(_clock_of(n * scale) == "epoch" for n in numbers)), None)
+
+    def coarse_step(self, arrivals: Floats) -> float | None:
+        """Seconds that epochs lie apart at least, where many came at the same: they lost digits on their way.
+
+        As float32, which has seconds since 1970 by 128, and as 1.7E+12, as spreadsheets write them. Whole seconds and
+        milliseconds are usual, and told by nobody. Infinite where all are the same; None where nothing is amiss.
+        """
+        if self._clock != "epoch" or len(arrivals) < _FEWEST:
+            return None
+        times = np.unique(arrivals)
+        step = float(np.diff(times).min()) if len(times) > 1 else math.inf
+        return step if step >= _COARSE and len(times) * 2 <= len(arrivals) else None
 
     def check(self, arrivals: Floats) -> None:
         """Refuse a trace whose arrivals are no seconds, though each might be.

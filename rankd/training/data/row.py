@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,14 @@ LENGTH_FIELDS = (
 
 _NOT_TEXT = 0.1
 """Share of control and replacement characters from which a string is no text."""
-_NO_LIMIT = frozenset({"inf", "+inf", "infinity", "infinite", "unlimited", "no limit", "nolimit", "max", "unset"})
+_NO_LIMIT = """
+    inf infinity infinite ∞ unlimited nolimit limitless unbounded endless max maximum modelmax nomax nomaximum full all
+    any unset notset notgiven unspecified missing undefined default auto automatic disabled off no false never omit
+    omitted none null nil
+"""
+_NO_LIMIT_WORDS = frozenset(_NO_LIMIT.split())
+"""In small letters, and without what is between words."""
+_LONGEST_WORD = 32
 _LOOKED_AT = 4096
 _CONTROLS = {code: None for code in [*range(32), 127, 0xFFFD] if chr(code) not in "\t\n\r\f\v\x1b"}
 
@@ -119,15 +126,27 @@ def _length(value: Any, column: str) -> int:
 def _limit(value: Any) -> int | None:
     """What ``max_tokens`` allowed; None for no limit, however it is spelled.
 
-    None are: nothing ("none", "null", NaN ...), "inf" and "unlimited", what is below 1 (an answer has a token, so 0 and
-    -1 are how gateways write that nothing was set), and what is above any length that is believed (2^31 - 1).
+    None are: nothing ("none", "(null)", NaN, an empty object ...), False, "inf", "no_limit" and their like, what is
+    below 1 (an answer has a token, so 0 and -1 are how gateways write that nothing was set), and what is above any
+    length that is believed (2^31 - 1).
     """
-    if is_absent(value) or (text_of(value) or "").strip().lower() in _NO_LIMIT:
+    if is_absent(value) or value is False or (isinstance(value, Sized) and _says_no_limit(value)):
         return None
     number = whole_of(value)
     if number is None:
         raise UnusableRowError("`max_tokens` is neither a whole number nor a word for no limit")
     return int(number) if 1 <= number <= LONGEST_LENGTH else None
+
+
+def _says_no_limit(value: Sized) -> bool:
+    """Whether a text has nothing but a word for no limit, or nothing but signs; whether another value is empty."""
+    text = text_of(value)
+    if text is None:
+        return len(value) == 0
+    if len(text) > _LONGEST_WORD:
+        return False
+    word = "".join(c for c in text.lower() if c.isalnum() or c == "∞")
+    return not word or word in _NO_LIMIT_WORDS
 
 
 def _flag(value: Any) -> bool:

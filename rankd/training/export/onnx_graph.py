@@ -7,11 +7,7 @@ attention in what it writes and not in what the newer one writes (tried with tor
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +22,7 @@ from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.export.canonical_graph import canonical, to_bytes
 from rankd.training.export.parity import INPUTS, SCORE, SPREAD, onnx_runner, torch_runner
+from rankd.training.quiet import quiet_libraries, without_stdout
 
 _OPSET = 17
 _FUSED = ("Attention", "MultiHeadAttention", "EmbedLayerNormalization", "LayerNormalization", "SkipLayerNormalization")
@@ -69,8 +66,7 @@ def _exported(module: TransformerRanker) -> ModelProto:
     try:
         for how in (_traced, _programmed):
             try:
-                with warnings.catch_warnings(), torch.inference_mode(), _quiet():
-                    warnings.simplefilter("ignore")
+                with torch.inference_mode(), quiet_libraries(), without_stdout():
                     model = how(_PositionalRanker(module).eval(), [SCORE, SPREAD] if module.has_spread else [SCORE])
             except Exception as error:  # noqa: BLE001 - both exporters raise anything
                 failures.append((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
@@ -93,17 +89,6 @@ def _agrees(model: ModelProto, module: TransformerRanker) -> bool:
     except (ArtifactError, InferenceError):
         return False
     return bool(np.abs(actual - expected).max() < 1e-3 * max(1.0, float(np.abs(expected).max())))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what exporters and optimiser tell, through loggers of many names, of every attempt."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(level)
 
 
 class _PositionalRanker(nn.Module):
@@ -156,7 +141,7 @@ def _programmed(module: nn.Module, outputs: list[str]) -> ModelProto:
 
 
 def _fuse(model: ModelProto, heads: int, hidden: int) -> ModelProto:
-    with _quiet():
+    with quiet_libraries():
         optimizer = import_onnxruntime("transformers.optimizer")
         # Level 0: onnxruntime optimises again when it loads the model, for the processor at hand.
         done = optimizer.optimize_model(model, model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0)

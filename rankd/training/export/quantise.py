@@ -22,6 +22,7 @@ from rankd.training.export.int8_encoder import Int8Encoder
 from rankd.training.export.int8_products import FixedGridProducts, FloatProducts
 from rankd.training.export.parity import INPUTS, batches
 from rankd.training.export.read_encoder import EncoderWeights, Floats, read_encoder
+from rankd.training.quiet import quiet_libraries
 
 CALIBRATION_PROMPTS = 300
 """Prompts whose activations are looked at."""
@@ -124,7 +125,7 @@ def by_onnxruntime(model: ModelProto, *, per_channel: bool, leave: Sequence[str]
     """
     tool = import_onnxruntime("quantization")
     options: Mapping[str, int] = {"DefaultTensorType": TensorProto.FLOAT}
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, quiet_libraries():
         path = Path(directory) / "int8.onnx"
         tool.quantize_dynamic(
             model,

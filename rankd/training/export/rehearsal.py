@@ -13,6 +13,7 @@ from rankd.training.data.lists import EncodedRows
 from rankd.training.export.canonical_graph import to_bytes
 from rankd.training.export.export import Precision, transformer_graph
 from rankd.training.export.parity import one_thread, onnx_runner
+from rankd.training.quiet import quiet_libraries
 
 KNOWN = frozenset({"bert"})
 """Model types whose export is tried by tests, which need not be tried again before each run."""
@@ -33,7 +34,7 @@ def check_exportable(base: Base, precisions: Sequence[Precision], *, spread: boo
     rows = _rows(base.truncation.max_tokens)
     for precision in precisions:
         try:
-            with one_thread():
+            with one_thread(), quiet_libraries():
                 model, _ = transformer_graph(module, precision, rows)
                 ids = rows.ids[0].astype(np.int64)[None]
                 onnx_runner(to_bytes(model))(ids, np.ones_like(ids))

@@ -37,6 +37,8 @@ def test_spans_are_sent_whatever_else_variables_say(receiver, start_process, wai
             "OTEL_BSP_SCHEDULE_DELAY": "100",
             **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9"),
             "no_proxy": "",
+            "GRPC_ADDRESS_HTTP_PROXY": "127.0.0.1:9",
+            "GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES": "127.0.0.0/8",
         }
     )
     with RankClient(process.target, timeout=30) as client:

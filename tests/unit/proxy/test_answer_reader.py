@@ -205,7 +205,7 @@ def test_a_whole_answer_tells_its_length(route, body, expected, cause, kind):
         assert (zipped.outcome(), zipped.cause) == (expected, cause)
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "application/octet-stream"])
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/octet-stream", JSON])
 @pytest.mark.parametrize("head", [b"", b": ping\n\n", b"event: x\n", b"\xef\xbb\xbf"])
 def test_a_stream_that_is_not_called_one_is_read_as_one(kind, head):
     """Some gateways change the type."""

@@ -62,20 +62,25 @@ _FINISH: dict[Ending, Finish] = {
 _COMPLETE = """
     stop stopped complete completed done finish finished finished_successfully success succeeded natural
     end ended end_turn end_of_turn end_id end_of_text endoftext end_of_sequence
-    eos eos_token eos_found eot eot_token matched_token matched_str matched_string matched_regex matched_eos
-    stop_sequence stop_sequences stop_str stop_string stop_string_found stop_token stop_word stop_words word
+    eos eos_token eos_token_id eos_found eod eot eot_token matched_token matched_str matched_string matched_regex
+    matched_eos
+    stop_sequence stop_sequences stop_str stop_string stop_string_found stop_word stop_words word
+    stop_token stop_tokens stop_token_id stop_token_ids stop_id stop_ids stop_criteria stopping_criteria
     stopped_eos stopped_word
     tool tools tool_call tool_calls tool_use tool_used function_call function_calls
 """
 _LIMIT = """
     length length_capped length_limit limit token_limit tokens_limit stopped_limit
     max_token max_tokens max_tokens_reached max_new_tokens max_output_tokens max_completion_tokens max_predicted_tokens
-    max_predicted_tokens_reached max_length max_len max_length_reached max_context max_context_length max_seq_len
+    max_predicted_tokens_reached max_total_tokens max_new_token max_gen_toks max_length max_len max_length_reached
+    max_context max_context_length max_seq_len
+    max_model_len num_predict n_predict token_budget stop_limit
     model_length context_length context_length_reached context_length_exceeded context_window context_window_exceeded
     model_context_window_exceeded error_limit ignored incomplete truncated finished_partial_completion compaction
 """
 _STOPPED = """
-    content_filter content_filtered content_filter_error filtered filter safety image_safety recitation image_recitation
+    content_filter content_filtered content_filter_error content_policy_violation sensitive filtered response_filtered
+    filter safety image_safety recitation image_recitation
     language blocklist prohibited_content image_prohibited_content spii model_armor guardrail guardrail_intervened
     guardrails refusal refused error_toxic moderation rag_query_when_rag_disabled
     repetition repeat preempt preempted pause pause_turn paused interrupted time_limit timeout timed_out deadline
@@ -86,7 +91,8 @@ _CANCELLED = """
     user_abort disconnect disconnected client_disconnect client_disconnected
 """
 _FAILED = """
-    load unload error errored fail failed failure exception internal_error server_error rate_limit_exceeded
+    load unload network_error error errored fail failed failure exception internal_error server_error
+    rate_limit_exceeded
     malformed_function_call malformed_tool_use malformed_tool_call malformed_model_output malformed_response
     unexpected_tool_call missing_thought_signature
 """
@@ -94,7 +100,10 @@ _UNFINISHED = "in_progress not_finished unfinished running queued pending waitin
 _NOT_GIVEN = "none null nil nan na unspecified"
 
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
-_PREFIXES = ("finishreason", "finish", "finished", "stopreason", "reason")
+_PREFIXES = ("finishreason", "finish", "finished", "stopreason", "reason", "k")
+"""Of enumerations' members, the last as in C++ (TensorRT-LLM's ``kEND_ID``)."""
+_NAMES = ("type", "reason", "finish_reason", "stop_reason")
+"""What an object holds its reason by."""
 _MOST_CHARACTERS = 256
 """A reason that is longer is none: it is not looked at."""
 _ENDINGS: dict[str, Ending] = {
@@ -122,7 +131,7 @@ def ending_of(reason: object) -> Ending:
             empty text are no reason.
     """
     if isinstance(reason, dict):
-        inner = reason.get("type", reason.get("reason"))
+        inner = next((reason[name] for name in _NAMES if name in reason), "an object" if reason else None)
         return Ending.UNKNOWN if isinstance(inner, dict) else ending_of(inner)
     if reason is None or (isinstance(reason, float) and math.isnan(reason)):  # a NaN stands for a null in tables
         return Ending.NOT_GIVEN

@@ -12,6 +12,7 @@ _MOST_PROMPTS = 256
 """Of one request that are asked about; the longest of them is what the request waits for."""
 _COMPLETION_MAX_TOKENS = 16
 """What OpenAI and vLLM take for a completion that names no ``max_tokens``."""
+_MOST_DIGITS = 10
 _TEXT_TYPES = (None, "text", "input_text")
 """Types of a content's parts that are text, by all of these APIs."""
 
@@ -98,7 +99,17 @@ def _max_tokens(route: Route, data: dict[str, Any]) -> int:
         value = data.get("max_output_tokens")
     else:
         value = data.get("max_tokens", _COMPLETION_MAX_TOKENS if route is Route.COMPLETIONS else None)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32 else 0
+    number = _whole(value)
+    return number if 0 < number < 2**32 else 0
+
+
+def _whole(value: Any) -> int:
+    """A whole number as engines take it: 100.0 and "100" are one to them too; 0 for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _of_completion(data: dict[str, Any]) -> list[str | None]:

@@ -140,7 +140,11 @@ def test_prompts_of_completions(prompt, prompts):
         (Route.RESPONSES, {"max_output_tokens": 9, "max_tokens": 5}, 9),
         (Route.MESSAGES, {"max_tokens": 5}, 5),
         (Route.MESSAGES, {}, 0),
-        (Route.CHAT, {"max_tokens": "5"}, 0),
+        (Route.CHAT, {"max_tokens": "5"}, 5),
+        (Route.CHAT, {"max_tokens": 5.0}, 5),
+        (Route.CHAT, {"max_tokens": "many"}, 0),
+        (Route.CHAT, {"max_tokens": True}, 0),
+        (Route.CHAT, {"max_tokens": -1}, 0),
     ],
 )
 def test_what_bounds_an_answer(route, body, expected):

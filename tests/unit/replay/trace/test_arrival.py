@@ -166,6 +166,37 @@ def test_whole_numbers_that_were_taken_for_seconds_are_told(tmp_path):
     assert not read(tmp_path / "t.csv", [{"timestamp": t} for t in (0.5, 1, 2)]).whole_seconds
 
 
+@pytest.mark.parametrize(("given", "likely"), [("ms", "s"), ("us", "ms"), ("ns", "us"), ("us", "s"), ("ns", "ms")])
+def test_a_unit_that_makes_a_burst_of_dates_is_doubted(tmp_path, given, likely):
+    """Seconds of 2023 that are called milliseconds are three weeks since a start, and all at once."""
+    rows = [{"timestamp": (EPOCH + i) / UNITS[likely]} for i in range(60)]
+    assert read(tmp_path / "t.csv", rows, unit=given).likely_unit == likely
+    assert read(tmp_path / "t.csv", rows, unit=likely).likely_unit is None
+    assert read(tmp_path / "t.csv", [{"timestamp": 0}, *rows], unit=given).likely_unit is None
+
+
+@pytest.mark.parametrize("span", [15, 2000])
+@pytest.mark.parametrize("unit", UNITS)
+def test_epochs_that_lost_their_digits_are_told(tmp_path, unit, span):
+    """In float32 an epoch has steps of two minutes, whatever its unit; in a float64 it has all it needs."""
+    epochs = (EPOCH + np.linspace(0, span, 200)) / UNITS[unit]
+    steps = {}
+    for kind in (np.float32, np.float64):
+        rows = [{"timestamp": float(kind(t))} for t in epochs]
+        steps[kind] = read(tmp_path / "t.csv", rows).coarse_step
+    assert steps[np.float64] is None
+    assert steps[np.float32] is not None
+    assert steps[np.float32] >= 128
+
+
+def test_epochs_as_spreadsheets_write_them_are_told(tmp_path):
+    """With six digits, of which none is left for seconds; whole seconds, and bursts of them, are usual."""
+    texts = [f"{EPOCH * 1000 + i * 250:.5E}" for i in range(60)]
+    assert read(tmp_path / "t.csv", [{"timestamp": t} for t in texts]).coarse_step == math.inf
+    seconds = [{"timestamp": EPOCH + i // 20} for i in range(60)]
+    assert read(tmp_path / "t.csv", seconds).coarse_step is None
+
+
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 30)), st.sampled_from(list(UNITS)))  # noqa: DTZ001
 def test_any_time_of_this_century_is_the_same_in_every_spelling(when, unit):
     """As text, as an epoch of any unit, as Parquet has it."""

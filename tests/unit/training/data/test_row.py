@@ -16,6 +16,8 @@ NO_LIMIT = [
     None, math.nan, "", " ", "null", "None", "NaN", "n/a", "-", "inf", "Infinity", "unlimited", "-1", "0", "1e400",
     0, -1, -1.0, math.inf, -math.inf, 2**31 - 1, 2**31, 2**63 - 1, 2**64 - 1, 1e30, 10**400, "2147483647",
     Decimal(-1), Decimal("NaN"), Decimal("Infinity"), b"none", b"-1",
+    "no_limit", "no-limit", "No Limit", "unbounded", "NOT_GIVEN", "not set", "default", "auto", "model_max", "∞", "off",
+    "(null)", "<none>", "[]", "{}", "?", False, {}, [], b"no_limit",
 ]  # fmt: skip
 LIMITS = [100, 100.0, "100", " 100 ", "100.0", b"100", Decimal("100.00"), "1e2"]
 
