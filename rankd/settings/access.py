@@ -32,8 +32,10 @@ class LimitsSection(Section):
         "read. One caller gets half of it at most, one connection a third; beyond it RESOURCE_EXHAUSTED. 0: half of "
         "what the process may have at its start (its container, ulimit, the machine) and has not taken.",
     )
+    # As many as a burst of requests brings, asked about one by one: a client's further calls would wait at the client,
+    # beyond their deadlines, and open its circuit breaker.
     max_concurrent_streams: int = Field(
-        100,
+        512,
         ge=1,
         le=2**31 - 1,
         description="Most calls under way on one connection; a client's further ones wait for these. A call that its "
