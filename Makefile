@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo 'installing rankd and its tools (onnxruntime-gpu alone is about 250 MB) ...'
-	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e clients/transformers -e '.[dev,log]'
+	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
 	@touch $@
 
 setup-train: $(VENV)/.trainable ## prepare .venv for training too

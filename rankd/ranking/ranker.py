@@ -122,7 +122,7 @@ class QueueRanker:
         ranker = self._registry.resolve(queue.ranker_version)
         trust = self._monitor.trust(queue.model, ranker.version)
         usable = _usable_predictions(queue, ranker.version)
-        run = run or _at_once
+        run = run or run_at_once
         scores, missing = await self._score(queue, ranker, trust, usable, deadline, run)
         scored_at = self._loop.time()
         with self._telemetry.stage("order"):
@@ -245,8 +245,8 @@ class QueueRanker:
         self._telemetry.items(scored=fresh, echoed=items - fresh - len(missing), unscored=missing)
 
 
-async def _at_once(steps: Steps[T]) -> T:
-    """Run steps without a pause."""
+async def run_at_once(steps: Steps[T]) -> T:
+    """Do work that says by ``yield`` where others may come between, without a pause; give what it returns."""
     while True:
         try:
             next(steps)

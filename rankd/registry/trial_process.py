@@ -10,7 +10,6 @@ import json
 import mmap
 import os
 import re
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def main() -> None:
 def _try(answer: Any) -> None:
     request = json.loads(sys.stdin.readline())
     child_process.begin(nice=request["nice"])
-    child_process.lower(resource.RLIMIT_FSIZE, request["max_bytes"])
+    child_process.lower("RLIMIT_FSIZE", request["max_bytes"])
     path, sha256 = fill_files(Path(request["path"]), request["descriptors"], request["max_bytes"])
     answer(path=str(path), sha256=sha256)
     line = sys.stdin.readline()
@@ -64,7 +63,7 @@ def _load(fields: Any, request: Any, answer: Any) -> None:
     plan = LoadPlan(**fields)
     content = {name: MemoryFile.of(fd) for name, fd in request["descriptors"].items()}
     on_cuda = plan.provider != "cpu" and cuda_device_present()
-    child_process.lower(resource.RLIMIT_CPU, int(request["seconds"] * (plan.threads + 2)) + 1)
+    child_process.lower("RLIMIT_CPU", int(request["seconds"] * (plan.threads + 2)) + 1)
     if not on_cuda:  # CUDA reserves more than it takes
         child_process.bound_memory(request["memory"])
     mapped = mmap.mmap(content[MODEL].fd, 0, prot=mmap.PROT_READ)  # what this reads need not fit into memory twice

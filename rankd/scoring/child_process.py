@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import sys
 import threading
@@ -40,7 +39,7 @@ def begin(*, nice: int = 0) -> None:
         os.nice(nice)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
-    lower(resource.RLIMIT_CORE, 0)
+    lower("RLIMIT_CORE", 0)
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
 
 
@@ -50,12 +49,15 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def lower(limit: int, value: int) -> None:
+def lower(limit: str, value: int) -> None:
     """In the child: lower one of its limits, where the system has it and lets it."""
-    with contextlib.suppress(OSError, ValueError):
-        hard = resource.getrlimit(limit)[1]
+    with contextlib.suppress(ImportError, AttributeError, OSError, ValueError):
+        import resource  # noqa: PLC0415 - there is none on Windows
+
+        kind = getattr(resource, limit)
+        hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(kind, (value, value))
 
 
 def bound_memory(more: int) -> None:
@@ -63,4 +65,4 @@ def bound_memory(more: int) -> None:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         now = 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmData:")))
-        lower(resource.RLIMIT_DATA, now + more)
+        lower("RLIMIT_DATA", now + more)

@@ -169,13 +169,3 @@ class TimeSlices:
                 turn.set_result(None)
                 return
         self._taken = False
-
-
-async def run_at_once(steps: Generator[None, None, T]) -> T:
-    """Do such work without a pause, where it is short; give what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result

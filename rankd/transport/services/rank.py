@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import grpc
 from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 
-from rankd.ranking.ranker import QueueRanker
+from rankd.ranking.ranker import QueueRanker, run_at_once
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.answer_pace import AnswerPace
@@ -19,7 +19,7 @@ from rankd.transport.convert.request import check_model
 from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import StreamKind, Streams
-from rankd.transport.time_slices import TimeSlices, run_at_once
+from rankd.transport.time_slices import TimeSlices
 
 _SHORT = 256
 """Items up to which a queue is ordered without a pause: a millisecond or two."""

@@ -63,3 +63,12 @@ def test_what_is_used_now():
     del taken
     give_back_memory()
     assert memory_used() > MIB
+
+
+def test_a_system_that_does_not_say_is_a_small_machine(monkeypatch, tmp_path):
+    """Without /proc, without sysconf, without ulimit: there is a limit all the same, and nothing is raised."""
+    monkeypatch.setattr("rankd.settings.memory_limit._STATM", tmp_path / "nothing")
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert memory_used() == 0
+    assert memory_limit(tmp_path, tmp_path / "nothing") == 2**32

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from rankd.ranking.ranker import run_at_once
 from rankd.transport import time_slices
-from rankd.transport.time_slices import TimeSlices, run_at_once
+from rankd.transport.time_slices import TimeSlices
 
 
 def run(scenario):

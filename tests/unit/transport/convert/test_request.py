@@ -4,11 +4,11 @@ import asyncio
 
 from rankd_client.v1 import rank_pb2
 
+from rankd.ranking.ranker import run_at_once
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import LimitsSection
 from rankd.transport.convert.queue import queue_steps, tenant_service_steps
 from rankd.transport.convert.request import Violations
-from rankd.transport.time_slices import run_at_once
 
 
 def test_a_weight_can_be_taken_back():
