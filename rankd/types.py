@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 
 
 class FinishReason(enum.Enum):
@@ -64,6 +64,15 @@ class Completion:
     """Whose request it is: ids are one tenant's own."""
     reporter: str = ""
     """The tenant of the credential that it was reported with; empty where that may act for any, or there is none."""
+    prompt_tokens: int = 0
+    """Tokens of its prompt, cached ones included; 0 where that was not reported."""
+    cached_prompt_tokens: int = 0
+    """Those that the engine did not read."""
+
+    @property
+    def uncached_prompt_tokens(self) -> int | None:
+        """Prompt tokens that the engine read; None where its prompt was not counted."""
+        return max(self.prompt_tokens - self.cached_prompt_tokens, 0) if self.prompt_tokens else None
 
 
 class RequestHasher:
@@ -155,6 +164,7 @@ class Constraints:
     priority_class: NDArray[np.int64] | None = None
     tenant: list[str] | None = None
     prompt_tokens: FloatArray | None = None
+    cached_prompt_tokens: FloatArray | None = None
     running: NDArray[np.bool_] | None = None
 
     @classmethod
@@ -166,6 +176,7 @@ class Constraints:
         priority_class: list[int],
         tenant: list[str],
         prompt_tokens: list[int],
+        cached_prompt_tokens: list[int],
         running: list[bool],
     ) -> Constraints:
         """Lists of one entry per item as columns; None for what no item says anything of."""
@@ -175,6 +186,9 @@ class Constraints:
             priority_class=np.array(priority_class, dtype=np.int64) if any(priority_class) else None,
             tenant=tenant if any(tenant) else None,
             prompt_tokens=np.array(prompt_tokens, dtype=np.float64) if any(prompt_tokens) else None,
+            cached_prompt_tokens=np.array(cached_prompt_tokens, dtype=np.float64)
+            if any(cached_prompt_tokens)
+            else None,
             running=np.array(running) if any(running) else None,
         )
 
@@ -218,6 +232,8 @@ class RankQueue:
     tenant_service: TenantService
     backlog: int = 0
     """Requests that wait beside the queue, as the caller says."""
+    objective: Objective | None = None
+    """What the caller wants it ordered for; None for the configured objective."""
 
     def tenant_of(self, index: int) -> str:
         """Whose an item is."""
@@ -249,6 +265,10 @@ class Answer:
     """By item: the pilot's slot in which it arrived, of those that are fresh and in one."""
     patience: float
     """Seconds per expected token that DUE or BOOST applied."""
+    objective: Objective
+    """What it is ordered for."""
+    prompt_cost: float
+    """What an uncached prompt token counted for, in output tokens."""
     timeless: bool
     """Whether the order stays the same as time passes."""
     scored_at: float

@@ -70,6 +70,9 @@ def _values(annotation: Any) -> str:
         return ", ".join(_values(a) for a in get_args(annotation) if a is not types.NoneType)
     if get_origin(annotation) is tuple:
         return f"list of {_KINDS[get_args(annotation)[0]]}"
+    if get_origin(annotation) is dict:
+        key, value = get_args(annotation)
+        return f"table of {_values(get_args(key)[0] if get_args(key) else key)} to {_values(value)}"
     return _KINDS[annotation]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from rankd_client.ordering import Policy, ServiceRate
+import numpy as np
+from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServiceCosts, ServiceRate
+from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 
 from rankd.monitor.supported import ServedHistory, TenantValues
 from rankd.settings import OrderSection
+from rankd.types import FloatArray
 
 _SHORT_WAIT = 10.0
 """Seconds."""
 _SHORT_LENGTH = 256.0
 """Tokens."""
+_FIRST_FIT = 64
+"""Completions before costs are first learned."""
 
 
 class WaitingTimes:
@@ -62,19 +67,50 @@ class ModelLoad:
     lengths: ServiceLengths = field(default_factory=ServiceLengths)
     reports: int = 0
     """Completions that were learned from."""
-    patience: float | None = None
-    """What replaying the history found, seconds per token; None where nothing is known."""
+    outcomes: dict[Objective, ObjectiveOutcome] = field(default_factory=dict)
+    """What replaying the history found for each objective; empty where nothing is known."""
+    costs: ServiceCosts | None = None
+    """What the engine takes for a request; None where nothing is known."""
+    mean_prompt: float = 0.0
+    """Uncached prompt tokens of an average request; 0 where they are not counted."""
     taken: int = 0
     """Completions that went into the history."""
     tuned_at: int = 0
     """Of these, at the last tuning."""
+    fitted_at: int = 0
+    """Of these, when costs were last learned."""
+
+    @property
+    def prompt_cost(self) -> float:
+        """What an uncached prompt token counts for, in output tokens."""
+        return PRIOR_PROMPT_COST if self.costs is None else self.costs.prompt_cost
+
+    def patience(self, objective: Objective) -> float | None:
+        """What replaying the history found for an objective, seconds per token; None where nothing is known."""
+        outcome = self.outcomes.get(objective)
+        return None if outcome is None else outcome.patience
+
+    def fit_due(self, order: OrderSection) -> bool:
+        """Whether it is time to learn costs: early, and then ever more rarely, up to every tuning."""
+        return self.taken >= _FIRST_FIT and self.taken - self.fitted_at >= min(
+            max(self.fitted_at // 2, _FIRST_FIT // 2), order.tune_every or _FIRST_FIT
+        )
 
     def tune_due(self, order: OrderSection) -> bool:
         """Whether it is time to tune the patience of the configured policy."""
         due = 0 < order.tune_every <= self.taken - self.tuned_at
         return due and Policy(order.policy) in (Policy.DUE, Policy.BOOST)
 
-    def tuned(self, patience: float | None) -> None:
+    def tuned(self, outcomes: dict[Objective, ObjectiveOutcome]) -> None:
         """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""
-        if patience is not None:
-            self.patience = patience if self.patience is None else (self.patience + patience) / 2
+        for objective, outcome in outcomes.items():
+            old = self.patience(objective)
+            patience = outcome.patience if old is None else (old + outcome.patience) / 2
+            self.outcomes[objective] = replace(outcome, patience=patience)
+
+    def fitted(self, costs: ServiceCosts | None, prompts: FloatArray) -> None:
+        """Take what was learned of costs, from requests of so many uncached prompt tokens (NaN: not counted)."""
+        if costs is not None:
+            self.costs = costs
+        counted = prompts[~np.isnan(prompts)]
+        self.mean_prompt = float(counted.mean()) if len(counted) else 0.0

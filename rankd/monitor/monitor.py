@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import trust_of
+from rankd_client.ordering import ServedRequest, trust_of
 
 from rankd.clock import CLOCK
 from rankd.monitor.health import BatchHealth
@@ -153,8 +154,18 @@ class Monitor:
             return
         load.wait.add(completion.waited, tenant)
         if completion.ran is not None and completion.expected is not None:
-            load.history.add(completion.arrival, completion.waited, completion.ran, completion.expected, tenant)
+            prompt = completion.uncached_prompt_tokens
+            served = ServedRequest(
+                completion.arrival,
+                completion.waited,
+                completion.ran,
+                completion.expected,
+                completion.tokens,
+                math.nan if prompt is None else prompt,
+            )
+            load.history.add(served, tenant)
             load.taken += 1
+            self.jobs.learn_costs(load)
             self.jobs.tune(load)
 
     # -- administration ------------------------------------------------------------------------------------------------

@@ -5,22 +5,29 @@ Times in a file are the machine's clock's, which outlives the process; a window'
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rankd_client.calibration import Calibration, Knot
+from rankd_client.ordering import CostEstimate, Objective, ObjectiveOutcome, ServiceCosts
 
 from rankd.clock import CLOCK
+from rankd.monitor.load import ModelLoad
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.tracker_settings import quality_settings
 from rankd.monitor.window import Window
 from rankd.quality import GuardReason
 from rankd.quality.serialise import Saved, moment, number, restore_guard, restore_tracker, save_guard, save_tracker
+from rankd.quality.values import MAX_TOKENS
 from rankd.settings import Settings
 
 _REASONS = frozenset(("no_evidence", "judged", *(reason.value for reason in GuardReason)))
 _MOST_KNOTS = 4096
 _MOST_PATIENCE = 1e6
 """Seconds per token, as ``order.max_patience_per_token`` has it."""
+_MOST_RATIO = 1e6
+_RATIOS = ("mean_ratio", "p99_ratio", "first_token_ratio")
+_SHARES = ("slo_share", "arrival_slo_share")
 
 
 def save_window(window: Window) -> Saved:
@@ -34,7 +41,9 @@ def save_window(window: Window) -> Saved:
             "ranker_version": window.ranker_version,
             "reason": window.reason,
             "used_at": max(0.0, window.used_at + ahead),
-            "patience": window.load.patience,
+            "outcomes": {objective.value: asdict(outcome) for objective, outcome in window.load.outcomes.items()},
+            "costs": None if window.load.costs is None else asdict(window.load.costs),
+            "mean_prompt": window.load.mean_prompt,
             "guard": save_guard(window.guard, ahead),
             "calibration": calibration
             and {
@@ -72,8 +81,7 @@ def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: fl
     if fields["calibration"] is not None:
         window.calibration = _calibration(fields["calibration"], settings.limits.max_token_count)
     window.refit_at = tracker.completions
-    if fields["patience"] is not None:
-        window.load.patience = _within(fields["patience"], _MOST_PATIENCE)
+    restore_load(window.load, fields)
     return window
 
 
@@ -103,3 +111,31 @@ def _within(value: Any, most: float) -> float:
     if not 0 <= number(value) <= most:
         raise ValueError("out of range")
     return float(value)
+
+
+def restore_load(load: ModelLoad, fields: dict[str, Any]) -> None:
+    """Put back what was known of a served model's load.
+
+    Raises:
+        ValueError: it cannot be.
+        KeyError: something is missing.
+    """
+    for name, outcome in fields["outcomes"].items():
+        shares = [None if outcome[n] is None else _within(outcome[n], 1.0) for n in _SHARES]
+        ratios = [_within(outcome[n], _MOST_RATIO) for n in _RATIOS]
+        load.outcomes[Objective(name)] = ObjectiveOutcome(
+            _within(outcome["patience"], _MOST_PATIENCE), *ratios, *shares
+        )
+    load.mean_prompt = _within(fields["mean_prompt"], MAX_TOKENS)
+    if (costs := fields["costs"]) is not None:
+        load.costs = ServiceCosts(
+            per_prompt_token=_estimate(costs["per_prompt_token"]),
+            per_output_token=_estimate(costs["per_output_token"]),
+            per_request=_estimate(costs["per_request"]),
+            running=max(_within(costs["running"], MAX_TOKENS), 1.0),
+            completions=int(_within(costs["completions"], MAX_TOKENS)),
+        )
+
+
+def _estimate(fields: dict[str, Any]) -> CostEstimate:
+    return CostEstimate(*(_within(fields[bound], _MOST_PATIENCE) for bound in ("value", "low", "high")))

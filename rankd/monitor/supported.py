@@ -10,12 +10,20 @@ little to judge by, as where there is one tenant or none, everything counts as i
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import CompletionHistory, ServedRequests
+from rankd_client.ordering import (
+    CostEstimate,
+    Objective,
+    ObjectiveOutcome,
+    ServedRequest,
+    ServedRequests,
+    ServiceCosts,
+)
 
 from rankd.quality import Cohort
 
@@ -76,17 +84,16 @@ class TenantValues:
 
 
 class ServedHistory:
-    """The latest completions for tuning patience, a bounded number, as a whole and without single tenants."""
+    """The latest completions, a bounded number, as a whole and without single tenants."""
 
     def __init__(self, most: int = 2000) -> None:
         """Start without any."""
-        self._most = max(most, 1)
-        self._rows: deque[tuple[float, float, float, float, str]] = deque(maxlen=self._most)
+        self._rows: deque[tuple[ServedRequest, str]] = deque(maxlen=max(most, 1))
 
-    def add(self, arrival: float, waited: float, ran: float, expected: float, tenant: str = "") -> None:
-        """Note one; what is no number, or negative, is left out. Seconds, and tokens expected."""
-        if np.isfinite((arrival, waited, ran, expected)).all() and min(waited, ran, expected) >= 0:
-            self._rows.append((arrival, waited, ran, expected, tenant))
+    def add(self, request: ServedRequest, tenant: str = "") -> None:
+        """Note one; what cannot have been so is left out."""
+        if request.possible:
+            self._rows.append((request, tenant))
 
     def served(self) -> ServedRequests:
         """All of them by column, by arrival."""
@@ -95,16 +102,12 @@ class ServedHistory:
     def views(self) -> list[Callable[[], ServedRequests]]:
         """A copy of all, then of all without each tenant that brought much; to be called in any thread."""
         rows = list(self._rows)
-        parts = [None, *_examined(Counter(row[4] for row in rows))]
-        return [partial(_served, rows, without, self._most) for without in parts]
+        parts = [None, *_examined(Counter(tenant for _, tenant in rows))]
+        return [partial(_served, rows, without) for without in parts]
 
 
-def _served(rows: Sequence[tuple[float, float, float, float, str]], without: str | None, most: int) -> ServedRequests:
-    history = CompletionHistory(most)
-    for arrival, waited, ran, expected, tenant in rows:
-        if tenant != without or without is None:
-            history.add(arrival, waited, ran, expected)
-    return history.served()
+def _served(rows: Sequence[tuple[ServedRequest, str]], without: str | None) -> ServedRequests:
+    return ServedRequests.of(request for request, tenant in rows if without is None or tenant != without)
 
 
 def _examined(counts: Counter[str]) -> list[str]:
@@ -117,24 +120,59 @@ def _examined(counts: Counter[str]) -> list[str]:
     ][:_MOST_EXAMINED]
 
 
-def supported_patience(
+def supported_outcomes(
     views: Sequence[Callable[[], ServedRequests]],
-    tuned: Callable[[ServedRequests], float | None],
-    before: float | None,
-) -> float | None:
+    tuned: Callable[[ServedRequests], dict[Objective, ObjectiveOutcome]],
+    before: Mapping[Objective, ObjectiveOutcome],
+) -> dict[Objective, ObjectiveOutcome]:
     """Patience as all completions have it, moved from ``before`` only as far as without any one tenant too.
 
     Args:
         views: as ``ServedHistory.views`` gives them.
-        tuned: what some completions say of patience, seconds per token; None where nothing.
-        before: what was found before; None where nothing was: then the least counts.
+        tuned: what some completions say of each objective; empty where nothing.
+        before: what was found before; where nothing was, the least patience counts.
     """
-    known = [patience for view in views if (patience := tuned(view())) is not None]
-    if not known:
-        return None
-    if len(views) == 1:
-        return known[0]
-    return min(known) if before is None else min(max(before, min(known)), max(known))
+    said = [tuned(view()) for view in views]
+    whole = next((one for one in said if one), {})
+    found = {}
+    for objective, outcome in whole.items():
+        known = [one[objective].patience for one in said if objective in one]
+        old = before.get(objective)
+        patience = min(known) if old is None else min(max(old.patience, min(known)), max(known))
+        found[objective] = replace(outcome, patience=patience if len(known) > 1 else outcome.patience)
+    return found
+
+
+def supported_costs(
+    views: Sequence[Callable[[], ServedRequests]],
+    fit: Callable[[ServedRequests], ServiceCosts | None],
+    before: ServiceCosts | None,
+) -> ServiceCosts | None:
+    """Costs as all completions have them, moved from ``before`` only as far as without any one tenant too.
+
+    Args:
+        views: as ``ServedHistory.views`` gives them.
+        fit: what some completions say of costs; None where nothing.
+        before: what was found before; where nothing was, the middle of what is said counts.
+    """
+    known = [costs for view in views if (costs := fit(view())) is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    whole = known[0]
+
+    def moved(name: str) -> CostEstimate:
+        estimates: list[CostEstimate] = [getattr(costs, name) for costs in known]
+        values = sorted(estimate.value for estimate in estimates)
+        old = values[len(values) // 2] if before is None else getattr(before, name).value
+        value = min(max(old, values[0]), values[-1])
+        return min(estimates, key=lambda estimate: abs(estimate.value - value))
+
+    return replace(
+        whole,
+        per_prompt_token=moved("per_prompt_token"),
+        per_output_token=moved("per_output_token"),
+        per_request=moved("per_request"),
+    )
 
 
 def supported_calibration(

@@ -9,15 +9,25 @@ from dataclasses import replace
 from functools import partial
 
 from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import Policy, tuned_patience
+from rankd_client.ordering import (
+    Objective,
+    ObjectiveOutcome,
+    Policy,
+    ServedRequests,
+    ServiceCosts,
+    fit_costs,
+    parse_target,
+    tune,
+)
 
 from rankd.clock import CLOCK
 from rankd.monitor.jobs import SingleFlight
 from rankd.monitor.load import ModelLoad
-from rankd.monitor.supported import supported_calibration, supported_patience
+from rankd.monitor.supported import supported_calibration, supported_costs, supported_outcomes
 from rankd.monitor.window import Window
 from rankd.quality import Cohort, GuardEvidence, QualityEstimate
-from rankd.settings import Settings
+from rankd.settings import OrderSection, Settings
+from rankd.types import FloatArray
 
 _ESTIMATE_EVERY = 1.0
 """Seconds between two estimates of one window."""
@@ -47,6 +57,7 @@ class WindowJobs:
         )
         self.refits: SingleFlight[Window] = SingleFlight(thread, self.refit)
         self.tunings: SingleFlight[ModelLoad] = SingleFlight(thread)
+        self.fits: SingleFlight[ModelLoad] = SingleFlight(thread)
 
     def estimate(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
         """Estimate anew in the worker thread where reports have come since the last time."""
@@ -103,23 +114,39 @@ class WindowJobs:
         self.refits.start(window, prepare, take)
 
     def tune(self, load: ModelLoad) -> None:
-        """Find the patience that recent traffic was best served with, in the worker thread, where it is time to."""
+        """Find what recent traffic was best served with for each objective, in the worker thread, where it is time."""
         if not load.tune_due(self._order):
             return
 
-        def prepare() -> Callable[[], float | None]:
+        def prepare() -> Callable[[], dict[Objective, ObjectiveOutcome]]:
             load.tuned_at = load.taken
-            policy, budget = Policy(self._order.policy), self._order.tail_budget
             return partial(
-                supported_patience,
-                load.history.views(),
-                lambda served: tuned_patience(served, policy, budget=budget),
-                load.patience,
+                supported_outcomes, load.history.views(), tuning(self._order, load.costs), dict(load.outcomes)
             )
 
         self.tunings.start(load, prepare, load.tuned)
 
+    def learn_costs(self, load: ModelLoad) -> None:
+        """Learn what requests cost, in the worker thread, where it is time to."""
+        if not load.fit_due(self._order):
+            return
+
+        def prepare() -> Callable[[], tuple[ServiceCosts | None, FloatArray]]:
+            load.fitted_at = load.taken
+            views, before = load.history.views(), load.costs
+            return lambda: (supported_costs(views, fit_costs, before), views[0]().prompt)
+
+        self.fits.start(load, prepare, lambda found: load.fitted(*found))
+
     def close(self) -> None:
         """End the thread."""
-        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings):
+        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings, self.fits):
             jobs.close()
+
+
+def tuning(
+    order: OrderSection, costs: ServiceCosts | None
+) -> Callable[[ServedRequests], dict[Objective, ObjectiveOutcome]]:
+    """What each objective makes of some completions, as the settings have it."""
+    target = parse_target(order.slo) if order.slo else None
+    return lambda served: tune(served, Policy(order.policy), costs, tail_budget=order.tail_budget, target=target)

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from rankd_client.ordering import AdaptiveRules, OrderColumns, Policy, Rules
+from rankd_client.ordering import AdaptiveRules, LearnedCosts, Objective, OrderColumns, Policy, Rules, policy_for
+from rankd_client.ordering.objectives import PATIENT, TUNED
 from rankd_client.ordering.serving_keys import filled, lengths_of
 
 from rankd.monitor.trust import Trust
@@ -18,8 +19,10 @@ from rankd.types import Reason
 class EffectivePolicy:
     """What orders a model's queue now: the same for an answer, for QualityService and for the status page."""
 
+    objective: Objective
+    """What is ordered for: what the call or the settings name."""
     wanted: Policy
-    """The one that the call, a pilot or the settings name."""
+    """The one that the call, a pilot or the settings name, or that follows from the objective."""
     policy: Policy
     """The one to follow: ``wanted``, or FCFS where the ranker is not trusted."""
     reason: Reason
@@ -28,43 +31,65 @@ class EffectivePolicy:
     """The policy with everything on top of it, for this trust and backlog."""
     adaptive_rules: AdaptiveRules
     """What ``rules`` were made from, for whoever knows the backlog better."""
-    tuned_patience: float | None
-    """Seconds per token that replaying recent traffic found for the wanted policy; None where there is none."""
+    learned: LearnedCosts
+    """What is known of the model's requests, patience tuned for the wanted policy included."""
 
 
 def in_force(
-    order: OrderSection, trust: Trust, wanted: Policy | None = None, backlog_tokens: float = 0.0
+    order: OrderSection,
+    trust: Trust,
+    wanted: Policy | None = None,
+    backlog_tokens: float = 0.0,
+    *,
+    objective: Objective | None = None,
 ) -> EffectivePolicy:
     """The policy in force.
 
     Args:
         order: the settings.
         trust: in the ranker, on this model.
-        wanted: the policy that the call or a pilot asks for; None for the configured one.
+        wanted: the policy that the call or a pilot asks for; None for the configured one, or what the objective takes.
         backlog_tokens: output tokens still to be made for what waits, as ``backlog_of`` gives; 0 where not known.
+        objective: what the call asks the queue to be ordered for; None for the configured one.
     """
-    wanted = wanted or Policy(order.policy)
-    adaptive_rules = adaptive_rules_of(order, wanted)
+    adaptive_rules = adaptive_rules_of(order, wanted, objective)
+    objective = adaptive_rules.objective
+    base = adaptive_rules.rules.policy
+    wanted = wanted or policy_for(objective, base)
     # What was tuned is the configured policy's: patience has another meaning under each.
-    tuned_patience = trust.load.patience if wanted.value == order.policy else None
-    mean = trust.calibration.mean_expected if trust.calibration is not None else None
+    learned = trust.learned(policy_tuned=base.value == order.policy)
     level = trust.level if wanted is not Policy.FCFS else 0.0
     trusted = trust.level > 0
+    rules = adaptive_rules.at(level, trust.drain(backlog_tokens), learned)
     return EffectivePolicy(
+        objective=objective,
         wanted=wanted,
         policy=wanted if trusted else Policy.FCFS,
         reason=Reason.NONE if trusted or wanted is Policy.FCFS else _why_not_ranked(trust),
-        rules=adaptive_rules.at(level, trust.drain(backlog_tokens), mean, tuned_patience),
+        rules=rules,
         adaptive_rules=adaptive_rules,
-        tuned_patience=tuned_patience,
+        learned=learned,
     )
 
 
-def adaptive_rules_of(order: OrderSection, policy: Policy) -> AdaptiveRules:
-    """The settings as the code that orders takes them, with ``policy`` for the configured one."""
+def adaptive_rules_of(order: OrderSection, policy: Policy | None, objective: Objective | None) -> AdaptiveRules:
+    """The settings as the code that orders takes them, with what a call asks for in place of what is configured.
+
+    A policy that is asked for says it all, but for how much patience: no objective makes another one of it.
+    """
+    configured = Policy(order.policy)
+    if policy is None:
+        # Who asks for an objective means one, whatever is configured.
+        policy = configured if objective is None or configured in PATIENT else Policy.BOOST
+        objective = objective or Objective(order.objective)
+    elif objective is None or objective not in TUNED:
+        objective = Objective(order.objective)
+        objective = objective if objective in TUNED or policy not in PATIENT else Objective.BALANCED
+    classes = tuple((number, Objective(name)) for number, name in sorted(order.class_objectives.items()))
     return AdaptiveRules(
         Rules(
             policy=policy,
+            prompt_cost=max(order.prompt_cost, 0.0),
             patience=order.patience_per_token,
             age_exponent=order.age_exponent,
             risk=order.risk,
@@ -76,6 +101,9 @@ def adaptive_rules_of(order: OrderSection, policy: Policy) -> AdaptiveRules:
             prompt_weight=order.prompt_weight,
             running_first=order.running_first,
         ),
+        objective=objective,
+        class_objectives=classes if policy in PATIENT else (),
+        learn_prompt_cost=order.prompt_cost < 0,
         backlog_share=order.patience_backlog_share,
         most_patience=order.max_patience_per_token,
         cap_share=order.wait_cap_backlog_share,

@@ -14,13 +14,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rankd_client.ordering import OrderColumns, Ordering, Policy, order_queue
+from rankd_client.ordering import OrderColumns, Ordering, Policy, Rules, order_queue
 
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import Trust
 from rankd.pilot.live import LivePilots
-from rankd.ranking.policy import backlog_of, in_force
+from rankd.ranking.policy import EffectivePolicy, backlog_of, in_force
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
@@ -205,13 +205,11 @@ class QueueRanker:
         yield
         empty = not queue.request_ids
         columns = _columns(queue, score, expected, queue.p90 if p90 is None else np.where(fresh, p90, queue.p90))
-        wanted = queue.policy or self._pilots.policy(queue.model)
-        effective = in_force(self._settings, trust, wanted, backlog_of(columns, trust, queue.backlog))
-        policy, rules = effective.policy, effective.rules
+        effective = self._effective(queue, columns, trust)
         reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
         ordering = order_queue(
             columns,
-            rules,
+            effective.rules,
             now=queue.now,
             served=queue.tenant_service.served,
             weights=queue.tenant_service.weights,
@@ -221,8 +219,8 @@ class QueueRanker:
         return Answer(
             order=ordering.order,
             serving_key=ordering.serving_key,
-            policy=policy if empty else ordering.policy,
-            reason=reason if empty else _reason(policy, reason, ordering, missing),
+            policy=effective.policy if empty else ordering.policy,
+            reason=reason if empty else _reason(effective.policy, reason, ordering, missing),
             ranker_version=ranker.version,
             score=scores,
             expected=expected,
@@ -232,10 +230,18 @@ class QueueRanker:
             missing=missing,
             shadow_scores={},
             pilot_slots={},
-            patience=rules.patience,
-            timeless=ordering.policy is not Policy.AGED and rules.wait_cap == math.inf and columns.deadline is None,
+            patience=effective.rules.patience,
+            objective=effective.objective,
+            prompt_cost=effective.rules.prompt_cost,
+            timeless=_timeless(ordering, effective.rules, columns),
             scored_at=0.0,
         )
+
+    def _effective(self, queue: RankQueue, columns: OrderColumns, trust: Trust) -> EffectivePolicy:
+        """The policy in force for a queue."""
+        wanted = queue.policy or self._pilots.policy(queue.model)
+        backlog = backlog_of(columns, trust, queue.backlog)
+        return in_force(self._settings, trust, wanted, backlog, objective=queue.objective)
 
     def _count(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason], fresh: int) -> None:
         self.counts.calls += 1
@@ -255,6 +261,11 @@ async def run_at_once(steps: Steps[T]) -> T:
             return result
 
 
+def _timeless(ordering: Ordering, rules: Rules, columns: OrderColumns) -> bool:
+    """Whether an order stays the same as time passes."""
+    return ordering.policy is not Policy.AGED and rules.wait_cap == math.inf and columns.deadline is None
+
+
 def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> OrderColumns:
     constraints = queue.constraints
     return OrderColumns(
@@ -271,6 +282,7 @@ def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: Flo
         priority_class=constraints.priority_class,
         tenant=constraints.tenant,
         prompt_tokens=constraints.prompt_tokens,
+        cached_prompt_tokens=constraints.cached_prompt_tokens,
     )
 
 

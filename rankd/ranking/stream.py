@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 
 import numpy as np
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 
 from rankd.ranking.ranker import Basis
 from rankd.types import Answer, Constraints, RankQueue, Reason, TenantService
@@ -44,6 +44,7 @@ class StreamItem:
     priority_class: int = 0
     tenant: str = ""
     prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
     running: bool = False
     packed: bytes = b""
     """Its prediction, as whoever keeps the stream encodes it; empty where it has none."""
@@ -65,6 +66,8 @@ class LastAnswer:
     """In serving order."""
     policy: Policy
     patience: float
+    objective: Objective
+    prompt_cost: float
     reason: Reason
     missing: tuple[Reason, ...]
     """Why items have no score, one each."""
@@ -83,6 +86,7 @@ class StreamQueue:
     model: str = ""
     ranker_version: str = ""
     policy: Policy | None = None
+    objective: Objective | None = None
     now: float = -math.inf
     """The latest time that the caller gave: its clock does not run backwards here."""
     items: dict[str, StreamItem] = field(default_factory=dict)
@@ -180,9 +184,11 @@ class StreamQueue:
                 priority_class=[i.priority_class for i in items],
                 tenant=[i.tenant for i in items],
                 prompt_tokens=[i.prompt_tokens for i in items],
+                cached_prompt_tokens=[i.cached_prompt_tokens for i in items],
                 running=[i.running for i in items],
             ),
             tenant_service=self.tenant_service,
+            objective=self.objective,
         )
 
     # -- answers -------------------------------------------------------------------------------------------------------
@@ -202,6 +208,8 @@ class StreamQueue:
             [items[i].request_id for i in indices],
             answer.policy,
             answer.patience,
+            answer.objective,
+            answer.prompt_cost,
             answer.reason,
             tuple(missing.values()),
             any(items[i].text is not None for i in missing),

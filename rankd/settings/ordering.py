@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from rankd_client.ordering import Objective, Policy, parse_target
+from rankd_client.ordering.objectives import PATIENT
 
 from rankd.settings.section import LONGEST, Section
+
+ObjectiveName = Literal["tail", "balanced", "mean", "slo", "makespan", "first"]
+_Class = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]
 
 
 class OrderSection(Section):
     """How scores become an order."""
 
+    objective: ObjectiveName = Field(
+        "balanced",
+        description="What the queue is ordered for: `tail`, `balanced`, `mean`, `slo`, `makespan` or `first` "
+        "(docs/guides/ordering.md).",
+    )
+    slo: str = Field(
+        "",
+        description="Target of the objective `slo`, such as `99 % within 30 s` or `95 % first token within 800 ms`.",
+    )
+    class_objectives: dict[_Class, ObjectiveName] = Field(
+        default_factory=dict, description="Objectives of priority classes that have one of their own, by class."
+    )
     policy: Literal["boost", "due", "aged", "score", "fcfs"] = Field(
         "boost", description="Policy of calls that name none."
     )
@@ -30,11 +47,11 @@ class OrderSection(Section):
         "until tuning says better; 0 keeps patience_per_token.",
     )
     tail_budget: float = Field(
-        1.15,
-        ge=1,
+        0.0,
+        ge=0,
         le=1e6,
         description="How much larger than under arrival order the 99th percentile of latency may be when patience is "
-        "tuned by replaying recent completions.",
+        "tuned by replaying recent completions, at least 1; 0 leaves it to the objective.",
     )
     tune_every: int = Field(
         500, ge=0, le=10**9, description="Completions, with their durations, between two tunings of patience; 0 is off."
@@ -76,7 +93,17 @@ class OrderSection(Section):
         10.0, ge=0, le=LONGEST, description="Head start of a weighted class before the next one, seconds."
     )
     pace_per_token: float = Field(
-        0.0, ge=0, le=1e6, description="Seconds per token that a running request takes; for deadlines."
+        0.0,
+        ge=0,
+        le=1e6,
+        description="Seconds per output token that a running request takes, for deadlines; 0 is as learned.",
+    )
+    prompt_cost: float = Field(
+        -1.0,
+        ge=-1,
+        le=1e6,
+        description="What an uncached prompt token counts for in expected work, in output tokens; 0 orders by output "
+        "length alone, -1 is as learned from completions.",
     )
     fair_tenants: bool = Field(True, description="Tenants share fairly, by what the caller says they were served.")
     prompt_weight: float = Field(0.5, ge=0, le=1e6, description="What a prompt token costs a tenant, in output tokens.")
@@ -87,3 +114,25 @@ class OrderSection(Section):
     calibration_prior_weight: float = Field(
         200.0, ge=0, le=1e9, description="Completions that the manifest's calibration counts for."
     )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> OrderSection:
+        """Refuse what contradicts itself."""
+        if 0 < self.tail_budget < 1:
+            raise ValueError("order.tail_budget: must be at least 1, or 0 to leave it to the objective")
+        if -1 < self.prompt_cost < 0:
+            raise ValueError("order.prompt_cost: must be at least 0, or -1 to learn it")
+        if self.slo:
+            try:
+                parse_target(self.slo)
+            except ValueError as error:
+                raise ValueError(f"order.slo: {error}") from None
+        elif "slo" in (self.objective, *self.class_objectives.values()):
+            raise ValueError("order.slo: must be given for the objective slo, such as '99 % within 30 s'")
+        if self.class_objectives and Policy(self.policy) not in PATIENT:
+            raise ValueError(f"order.class_objectives: need order.policy boost or due, not {self.policy}")
+        return self
+
+    def objectives(self) -> list[Objective]:
+        """What is ordered for, each once: the objective of all, then those of classes."""
+        return list(dict.fromkeys(map(Objective, (self.objective, *self.class_objectives.values()))))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Literal
 
+from rankd_client.ordering import Objective
+
 from rankd.auth import FileWatch
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
@@ -134,8 +136,9 @@ class StateGauges:
 
     def _patiences(self) -> Iterator[tuple[float, Labels]]:
         for window in self._windows():
-            if window.load.patience is not None:
-                yield window.load.patience, _labels(window)
+            patience = window.load.patience(Objective(self._settings.order.objective))
+            if patience is not None:
+                yield patience, _labels(window)
 
 
 def _labels(window: Window) -> Labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 
 from rankd.clock import CLOCK
 from rankd.monitor.trust import Trust
@@ -16,14 +16,14 @@ from rankd.quality import Interval
 from rankd.ranking.policy import in_force
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
-from rankd.settings import Settings
+from rankd.settings import OrderSection, Settings
 
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
 
-def row_of(window: Window, trust: Trust) -> tuple[float, ...]:
+def row_of(window: Window, trust: Trust, order: OrderSection) -> tuple[float, ...]:
     """What ``history.WINDOW`` names, without the time."""
-    estimate, patience = window.estimate, window.load.patience
+    estimate, patience = window.estimate, window.load.patience(Objective(order.objective))
     tau = estimate.tau if estimate is not None else None
     gain = estimate.realised_gain if estimate is not None else None
     return (
@@ -93,7 +93,8 @@ def _order(trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str
         "reason": effective.reason.value,
         "trust": trust.level,
         "patience_per_token": _finite(effective.rules.patience),
-        "tuned_patience_per_token": effective.tuned_patience,
+        "objective": effective.objective.value,
+        "tuned_patience_per_token": effective.learned.patience.get(effective.objective),
         "tokens_per_second": trust.load.rate.per_second,
         "mean_wait": trust.load.wait.mean,
         "mean_expected_tokens": trust.calibration.mean_expected if trust.calibration is not None else None,

@@ -82,7 +82,7 @@ class Status:
             return
         traffic = self._counters()
         windows = {
-            (w.model, w.ranker_version): row_of(w, self._trust(w))
+            (w.model, w.ranker_version): row_of(w, self._trust(w), self._settings.order)
             for w in self._monitor.shown_windows(self._registry.in_service.version)
         }
         for span in spans:

@@ -78,7 +78,7 @@ class QualityAnswers:
     def _policy_state(self, model: str, ranker_version: str) -> Hashable:
         window = self._monitor.own_or_base(model, ranker_version)
         load = window.load
-        return model, _state_of(window), load.reports, load.patience, self._pilots.policy(model)
+        return model, _state_of(window), load.reports, load.fitted_at, load.tuned_at, self._pilots.policy(model)
 
     def _policy(self, model: str, ranker_version: str) -> quality_pb2.PolicyInForce:
         trust = self._monitor.trust(model, ranker_version)

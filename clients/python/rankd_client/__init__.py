@@ -27,12 +27,12 @@ from rankd_client._async.stream import AsyncRankStream
 from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig
 from rankd_client._errors import RankdClientError, RankdRefusedError, RankdUnavailableError
 from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
+from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
     Estimate,
     FleetState,
     GuardState,
     ModelQuality,
-    PolicyInForce,
     QualityReport,
     ServiceStatus,
 )
@@ -50,7 +50,7 @@ from rankd_client._sync.client import RankClient
 from rankd_client._sync.stream import RankStream
 from rankd_client._types import MAX_ID_BYTES, Completed, Finish, Item, Progress, Ranked, RankedQueue, ReportResult
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import AdaptiveRules, Policy, Rules
+from rankd_client.ordering import AdaptiveRules, Objective, Policy, Rules
 from rankd_client.v1.prediction_pb2 import Prediction
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "Knot",
     "MetricName",
     "ModelQuality",
+    "Objective",
     "PilotEffect",
     "PilotPlan",
     "PilotStatus",

@@ -14,6 +14,8 @@ from rankd_client._messages import (
     FROM_PROTO,
     MAX_BYTES,
     MAX_ITEMS,
+    OBJECTIVE_FROM_PROTO,
+    OBJECTIVE_TO_PROTO,
     TO_PROTO,
     message_of,
     reason_name,
@@ -23,7 +25,7 @@ from rankd_client._messages import (
 )
 from rankd_client._types import Item, Ranked, RankedQueue
 from rankd_client._validation import check_id, check_numbers, check_texts
-from rankd_client.ordering import OrderColumns, Ordering, Policy, Rules, order_queue
+from rankd_client.ordering import Objective, OrderColumns, Ordering, Policy, Rules, order_queue
 from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
@@ -73,29 +75,33 @@ class ClientQueue:
             except TypeError:
                 raise TypeError(
                     f"items[{index}]: arrival and deadline must be numbers; max_tokens, generated_tokens, "
-                    "prompt_tokens, overtaken and priority_class whole ones"
+                    "prompt_tokens, cached_prompt_tokens, overtaken and priority_class whole ones"
                 ) from None
 
-    def requests(self, model: str, policy: Policy | None) -> list[rank_pb2.RankRequest]:
+    def requests(
+        self, model: str, policy: Policy | None, objective: Objective | None = None
+    ) -> list[rank_pb2.RankRequest]:
         """The queue as requests, each within the message limit; one but for very long queues."""
-        requests = [self._empty(model, policy)]
+        requests = [self._empty(model, policy, objective)]
         size = 0
         for item, request_id, arrival in zip(self.items, self.ids, self.arrival, strict=True):
             message = message_of(item, request_id, arrival)
             length = message.ByteSize() + 8
             if requests[-1].items and (size + length > MAX_BYTES or len(requests[-1].items) >= MAX_ITEMS):
-                requests.append(self._empty(model, policy))
+                requests.append(self._empty(model, policy, objective))
                 size = 0
             requests[-1].items.append(message)
             size += length
         return requests
 
-    def _empty(self, model: str, policy: Policy | None) -> rank_pb2.RankRequest:
+    def _empty(self, model: str, policy: Policy | None, objective: Objective | None) -> rank_pb2.RankRequest:
         model = model if self._model is None else self._model
         request = rank_pb2.RankRequest(model=model, tenants=self.tenants, backlog_request_count=self._backlog)
         set_time(request.now, self.now)
         if policy is not None:
             request.policy = TO_PROTO[policy]
+        if objective is not None:
+            request.objective = OBJECTIVE_TO_PROTO[objective]
         return request
 
     def answer(self, responses: Sequence[rank_pb2.RankResponse]) -> RankedQueue:
@@ -128,7 +134,8 @@ class ClientQueue:
             )
             for position, (item, response) in enumerate(rows, 1)
         )
-        return RankedQueue(ranked, policy, reason_name(first.reason), first.ranker_version)
+        objective = OBJECTIVE_FROM_PROTO.get(first.objective)
+        return RankedQueue(ranked, policy, reason_name(first.reason), first.ranker_version, objective=objective)
 
     def _rank_of(
         self, item: rank_pb2.RankedItem, place: dict[str, int], keys: dict[str, int] | None

@@ -8,7 +8,7 @@ from typing import Any
 
 from rankd_client._types import MAX_ID_BYTES, Item
 from rankd_client._validation import utf8
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 MAX_BYTES = 3_500_000
@@ -21,8 +21,18 @@ TO_PROTO = {
     Policy.DUE: prediction_pb2.POLICY_DUE,
     Policy.AGED: prediction_pb2.POLICY_AGED,
     Policy.BOOST: prediction_pb2.POLICY_BOOST,
+    Policy.LONGEST: prediction_pb2.POLICY_LONGEST,
 }
 FROM_PROTO = {v: k for k, v in TO_PROTO.items()}
+OBJECTIVE_TO_PROTO = {
+    Objective.TAIL: prediction_pb2.OBJECTIVE_TAIL,
+    Objective.BALANCED: prediction_pb2.OBJECTIVE_BALANCED,
+    Objective.MEAN: prediction_pb2.OBJECTIVE_MEAN,
+    Objective.SLO: prediction_pb2.OBJECTIVE_SLO,
+    Objective.MAKESPAN: prediction_pb2.OBJECTIVE_MAKESPAN,
+    Objective.FIRST: prediction_pb2.OBJECTIVE_FIRST,
+}
+OBJECTIVE_FROM_PROTO = {v: k for k, v in OBJECTIVE_TO_PROTO.items()}
 _MOST_CHARACTERS = 250_000
 """Of a prompt: at most 1 MB of UTF-8, within the daemon's default limit of 1 MiB."""
 
@@ -34,6 +44,7 @@ def message_of(item: Item, request_id: str, arrival: float) -> rank_pb2.RankItem
         max_token_count=item.max_tokens,
         generated_token_count=item.generated_tokens,
         prompt_token_count=item.prompt_tokens,
+        cached_prompt_token_count=item.cached_prompt_tokens,
         overtaken_count=item.overtaken,
         priority_class=item.priority_class,
         tenant=item.tenant,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from rankd_client._messages import FROM_PROTO, enum_name, reason_name, seconds_of
-from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import AdaptiveRules, Policy, Rules
+from rankd_client._messages import enum_name, seconds_of
+from rankd_client._policy import PolicyInForce, policy_in_force
 from rankd_client.v1 import quality_pb2
 
 
@@ -90,45 +88,6 @@ class ModelQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyInForce:
-    """What orders queues now; enough to order without asking. ``patience`` in seconds per token.
-
-    ``rules`` gives the rules for a backlog that the caller knows, the same as the daemon's.
-    """
-
-    model: str
-    ranker_version: str
-    policy: Policy
-    reason: str
-    patience: float
-    calibration: Calibration | None
-    trust: float = 0.0
-    """In the ranker, on this model, 0 to 1."""
-    adaptive_rules: AdaptiveRules | None = None
-    """None from a daemon that publishes none."""
-    tokens_per_second: float | None = None
-    """That recent completions were made at."""
-    mean_wait: float | None = None
-    """Seconds that they waited."""
-    tuned_patience: float | None = None
-    """Seconds per token that replaying recent traffic found."""
-
-    def rules(self, backlog_tokens: float = 0.0) -> Rules:
-        """The rules for now.
-
-        Args:
-            backlog_tokens: output tokens still to be made for what waits, as far as the caller knows.
-        """
-        prior = self.calibration.mean_expected if self.calibration is not None else None
-        if self.adaptive_rules is None:
-            return Rules(self.policy, patience=self.patience, prior_expected=prior)
-        rate = self.tokens_per_second
-        drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
-        trust = 0.0 if self.policy is Policy.FCFS else self.trust
-        return self.adaptive_rules.at(trust, max(drains, default=0.0) or None, prior, self.tuned_patience)
-
-
-@dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """The daemon itself. Counts since its start; ``started_at`` in seconds since the epoch."""
 
@@ -186,7 +145,7 @@ def report_of(answer: Any) -> QualityReport:
             failing_files=tuple(service.failing_files),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
-        policies=tuple(_policy(p) for p in answer.policies),
+        policies=tuple(policy_in_force(p) for p in answer.policies),
     )
 
 
@@ -232,58 +191,3 @@ def _guard(guard: quality_pb2.GuardStatus) -> GuardState:
         pinned_until=seconds_of(guard.pinned_until) if guard.HasField("pinned_until") else None,
         transitions=guard.transition_count,
     )
-
-
-def _policy(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
-    knots = tuple(
-        Knot(
-            k.score,
-            k.expected_token_count,
-            k.p50_token_count if k.HasField("p50_token_count") else None,
-            k.p90_token_count if k.HasField("p90_token_count") else None,
-        )
-        for k in policy.calibration
-    )
-    return PolicyInForce(
-        model=policy.model,
-        ranker_version=policy.ranker_version,
-        # A policy that this client does not know cannot be followed by it: arrival order.
-        policy=FROM_PROTO.get(policy.policy, Policy.FCFS),
-        reason=reason_name(policy.reason),
-        patience=seconds_of(policy.patience_per_token),
-        calibration=Calibration(knots, policy.mean_expected_token_count) if knots else None,
-        trust=policy.dial.trust,
-        adaptive_rules=_adaptive_rules(policy.dial) if policy.HasField("dial") else None,
-        tokens_per_second=policy.dial.tokens_per_second if policy.dial.HasField("tokens_per_second") else None,
-        mean_wait=_length(policy.dial, "mean_wait", None),
-        tuned_patience=_length(policy.dial, "tuned_patience_per_token", None),
-    )
-
-
-def _adaptive_rules(dial: quality_pb2.Dial) -> AdaptiveRules:
-    return AdaptiveRules(
-        Rules(
-            policy=FROM_PROTO.get(dial.policy, Policy.FCFS),
-            patience=_length(dial, "patience_per_token", 0.0),
-            age_exponent=dial.age_exponent,
-            risk=dial.risk,
-            wait_cap=_length(dial, "wait_cap", math.inf),
-            overtake_cap=dial.overtake_cap,
-            class_step=_length(dial, "class_step", None),
-            pace=_length(dial, "pace_per_token", 0.0),
-            fair_tenants=dial.fair_tenants,
-            prompt_weight=dial.prompt_weight,
-            running_first=dial.running_first,
-        ),
-        backlog_share=dial.backlog_share,
-        most_patience=_length(dial, "max_patience_per_token", math.inf),
-        cap_share=dial.wait_cap_backlog_share,
-    )
-
-
-_Absent = TypeVar("_Absent", float, None)
-
-
-def _length(message: Any, name: str, absent: _Absent) -> float | _Absent:
-    """A duration in seconds."""
-    return seconds_of(getattr(message, name)) if message.HasField(name) else absent

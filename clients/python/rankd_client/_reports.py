@@ -85,6 +85,8 @@ def _completion(done: Completed, index: int) -> completion_pb2.Completion:
         request_id=text_of(done.request_id),
         prediction=done.prediction,
         output_token_count=done.output_tokens,
+        prompt_token_count=done.prompt_tokens,
+        cached_prompt_token_count=done.cached_prompt_tokens,
         finish_reason=finish,
         length_is_complete=done.length_is_complete,
     )

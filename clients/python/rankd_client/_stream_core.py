@@ -10,10 +10,19 @@ from typing import Any
 from rankd_client._backoff import Backoff
 from rankd_client._client_queue import ClientQueue, arrival_order, finite
 from rankd_client._failures import BadAnswerError, explain, readable
-from rankd_client._messages import MAX_BYTES, MAX_ITEMS, TO_PROTO, message_of, reason_name, set_time, tenant_services
+from rankd_client._messages import (
+    MAX_BYTES,
+    MAX_ITEMS,
+    OBJECTIVE_TO_PROTO,
+    TO_PROTO,
+    message_of,
+    reason_name,
+    set_time,
+    tenant_services,
+)
 from rankd_client._stats import ClientStats, note
 from rankd_client._types import Item, Progress
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
@@ -49,6 +58,7 @@ class _QueuedItem:
             max_token_count=self.item.max_token_count,
             generated_token_count=self.item.generated_token_count,
             prompt_token_count=self.item.prompt_token_count,
+            cached_prompt_token_count=self.item.cached_prompt_token_count,
             deadline=self.item.deadline if self.item.HasField("deadline") else None,
             overtaken_count=self.item.overtaken_count,
             priority_class=self.item.priority_class,
@@ -61,14 +71,18 @@ class _QueuedItem:
 class StreamCore:
     """The queue, what to tell the daemon of it, and what it answers. No I/O."""
 
-    def __init__(self, stats: ClientStats, model: str, policy: Policy | None) -> None:
+    def __init__(self, stats: ClientStats, model: str, policy: Policy | None, objective: Objective | None) -> None:
         """Begin with an empty queue."""
         self.entries: dict[str, _QueuedItem] = {}
         self.reason = ""
         self.sequence = 0
         self._stats, self._backoff, self._retry_at, self._heard = stats, Backoff(0.1, 1.0), 0.0, 0.0
         self._tenants: dict[str, rank_pb2.TenantService] = {}
-        self._options = rank_pb2.RankStreamOptions(model=model, policy=TO_PROTO[policy] if policy else None)
+        self._options = rank_pb2.RankStreamOptions(
+            model=model,
+            policy=TO_PROTO[policy] if policy else None,
+            objective=OBJECTIVE_TO_PROTO[objective] if objective else None,
+        )
 
     def change(
         self,

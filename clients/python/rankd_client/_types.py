@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 from rankd_client.v1.prediction_pb2 import Prediction
 
 MAX_ID_BYTES = 256
@@ -19,7 +19,8 @@ Finish = Literal["stop", "length", "aborted", "cancelled", "in_progress"]
 class Item:
     """A request of the queue.
 
-    ``arrival`` and ``deadline`` in seconds since the epoch; default: now, and none. ``overtaken`` counts the requests
+    ``arrival`` and ``deadline`` in seconds since the epoch; default: now, and none. ``prompt_tokens`` counts all of the
+    prompt, ``cached_prompt_tokens`` what of it the engine's prefix cache holds. ``overtaken`` counts the requests
     that arrived later and were served before. A lower ``priority_class`` is more urgent. ``running`` requests go first.
     """
 
@@ -30,6 +31,7 @@ class Item:
     max_tokens: int = 0
     generated_tokens: int = 0
     prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
     deadline: float | None = None
     overtaken: int = 0
     priority_class: int = 0
@@ -93,6 +95,8 @@ class RankedQueue(Sequence[Ranked]):
     reason: str
     ranker_version: str
     failed: bool = False
+    objective: Objective | None = None
+    """What it is ordered for; None where ``failed``, or by a daemon that knows of none."""
 
     @property
     def order(self) -> list[int]:
@@ -117,7 +121,8 @@ class RankedQueue(Sequence[Ranked]):
 class Completed:
     """What a request really produced; ``prediction`` is that of its rank answer. Times in seconds.
 
-    ``model`` is the served one that it was ranked for; None is the client's.
+    ``model`` is the served one that it was ranked for; None is the client's. ``prompt_tokens`` counts all of its
+    prompt, 0 where that is not known, ``cached_prompt_tokens`` what of it the engine did not read.
     """
 
     request_id: str
@@ -129,6 +134,8 @@ class Completed:
     queue_seconds: float | None = None
     total_seconds: float | None = None
     model: str | None = None
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

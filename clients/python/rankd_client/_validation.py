@@ -63,7 +63,7 @@ def check_numbers(item: Item, arrival: float, index: int) -> None:
     """
     if not (math.isfinite(arrival) and 0 <= arrival <= LATEST):
         raise ValueError(f"items[{index}].arrival: must be seconds since the epoch, not {arrival!r}")
-    for name in ("max_tokens", "generated_tokens", "prompt_tokens", "overtaken"):
+    for name in ("max_tokens", "generated_tokens", "prompt_tokens", "cached_prompt_tokens", "overtaken"):
         if not 0 <= operator.index(getattr(item, name)) < 2**32:
             raise ValueError(f"items[{index}].{name}: must be in 0 to 2**32 - 1")
     if not -(2**31) <= operator.index(item.priority_class) < 2**31:

@@ -11,6 +11,7 @@ from rankd_client.ordering import (
     OrderColumns,
     Policy,
     Rules,
+    ServedRequest,
     TenantCounters,
     WaitingQueue,
     order_queue,
@@ -22,7 +23,7 @@ from rankd.monitor.trust import Trust
 from rankd.ranking.policy import in_force
 from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
-from rankd.replay.policies.learner import learn_patience
+from rankd.replay.policies.learner import learn_load
 from rankd.replay.trace.trace import Floats, Trace
 from rankd.settings import OrderSection
 
@@ -72,6 +73,7 @@ class OracleScores:
         self._order = order
         self._start: dict[int, float] = {}
         self._output: list[int] = trace.output.tolist()
+        self._prompt: list[int] = trace.uncached.tolist()
         self._arrival: list[float] = trace.arrival.tolist()
         longest = max(self._output, default=1)
         same = Calibration((Knot(0.0, 0.0), Knot(longest, longest)), sum(self._output) / max(len(self._output), 1))
@@ -96,8 +98,9 @@ class OracleScores:
         del batch
         load, tokens = self._trust.load, self._output[request]
         load.rate.add(tokens, now)
-        start = self._start.pop(request)
-        if learn_patience(load, self._order, self._arrival[request], start, now, float(tokens)):
+        arrival, start = self._arrival[request], self._start.pop(request)
+        served = ServedRequest(arrival, start - arrival, now - start, float(tokens), tokens, self._prompt[request])
+        if learn_load(load, self._order, served):
             self.version += 1
 
     def expected(self, scores: Floats) -> Floats:
@@ -126,6 +129,7 @@ class RankdOrder:
         self._ids = [f"{i:09d}" for i in range(n)]
         self._arrival: list[float] = trace.arrival.tolist()
         self._prompt: list[int] = trace.prompt.tolist()
+        self._cached: list[int] = (trace.prompt - trace.uncached).tolist()
         self._scores: list[float] = scores.tolist()
         self._classes = [0] * n if trace.priority_class is None else trace.priority_class.tolist()
         self._tenants = [""] * n if trace.tenant is None else [str(t) for t in trace.tenant.tolist()]
@@ -173,6 +177,7 @@ class RankdOrder:
             priority_class=self._classes[request],
             tenant=self._tenants[request],
             prompt_tokens=float(self._prompt[request]),
+            cached_prompt_tokens=float(self._cached[request]),
         )
         if new:
             self._lengths.arrived(request, now)
@@ -204,6 +209,8 @@ class RankdOrder:
             expected=self._lengths.expected(scores),
             generated=np.array([self.batch.generated(r) for r in running], dtype=np.float64),
             priority_class=np.array([self._classes[r] for r in running], dtype=np.int64),
+            prompt_tokens=np.array([self._prompt[r] for r in running], dtype=np.float64),
+            cached_prompt_tokens=np.array([self._cached[r] for r in running], dtype=np.float64),
         )
         return running[int(order_queue(queue, self._queue.rules, now=now).order[-1])]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import Policy, trust_of, tuned_patience
+from rankd_client.ordering import ServedRequest, fit_costs, trust_of
 
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.supported import ServedHistory
 from rankd.monitor.tracker_settings import guard_settings, quality_settings
 from rankd.monitor.trust import Trust
+from rankd.monitor.window_jobs import tuning
 from rankd.quality import Guard, GuardSnapshot, OutcomeReport, possible
 from rankd.quality.arrivals import ArrivalTable
 from rankd.replay.engine.engine import RunningBatch
@@ -26,20 +27,23 @@ _CLOCK = 1.0
 """Added to times: the tracker takes a time of 0 for one that was not given."""
 
 
-def learn_patience(
-    load: ModelLoad, order: OrderSection, arrival: float, start: float, end: float, expected: float
-) -> bool:
-    """Take a completion's durations, and tune patience where it is time to, as the daemon does; whether it changed.
+def learn_load(load: ModelLoad, order: OrderSection, served: ServedRequest) -> bool:
+    """Take a completion, and learn costs and tune patience where it is time to, as the daemon does; whether any changed.
 
-    In the daemon a tuning ends some 50 ms after it began, here at once.
+    In the daemon that ends some 50 ms after it began, here at once.
     """
-    load.history.add(arrival, start - arrival, end - start, expected)
+    load.history.add(served)
     load.taken += 1
-    if not load.tune_due(order):
-        return False
-    load.tuned_at = load.taken
-    load.tuned(tuned_patience(load.history.served(), Policy(order.policy), budget=order.tail_budget))
-    return True
+    changed = False
+    if load.fit_due(order):
+        load.fitted_at, all_served = load.taken, load.history.served()
+        load.fitted(fit_costs(all_served), all_served.prompt)
+        changed = True
+    if load.tune_due(order):
+        load.tuned_at = load.taken
+        load.tuned(tuning(order, load.costs)(load.history.served()))
+        changed = True
+    return changed
 
 
 class Learner:
@@ -73,6 +77,7 @@ class Learner:
         self._order = settings.order
         self._arrival: list[float] = trace.arrival.tolist()
         self._output: list[int] = trace.output.tolist()
+        self._prompt: list[int] = trace.uncached.tolist()
         self._scores: list[float] = scores.tolist()
         self._prior = self.calibration = prior
         self._start: dict[int, float] = {}
@@ -98,7 +103,9 @@ class Learner:
         self._report(request, tokens, now, final=True)
         self._load.rate.add(tokens, now)
         expected = float(self.expected(np.array([self._scores[request]]))[0])
-        if learn_patience(self._load, self._order, self._arrival[request], self._start.pop(request), now, expected):
+        arrival, start = self._arrival[request], self._start.pop(request)
+        served = ServedRequest(arrival, start - arrival, now - start, expected, tokens, self._prompt[request])
+        if learn_load(self._load, self._order, served):
             self.version += 1
         self._completions += 1
         if self._completions - self._look_at >= self._look_every:

@@ -21,6 +21,8 @@ class Trace:
     """Input tokens, at least 0."""
     output: Ints
     """Output tokens, at least 1."""
+    cached: Ints | None = None
+    """Input tokens that the prefix cache holds when it arrives, at most as many as it has; None: none of any."""
     score: Floats | None = None
     """A ranker's scores, higher is longer; NaN: none."""
     tenant: Ints | None = None
@@ -36,7 +38,7 @@ class Trace:
             ValueError: naming the column at fault.
         """
         n = len(self.arrival)
-        for name in ("prompt", "output", "score", "tenant", "priority_class"):
+        for name in ("prompt", "output", "cached", "score", "tenant", "priority_class"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise ValueError(f"{name} has {len(column)} entries for {n} arrivals")
@@ -44,9 +46,16 @@ class Trace:
             raise ValueError("arrival must be finite and never decrease")
         if n and (self.prompt.min() < 0 or self.output.min() < 1):
             raise ValueError("prompt must be at least 0 tokens and output at least 1")
+        if n and self.cached is not None and ((self.cached < 0) | (self.cached > self.prompt)).any():
+            raise ValueError("cached must be at least 0 tokens and at most those of the prompt")
 
     def __len__(self) -> int:
         return len(self.arrival)
+
+    @property
+    def uncached(self) -> Ints:
+        """Input tokens that the engine has to read, [n]."""
+        return self.prompt if self.cached is None else self.prompt - self.cached
 
     @property
     def span(self) -> float:
@@ -65,6 +74,7 @@ class Trace:
             arrival=self.arrival[rows],
             prompt=self.prompt[rows],
             output=self.output[rows],
+            cached=None if self.cached is None else self.cached[rows],
             score=None if self.score is None else self.score[rows],
             tenant=None if self.tenant is None else self.tenant[rows],
             priority_class=None if self.priority_class is None else self.priority_class[rows],

@@ -16,6 +16,7 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 from rankd.transport.convert.request import (
     LONGEST_SECOND,
     MOST_SHADOW_SCORES,
+    OBJECTIVE_TO_PROTO,
     POLICY_TO_PROTO,
     REASON_TO_PROTO,
     timestamp,
@@ -116,6 +117,8 @@ def response_steps(answer: Answer, items: Sequence[rank_pb2.RankItem]) -> Genera
         ranker_version=answer.ranker_version,
         unscored_count=len(answer.missing),
         patience_per_token=patience_of(answer.policy, answer.patience),
+        objective=OBJECTIVE_TO_PROTO[answer.objective],
+        prompt_token_cost=answer.prompt_cost,
     )
     fill = item_filler(response.items, answer, items, _own_prediction, timestamp(time.time()))
     for count, position in enumerate(answer.order.tolist()):

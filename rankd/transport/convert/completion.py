@@ -92,11 +92,7 @@ def completion_of(
     Raises:
         RejectedError: with the field at fault.
     """
-    if message.output_token_count > limits.max_token_count:
-        raise RejectedError(
-            completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT,
-            f"output_token_count is over limits.max_token_count = {limits.max_token_count}",
-        )
+    _check_counts(message, limits)
     finish = finish_of(message)
     times = _times_of(message, caller_now, limits)
     prediction = message.prediction
@@ -117,8 +113,29 @@ def completion_of(
         tenant=prediction.tenant or caller.tenant,
         reporter=caller.tenant,
         took=times.took,
+        prompt_tokens=message.prompt_token_count,
+        cached_prompt_tokens=message.cached_prompt_token_count,
     )
     return completion, finish
+
+
+def _check_counts(message: completion_pb2.Completion, limits: LimitsSection) -> None:
+    """Refuse counts that cannot be.
+
+    Raises:
+        RejectedError: with the field at fault.
+    """
+    for name in ("output_token_count", "prompt_token_count"):
+        if getattr(message, name) > limits.max_token_count:
+            raise RejectedError(
+                completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT,
+                f"{name} is over limits.max_token_count = {limits.max_token_count}",
+            )
+    if message.cached_prompt_token_count > message.prompt_token_count:
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_IMPOSSIBLE_COUNT,
+            "cached_prompt_token_count is over prompt_token_count, of which it is a part",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import math
 
+from rankd_client.ordering import (
+    CostEstimate,
+    LearnedCosts,
+    Objective,
+    ObjectiveOutcome,
+    Policy,
+    ServiceCosts,
+    policy_for,
+)
 from rankd_client.v1 import quality_pb2
 
 from rankd.clock import CLOCK
@@ -11,7 +20,7 @@ from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.quality import Interval
 from rankd.ranking.policy import EffectivePolicy
-from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration
+from rankd.transport.convert.request import OBJECTIVE_TO_PROTO, POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration
 from rankd.types import GuardMode
 
 MODE_TO_PROTO = {
@@ -89,7 +98,11 @@ def policy_in_force_of(
         reason=REASON_TO_PROTO[effective.reason],
         patience_per_token=to_duration(effective.rules.patience),
         dial=dial_of(effective, trust),
+        objective=OBJECTIVE_TO_PROTO[effective.objective],
+        outcomes=[outcome_of(objective, outcome) for objective, outcome in trust.load.outcomes.items()],
     )
+    if (costs := trust.load.costs) is not None:
+        out.costs.CopyFrom(costs_of(costs))
     if trust.calibration is None:
         return out
     out.mean_expected_token_count = trust.calibration.mean_expected
@@ -105,8 +118,8 @@ def policy_in_force_of(
 def dial_of(effective: EffectivePolicy, trust: Trust) -> quality_pb2.Dial:
     """The policy that is wanted and how it follows trust and backlog."""
     adaptive = effective.adaptive_rules
-    rules = adaptive.rules
-    wait, tuned = trust.load.wait.mean, effective.tuned_patience
+    rules, learned = adaptive.rules, effective.learned
+    wait, tuned = trust.load.wait.mean, learned.patience.get(effective.objective)
     return quality_pb2.Dial(
         policy=POLICY_TO_PROTO[rules.policy],
         trust=trust.level,
@@ -126,4 +139,57 @@ def dial_of(effective: EffectivePolicy, trust: Trust) -> quality_pb2.Dial:
         tokens_per_second=trust.load.rate.per_second,
         mean_wait=to_duration(wait) if wait is not None else None,
         tuned_patience_per_token=to_duration(tuned) if tuned is not None else None,
+        prompt_token_cost=learned.prompt_cost if adaptive.learn_prompt_cost else rules.prompt_cost,
+        prompt_token_cost_is_learned=adaptive.learn_prompt_cost,
+        objective=OBJECTIVE_TO_PROTO[effective.objective],
+        class_objectives=[
+            class_objective_of(number, objective, rules.policy, learned)
+            for number, objective in adaptive.class_objectives
+        ],
+        mean_work_token_count=learned.mean_work or 0.0,
+        ignores_lengths=learned.ignore_lengths,
+        pace_per_prompt_token=to_duration(learned.prompt_pace),
+        learned_pace_per_token=to_duration(learned.pace),
     )
+
+
+def class_objective_of(
+    number: int, objective: Objective, policy: Policy, learned: LearnedCosts
+) -> quality_pb2.ClassObjective:
+    """What a class is ordered for as proto."""
+    tuned = learned.patience.get(objective)
+    return quality_pb2.ClassObjective(
+        priority_class=number,
+        objective=OBJECTIVE_TO_PROTO[objective],
+        policy=POLICY_TO_PROTO[policy_for(objective, policy)],
+        tuned_patience_per_token=to_duration(tuned) if tuned is not None else None,
+    )
+
+
+def outcome_of(objective: Objective, outcome: ObjectiveOutcome) -> quality_pb2.ObjectiveOutcome:
+    """What an objective makes of recent traffic as proto."""
+    return quality_pb2.ObjectiveOutcome(
+        objective=OBJECTIVE_TO_PROTO[objective],
+        patience_per_token=to_duration(outcome.patience),
+        mean_ratio=outcome.mean_ratio,
+        p99_ratio=outcome.p99_ratio,
+        first_token_ratio=outcome.first_token_ratio,
+        slo_share=outcome.slo_share,
+        arrival_slo_share=outcome.arrival_slo_share,
+    )
+
+
+def costs_of(costs: ServiceCosts) -> quality_pb2.ServiceCosts:
+    """What the engine takes for a request as proto."""
+    return quality_pb2.ServiceCosts(
+        seconds_per_prompt_token=_cost(costs.per_prompt_token),
+        seconds_per_output_token=_cost(costs.per_output_token),
+        seconds_per_request=_cost(costs.per_request),
+        running_request_count=costs.running,
+        prompt_token_cost=costs.prompt_cost,
+        completion_count=costs.completions,
+    )
+
+
+def _cost(estimate: CostEstimate) -> quality_pb2.Estimate:
+    return quality_pb2.Estimate(value=estimate.value, low=estimate.low, high=estimate.high)

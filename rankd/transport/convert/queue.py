@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 
 from rankd_client.v1 import rank_pb2
 
-from rankd.settings import LimitsSection
+from rankd.settings import LimitsSection, OrderSection
 from rankd.transport.convert.request import (
     RequestColumns,
     Violations,
@@ -15,12 +15,15 @@ from rankd.transport.convert.request import (
     check_unique,
     name_of,
     now_of,
+    objective_of,
     policy_of,
 )
 from rankd.types import RankQueue, TenantService
 
 
-def queue_steps(request: rank_pb2.RankRequest, limits: LimitsSection) -> Generator[None, None, RankQueue]:
+def queue_steps(
+    request: rank_pb2.RankRequest, limits: LimitsSection, order: OrderSection
+) -> Generator[None, None, RankQueue]:
     """Take a Rank request apart, a few items at a time.
 
     Raises:
@@ -31,6 +34,7 @@ def queue_steps(request: rank_pb2.RankRequest, limits: LimitsSection) -> Generat
     model = name_of(request.model, "model", limits, violations)
     version = name_of(request.ranker_version, "ranker_version", limits, violations)
     policy = policy_of(request.policy, "policy", violations)
+    objective = objective_of(request.objective, "objective", order, violations)
     check_count(request.items, "items", limits, violations)
     tenant_service = yield from tenant_service_steps(request.tenants, limits, violations)
     violations.check()
@@ -42,7 +46,7 @@ def queue_steps(request: rank_pb2.RankRequest, limits: LimitsSection) -> Generat
     check_unique(columns.request_ids, "items", violations)
     violations.check()
     queue = columns.queue(model, policy, version, tenant_service)
-    queue.backlog = request.backlog_request_count
+    queue.backlog, queue.objective = request.backlog_request_count, objective
     return queue
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.errors import FieldViolation, InvalidRequestError, NotFoundError
-from rankd.settings import LimitsSection
+from rankd.settings import LimitsSection, OrderSection
 from rankd.types import Constraints, RankQueue, Reason, TenantService
 
 POLICY_TO_PROTO = {
@@ -23,7 +23,17 @@ POLICY_TO_PROTO = {
     Policy.DUE: prediction_pb2.POLICY_DUE,
     Policy.AGED: prediction_pb2.POLICY_AGED,
     Policy.BOOST: prediction_pb2.POLICY_BOOST,
+    Policy.LONGEST: prediction_pb2.POLICY_LONGEST,
 }
+OBJECTIVE_TO_PROTO = {
+    Objective.TAIL: prediction_pb2.OBJECTIVE_TAIL,
+    Objective.BALANCED: prediction_pb2.OBJECTIVE_BALANCED,
+    Objective.MEAN: prediction_pb2.OBJECTIVE_MEAN,
+    Objective.SLO: prediction_pb2.OBJECTIVE_SLO,
+    Objective.MAKESPAN: prediction_pb2.OBJECTIVE_MAKESPAN,
+    Objective.FIRST: prediction_pb2.OBJECTIVE_FIRST,
+}
+_OBJECTIVES: dict[int, Objective] = {v: k for k, v in OBJECTIVE_TO_PROTO.items()}
 _POLICIES: dict[int, Policy] = {v: k for k, v in POLICY_TO_PROTO.items()}
 REASON_TO_PROTO = {
     Reason.NONE: prediction_pb2.FALLBACK_REASON_UNSPECIFIED,
@@ -114,9 +124,27 @@ def policy_of(value: int, field: str, violations: Violations) -> Policy | None:
     policy = _POLICIES.get(value)
     if policy is None:
         violations.add(
-            field, f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4), BOOST (5)"
+            field,
+            f"{value} is no policy of this daemon; it has FCFS (1), SCORE (2), DUE (3), AGED (4), BOOST (5), "
+            "LONGEST (6)",
         )
     return policy
+
+
+def objective_of(value: int, field: str, order: OrderSection, violations: Violations) -> Objective | None:
+    """An objective by its number; None for the daemon's own."""
+    if value == prediction_pb2.OBJECTIVE_UNSPECIFIED:
+        return None
+    objective = _OBJECTIVES.get(value)
+    if objective is None:
+        violations.add(
+            field,
+            f"{value} is no objective of this daemon; it has TAIL (1), BALANCED (2), MEAN (3), SLO (4), MAKESPAN (5), "
+            "FIRST (6)",
+        )
+    elif objective is Objective.SLO and not order.slo:
+        violations.add(field, "SLO needs a target: set order.slo, such as '99 % within 30 s'")
+    return objective
 
 
 def name_of(value: str, field: str, limits: LimitsSection, violations: Violations) -> str:
@@ -247,6 +275,7 @@ class ConstraintColumns:
         self.priority_class: list[int] = []
         self.tenant: list[str] = []
         self.prompt_tokens: list[int] = []
+        self.cached_prompt_tokens: list[int] = []
         self.running: list[bool] = []
 
     def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
@@ -264,6 +293,7 @@ class ConstraintColumns:
             )
         self.tenant.append(tenant)
         self.prompt_tokens.append(item.prompt_token_count)
+        self.cached_prompt_tokens.append(item.cached_prompt_token_count)
         self.running.append(item.running)
 
     def columns(self) -> Constraints:
@@ -274,6 +304,7 @@ class ConstraintColumns:
             priority_class=self.priority_class,
             tenant=self.tenant,
             prompt_tokens=self.prompt_tokens,
+            cached_prompt_tokens=self.cached_prompt_tokens,
             running=self.running,
         )
 

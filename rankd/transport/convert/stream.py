@@ -9,7 +9,12 @@ from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.ranking.stream import LastAnswer, StreamItem, StreamQueue
 from rankd.transport.convert.answer import patience_of
-from rankd.transport.convert.request import POLICY_TO_PROTO, REASON_TO_PROTO, RequestColumns
+from rankd.transport.convert.request import (
+    OBJECTIVE_TO_PROTO,
+    POLICY_TO_PROTO,
+    REASON_TO_PROTO,
+    RequestColumns,
+)
 from rankd.types import PromptReach
 
 
@@ -41,6 +46,7 @@ def stream_items(
         constraints.priority_class,
         constraints.tenant,
         constraints.prompt_tokens,
+        constraints.cached_prompt_tokens,
         constraints.running,
         (m.prediction.SerializeToString() if m.HasField("prediction") else b"" for m in messages),
     )
@@ -84,4 +90,6 @@ def stream_response(answer: LastAnswer, sequence: int) -> rank_pb2.RankStreamRes
         ranker_version=answer.basis.ranker_version,
         unscored_count=len(answer.missing),
         patience_per_token=patience_of(answer.policy, answer.patience),
+        objective=OBJECTIVE_TO_PROTO[answer.objective],
+        prompt_token_cost=answer.prompt_cost,
     )

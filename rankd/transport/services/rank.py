@@ -42,7 +42,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         self._time_slices = time_slices
         self._steps = steps
         self._ranker = ranker
-        self._limits = settings.limits
+        self._limits, self._order = settings.limits, settings.order
         self._scoring = settings.scoring
         self._models = settings.quality.models
         self._streams = streams
@@ -55,7 +55,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         run = self._time_slices.run if len(request.items) > _SHORT else run_at_once
         if len(request.items) <= self._limits.max_items:
             await self._signer.filter_all(request.items, "items", request.model)
-        queue = await run(queue_steps(request, self._limits))
+        queue = await run(queue_steps(request, self._limits, self._order))
         check_model(queue.model, self._models)
         answer = await self._ranker.rank(queue, deadline, run)
         response = await run(response_steps(answer, request.items))

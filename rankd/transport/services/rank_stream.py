@@ -28,6 +28,7 @@ from rankd.transport.convert.request import (
     duration_of,
     name_of,
     now_of,
+    objective_of,
     policy_of,
     timestamp,
 )
@@ -65,6 +66,7 @@ class StreamSteps:
         self._signer = signer
         self._ranker = ranker
         self._limits = settings.limits
+        self._order_settings = settings.order
         self._models = settings.quality.models
         self._time_slices = time_slices
         self._loop = asyncio.get_running_loop()
@@ -103,6 +105,7 @@ class StreamSteps:
             queue.model = name_of(options.model, "options.model", self._limits, violations)
             queue.ranker_version = name_of(options.ranker_version, "options.ranker_version", self._limits, violations)
             queue.policy = policy_of(options.policy, "options.policy", violations)
+            queue.objective = objective_of(options.objective, "options.objective", self._order_settings, violations)
         violations.check()
         if not queue.opened:
             check_model(queue.model, self._models)

@@ -22,7 +22,7 @@ from rankd_client._token import Token
 from rankd_client._trace import client_span
 from rankd_client._types import Completed, Item, RankedQueue, ReportResult
 from rankd_client._validation import seconds
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import quality_pb2
 
@@ -58,6 +58,7 @@ class AsyncRankClient:
         model: str = "",
         timeout: float = DEFAULT_TIMEOUT,
         policy: Policy | None = None,
+        objective: Objective | None = None,
         tls: TlsConfig | None = None,
         token: str | None = None,
         token_file: str | os.PathLike[str] | None = None,
@@ -73,7 +74,7 @@ class AsyncRankClient:
         reader = shown_to(target, web_proxy=web_proxy)
         self._token = Token(token, token_file, target=reader, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
-        self._model, self._timeout, self._policy = model, seconds(timeout), policy
+        self._model, self._timeout, self._policy, self._objective = model, seconds(timeout), policy, objective
         self._connections = AsyncConnections(
             partial(Connection, GRPC, target, tls, balance=balance, web_proxy=web_proxy)
         )
@@ -87,6 +88,7 @@ class AsyncRankClient:
         weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
         model: str | None = None,
+        objective: Objective | None = None,
     ) -> RankedQueue:
         """Order a queue of prompts or items.
 
@@ -101,6 +103,7 @@ class AsyncRankClient:
             backlog: requests that wait and are not in ``items``, as far as you know: of use where requests are asked
                 about one by one.
             model: the served model that the queue is for; default: the client's.
+            objective: what to order it for; default: the client's, and else the daemon's.
 
         Raises:
             ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
@@ -110,7 +113,7 @@ class AsyncRankClient:
         queue = ClientQueue(items, served=served, weights=weights, backlog=backlog, model=model)
         error = ""
         try:
-            requests = queue.requests(self._model, self._policy)
+            requests = queue.requests(self._model, self._policy, objective or self._objective)
             rpc = self._connections.here().rank
             with client_span("rankd.v1.RankService/Rank", self._token) as metadata:
                 calls = [start(rpc, r, timeout=queue.wait(end - time.monotonic()), metadata=metadata) for r in requests]
@@ -128,7 +131,7 @@ class AsyncRankClient:
 
     def stream(self) -> AsyncRankStream:
         """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
-        core = StreamCore(self.stats, self._model, self._policy)
+        core = StreamCore(self.stats, self._model, self._policy, self._objective)
         return AsyncRankStream(self._connections, core, self._timeout, self._token)
 
     async def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:

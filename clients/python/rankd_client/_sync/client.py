@@ -23,7 +23,7 @@ from rankd_client._token import Token
 from rankd_client._trace import client_span
 from rankd_client._types import Completed, Item, RankedQueue, ReportResult
 from rankd_client._validation import seconds
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 from rankd_client.ordering.fair_shares import NO_TENANTS
 from rankd_client.v1 import quality_pb2
 
@@ -59,6 +59,7 @@ class RankClient:
         model: str = "",
         timeout: float = DEFAULT_TIMEOUT,
         policy: Policy | None = None,
+        objective: Objective | None = None,
         tls: TlsConfig | None = None,
         token: str | None = None,
         token_file: str | os.PathLike[str] | None = None,
@@ -74,7 +75,7 @@ class RankClient:
         reader = shown_to(target, web_proxy=web_proxy)
         self._token = Token(token, token_file, target=reader, tls=tls, plaintext=plaintext_token)
         self.stats = ClientStats()
-        self._model, self._timeout, self._policy = model, seconds(timeout), policy
+        self._model, self._timeout, self._policy, self._objective = model, seconds(timeout), policy, objective
         self._connections = Connections(partial(Connection, GRPC, target, tls, balance=balance, web_proxy=web_proxy))
 
     def rank(
@@ -86,6 +87,7 @@ class RankClient:
         weights: Mapping[str, float] = NO_TENANTS,
         backlog: int = 0,
         model: str | None = None,
+        objective: Objective | None = None,
     ) -> RankedQueue:
         """Order a queue of prompts or items.
 
@@ -100,6 +102,7 @@ class RankClient:
             backlog: requests that wait and are not in ``items``, as far as you know: of use where requests are asked
                 about one by one.
             model: the served model that the queue is for; default: the client's.
+            objective: what to order it for; default: the client's, and else the daemon's.
 
         Raises:
             ValueError: two items have the same id, a field is impossible or the timeout is NaN; nothing was sent.
@@ -109,7 +112,7 @@ class RankClient:
         queue = ClientQueue(items, served=served, weights=weights, backlog=backlog, model=model)
         error = ""
         try:
-            requests = queue.requests(self._model, self._policy)
+            requests = queue.requests(self._model, self._policy, objective or self._objective)
             rpc = self._connections.here().rank
             with client_span("rankd.v1.RankService/Rank", self._token) as metadata:
                 calls = [start(rpc, r, timeout=queue.wait(end - time.monotonic()), metadata=metadata) for r in requests]
@@ -127,7 +130,7 @@ class RankClient:
 
     def stream(self) -> RankStream:
         """One queue that is ordered again and again, told in changes; for an engine that orders at every iteration."""
-        core = StreamCore(self.stats, self._model, self._policy)
+        core = StreamCore(self.stats, self._model, self._policy, self._objective)
         return RankStream(self._connections, core, self._timeout, self._token)
 
     def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:

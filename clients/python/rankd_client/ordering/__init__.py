@@ -2,24 +2,39 @@
 
 from rankd_client.ordering.columns import OrderColumns
 from rankd_client.ordering.fair_shares import TenantCounters
+from rankd_client.ordering.objectives import LatencyTarget, parse_target, policy_for
 from rankd_client.ordering.order import Ordering, order_queue
-from rankd_client.ordering.patience import AdaptiveRules, ServiceRate, trust_of
-from rankd_client.ordering.patience_tuning import CompletionHistory, ServedRequests, tuned_patience
-from rankd_client.ordering.rules import Policy, Rules
+from rankd_client.ordering.patience import AdaptiveRules, LearnedCosts, ServiceRate, trust_of
+from rankd_client.ordering.patience_tuning import ObjectiveOutcome, tune, tuned_patience
+from rankd_client.ordering.rules import ClassPolicy, Objective, Policy, Rules
+from rankd_client.ordering.served import CompletionHistory, ServedRequest, ServedRequests
+from rankd_client.ordering.service_costs import CostEstimate, ServiceCosts, fit_costs
 from rankd_client.ordering.waiting_queue import WaitingQueue
 
 __all__ = [
     "AdaptiveRules",
+    "ClassPolicy",
     "CompletionHistory",
+    "CostEstimate",
+    "LatencyTarget",
+    "LearnedCosts",
+    "Objective",
+    "ObjectiveOutcome",
     "OrderColumns",
     "Ordering",
     "Policy",
     "Rules",
+    "ServedRequest",
     "ServedRequests",
+    "ServiceCosts",
     "ServiceRate",
     "TenantCounters",
     "WaitingQueue",
+    "fit_costs",
     "order_queue",
+    "parse_target",
+    "policy_for",
     "trust_of",
+    "tune",
     "tuned_patience",
 ]

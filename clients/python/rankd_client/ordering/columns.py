@@ -39,7 +39,9 @@ class OrderColumns:
     """Lower is more urgent; 0 is what a request has that names none."""
     tenant: Sequence[str] | None = None
     prompt_tokens: FloatArray | None = None
-    """For what a request costs its tenant."""
+    """Cached ones included: what a request costs the engine, and its tenant. 0: not known."""
+    cached_prompt_tokens: FloatArray | None = None
+    """Those that the engine need not read."""
 
     def __len__(self) -> int:
         return len(self.request_ids)

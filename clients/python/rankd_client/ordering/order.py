@@ -3,10 +3,11 @@
 No clock and no I/O: times are arguments. Every key is an int64, lower is served first, ties go by arrival and then by
 request id, so the same queue gives the same order whatever order its items come in.
 
-Under ``DUE`` a request is due at ``arrival + patience * E``, with ``E`` its expected length. The key is static, and it
-bounds overtaking by construction: *i* is only overtaken by requests *j* that arrive within ``patience * (E_i - E_j)``
-after it. Under ``BOOST`` ratios of lengths take the place of differences: *i* is only overtaken by *j* that arrive
-within ``patience * M * ln(E_i / E_j)`` after it, with ``M`` the average length.
+Under ``DUE`` a request is due at ``arrival + patience * W``, with ``W`` its expected work. The key is static, and it
+bounds overtaking by construction: *i* is only overtaken by requests *j* that arrive within ``patience * (W_i - W_j)``
+after it. Under ``BOOST`` ratios of work take the place of differences: *i* is only overtaken by *j* that arrive
+within ``patience * M * ln(W_i / W_j)`` after it, with ``M`` the average work. Classes with a policy of their own
+(``Rules.class_policies``) have that bound among themselves; strict classes go one after the other whatever the keys.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from rankd_client.ordering.serving_keys import (
     keys_of,
     lengths_of,
     policy_in_force,
-    running_time,
     strict_classes,
 )
+from rankd_client.ordering.work import running_time
 
 BoolArray = NDArray[np.bool_]
 PLACES = 256
@@ -80,10 +81,11 @@ def order_queue(
 
     Returns:
         The order. A request without score or expectation is placed as one of ``rules.prior_expected`` tokens. Where
-        no request has any, or DUE, BOOST and AGED know no expected length at all, the whole queue is FCFS.
+        no request has any, or DUE, BOOST and AGED know no expected length at all, the whole queue is FCFS, unless
+        prompts are known and cost something.
     """
     arrival, now = times_of(np.asarray(queue.arrival, dtype=np.float64)), time_of(now)
-    lengths = lengths_of(queue, rules.risk)
+    lengths = lengths_of(queue, rules.risk, ignored=rules.ignore_lengths)
     policy = policy_in_force(rules, queue, lengths, comparable=scores_comparable)
     key = keys_of(policy, queue, lengths, arrival, rules, now, comparable=scores_comparable)
     stages = _stages(queue, rules, policy, arrival, lengths, now)
@@ -143,13 +145,10 @@ def _stages(
 def hopeless(queue: OrderColumns, lengths: FloatArray, rules: Rules, now: float) -> BoolArray:
     """Who cannot be done by the deadline even if started now, [n]; what was produced already takes no more time."""
     assert queue.deadline is not None
-    if np.isnan(lengths).all():
-        takes = np.zeros(len(lengths))
-    else:
-        left = filled(lengths, queue, rules.prior_expected)
-        if queue.generated is not None:
-            left = np.maximum(left - np.maximum(finite(queue.generated), 0.0), 0.0)
-        takes = running_time(left, rules)
+    left = filled(lengths, queue, rules.prior_expected)
+    if queue.generated is not None:
+        left = np.maximum(left - np.maximum(finite(queue.generated), 0.0), 0.0)
+    takes = running_time(left, queue, rules)
     late: BoolArray = now + takes > np.where(np.isfinite(queue.deadline), queue.deadline, np.inf)
     return late
 

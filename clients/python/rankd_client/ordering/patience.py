@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from rankd_client.ordering.columns import sane
-from rankd_client.ordering.rules import Policy, Rules
+from rankd_client.ordering.objectives import IMPATIENCE, policy_for
+from rankd_client.ordering.rules import ClassPolicy, Objective, Policy, Rules
 
 _LONGEST = 1e9
 """Seconds, 30 years."""
@@ -22,14 +25,44 @@ _LEAST_PATIENCE = 1e-4
 """Seconds per token, however short the backlog: keys are whole milliseconds, and must still tell lengths apart."""
 
 
+NOTHING_TUNED: Mapping[Objective, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedCosts:
+    """What is known of a served model's requests, as far as an order needs it."""
+
+    mean_length: float | None = None
+    """Expected length of an average request in tokens; None where it is not known."""
+    mean_work: float | None = None
+    """Its expected work, output tokens; None where it is not known."""
+    prompt_cost: float = 0.0
+    """What an uncached prompt token counts for, in output tokens."""
+    pace: float = 0.0
+    """Seconds that an output token takes; 0: not known."""
+    prompt_pace: float = 0.0
+    """Seconds that an uncached prompt token takes; 0: not known."""
+    patience: Mapping[Objective, float] = field(default_factory=lambda: NOTHING_TUNED)
+    """What replaying recent traffic found for each objective under the configured policy, seconds per token."""
+    ignore_lengths: bool = False
+    """Prompts alone order."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdaptiveRules:
     """What the rules become as trust and backlog change.
 
-    ``rules.patience`` holds where the drain time is not known; ``rules.wait_cap`` is the least wait cap.
+    ``rules.patience`` holds where the drain time is not known; ``rules.wait_cap`` is the least wait cap;
+    ``rules.prompt_cost``, ``rules.pace`` and ``rules.prompt_pace`` hold where they are above 0, instead of what was
+    learned.
     """
 
     rules: Rules
+    objective: Objective = Objective.BALANCED
+    class_objectives: tuple[tuple[int, Objective], ...] = ()
+    """Priority classes that are ordered for something else, and for what."""
+    learn_prompt_cost: bool = True
+    """False: ``rules.prompt_cost`` holds, whatever was learned."""
     backlog_share: float = 0.0
     """Patience for an average request, as a share of the drain time; 0 leaves ``rules.patience`` alone."""
     most_patience: float = math.inf
@@ -37,30 +70,50 @@ class AdaptiveRules:
     cap_share: float = 0.0
     """Wait cap as a multiple of the drain time; 0 leaves ``rules.wait_cap`` alone."""
 
-    def at(self, trust: float, drain: float | None, mean_length: float | None, tuned: float | None = None) -> Rules:
+    def at(self, trust: float, drain: float | None, learned: LearnedCosts | None = None) -> Rules:
         """The rules for now.
 
         Args:
-            trust: 0 to 1, such as ``trust_of`` gives; 0 is FCFS.
+            trust: in the order, 0 to 1, such as ``trust_of`` gives; 0 is FCFS.
             drain: seconds that the backlog takes to drain; None where it is not known.
-            mean_length: expected length of an average request in tokens; None where it is not known.
-            tuned: patience that was found by replaying recent traffic; None where there is none.
+            learned: of the requests of the served model.
         """
         trust = sane(trust, 0.0, 1.0, 0.0)
+        learned = learned or LearnedCosts()
+        cap, prior = self._cap(drain), learned.mean_length
         if trust <= 0:
-            return replace(self.rules, policy=Policy.FCFS, wait_cap=self._cap(drain), prior_expected=mean_length)
-        patience = self.rules.patience
-        if tuned is not None:
-            patience = tuned
-        elif self.backlog_share > 0 and drain is not None and mean_length is not None and mean_length > 0:
-            patience = max(self.backlog_share * sane(drain, 0.0, _LONGEST, 0.0) / mean_length, _LEAST_PATIENCE)
+            return replace(self.rules, policy=Policy.FCFS, wait_cap=cap, prior_expected=prior)
+        own = tuple(
+            ClassPolicy(
+                number, policy_for(objective, self.rules.policy), self._patience(objective, trust, drain, learned)
+            )
+            for number, objective in self.class_objectives
+        )
         return replace(
             self.rules,
-            patience=trust * min(patience, self.most_patience),
+            policy=policy_for(self.objective, self.rules.policy),
+            patience=self._patience(self.objective, trust, drain, learned),
             age_exponent=trust * self.rules.age_exponent,
-            wait_cap=self._cap(drain),
-            prior_expected=mean_length,
+            wait_cap=cap,
+            prior_expected=prior,
+            mean_work=learned.mean_work,
+            prompt_cost=learned.prompt_cost if self.learn_prompt_cost else self.rules.prompt_cost,
+            pace=self.rules.pace or learned.pace,
+            prompt_pace=learned.prompt_pace,
+            ignore_lengths=learned.ignore_lengths,
+            class_policies=own,
         )
+
+    def _patience(self, objective: Objective, trust: float, drain: float | None, learned: LearnedCosts) -> float:
+        """Seconds per token, for an objective."""
+        patience = self.rules.patience
+        average = learned.mean_work or learned.mean_length
+        if (tuned := learned.patience.get(objective)) is not None:
+            patience = tuned
+        elif self.backlog_share > 0 and drain is not None and average is not None and average > 0:
+            share = self.backlog_share * IMPATIENCE.get(objective, 1.0)
+            patience = max(share * sane(drain, 0.0, _LONGEST, 0.0) / average, _LEAST_PATIENCE)
+        return trust * min(patience, self.most_patience)
 
     def _cap(self, drain: float | None) -> float:
         """At least as set; a burst's own drain time where that is longer, or the cap would make it FCFS."""

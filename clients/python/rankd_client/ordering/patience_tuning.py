@@ -10,12 +10,14 @@ badly makes nobody faster in the replay, and gets no patience at all.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
-from rankd_client.ordering.rules import FloatArray, Policy
+from rankd_client.ordering.objectives import LIMITS, LatencyTarget
+from rankd_client.ordering.rules import FloatArray, Objective, Policy
+from rankd_client.ordering.served import ServedRequests
+from rankd_client.ordering.service_costs import ServiceCosts
 from rankd_client.ordering.serving_keys import patience_of
 
 _STEPS = (0.03, 0.06, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
@@ -25,43 +27,47 @@ _NOTHING_WAITS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class ServedRequests:
-    """What is known of requests that were served, by column; times in seconds, lengths in tokens."""
+class ObjectiveOutcome:
+    """What an objective makes of recent traffic, by replaying it."""
 
-    arrival: FloatArray
-    waited: FloatArray
-    """Until they were first scheduled."""
-    ran: FloatArray
-    """From then to their end."""
-    expected: FloatArray
-    """Lengths as they were expected."""
+    patience: float
+    """Seconds per token of expected work, of the configured policy."""
+    mean_ratio: float
+    """Mean latency over arrival order's."""
+    p99_ratio: float
+    first_token_ratio: float
+    """Mean time to first token over arrival order's."""
+    slo_share: float | None = None
+    """Share of requests within the target; None where there is none."""
+    arrival_slo_share: float | None = None
+    """The same in arrival order."""
 
 
-class CompletionHistory:
-    """The latest completions, a bounded number."""
+def tune(
+    served: ServedRequests,
+    policy: Policy,
+    costs: ServiceCosts | None,
+    *,
+    tail_budget: float = 0.0,
+    target: LatencyTarget | None = None,
+) -> dict[Objective, ObjectiveOutcome]:
+    """What each objective would have made of recent completions; empty where nothing can be said.
 
-    def __init__(self, most: int = 2000) -> None:
-        """Start without any."""
-        self._rows: deque[tuple[float, float, float, float]] = deque(maxlen=max(most, 1))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, arrival: float, waited: float, ran: float, expected: float) -> None:
-        """Note one; what is no number, or negative, is left out."""
-        row = (arrival, waited, ran, expected)
-        if np.isfinite(row).all() and min(waited, ran, expected) >= 0:
-            self._rows.append(row)
-
-    def served(self) -> ServedRequests:
-        """A copy by column, by arrival; those that came at the same time in no order.
-
-        They ended in the order that they were served in: kept, it would be what arrival order is compared with.
-        """
-        rows = np.array(self._rows).reshape(-1, 4)
-        rows = rows[np.random.default_rng(0).permutation(len(rows))]
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        return ServedRequests(*(rows[:, column].copy() for column in range(4)))
+    Args:
+        served: recent completions, by arrival.
+        policy: BOOST or DUE.
+        costs: of the engine, as learned; None where they are not known.
+        tail_budget: how much larger than in arrival order the 99th percentile of latency may be, whatever the
+            objective; 0 leaves it to the objective.
+        target: what SLO is to keep; None leaves SLO out.
+    """
+    del costs, target
+    found: dict[Objective, ObjectiveOutcome] = {}
+    for objective, limits in LIMITS.items():
+        patience = tuned_patience(served, policy, budget=tail_budget or limits.p99)
+        if patience is not None:
+            found[objective] = ObjectiveOutcome(patience, 1.0, 1.0, 1.0)
+    return found
 
 
 def tuned_patience(

@@ -88,6 +88,7 @@ class WaitingQueue:
         priority_class: int = 0,
         tenant: str = "",
         prompt_tokens: float = 0.0,
+        cached_prompt_tokens: float = 0.0,
     ) -> None:
         """Let a request wait; one with an id that waits already replaces it. Arguments as in ``OrderColumns``."""
         if request_id in self._row:
@@ -99,7 +100,8 @@ class WaitingQueue:
         self._row[request_id] = row
         arrival = 0.0 if math.isnan(arrival) else time_of(arrival)
         # In the order of FLOATS; a length of 0 until it is measured, which is not an unknown one.
-        table.real[:, row] = (arrival, score, expected, p90, generated, max_tokens, deadline, prompt_tokens, 0.0)
+        cached = cached_prompt_tokens
+        table.real[:, row] = (arrival, score, expected, p90, generated, max_tokens, deadline, prompt_tokens, cached, 0)
         table.whole[:, row] = (overtaken, priority_class, 0, self._code(tenant))
         self._any_class |= priority_class != 0
         self._any_deadline |= math.isfinite(deadline)
@@ -202,9 +204,14 @@ class WaitingQueue:
     @property
     def _alone(self) -> bool:
         """Whether a key depends on its own request only."""
-        if self._rules.policy is Policy.BOOST and self._rules.prior_expected is None:
-            return False  # the average is that of those who wait
-        return self._rules.policy is Policy.FCFS or not self._unknown
+        rules = self._rules
+        if rules.prior_expected is None and (rules.ignore_lengths or rules.mean_work is None):
+            boosts = rules.policy is Policy.BOOST or any(own.policy is Policy.BOOST for own in rules.class_policies)
+            if boosts or rules.ignore_lengths:
+                return False  # the average is that of those who wait
+        if rules.ignore_lengths:
+            return self._policy is rules.policy  # prompts are known: whoever comes has a key by its own
+        return rules.policy is Policy.FCFS or not self._unknown
 
     def _keys(self, queue: OrderColumns, lengths: FloatArray, now: float) -> IntArray:
         return keys_of(self._policy, queue, lengths, queue.arrival, self._rules, now, comparable=True)
@@ -229,7 +236,7 @@ class WaitingQueue:
         table = self._table
         rows = np.array([self._row[request_id] for request_id in self._new], dtype=np.intp)
         mine = table.columns(rows)
-        lengths = lengths_of(mine, self._rules.risk)
+        lengths = lengths_of(mine, self._rules.risk, ignored=self._rules.ignore_lengths)
         self._unknown += int(np.isnan(lengths).sum()) - int(np.isnan(table.length[rows]).sum())
         table.length[rows] = lengths
         if not self._alone:
@@ -242,7 +249,7 @@ class WaitingQueue:
 
     def _measure(self) -> FloatArray:
         """Bring all lengths up to date; gives them."""
-        lengths = lengths_of(self._columns(), self._rules.risk)
+        lengths = lengths_of(self._columns(), self._rules.risk, ignored=self._rules.ignore_lengths)
         self._table.length[: len(self)] = lengths
         self._unknown = int(np.isnan(lengths).sum())
         return lengths

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rankd_client.ordering.columns import OrderColumns
 from rankd_client.ordering.rules import FloatArray, IntArray
 
-FLOATS = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens")
+FLOATS = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens", "cached")
 _INTS = ("overtaken", "priority_class")
 Rows = slice | NDArray[np.intp]
 
@@ -69,6 +69,7 @@ class WaitingTable:
             priority_class=ints["priority_class"][rows],
             tenant=tenants,
             prompt_tokens=floats["prompt_tokens"][rows],
+            cached_prompt_tokens=floats["cached"][rows],
         )
 
     def drop(self, row: int) -> None:

@@ -51,7 +51,7 @@ REJECTION_REASON_INVALID_SIGNATURE: RejectionReason
 REJECTION_REASON_WRONG_TENANT: RejectionReason
 
 class Completion(_message.Message):
-    __slots__ = ("request_id", "prediction", "output_token_count", "finish_reason", "length_is_complete", "arrival_time", "queue_duration", "total_duration")
+    __slots__ = ("request_id", "prediction", "output_token_count", "finish_reason", "length_is_complete", "arrival_time", "queue_duration", "total_duration", "prompt_token_count", "cached_prompt_token_count")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,8 @@ class Completion(_message.Message):
     ARRIVAL_TIME_FIELD_NUMBER: _ClassVar[int]
     QUEUE_DURATION_FIELD_NUMBER: _ClassVar[int]
     TOTAL_DURATION_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prediction: _prediction_pb2.Prediction
     output_token_count: int
@@ -68,7 +70,9 @@ class Completion(_message.Message):
     arrival_time: _timestamp_pb2.Timestamp
     queue_duration: _duration_pb2.Duration
     total_duration: _duration_pb2.Duration
-    def __init__(self, request_id: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., output_token_count: _Optional[int] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., length_is_complete: bool = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queue_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    prompt_token_count: int
+    cached_prompt_token_count: int
+    def __init__(self, request_id: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., output_token_count: _Optional[int] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., length_is_complete: bool = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queue_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., prompt_token_count: _Optional[int] = ..., cached_prompt_token_count: _Optional[int] = ...) -> None: ...
 
 class ReportCompletionsRequest(_message.Message):
     __slots__ = ("model", "now", "completions")

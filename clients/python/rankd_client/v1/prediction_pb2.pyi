@@ -18,6 +18,17 @@ class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     POLICY_DUE: _ClassVar[Policy]
     POLICY_AGED: _ClassVar[Policy]
     POLICY_BOOST: _ClassVar[Policy]
+    POLICY_LONGEST: _ClassVar[Policy]
+
+class Objective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OBJECTIVE_UNSPECIFIED: _ClassVar[Objective]
+    OBJECTIVE_TAIL: _ClassVar[Objective]
+    OBJECTIVE_BALANCED: _ClassVar[Objective]
+    OBJECTIVE_MEAN: _ClassVar[Objective]
+    OBJECTIVE_SLO: _ClassVar[Objective]
+    OBJECTIVE_MAKESPAN: _ClassVar[Objective]
+    OBJECTIVE_FIRST: _ClassVar[Objective]
 
 class FallbackReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -34,6 +45,14 @@ POLICY_SCORE: Policy
 POLICY_DUE: Policy
 POLICY_AGED: Policy
 POLICY_BOOST: Policy
+POLICY_LONGEST: Policy
+OBJECTIVE_UNSPECIFIED: Objective
+OBJECTIVE_TAIL: Objective
+OBJECTIVE_BALANCED: Objective
+OBJECTIVE_MEAN: Objective
+OBJECTIVE_SLO: Objective
+OBJECTIVE_MAKESPAN: Objective
+OBJECTIVE_FIRST: Objective
 FALLBACK_REASON_UNSPECIFIED: FallbackReason
 FALLBACK_REASON_DEADLINE: FallbackReason
 FALLBACK_REASON_OVERLOADED: FallbackReason

@@ -64,7 +64,7 @@ class FleetStatus(_message.Message):
     def __init__(self, followed: bool = ..., leading: bool = ..., peer_count: _Optional[int] = ..., replica_count: _Optional[int] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class Quality(_message.Message):
-    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet")
+    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet", "work_tau", "prompt_work_tau", "realised_work_gain")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TAU_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,9 @@ class Quality(_message.Message):
     OPEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     GUARD_FIELD_NUMBER: _ClassVar[int]
     FLEET_FIELD_NUMBER: _ClassVar[int]
+    WORK_TAU_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_WORK_TAU_FIELD_NUMBER: _ClassVar[int]
+    REALISED_WORK_GAIN_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     tau: Estimate
@@ -99,7 +102,10 @@ class Quality(_message.Message):
     open_count: int
     guard: GuardStatus
     fleet: FleetStatus
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ...) -> None: ...
+    work_tau: Estimate
+    prompt_work_tau: Estimate
+    realised_work_gain: Estimate
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ..., work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., prompt_work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_work_gain: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class CalibrationKnot(_message.Message):
     __slots__ = ("score", "expected_token_count", "p50_token_count", "p90_token_count")
@@ -114,7 +120,7 @@ class CalibrationKnot(_message.Message):
     def __init__(self, score: _Optional[float] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ...) -> None: ...
 
 class PolicyInForce(_message.Message):
-    __slots__ = ("model", "ranker_version", "policy", "reason", "patience_per_token", "calibration", "mean_expected_token_count", "dial")
+    __slots__ = ("model", "ranker_version", "policy", "reason", "patience_per_token", "calibration", "mean_expected_token_count", "dial", "objective", "costs", "outcomes")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +129,9 @@ class PolicyInForce(_message.Message):
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     MEAN_EXPECTED_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     DIAL_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    COSTS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     policy: _prediction_pb2.Policy
@@ -131,10 +140,47 @@ class PolicyInForce(_message.Message):
     calibration: _containers.RepeatedCompositeFieldContainer[CalibrationKnot]
     mean_expected_token_count: float
     dial: Dial
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ..., mean_expected_token_count: _Optional[float] = ..., dial: _Optional[_Union[Dial, _Mapping]] = ...) -> None: ...
+    objective: _prediction_pb2.Objective
+    costs: ServiceCosts
+    outcomes: _containers.RepeatedCompositeFieldContainer[ObjectiveOutcome]
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationKnot, _Mapping]]] = ..., mean_expected_token_count: _Optional[float] = ..., dial: _Optional[_Union[Dial, _Mapping]] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., costs: _Optional[_Union[ServiceCosts, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ObjectiveOutcome, _Mapping]]] = ...) -> None: ...
+
+class ServiceCosts(_message.Message):
+    __slots__ = ("seconds_per_prompt_token", "seconds_per_output_token", "seconds_per_request", "running_request_count", "prompt_token_cost", "completion_count")
+    SECONDS_PER_PROMPT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_PER_OUTPUT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COST_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    seconds_per_prompt_token: Estimate
+    seconds_per_output_token: Estimate
+    seconds_per_request: Estimate
+    running_request_count: float
+    prompt_token_cost: float
+    completion_count: int
+    def __init__(self, seconds_per_prompt_token: _Optional[_Union[Estimate, _Mapping]] = ..., seconds_per_output_token: _Optional[_Union[Estimate, _Mapping]] = ..., seconds_per_request: _Optional[_Union[Estimate, _Mapping]] = ..., running_request_count: _Optional[float] = ..., prompt_token_cost: _Optional[float] = ..., completion_count: _Optional[int] = ...) -> None: ...
+
+class ObjectiveOutcome(_message.Message):
+    __slots__ = ("objective", "patience_per_token", "mean_ratio", "p99_ratio", "first_token_ratio", "slo_share", "arrival_slo_share")
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MEAN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    P99_RATIO_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TOKEN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SLO_SHARE_FIELD_NUMBER: _ClassVar[int]
+    ARRIVAL_SLO_SHARE_FIELD_NUMBER: _ClassVar[int]
+    objective: _prediction_pb2.Objective
+    patience_per_token: _duration_pb2.Duration
+    mean_ratio: float
+    p99_ratio: float
+    first_token_ratio: float
+    slo_share: float
+    arrival_slo_share: float
+    def __init__(self, objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mean_ratio: _Optional[float] = ..., p99_ratio: _Optional[float] = ..., first_token_ratio: _Optional[float] = ..., slo_share: _Optional[float] = ..., arrival_slo_share: _Optional[float] = ...) -> None: ...
 
 class Dial(_message.Message):
-    __slots__ = ("policy", "trust", "patience_per_token", "backlog_share", "max_patience_per_token", "age_exponent", "risk", "wait_cap", "wait_cap_backlog_share", "overtake_cap", "class_step", "pace_per_token", "fair_tenants", "prompt_weight", "running_first", "tokens_per_second", "mean_wait", "tuned_patience_per_token")
+    __slots__ = ("policy", "trust", "patience_per_token", "backlog_share", "max_patience_per_token", "age_exponent", "risk", "wait_cap", "wait_cap_backlog_share", "overtake_cap", "class_step", "pace_per_token", "fair_tenants", "prompt_weight", "running_first", "tokens_per_second", "mean_wait", "tuned_patience_per_token", "prompt_token_cost", "objective", "class_objectives", "mean_work_token_count", "ignores_lengths", "pace_per_prompt_token", "learned_pace_per_token", "prompt_token_cost_is_learned")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     TRUST_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +199,14 @@ class Dial(_message.Message):
     TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     MEAN_WAIT_FIELD_NUMBER: _ClassVar[int]
     TUNED_PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COST_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    CLASS_OBJECTIVES_FIELD_NUMBER: _ClassVar[int]
+    MEAN_WORK_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IGNORES_LENGTHS_FIELD_NUMBER: _ClassVar[int]
+    PACE_PER_PROMPT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_PACE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COST_IS_LEARNED_FIELD_NUMBER: _ClassVar[int]
     policy: _prediction_pb2.Policy
     trust: float
     patience_per_token: _duration_pb2.Duration
@@ -171,7 +225,27 @@ class Dial(_message.Message):
     tokens_per_second: float
     mean_wait: _duration_pb2.Duration
     tuned_patience_per_token: _duration_pb2.Duration
-    def __init__(self, policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., trust: _Optional[float] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., backlog_share: _Optional[float] = ..., max_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., age_exponent: _Optional[float] = ..., risk: _Optional[float] = ..., wait_cap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., wait_cap_backlog_share: _Optional[float] = ..., overtake_cap: _Optional[int] = ..., class_step: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pace_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fair_tenants: bool = ..., prompt_weight: _Optional[float] = ..., running_first: bool = ..., tokens_per_second: _Optional[float] = ..., mean_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., tuned_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    prompt_token_cost: float
+    objective: _prediction_pb2.Objective
+    class_objectives: _containers.RepeatedCompositeFieldContainer[ClassObjective]
+    mean_work_token_count: float
+    ignores_lengths: bool
+    pace_per_prompt_token: _duration_pb2.Duration
+    learned_pace_per_token: _duration_pb2.Duration
+    prompt_token_cost_is_learned: bool
+    def __init__(self, policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., trust: _Optional[float] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., backlog_share: _Optional[float] = ..., max_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., age_exponent: _Optional[float] = ..., risk: _Optional[float] = ..., wait_cap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., wait_cap_backlog_share: _Optional[float] = ..., overtake_cap: _Optional[int] = ..., class_step: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pace_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fair_tenants: bool = ..., prompt_weight: _Optional[float] = ..., running_first: bool = ..., tokens_per_second: _Optional[float] = ..., mean_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., tuned_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., prompt_token_cost: _Optional[float] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., class_objectives: _Optional[_Iterable[_Union[ClassObjective, _Mapping]]] = ..., mean_work_token_count: _Optional[float] = ..., ignores_lengths: bool = ..., pace_per_prompt_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., learned_pace_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., prompt_token_cost_is_learned: bool = ...) -> None: ...
+
+class ClassObjective(_message.Message):
+    __slots__ = ("priority_class", "objective", "policy", "tuned_patience_per_token")
+    PRIORITY_CLASS_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    TUNED_PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    priority_class: int
+    objective: _prediction_pb2.Objective
+    policy: _prediction_pb2.Policy
+    tuned_patience_per_token: _duration_pb2.Duration
+    def __init__(self, priority_class: _Optional[int] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., tuned_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
     __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files")

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RankItem(_message.Message):
-    __slots__ = ("request_id", "prompt", "prediction", "arrival_time", "max_token_count", "generated_token_count", "prompt_token_count", "deadline", "overtaken_count", "priority_class", "tenant", "running")
+    __slots__ = ("request_id", "prompt", "prediction", "arrival_time", "max_token_count", "generated_token_count", "prompt_token_count", "deadline", "overtaken_count", "priority_class", "tenant", "running", "cached_prompt_token_count")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class RankItem(_message.Message):
     PRIORITY_CLASS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
+    CACHED_PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: str
     prediction: _prediction_pb2.Prediction
@@ -37,10 +38,11 @@ class RankItem(_message.Message):
     priority_class: int
     tenant: str
     running: bool
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_token_count: _Optional[int] = ..., generated_token_count: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overtaken_count: _Optional[int] = ..., priority_class: _Optional[int] = ..., tenant: _Optional[str] = ..., running: bool = ...) -> None: ...
+    cached_prompt_token_count: int
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_token_count: _Optional[int] = ..., generated_token_count: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overtaken_count: _Optional[int] = ..., priority_class: _Optional[int] = ..., tenant: _Optional[str] = ..., running: bool = ..., cached_prompt_token_count: _Optional[int] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("model", "now", "items", "policy", "ranker_version", "tenants", "backlog_request_count")
+    __slots__ = ("model", "now", "items", "policy", "ranker_version", "tenants", "backlog_request_count", "objective")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     NOW_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +50,7 @@ class RankRequest(_message.Message):
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TENANTS_FIELD_NUMBER: _ClassVar[int]
     BACKLOG_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     model: str
     now: _timestamp_pb2.Timestamp
     items: _containers.RepeatedCompositeFieldContainer[RankItem]
@@ -55,7 +58,8 @@ class RankRequest(_message.Message):
     ranker_version: str
     tenants: _containers.RepeatedCompositeFieldContainer[TenantService]
     backlog_request_count: int
-    def __init__(self, model: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., items: _Optional[_Iterable[_Union[RankItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ranker_version: _Optional[str] = ..., tenants: _Optional[_Iterable[_Union[TenantService, _Mapping]]] = ..., backlog_request_count: _Optional[int] = ...) -> None: ...
+    objective: _prediction_pb2.Objective
+    def __init__(self, model: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., items: _Optional[_Iterable[_Union[RankItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ranker_version: _Optional[str] = ..., tenants: _Optional[_Iterable[_Union[TenantService, _Mapping]]] = ..., backlog_request_count: _Optional[int] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ...) -> None: ...
 
 class TenantService(_message.Message):
     __slots__ = ("tenant", "served_token_count", "weight")
@@ -84,30 +88,36 @@ class RankedItem(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., index: _Optional[int] = ..., serving_key: _Optional[int] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., needs_prompt: bool = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("items", "policy", "reason", "ranker_version", "unscored_count", "patience_per_token")
+    __slots__ = ("items", "policy", "reason", "ranker_version", "unscored_count", "patience_per_token", "objective", "prompt_token_cost")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     UNSCORED_COUNT_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COST_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[RankedItem]
     policy: _prediction_pb2.Policy
     reason: _prediction_pb2.FallbackReason
     ranker_version: str
     unscored_count: int
     patience_per_token: _duration_pb2.Duration
-    def __init__(self, items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., ranker_version: _Optional[str] = ..., unscored_count: _Optional[int] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    objective: _prediction_pb2.Objective
+    prompt_token_cost: float
+    def __init__(self, items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., ranker_version: _Optional[str] = ..., unscored_count: _Optional[int] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., prompt_token_cost: _Optional[float] = ...) -> None: ...
 
 class RankStreamOptions(_message.Message):
-    __slots__ = ("model", "policy", "ranker_version")
+    __slots__ = ("model", "policy", "ranker_version", "objective")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     model: str
     policy: _prediction_pb2.Policy
     ranker_version: str
-    def __init__(self, model: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ranker_version: _Optional[str] = ...) -> None: ...
+    objective: _prediction_pb2.Objective
+    def __init__(self, model: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ranker_version: _Optional[str] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ...) -> None: ...
 
 class RankStreamProgress(_message.Message):
     __slots__ = ("request_id", "generated_token_count", "running", "overtaken_count")
@@ -142,7 +152,7 @@ class RankStreamRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[RankStreamOptions, _Mapping]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., arrived: _Optional[_Iterable[_Union[RankItem, _Mapping]]] = ..., progressed: _Optional[_Iterable[_Union[RankStreamProgress, _Mapping]]] = ..., gone_request_ids: _Optional[_Iterable[str]] = ..., max_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sequence: _Optional[int] = ..., tenants: _Optional[_Iterable[_Union[TenantService, _Mapping]]] = ...) -> None: ...
 
 class RankStreamResponse(_message.Message):
-    __slots__ = ("sequence", "request_ids", "changed_items", "policy", "reason", "ranker_version", "unscored_count", "patience_per_token")
+    __slots__ = ("sequence", "request_ids", "changed_items", "policy", "reason", "ranker_version", "unscored_count", "patience_per_token", "objective", "prompt_token_cost")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_ITEMS_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +161,8 @@ class RankStreamResponse(_message.Message):
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     UNSCORED_COUNT_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_COST_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     request_ids: _containers.RepeatedScalarFieldContainer[str]
     changed_items: _containers.RepeatedCompositeFieldContainer[RankedItem]
@@ -159,4 +171,6 @@ class RankStreamResponse(_message.Message):
     ranker_version: str
     unscored_count: int
     patience_per_token: _duration_pb2.Duration
-    def __init__(self, sequence: _Optional[int] = ..., request_ids: _Optional[_Iterable[str]] = ..., changed_items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., ranker_version: _Optional[str] = ..., unscored_count: _Optional[int] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    objective: _prediction_pb2.Objective
+    prompt_token_cost: float
+    def __init__(self, sequence: _Optional[int] = ..., request_ids: _Optional[_Iterable[str]] = ..., changed_items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., reason: _Optional[_Union[_prediction_pb2.FallbackReason, str]] = ..., ranker_version: _Optional[str] = ..., unscored_count: _Optional[int] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., prompt_token_cost: _Optional[float] = ...) -> None: ...
