@@ -106,12 +106,13 @@ class DaemonProcess:
             raise AssertionError("the daemon did not start:\n" + "".join(self.lines))
 
     def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if '"event": "started"' in line:
-                event = json.loads(line)
-                self.target, self.admin_target, self.http = event["listen"], event["admin"], event["metrics"]
-                self._ready.set()
+        with self.process.stderr as said:
+            for line in said:
+                self.lines.append(line)
+                if '"event": "started"' in line:
+                    event = json.loads(line)
+                    self.target, self.admin_target, self.http = event["listen"], event["admin"], event["metrics"]
+                    self._ready.set()
 
     @property
     def port(self):
@@ -119,8 +120,14 @@ class DaemonProcess:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(30)
+        self._ended(30)
 
     def terminate(self, timeout=30):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        return self._ended(timeout)
+
+    def _ended(self, timeout):
+        """Its exit code, once it has ended and what it said is read: to the end, unless a child of it lives on."""
+        code = self.process.wait(timeout)
+        self._reader.join(10)
+        return code
