@@ -120,13 +120,13 @@ class DaemonProcess:
 
     def kill(self):
         self.process.kill()
-        self._ended(30)
+        self.ended(30)
 
-    def terminate(self, timeout=30):
+    def terminate(self, timeout=60):
         self.process.send_signal(signal.SIGTERM)
-        return self._ended(timeout)
+        return self.ended(timeout)
 
-    def _ended(self, timeout):
+    def ended(self, timeout=60):
         """Its exit code, once it has ended and what it said is read: to the end, unless a child of it lives on."""
         code = self.process.wait(timeout)
         self._reader.join(10)

@@ -191,7 +191,7 @@ class Through:
         self._failed, self._ready = None, threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         if self._failed:
             raise self._failed
 

@@ -179,8 +179,8 @@ def test_a_client_that_does_not_read_is_cut_off(start_engine, start_proxy):
         async with Client(proxy.port) as client:
             await client.send(BODY)
             client.writer.transport.pause_reading()
-            await asyncio.to_thread(upstream.seen[0].gone.wait, 30) if upstream.seen else await asyncio.sleep(0.5)
-            assert await asyncio.to_thread(upstream.seen[0].gone.wait, 30)
+            await asyncio.to_thread(within, lambda: upstream.seen)
+            assert await asyncio.to_thread(upstream.seen[0].gone.wait, 60)
 
     run(story())
     within(lambda: proxy.counts("answers") == {"cancelled": 1})

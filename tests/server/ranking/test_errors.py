@@ -74,7 +74,7 @@ async def eventually(condition):
 
 async def failing(channel, method="Call", **options):
     with pytest.raises(grpc.RpcError) as raised:
-        await channel.unary_unary(f"/rankd.test.T/{method}")(b"", **({"timeout": 5} | options))
+        await channel.unary_unary(f"/rankd.test.T/{method}")(b"", **({"timeout": 30} | options))
     return raised.value
 
 
@@ -111,7 +111,7 @@ def test_domain_errors_become_statuses(error, code, reason, detail, streaming):
         async with serving(**methods) as (channel, _, seen):
             if streaming:
                 with pytest.raises(grpc.RpcError) as raised:
-                    await channel.stream_stream("/rankd.test.T/Stream")(iter([b""]), timeout=5).read()
+                    await channel.stream_stream("/rankd.test.T/Stream")(iter([b""]), timeout=30).read()
                 failed = raised.value
             else:
                 failed = await failing(channel)
@@ -211,10 +211,10 @@ def test_undecodable_requests_are_the_callers_fault(daemon, method, garbage):
 
     def call(channel):
         if "Stream" in method or "Reflection" in method:
-            return list(channel.stream_stream(f"/{method}")(iter([garbage]), timeout=5))
+            return list(channel.stream_stream(f"/{method}")(iter([garbage]), timeout=30))
         if "Watch" in method:
-            return list(channel.unary_stream(f"/{method}")(garbage, timeout=5))
-        return channel.unary_unary(f"/{method}")(garbage, timeout=5)
+            return list(channel.unary_stream(f"/{method}")(garbage, timeout=30))
+        return channel.unary_unary(f"/{method}")(garbage, timeout=30)
 
     with daemon.channel() as channel, pytest.raises(grpc.RpcError) as raised:
         call(channel)

@@ -38,7 +38,7 @@ def test_too_late_is_fcfs_and_then_ranked(gated, wait_until):
         gate.open.set()
         wait_until(lambda: daemon.scorer.queued_prompts == 0)
         read = gate.prompts_read
-        ranked = rank_stub(channel).Rank(queue, timeout=5)
+        ranked = rank_stub(channel).Rank(queue, timeout=30)
     assert ids(ranked) == ["b", "a"]
     assert gate.prompts_read == read == 2
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_in_time_is_not_waited_for(gated, wait_until):
     crowd = request(*(item(f"c{n}", f"crowd {n}") for n in range(60)))
     one = request(item("x", "one more " * 25))
     with daemon.channel() as channel, ThreadPoolExecutor(1) as pool:
-        rank_stub(channel).Rank(request(item("p", "pace")), timeout=5)
+        rank_stub(channel).Rank(request(item("p", "pace")), timeout=30)
         busy = pool.submit(rank_stub(channel).Rank, crowd, timeout=SOON)
         wait_until(lambda: daemon.scorer.queued_prompts > 50)
         answer = rank_stub(channel).Rank(one, timeout=SOON)
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_in_time_is_not_waited_for(gated, wait_until):
         assert 0 < sum(scored) < len(scored)  # as many as there was time for
         gate.seconds_per_token = 0.0
         wait_until(lambda: daemon.scorer.queued_prompts == 0)
-        assert rank_stub(channel).Rank(one, timeout=5).unscored_count == 0
+        assert rank_stub(channel).Rank(one, timeout=30).unscored_count == 0
 
 
 def test_a_prompt_is_scored_once(gated, wait_until):
@@ -152,10 +152,10 @@ def test_a_failing_batch_fails_its_own(gated):
     gate.fail = True
     with daemon.channel() as channel:
         stub = rank_stub(channel)
-        bad = stub.Rank(request(item("b", "w1"), item("a", "w2")), timeout=5)
+        bad = stub.Rank(request(item("b", "w1"), item("a", "w2")), timeout=30)
         assert (ids(bad), bad.reason) == (["a", "b"], pb.FALLBACK_REASON_RANKER_UNAVAILABLE)
         gate.fail = False
-        good = stub.Rank(request(item("b", "long"), item("a", "short")), timeout=5)
+        good = stub.Rank(request(item("b", "long"), item("a", "short")), timeout=30)
         assert (ids(good), good.unscored_count) == (["a", "b"], 0)
     assert daemon.scorer.runner.counts.failed_batches >= 1
 
@@ -164,7 +164,7 @@ def test_one_nan_costs_one_item(start_daemon, tmp_path):
     """A prompt whose score is NaN is unscored; its neighbours in the batch are not."""
     daemon = start_daemon(ranker=make_artifact(tmp_path / "r", nan_word="w9"))
     with daemon.channel() as channel:
-        answer = rank_stub(channel).Rank(request(item("a", "w9"), item("b", "long"), item("c", "short")), timeout=5)
+        answer = rank_stub(channel).Rank(request(item("a", "w9"), item("b", "long"), item("c", "short")), timeout=30)
     reasons = {i.request_id: i.reason for i in answer.items}
     assert reasons == {"a": pb.FALLBACK_REASON_RANKER_UNAVAILABLE, "b": 0, "c": 0}
 
@@ -178,7 +178,7 @@ def test_guard_stops_ranking_with_a_failing_model_and_returns(start_daemon, wait
     def ask(channel):
         n = next(serial)
         return rank_stub(channel).Rank(
-            request(item("a", f"long w{n % 58} w{n // 58}"), item("b", f"short w{n % 58} w{n // 58}")), timeout=5
+            request(item("a", f"long w{n % 58} w{n // 58}"), item("b", f"short w{n % 58} w{n // 58}")), timeout=30
         )
 
     with daemon.channel() as channel:
@@ -187,7 +187,7 @@ def test_guard_stops_ranking_with_a_failing_model_and_returns(start_daemon, wait
         wait_until(lambda: ask(channel) and not daemon.app.monitor.trust("", "tiny@1.0.0").ranks)
         answer = ask(channel)
         assert (answer.policy, answer.reason) == (pb.POLICY_FCFS, pb.FALLBACK_REASON_RANKER_UNAVAILABLE)
-        (told,) = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=5).policies
+        (told,) = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=30).policies
         assert (told.policy, told.reason) == (answer.policy, answer.reason)
         gate.fail = False
         wait_until(lambda: ask(channel).policy == pb.POLICY_BOOST)
@@ -231,7 +231,7 @@ def test_long_prompts_keep_head_and_tail(daemon):
                 item("middle", filler + "long " * 50 + filler),
                 item("tail", filler + " short"),
             ),
-            timeout=5,
+            timeout=30,
         )
     scores = {i.request_id: i.prediction.score for i in answer.items}
     assert scores["head"] > scores["middle"] > scores["tail"]
