@@ -44,7 +44,7 @@ def test_a_client_shows_its_token_with_every_call(guarded, tmp_path):
             queue = client.rank([Item("long", "l"), Item("short", "s")])
             assert (queue.failed, [r.request_id for r in queue]) == (False, ["s", "l"])
             with client.stream() as stream:
-                assert stream.step([Item("long", "l"), Item("short", "s")], max_wait=30) == ["s", "l"]
+                assert stream.step([Item("long", "l"), Item("short", "s")], max_wait=10) == ["s", "l"]
             assert client.report([Completed("l", queue[1].prediction, 9)]).error == ""
             assert client.quality().service.ranker_version == "tiny@1.0.0"
             assert next(iter(client.watch_quality())).service.ranker_version == "tiny@1.0.0"
@@ -66,7 +66,7 @@ def test_the_asyncio_client_does_so_too(guarded):
         async with AsyncRankClient(guarded.target, timeout=30, token=TOKENS["a"]) as client:
             queue = await client.rank([Item("long", "l")])
             async with client.stream() as stream:
-                order = await stream.step([Item("long", "l")], max_wait=30)
+                order = await stream.step([Item("long", "l")], max_wait=10)
             report = await client.report([Completed("l", queue[0].prediction, 9)])
             async for seen in client.watch_quality():
                 watched = seen.service.ranker_version
@@ -231,7 +231,7 @@ def test_rotation_under_load_drops_no_call(start_daemon, wait_until, tmp_path):
 
     def load(n):
         with RankClient(daemon.target, timeout=30, token_file=held) as client, client.stream() as stream:
-            stream.step([Item("short", "s"), Item("long", "l")], max_wait=30)
+            stream.step([Item("short", "s"), Item("long", "l")], max_wait=10)
             while not stop.wait(0.005):
                 queue = client.rank([Item("long", f"l{n}"), Item("short", f"s{n}")])
                 order = stream.step()

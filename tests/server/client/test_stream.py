@@ -22,15 +22,15 @@ def test_a_queue_that_changes(connect_stream, start_daemon):
     """Arrivals, progress and departures; predictions for reports; counted as calls are."""
     daemon = start_daemon()
     s = connect_stream(daemon.target, timeout=30, model="llm")
-    assert s.step([item("l", "long long"), item("s", "short")], max_wait=30) == ["s", "l"]
+    assert s.step([item("l", "long long"), item("s", "short")], max_wait=10) == ["s", "l"]
     assert s.stream.reason == ""
     assert s.stream.prediction("l").score > s.stream.prediction("s").score
-    assert s.step([item("m", "w1")], max_wait=30) == ["s", "m", "l"]
+    assert s.step([item("m", "w1")], max_wait=10) == ["s", "m", "l"]
     assert s.step(progressed={"s": 100_000, "stranger": 3}) == ["m", "l", "s"]
     assert s.report([Completed("s", s.stream.prediction("s"), 100_000)]).accepted == 1
     assert s.step(gone=["s", "stranger"]) == ["m", "l"]
     assert s.stream.prediction("s") is None
-    assert s.step([item("l", "short")], max_wait=30) == ["l", "m"], "the same id anew replaces"
+    assert s.step([item("l", "short")], max_wait=10) == ["l", "m"], "the same id anew replaces"
     assert s.client.stats.calls == s.client.stats.ranked == 5
     assert s.step(gone=["m", "l"]) == []
 
@@ -40,7 +40,7 @@ def test_shares_and_who_runs_are_told_and_kept(connect_stream, start_process):
     first = start_process()
     s = connect_stream(first.target, timeout=30)
     queue = [item("a", "w1", 1.0, tenant="a"), item("b", "w1", 2.0, tenant="b"), item("c", "w1", 3.0, tenant="b")]
-    assert s.step(queue, max_wait=30, served={"a": 9e6}) == ["b", "c", "a"]
+    assert s.step(queue, max_wait=10, served={"a": 9e6}) == ["b", "c", "a"]
     assert s.step(progressed={"a": Progress(5, running=True, overtaken=1)}) == ["a", "b", "c"], "what runs goes first"
     first.kill()
     assert s.step() == ["a", "b", "c"]
@@ -90,7 +90,7 @@ def test_any_changes_keep_both_sides_the_same(connect_stream, daemon):
 def test_mistakes_change_nothing(connect_stream, daemon, change, words):
     """A change with a mistake raises, and the queue is as it was before."""
     s = connect_stream(daemon.target, timeout=30)
-    s.step([item("z", "short")], max_wait=30)
+    s.step([item("z", "short")], max_wait=10)
     with pytest.raises(ValueError, match=words):
         s.step(gone=["z"], **change)
     assert s.step() == ["z"]
@@ -110,13 +110,13 @@ def test_kill_9_and_a_new_daemon(connect_stream, start_process, wait_until):
     """The stream goes on through a kill -9; a new daemon is told the whole queue, by predictions instead of prompts."""
     first = start_process()
     s = connect_stream(first.target, timeout=30)
-    assert s.step([item("l", "long long"), item("s", "short")], max_wait=30) == ["s", "l"]
+    assert s.step([item("l", "long long"), item("s", "short")], max_wait=10) == ["s", "l"]
     first.kill()
     for _ in range(5):
         assert s.step() == ["l", "s"]
     assert s.step([item("m", "w1")], gone=["l"]) == ["m", "s"]
     start_process(port=first.port)
-    wait_until(lambda: s.step(max_wait=30) == ["s", "m"] and s.stream.reason == "", what="ranking again")
+    wait_until(lambda: s.step(max_wait=10) == ["s", "m"] and s.stream.reason == "", what="ranking again")
 
 
 class Scripted(rank_pb2_grpc.RankServiceServicer):
@@ -287,7 +287,7 @@ def test_closing_leaves_no_thread(connect_stream, scripted, wait_until):
 def test_a_closed_client_leaves_the_stream_by_arrival(connect_stream, daemon):
     """Closing the client under a stream is one more thing that does not raise."""
     s = connect_stream(daemon.target, timeout=30)
-    s.step([item("l", "long", 1.0), item("s", "short", 1.5)], max_wait=30)
+    s.step([item("l", "long", 1.0), item("s", "short", 1.5)], max_wait=10)
     s.close_client()
     assert s.step() == ["l", "s"]
     assert s.step() == ["l", "s"]

@@ -38,6 +38,6 @@ def test_a_daemon_with_the_greatest_values(start_daemon, tmp_path):
         assert client.report(done, timeout=30).accepted == 2
         assert client.quality(timeout=30).qualities[0].completions == 2
         with client.stream() as stream:
-            assert stream.step(max_wait=30) == []
+            assert stream.step(max_wait=5) == []
     daemon.stop()
     assert any(tmp_path.rglob("*.parquet"))
