@@ -14,6 +14,9 @@ import grpc
 from rankd.daemon import App
 from rankd.settings import load_settings
 
+_START_SECONDS = 240
+"""A slow ranker reads for long before it serves, on a machine that others keep busy."""
+
 
 class Daemon:
     """A daemon on real ports, in a thread with an event loop of its own."""
@@ -26,7 +29,7 @@ class Daemon:
         self._thread.start()
         self._stopped = False
         try:
-            self.app = self.run(self._start())
+            self.app = self.run(self._start(), _START_SECONDS)
         except BaseException:
             self._end_loop()
             raise
@@ -101,7 +104,7 @@ class DaemonProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._ready = threading.Event()
         self._reader.start()
-        if not self._ready.wait(60):
+        if not self._ready.wait(_START_SECONDS):
             self.kill()
             raise AssertionError("the daemon did not start:\n" + "".join(self.lines))
 

@@ -84,9 +84,12 @@ def queued(http):
     return float(re.search(r"^rankd_queue_prompts\S* (\S+)$", page, re.MULTILINE)[1])
 
 
+PATIENT = {"RANKD_DRAIN_DELAY": "1.0", "RANKD_DRAIN_TIMEOUT": "240"}
+
+
 def test_sigterm_drains_and_loses_nothing(start_process, wait_until, tmp_path):
     """Calls under way at SIGTERM are answered, new ones are told to come back, streams end, the process exits 0."""
-    process = start_process(make_artifact(tmp_path / "slow", work=60), environment={"RANKD_DRAIN_DELAY": "1.0"})
+    process = start_process(make_artifact(tmp_path / "slow", work=60), environment=PATIENT)
     with grpc.insecure_channel(process.target) as channel:
         stub = rank_stub(channel)
         watch = quality_stub(channel).WatchQuality(quality_pb2.WatchQualityRequest())
@@ -94,14 +97,14 @@ def test_sigterm_drains_and_loses_nothing(start_process, wait_until, tmp_path):
         stream = stub.RankStream(iter_then_wait(rank_pb2.RankStreamRequest(arrived=[item("s", "w1")])))
         next(stream)
         slow = stub.Rank.future(
-            request(*(item(str(n), f"w{n % 58} " * 60 + f"w{n // 58}") for n in range(150))), timeout=60
+            request(*(item(str(n), f"w{n % 58} " * 60 + f"w{n // 58}") for n in range(150))), timeout=240
         )
         wait_until(lambda: queued(process.http) > 0)
         assert not slow.done()
         process.process.send_signal(signal.SIGTERM)
         wait_until(lambda: health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING)
         assert health(channel, "liveness") == health_pb2.HealthCheckResponse.SERVING
-        answer = slow.result(timeout=60)
+        answer = slow.result(timeout=240)
         assert len(answer.items) == 150
         assert answer.unscored_count == 0
         for open_call in (watch, stream):

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from rankd_client.v1 import prediction_pb2 as pb
 from rankd_client.v1 import quality_pb2, rank_pb2
+from support.gate import Gate
 from support.tiny_ranker import make_artifact
 from support.wire import T0, details, ids, item, quality_stub, rank_stub, request
 
@@ -262,16 +263,17 @@ def test_a_stream_follows_its_queue(daemon):
         assert stream.end() == []
 
 
-def test_a_stream_never_waits_unless_told_to(start_daemon, tmp_path, wait_until):
+def test_a_stream_never_waits_unless_told_to(start_daemon, wait_until):
     """Without max_wait the answer comes at once, unscored; the score is in a later answer."""
-    from support.tiny_ranker import make_artifact
-
-    slow = start_daemon(ranker=make_artifact(tmp_path / "slow", work=3000))
-    with slow.channel() as channel:
+    daemon = start_daemon()
+    gate = Gate(daemon)
+    gate.open.clear()
+    with daemon.channel() as channel:
         stream = Stream(channel)
         first = stream.step(arrived=[item("a", "long " * 20), item("b", "short")])
         assert first.unscored_count == 2
         assert list(first.request_ids) == ["a", "b"]
+        gate.open.set()
         wait_until(lambda: stream.step().unscored_count == 0)
         assert list(stream.step().request_ids) == ["b", "a"]
         stream.end()
