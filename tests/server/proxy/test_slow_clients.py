@@ -11,7 +11,7 @@ from support.fake_engine import EVENTS, HEAD, Client, post, run, streamed, whole
 BODY = json.dumps({"prompt": "a short answer", "stream": True}).encode()
 START = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 SHORT = {
-    "client_head_timeout": 0.5, "client_body_timeout": 0.5, "client_body_rate": 1e6, "client_read_timeout": 0.5,
+    "client_head_timeout": 1.0, "client_body_timeout": 1.0, "client_body_rate": 1e6, "client_read_timeout": 1.0,
     "client_idle": 60,
 }  # fmt: skip
 
