@@ -116,7 +116,10 @@ class HttpConnections:
         self._reserve = _DescriptorReserve(_RESERVED)
 
     def close(self) -> None:
-        """Let go of all descriptors."""
+        """Let go of all descriptors, once nothing runs on the loop any more."""
+        for connection in self.open:
+            connection.sock.close()  # its task may have been cancelled before its first step, and so never closed it
+        self.open.clear()
         self._reserve.close()
         self._listener.close()
 
@@ -125,7 +128,7 @@ class HttpConnections:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, _ = await loop.sock_accept(self._listener)
+                sock = await self._accept()
             except OSError as error:
                 # What a client did between connecting and now is no concern.
                 if error.errno in _OUT and not self._reserve.give_up_one():
@@ -140,6 +143,19 @@ class HttpConnections:
             connection.task = loop.create_task(self._handle(connection))
             # One at a time: who connects often keeps nobody who is there from being read.
             await asyncio.sleep(0)
+
+    async def _accept(self) -> socket.socket:
+        """The next connection, taken in the step in which it is given: a cancellation between two would lose it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(BlockingIOError):
+                return self._listener.accept()[0]
+            readable = loop.create_future()
+            loop.add_reader(self._listener, _tell, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(self._listener)
 
     def _make_room(self, *, building: bool = False) -> asyncio.Task[None] | None:
         """End the connection that others lose least by; gives its task, which ends soon, or None where there is none.
@@ -216,6 +232,11 @@ class HttpConnections:
         async with asyncio.timeout(_LINGER):
             while await loop.sock_recv(connection.sock, _CHUNK):
                 pass
+
+
+def _tell(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class _DescriptorReserve:

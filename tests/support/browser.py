@@ -71,7 +71,7 @@ class Chromium:
             self._answers[self._next] = box
             message = {"id": self._next, "method": method, "params": params}
             os.write(self._out, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
-        answer = box.get(timeout=30)
+        answer = box.get(timeout=60)
         if "error" in answer:
             raise AssertionError(f"{method}: {answer['error']['message']}")
         return answer["result"]
@@ -87,7 +87,7 @@ class Chromium:
 
     def close(self):
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
         os.close(self._out)
 
 
@@ -105,7 +105,7 @@ class Page:
         self.look(width=width, height=height, scheme=scheme, mobile=mobile)
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.call("Page.navigate", url=url)
-        assert self._loaded.wait(30), f"{url} did not load"
+        assert self._loaded.wait(60), f"{url} did not load"
 
     def look(self, *, width, height=900, scheme="light", mobile=False):
         """Be a screen of this many CSS pixels."""
@@ -140,7 +140,7 @@ class Page:
         """What is to be read there."""
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
 
-    def wait(self, script, seconds=10.0):
+    def wait(self, script, seconds=60.0):
         """Wait until a script's value is true; gives it."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
@@ -150,7 +150,7 @@ class Page:
             time.sleep(0.05)
         return value
 
-    def wait_for_text(self, text, selector="body", seconds=10.0):
+    def wait_for_text(self, text, selector="body", seconds=60.0):
         """Wait until something is to be read."""
         self.wait(f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})", seconds)
 

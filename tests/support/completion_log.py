@@ -32,7 +32,7 @@ def rank(target, request_ids, model="llm"):
     """Rank prompts; gives their scores."""
     with grpc.insecure_channel(target) as channel:
         items = [item(r, prompt_of(r)) for r in request_ids]
-        answer = rank_stub(channel).Rank(request(*items, model=model), timeout=10)
+        answer = rank_stub(channel).Rank(request(*items, model=model), timeout=30)
         assert answer.unscored_count == 0
         return {i.request_id: i.prediction.score for i in answer.items}
 
@@ -43,13 +43,13 @@ def report(target, scores, tokens, model="llm", **fields):
         out = completion_pb2.ReportCompletionsRequest(
             model=model, completions=[completion(r, s, tokens[r], VERSION, **fields) for r, s in scores.items()]
         )
-        answer = completion_stub(channel).ReportCompletions(out, timeout=10)
+        answer = completion_stub(channel).ReportCompletions(out, timeout=30)
         assert answer.accepted_count == len(scores)
 
 
 def metric(http, name, **labels):
     """The sum of a metric over all series with these labels."""
-    text = urllib.request.urlopen(f"{http.rstrip('/')}/metrics", timeout=10).read().decode()
+    text = urllib.request.urlopen(f"{http.rstrip('/')}/metrics", timeout=30).read().decode()
     series = [line for line in text.splitlines() if line.startswith(name)]
     wanted = [f'{key}="{value}"' for key, value in labels.items()]
     return sum(float(line.rsplit(" ", 1)[1]) for line in series if all(w in line for w in wanted))

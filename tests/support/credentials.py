@@ -61,9 +61,9 @@ def bearer(name):
 
 def rank(channel, metadata):
     """A call of RankService."""
-    return rank_stub(channel).Rank(request(item("r", "long")), timeout=5, metadata=metadata)
+    return rank_stub(channel).Rank(request(item("r", "long")), timeout=30, metadata=metadata)
 
 
 def administer(channel, metadata):
     """A call of AdminService."""
-    return admin_stub(channel).ListRankers(admin_pb2.ListRankersRequest(), timeout=5, metadata=metadata)
+    return admin_stub(channel).ListRankers(admin_pb2.ListRankersRequest(), timeout=30, metadata=metadata)

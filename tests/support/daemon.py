@@ -14,6 +14,9 @@ import grpc
 from rankd.daemon import App
 from rankd.settings import load_settings
 
+_START_SECONDS = 240
+"""A slow ranker reads for long before it serves, on a machine that others keep busy."""
+
 
 class Daemon:
     """A daemon on real ports, in a thread with an event loop of its own."""
@@ -26,7 +29,7 @@ class Daemon:
         self._thread.start()
         self._stopped = False
         try:
-            self.app = self.run(self._start())
+            self.app = self.run(self._start(), _START_SECONDS)
         except BaseException:
             self._end_loop()
             raise
@@ -101,17 +104,18 @@ class DaemonProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._ready = threading.Event()
         self._reader.start()
-        if not self._ready.wait(60):
+        if not self._ready.wait(_START_SECONDS):
             self.kill()
             raise AssertionError("the daemon did not start:\n" + "".join(self.lines))
 
     def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if '"event": "started"' in line:
-                event = json.loads(line)
-                self.target, self.admin_target, self.http = event["listen"], event["admin"], event["metrics"]
-                self._ready.set()
+        with self.process.stderr as said:
+            for line in said:
+                self.lines.append(line)
+                if '"event": "started"' in line:
+                    event = json.loads(line)
+                    self.target, self.admin_target, self.http = event["listen"], event["admin"], event["metrics"]
+                    self._ready.set()
 
     @property
     def port(self):
@@ -119,8 +123,14 @@ class DaemonProcess:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(30)
+        self.ended(30)
 
-    def terminate(self, timeout=30):
+    def terminate(self, timeout=60):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        return self.ended(timeout)
+
+    def ended(self, timeout=60):
+        """Its exit code, once it has ended and what it said is read: to the end, unless a child of it lives on."""
+        code = self.process.wait(timeout)
+        self._reader.join(10)
+        return code

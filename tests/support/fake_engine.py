@@ -191,7 +191,7 @@ class Through:
         self._failed, self._ready = None, threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         if self._failed:
             raise self._failed
 
@@ -235,25 +235,28 @@ class ProxyProcess:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
         self.lines = []
         self._ready = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-        if not self._ready.wait(30):
-            self.process.kill()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._ready.wait(60):
+            self.kill()
             raise AssertionError("the proxy did not start:\n" + "".join(self.lines))
 
     def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if '"event": "proxy_started"' in line:
-                event = json.loads(line)
-                self.port, self.metrics_port = (int(event[k].rpartition(":")[2]) for k in ("listen", "metrics"))
-                self._ready.set()
+        with self.process.stderr as said:
+            for line in said:
+                self.lines.append(line)
+                if '"event": "proxy_started"' in line:
+                    event = json.loads(line)
+                    self.port, self.metrics_port = (int(event[k].rpartition(":")[2]) for k in ("listen", "metrics"))
+                    self._ready.set()
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
+        self._reader.join(10)
 
 
 class Client:

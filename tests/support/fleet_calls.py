@@ -13,16 +13,16 @@ def quality(daemon):
     """A daemon's first window, as QualityService tells it."""
     with grpc.insecure_channel(daemon.target, options=OWN_CHANNEL) as channel:
         stub = quality_pb2_grpc.QualityServiceStub(channel)
-        return stub.GetQuality(quality_pb2.GetQualityRequest(), timeout=10).qualities[0]
+        return stub.GetQuality(quality_pb2.GetQualityRequest(), timeout=30).qualities[0]
 
 
 def administer(daemon, method, request):
     """Call a method of AdminService."""
     with grpc.insecure_channel(daemon.admin_target, options=OWN_CHANNEL) as channel:
-        return getattr(admin_pb2_grpc.AdminServiceStub(channel), method)(request, timeout=10)
+        return getattr(admin_pb2_grpc.AdminServiceStub(channel), method)(request, timeout=30)
 
 
-def counted(daemon, timeout=10.0):
+def counted(daemon, timeout=30.0):
     """The counters of a daemon's windows, by name and the label that is not the model or ranker."""
     text = urllib.request.urlopen(f"{daemon.http.rstrip('/')}/metrics", timeout=timeout).read().decode()
     out = {}

@@ -8,7 +8,7 @@ READY = {"ready": True, "reason": "serving", "facts": {}}
 
 def ask(server, raw, host="127.0.0.1"):
     """Send bytes; gives status, headers by lower-case name, and body."""
-    with socket.create_connection((host, server.port), timeout=5) as connection:
+    with socket.create_connection((host, server.port), timeout=30) as connection:
         connection.sendall(raw)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")

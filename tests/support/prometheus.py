@@ -53,10 +53,10 @@ class Prometheus:
         self._wait_until_ready(directory)
 
     def _wait_until_ready(self, directory):
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while self._process.poll() is None and time.monotonic() < end:
             try:
-                urlopen(f"{self.url}/-/ready", timeout=5).close()
+                urlopen(f"{self.url}/-/ready", timeout=30).close()
             except OSError:
                 time.sleep(0.05)
             else:
@@ -72,7 +72,7 @@ class Prometheus:
 
     def _get(self, path, **parameters):
         url = f"{self.url}/api/v1/{path}?{urlencode(parameters, doseq=True)}"
-        answer = json.load(urlopen(url, timeout=10))
+        answer = json.load(urlopen(url, timeout=30))
         assert answer["status"] == "success"
         assert "warnings" not in answer, answer["warnings"]
         return answer["data"]

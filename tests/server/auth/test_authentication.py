@@ -29,21 +29,21 @@ def guarded(tiny, tmp_path_factory):
 
 
 def stream(channel, metadata):
-    return next(rank_stub(channel).RankStream(iter([rank_pb2.RankStreamRequest()]), timeout=5, metadata=metadata))
+    return next(rank_stub(channel).RankStream(iter([rank_pb2.RankStreamRequest()]), timeout=30, metadata=metadata))
 
 
 def report(channel, metadata):
     return completion_stub(channel).ReportCompletions(
-        completion_pb2.ReportCompletionsRequest(), timeout=5, metadata=metadata
+        completion_pb2.ReportCompletionsRequest(), timeout=30, metadata=metadata
     )
 
 
 def quality(channel, metadata):
-    return quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=5, metadata=metadata)
+    return quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=30, metadata=metadata)
 
 
 def watch(channel, metadata):
-    return next(quality_stub(channel).WatchQuality(quality_pb2.WatchQualityRequest(), timeout=5, metadata=metadata))
+    return next(quality_stub(channel).WatchQuality(quality_pb2.WatchQualityRequest(), timeout=30, metadata=metadata))
 
 
 def reflect(channel, metadata):
@@ -51,7 +51,7 @@ def reflect(channel, metadata):
 
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    return next(stub.ServerReflectionInfo(iter([asked]), timeout=5, metadata=metadata))
+    return next(stub.ServerReflectionInfo(iter([asked]), timeout=30, metadata=metadata))
 
 
 CALLS = [rank, stream, report, quality, watch, administer, reflect]
@@ -108,7 +108,7 @@ def test_health_answers_anybody(guarded):
     """Probes have no credential."""
     for target in (guarded.target, guarded.admin_target):
         with guarded.channel(target) as channel:
-            status = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
+            status = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30).status
     assert status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -131,7 +131,7 @@ def test_tenants_come_from_the_credential(guarded, name, tenants, answer):
             message.max_wait.seconds = 5
             got = next(rank_stub(channel).RankStream(iter([message]), timeout=9, metadata=bearer(name))).changed_items
         else:
-            got = rank_stub(channel).Rank(request(*items), timeout=5, metadata=bearer(name)).items
+            got = rank_stub(channel).Rank(request(*items), timeout=30, metadata=bearer(name)).items
         return [i.prediction.tenant for i in sorted(got, key=lambda i: i.request_id)]
 
     with guarded.channel() as channel:
@@ -149,7 +149,7 @@ def test_tenants_come_from_the_credential(guarded, name, tenants, answer):
 def test_tenants_change_no_order_of_ones_own(guarded):
     """What is filled in is one tenant's: the order is as without."""
     with guarded.channel() as channel:
-        got = rank_stub(channel).Rank(request(item("l", "long"), item("s", "short")), timeout=5, metadata=bearer("a"))
+        got = rank_stub(channel).Rank(request(item("l", "long"), item("s", "short")), timeout=30, metadata=bearer("a"))
     assert ids(got) == ["s", "l"]
 
 
@@ -206,7 +206,7 @@ def test_quotas_are_a_credentials_and_a_tenants(start_daemon, tmp_path):
     assert served("b", 2) == 2
     messages = [rank_pb2.RankStreamRequest(sequence=n) for n in range(5)]
     with daemon.channel() as channel:
-        answers = rank_stub(channel).RankStream(iter(messages), timeout=5, metadata=bearer("old"))
+        answers = rank_stub(channel).RankStream(iter(messages), timeout=30, metadata=bearer("old"))
         assert next(answers).sequence == 0
         with pytest.raises(grpc.RpcError) as raised:
             next(answers)
@@ -299,7 +299,7 @@ def test_nothing_of_an_attempt_is_told_anywhere(start_process, wait_until, tmp_p
                     call(channel, metadata)
         with contextlib.suppress(grpc.RpcError):
             rank_stub(channel).Rank(
-                request(item("secret-id", "long", tenant="team-b")), timeout=5, metadata=bearer("a")
+                request(item("secret-id", "long", tenant="team-b")), timeout=30, metadata=bearer("a")
             )
         metrics = urlopen(process.http + "metrics").read().decode()
         write(file, f'[[token]]\nname = "a"\ntoken = "{WRONG}"\nroles = ["root"]')

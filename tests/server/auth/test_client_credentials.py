@@ -40,16 +40,16 @@ def test_a_client_shows_its_token_with_every_call(guarded, tmp_path):
     """Rank, stream, report, quality and watch, from an argument or a file; without it they fail open, or say why."""
     (tmp_path / "token").write_text(TOKENS["a"] + "\n")
     for shown in ({"token": TOKENS["a"]}, {"token_file": tmp_path / "token"}):
-        with RankClient(guarded.target, timeout=5, **shown) as client:
+        with RankClient(guarded.target, timeout=30, **shown) as client:
             queue = client.rank([Item("long", "l"), Item("short", "s")])
             assert (queue.failed, [r.request_id for r in queue]) == (False, ["s", "l"])
             with client.stream() as stream:
-                assert stream.step([Item("long", "l"), Item("short", "s")], max_wait=5) == ["s", "l"]
+                assert stream.step([Item("long", "l"), Item("short", "s")], max_wait=10) == ["s", "l"]
             assert client.report([Completed("l", queue[1].prediction, 9)]).error == ""
             assert client.quality().service.ranker_version == "tiny@1.0.0"
             assert next(iter(client.watch_quality())).service.ranker_version == "tiny@1.0.0"
             assert TOKENS["a"] not in repr(client)
-    with RankClient(guarded.target, timeout=5) as nobody:
+    with RankClient(guarded.target, timeout=30) as nobody:
         queue = nobody.rank(["long"])
         assert (queue.failed, queue.reason) == (True, "error:UNAUTHENTICATED")
         with nobody.stream() as stream:
@@ -63,10 +63,10 @@ def test_the_asyncio_client_does_so_too(guarded):
     """The same calls, awaited."""
 
     async def run():
-        async with AsyncRankClient(guarded.target, timeout=5, token=TOKENS["a"]) as client:
+        async with AsyncRankClient(guarded.target, timeout=30, token=TOKENS["a"]) as client:
             queue = await client.rank([Item("long", "l")])
             async with client.stream() as stream:
-                order = await stream.step([Item("long", "l")], max_wait=5)
+                order = await stream.step([Item("long", "l")], max_wait=10)
             report = await client.report([Completed("l", queue[0].prediction, 9)])
             async for seen in client.watch_quality():
                 watched = seen.service.ranker_version
@@ -190,7 +190,7 @@ def test_names_in_client_certificates_are_credentials(start_daemon, wait_until, 
         return grpc.secure_channel(target, grpc.ssl_channel_credentials(*files))
 
     with channel_of("client") as channel:
-        got = rank_stub(channel).Rank(request(item("r", "long")), timeout=5).items[0].prediction
+        got = rank_stub(channel).Rank(request(item("r", "long")), timeout=30).items[0].prediction
         assert got.tenant == "team-c"
         assert rank(channel, bearer("b")).items[0].prediction.tenant == "team-b"
         with pytest.raises(grpc.RpcError) as raised:
@@ -231,7 +231,7 @@ def test_rotation_under_load_drops_no_call(start_daemon, wait_until, tmp_path):
 
     def load(n):
         with RankClient(daemon.target, timeout=30, token_file=held) as client, client.stream() as stream:
-            stream.step([Item("short", "s"), Item("long", "l")], max_wait=5)
+            stream.step([Item("short", "s"), Item("long", "l")], max_wait=10)
             while not stop.wait(0.005):
                 queue = client.rank([Item("long", f"l{n}"), Item("short", f"s{n}")])
                 order = stream.step()

@@ -43,7 +43,7 @@ def told(daemon, name="auth.file"):
     metrics = urlopen(http + "/metrics").read().decode().splitlines()
     (alarm,) = [m for m in metrics if m.startswith("rankd_file_failing{") and f'setting="{name}"' in m]
     (file,) = [f for f in json.load(urlopen(http + "/status.json"))["files"] if f["setting"] == name]
-    with RankClient(daemon.target, timeout=5, token=TOKENS["b"]) as client:
+    with RankClient(daemon.target, timeout=30, token=TOKENS["b"]) as client:
         service = client.quality().service
     page = urlopen(http + "/").read().decode()
     return [
@@ -111,7 +111,7 @@ def test_a_certificate_that_could_not_be_read_is_served_as_soon_as_it_can(start_
     new = ssl.PEM_cert_to_DER_cert((pki / "client.pem").read_text())
 
     def served():
-        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", daemon.app.public.port), timeout=5))
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", daemon.app.public.port), timeout=30))
 
     wait_until(lambda: served() == new, what="the new certificate")
     wait_until(lambda: daemon.app.files.failing() == [], what="the end of the alarm")
@@ -141,5 +141,5 @@ def test_nothing_is_told_where_nothing_is_followed(daemon):
     assert "rankd_file_failing{" not in urlopen(daemon.http + "/metrics").read().decode()
     assert json.load(urlopen(daemon.http + "/status.json"))["files"] == []
     with daemon.channel() as channel:
-        answer = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=5)
+        answer = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=30)
     assert list(answer.service.failing_files) == []

@@ -34,19 +34,19 @@ def signing(tiny, tmp_path_factory):
 
 def predict(channel, request_id, prompt="long long", *, model="m", who="a", **fields):
     asked = request(item(request_id, prompt, **fields), model=model)
-    return rank_stub(channel).Rank(asked, timeout=5, metadata=bearer(who)).items[0].prediction
+    return rank_stub(channel).Rank(asked, timeout=30, metadata=bearer(who)).items[0].prediction
 
 
 def echo(channel, request_id, prediction, *, model="m", who="a", **fields):
     """What an echo without its prompt comes back as."""
     asked = request(item(request_id, prediction=prediction, **fields), model=model)
-    return rank_stub(channel).Rank(asked, timeout=5, metadata=bearer(who)).items[0]
+    return rank_stub(channel).Rank(asked, timeout=30, metadata=bearer(who)).items[0]
 
 
 def echo_in_a_stream(channel, request_id, prediction, *, model="m", who="a", **fields):
     message = rank_pb2.RankStreamRequest(arrived=[item(request_id, prediction=prediction, **fields)])
     message.options.model = model
-    answers = rank_stub(channel).RankStream(iter([message]), timeout=5, metadata=bearer(who))
+    answers = rank_stub(channel).RankStream(iter([message]), timeout=30, metadata=bearer(who))
     return next(answers).changed_items[0]
 
 
@@ -55,7 +55,7 @@ def report(channel, *reports, model="m", who="a"):
     message = completion_pb2.ReportCompletionsRequest(model=model)
     for request_id, prediction in reports:
         message.completions.add(request_id=request_id, prediction=prediction, output_token_count=9, finish_reason=STOP)
-    answer = completion_stub(channel).ReportCompletions(message, timeout=5, metadata=bearer(who))
+    answer = completion_stub(channel).ReportCompletions(message, timeout=30, metadata=bearer(who))
     assert answer.accepted_count + answer.duplicate_count + len(answer.rejected) == len(reports)
     return {
         r.index: completion_pb2.RejectionReason.Name(r.reason).removeprefix("REJECTION_REASON_")
@@ -132,7 +132,7 @@ def test_with_its_prompt_beside_it_a_bad_echo_costs_nothing(signing):
     with signing.channel() as channel:
         bad = changed(predict(channel, "p"), score=-99.0)
         asked = request(item("p", "long long", prediction=bad), model="m")
-        answer = rank_stub(channel).Rank(asked, timeout=5, metadata=bearer("a")).items[0]
+        answer = rank_stub(channel).Rank(asked, timeout=30, metadata=bearer("a")).items[0]
         assert answer.prediction.score != -99.0
         assert report(channel, ("p", answer.prediction)) == {}
 
@@ -227,10 +227,10 @@ def test_a_long_queue_is_signed_and_looked_at_in_turns(start_daemon, tmp_path):
 def test_without_keys_nothing_is_signed(daemon):
     """And predictions are believed as ever."""
     with daemon.channel() as channel:
-        prediction = rank_stub(channel).Rank(request(item("u", "long")), timeout=5).items[0].prediction
+        prediction = rank_stub(channel).Rank(request(item("u", "long")), timeout=30).items[0].prediction
         assert (prediction.key_id, prediction.signature, prediction.tenant) == ("", b"", "")
         prediction.score = 5.0
-        answer = rank_stub(channel).Rank(request(item("u", prediction=prediction)), timeout=5).items[0]
+        answer = rank_stub(channel).Rank(request(item("u", prediction=prediction)), timeout=30).items[0]
     assert answer.prediction.score == 5.0
 
 

@@ -19,7 +19,7 @@ from rankd.errors import ConfigError
 def test_tls(start_daemon, pki):
     """With a certificate the daemon speaks TLS; plaintext gets nowhere; the client library connects."""
     daemon = start_daemon(tls=tls_settings(pki))
-    with RankClient(daemon.target, timeout=5, tls=TlsConfig((pki / "ca.pem").read_bytes())) as client:
+    with RankClient(daemon.target, timeout=30, tls=TlsConfig((pki / "ca.pem").read_bytes())) as client:
         assert not client.rank(["long", "short"]).failed
     with RankClient(daemon.target, timeout=1) as plain:
         assert plain.rank(["long", "short"]).failed
@@ -33,7 +33,7 @@ def test_mutual_tls(start_daemon, pki):
         assert nobody.rank(["long"]).failed
     known = grpc.ssl_channel_credentials(roots, (pki / "client.key").read_bytes(), (pki / "client.pem").read_bytes())
     with grpc.secure_channel(daemon.target, known) as channel:
-        assert len(rank_stub(channel).Rank(request(item("a", "w1")), timeout=5).items) == 1
+        assert len(rank_stub(channel).Rank(request(item("a", "w1")), timeout=30).items) == 1
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_rates_are_by_client_certificate(start_daemon, pki):
         files = [(pki / f).read_bytes() for f in ("ca.pem", f"{name}.key", f"{name}.pem")]
         with grpc.secure_channel(daemon.target, grpc.ssl_channel_credentials(*files)) as channel:
             try:
-                return len(rank_stub(channel).Rank(request(item("a", "w1")), timeout=5).items) == 1
+                return len(rank_stub(channel).Rank(request(item("a", "w1")), timeout=30).items) == 1
             except grpc.RpcError as error:
                 assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
                 return False
@@ -76,7 +76,7 @@ def test_rates_are_by_client_certificate(start_daemon, pki):
 
 
 def served_certificate(daemon):
-    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", daemon.app.public.port), timeout=5))
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", daemon.app.public.port), timeout=30))
 
 
 def test_certificates_are_renewed_in_place(start_daemon, pki, tmp_path):
@@ -88,7 +88,7 @@ def test_certificates_are_renewed_in_place(start_daemon, pki, tmp_path):
     old, new = (ssl.PEM_cert_to_DER_cert((pki / f"{name}.pem").read_text()) for name in ("server", "client"))
     assert served_certificate(daemon) == old
     with grpc.secure_channel(daemon.target, grpc.ssl_channel_credentials((pki / "ca.pem").read_bytes())) as channel:
-        assert rank_stub(channel).Rank(request(item("a", "w1")), timeout=5).items
+        assert rank_stub(channel).Rank(request(item("a", "w1")), timeout=30).items
         shutil.copy(pki / "client.pem", certificate)
         for _ in range(2):
             assert served_certificate(daemon) == old, "its key is not there yet"
@@ -96,7 +96,7 @@ def test_certificates_are_renewed_in_place(start_daemon, pki, tmp_path):
         assert served_certificate(daemon) == new
         certificate.unlink()
         assert served_certificate(daemon) == new
-        assert rank_stub(channel).Rank(request(item("a", "w1")), timeout=5).items, "connections go on"
+        assert rank_stub(channel).Rank(request(item("a", "w1")), timeout=30).items, "connections go on"
 
 
 def seconds_of(pem):
@@ -150,7 +150,7 @@ def test_old_tls_is_refused(start_daemon, pki, version, served):
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = context.maximum_version = version
     context.set_alpn_protocols(["h2"])
-    with socket.create_connection(("127.0.0.1", daemon.app.public.port), timeout=5) as plain:
+    with socket.create_connection(("127.0.0.1", daemon.app.public.port), timeout=30) as plain:
         if served:
             with context.wrap_socket(plain) as secure:
                 assert secure.selected_alpn_protocol() == "h2"
@@ -168,5 +168,5 @@ def test_a_certificate_of_another_authority_is_refused(start_daemon, pki, tmp_pa
     files = [(pki / "ca.pem").read_bytes(), (tmp_path / "evil.key").read_bytes(), (tmp_path / "evil.pem").read_bytes()]
     evil = grpc.ssl_channel_credentials(*files)
     with grpc.secure_channel(daemon.target, evil) as channel, pytest.raises(grpc.RpcError) as raised:
-        rank_stub(channel).Rank(request(item("a", "w1")), timeout=5)
+        rank_stub(channel).Rank(request(item("a", "w1")), timeout=30)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

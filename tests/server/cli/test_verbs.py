@@ -152,6 +152,7 @@ def test_status_watch_follows(daemon):
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
     assert len({line["service"]["started_at"] for line in lines}) == 1
 
 

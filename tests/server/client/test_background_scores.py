@@ -53,7 +53,7 @@ def test_what_arrives_is_scored_and_rules_come(connected, start_daemon, wait_unt
 def test_a_model_of_which_nothing_was_reported_is_ordered(connected, start_daemon, wait_until):
     """From the start, as every model is by a ranker with a measured tau, also where others have reported already."""
     daemon = start_daemon()
-    with RankClient(daemon.target, model="old", timeout=5) as client:
+    with RankClient(daemon.target, model="old", timeout=30) as client:
         (ranked,) = client.rank(["short"])
         assert client.report([Completed(ranked.request_id, ranked.prediction, 7, finish_reason="stop")]).accepted == 1
         assert [policy.model for policy in client.quality().policies] == ["old"]

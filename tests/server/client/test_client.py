@@ -14,7 +14,7 @@ from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 def test_order_report_and_read_quality(connect, start_daemon):
     """The three things a client is for, end to end."""
     daemon = start_daemon()
-    client = connect(daemon.target, model="llm", timeout=5)
+    client = connect(daemon.target, model="llm", timeout=30)
     queue = client.rank(["long long", "short", Item("w1", request_id="mine", arrival=time.time())])
     assert queue.order == [1, 2, 0]
     assert [r.position for r in queue] == [1, 2, 3]
@@ -38,7 +38,7 @@ def test_order_report_and_read_quality(connect, start_daemon):
 
 def test_predictions_stand_for_prompts(connect, daemon):
     """What rank gave can be passed in again without text."""
-    client = connect(daemon.target, timeout=5)
+    client = connect(daemon.target, timeout=30)
     first = client.rank(["long", "short"])
     again = client.rank([Item(prediction=r.prediction, request_id=r.request_id) for r in first])
     assert [r.request_id for r in again] == [r.request_id for r in first]
@@ -47,7 +47,7 @@ def test_predictions_stand_for_prompts(connect, daemon):
 
 def test_reports_name_what_was_rejected(connect, daemon):
     """Rejections come back with the caller's own index, reason and remedy."""
-    client = connect(daemon.target, timeout=5)
+    client = connect(daemon.target, timeout=30)
     prediction = client.rank(["long"])[0].prediction
     wrong = type(prediction)(score=1.0, ranker_version="unknown@1")
     result = client.report([Completed("a", None, 1), Completed("b", wrong, 1)])
@@ -179,7 +179,7 @@ def test_long_queues_are_split_and_merged(connect, daemon):
 
 def test_text_that_is_no_unicode_is_ranked(connect, daemon):
     """Lone surrogates are replaced, not raised."""
-    assert not connect(daemon.target, timeout=5).rank(["a\ud800b", "long"]).failed
+    assert not connect(daemon.target, timeout=30).rank(["a\ud800b", "long"]).failed
 
 
 def test_kill_9_costs_no_request_and_restart_ranks_again(connect, start_process, wait_until):

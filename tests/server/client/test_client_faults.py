@@ -78,7 +78,7 @@ BY_ARRIVAL = ["3", "2", "1", "0"]
 
 def test_bytes_that_are_no_message(connect, serve):
     """An answer that cannot be read is a fallback like any other."""
-    client = connect(serve(lambda *_: b"\xff\xff garbage").target, timeout=2)
+    client = connect(serve(lambda *_: b"\xff\xff garbage").target, timeout=30)
     queue = client.rank(QUEUE)
     assert [r.request_id for r in queue] == BY_ARRIVAL
     assert queue.reason in ("bad_answer", "error:INTERNAL")
@@ -95,14 +95,14 @@ def test_a_prediction_that_is_no_number(connect, serve, field, value):
         out.items[0].prediction.CopyFrom(prediction_pb2.Prediction(**{field: value}))
         return out.SerializeToString()
 
-    queue = connect(serve(answer).target, timeout=2).rank(QUEUE)
+    queue = connect(serve(answer).target, timeout=30).rank(QUEUE)
     assert ([r.request_id for r in queue], queue.reason) == (BY_ARRIVAL, "bad_answer")
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL])
 def test_what_a_server_blurts_out_is_not_kept(connect, serve, code):
     """A server that repeats a prompt in the text of its error does not get it into the client's statistics."""
-    client = connect(serve(refuse(code, f"bug while reading {SECRET}")).target, timeout=2)
+    client = connect(serve(refuse(code, f"bug while reading {SECRET}")).target, timeout=30)
     assert client.rank(QUEUE).reason == f"error:{code.name}"
     assert SECRET not in client.stats.last_error
     assert SECRET not in client.report([Completed("x", prediction_pb2.Prediction(), 1)]).error
@@ -110,7 +110,7 @@ def test_what_a_server_blurts_out_is_not_kept(connect, serve, code):
 
 def test_what_the_caller_must_change_is_told(connect, serve):
     """The text of a refusal that names a remedy is kept."""
-    client = connect(serve(refuse(grpc.StatusCode.INVALID_ARGUMENT, "items[0]: is too long")).target, timeout=2)
+    client = connect(serve(refuse(grpc.StatusCode.INVALID_ARGUMENT, "items[0]: is too long")).target, timeout=30)
     assert client.rank(QUEUE).reason == "error:INVALID_ARGUMENT"
     assert client.stats.last_error == "items[0]: is too long"
 
@@ -230,7 +230,7 @@ def test_a_daemon_that_dies_mid_call(connect):
         client = connect(f"127.0.0.1:{int(process.stdout.readline())}", timeout=60)
         queue = client.rank(QUEUE)
         assert ([r.request_id for r in queue], queue.reason) == (BY_ARRIVAL, "unavailable")
-        assert process.wait(10) == 9
+        assert process.wait(30) == 9
 
 
 def test_a_frozen_daemon_costs_its_deadline(connect, start_process):
@@ -322,7 +322,7 @@ def test_the_trace_goes_along(connect, serve, monkeypatch):
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(_trace._tracing.trace, "get_tracer", provider.get_tracer)
     handler = serve(echo())
-    connect(handler.target, timeout=5).rank([Item(SECRET, request_id="secret-id")])
+    connect(handler.target, timeout=30).rank([Item(SECRET, request_id="secret-id")])
     (span,) = exporter.get_finished_spans()
     assert span.kind is trace.SpanKind.CLIENT
     assert f"{span.context.trace_id:032x}" in handler.calls[0][2]["traceparent"]

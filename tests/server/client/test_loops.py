@@ -36,6 +36,7 @@ async def step(stream, name):
 def quiet_asyncio(caplog):
     """Nothing is complained of: neither by asyncio, nor by a warning."""
     caplog.set_level(logging.WARNING, "asyncio")
+    gc.collect()  # what other tests left is not this one's
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield

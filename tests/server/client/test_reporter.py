@@ -12,7 +12,7 @@ from rankd_client.v1.prediction_pb2 import Prediction
 
 def remembered(client, text, *, ignore_eos=False):
     """What the middleware remembers of a prompt."""
-    (ranked,) = client.rank([text], timeout=5.0)
+    (ranked,) = client.rank([text], timeout=30.0)
     return StoredPrediction(ranked.request_id, ranked.prediction, time.time(), ignore_eos)
 
 

@@ -83,7 +83,7 @@ def test_a_full_disk_costs_no_call_and_is_told_once(start_process, tmp_path, ids
     assert (event["reason"], event["level"], event["error_type"]) == ("not_written: EFBIG", "error", "OSError")
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
     wait_until(lambda: metric(process.http, "rankd_completion_log_failing") == 0, what="recovery")
-    assert rows(process.http) == 100
+    wait_until(lambda: rows(process.http) == 100, what="all rows written")
     wait_until(lambda: events(process, "completion_log_recovered"), what="the event")
     assert len(read_dataset([tmp_path / "log"]).rows) == 40
 

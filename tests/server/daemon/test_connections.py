@@ -48,7 +48,7 @@ def test_idle_connections_may_ping(start_daemon, wait_until):
         wait_until(lambda: READY in states)
         time.sleep(CUT_SECONDS)
         assert states[states.index(READY) :] == [READY]
-        assert ids(rank_stub(channel).Rank(request(item("a")), timeout=5)) == ["a"]
+        assert ids(rank_stub(channel).Rank(request(item("a")), timeout=30)) == ["a"]
 
 
 def test_connections_that_ping_too_often_are_cut(start_daemon, wait_until):
@@ -62,12 +62,12 @@ def test_connections_that_ping_too_often_are_cut(start_daemon, wait_until):
 def test_connections_are_renewed(start_daemon, wait_until):
     """After limits.max_connection_age a connection ends, and the next call has a new one: replicas get traffic."""
     daemon = start_daemon(limits={"max_connection_age": 1.0})
+    began = time.monotonic()
     with watched(daemon.target) as (channel, states):
         wait_until(lambda: READY in states)
-        began = time.monotonic()
         wait_until(lambda: states[-1] is not READY, what="the end of the connection")
         assert time.monotonic() - began > 0.5
-        assert ids(rank_stub(channel).Rank(request(item("a")), timeout=5)) == ["a"]
+        assert ids(rank_stub(channel).Rank(request(item("a")), timeout=30)) == ["a"]
         assert TRANSIENT_FAILURE not in states
 
 
@@ -79,10 +79,10 @@ def test_calls_outlive_the_age_of_their_connection(start_daemon, wait_until):
 
         def messages():
             yield rank_pb2.RankStreamRequest(sequence=1)
-            go_on.wait(20)
+            go_on.wait(60)
             yield rank_pb2.RankStreamRequest(sequence=2)
 
-        stream = rank_stub(channel).RankStream(messages(), timeout=20)
+        stream = rank_stub(channel).RankStream(messages(), timeout=60)
         assert next(stream).sequence == 1
         wait_until(lambda: READY in states and states[-1] is not READY)
         time.sleep(0.5)
@@ -100,6 +100,6 @@ def test_the_largest_message_is_a_setting(daemon, start_daemon):
     with small.channel() as channel:
         with pytest.raises(grpc.RpcError) as raised:
             rank_stub(channel).Rank(large, timeout=30)
-        assert ids(rank_stub(channel).Rank(request(item("a")), timeout=5)) == ["a"]
+        assert ids(rank_stub(channel).Rank(request(item("a")), timeout=30)) == ["a"]
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert details(raised.value) == {}

@@ -122,7 +122,7 @@ def test_who_does_not_follow_sees_the_fleet_and_decides_alone(start_fleet, wait_
     told = quality(fleet[0])
     assert told.guard.mode != FALLBACK
     assert not told.fleet.followed
-    assert told.fleet.tau.high < 0
+    wait_until(lambda: quality(fleet[0]).fleet.tau.high < 0, what="the fleet's figure")
 
 
 def test_peers_that_cannot_be_reached_leave_a_guard_to_its_own_evidence(start_daemon, wait_until):

@@ -84,7 +84,7 @@ def test_a_replica_that_can_ask_nobody_decides_by_itself_again(start_daemon, wai
     assert window.fleet.peers == 0
 
 
-def test_a_peer_that_refuses_is_told_of_once(start_daemon, tmp_path, capfd):
+def test_a_peer_that_refuses_is_told_of_once(start_daemon, wait_until, tmp_path, capfd):
     """Else a fleet whose token is wrong would be none, and nothing would say so."""
     token = tmp_path / "token"
     token.write_text("not-a-token-of-anybody")
@@ -93,6 +93,12 @@ def test_a_peer_that_refuses_is_told_of_once(start_daemon, tmp_path, capfd):
     peer = start_daemon(auth={"file": auth})
     fleet = {"every": 0.1, "forget_after": 1.0, "peers": peer.target, "token_file": token}
     start_daemon(fleet=fleet)
-    time.sleep(1.5)
-    said = capfd.readouterr()
-    assert (said.out + said.err).count("peer_refuses") == 1
+    said = []
+
+    def refusals():
+        said.extend(capfd.readouterr())
+        return "".join(said).count("peer_refuses")
+
+    wait_until(refusals, what="the refusal")
+    time.sleep(1.0)
+    assert refusals() == 1

@@ -8,6 +8,7 @@ import itertools
 import json
 import sys
 import time
+from contextlib import contextmanager
 from functools import partial
 from urllib.request import urlopen
 
@@ -104,7 +105,7 @@ def test_a_pin_lasts_as_long_as_it_was_to_last(start_daemon, wait_until, set_clo
             admin_stub(channel).PinGuard(pin, timeout=10)
     set_clock(seconds)
     windows = {w.model: w for w in daemon.app.monitor.reported_windows()}
-    wait_until(lambda: windows["short"].guard.pinned_until is None, seconds=20)
+    wait_until(lambda: windows["short"].guard.pinned_until is None)
     with daemon.channel() as channel:
         shown = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(model="long"), timeout=10).qualities[0]
     left = shown.guard.pinned_until.ToNanoseconds() * 1e-9 - time.time() - seconds
@@ -134,17 +135,17 @@ def test_a_pilot_neither_repeats_slots_nor_skips_them(start_daemon, wait_until, 
     daemon = start_daemon()
     start = admin_pb2.StartPilotRequest(model="llm", slot={"nanos": 300_000_000}, block_count=6, seed=7)
     with daemon.channel(daemon.admin_target) as channel:
-        stub = admin_stub(channel)
+        stub, began = admin_stub(channel), time.monotonic()
         stub.StartPilot(start, timeout=10)
         set_clock(DAY)
-        assert stub.GetPilot(admin_pb2.GetPilotRequest(model="llm"), timeout=10).pilot.slot_count < 12
+        done = stub.GetPilot(admin_pb2.GetPilotRequest(model="llm"), timeout=10).pilot.slot_count
+        assert done <= (time.monotonic() - began) / 0.3, "slots were skipped"
         set_clock(-DAY)
         wait_until(
             lambda: (
                 stub.GetPilot(admin_pb2.GetPilotRequest(model="llm"), timeout=10).pilot.state
                 == admin_pb2.PILOT_STATE_FINISHED
-            ),
-            seconds=30,
+            )
         )
 
 
@@ -196,14 +197,25 @@ def test_orders_go_on(start_daemon, set_clock):
             assert ids(answer) == ["a", "b"]
 
 
+@contextmanager
+def between(clock):
+    """What is told within is what a clock said meanwhile, however long that took."""
+    told, first = [], clock()
+    yield told
+    assert first - 0.2 <= told[0] <= clock() + 0.2
+
+
 def test_the_steady_clock_knows_what_can_have_passed(set_clock):
     """It never steps; times are translated by the clock as it is; of a stamp it knows the most that can have passed."""
     clock = SteadyClock()
     before, stamp = clock.now(), time.time()
     for seconds in (-HOUR, DAY, 0.0):
         set_clock(seconds)
-        assert clock.to_wall(clock.now()) == pytest.approx(time.time() + seconds, abs=0.2)
-        assert clock.from_wall(time.time() + seconds) == pytest.approx(clock.now(), abs=0.2)
-        assert 0 <= clock.now() - before < 30
-        assert -0.2 < clock.longest_since(stamp, memory=DAY) < DAY + 30
-    assert clock.longest_since(stamp, memory=0.0) == pytest.approx(clock.now() - before, abs=0.3)
+        with between(lambda ahead=seconds: time.time() + ahead) as told:
+            told.append(clock.to_wall(clock.now()))
+        with between(clock.now) as told:
+            told.append(clock.from_wall(time.time() + seconds))
+        assert 0 <= clock.now() - before < 60
+        assert -0.2 < clock.longest_since(stamp, memory=DAY) < DAY + 60
+    with between(lambda: clock.now() - before) as told:
+        told.append(clock.longest_since(stamp, memory=0.0))

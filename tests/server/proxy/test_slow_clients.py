@@ -11,7 +11,7 @@ from support.fake_engine import EVENTS, HEAD, Client, post, run, streamed, whole
 BODY = json.dumps({"prompt": "a short answer", "stream": True}).encode()
 START = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 SHORT = {
-    "client_head_timeout": 0.5, "client_body_timeout": 0.5, "client_body_rate": 1e6, "client_read_timeout": 0.5,
+    "client_head_timeout": 1.0, "client_body_timeout": 1.0, "client_body_rate": 1e6, "client_read_timeout": 1.0,
     "client_idle": 60,
 }  # fmt: skip
 
@@ -179,8 +179,8 @@ def test_a_client_that_does_not_read_is_cut_off(start_engine, start_proxy):
         async with Client(proxy.port) as client:
             await client.send(BODY)
             client.writer.transport.pause_reading()
-            await asyncio.to_thread(upstream.seen[0].gone.wait, 30) if upstream.seen else await asyncio.sleep(0.5)
-            assert await asyncio.to_thread(upstream.seen[0].gone.wait, 30)
+            await asyncio.to_thread(within, lambda: upstream.seen)
+            assert await asyncio.to_thread(upstream.seen[0].gone.wait, 60)
 
     run(story())
     within(lambda: proxy.counts("answers") == {"cancelled": 1})

@@ -30,7 +30,7 @@ def test_the_default_is_for_calls_without_a_deadline(start_daemon):
 
 def test_deadlines_are_used_again_after_a_stall(start_daemon, wait_until):
     """What a stall taught of the time an answer takes, calls in time correct: no half of a deadline is given up."""
-    daemon = start_daemon(scoring={"nice": 0, "deadline_margin": 1.5}, guard={"max_latency": 1e6})
+    daemon = start_daemon(scoring={"nice": 0, "deadline_margin": 60.0}, guard={"max_latency": 1e6})
     gate = Gate(daemon)
     known = queue_of(80, "w1")
     (pace,) = [s._pace for s in gc.get_objects() if type(s) is RankService and s._loop is daemon.loop]
@@ -38,10 +38,13 @@ def test_deadlines_are_used_again_after_a_stall(start_daemon, wait_until):
         stub = rank_stub(channel)
         assert stub.Rank(known, timeout=30).unscored_count == 0
         gate.open.clear()
-        calls = [stub.Rank.future(queue_of(80, "w2"), timeout=3.0) for _ in range(4)]
+        began = time.monotonic()
+        calls = [stub.Rank.future(queue_of(80, "w2"), timeout=12.0) for _ in range(4)]
         wait_until(lambda: daemon.scorer.callers == 4)
-        # The loop stands still from before the time to answer, 1.5 s, until shortly before the deadline.
-        daemon.loop.call_soon_threadsafe(daemon.loop.call_later, 1.0, time.sleep, 1.0)
+        # The loop stands still until after the time to answer, half of what a call has left, and goes on long before
+        # the deadline.
+        gone = time.monotonic() - began
+        daemon.loop.call_soon_threadsafe(time.sleep, gone + (12.0 - gone) / 2 + 0.2 - gone)
         for call in calls:
             call.exception(timeout=30)
         stalled = pace.seconds_per_item

@@ -48,11 +48,11 @@ def test_patience_follows_the_waits_that_are_reported(start_daemon):
     daemon = start_daemon(order={"policy": "due", "patience_backlog_share": 0.5}, guard={"enabled": False})
     row = item("a", SHORT, at=T0)
     with daemon.channel() as channel:
-        before = rank_stub(channel).Rank(request(row, model="llm"), timeout=5)
+        before = rank_stub(channel).Rank(request(row, model="llm"), timeout=30)
         assert before.patience_per_token.ToMilliseconds() == 200
-        completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=40), timeout=5)
+        completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=40), timeout=30)
         policy = policy_of(channel)
-        after = rank_stub(channel).Rank(request(row, model="llm"), timeout=5)
+        after = rank_stub(channel).Rank(request(row, model="llm"), timeout=30)
     assert policy.dial.mean_wait.ToSeconds() == 40
     wanted = 0.5 * 40 / policy.mean_expected_token_count
     assert policy.patience_per_token.ToMicroseconds() * 1e-6 == pytest.approx(wanted, rel=0.01)
@@ -68,11 +68,11 @@ def test_a_caller_who_asks_one_by_one_does_not_tell_that_nothing_waits(start_dae
     daemon = start_daemon(order={"patience_backlog_share": 0.5}, guard={"enabled": False})
     with daemon.channel() as channel:
         for _ in range(2):
-            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=5)
+            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=30)
             time.sleep(0.05)
         assert policy_of(channel).dial.HasField("tokens_per_second")
-        one = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=5)
-        two = rank_stub(channel).Rank(request(item("a", SHORT), item("b", LONG), model="llm"), timeout=5)
+        one = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=30)
+        two = rank_stub(channel).Rank(request(item("a", SHORT), item("b", LONG), model="llm"), timeout=30)
     assert one.patience_per_token.ToMilliseconds() == 200
     assert 0 < two.patience_per_token.ToNanoseconds() < 200_000_000
 
@@ -82,14 +82,14 @@ def test_a_caller_who_asks_one_by_one_can_tell_what_waits(start_daemon):
     daemon = start_daemon(order={"patience_backlog_share": 0.5}, guard={"enabled": False})
     with daemon.channel() as channel:
         for _ in range(2):
-            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=5)
+            completion_stub(channel).ReportCompletions(reports(range(60), [100] * 60, queued=0), timeout=30)
             time.sleep(0.05)
         ranks = rank_stub(channel)
         answers = [
-            ranks.Rank(request(item("a", SHORT), model="llm", backlog_request_count=n), timeout=5)
+            ranks.Rank(request(item("a", SHORT), model="llm", backlog_request_count=n), timeout=30)
             for n in (100, 10_000)
         ]
-        with RankClient(daemon.target, model="llm", timeout=5) as client:
+        with RankClient(daemon.target, model="llm", timeout=30) as client:
             asked = client.rank([Item(SHORT, "a", arrival=T0)], backlog=10_000)
         with pytest.raises(ValueError, match="backlog"):
             client.rank([SHORT], backlog=-1)
@@ -126,13 +126,13 @@ def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_unt
             part = cpb.ReportCompletionsRequest(
                 model="llm", now=done.now, completions=done.completions[start : start + 300]
             )
-            assert completion_stub(channel).ReportCompletions(part, timeout=5).accepted_count == 300
+            assert completion_stub(channel).ReportCompletions(part, timeout=30).accepted_count == 300
             wait_until(lambda: policy_of(channel).dial.HasField("tuned_patience_per_token"), what="a tuning")
-            time.sleep(0.3)
+            wait_until(lambda: not daemon.app.monitor.jobs.tunings._flights, what="the end of the tuning")
         policy = policy_of(channel)
-        answer = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=5)
+        answer = rank_stub(channel).Rank(request(item("a", SHORT), model="llm"), timeout=30)
     tuned = policy.dial.tuned_patience_per_token.ToMicroseconds() * 1e-6
-    metrics = urllib.request.urlopen(f"{daemon.http}/metrics", timeout=5).read().decode()
+    metrics = urllib.request.urlopen(f"{daemon.http}/metrics", timeout=30).read().decode()
     shown = re.search(r'rankd_order_patience_seconds\{.*model="llm".*\} (\S+)', metrics)
     assert float(shown[1]) == pytest.approx(tuned, abs=1e-6)
     trust = re.search(r'rankd_order_trust[a-z_]*\{.*model="llm".*\} (\S+)', metrics)
@@ -151,17 +151,17 @@ def test_less_trust_means_less_patience_before_the_guard_falls_back(start_daemon
         assert policy_of(channel).dial.trust == 1.0
         scores = rng.normal(size=400)
         lengths = np.exp(5 + 0.5 * scores + rng.normal(size=400))
-        completion_stub(channel).ReportCompletions(reports(scores, lengths), timeout=5)
+        completion_stub(channel).ReportCompletions(reports(scores, lengths), timeout=30)
         wait_until(lambda: 0.2 < policy_of(channel).dial.trust < 0.95, what="part of the trust")
         weak = policy_of(channel)
         assert weak.policy == pb.POLICY_BOOST
         for _ in range(3):
             scores = rng.normal(size=400)
-            completion_stub(channel).ReportCompletions(reports(scores, rng.permutation(400) + 1), timeout=5)
+            completion_stub(channel).ReportCompletions(reports(scores, rng.permutation(400) + 1), timeout=30)
         wait_until(lambda: policy_of(channel).dial.trust == 0, what="no trust")
         policy = policy_of(channel)
         assert (policy.policy, policy.reason) == (pb.POLICY_FCFS, pb.FALLBACK_REASON_GUARD)
         answer = rank_stub(channel).Rank(
-            request(item("long", LONG, at=T0), item("short", SHORT, at=T0 + 1), model="llm"), timeout=5
+            request(item("long", LONG, at=T0), item("short", SHORT, at=T0 + 1), model="llm"), timeout=30
         )
     assert (ids(answer), answer.reason) == (["long", "short"], pb.FALLBACK_REASON_GUARD)

@@ -27,7 +27,7 @@ serial = itertools.count()
 def rank(daemon, *items, **fields):
     """A queue's ids in serving order."""
     with daemon.channel() as channel:
-        return rank_stub(channel).Rank(request(*items, **fields), timeout=5)
+        return rank_stub(channel).Rank(request(*items, **fields), timeout=30)
 
 
 def with_deadline(ranked, seconds):
@@ -111,7 +111,7 @@ def test_aged_goes_by_waiting_over_length(daemon):
 def test_wrong_fields_are_named(daemon, wrong, field):
     """What cannot be is refused with the field's path, and nothing of the value."""
     with daemon.channel() as channel, pytest.raises(grpc.RpcError) as error:
-        rank_stub(channel).Rank(rank_pb2.RankRequest(items=[rank_pb2.RankItem(request_id="a", **wrong)]), timeout=5)
+        rank_stub(channel).Rank(rank_pb2.RankRequest(items=[rank_pb2.RankItem(request_id="a", **wrong)]), timeout=30)
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     [violation] = details(error.value)["BadRequest"].field_violations
     assert violation.field.startswith(field)
@@ -132,10 +132,10 @@ def test_wrong_shares_are_named(daemon, share, field):
     tenants = [rank_pb2.TenantService(**share)]
     with daemon.channel() as channel:
         with pytest.raises(grpc.RpcError) as error:
-            rank_stub(channel).Rank(rank_pb2.RankRequest(tenants=tenants), timeout=5)
+            rank_stub(channel).Rank(rank_pb2.RankRequest(tenants=tenants), timeout=30)
         assert details(error.value)["BadRequest"].field_violations[0].field == field
         with pytest.raises(grpc.RpcError) as error:
-            list(rank_stub(channel).RankStream(iter([rank_pb2.RankStreamRequest(tenants=tenants)]), timeout=5))
+            list(rank_stub(channel).RankStream(iter([rank_pb2.RankStreamRequest(tenants=tenants)]), timeout=30))
         assert details(error.value)["BadRequest"].field_violations[0].field == field
 
 

@@ -104,11 +104,11 @@ def test_metrics_have_only_declared_names_and_labels(start_daemon):
     daemon = start_daemon()
     with daemon.channel() as channel:
         answer = rank_stub(channel).Rank(
-            request(item("sesame-id", "sesame-prompt long"), item("b", "short")), timeout=5
+            request(item("sesame-id", "sesame-prompt long"), item("b", "short")), timeout=30
         )
         reports = [completion(r.request_id, r.prediction.score, 7, answer.ranker_version) for r in answer.items]
         completion_stub(channel).ReportCompletions(
-            completion_pb2.ReportCompletionsRequest(completions=reports), timeout=5
+            completion_pb2.ReportCompletionsRequest(completions=reports), timeout=30
         )
     declared = {name: (kind, set()) for name, (kind, _) in PROCESS_METRICS.items()}
     for name, metric in METRICS.items():

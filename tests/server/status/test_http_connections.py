@@ -132,3 +132,29 @@ def test_a_close_waits_for_nobody(start_page):
                 pass
         connection.close()
     never.set()
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_who_connects_while_the_server_closes_is_cut(start_page, steps):
+    """In whatever step of the loop the end comes: also before the first one of the connection's own task."""
+    server = start_page()
+    loop, blocked, go_on = server._loop, threading.Event(), threading.Event()
+
+    def end_after(left):
+        if left:
+            loop.call_soon(end_after, left - 1)
+        else:
+            loop.stop()
+
+    def block():
+        blocked.set()
+        go_on.wait(60)
+        end_after(steps)
+
+    loop.call_soon_threadsafe(block)
+    assert blocked.wait(60)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        go_on.set()
+        server._thread.join(60)
+        with suppress(ConnectionResetError):
+            assert connection.recv(9) == b""

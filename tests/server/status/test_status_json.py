@@ -58,10 +58,10 @@ def test_traffic_quality_and_tenants_are_told_without_prompts_and_request_ids(st
     with RankClient(daemon.target, model="llm", timeout=30) as client:
         items = [Item(f"sesame {'long ' * i}", request_id=f"sesame-{i}", tenant="ab"[i % 2]) for i in range(10)]
         queue = client.rank(items)
-        client.report([Completed(r.request_id, r.prediction, output_tokens=r.index + 5) for r in queue], timeout=5)
+        client.report([Completed(r.request_id, r.prediction, output_tokens=r.index + 5) for r in queue], timeout=30)
     with daemon.channel() as channel:
         plain = request(item("sesame-x", "sesame again"), model="llm", policy=prediction_pb2.POLICY_FCFS)
-        rank_stub(channel).Rank(plain, timeout=5)
+        rank_stub(channel).Rank(plain, timeout=30)
     report_many(daemon, "llm", 300)
     wait_until(lambda: told(daemon)["windows"][0]["guard"]["mode"] == "ranked" and told(daemon)["windows"][0]["tau"])
     wait_until(lambda: told(daemon)["history"]["window"]["tau"][-1] is not None)

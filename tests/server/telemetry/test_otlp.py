@@ -61,13 +61,13 @@ def test_the_trace_connects_client_daemon_and_model(receiver, client_tracing, st
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
     )
-    with RankClient(process.target, timeout=5) as client:
+    with RankClient(process.target, timeout=30) as client:
         queue = client.rank([Item(f"{SECRETS[0]} long", request_id=SECRETS[1]), "short"])
         assert not queue.failed
         assert not any(client.rank([f"another prompt, number {n}"]).failed for n in range(4))
         client.report([Completed(r.request_id, r.prediction, 5) for r in queue])
     with grpc.insecure_channel(process.target) as channel, pytest.raises(grpc.RpcError):
-        rank_stub(channel).Rank(request(item(SECRETS[1]), item(SECRETS[1], SECRETS[0])), timeout=5)
+        rank_stub(channel).Rank(request(item(SECRETS[1]), item(SECRETS[1], SECRETS[0])), timeout=30)
     metrics = urlopen(process.http + "metrics").read().decode()
     client_tracing.force_flush()
     assert process.terminate() == 0
@@ -144,8 +144,8 @@ def test_the_standard_sampler_is_obeyed(receiver, start_process):
     with grpc.insecure_channel(process.target) as channel:
         for trace_id, flags in (("a" * 32, "00"), ("b" * 32, "01")):
             header = ("traceparent", f"00-{trace_id}-b7ad6b7169203331-{flags}")
-            rank_stub(channel).Rank(request(item("a", f"long {flags}")), timeout=5, metadata=(header,))
-        rank_stub(channel).Rank(request(item("a", "long")), timeout=5)
+            rank_stub(channel).Rank(request(item("a", f"long {flags}")), timeout=30, metadata=(header,))
+        rank_stub(channel).Rank(request(item("a", "long")), timeout=30)
     assert process.terminate() == 0
     spans = receiver.spans("rank-test")
     assert {s.trace_id.hex() for s in spans} == {"b" * 32}
@@ -156,7 +156,7 @@ def test_a_dead_collector_does_not_hold_up_the_shutdown(start_process):
     """With nobody at the endpoint a daemon that drains is gone within seconds, with status 0."""
     process = start_process(environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
     with grpc.insecure_channel(process.target) as channel:
-        rank_stub(channel).Rank(request(item("a", "long")), timeout=5)
+        rank_stub(channel).Rank(request(item("a", "long")), timeout=30)
     assert process.terminate(timeout=30) == 0  # OpenTelemetry by itself tries for a minute
 
 
@@ -185,7 +185,7 @@ def test_logs_carry_the_callers_trace(start_daemon, capfd):
         with daemon.channel() as channel, pytest.raises(grpc.RpcError) as raised:
             rank_stub(channel).Rank(
                 request(item(SECRETS[1], SECRETS[0])),
-                timeout=5,
+                timeout=30,
                 metadata=(("traceparent", f"00-{trace_id}-b7ad6b7169203331-00"),),
             )
     finally:

@@ -59,13 +59,14 @@ def test_without_a_daemon_the_run_is_transformers_own_to_the_iteration(caplog):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-def test_a_daemon_that_dies_in_the_middle_costs_nothing_but_its_order(start_process, number):
+def test_a_daemon_that_dies_in_the_middle_costs_nothing_but_its_order(start_process, monkeypatch, number):
     """After its death the scores that came are used as long as its rules hold; then it is arrival order."""
+    monkeypatch.setattr(scores, "_RULES_HOLD", 3600.0)
     process = start_process()
     name, _ = registered(process.target)
 
     def later():
-        time.sleep(1.6)
+        monkeypatch.setattr(scores, "_RULES_HOLD", 0.0)
 
     with Ended(LENGTHS):
         engine = Engine(MODEL, name)

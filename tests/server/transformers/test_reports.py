@@ -31,7 +31,7 @@ def kept(start_daemon):
     """A scheduler type of a daemon of its own, and what was reported to it."""
     daemon = start_daemon()
     name, registration = registered(daemon.target)
-    with RankClient(daemon.target, timeout=5.0) as client:
+    with RankClient(daemon.target, timeout=30.0) as client:
         kept = Kept(client)
         registration._reports = Reporter(PredictionStore(), lambda: kept, registration._sent)
         yield name, kept
@@ -73,7 +73,7 @@ def test_the_daemon_learns_what_happened(kept, wait_until):
         assert 0 <= c.queue_seconds <= c.total_seconds < 60
         assert abs(c.arrival + c.total_seconds - time.time()) < 60
     waits = [c.queue_seconds for c in finals(kept)]
-    assert np.quantile(waits, 0.9) > 1.2 > min(waits), "waiting is not told"
+    assert np.quantile(waits, 0.9) - min(waits) > 1.0, "waiting is not told"
 
 
 def test_only_what_was_cut_short_is_censored(kept, wait_until):
@@ -108,11 +108,12 @@ def test_a_preempted_request_is_told_of_once(kept, wait_until):
     """However often it makes room: one completion, with all its tokens, counted from when it first came."""
     name, kept = kept
     lengths = {f"r{n}": 60 + n for n in range(16)}
-    began = time.time()
     with Ended(lengths):
         engine = Engine(MODEL, name, slots=8, num_blocks=14)
+        began = time.time()
         for n in range(16):
             engine.add(f"r{n}", prompt(n % 8, n), 500, EOS)
+        added = time.time()
         scored(engine, 16)
         came = []
         add = engine.scheduler.add_waiting_request
@@ -121,7 +122,7 @@ def test_a_preempted_request_is_told_of_once(kept, wait_until):
     assert len(came) > 4, "nothing was preempted: this says nothing"
     wait_until(lambda: len(finals(kept)) == 16)
     assert sorted(c.output_tokens for c in finals(kept)) == sorted(lengths.values())
-    assert {abs(c.arrival - began) < 5 for c in finals(kept)} == {True}
+    assert {began - 0.2 <= c.arrival <= added + 0.2 for c in finals(kept)} == {True}
     assert len({c.request_id for c in finals(kept)}) == 16
 
 

@@ -204,8 +204,16 @@ def test_calls_taken_back_before_they_have_a_request_end_their_connection(start_
             return True
         return False
 
+    def others_are_answered():
+        try:
+            return answered(daemon)
+        except grpc.RpcError as error:
+            # While more than a thousand of those calls are in its line, gRPC refuses others now and then.
+            assert error.code() is grpc.StatusCode.CANCELLED
+            return False
+
     wait_until(cut, what="the connection to be cut")
-    assert answered(daemon)
+    wait_until(others_are_answered)
     probe.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
     assert b" 200 " in probe.recv(4096)
     probe.close()

@@ -101,7 +101,7 @@ def test_a_fault_of_the_middleware_itself_costs_no_request(daemon, monkeypatch):
 def test_one_event_loop_after_another(daemon):
     """A new loop gets a connection of its own; grpc's belong to the loop they were made on."""
     engine = Engine()
-    app = RankMiddleware(engine, IntegrationSettings(target=daemon.target, timeout=5.0), PredictionStore())
+    app = RankMiddleware(engine, IntegrationSettings(target=daemon.target, timeout=30.0), PredictionStore())
     for _ in range(2):
         run(post(app, {"prompt": SHORT}))
     assert app._breaker._failures == 0
