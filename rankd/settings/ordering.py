@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from rankd_client.ordering import Objective, Policy, parse_target
 from rankd_client.ordering.objectives import PATIENT
 
@@ -115,22 +115,34 @@ class OrderSection(Section):
         200.0, ge=0, le=1e9, description="Completions that the manifest's calibration counts for."
     )
 
+    @field_validator("tail_budget")
+    @classmethod
+    def _budget(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be at least 1, or 0 to leave it to the objective")
+        return value
+
+    @field_validator("prompt_cost")
+    @classmethod
+    def _cost(cls, value: float) -> float:
+        if -1 < value < 0:
+            raise ValueError("must be at least 0, or -1 to learn it from completions")
+        return value
+
+    @field_validator("slo")
+    @classmethod
+    def _target(cls, value: str) -> str:
+        if value:
+            parse_target(value)
+        return value
+
     @model_validator(mode="after")
     def _fit_together(self) -> OrderSection:
         """Refuse what contradicts itself."""
-        if 0 < self.tail_budget < 1:
-            raise ValueError("order.tail_budget: must be at least 1, or 0 to leave it to the objective")
-        if -1 < self.prompt_cost < 0:
-            raise ValueError("order.prompt_cost: must be at least 0, or -1 to learn it")
-        if self.slo:
-            try:
-                parse_target(self.slo)
-            except ValueError as error:
-                raise ValueError(f"order.slo: {error}") from None
-        elif "slo" in (self.objective, *self.class_objectives.values()):
-            raise ValueError("order.slo: must be given for the objective slo, such as '99 % within 30 s'")
+        if not self.slo and "slo" in (self.objective, *self.class_objectives.values()):
+            raise ValueError("the objective slo needs order.slo (RANKD_ORDER__SLO), such as '99 % within 30 s'")
         if self.class_objectives and Policy(self.policy) not in PATIENT:
-            raise ValueError(f"order.class_objectives: need order.policy boost or due, not {self.policy}")
+            raise ValueError(f"order.class_objectives need order.policy boost or due, not {self.policy}")
         return self
 
     def objectives(self) -> list[Objective]:

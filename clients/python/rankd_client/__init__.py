@@ -50,7 +50,17 @@ from rankd_client._sync.client import RankClient
 from rankd_client._sync.stream import RankStream
 from rankd_client._types import MAX_ID_BYTES, Completed, Finish, Item, Progress, Ranked, RankedQueue, ReportResult
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.ordering import AdaptiveRules, Objective, Policy, Rules
+from rankd_client.ordering import (
+    AdaptiveRules,
+    ClassPolicy,
+    CostEstimate,
+    LearnedCosts,
+    Objective,
+    ObjectiveOutcome,
+    Policy,
+    Rules,
+    ServiceCosts,
+)
 from rankd_client.v1.prediction_pb2 import Prediction
 
 __all__ = [
@@ -63,8 +73,10 @@ __all__ = [
     "AsyncRankClient",
     "AsyncRankStream",
     "Calibration",
+    "ClassPolicy",
     "ClientStats",
     "Completed",
+    "CostEstimate",
     "Estimate",
     "EvidenceName",
     "Finish",
@@ -74,9 +86,11 @@ __all__ = [
     "JudgeOptions",
     "Judgement",
     "Knot",
+    "LearnedCosts",
     "MetricName",
     "ModelQuality",
     "Objective",
+    "ObjectiveOutcome",
     "PilotEffect",
     "PilotPlan",
     "PilotStatus",
@@ -97,6 +111,7 @@ __all__ = [
     "Rankers",
     "ReportResult",
     "Rules",
+    "ServiceCosts",
     "ServiceStatus",
     "ShadowState",
     "TlsConfig",

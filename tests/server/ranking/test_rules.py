@@ -10,11 +10,13 @@ import pytest
 from rankd_client import Completed, Item, RankClient
 from rankd_client.ordering import (
     AdaptiveRules,
+    Objective,
     OrderColumns,
     Policy,
     Rules,
     order_queue,
 )
+from rankd_client.ordering.objectives import IMPATIENCE
 from rankd_client.v1 import prediction_pb2 as pb
 from rankd_client.v1 import rank_pb2
 from support.wire import T0, details, ids, item, rank_stub, request
@@ -210,10 +212,10 @@ def test_a_plug_in_orders_as_the_daemon_does(start_daemon):
         tenant=[i.tenant for i in items],
         prompt_tokens=np.array([i.prompt_tokens for i in items], dtype=float),
     )
-    lengths = np.minimum(queue.expected, np.where(queue.max_tokens > 0, queue.max_tokens, np.inf))
-    rules = policy.rules(float(lengths.sum()))
+    rules = policy.rules(float(np.minimum(queue.expected, np.where(queue.max_tokens > 0, queue.max_tokens, 1e9)).sum()))
     assert isinstance(policy.adaptive_rules, AdaptiveRules)
-    assert rules.patience == pytest.approx(0.25 * policy.mean_wait / policy.calibration.mean_expected, rel=1e-3)
+    wait = 0.25 * IMPATIENCE[Objective.BALANCED] * policy.mean_wait
+    assert rules.patience == pytest.approx(wait / policy.calibration.mean_expected, rel=1e-3)
     got = order_queue(queue, rules, now=time.time(), served={"a": 200.0}, weights={"b": 2.0})
     assert got.order.tolist() == ranked.order
     assert policy.rules().policy is Policy.BOOST

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rankd_client.ordering import Policy
+from rankd_client.ordering import Objective, Policy
 
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
@@ -48,6 +48,8 @@ def answer_of(queue, order, missing=(), keys=None, timeless=True):
         shadow_scores={},
         pilot_slots={},
         patience=0.2,
+        objective=Objective.BALANCED,
+        prompt_cost=0.0,
         timeless=timeless,
         scored_at=0.0,
     )

@@ -45,6 +45,12 @@ def test_flag_before_environment_before_file(monkeypatch, tmp_path):
         ("RANKD_ADMIN", "::1:0", "admin"),
         ("RANKD_ADMIN", "[::1:0", "admin"),
         ("RANKD_ADMIN", "127.0.0.1:\u0663", "admin"),
+        ("RANKD_ORDER__OBJECTIVE", "fast", "order.objective"),
+        ("RANKD_ORDER__OBJECTIVE", "slo", "order"),
+        ("RANKD_ORDER__SLO", "quickly", "order.slo"),
+        ("RANKD_ORDER__TAIL_BUDGET", "0.5", "order.tail_budget"),
+        ("RANKD_ORDER__PROMPT_COST", "-0.5", "order.prompt_cost"),
+        ("RANKD_ORDER__CLASS_OBJECTIVES", '{"1": "slo"}', "order"),
     ],
 )
 def test_a_wrong_value_names_its_setting(monkeypatch, name, value, setting):

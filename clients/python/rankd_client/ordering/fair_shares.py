@@ -28,8 +28,8 @@ def costs_of(queue: OrderColumns, lengths: FloatArray, rules: Rules) -> FloatArr
 
     A running request's prompt and the tokens that it produced are in its tenant's counter already.
     """
-    known = ~np.isnan(lengths)
-    costs = filled(lengths, queue, rules.prior_expected) if known.any() else np.full(len(lengths), _LEAST_COST)
+    known = rules.ignore_lengths or bool((~np.isnan(lengths)).any())
+    costs = filled(lengths, queue, rules.prior_expected) if known else np.full(len(lengths), _LEAST_COST)
     running = queue.running
     if running is not None and queue.generated is not None:
         costs = np.where(running, np.maximum(costs - finite(queue.generated), 0.0), costs)

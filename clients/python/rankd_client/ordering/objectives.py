@@ -52,9 +52,10 @@ class LatencyTarget:
     """To the first token; else to the end."""
 
 
+_NUMBER = r"(?:\d+(?:\.\d+)?|\.\d+)"
 _TARGET = re.compile(
-    r"(?P<share>\d+(\.\d+)?) ?% (?P<first>(first|to the first) token )?"
-    r"within (?P<number>\d+(\.\d+)?) ?(?P<unit>ms|s|min)"
+    rf"(?P<share>{_NUMBER}) ?% (?:of requests )?(?P<first>(?:to )?(?:the )?first token )?"
+    rf"within (?P<number>{_NUMBER}) ?(?P<unit>ms|s|min)"
 )
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 
@@ -65,11 +66,11 @@ def parse_target(text: str) -> LatencyTarget:
     Raises:
         ValueError: it is none; the message shows how one looks.
     """
-    found = _TARGET.fullmatch(" ".join(text.split()))
+    found = _TARGET.fullmatch(" ".join(text.lower().split()))
     if found is None or not 0 < float(found["share"]) < 100 or not float(found["number"]) > 0:
         raise ValueError(
             f"must be like '99 % within 30 s' or '95 % first token within 800 ms' (a share above 0 and below 100 %, a "
             f"time above 0 in ms, s or min), not {text!r}"
         )
     seconds = float(found["number"]) * _SECONDS[found["unit"]]
-    return LatencyTarget(float(found["share"]) / 100, seconds, first_token=found["first"] is not None)
+    return LatencyTarget(round(float(found["share"]) / 100, 9), seconds, first_token=found["first"] is not None)

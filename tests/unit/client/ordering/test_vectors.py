@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rankd_client.ordering import OrderColumns, Policy, Rules, order_queue
+from rankd_client.ordering import ClassPolicy, OrderColumns, Policy, Rules, order_queue
 from support.repository import CONTRACT
 
 NAN = math.nan
@@ -164,9 +164,17 @@ def queue_of(items):
         overtaken=column(items, "overtaken", 0, np.int64),
         priority_class=column(items, "priority_class", 0, np.int64),
         prompt_tokens=column(items, "prompt_tokens", 0),
+        cached_prompt_tokens=column(items, "cached_prompt_tokens", 0),
         running=column(items, "running", False, bool),
         tenant=[i.get("tenant", "") for i in items],
     )
+
+
+def rules_of(vector):
+    """A vector's rules."""
+    own = vector["rules"].get("class_policies", [])
+    classes = tuple(ClassPolicy(c["priority_class"], Policy(c["policy"]), c["patience"]) for c in own)
+    return Rules(Policy(vector["policy"]), **(vector["rules"] | {"class_policies": classes}))
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda p: p.stem)
@@ -175,7 +183,7 @@ def test_conformance_vectors(path):
     vector = json.loads(path.read_text())
     got = order_queue(
         queue_of(vector["items"]),
-        Rules(Policy(vector["policy"]), **vector["rules"]),
+        rules_of(vector),
         now=vector.get("now", 0),
         served=vector.get("served", {}),
         weights=vector.get("weights", {}),
@@ -188,4 +196,4 @@ def test_conformance_vectors(path):
 
 def test_there_are_vectors():
     """An empty folder would pass everything."""
-    assert len(VECTORS) >= 30
+    assert len(VECTORS) >= 40

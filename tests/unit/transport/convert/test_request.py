@@ -6,7 +6,7 @@ from rankd_client.v1 import rank_pb2
 
 from rankd.ranking.ranker import run_at_once
 from rankd.ranking.stream import StreamQueue
-from rankd.settings import LimitsSection
+from rankd.settings import LimitsSection, OrderSection
 from rankd.transport.convert.queue import queue_steps, tenant_service_steps
 from rankd.transport.convert.request import Violations
 
@@ -31,4 +31,4 @@ def test_many_tenants_are_read_in_steps_as_items_are():
     """A message may have as many of them; all at once would take the loop for longer than a slice."""
     tenants = [rank_pb2.TenantService(tenant=f"{i}") for i in range(3200)]
     request = rank_pb2.RankRequest(items=[rank_pb2.RankItem(request_id="a")], tenants=tenants)
-    assert sum(1 for _ in queue_steps(request, LimitsSection())) == 100
+    assert sum(1 for _ in queue_steps(request, LimitsSection(), OrderSection())) == 100
