@@ -52,8 +52,8 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 """Members of a response's request by which the engine adds text that is not in it."""
 _ANSWERED = frozenset({"function_call", "custom_tool_call", "reasoning"})
 """Types of a response's items that the model made."""
-_MARKS = 4
-"""Bytes of JSON around a member: two quotes, a colon and a comma; and of a number."""
+_MARKS, _NUMBER = 8, 4
+"""Bytes of JSON around a member, as templates write it: quotes, a colon, a comma and blanks; and of what is no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,14 @@ def _count_turns(turns: object, counted: _Sum) -> None:
         _count(turns, counted)
         return
     for turn in turns:
-        _count(turn, counted)
-        if isinstance(turn, dict) and (turn.get("role") == "assistant" or _is_answer(turn.get("type"))):
+        if not isinstance(turn, dict):
+            _count(turn, counted)
+            continue
+        if isinstance(text := turn.get("content"), str) and len(turn) == 2 and "role" in turn:  # as nearly all come
+            counted.size += len(text) if text.isascii() else _size(text)
+        else:
+            _count(turn, counted)
+        if turn.get("role") == "assistant" or _is_answer(turn.get("type")):
             counted.earlier = counted.size
 
 
@@ -169,13 +175,17 @@ def _everything(value: object) -> int:
         held = pending.pop()
         if isinstance(held, str):
             total += _size(held)
-        elif isinstance(held, dict):
-            total += sum(map(len, held)) + _MARKS * len(held)
-            pending.extend(held.values())
         elif isinstance(held, list):
             pending.extend(held)
+        elif isinstance(held, dict):
+            for name, inner in held.items():
+                total += len(name) + _MARKS
+                if isinstance(inner, str):  # without going round by the list: most are texts
+                    total += len(inner) if inner.isascii() else _size(inner)
+                else:
+                    pending.append(inner)
         elif held is not None:
-            total += _MARKS
+            total += _NUMBER
     return total
 
 
