@@ -89,7 +89,9 @@ def test_token_ids_are_ordered_by_their_number(start_engine, start_proxy, daemon
 
 
 ANSWERS = {
-    "/v1/completions": {"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 1007, "completion_tokens": 7}},
+    "/v1/completions": {
+        "choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 1007, "completion_tokens": 7}
+    },
     "/v1/chat/completions": {
         "choices": [{"finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1007, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 400}},
@@ -287,3 +289,42 @@ def test_a_body_that_is_compressed_says_its_terms(start_engine, start_proxy, dae
     with heard(daemon) as requests:
         run(post(proxy.port, body, b"/v1/chat/completions", fields=[(b"Content-Encoding", b"gzip")]))
     assert [r.priority_class for r in requests] == [1]
+
+
+def test_reports_of_a_tenants_requests_are_taken(start_engine, start_proxy, daemon):
+    """They are that tenant's to the daemon, which tells who sends the traffic."""
+    upstream = start_engine(whole(json.dumps(ANSWERS["/v1/chat/completions"]).encode()))
+    proxy = start_proxy(upstream, daemon.target, asking={"terms": SOURCES})
+
+    async def story():
+        for team in (b"blue", b"blue", b"green"):
+            await post(proxy.port, CHAT, b"/v1/chat/completions", fields=[(b"X-Team", team)])
+
+    run(story())
+    within(lambda: proxy.counts("reports") == {"accepted": 3})
+    named = daemon.app.ranker._tenants._named
+    assert {name: tally.items for name, tally in named.items()} == {"blue": 2, "green": 1}
+
+
+def test_a_token_of_one_tenant_acts_for_no_other(start_engine, start_proxy, start_daemon, tmp_path):
+    """Such a question is refused, and the request goes in arrival order; those of others are ranked as before."""
+    token = "t" * 40
+    (tmp_path / "auth.toml").write_text(
+        f'[[token]]\nname = "proxy"\ntoken = "{token}"\ntenant = "blue"\nroles = ["rank", "report"]\n'
+    )
+    (tmp_path / "auth.toml").chmod(0o600)
+    daemon = start_daemon(auth={"file": str(tmp_path / "auth.toml")})
+    upstream = start_engine()
+    proxy = start_proxy(upstream, daemon.target, asking={"terms": SOURCES, "token": token})
+
+    async def story():
+        for team in [b"green"] * 5 + [b"blue"]:
+            status, _, _ = await post(proxy.port, CHAT, b"/v1/chat/completions", fields=[(b"X-Team", team)])
+            assert status == 200
+
+    run(story())
+    assert all(abs(seen.priority - time.time() * 1000) < 60_000 for seen in upstream.seen[:5])
+    counts = proxy.counts()
+    assert counts.pop("error:PERMISSION_DENIED") == 5
+    assert sum(counts.values()) == 1
+    assert "circuit_open" not in counts

@@ -99,7 +99,9 @@ def test_an_answer_under_way_says_it_too():
     assert (answer.lower_bound, answer.prompt) == (4, (100, None))
 
 
-COUNTS = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.booleans() | st.lists(st.integers(), max_size=2)
+COUNTS = (
+    st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.booleans() | st.lists(st.integers(), max_size=2)
+)
 
 
 @given(

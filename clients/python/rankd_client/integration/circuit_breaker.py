@@ -19,6 +19,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 _PROBE = "Hello"
 _REFUSED = ("error:INVALID_ARGUMENT", "error:NOT_FOUND")
 """Answers: that one request is over the daemon's limits, or for a model not listed there, says nothing of others."""
+_WRONG_TENANT = "error:PERMISSION_DENIED"
 
 
 class CircuitBreaker:
@@ -62,10 +63,11 @@ class CircuitBreaker:
             return None
         client = self._client
         queue = await client.rank(items, backlog=backlog, model=model, objective=objective)
-        if not queue.failed or queue.reason in _REFUSED:
+        if not queue.failed:
             self._failures = 0
-            if not queue.failed and queue and items[queue[0].index].priority_class:
-                self._strict = round(queue[0].serving_key / CLASS_SPAN) == items[queue[0].index].priority_class
+            self._learn_classes(items, queue)
+        elif queue.reason in _REFUSED or (queue.reason == _WRONG_TENANT and any(item.tenant for item in items)):
+            self._failures = 0
         else:
             self._failures += 1
             if self._failures >= _FAILURES and not self.open:
@@ -78,6 +80,12 @@ class CircuitBreaker:
                 )
                 self._probing = asyncio.get_running_loop().create_task(self._probe(client), name="rankd-probe")
         return queue
+
+    def _learn_classes(self, items: Sequence[Item], queue: RankedQueue) -> None:
+        """Strict classes show in the keys: nothing else moves one so far."""
+        number = items[queue[0].index].priority_class if queue else 0
+        if number:
+            self._strict = round(queue[0].serving_key / CLASS_SPAN) == number
 
     async def _probe(self, client: AsyncRankClient) -> None:
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)

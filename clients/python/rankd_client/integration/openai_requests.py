@@ -91,7 +91,7 @@ def read_request(route: Route, body: bytes, tenant_field: str = "") -> OpenAIReq
         and mine.get("best_of", 1) in (1, None),
         model=_member(data, "model"),
         asks_usage=_asks_usage(route, data),
-        texts=_texts_of(route, data),
+        texts=_texts_of(route, data, len(body)),
         service_tier=_member(data, "service_tier"),
         tenant=_member(data, tenant_field) if tenant_field else "",
     )
@@ -105,10 +105,10 @@ def _member(data: dict[str, Any], path: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _texts_of(route: Route, data: dict[str, Any]) -> tuple[PromptText, ...]:
+def _texts_of(route: Route, data: dict[str, Any], size: int) -> tuple[PromptText, ...]:
     if route is Route.COMPLETIONS:
         return texts_of_completion(data, _MOST_PROMPTS)
-    return (text_of_response(data) if route is Route.RESPONSES else text_of_chat(data),)
+    return (text_of_response(data, size) if route is Route.RESPONSES else text_of_chat(data, size),)
 
 
 def _asks_usage(route: Route, data: dict[str, Any]) -> bool:

@@ -55,6 +55,9 @@ _ANSWERED = frozenset({"function_call", "custom_tool_call", "reasoning"})
 _MARKS, _NUMBER = 8, 4
 """Bytes of JSON around a member, as templates write it: quotes, a colon, a comma and blanks; and of what is no text."""
 
+_MOST_PARTS = 65_536
+"""Of a request that are looked at one by one; one of more counts as text from its first byte to its last."""
+
 
 @dataclass(frozen=True, slots=True)
 class PromptText:
@@ -76,13 +79,17 @@ NO_TEXT = PromptText()
 
 @dataclass(slots=True)
 class _Sum:
-    """What was counted."""
+    """What was counted; ``whole`` is the length of the body, and ``left`` the parts that may be looked at yet."""
 
+    whole: int
     size: int = 0
     earlier: int = 0
     is_all: bool = True
+    left: int = _MOST_PARTS
 
     def text(self) -> PromptText:
+        if self.left < 0:
+            return PromptText(self.whole, is_all=False)
         return PromptText(self.size, self.earlier, is_all=self.is_all)
 
 
@@ -93,21 +100,22 @@ def texts_of_completion(data: Mapping[str, Any], most: int) -> tuple[PromptText,
     return tuple(_of_prompt(one, suffix) for one in (prompt[:most] if several and prompt else [prompt]))
 
 
-def text_of_chat(data: Mapping[str, Any]) -> PromptText:
-    """That of a chat, OpenAI's or Anthropic's: messages, system, tools and documents."""
-    counted = _Sum()
+def text_of_chat(data: Mapping[str, Any], whole: int) -> PromptText:
+    """That of a chat, OpenAI's or Anthropic's, of so many bytes in all: messages, system, tools and documents."""
+    counted = _Sum(whole)
     _count(data.get("system"), counted)
     _count(data.get("documents"), counted)
-    counted.size += _everything(data.get("tools")) + _everything(data.get("functions"))
+    _count_everything(data.get("tools"), counted)
+    _count_everything(data.get("functions"), counted)
     _count_turns(data.get("messages"), counted)
     return counted.text()
 
 
-def text_of_response(data: Mapping[str, Any]) -> PromptText:
-    """That of a response: instructions, input and tools."""
-    counted = _Sum(is_all=not any(data.get(name) for name in _ELSEWHERE))
+def text_of_response(data: Mapping[str, Any], whole: int) -> PromptText:
+    """That of a response, of so many bytes in all: instructions, input and tools."""
+    counted = _Sum(whole, is_all=not any(data.get(name) for name in _ELSEWHERE))
     _count(data.get("instructions"), counted)
-    counted.size += _everything(data.get("tools"))
+    _count_everything(data.get("tools"), counted)
     _count_turns(data.get("input"), counted)
     return counted.text()
 
@@ -125,11 +133,14 @@ def _count_turns(turns: object, counted: _Sum) -> None:
         _count(turns, counted)
         return
     for turn in turns:
+        if counted.left < 0:
+            return
         if not isinstance(turn, dict):
             _count(turn, counted)
             continue
         if isinstance(text := turn.get("content"), str) and len(turn) == 2 and "role" in turn:  # as nearly all come
             counted.size += len(text) if text.isascii() else _size(text)
+            counted.left -= 1
         else:
             _count(turn, counted)
         if turn.get("role") == "assistant" or _is_answer(turn.get("type")):
@@ -143,18 +154,19 @@ def _is_answer(kind: object) -> bool:
 def _count(value: object, counted: _Sum) -> None:
     """Add the texts of a message, of its content, or of whatever holds some."""
     pending = [value]
-    while pending:
+    while pending and counted.left >= 0:
         held = pending.pop()
+        counted.left -= 1
         if isinstance(held, str):
             counted.size += _size(held)
         elif isinstance(held, list):
-            pending.extend(held)
+            pending.extend(held[: counted.left + 2])
         elif isinstance(held, dict):
             for name, inner in held.items():
                 if name in _READ:
                     pending.append(inner)
                 elif name in _READ_WHOLE:
-                    counted.size += _everything(inner)
+                    _count_everything(inner, counted)
                 elif name in _MEDIA and inner is not None:
                     _count_source(inner, counted, pending.append)
 
@@ -168,16 +180,20 @@ def _count_source(source: object, counted: _Sum, look_at: Callable[[object], Non
         counted.is_all = False
 
 
-def _everything(value: object) -> int:
-    """About the bytes of a value as JSON."""
+def _count_everything(value: object, counted: _Sum) -> None:
+    """Add about the bytes of a value as JSON."""
     total, pending = 0, [value]
-    while pending:
+    while pending and counted.left >= 0:
         held = pending.pop()
+        counted.left -= 1
         if isinstance(held, str):
             total += _size(held)
         elif isinstance(held, list):
-            pending.extend(held)
+            pending.extend(held[: counted.left + 2])
         elif isinstance(held, dict):
+            counted.left -= len(held)
+            if counted.left < 0:
+                break
             for name, inner in held.items():
                 total += len(name) + _MARKS
                 if isinstance(inner, str):  # without going round by the list: most are texts
@@ -186,7 +202,7 @@ def _everything(value: object) -> int:
                     pending.append(inner)
         elif held is not None:
             total += _NUMBER
-    return total
+    counted.size += total
 
 
 def _size_of(value: object) -> int:

@@ -158,3 +158,20 @@ def test_depth_is_no_matter():
     deep = b'{"messages":' + b'[{"content":' * 400 + b'"abc"' + b"}]" * 400 + b"}"
     (text,) = read_request(Route.CHAT, deep).texts
     assert text.size == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{}] * 70_000 + [{"role": "user", "content": X}]},
+        {"messages": [{"role": "user", "content": [""] * 70_000 + [X]}]},
+        {"messages": [{"role": "user", "content": ""}] * 70_000},
+        {"messages": [], "tools": [1] * 70_000},
+        {"messages": [], "tools": [{str(n): n for n in range(70_000)}]},
+    ],
+    ids=["messages", "parts", "empty", "tools", "members"],
+)
+def test_a_request_of_endless_parts_counts_as_all_text(body):
+    """It is not looked at to its end, which holds everybody up; and nothing is hidden behind them."""
+    size = len(json.dumps(body, ensure_ascii=False))
+    assert text_of(Route.CHAT, body) == PromptText(size, is_all=False)
