@@ -102,7 +102,9 @@ ANSWERS = {
     },
     "/v1/messages": {
         "stop_reason": "end_turn",
-        "usage": {"input_tokens": 600, "cache_creation_input_tokens": 7, "cache_read_input_tokens": 400, "output_tokens": 7},
+        "usage": {
+            "input_tokens": 600, "cache_creation_input_tokens": 7, "cache_read_input_tokens": 400, "output_tokens": 7
+        },
     },
 }  # fmt: skip
 

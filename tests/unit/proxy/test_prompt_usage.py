@@ -107,8 +107,8 @@ COUNTS = (
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["prompt_tokens", "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "completion_tokens",
-             "prompt_tokens_details", "input_tokens_details"]
+            ["prompt_tokens", "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens",
+             "completion_tokens", "prompt_tokens_details", "input_tokens_details"]
         ),
         COUNTS | st.dictionaries(st.just("cached_tokens"), COUNTS),
     ),
