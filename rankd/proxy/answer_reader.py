@@ -1,4 +1,4 @@
-"""What an answer says of itself while it passes: how many tokens it has, and why it ended. No I/O.
+"""What an answer says of itself while it passes: how many tokens it and its prompt have, and why it ended. No I/O.
 
 A length is reported only where the engine itself counted it (``usage``). Events of a stream are no tokens: engines put
 several tokens into one, and one into none. They make a lower bound, which is all that an answer that was not finished
@@ -16,6 +16,7 @@ from rankd_client.integration import Ending, Route, ending_of
 
 from rankd.proxy.content_coding import Decoder, UnreadableError
 from rankd.proxy.event_stream import EventStream
+from rankd.proxy.prompt_usage import PromptUsage, prompt_usage, prompt_usage_of_message
 
 _NO_TOKENS = 2
 """Events of a stream that bring none: the role at its beginning, the reason at its end."""
@@ -86,6 +87,8 @@ class AnswerReader:
         self._decoder: Decoder | None = None
         self._outcome: tuple[int, Ending] | None = None
         self._closed, self._cause = False, ""
+        self.prompt = PromptUsage()
+        """What it says of its prompt, as far as it was asked for its outcome or its lower bound."""
         try:
             self._decoder = Decoder(codings, limit) if codings else None
         except UnreadableError as error:
@@ -153,6 +156,8 @@ class AnswerReader:
         if _USAGE.search(data):
             self._usage = data
             self._usages += 1
+            if self._usages == 1 and self._route is Route.MESSAGES and len(data) <= _LITTLE:
+                self._count_prompt(_object(_parsed(data).get("message")))  # its beginning counts the prompt
         if _REASON.search(data):
             self._reason = data
 
@@ -240,11 +245,18 @@ class AnswerReader:
         if self._route is Route.RESPONSES:
             data = _object(data.get("response", data))
         usage = _object(data.get("usage"))
+        self._count_prompt(data)
         names = ("completion_tokens", "output_tokens")
         value = next((usage[name] for name in names if usage.get(name) is not None), None)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS else None
+
+    def _count_prompt(self, data: dict[str, Any]) -> None:
+        """Take in what is said of the prompt. A message's end may count only what of it was not cached."""
+        usage = _object(data.get("usage"))
+        read = prompt_usage_of_message if self._route is Route.MESSAGES else prompt_usage
+        self.prompt = max(self.prompt, read(usage), key=lambda said: (said.tokens, said.cached is not None))
 
     def _ending(self, data: dict[str, Any], last: dict[str, Any]) -> Ending:
         return Ending.FAILED if _is_error(last) else ending_of(self._reason_of(data))

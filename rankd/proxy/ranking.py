@@ -13,6 +13,8 @@ from rankd_client.integration import (
     CircuitBreaker,
     IntegrationSettings,
     OpenAIRequest,
+    PromptTokens,
+    RequestTerms,
     Route,
     order_of,
     priority_of,
@@ -46,6 +48,8 @@ class ProxyRanking:
     def __init__(self, settings: IntegrationSettings, breaker: CircuitBreaker, models: ServedModels) -> None:
         """Ask by these settings."""
         self._settings, self._breaker, self.models = settings, breaker, models
+        self.prompt_tokens = PromptTokens()
+        """What answers tell of the tokens of prompts that are to come, by served model."""
         self.waiting = 0
         """Requests, to all that is ranked, whose answers have not begun: what each that comes has before it."""
 
@@ -59,7 +63,8 @@ class ProxyRanking:
         if self.keeps_client_priority and _takes_header(engine) and headers.gives_priority(fields):
             return RankedRequest("client")
         in_header = headers.is_encoded(fields) and _takes_header(engine)
-        return RankedRequest(outcome, _in_direction(engine.direction, priority_of(None, arrival)), in_header)
+        terms = self._settings.terms.read(fields, None, arrival)
+        return RankedRequest(outcome, self._priority(engine, None, arrival, terms), in_header)
 
     async def rank(
         self, engine: EngineInfo, route: Route, fields: headers.Fields, content: bytes, arrival: float
@@ -68,7 +73,8 @@ class ProxyRanking:
         in_header = route is Route.MESSAGES
         if in_header and engine.name != "vllm":
             return RankedRequest("messages")
-        request = read_request(route, content)
+        sources = self._settings.terms
+        request = read_request(route, content, sources.tenant_field)
         if request is None and headers.is_encoded(fields):
             # A priority cannot be put into it: that is for engines that take one in a header.
             if not _takes_header(engine):
@@ -77,21 +83,29 @@ class ProxyRanking:
         in_fields = _takes_header(engine) and headers.gives_priority(fields)
         if self.keeps_client_priority and (in_fields or (request is not None and request.has_priority)):
             return RankedRequest("client")
+        terms = sources.read(fields, request, arrival)
         if request is None:
             outcome = "encoded" if headers.is_encoded(fields) else "unreadable"
-            return RankedRequest(outcome, _in_direction(engine.direction, priority_of(None, arrival)), in_header)
+            return RankedRequest(outcome, self._priority(engine, None, arrival, terms), in_header)
         model = self.models.claim(request.model)
         try:
-            queue, outcome = await order_of(self._breaker, request, arrival, max(0, self.waiting - 1), model)
+            counts = self.prompt_tokens.estimates(model, request.texts)
+            beside = max(0, self.waiting - 1)
+            queue, outcome = await order_of(self._breaker, request, arrival, beside, model, terms=terms, counts=counts)
         except BaseException:
             self.models.settle(request.model, model, None)
             raise
-        priority = _in_direction(engine.direction, priority_of(queue, arrival))
-        return RankedRequest(outcome, priority, in_header, queue, request, model)
+        return RankedRequest(outcome, self._priority(engine, queue, arrival, terms), in_header, queue, request, model)
+
+    def _priority(self, engine: EngineInfo, queue: RankedQueue | None, arrival: float, terms: RequestTerms) -> int:
+        """In the engine's direction."""
+        key = priority_of(queue, arrival, self._breaker.offset_of(terms.priority_class))
+        return -key if engine.direction is Direction.HIGHER_FIRST else key
 
     def _read_encoded(self, route: Route, fields: headers.Fields, content: bytes) -> OpenAIRequest | None:
         try:
-            return read_request(route, decoded(content, codings_of(fields), self._settings.max_body_bytes))
+            whole = decoded(content, codings_of(fields), self._settings.max_body_bytes)
+            return read_request(route, whole, self._settings.terms.tenant_field)
         except UnreadableError:
             return None
 
@@ -99,7 +113,3 @@ class ProxyRanking:
 def _takes_header(engine: EngineInfo) -> bool:
     """Whether the engine may be a vLLM: others do not read its header, and would see no priority at all."""
     return engine.name != "sglang" and engine.direction is Direction.LOWER_FIRST
-
-
-def _in_direction(direction: Direction, priority: int) -> int:
-    return -priority if direction is Direction.HIGHER_FIRST else priority

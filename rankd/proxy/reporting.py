@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from rankd_client import Completed, Finish
-from rankd_client.integration import Ending, Reporter, Route
+from rankd_client.integration import NO_TEXT, Ending, PromptTokens, Reporter, Route
 
 from rankd.proxy.answer_reader import AnswerReader, without_asking
 from rankd.proxy.metrics import Metrics
+from rankd.proxy.prompt_usage import PromptUsage
 from rankd.proxy.ranking import RankedRequest
 
 _log = structlog.get_logger("rankd")
@@ -28,8 +29,14 @@ class TrackedRequest:
         self._request_id, self._prediction = item.request_id, item.prediction
         self.route, self.arrival = route, arrival
         self._max_tokens, self._ignore_eos = ranked.request.max_tokens, ranked.request.ignore_eos
-        self._model, self.asks_usage = ranked.model, ranked.request.asks_usage
+        self.model, self.asks_usage = ranked.model, ranked.request.asks_usage
+        self.text = ranked.request.texts[0] if ranked.request.texts else NO_TEXT
         self.answer: AnswerReader | None = None
+
+    @property
+    def prompt(self) -> PromptUsage:
+        """What the engine said of its prompt by now."""
+        return self.answer.prompt if self.answer is not None else PromptUsage()
 
     def completed(self, tokens: int, finish: Finish) -> Completed:
         """What to report.
@@ -37,6 +44,7 @@ class TrackedRequest:
         When it was first scheduled the proxy cannot see: the first byte comes after the prompt was read, too.
         """
         whole = finish == "length" and self._ignore_eos and tokens >= self._max_tokens > 0
+        prompt = self.prompt
         return Completed(
             self._request_id,
             self._prediction,
@@ -45,7 +53,9 @@ class TrackedRequest:
             length_is_complete=whole,
             arrival=self.arrival,
             total_seconds=None if finish == "in_progress" else max(0.0, time.time() - self.arrival),
-            model=self._model,
+            model=self.model,
+            prompt_tokens=prompt.tokens,
+            cached_prompt_tokens=prompt.cached or 0,
         )
 
     def ended(self, tokens: int, ending: Ending) -> Completed:
@@ -67,9 +77,16 @@ class TrackedRequest:
 class CompletionTracker:
     """Requests that are under way, and what is reported of them."""
 
-    def __init__(self, reporter: Reporter, metrics: Metrics, limit: int) -> None:
-        """``limit``: bytes of an answer, or of a line of a stream, that are kept to be read."""
-        self._reporter, self._metrics, self._limit = reporter, metrics, limit
+    def __init__(self, reporter: Reporter, metrics: Metrics, limit: int, prompt_tokens: PromptTokens) -> None:
+        """Follow nothing yet.
+
+        Args:
+            reporter: takes what became of requests.
+            metrics: counts it.
+            limit: bytes of an answer, or of a line of a stream, that are kept to be read.
+            prompt_tokens: is told how many tokens prompts have.
+        """
+        self._reporter, self._metrics, self._limit, self._prompt_tokens = reporter, metrics, limit, prompt_tokens
         self._under_way: set[TrackedRequest] = set()
         self._counts = False
         """Whether answers say their lengths: progress of such that never do would be all there is."""
@@ -112,6 +129,7 @@ class CompletionTracker:
         if outcome is not None:
             self._counts = True
             self._metrics.endings.inc(outcome[1].value)
+            self._prompt_tokens.learn(tracked.model, tracked.text, *tracked.prompt)
             self._reporter.put(tracked.ended(*outcome))
             return
         cause = tracked.answer.cause if tracked.answer is not None else "ended_early"

@@ -111,8 +111,8 @@ class ProxyServer:
                 bound.close()
             await self._close()
             raise
-        tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes)
         ranking = ProxyRanking(integration, self._breaker, ServedModels(settings.max_models, integration.model))
+        tracker = CompletionTracker(self._reporter, self.metrics, integration.max_body_bytes, ranking.prompt_tokens)
         self.budget = BodyBudget(settings.memory_bytes or default_budget())
         shared = Shared(
             self._session,

@@ -95,22 +95,27 @@ class RankMiddleware:
         self, scope: Scope, send: Send, route: Route, content: bytes | None, arrival: float
     ) -> tuple[Scope, Send]:
         """The scope with a priority, and where the engine's id comes with the answer, a send that looks for it."""
-        request = read_request(route, content) if content is not None else None
+        sources = self._settings.terms
+        request = read_request(route, content, sources.tenant_field) if content is not None else None
         if self._settings.client_priority == "keep" and (
             is_priority(_first(scope["headers"], PRIORITY)) or (request is not None and request.has_priority)
         ):
             REQUESTS.inc("client")
             return scope, send
+        terms = sources.read(scope["headers"], request, arrival)
         if request is None:
             REQUESTS.inc("too_large" if content is None else "unreadable")
-            return _with(scope, PRIORITY, str(priority_of(None, arrival))), send
+            priority = priority_of(None, arrival, self._breaker.offset_of(terms.priority_class))
+            return _with(scope, PRIORITY, str(priority)), send
+        counts = self._predictions.prompt_tokens.estimates("", request.texts)
         # What runs is among those beside it: the engine does not tell it apart here.
-        queue, outcome = await order_of(self._breaker, request, arrival, self._in_flight - 1)
+        beside = self._in_flight - 1
+        queue, outcome = await order_of(self._breaker, request, arrival, beside, terms=terms, counts=counts)
         REQUESTS.inc(outcome)
-        scope = _with(scope, PRIORITY, str(priority_of(queue, arrival)))
+        scope = _with(scope, PRIORITY, str(priority_of(queue, arrival, self._breaker.offset_of(terms.priority_class))))
         if queue is None or not request.one_answer_per_prompt:
             return scope, send
-        entries = _stored_predictions(queue, arrival, ignore_eos=request.ignore_eos)
+        entries = _stored_predictions(queue, arrival, request)
         if route is Route.RESPONSES and request.request_id is None:
             return scope, self._watch_for_id(send, entries)
         scope, base = _with_request_id(scope, request, route)
@@ -140,10 +145,12 @@ class RankMiddleware:
         return watch
 
 
-def _stored_predictions(queue: RankedQueue, arrival: float, *, ignore_eos: bool) -> list[StoredPrediction | None]:
+def _stored_predictions(queue: RankedQueue, arrival: float, request: OpenAIRequest) -> list[StoredPrediction | None]:
     """What to remember, in the order that was asked in."""
     return [
-        StoredPrediction(r.request_id, r.prediction, arrival, ignore_eos) if r.prediction is not None else None
+        StoredPrediction(r.request_id, r.prediction, arrival, request.ignore_eos, request.texts[r.index])
+        if r.prediction is not None
+        else None
         for r in sorted(queue, key=lambda r: r.index)
     ]
 

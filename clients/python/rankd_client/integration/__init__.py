@@ -6,6 +6,7 @@
 * from an event loop, within a deadline: :class:`CircuitBreaker`, :func:`order_of`, :func:`priority_of`
 * from a scheduler, which never waits: :class:`BackgroundScores`
 * what a request of OpenAI's API asks for: :func:`route_of`, :func:`read_request`, :class:`RequestBody`
+* how many tokens its prompt has, about: :class:`PromptTokens`; its class, tenant and deadline: :class:`TermSources`
 * what ended an answer, and whether its length is known: :func:`ending_of`, :class:`Ending`
 * what became of it: :class:`Reporter`, :class:`PredictionStore`, and tallies (:class:`Tally`) for a page of metrics
 """
@@ -17,13 +18,17 @@ from rankd_client.integration.finish_reasons import Ending, ending_of
 from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request, route_of
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
 from rankd_client.integration.priority import is_priority, order_of, priority_of
+from rankd_client.integration.prompt_text import NO_TEXT, PromptText
+from rankd_client.integration.prompt_tokens import PromptCount, PromptTokens
 from rankd_client.integration.reporter import FinishedRequest, Reporter, ReportSender, connect
 from rankd_client.integration.request_body import Message, Receive, RequestBody
+from rankd_client.integration.request_terms import RequestTerms, TermSources
 from rankd_client.integration.settings import IntegrationSettings, log_under, logger, warn_once
 from rankd_client.integration.tally import CounterTally, MemoryTally, Tally
 
 __all__ = [
     "FCFS",
+    "NO_TEXT",
     "BackgroundScores",
     "Backoff",
     "CircuitBreaker",
@@ -35,13 +40,18 @@ __all__ = [
     "Message",
     "OpenAIRequest",
     "PredictionStore",
+    "PromptCount",
+    "PromptText",
+    "PromptTokens",
     "Receive",
     "ReportSender",
     "Reporter",
     "RequestBody",
+    "RequestTerms",
     "Route",
     "StoredPrediction",
     "Tally",
+    "TermSources",
     "connect",
     "ending_of",
     "is_priority",

@@ -9,6 +9,8 @@ from contextlib import suppress
 from rankd_client import AsyncRankClient, Item, RankedQueue
 from rankd_client._backoff import Backoff
 from rankd_client.integration.settings import IntegrationSettings, logger
+from rankd_client.ordering import Objective
+from rankd_client.ordering.serving_keys import CLASS_SPAN
 
 _FAILURES = 3
 """In a row, after which nobody waits for the daemon any more."""
@@ -17,6 +19,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 _PROBE = "Hello"
 _REFUSED = ("error:INVALID_ARGUMENT", "error:NOT_FOUND")
 """Answers: that one request is over the daemon's limits, or for a model not listed there, says nothing of others."""
+_WRONG_TENANT = "error:PERMISSION_DENIED"
 
 
 class CircuitBreaker:
@@ -31,6 +34,8 @@ class CircuitBreaker:
         self._client = self._made()
         self._failures = 0
         self._probing: asyncio.Task[None] | None = None
+        self._strict = False
+        """Whether the daemon puts classes strictly one after the other, as its last answer with a class had it."""
 
     def _made(self) -> AsyncRankClient:
         return AsyncRankClient(**self._settings.connection)
@@ -41,13 +46,27 @@ class CircuitBreaker:
         probing = self._probing
         return probing is not None and not probing.done() and probing.get_loop().is_running()
 
-    async def ask(self, items: Sequence[Item], *, backlog: int = 0, model: str | None = None) -> RankedQueue | None:
+    def offset_of(self, priority_class: int) -> int:
+        """What a class adds to a key while the daemon cannot be asked: a strict one keeps its place."""
+        return priority_class * CLASS_SPAN if self._strict else 0
+
+    async def ask(
+        self,
+        items: Sequence[Item],
+        *,
+        backlog: int = 0,
+        model: str | None = None,
+        objective: Objective | None = None,
+    ) -> RankedQueue | None:
         """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
         if self.open:
             return None
         client = self._client
-        queue = await client.rank(items, backlog=backlog, model=model)
-        if not queue.failed or queue.reason in _REFUSED:
+        queue = await client.rank(items, backlog=backlog, model=model, objective=objective)
+        if not queue.failed:
+            self._failures = 0
+            self._learn_classes(items, queue)
+        elif queue.reason in _REFUSED or (queue.reason == _WRONG_TENANT and any(item.tenant for item in items)):
             self._failures = 0
         else:
             self._failures += 1
@@ -61,6 +80,12 @@ class CircuitBreaker:
                 )
                 self._probing = asyncio.get_running_loop().create_task(self._probe(client), name="rankd-probe")
         return queue
+
+    def _learn_classes(self, items: Sequence[Item], queue: RankedQueue) -> None:
+        """Strict classes show in the keys: nothing else moves one so far."""
+        number = items[queue[0].index].priority_class if queue else 0
+        if number:
+            self._strict = round(queue[0].serving_key / CLASS_SPAN) == number
 
     async def _probe(self, client: AsyncRankClient) -> None:
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)

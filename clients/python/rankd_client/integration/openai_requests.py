@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from rankd_client.integration.prompt_text import PromptText, text_of_chat, text_of_response, texts_of_completion
+
 _MOST_PROMPTS = 256
 """Of one request that are asked about; the longest of them is what the request waits for."""
 _COMPLETION_MAX_TOKENS = 16
@@ -43,6 +45,7 @@ class OpenAIRequest:
 
     ``one_answer_per_prompt``: one answer per prompt, so that its length is the prompt's. ``model`` as the body names
     it, empty where it names none. ``asks_usage``: its answer is to say how many tokens it has, as all but streams do.
+    ``texts``: how much text each prompt has in all. ``tenant``: what stands where it was looked for.
     """
 
     prompts: tuple[str | None, ...]
@@ -53,12 +56,20 @@ class OpenAIRequest:
     one_answer_per_prompt: bool = True
     model: str = ""
     asks_usage: bool = True
+    texts: tuple[PromptText, ...] = ()
+    service_tier: str = ""
+    tenant: str = ""
 
 
-def read_request(route: Route, body: bytes) -> OpenAIRequest | None:
+def read_request(route: Route, body: bytes, tenant_field: str = "") -> OpenAIRequest | None:
     """Read a body; None where it is not what the endpoint takes.
 
     What JSON holds, the engine judges: a field of another type counts as absent.
+
+    Args:
+        route: the endpoint.
+        body: JSON.
+        tenant_field: the member that names the tenant, such as ``user`` or ``metadata.team``; default: none does.
     """
     try:
         data = json.loads(body)
@@ -68,7 +79,7 @@ def read_request(route: Route, body: bytes) -> OpenAIRequest | None:
         return None
     # Engines make a chat of a message, and take over none of these.
     mine = data if route is not Route.MESSAGES else {}
-    request_id, model = mine.get("request_id"), data.get("model")
+    request_id = mine.get("request_id")
     return OpenAIRequest(
         prompts=tuple(_PROMPTS[route](data)[:_MOST_PROMPTS]),
         max_tokens=_max_tokens(route, data),
@@ -78,9 +89,26 @@ def read_request(route: Route, body: bytes) -> OpenAIRequest | None:
         one_answer_per_prompt=not mine.get("use_beam_search")
         and mine.get("n", 1) in (1, None)
         and mine.get("best_of", 1) in (1, None),
-        model=model if isinstance(model, str) else "",
+        model=_member(data, "model"),
         asks_usage=_asks_usage(route, data),
+        texts=_texts_of(route, data, len(body)),
+        service_tier=_member(data, "service_tier"),
+        tenant=_member(data, tenant_field) if tenant_field else "",
     )
+
+
+def _member(data: dict[str, Any], path: str) -> str:
+    """A text within an object, by names with dots between them; empty where there is none."""
+    found: Any = data
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _texts_of(route: Route, data: dict[str, Any], size: int) -> tuple[PromptText, ...]:
+    if route is Route.COMPLETIONS:
+        return texts_of_completion(data, _MOST_PROMPTS)
+    return (text_of_response(data, size) if route is Route.RESPONSES else text_of_chat(data, size),)
 
 
 def _asks_usage(route: Route, data: dict[str, Any]) -> bool:

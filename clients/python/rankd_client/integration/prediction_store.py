@@ -7,6 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from rankd_client._forks import follow_forks
+from rankd_client.integration.prompt_text import NO_TEXT, PromptText
+from rankd_client.integration.prompt_tokens import PromptTokens
 from rankd_client.v1.prediction_pb2 import Prediction
 
 _CAPACITY = 65_536
@@ -20,6 +22,8 @@ class StoredPrediction:
     prediction: Prediction
     arrival: float
     ignore_eos: bool
+    text: PromptText = NO_TEXT
+    """Of its prompt, to learn from what the engine counts of it."""
 
 
 class PredictionStore:
@@ -29,6 +33,8 @@ class PredictionStore:
         """Remember nothing yet."""
         self.used = False
         """Whether anything was ever remembered."""
+        self.prompt_tokens = PromptTokens()
+        """What completions tell of prompts that are to come."""
         self._capacity = capacity
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, StoredPrediction] = OrderedDict()
@@ -54,3 +60,7 @@ class PredictionStore:
         """Give an entry and forget it; None where there is none."""
         with self._lock:
             return self._entries.pop(engine_id, None)
+
+    def learn(self, entry: StoredPrediction, tokens: int, cached: int) -> None:
+        """Take in what the engine counted of an entry's prompt; 0 tokens where it did not."""
+        self.prompt_tokens.learn("", entry.text, tokens, cached)

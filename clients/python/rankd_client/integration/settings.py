@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from rankd_client import TlsConfig
 from rankd_client._connection import shown_to
 from rankd_client._token import Token
+from rankd_client.integration.request_terms import TermSources
+from rankd_client.integration.term_settings import header_name, member_path, service_tiers, tenant_key
 
 logger = logging.getLogger("rankd_client.integration")
 
@@ -31,6 +33,13 @@ INTEGRATION_VARIABLES = (
     "RANKD_TOKEN_FILE",
     "RANKD_PLAINTEXT_TOKEN",
     "RANKD_WEB_PROXY",
+    "RANKD_SERVICE_TIERS",
+    "RANKD_CLASS_HEADER",
+    "RANKD_TENANT_HEADER",
+    "RANKD_TENANT_FIELD",
+    "RANKD_TENANT_KEY_FILE",
+    "RANKD_DEADLINE_HEADER",
+    "RANKD_OBJECTIVE_HEADER",
 )
 """What ``IntegrationSettings.from_environment`` reads. The daemon refuses variables that nobody reads."""
 
@@ -57,6 +66,8 @@ class IntegrationSettings:
     token_file: Path | None = None
     plaintext_token: bool = False
     web_proxy: bool = False
+    terms: TermSources = field(default_factory=TermSources)
+    """Where requests say their class, tenant, deadline and objective."""
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -91,6 +102,7 @@ class IntegrationSettings:
             token_file=_read(environment, "RANKD_TOKEN_FILE", Path, None),
             plaintext_token=_read(environment, "RANKD_PLAINTEXT_TOKEN", _flag, default.plaintext_token),
             web_proxy=_read(environment, "RANKD_WEB_PROXY", _flag, default.web_proxy),
+            terms=_terms(environment, default.terms),
         )
         try:
             reader = shown_to(read.target, web_proxy=read.web_proxy)
@@ -108,6 +120,18 @@ def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], _T],
         return parse(text)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _terms(environment: Mapping[str, str], default: TermSources) -> TermSources:
+    return TermSources(
+        service_tiers=_read(environment, "RANKD_SERVICE_TIERS", service_tiers, default.service_tiers),
+        class_header=_read(environment, "RANKD_CLASS_HEADER", header_name, default.class_header),
+        tenant_header=_read(environment, "RANKD_TENANT_HEADER", header_name, default.tenant_header),
+        tenant_field=_read(environment, "RANKD_TENANT_FIELD", member_path, default.tenant_field),
+        tenant_key=_read(environment, "RANKD_TENANT_KEY_FILE", tenant_key, default.tenant_key),
+        deadline_header=_read(environment, "RANKD_DEADLINE_HEADER", header_name, default.deadline_header),
+        objective_header=_read(environment, "RANKD_OBJECTIVE_HEADER", header_name, default.objective_header),
+    )
 
 
 def _seconds(text: str) -> float:
