@@ -69,7 +69,8 @@ def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int, doubt: float 
     exact = _exact_pairs(cohort.score, length, known)
     pairs = size * (size - 1) // 2
     n_known = int(np.count_nonzero(known))
-    found = CohortTau(None, size, n_known, exact.decided, exact.decided / pairs, horizon)
+    tied = n_known >= least and not exact.score_untied.any()
+    found = CohortTau(None, size, n_known, exact.decided, exact.decided / pairs, horizon, tied=tied)
     if exact.decided == pairs and n_known == size:
         columns, learned, doubt = exact.columns(), None, 0.0
     elif n_known < least:

@@ -59,7 +59,9 @@ def without_each(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau]) -> tuple
 
 
 def _values(taus: Iterable[CohortTau]) -> tuple[float, ...]:
-    return tuple(t.tau.value for t in taus if t.tau is not None and math.isfinite(t.tau.value))
+    """What counts of the others: where their scores are all equal, that these order nothing."""
+    found = (0.0 if t.tied else t.tau.value if t.tau is not None else math.nan for t in taus)
+    return tuple(value for value in found if math.isfinite(value))
 
 
 def _outlier(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau], others: dict[int, CohortTau]) -> int | None:
