@@ -50,9 +50,9 @@ def draw(kind: str, n: int, rng: np.random.Generator, rho: float = 0.75) -> tupl
         log = np.where(rng.random(n) < 1 / 6, e, 0.85 * z + np.sqrt(1 - 0.85**2) * e)
     else:
         raise ValueError(kind)
-    length = np.maximum(1, np.exp(5.0 + log)).astype(np.int64)
+    length = np.clip(np.exp(np.minimum(5.0 + log, 20.0)), 1, 200_000).astype(np.int64)
     # Any increasing transformation of the score is the same ranker.
-    return np.exp(1.3 * z), np.minimum(length, 200_000)
+    return np.exp(1.3 * z), length
 
 
 KINDS = ("gauss", "hetero", "hetero-", "saturating", "convex", "heavy", "mixture")

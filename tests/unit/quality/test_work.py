@@ -36,7 +36,7 @@ def evidence(cohort, expected=lengths_of, cost=COST):
 
 
 def test_without_prompt_counts_every_figure_is_that_of_lengths():
-    """Exactly, in an overloaded queue; nor does it matter what prompts cost, or that they are counted and cost nothing."""
+    """Exactly, in an overloaded queue; whatever prompts would cost, and where they are counted and cost nothing."""
     rng = np.random.default_rng(3)
     score, length = queue.draw("gauss", 1500, rng)
     run = queue.serve(score, length, 1.3, rng)
@@ -171,9 +171,7 @@ rows = st.lists(st.tuples(st.floats(-1e6, 1e6), tokens, st.booleans(), counts, s
 @settings(max_examples=examples(60), deadline=None)
 def test_whatever_was_reported_makes_figures_that_can_be(reported, cost):
     """Finite, within -1 to 1, with the bounds round the value."""
-    score, tokens, complete, prompt, source = (
-        (np.array(c) for c in zip(*reported, strict=True)) if reported else [[]] * 5
-    )
+    score, tokens, complete, prompt, source = zip(*reported, strict=True) if reported else [[]] * 5
     cohort = Cohort(
         np.array(score, dtype=float),
         np.array(tokens, dtype=np.int64),
@@ -181,7 +179,7 @@ def test_whatever_was_reported_makes_figures_that_can_be(reported, cost):
         np.array(source, dtype=np.uint64),
         np.array(prompt, dtype=np.int64),
     )
-    found = evidence(cohort, expected=lambda s: np.abs(s), cost=cost)
+    found = evidence(cohort, expected=np.abs, cost=cost)
     for tau in (found.tau.tau, found.prompts and found.prompts.tau.tau):
         assert tau is None or -1 <= tau.low <= tau.value <= tau.high <= 1
     step = found.prompts and found.prompts.difference
