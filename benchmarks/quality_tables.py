@@ -167,7 +167,9 @@ def work_errors(kind: str, rho: float, spread: float, known: Calibration, load: 
         tracker = QualityTracker()
         snapshot = tracker.snapshot(queue.feed(tracker, run), WorkModel(COST, known.expected))
         works, got = work_cohorts(snapshot.cohort, snapshot.work), snapshot.evaluate()
-        assert works is not None and got.horizon_tokens is not None and works.expected.prompt_work is not None
+        assert works is not None
+        assert got.horizon_tokens is not None
+        assert works.expected.prompt_work is not None
         cohort, part = works.expected, works.expected.prompt_work
         of = dict(zip(score.tolist(), length.tolist(), strict=True))
         lengths = np.minimum(np.array([of[x] for x in snapshot.cohort.score.tolist()]), got.horizon_tokens)

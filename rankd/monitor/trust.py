@@ -83,7 +83,13 @@ def trust_in(guard: Guard, calibration: Calibration | None, load: ModelLoad, set
     )
 
 
+def prompt_cost_of(load: ModelLoad, settings: Settings) -> float:
+    """What an uncached prompt token counts for in expected work, in output tokens: as it is set, or as learned."""
+    cost = settings.order.prompt_cost
+    return load.prompt_cost if cost < 0 else cost
+
+
 def work_model(calibration: Calibration | None, load: ModelLoad, settings: Settings) -> WorkModel:
     """What is expected of requests now: what their quality is judged by."""
-    cost = settings.order.prompt_cost
-    return WorkModel(load.prompt_cost if cost < 0 else cost, None if calibration is None else calibration.expected)
+    expected = None if calibration is None else calibration.expected
+    return WorkModel(prompt_cost_of(load, settings), expected)
