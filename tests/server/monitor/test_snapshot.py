@@ -15,9 +15,10 @@ from support.fleet_calls import administer, counted, quality, traffic
 from support.tiny_ranker import make_artifact
 
 from rankd.monitor.snapshot_file import SnapshotError, read, write
-from rankd.quality import GuardSettings, OutcomeReport, QualitySettings, QualityTracker
+from rankd.quality import UNKNOWN_PROMPT, GuardSettings, OutcomeReport, QualitySettings, QualityTracker, WorkModel
 from rankd.quality.guard import Guard
 from rankd.quality.guard_state import GuardReason, GuardStanding
+from rankd.quality.prompt_judgement import PromptStanding
 from rankd.quality.serialise import restore_guard, restore_tracker, save_guard, save_tracker
 from rankd.types import GuardMode
 
@@ -35,6 +36,7 @@ def feed(tracker, numbers, now=1e6):
             final=kind < 5,
             complete=kind < 4,
             arrival=now + n - 3 * kind,
+            prompt=(n * 53) % 900 if n % 3 else UNKNOWN_PROMPT,
         )
         tracker.add(report, now + n)
         if kind == 3:
@@ -49,11 +51,15 @@ def test_a_restored_tracker_is_the_one_that_was_saved_and_goes_on_like_it():
     for numbers in (range(500, 500), range(500, 620)):
         feed(before, numbers)
         feed(after, numbers)
-        old, new = (tracker.snapshot(1e6 + 700).evaluate() for tracker in (before, after))
+        work = WorkModel(0.1, lambda score: 20 + 10 * score)
+        old, new = (tracker.snapshot(1e6 + 700, work).evaluate() for tracker in (before, after))
         for name in (
             "tau",
             "tau_b",
             "realised_gain",
+            "work_tau",
+            "prompt_work_tau",
+            "realised_work_gain",
             "head_tau",
             "tail_tau",
             "open",
@@ -62,7 +68,9 @@ def test_a_restored_tracker_is_the_one_that_was_saved_and_goes_on_like_it():
             "expired",
         ):
             assert getattr(old, name) == getattr(new, name)
-        assert before.guard_snapshot(1e6 + 700).evaluate().tau == after.guard_snapshot(1e6 + 700).evaluate().tau
+        found, again = (t.guard_snapshot(1e6 + 700, work).evaluate() for t in (before, after))
+        assert found.prompts is not None
+        assert (found.tau, found.prompts) == (again.tau, again.prompts)
         assert before.completions == after.completions
     assert after.compared.totals[0] == 120 * 4 // 7 + 1  # counted from the restart on, each against those before it
 
@@ -84,7 +92,7 @@ def test_a_guard_goes_on_where_it_was_with_its_dwell_its_relapses_and_its_pin(mo
     """A fallback is neither shortened nor forgotten by a restart."""
     guard = Guard(GuardSettings())
     cause = GuardReason.QUALITY if mode is GuardMode.FALLBACK else None
-    guard.adopt(GuardStanding(mode, 90.0, cause, 480.0, 50.0, 3, 0.1), 100.0)
+    guard.adopt(GuardStanding(mode, 90.0, cause, 480.0, 50.0, 3, 0.1, PromptStanding(True, True, 0.3)), 100.0)
     guard.pin(GuardMode.RANKED, 500.0, 100.0)
     after = Guard(GuardSettings())
     assert restore_guard(after, json.loads(json.dumps(save_guard(guard))), 110.0)
@@ -202,6 +210,12 @@ def set_field(*path, value):
     return change
 
 
+def outcome(**changed):
+    """What an objective was found to make of traffic, with something that cannot be."""
+    ratios = {"mean_ratio": 0.7, "p99_ratio": 1.1, "first_token_ratio": 0.5}
+    return {"mean": {"patience": 0.1, **ratios, "slo_share": None, "arrival_slo_share": None} | changed}
+
+
 BROKEN = {
     "empty": lambda _: b"",
     "text": lambda _: b"[quality]\n" * 100,
@@ -245,8 +259,19 @@ BROKEN = {
     "a cause of no fallback": lambda data: rewritten(data, set_field("views", 0, "guard", "cause", value="pinned")),
     "relapses below 0": lambda data: rewritten(data, set_field("views", 0, "guard", "relapses", value=-(2**63))),
     "a tau beyond 1": lambda data: rewritten(data, set_field("views", 0, "guard", "tau_low", value=2.0)),
-    "patience for ever": lambda data: rewritten(data, set_field("views", 0, "patience", value=1e300)),
-    "patience below 0": lambda data: rewritten(data, set_field("views", 0, "patience", value=-1.0)),
+    "patience for ever": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(patience=1e300))),
+    "patience below 0": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(patience=-1.0))),
+    "a share beyond 1": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(slo_share=1.5))),
+    "no objective": lambda data: rewritten(data, set_field("views", 0, "outcomes", value={"fastest": {}})),
+    "prompts below unknown": lambda data: rewritten(data, set_column("0/arrivals/prompt", np.full(100, -2))),
+    "prompts beyond any": lambda data: rewritten(data, set_column("0/arrivals/prompt", np.full(100, 2**40))),
+    "prompts proven by nothing": lambda data: rewritten(
+        data, set_field("views", 0, "guard", "prompts", value={"proven": True, "tau_low": None})
+    ),
+    "tau of prompts beyond 1": lambda data: rewritten(
+        data, set_field("views", 0, "guard", "prompts", value={"proven": True, "tau_low": 1.5})
+    ),
+    "no standing of prompts": lambda data: rewritten(data, set_field("views", 0, "guard", "prompts", value=7)),
     "lengths beyond any": lambda data: rewritten(
         data, set_field("views", 0, "calibration", value={"knots": [[0.0, 1e300, None, None]], "mean_expected": 1.0})
     ),
@@ -282,6 +307,24 @@ def test_a_file_that_cannot_be_used_is_told_of_and_costs_nothing_else(broken, sn
     daemon.stop()
     header, _ = read(path)
     assert header["views"][0]["tracker"]["completions"] == 10
+
+
+def test_a_file_of_before_prompts_and_objectives_is_read(snapshot, start_daemon, tmp_path):
+    """What it does not say is not known: the rest is as it was."""
+
+    def older(header, columns):
+        (window,) = header["views"]
+        for name in ("outcomes", "costs", "mean_prompt"):
+            del window[name]
+        window["patience"] = None
+        del window["guard"]["prompts"], columns["0/arrivals/prompt"]
+
+    path = tmp_path / "windows.npz"
+    path.write_bytes(rewritten(snapshot, older))
+    (window,) = start_daemon(quality={"snapshot": path}).app.monitor.reported_windows()
+    assert window.tracker.completions == 100
+    assert (window.load.outcomes, window.load.costs, window.guard.standing.prompts) == ({}, None, PromptStanding())
+    assert (window.tracker.contents()["arrivals"]["prompt"] == UNKNOWN_PROMPT).all()
 
 
 def test_windows_of_another_ranker_are_left(snapshot, start_daemon, tmp_path):
