@@ -56,8 +56,8 @@ ORDER = [
     ),
     Panel(
         "Prompts alone order",
-        "1 while prompts alone order a queue: the guard found that the ranker's scores do not make that order better, or "
-        "holds the ranker back. What the ranker says counts for nothing meanwhile.",
+        "1 while prompts alone order a queue: the guard found that the ranker's scores do not make that order better, "
+        "or holds the ranker back. What the ranker says counts for nothing meanwhile.",
         [(f"rankd_order_ignores_lengths{{{BOTH}}}", _WHOSE)],
         kind="state-timeline",
         width=12,
@@ -74,8 +74,8 @@ ORDER = [
     ),
     Panel(
         "What the engine takes",
-        "Seconds for a prompt token, from everybody who runs, for an output token of one request, and for every request "
-        "beside, as learned. Empty until completions told of prompts and durations.",
+        "Seconds for a prompt token, from everybody who runs, for an output token of one request, and for every "
+        "request beside, as learned. Empty until completions told of prompts and durations.",
         [
             (
                 f'avg by (model, of) (rankd_order_service_cost_seconds{{{BOTH},bound="value"}})',
