@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from rankd.quality.censoring.cohort_tau import cohort_tau
@@ -11,7 +10,7 @@ from rankd.quality.statistics.cohort_sums import CohortTau
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.leave_one_tenant_out import TenantSensitivity, leave_one_tenant_out, without_each
 from rankd.quality.values import QualitySettings
-from rankd.quality.work import WorkCohorts, WorkModel, tau_difference, work_cohorts
+from rankd.quality.work import WorkCohorts, WorkModel, tau_difference, tau_differences_without, work_cohorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class GuardSnapshot:
         """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided.
 
         Up to twice as much again for each tenant that brought a notable share, of which there are twenty at most, and
-        about as much once more where prompts cost something.
+        two to three times all of that where prompts cost something.
         """
         works = work_cohorts(self.cohort, self.work)
         weighed = leave_one_tenant_out(self.cohort if works is None else works.expected, self._tau_of)
@@ -73,14 +72,9 @@ class GuardSnapshot:
         """The same of prompts alone, of whom the other figure is: who contradicts the others there is left out here."""
         if weighed.outlier:
             works = works.without(weighed.outlier)
-        sources = works.expected.notable_sources()
-        differences = [self._difference(works.without(source)) for source in sources]
         return PromptEvidence(
             self._tau_of(works.prompts),
             without_each(works.prompts, self._tau_of),
-            self._difference(works),
-            tuple(d.value for d in differences if d is not None and math.isfinite(d.value)),
+            tau_difference(works, self.settings.horizon, self.settings.guard_z),
+            tau_differences_without(works, self.settings.horizon),
         )
-
-    def _difference(self, works: WorkCohorts) -> Interval | None:
-        return tau_difference(works, self.settings.horizon, self.settings.guard_z)

@@ -93,3 +93,36 @@ def tau_difference(cohorts: WorkCohorts, horizon: int, z: float) -> Interval | N
     halved = (expected[0] - prompts[0]) / 2.0, (expected[1] - prompts[1]) / 2.0
     half = bounded(halved, np.arange(len(cohort.score)), z)
     return None if half is None else Interval(2.0 * half.value, 2.0 * half.low, 2.0 * half.high)
+
+
+def tau_differences_without(cohorts: WorkCohorts, horizon: int) -> tuple[float, ...]:
+    """``tau_difference``'s value without each notable source, where it is defined; lengths compared as those of all.
+
+    One pass over the pairs, whatever the number of sources: pairs are summed up by whose they are.
+    """
+    cohort = cohorts.expected
+    sources = cohort.notable_sources()
+    if not sources or cohort.source is None:
+        return ()
+    compared = restricted(cohort, effective_horizon(cohort.tokens, cohort.complete, horizon))
+    step = np.sign(compared.length[:, None] - compared.length).astype(np.int8)
+    known = compared.known
+    # Of a known and an unknown length the order is known where the unknown one has produced more already.
+    step *= (known[:, None] & known) | (known[:, None] & (step < 0)) | (known & (step > 0))
+    decided = (step != 0) | (known[:, None] & known)
+    whose = np.array([*(cohort.source == np.uint64(s) for s in sources)], dtype=np.float32)
+    whose = np.vstack((whose, 1.0 - whose.sum(axis=0)))  # and of all others
+
+    def without(pairs: NDArray[np.int8]) -> Floats:
+        by_source = (whose @ pairs.astype(np.float32) @ whose.T).astype(np.float64)
+        found = by_source.sum() - by_source.sum(axis=0) - by_source.sum(axis=1) + np.diag(by_source)
+        return np.asarray(found[:-1])
+
+    untied = without((step != 0).view(np.int8))
+    taus = []
+    for score in (cohort.score, cohorts.prompts.score):
+        order = np.sign(score[:, None] - score).astype(np.int8)
+        orders = without(((order != 0) & decided).view(np.int8))
+        root = np.sqrt(np.maximum(orders * untied, 1e-30))
+        taus.append(np.where(orders > 0, without(order * step) / root, 0.0))
+    return tuple((taus[0] - taus[1])[untied > 0].tolist())

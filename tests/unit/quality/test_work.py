@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from support.examples import examples
 from benchmarks import queue_simulation as queue
 from rankd.quality import Cohort, GuardSnapshot, QualitySettings, QualityTracker, WorkModel
 from rankd.quality.censoring.cohort_tau import cohort_tau
-from rankd.quality.work import realised_gain, work_cohorts
+from rankd.quality.work import WorkCohorts, realised_gain, tau_difference, tau_differences_without, work_cohorts
 
 FAR, COST = 16384, 0.1
 SETTINGS = QualitySettings()
@@ -184,3 +186,18 @@ def test_whatever_was_reported_makes_figures_that_can_be(reported, cost):
         assert tau is None or -1 <= tau.low <= tau.value <= tau.high <= 1
     step = found.prompts and found.prompts.difference
     assert step is None or -2 <= step.low <= step.value <= step.high <= 2
+
+
+def test_differences_without_each_tenant_are_those_of_the_others():
+    """As if its requests had never been there, known and waiting ones."""
+    score, length, prompt = drawn(400)
+    rng = np.random.default_rng(9)
+    done = rng.random(400) < 0.8
+    source = rng.choice([0, HONEST, OTHER, LIAR], 400, p=[0.3, 0.4, 0.27, 0.03]).astype(np.uint64)
+    works = work_cohorts(
+        Cohort(score, np.where(done, length, length // 2), done, source, prompt), WorkModel(COST, lengths_of)
+    )
+    found = tau_differences_without(works, FAR)
+    assert found == pytest.approx([tau_difference(works.without(s), FAR, 1.96).value for s in (HONEST, OTHER)])
+    nobody = WorkCohorts(*(replace(c, source=np.zeros(400, dtype=np.uint64)) for c in (works.expected, works.prompts)))
+    assert tau_differences_without(nobody, FAR) == ()
