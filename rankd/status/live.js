@@ -32,9 +32,12 @@ function showVerdict(state, w) {
 function showTiles(state, w) {
   const { traffic, history } = state, last = (name) => history.traffic[name].at(-1), share = last("not_ranked_share");
   const undecided = w.decided_pair_share === null ? "" : `, ${percent(w.decided_pair_share)} of pairs decided`;
+  const gain = w.prompt_work_tau ? w.realised_work_gain : w.realised_gain;
   const tiles = [
-    ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
-    ["Realised gain", percent(w.realised_gain?.value), w.realised_gain ? `${percent(w.realised_gain.low)} to ${percent(w.realised_gain.high)} of a perfect order's` : "of a perfect order's"],
+    w.prompt_work_tau
+      ? ["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompts alone ${tau(w.prompt_work_tau.value)}, answers alone ${tau(w.tau?.value)}; ${count(w.cohort_size)} requests`]
+      : ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
+    ["Realised gain", percent(gain?.value), gain ? `${percent(gain.low)} to ${percent(gain.high)} of a perfect order's` : "of a perfect order's"],
     ["Guard", MODES[w.guard.mode], w.guard.since ? `since ${moment(w.guard.since)}` : WHY[w.guard.reason] ?? words(w.guard.reason)],
     ["Answers per second", rate(last("answers_per_second")), `${share === null || share === undefined ? "none of late" : `${percent(share)} not ranked`}; ${count(traffic.answers)} since the start`],
   ];
@@ -66,27 +69,27 @@ function rangeOf({ at, history }) {
 
 function showQuality(state, w) {
   const { settings, history } = state, series = history.window, range = rangeOf(state);
-  const least = Math.min(0, ...series.tau_low.filter((v) => v !== null), ...series.gain.filter((v) => v !== null));
+  const least = Math.min(0, ...series.work_tau_low.filter((v) => v !== null), ...series.gain.filter((v) => v !== null));
   const low = Math.floor(least * 4) / 4;
   const marks = [{ value: settings.floor, style: "line-chance" }];
   if (settings.ceiling) marks.push({ value: settings.ceiling, style: "line-mark" });
   chart($("chart-tau"), {
     title: `Tau and realised gain of ${nameOf(w)} over time`,
-    text: w.tau
-      ? `Tau is now ${tau(w.tau.value)}, interval ${between(w.tau)}; the floor is ${tau(settings.floor)}, the ceiling ${tau(settings.ceiling)}. The table below has the figures.`
+    text: w.work_tau
+      ? `Tau is now ${tau(w.work_tau.value)}, interval ${between(w.work_tau)}; the floor is ${tau(settings.floor)}, the ceiling ${tau(settings.ceiling)}. The table below has the figures.`
       : "Nothing is known yet.",
     height: 260, left: WIDE, range, at: series.at, gap: 2.5 * history.every, label: (v) => v.toFixed(2),
     ticks: Array.from({ length: Math.round((1 - low) * 4) + 1 }, (_, i) => low + i / 4),
-    bands: [{ low: series.tau_low, high: series.tau_high, style: "fill-ranker" }],
+    bands: [{ low: series.work_tau_low, high: series.work_tau_high, style: "fill-ranker" }],
     marks,
-    lines: [{ values: series.gain, style: "line-gain" }, { values: series.tau, style: "line-ranker" }],
+    lines: [{ values: series.gain, style: "line-gain" }, { values: series.work_tau, style: "line-ranker" }],
   });
   showModes(w, range, state.rankd.started_at);
   const rows = thinned(series.at.length, ROWS).map((i) => [
-    moment(series.at[i]), tau(series.tau[i]), series.tau[i] === null ? NONE : `${tau(series.tau_low[i])} to ${tau(series.tau_high[i])}`,
+    moment(series.at[i]), tau(series.work_tau[i]), series.work_tau[i] === null ? NONE : `${tau(series.work_tau_low[i])} to ${tau(series.work_tau_high[i])}`, tau(series.tau[i]),
     percent(series.gain[i]), series.gain[i] === null ? NONE : `${percent(series.gain_low[i])} to ${percent(series.gain_high[i])}`, tau(series.trust[i]),
   ]);
-  fill($("table-tau"), ["time", "tau", "interval", "realised gain", "interval", "trust"], rows);
+  fill($("table-tau"), ["time", "tau", "interval", "of answers alone", "realised gain", "interval", "trust"], rows);
 }
 
 /** The guard's modes as blocks, from its changes: before the first one that is known it was in what that one left. */
@@ -142,14 +145,30 @@ function pairs(host, rows) {
 function showOrder(state, { order, guard }) {
   const log = { written: "written", failing: "failing: see the daemon's log" };
   pairs($("order"), [
-    ["Policy", order.policy + (order.reason === "none" ? "" : `, not ${state.settings.policy}: ${words(order.reason)}`)],
+    ["Ordered for", order.objective + (order.objective === "slo" ? `: ${state.settings.slo}` : "")],
+    ["What that gains", gains(order)],
+    ["Ordered by", orderedBy(state, order, guard)],
+    ["Policy", order.policy + (order.reason === "none" || order.ignores_lengths ? "" : `, not ${state.settings.policy}: ${words(order.reason)}`)],
     ["Trust", guard.ranking ? percent(order.trust) : `${percent(0)}: not ranking`],
     ["Patience", order.patience_per_token === null ? NONE : order.patience_per_token === 0 ? "none: arrival order" : `${lasting(order.patience_per_token)} a token`],
     ["Patience, as tuned", order.tuned_patience_per_token === null ? "not yet: completions with their durations are needed" : `${lasting(order.tuned_patience_per_token)} a token at full trust`],
+    ["A prompt token counts for", `${counted(order.prompt_token_cost)} output tokens, ${state.settings.prompt_cost_is_learned ? (order.costs ? "as learned" : "until it is learned") : "as set"}`],
+    ["The engine takes", order.costs ? costs(order.costs) : "not learned yet: completions with prompt counts and durations are needed"],
     ["Mean wait of late", order.mean_wait === null ? "not reported" : lasting(order.mean_wait)],
     ["Served", order.tokens_per_second === null ? "not known yet" : `${rate(order.tokens_per_second)} tokens/s`],
     ["Completion log", log[state.completion_log] ?? "off"],
   ]);
+}
+
+/** What each objective would make of recent traffic, beside the one that is followed. */
+function showObjectives({ order }) {
+  const slo = order.outcomes.some((o) => o.slo_share !== null);
+  $("objectives-card").hidden = !order.outcomes.length;
+  fill($("objectives"), ["objective", "mean", "p99", "first token", ...(slo ? ["within the target"] : [])], order.outcomes.map((o) => [
+    o.objective === order.objective ? el("b", {}, `${o.objective}, followed`) : o.objective, ratio(o.mean_ratio), ratio(o.p99_ratio), ratio(o.first_token_ratio),
+    ...(slo ? [`${percent(o.slo_share)}, ${percent(o.arrival_slo_share)} by arrival`] : []),
+  ]));
+  say($("objectives-note"), `Latencies over those of arrival order, by replaying ${replayed(order)}. Below 1 is faster.`);
 }
 
 /** A bar beside a figure: its length is the share. */
@@ -226,6 +245,7 @@ function show(state) {
   showQuality(state, w);
   showGuard(w);
   showOrder(state, w);
+  showObjectives(w);
   showTraffic(state);
   showReasons(state);
   showStages(state);

@@ -8,6 +8,7 @@ import pytest
 from rankd.fleet.membership import FleetMembership, ReplicaState, ReplicaWindow
 from rankd.quality import Cohort, GuardReason, GuardStanding
 from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.prompt_judgement import PromptStanding
 from rankd.quality.statistics.cohort_sums import combined
 from rankd.quality.statistics.rolling_pairs import PairWindow
 from rankd.settings import load_settings
@@ -18,7 +19,9 @@ KEY = ("m", "r@1")
 SETTINGS = load_settings(fleet={"peers": "a:1", "every": 2.0, "forget_after": 15.0}).fleet
 RANKED = GuardStanding(GuardMode.RANKED, 100.0, None, 60.0, -math.inf, 0, 0.3)
 WARMING = GuardStanding(GuardMode.WARMING_UP, -math.inf, None, 60.0, -math.inf, 0, None)
-FALLEN = GuardStanding(GuardMode.FALLBACK, 900.0, GuardReason.QUALITY, 240.0, 800.0, 2, 0.01)
+FALLEN = GuardStanding(
+    GuardMode.FALLBACK, 900.0, GuardReason.QUALITY, 240.0, 800.0, 2, 0.01, PromptStanding(True, True, 0.25)
+)
 BROKEN = GuardStanding(GuardMode.FALLBACK, 950.0, GuardReason.ERRORS, 60.0, -math.inf, 0, None)
 
 
@@ -189,6 +192,8 @@ NONSENSE = {
     "fallback for nothing": lambda share: setattr(share.standing, "mode", 3),
     "a cause of no fallback": lambda share: setattr(share.standing, "cause", "pinned"),
     "a tau beyond 1": lambda share: setattr(share.standing, "tau_low", 1.5),
+    "a tau of prompts beyond 1": lambda share: setattr(share.standing.prompts, "tau_low", -1.5),
+    "prompts proven by nothing": lambda share: setattr(share.standing.prompts, "proven", True),
     "more known than there are": lambda share: setattr(share.sums, "known_count", 1e9),
     "a cohort of one": lambda share: setattr(share.sums, "size", 1),
     "a cohort of all": lambda share: setattr(share.sums, "size", 2**32 - 1),
