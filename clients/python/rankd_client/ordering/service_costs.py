@@ -11,23 +11,35 @@ what a queue waits for, a prompt token counts for ``w = c_p * n / c_s`` output t
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rankd_client.ordering.rules import FloatArray
 from rankd_client.ordering.served import ServedRequests
 
+Bools = NDArray[np.bool_]
+
 PRIOR_PROMPT_COST = 0.05
 """Before any completion told: little enough to do no harm where prompts cost nothing."""
 _LEAST_ROWS = 50
-_PASSES = 3
+_PASSES = 8
 """Each reads prompts at the pace that the one before found."""
-_REWEIGHTINGS = 8
-_CUT = 4.685
-"""Of Tukey's biweight, in standard deviations: 95 % efficient where errors are normal."""
+_CLOSE = 0.003
+"""Change of that pace after which there is no further one."""
+_READ_FASTER = 0.95
+"""Read at the very pace, prompts would seem to be read all the time, and to be all that takes time."""
+_REWEIGHTINGS = 6
+_HUBER = 1.345
+"""Standard deviations from which on errors count less: 95 % efficient where they are normal."""
+_MOST_RUN = 0.9
+"""Quantile of run times after which next to all that started has ended."""
 _BLOCKS = (8, 24)
 """Fewest and most that the interval is made from."""
+_TINY = 1e-9
 _MAD = 1.4826
 """Median absolute deviation to standard deviation, where errors are normal."""
 
@@ -73,6 +85,8 @@ class _Rows:
     """Of all requests, sorted."""
     prompts: FloatArray
     """Of these, in that order."""
+    beside: FloatArray
+    """How many ran at a time over each run."""
 
     def read(self, pace: float, until: FloatArray) -> FloatArray:
         """Prompt tokens that were read from each start until a time, [n], one prompt after the other at a pace."""
@@ -82,16 +96,35 @@ class _Rows:
         end = pace * total + np.maximum.accumulate(self.starts - pace * before)
         times = np.column_stack((end - pace * self.prompts, end)).ravel()
         tokens = np.column_stack((before, total)).ravel()
-        return np.interp(until, times, tokens) - np.interp(self.start, times, tokens)
+        read: FloatArray = np.interp(until, times, tokens) - np.interp(self.start, times, tokens)
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class _Design:
+    """What run times are explained by."""
+
+    columns: FloatArray
+    """[n, k]"""
+    stand_in: FloatArray
+    """What stands in for them where they depend on the run time themselves, [n, k]."""
+
+    def normal_equations(
+        self, ran: FloatArray, weights: FloatArray, rows: slice = slice(None)
+    ) -> tuple[FloatArray, FloatArray]:
+        """Left and right side, of some rows."""
+        weighted = self.stand_in[rows] * weights[rows, None]
+        return weighted.T @ self.columns[rows], weighted.T @ ran[rows]
 
 
 def fit_costs(served: ServedRequests) -> ServiceCosts | None:
     """Learn the costs; None where too few completions tell of prompts and times.
 
-    Weighted least squares of run times, robust by Tukey's biweight, as errors grow with the run time. How many prompts
-    were read meanwhile depends on how long a run took, which would be taken for its cause: so those read in the time
-    that is expected of such a request stand in for them (instrumental variables). The intervals are a jackknife's over
-    blocks of requests that started after each other, as errors of neighbours are alike.
+    Weighted least squares of run times, robust by Huber's weights, beside what the docstring of this module has with a
+    term for crowds: tokens take longer while more run. How many prompts were read meanwhile depends on how long a run
+    took, which would be taken for its cause: so those read in the time that is expected of such a request stand in for
+    them (instrumental variables). The intervals are a jackknife's over blocks of requests that started after each
+    other, as errors of neighbours are alike.
 
     Args:
         served: completions; those without output or prompt tokens count for what ran beside others only. Where no
@@ -100,26 +133,34 @@ def fit_costs(served: ServedRequests) -> ServiceCosts | None:
     rows = _rows_of(served)
     if rows is None:
         return None
-    pace, instruments = 1e-9, np.column_stack((np.ones_like(rows.ran), rows.output, rows.prompt))
-    columns = instruments
-    coefficients = _robust(columns, columns, rows.ran, rows.ran)[0]
-    weights = np.ones_like(rows.ran)
-    for _ in range(_PASSES):
-        expected = np.maximum(instruments @ coefficients, 1e-9)
-        beside = rows.read(pace, rows.start + rows.ran)
-        columns = np.column_stack((np.ones_like(rows.ran), rows.output, beside))
-        stand_in = columns.copy()
-        stand_in[:, 2] = rows.read(pace, rows.start + expected)
-        found, weights = _robust(columns, stand_in, rows.ran, expected)
-        pace = max(float(found[2]), 1e-9)
     running = _running(served)
-    found, spread, degrees = _jackknife(columns, stand_in, rows.ran, weights)
+    design, weights = _design(rows, running)
+    found, spread, degrees = _jackknife(design, rows.ran, weights)
     reach = _t_quantile(degrees) * spread
-    estimates = [
-        CostEstimate(max(float(v), 0.0), max(float(v - r), 0.0), max(float(v + r), 0.0))
-        for v, r in zip(found, reach, strict=True)
-    ]
-    return ServiceCosts(estimates[2], estimates[1], estimates[0], running, len(rows.ran))
+    base, output, prompt = (
+        CostEstimate(max(v, 0.0), max(v - r, 0.0), max(v + r, 0.0))
+        for v, r in zip(found.tolist()[:3], reach.tolist(), strict=False)
+    )
+    return ServiceCosts(prompt, output, base, running, len(rows.ran))
+
+
+def _design(rows: _Rows, running: float) -> tuple[_Design, FloatArray]:
+    """What run times are explained by, and the weights of requests, [n]."""
+    ones = np.ones_like(rows.ran)
+    known = np.column_stack((ones, rows.output, rows.prompt))
+    alone = _Design(known, known)
+    expected = np.maximum(known @ _robust(alone, rows.ran, rows.ran)[0], _TINY)
+    crowd = (rows.beside - running) * rows.output
+    pace = _TINY
+    for _ in range(_PASSES):
+        read, stand_in = (rows.read(pace, rows.start + seconds) for seconds in (rows.ran, expected))
+        columns = np.column_stack((ones, rows.output, read, crowd))
+        design = _Design(columns, np.column_stack((ones, rows.output, stand_in, crowd)))
+        found, weights = _robust(design, rows.ran, expected)
+        before, pace = pace, max(_READ_FASTER * float(found[2]), _TINY)
+        if abs(pace - before) <= _CLOSE * pace:
+            break
+    return design, weights
 
 
 def _rows_of(served: ServedRequests) -> _Rows | None:
@@ -129,33 +170,57 @@ def _rows_of(served: ServedRequests) -> _Rows | None:
     prompt = np.where(known, served.prompt, typical)
     usable = (served.ran > 0) & (served.output > 0) & (known | (not known.any()))
     order = np.argsort(start, kind="stable")
-    mine = order[usable[order]]
-    if len(mine) < _LEAST_ROWS:
+    if usable.sum() < _LEAST_ROWS:
         return None
-    return _Rows(start[mine], served.ran[mine], served.output[mine], prompt[mine], start[order], prompt[order])
+    usable &= _complete(served, usable)
+    mine = order[usable[order]]
+    if len(mine) < _LEAST_ROWS // 2:
+        return None
+    area = _areas(served)
+    beside = (area((start + served.ran)[mine]) - area(start[mine])) / served.ran[mine]
+    return _Rows(start[mine], served.ran[mine], served.output[mine], prompt[mine], start[order], prompt[order], beside)
 
 
-def _robust(
-    columns: FloatArray, stand_in: FloatArray, ran: FloatArray, expected: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _complete(served: ServedRequests, usable: Bools) -> Bools:
+    """Of which requests all that ran beside them is known, but for little, [n].
+
+    What still runs has not been reported: beside the latest, much of what ran is not known. Nor is what ended before
+    the first.
+    """
+    start = served.arrival + served.waited
+    end = start + served.ran
+    late = end.max() - float(np.quantile(served.ran[usable], _MOST_RUN))
+    early = start < end.min()
+    complete = end <= late
+    return complete & ~early if (usable & complete & ~early).sum() >= _LEAST_ROWS else complete
+
+
+def _robust(design: _Design, ran: FloatArray, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coefficients, none below 0, [k], and the weights of rows, [n]."""
     scale = np.maximum(expected, np.quantile(expected, 0.1))
-    base = 1 / scale**2
-    weights = base
-    found = _solved(columns, stand_in, ran, weights)
+    weights = 1 / scale**2
+    found = _non_negative(*design.normal_equations(ran, weights))
+    least = _TINY * float(np.median(ran))
     for _ in range(_REWEIGHTINGS):
-        error = np.abs(ran - columns @ found) / scale
-        spread = _MAD * float(np.median(error))
-        if spread <= 1e-9:
+        error = np.abs(ran - design.columns @ found)
+        if np.median(error) <= least:
             break
-        weights = base * np.maximum(1 - (error / (_CUT * spread)) ** 2, 0) ** 2
-        found = _solved(columns, stand_in, ran, weights)
+        scale = _scale(error, expected)
+        weights = np.minimum(1, _HUBER * scale / np.maximum(error, least)) / scale**2
+        found = _non_negative(*design.normal_equations(ran, weights))
     return found, weights
 
 
-def _solved(columns: FloatArray, stand_in: FloatArray, ran: FloatArray, weights: FloatArray) -> FloatArray:
-    weighted = stand_in * weights[:, None]
-    return _non_negative(weighted.T @ columns, weighted.T @ ran)
+def _scale(error: FloatArray, expected: FloatArray) -> FloatArray:
+    """Standard deviations of errors, which grow with the run time from the least on, [n]."""
+    low, high = np.quantile(expected, (1 / 3, 2 / 3))
+    short, long = expected <= low, expected >= high
+    from_, to = float(np.median(expected[short])), float(np.median(expected[long]))
+    of_short, of_long = float(np.median(error[short])), float(np.median(error[long]))
+    slope = (of_long - of_short) / (to - from_) if to > from_ else 0.0
+    slope = min(max(slope, 0.0), of_long / to)
+    least = max(of_short - slope * from_, 1e-3 * of_long)
+    return np.maximum(_MAD * (least + slope * expected), _TINY)
 
 
 def _non_negative(matrix: FloatArray, right: FloatArray) -> FloatArray:
@@ -171,20 +236,16 @@ def _non_negative(matrix: FloatArray, right: FloatArray) -> FloatArray:
     return found
 
 
-def _jackknife(
-    columns: FloatArray, stand_in: FloatArray, ran: FloatArray, weights: FloatArray
-) -> tuple[FloatArray, FloatArray, int]:
+def _jackknife(design: _Design, ran: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, int]:
     """Coefficients, their standard errors, and degrees of freedom."""
     blocks = int(np.clip(len(ran) // 16, *_BLOCKS))
-    edges = np.linspace(0, len(ran), blocks + 1).astype(int)[:-1]
-    weighted = stand_in * weights[:, None]
-    matrices = np.add.reduceat(weighted[:, :, None] * columns[:, None, :], edges)
-    rights = np.add.reduceat(weighted * ran[:, None], edges)
+    edges = np.linspace(0, len(ran), blocks + 1).astype(int)
+    parts = [design.normal_equations(ran, weights, slice(*edge)) for edge in itertools.pairwise(edges.tolist())]
+    matrices, rights = (np.array(column) for column in zip(*parts, strict=True))
     matrix, right = matrices.sum(axis=0), rights.sum(axis=0)
-    whole = _non_negative(matrix, right)
-    left_out = np.array([_non_negative(matrix - m, right - r) for m, r in zip(matrices, rights, strict=True)])
+    left_out = np.array([_non_negative(matrix - m, right - r) for m, r in parts])
     spread = np.sqrt((blocks - 1) / blocks * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-    return whole, spread, blocks - 1
+    return _non_negative(matrix, right), spread, blocks - 1
 
 
 def _t_quantile(degrees: int) -> float:
@@ -193,26 +254,32 @@ def _t_quantile(degrees: int) -> float:
     return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
 
 
+def _areas(served: ServedRequests) -> Callable[[FloatArray], FloatArray]:
+    """Seconds that all ran until a time, together."""
+    start = served.arrival + served.waited
+    starts, ends = np.sort(start), np.sort(start + served.ran)
+    sums_start, sums_end = np.append(0.0, np.cumsum(starts)), np.append(0.0, np.cumsum(ends))
+
+    def until(times: FloatArray) -> FloatArray:
+        begun, ended = np.searchsorted(starts, times), np.searchsorted(ends, times)
+        return (begun * times - sums_start[begun]) - (ended * times - sums_end[ended])
+
+    return until
+
+
 def _running(served: ServedRequests) -> float:
     """How many ran at a time while others waited."""
     start = served.arrival + served.waited
     end = start + served.ran
-    starts, ends = np.sort(start), np.sort(end)
-    sums_start, sums_end = np.append(0.0, np.cumsum(starts)), np.append(0.0, np.cumsum(ends))
-
-    def area(times: FloatArray) -> FloatArray:
-        """Seconds that all ran until a time."""
-        begun, ended = np.searchsorted(starts, times), np.searchsorted(ends, times)
-        return (begun * times - sums_start[begun]) - (ended * times - sums_end[ended])
-
     counted = served.ran > 0
     if (served.waited[counted] > 0).any():
         counted &= served.waited > 0
     # Who ran beside the first and the last of the window is not in it.
-    inside = counted & (start >= ends[0]) & (end <= starts[-1])
+    inside = counted & (start >= end.min()) & (end <= start.max())
     if inside.sum() >= _LEAST_ROWS // 2:
         counted = inside
     if not counted.any():
         return 1.0
+    area = _areas(served)
     total = (area(end[counted]) - area(start[counted])).sum()
     return max(1.0, float(total / served.ran[counted].sum()))
