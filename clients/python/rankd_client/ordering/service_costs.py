@@ -74,6 +74,15 @@ class ServiceCosts:
 
 
 @dataclass(frozen=True, slots=True)
+class CostFit:
+    """Costs, and how well they explain the run times."""
+
+    costs: ServiceCosts
+    errors: FloatArray
+    """Of those that they were learned from, over the time that such a request runs, at least 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Rows:
     """Requests of which everything is known, in the order in which they started, and what ran beside them."""
 
@@ -81,23 +90,33 @@ class _Rows:
     ran: FloatArray
     output: FloatArray
     prompt: FloatArray
+    beside: FloatArray
+    """How many ran at a time over each run."""
     starts: FloatArray
     """Of all requests, sorted."""
     prompts: FloatArray
     """Of these, in that order."""
-    beside: FloatArray
-    """How many ran at a time over each run."""
+    waited: Bools
+    """Whether they did."""
 
-    def read(self, pace: float, until: FloatArray) -> FloatArray:
-        """Prompt tokens that were read from each start until a time, [n], one prompt after the other at a pace."""
+    def read(self, pace: float, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Prompt tokens that were read during each run, one prompt after the other at a pace, [n]; and a stand-in.
+
+        The stand-in for those that did not wait is what was read in the time that was expected of the run.
+        """
         total = np.cumsum(self.prompts)
         before = total - self.prompts
         # Reading begins when the one before is read: the running maximum of what would be without those before.
         end = pace * total + np.maximum.accumulate(self.starts - pace * before)
         times = np.column_stack((end - pace * self.prompts, end)).ravel()
-        tokens = np.column_stack((before, total)).ravel()
-        read: FloatArray = np.interp(until, times, tokens) - np.interp(self.start, times, tokens)
-        return read
+        waited = np.where(self.waited, self.prompts, 0.0)
+        knots = [np.column_stack((np.cumsum(p) - p, np.cumsum(p))).ravel() for p in (waited, self.prompts - waited)]
+        begun, ended = (
+            np.array([np.interp(at, times, k) for k in knots]) for at in (self.start, self.start + self.ran)
+        )
+        came = np.interp(self.start + expected, times, knots[1])
+        read = ended - begun
+        return read.sum(axis=0), read[0] + came - begun[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,31 +140,39 @@ def fit_costs(served: ServedRequests) -> ServiceCosts | None:
     """Learn the costs; None where too few completions tell of prompts and times.
 
     Weighted least squares of run times, robust by Huber's weights, beside what the docstring of this module has with a
-    term for crowds: tokens take longer while more run. How many prompts were read meanwhile depends on how long a run
-    took, which would be taken for its cause: so those read in the time that is expected of such a request stand in for
-    them (instrumental variables). The intervals are a jackknife's over blocks of requests that started after each
+    term for crowds: tokens take longer while more run. A request that waited starts when another has all its tokens,
+    one that did not starts by the clock: of these the more start, the longer a run takes, which would be taken for its
+    cause. So those that start in the time that is expected of such a run stand in for them (instrumental variables).
+    The intervals are a jackknife's over blocks of requests that started after each
     other, as errors of neighbours are alike.
 
     Args:
         served: completions; those without output or prompt tokens count for what ran beside others only. Where no
             prompt is known, prompts cost nothing.
     """
+    found = explained(served)
+    return None if found is None else found.costs
+
+
+def explained(served: ServedRequests) -> CostFit | None:
+    """What ``fit_costs`` finds, and how well it explains the run times."""
     rows = _rows_of(served)
     if rows is None:
         return None
     running = _running(served)
-    design, weights = _design(rows, running)
+    design, weights, expected = _design(rows, running)
     found, spread, degrees = _jackknife(design, rows.ran, weights)
     reach = _t_quantile(degrees) * spread
     base, output, prompt = (
         CostEstimate(max(v, 0.0), max(v - r, 0.0), max(v + r, 0.0))
-        for v, r in zip(found.tolist()[:3], reach.tolist(), strict=False)
+        for v, r in zip(found.tolist()[:3], reach.tolist()[:3], strict=True)
     )
-    return ServiceCosts(prompt, output, base, running, len(rows.ran))
+    errors = np.abs(rows.ran - design.columns @ found) / expected
+    return CostFit(ServiceCosts(prompt, output, base, running, len(rows.ran)), errors)
 
 
-def _design(rows: _Rows, running: float) -> tuple[_Design, FloatArray]:
-    """What run times are explained by, and the weights of requests, [n]."""
+def _design(rows: _Rows, running: float) -> tuple[_Design, FloatArray, FloatArray]:
+    """What run times are explained by, the weights of requests, and what of known sizes is expected to run, [n]."""
     ones = np.ones_like(rows.ran)
     known = np.column_stack((ones, rows.output, rows.prompt))
     alone = _Design(known, known)
@@ -153,14 +180,14 @@ def _design(rows: _Rows, running: float) -> tuple[_Design, FloatArray]:
     crowd = (rows.beside - running) * rows.output
     pace = _TINY
     for _ in range(_PASSES):
-        read, stand_in = (rows.read(pace, rows.start + seconds) for seconds in (rows.ran, expected))
+        read, stand_in = rows.read(pace, expected)
         columns = np.column_stack((ones, rows.output, read, crowd))
         design = _Design(columns, np.column_stack((ones, rows.output, stand_in, crowd)))
         found, weights = _robust(design, rows.ran, expected)
         before, pace = pace, max(_READ_FASTER * float(found[2]), _TINY)
         if abs(pace - before) <= _CLOSE * pace:
             break
-    return design, weights
+    return design, weights, expected
 
 
 def _rows_of(served: ServedRequests) -> _Rows | None:
@@ -178,7 +205,16 @@ def _rows_of(served: ServedRequests) -> _Rows | None:
         return None
     area = _areas(served)
     beside = (area((start + served.ran)[mine]) - area(start[mine])) / served.ran[mine]
-    return _Rows(start[mine], served.ran[mine], served.output[mine], prompt[mine], start[order], prompt[order], beside)
+    return _Rows(
+        start[mine],
+        served.ran[mine],
+        served.output[mine],
+        prompt[mine],
+        beside,
+        start[order],
+        prompt[order],
+        served.waited[order] > 0,
+    )
 
 
 def _complete(served: ServedRequests, usable: Bools) -> Bools:
@@ -192,7 +228,8 @@ def _complete(served: ServedRequests, usable: Bools) -> Bools:
     late = end.max() - float(np.quantile(served.ran[usable], _MOST_RUN))
     early = start < end.min()
     complete = end <= late
-    return complete & ~early if (usable & complete & ~early).sum() >= _LEAST_ROWS else complete
+    both: Bools = complete & ~early
+    return both if (usable & both).sum() >= _LEAST_ROWS else complete
 
 
 def _robust(design: _Design, ran: FloatArray, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -220,7 +257,8 @@ def _scale(error: FloatArray, expected: FloatArray) -> FloatArray:
     slope = (of_long - of_short) / (to - from_) if to > from_ else 0.0
     slope = min(max(slope, 0.0), of_long / to)
     least = max(of_short - slope * from_, 1e-3 * of_long)
-    return np.maximum(_MAD * (least + slope * expected), _TINY)
+    scale: FloatArray = np.maximum(_MAD * (least + slope * expected), _TINY)
+    return scale
 
 
 def _non_negative(matrix: FloatArray, right: FloatArray) -> FloatArray:
