@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.ordering.rules import FloatArray
+from rankd_client.ordering.rules import FloatArray, IntArray
 from rankd_client.ordering.served import ServedRequests
 
 Bools = NDArray[np.bool_]
@@ -79,13 +79,17 @@ class CostFit:
 
     costs: ServiceCosts
     errors: FloatArray
-    """Of those that they were learned from, over the time that such a request runs, at least 0."""
+    """Over the time that such a request runs, at least 0, [n]; NaN where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """Requests of which everything is known, in the order in which they started, and what ran beside them."""
 
+    place: IntArray
+    """Among all requests."""
+    learned: Bools
+    """Whether costs are learned from them."""
     start: FloatArray
     ran: FloatArray
     output: FloatArray
@@ -98,6 +102,8 @@ class _Rows:
     """Of these, in that order."""
     waited: Bools
     """Whether they did."""
+    running: float
+    """Requests that ran at a time."""
 
     def read(self, pace: float, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Prompt tokens that were read during each run, one prompt after the other at a pace, [n]; and a stand-in.
@@ -154,66 +160,76 @@ def fit_costs(served: ServedRequests) -> ServiceCosts | None:
     return None if found is None else found.costs
 
 
-def explained(served: ServedRequests) -> CostFit | None:
-    """What ``fit_costs`` finds, and how well it explains the run times."""
-    rows = _rows_of(served)
+def explained(served: ServedRequests, apart: Bools | None = None) -> CostFit | None:
+    """What ``fit_costs`` finds, and how well it explains the run times.
+
+    Args:
+        served: completions.
+        apart: of which nothing is learned, [n]: they count for what ran beside others, for as long as these run.
+    """
+    apart = np.zeros(len(served), dtype=np.bool_) if apart is None else apart
+    rows = _rows_of(served, apart)
     if rows is None:
         return None
-    running = _running(served)
-    design, weights, expected = _design(rows, running)
+    design, weights, expected = _design(rows)
     found, spread, degrees = _jackknife(design, rows.ran, weights)
     reach = _t_quantile(degrees) * spread
     base, output, prompt = (
         CostEstimate(max(v, 0.0), max(v - r, 0.0), max(v + r, 0.0))
         for v, r in zip(found.tolist()[:3], reach.tolist()[:3], strict=True)
     )
-    errors = np.abs(rows.ran - design.columns @ found) / expected
-    return CostFit(ServiceCosts(prompt, output, base, running, len(rows.ran)), errors)
+    errors = np.full(len(served), np.nan)
+    errors[rows.place] = np.abs(rows.ran - design.columns @ found) / expected
+    return CostFit(ServiceCosts(prompt, output, base, rows.running, int(rows.learned.sum())), errors)
 
 
-def _design(rows: _Rows, running: float) -> tuple[_Design, FloatArray, FloatArray]:
+def _design(rows: _Rows) -> tuple[_Design, FloatArray, FloatArray]:
     """What run times are explained by, the weights of requests, and what of known sizes is expected to run, [n]."""
     ones = np.ones_like(rows.ran)
     known = np.column_stack((ones, rows.output, rows.prompt))
     alone = _Design(known, known)
-    expected = np.maximum(known @ _robust(alone, rows.ran, rows.ran)[0], _TINY)
-    crowd = (rows.beside - running) * rows.output
+    expected = np.maximum(known @ _robust(alone, rows, rows.ran)[0], _TINY)
+    crowd = (rows.beside - rows.running) * rows.output
     pace = _TINY
     for _ in range(_PASSES):
         read, stand_in = rows.read(pace, expected)
         columns = np.column_stack((ones, rows.output, read, crowd))
         design = _Design(columns, np.column_stack((ones, rows.output, stand_in, crowd)))
-        found, weights = _robust(design, rows.ran, expected)
+        found, weights = _robust(design, rows, expected)
         before, pace = pace, max(_READ_FASTER * float(found[2]), _TINY)
         if abs(pace - before) <= _CLOSE * pace:
             break
     return design, weights, expected
 
 
-def _rows_of(served: ServedRequests) -> _Rows | None:
-    start = served.arrival + served.waited
+def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
     known = ~np.isnan(served.prompt)
     typical = float(served.prompt[known].mean()) if known.any() else 0.0
     prompt = np.where(known, served.prompt, typical)
     usable = (served.ran > 0) & (served.output > 0) & (known | (not known.any()))
+    learned = usable & ~apart
+    if learned.sum() < _LEAST_ROWS:
+        return None
+    beside = replace(served, ran=np.where(apart, float(served.ran[learned].mean()), served.ran))
+    learned &= _complete(beside, learned)
+    if learned.sum() < _LEAST_ROWS // 2:
+        return None
+    start = served.arrival + served.waited
     order = np.argsort(start, kind="stable")
-    if usable.sum() < _LEAST_ROWS:
-        return None
-    usable &= _complete(served, usable)
-    mine = order[usable[order]]
-    if len(mine) < _LEAST_ROWS // 2:
-        return None
-    area = _areas(served)
-    beside = (area((start + served.ran)[mine]) - area(start[mine])) / served.ran[mine]
+    mine = order[(learned | (usable & apart))[order]]
+    area = _areas(beside)
     return _Rows(
-        start[mine],
-        served.ran[mine],
-        served.output[mine],
-        prompt[mine],
-        beside,
-        start[order],
-        prompt[order],
-        served.waited[order] > 0,
+        place=mine,
+        learned=learned[mine],
+        start=start[mine],
+        ran=served.ran[mine],
+        output=served.output[mine],
+        prompt=prompt[mine],
+        beside=(area((start + served.ran)[mine]) - area(start[mine])) / served.ran[mine],
+        starts=start[order],
+        prompts=prompt[order],
+        waited=served.waited[order] > 0,
+        running=_running(beside),
     )
 
 
@@ -232,26 +248,27 @@ def _complete(served: ServedRequests, usable: Bools) -> Bools:
     return both if (usable & both).sum() >= _LEAST_ROWS else complete
 
 
-def _robust(design: _Design, ran: FloatArray, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _robust(design: _Design, rows: _Rows, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coefficients, none below 0, [k], and the weights of rows, [n]."""
-    scale = np.maximum(expected, np.quantile(expected, 0.1))
-    weights = 1 / scale**2
+    ran, learned = rows.ran, rows.learned
+    scale = np.maximum(expected, np.quantile(expected[learned], 0.1))
+    weights = learned / scale**2
     found = _non_negative(*design.normal_equations(ran, weights))
-    least = _TINY * float(np.median(ran))
+    least = _TINY * float(np.median(ran[learned]))
     for _ in range(_REWEIGHTINGS):
         error = np.abs(ran - design.columns @ found)
-        if np.median(error) <= least:
+        if np.median(error[learned]) <= least:
             break
-        scale = _scale(error, expected)
-        weights = np.minimum(1, _HUBER * scale / np.maximum(error, least)) / scale**2
+        scale = _scale(error, expected, learned)
+        weights = learned * np.minimum(1, _HUBER * scale / np.maximum(error, least)) / scale**2
         found = _non_negative(*design.normal_equations(ran, weights))
     return found, weights
 
 
-def _scale(error: FloatArray, expected: FloatArray) -> FloatArray:
+def _scale(error: FloatArray, expected: FloatArray, learned: Bools) -> FloatArray:
     """Standard deviations of errors, which grow with the run time from the least on, [n]."""
-    low, high = np.quantile(expected, (1 / 3, 2 / 3))
-    short, long = expected <= low, expected >= high
+    low, high = np.quantile(expected[learned], (1 / 3, 2 / 3))
+    short, long = learned & (expected <= low), learned & (expected >= high)
     from_, to = float(np.median(expected[short])), float(np.median(expected[long]))
     of_short, of_long = float(np.median(error[short])), float(np.median(error[long]))
     slope = (of_long - of_short) / (to - from_) if to > from_ else 0.0
@@ -276,7 +293,7 @@ def _non_negative(matrix: FloatArray, right: FloatArray) -> FloatArray:
 
 def _jackknife(design: _Design, ran: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, int]:
     """Coefficients, their standard errors, and degrees of freedom."""
-    blocks = int(np.clip(len(ran) // 16, *_BLOCKS))
+    blocks = int(np.clip(np.count_nonzero(weights) // 16, *_BLOCKS))
     edges = np.linspace(0, len(ran), blocks + 1).astype(int)
     parts = [design.normal_equations(ran, weights, slice(*edge)) for edge in itertools.pairwise(edges.tolist())]
     matrices, rights = (np.array(column) for column in zip(*parts, strict=True))
