@@ -12,8 +12,9 @@ what a queue waits for, a prompt token counts for ``w = c_p * n / c_s`` output t
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,9 @@ from rankd_client.ordering.served import ServedRequests
 Bools = NDArray[np.bool_]
 
 PRIOR_PROMPT_COST = 0.05
-"""Before any completion told: little enough to do no harm where prompts cost nothing."""
+"""Before any completion told: little enough to do hardly any harm where prompts cost nothing (docs/science/work.md)."""
+_PRIOR_ERROR = 0.1
+"""Standard deviation of what it may be instead: from nothing to what a full batch makes it."""
 _LEAST_ROWS = 50
 _PASSES = 8
 """Each reads prompts at the pace that the one before found."""
@@ -67,10 +70,19 @@ class ServiceCosts:
 
     @property
     def prompt_cost(self) -> float:
-        """What an uncached prompt token counts for, in output tokens."""
-        if self.per_output_token.value <= 0:
+        """What an uncached prompt token counts for, in output tokens; where little is known, nearer to what is common.
+
+        It is the mean of ``c_p * n / c_s`` and the prior, weighted by how certain they are.
+        """
+        prompt, output = self.per_prompt_token, self.per_output_token
+        if output.value <= 0:
             return PRIOR_PROMPT_COST
-        return self.per_prompt_token.value * self.running / self.per_output_token.value
+        found = prompt.value * self.running / output.value
+        reach = math.hypot(
+            (prompt.high - prompt.low) * self.running / output.value, found * (output.high - output.low) / output.value
+        )
+        doubt = (reach / 4 / _PRIOR_ERROR) ** 2
+        return (found + doubt * PRIOR_PROMPT_COST) / (1 + doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +177,7 @@ def explained(served: ServedRequests, apart: Bools | None = None) -> CostFit | N
 
     Args:
         served: completions.
-        apart: of which nothing is learned, [n]: they count for what ran beside others, for as long as these run.
+        apart: of which nothing is learned, [n]: only that they started, with such prompts.
     """
     apart = np.zeros(len(served), dtype=np.bool_) if apart is None else apart
     rows = _rows_of(served, apart)
@@ -178,6 +190,9 @@ def explained(served: ServedRequests, apart: Bools | None = None) -> CostFit | N
         CostEstimate(max(v, 0.0), max(v - r, 0.0), max(v + r, 0.0))
         for v, r in zip(found.tolist()[:3], reach.tolist()[:3], strict=True)
     )
+    if not rows.prompts.any():
+        # Nothing tells what they cost: at most all of a run.
+        prompt = CostEstimate(0.0, 0.0, float(np.median(rows.ran)))
     errors = np.full(len(served), np.nan)
     errors[rows.place] = np.abs(rows.ran - design.columns @ found) / expected
     return CostFit(ServiceCosts(prompt, output, base, rows.running, int(rows.learned.sum())), errors)
@@ -210,14 +225,13 @@ def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
     learned = usable & ~apart
     if learned.sum() < _LEAST_ROWS:
         return None
-    beside = replace(served, ran=np.where(apart, float(served.ran[learned].mean()), served.ran))
-    learned &= _complete(beside, learned)
+    learned &= _complete(served, learned)
     if learned.sum() < _LEAST_ROWS // 2:
         return None
     start = served.arrival + served.waited
     order = np.argsort(start, kind="stable")
     mine = order[(learned | (usable & apart))[order]]
-    area = _areas(beside)
+    area = _areas(served, ~apart)
     return _Rows(
         place=mine,
         learned=learned[mine],
@@ -229,7 +243,7 @@ def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
         starts=start[order],
         prompts=prompt[order],
         waited=served.waited[order] > 0,
-        running=_running(beside),
+        running=_running(served, ~apart),
     )
 
 
@@ -241,8 +255,8 @@ def _complete(served: ServedRequests, usable: Bools) -> Bools:
     """
     start = served.arrival + served.waited
     end = start + served.ran
-    late = end.max() - float(np.quantile(served.ran[usable], _MOST_RUN))
-    early = start < end.min()
+    late = end[usable].max() - float(np.quantile(served.ran[usable], _MOST_RUN))
+    early = start < end[usable].min()
     complete = end <= late
     both: Bools = complete & ~early
     return both if (usable & both).sum() >= _LEAST_ROWS else complete
@@ -309,32 +323,32 @@ def _t_quantile(degrees: int) -> float:
     return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
 
 
-def _areas(served: ServedRequests) -> Callable[[FloatArray], FloatArray]:
-    """Seconds that all ran until a time, together."""
-    start = served.arrival + served.waited
-    starts, ends = np.sort(start), np.sort(start + served.ran)
+def _areas(served: ServedRequests, believed: Bools) -> Callable[[FloatArray], FloatArray]:
+    """Seconds that all ran until a time, together, where the rest ran when those that are believed did."""
+    start = (served.arrival + served.waited)[believed]
+    starts, ends = np.sort(start), np.sort(start + served.ran[believed])
+    share = len(start) / len(served)
     sums_start, sums_end = np.append(0.0, np.cumsum(starts)), np.append(0.0, np.cumsum(ends))
 
     def until(times: FloatArray) -> FloatArray:
         begun, ended = np.searchsorted(starts, times), np.searchsorted(ends, times)
-        return (begun * times - sums_start[begun]) - (ended * times - sums_end[ended])
+        area: FloatArray = (begun * times - sums_start[begun]) - (ended * times - sums_end[ended])
+        return area / share
 
     return until
 
 
-def _running(served: ServedRequests) -> float:
+def _running(served: ServedRequests, believed: Bools) -> float:
     """How many ran at a time while others waited."""
     start = served.arrival + served.waited
     end = start + served.ran
-    counted = served.ran > 0
+    counted = believed & (served.ran > 0)
     if (served.waited[counted] > 0).any():
         counted &= served.waited > 0
     # Who ran beside the first and the last of the window is not in it.
-    inside = counted & (start >= end.min()) & (end <= start.max())
+    inside = counted & (start >= end[counted].min()) & (end <= start[counted].max())
     if inside.sum() >= _LEAST_ROWS // 2:
         counted = inside
-    if not counted.any():
-        return 1.0
-    area = _areas(served)
+    area = _areas(served, believed)
     total = (area(end[counted]) - area(start[counted])).sum()
     return max(1.0, float(total / served.ran[counted].sum()))
