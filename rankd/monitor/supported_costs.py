@@ -37,7 +37,6 @@ _LEAST_LEFT = 0.5
 """Share of completions that stays evidence."""
 _EXACT = 1e-6
 """Errors below are none."""
-_COSTS = ("per_prompt_token", "per_output_token", "per_request")
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,14 @@ def supported_costs(evidence: CostEvidence, before: ServiceCosts | None) -> Serv
     known = [found.costs, *(fit.costs for fit in further if fit is not None)]
     if before is None or len(known) == 1:
         return found.costs
-    estimates = {name: _moved([getattr(costs, name) for costs in known], getattr(before, name)) for name in _COSTS}
     running = [costs.running for costs in known]
-    return replace(found.costs, running=min(max(before.running, min(running)), max(running)), **estimates)
+    return ServiceCosts(
+        per_prompt_token=_moved([costs.per_prompt_token for costs in known], before.per_prompt_token),
+        per_output_token=_moved([costs.per_output_token for costs in known], before.per_output_token),
+        per_request=_moved([costs.per_request for costs in known], before.per_request),
+        running=min(max(before.running, min(running)), max(running)),
+        completions=found.costs.completions,
+    )
 
 
 def _moved(said: list[CostEstimate], before: CostEstimate) -> CostEstimate:
