@@ -35,7 +35,7 @@ class Traffic:
     noise: float = 0.1
     """Of each run time but for its prompts, standard deviation over mean."""
     drift: float = 0.05
-    """Of the logarithm of the engine's pace, standard deviation; it changes slowly, so that neighbours' errors are alike."""
+    """Of the logarithm of the engine's pace, standard deviation; neighbours' errors are alike by it."""
     per_prompt_token: float = PROMPT
     """Seconds."""
     counted: float = 1.0

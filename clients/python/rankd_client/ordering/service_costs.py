@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ _CLOSE = 0.003
 """Change of that pace after which there is no further one."""
 _READ_FASTER = 0.95
 """Read at the very pace, prompts would seem to be read all the time, and to be all that takes time."""
+_STRANGE = math.log(5)
+"""A run that is so many times longer or shorter than usual is no evidence, where the usual do not differ by as much."""
 _MOST_LATE = 3.0
 """Times that a run may be longer or shorter than expected."""
 _SAME_CROWD = 0.01
@@ -207,6 +209,9 @@ def _design(rows: _Rows) -> tuple[Regression, FloatArray, FloatArray]:
     alone = Regression(known, known)
     expected = float(np.median(rows.ran[rows.learned] / rows.output[rows.learned])) * rows.output
     expected = np.maximum(known @ robust(alone, rows.ran, expected, rows.learned)[0], TINY)
+    strange = np.abs(np.log(rows.ran / expected) - np.median(np.log(rows.ran / expected)[rows.learned]))
+    # Over so long a run so much would have been read that it would decide.
+    rows = replace(rows, learned=rows.learned & (strange <= _STRANGE + 9 * np.median(strange[rows.learned])))
     crowd = (rows.beside - rows.running) * rows.output
     if np.std(rows.beside) <= _SAME_CROWD * rows.running:
         crowd = np.zeros_like(crowd)
