@@ -216,7 +216,7 @@ def _design(rows: _Rows) -> tuple[Regression, FloatArray, FloatArray]:
     if np.std(rows.beside) <= _SAME_CROWD * rows.running:
         crowd = np.zeros_like(crowd)
     # Nobody ends before his own prompt is read.
-    pace, slowest = TINY, float(np.quantile(rows.ran / np.maximum(rows.prompt, 1.0), 0.01))
+    pace, slowest = TINY, float(np.quantile((rows.ran / np.maximum(rows.prompt, 1.0))[rows.learned], 0.01))
     for _ in range(_PASSES):
         read, stand_in = rows.read(pace, expected)
         columns = np.column_stack((ones, rows.output, read, crowd))
