@@ -91,9 +91,11 @@ class FleetFollower:
 
 def replica_window_of(window: Window, now: float) -> ReplicaWindow:
     """What this replica contributes to one guard."""
+    evidence = window.evidence
     return ReplicaWindow(
-        completions=window.tracker.completions,
+        # Those that the sums are of: with later ones the leader would take these for decided on, and wait for more.
+        completions=window.tracker.completions if evidence is None else evidence.completions,
         pace=max(window.tracker.pace(now), _LEAST_PACE),
-        sums=window.evidence.tau.sums if window.evidence is not None else None,
+        sums=None if evidence is None else evidence.tau.sums,
         standing=window.guard.standing,
     )
