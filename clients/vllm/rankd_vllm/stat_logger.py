@@ -63,6 +63,8 @@ def _finished(stats: Any) -> FinishedRequest:
         # Negative where it never ran.
         queue_seconds=stats.queued_time if stats.queued_time >= 0 else None,
         total_seconds=stats.e2e_latency if stats.e2e_latency > 0 else None,
+        prompt_tokens=stats.num_prompt_tokens,
+        cached_prompt_tokens=min(stats.num_cached_tokens, stats.num_prompt_tokens),
     )
 
 

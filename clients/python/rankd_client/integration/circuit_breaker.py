@@ -46,7 +46,7 @@ class CircuitBreaker:
         if self.open:
             return None
         client = self._client
-        queue = await client.rank(items, backlog=backlog, model=model)
+        queue = await client.rank(items, backlog=backlog, model=model, objective=self._settings.objective)
         if not queue.failed or queue.reason in _REFUSED:
             self._failures = 0
         else:

@@ -37,6 +37,10 @@ class FinishedRequest:
     max_tokens: int | None
     queue_seconds: float | None
     total_seconds: float | None
+    prompt_tokens: int = 0
+    """All of the prompt; 0: not known."""
+    cached_prompt_tokens: int = 0
+    """What of it the engine did not read."""
 
 
 class ReportSender(Protocol):
@@ -151,6 +155,8 @@ class Reporter:
                     arrival=stored.arrival,
                     queue_seconds=finished.queue_seconds,
                     total_seconds=finished.total_seconds,
+                    prompt_tokens=finished.prompt_tokens,
+                    cached_prompt_tokens=finished.cached_prompt_tokens,
                 )
             )
         elif finished.engine_id.startswith("resp_"):

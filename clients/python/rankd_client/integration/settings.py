@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from rankd_client import TlsConfig
 from rankd_client._connection import shown_to
 from rankd_client._token import Token
+from rankd_client.ordering import Objective
 
 logger = logging.getLogger("rankd_client.integration")
 
@@ -22,6 +23,7 @@ INTEGRATION_VARIABLES = (
     "RANKD_TARGET",
     "RANKD_TIMEOUT",
     "RANKD_MODEL",
+    "RANKD_OBJECTIVE",
     "RANKD_CLIENT_PRIORITY",
     "RANKD_MAX_BODY_BYTES",
     "RANKD_TLS_ROOTS",
@@ -44,7 +46,8 @@ class IntegrationSettings:
 
     ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
     priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read. ``token``,
-    ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for :class:`rankd_client.RankClient`.
+    ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for :class:`rankd_client.RankClient`. ``objective`` is
+    what this engine's queue is ordered for; None is the daemon's own.
     """
 
     target: str = "127.0.0.1:50051"
@@ -57,6 +60,7 @@ class IntegrationSettings:
     token_file: Path | None = None
     plaintext_token: bool = False
     web_proxy: bool = False
+    objective: Objective | None = None
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -91,6 +95,7 @@ class IntegrationSettings:
             token_file=_read(environment, "RANKD_TOKEN_FILE", Path, None),
             plaintext_token=_read(environment, "RANKD_PLAINTEXT_TOKEN", _flag, default.plaintext_token),
             web_proxy=_read(environment, "RANKD_WEB_PROXY", _flag, default.web_proxy),
+            objective=_read(environment, "RANKD_OBJECTIVE", _objective, default.objective),
         )
         try:
             reader = shown_to(read.target, web_proxy=read.web_proxy)
@@ -130,6 +135,13 @@ def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"must be true or false, not {text!r}")
     return text == "true"
+
+
+def _objective(text: str) -> Objective:
+    try:
+        return Objective(text)
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(one.value for one in Objective)}, not {text!r}") from None
 
 
 def _client_priority(text: str) -> str:
