@@ -59,6 +59,7 @@ def steps_of(options, out):
         arguments = ("-m", "engines.vllm.arrivals", "{out}", load, "5", count)
         steps.append(Step(f"arrivals_{load}", VLLM, arguments, limit, lane, both + pace + more))
     steps += [
+        Step("prompts", VLLM, ("-m", "engines.vllm.prompt_counts", "{out}"), 120, 1),
         Step("bursts", VLLM, ("-m", "engines.vllm.bursts", "{out}"), 420, 0, both),
         Step("faults", VLLM, ("-m", "engines.vllm.faults", "{out}"), 240, 1),
         Step(
@@ -69,6 +70,7 @@ def steps_of(options, out):
             1,
         ),
         Step("cost", VLLM, ("-m", "engines.vllm.scheduler_cost", "{out}"), 240),
+        *([Step("work_order", VLLM, ("-m", "engines.vllm.work_order", "{out}"), 900)] if options.full else []),
         Step("http", VLLM, ("-m", "engines.vllm.http_server", "{out}", "100"), 360),
         Step("http_faults", VLLM, ("-m", "engines.vllm.http_faults", "{out}"), 180),
         Step("proxied", VLLM, ("-m", "engines.vllm.behind_proxy", "{out}", "80"), 240),

@@ -69,7 +69,7 @@ class PolicyInForce:
         drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
         trust = 0.0 if self.policy is Policy.FCFS else self.trust
         adaptive, learned = self.adaptive_rules, self.learned
-        if objective is not None and objective is not adaptive.objective:
+        if objective is not None:
             adaptive, learned = self._asked_for(objective, adaptive)
         return adaptive.at(trust, max(drains, default=0.0) or None, learned)
 
