@@ -17,7 +17,7 @@ def items():
     """Prompts of all lengths, of which some are cached."""
     return [
         Item(
-            f"{'long ' * (n % 7)}w{n % 50}", f"r{n}", arrival=NOW - 40 + n, prompt_tokens=1 + 37 * n % 900,
+            f"{'long ' * (n % 7)}w{n % 50}", f"r{n}", arrival=NOW - 20 + n / 3, prompt_tokens=1 + 37 * n % 900,
             cached_prompt_tokens=30 * (n % 3),
         )
         for n in range(60)
