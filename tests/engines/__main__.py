@@ -25,6 +25,8 @@ from engines.page import page
 
 RANKD = sys.executable
 VLLM = os.environ.get("VLLM_PYTHON") or str(ROOT / ".venv-vllm" / "bin" / "python")
+NEWER = os.environ.get("VLLM_SOURCE", "")
+"""A folder with another vLLM than the one that is installed (engines/vllm/newer_source.py)."""
 GRACE = 20
 """Seconds that a step has to end its engines and daemons once its time is over."""
 
@@ -101,6 +103,8 @@ class Run:
         if step.lane is not None and (os.cpu_count() or 1) > 1:
             command = ["taskset", "-c", str(step.lane), *command]
         environment = environment_of(DAEMON_PYTHON=RANKD, OMP_NUM_THREADS="1", **dict(step.environment))
+        if NEWER and step.python == VLLM:
+            environment["PYTHONPATH"] = os.pathsep.join((NEWER, environment["PYTHONPATH"]))
         with (self.out / f"{step.name}.log").open("w") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
