@@ -5,7 +5,7 @@ usage: python -m engines.vllm.newer_source VERSION FOLDER
 Runs in vLLM's environment. Downloads the wheel of that version, unpacks its Python without its libraries, and links
 those of the installed build beside it. FOLDER first on PYTHONPATH is that version: what schedules, serves and counts is
 its own code. What it calls of its libraries must not have changed; for 0.33.0 on the kernels of 0.32.0 nothing had that
-these runs need.
+these runs need. What else it wants is to be installed first: `orjson` for the server of 0.33.0.
 """
 
 import importlib.util

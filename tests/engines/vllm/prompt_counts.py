@@ -11,7 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engines.vllm.in_process import OURS, add, engine_of, make_model, say, scheduler_of, scored, steps_of, streams_on_a_cpu
+from engines.vllm.in_process import (
+    OURS,
+    add,
+    engine_of,
+    make_model,
+    say,
+    scheduler_of,
+    scored,
+    steps_of,
+    streams_on_a_cpu,
+)
 from engines.vllm.serving import Daemon, running
 
 BLOCK = 32

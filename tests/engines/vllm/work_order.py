@@ -2,8 +2,8 @@
 
 usage: python -m engines.vllm.work_order OUT.json [ROUNDS] [REQUESTS] [RANKER]
 
-Runs in vLLM's environment: `make engines FULL=--full`. Prompts of 64 to 4,096 tokens take real time here, eight run at once, and
-prompts are read in chunks of 512 tokens. Engines of one process take turns at the same burst, each with a daemon of
+Runs in vLLM's environment: `make engines FULL=--full`. Prompts of 64 to 4,096 tokens take real time here, eight requests
+run at once, and prompts are read in chunks of 512 tokens. Engines of one process take turns at the same burst, each with a daemon of
 its own, and every round has another burst; ratios are those of a round to arrival order in that round, so that a
 machine that gets slower over the run makes no difference. Two bursts that do not count go before, of which daemons
 learn: what prompts cost, how much patience pays.
@@ -155,7 +155,7 @@ def learned(daemon, arm):
     }  # fmt: skip
 
 
-def main(target, rounds="5", count="150", ranker="ngram"):
+def main(target, rounds="5", count="120", ranker="ngram"):
     """All of it."""
     from transformers import AutoTokenizer
 
