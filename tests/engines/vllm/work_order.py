@@ -2,11 +2,11 @@
 
 usage: python -m engines.vllm.work_order OUT.json [ROUNDS] [REQUESTS] [RANKER]
 
-Runs in vLLM's environment: `make engines FULL=--full`. Prompts of 64 to 4,096 tokens take real time here, eight requests
-run at once, and prompts are read in chunks of 512 tokens. Engines of one process take turns at the same burst, each with a daemon of
-its own, and every round has another burst; ratios are those of a round to arrival order in that round, so that a
-machine that gets slower over the run makes no difference. Two bursts that do not count go before, of which daemons
-learn: what prompts cost, how much patience pays.
+Runs in vLLM's environment: `make engines FULL=--full`. Prompts of 64 to 4,096 tokens take real time here, eight
+requests run at once, and prompts are read in chunks of 512 tokens. Engines of one process take turns at the same burst,
+each with a daemon of its own, and every round has another burst; ratios are those of a round, so that a machine that
+gets slower over the run makes no difference. Two bursts that do not count go before, of which daemons learn: what
+prompts cost, how much patience pays.
 
 The daemon's ranker is real and reads the prompts. Answers are made up: their lengths are drawn so that their Kendall's
 tau with the ranker's scores is .5, as that of a ranker which was fitted to the traffic, and they end by themselves:

@@ -57,7 +57,7 @@ def test_they_give_the_order_of_the_daemon(start_daemon, objective, configured):
 def test_an_engine_orders_for_what_it_is_set_to(start_daemon, wait_until, objective):
     """RANKD_OBJECTIVE; without one it is the daemon's."""
     settings = IntegrationSettings(target=start_daemon().target, objective=objective)
-    fetched = BackgroundScores(settings, lambda: lambda ids: "short")
+    fetched = BackgroundScores(settings, lambda: lambda _: "short")
     fetched.add("a", [1], time.time(), 1)
     wait_until(lambda: fetched.rules(time.monotonic()).policy is POLICIES.get(objective, Policy.BOOST))
     fetched.close()

@@ -49,7 +49,8 @@ def test_all_variables_are_declared():
     ("name", "value"),
     [
         ("RANKD_TIMEOUT", "0"), ("RANKD_TIMEOUT", "nan"), ("RANKD_TIMEOUT", "soon"), ("RANKD_TIMEOUT", "inf"),
-        ("RANKD_CLIENT_PRIORITY", "maybe"), ("RANKD_OBJECTIVE", "best"), ("RANKD_MAX_BODY_BYTES", "-1"), ("RANKD_TLS_ROOTS", "/nowhere.pem"),
+        ("RANKD_OBJECTIVE", "best"),
+        ("RANKD_CLIENT_PRIORITY", "maybe"), ("RANKD_MAX_BODY_BYTES", "-1"), ("RANKD_TLS_ROOTS", "/nowhere.pem"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(name, value):
@@ -70,8 +71,8 @@ def test_the_daemon_starts_beside_the_variables_of_the_engine(monkeypatch):
     """One shell may start both: the daemon refuses variables that it does not know, but knows these."""
     from rankd.settings import load_settings
 
-    for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_OBJECTIVE", "RANKD_CLIENT_PRIORITY", "RANKD_MAX_BODY_BYTES",
-                 "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY", "RANKD_TOKEN", "RANKD_TOKEN_FILE",
-                 "RANKD_PLAINTEXT_TOKEN"):  # fmt: skip
+    for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_OBJECTIVE", "RANKD_CLIENT_PRIORITY",
+                 "RANKD_MAX_BODY_BYTES", "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY",
+                 "RANKD_TOKEN", "RANKD_TOKEN_FILE", "RANKD_PLAINTEXT_TOKEN"):  # fmt: skip
         monkeypatch.setenv(name, "x")
     load_settings()

@@ -144,7 +144,7 @@ def by_work(**more):
 
 
 def test_prompts_are_work_before_any_score_is_there():
-    """Of a prompt that the engine has to read its length is known at once; of one that it holds nothing is to be read."""
+    """How long a prompt is, is known at once; of one that the engine holds nothing is to be read."""
     cached = {"long": 0, "short": 0, "held": 3990}
     queue = RankedRequests(lambda request: cached[request.request_id])
     queue.rules = by_work()
