@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator
 
-_MOST, _SECONDS = 8, 2e-4
+_MOST, _SECONDS = 8, 5e-5
 
 
 class InTurn:
