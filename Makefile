@@ -17,6 +17,7 @@ TORCH ?= torch==2.13.0
 # Folders outside the repository: prompts with lengths of real answers, and traces (docs/reference/data-formats.md).
 DATA ?=
 TRACES ?=
+VLLM_SOURCE ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench examples soak attacks study sim-check engines fleet format clean
@@ -168,10 +169,11 @@ sim-check: setup $(VLLM)/.installed ## the simulator beside a real vLLM, step by
 
 # A daemon from .venv, engines from .venv-vllm and .venv; the clients come from here. FITTED: a ranker fitted to other
 # rows of the same source (docs/measurements/2026-11-25-vllm.md); without it an ngram is fitted first. FULL=--full runs
-# what the docs have.
+# what the docs have. VLLM_SOURCE: a folder with a newer vLLM that has no build for CPUs yet, made by
+# `PYTHONPATH=tests .venv-vllm/bin/python -m engines.vllm.newer_source VERSION FOLDER`.
 engines: setup-train $(VLLM)/.installed ## rankd inside real engines: vLLM, transformers, the proxy; 20 minutes on two cores
 	$(VLLM)/bin/python -m pip install --quiet --no-deps -e clients/python -e clients/vllm
-	PYTHONPATH=tests DATA='$(abspath $(DATA))' $(BIN)/python -m engines out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
+	PYTHONPATH=tests DATA='$(abspath $(DATA))' VLLM_SOURCE='$(abspath $(VLLM_SOURCE))' $(BIN)/python -m engines out/engines $(if $(FITTED),--fitted $(abspath $(FITTED))) $(FULL)
 
 fleet: setup ## five replicas under load, restarted, killed, frozen and drained; needs prometheus; 8 minutes
 	PYTHONPATH=tests $(BIN)/python -m soak.five_replicas --json out/five_daemons.json

@@ -25,6 +25,8 @@ from engines.page import page
 
 RANKD = sys.executable
 VLLM = os.environ.get("VLLM_PYTHON") or str(ROOT / ".venv-vllm" / "bin" / "python")
+NEWER = os.environ.get("VLLM_SOURCE", "")
+"""A folder with another vLLM than the one that is installed (engines/vllm/newer_source.py)."""
 GRACE = 20
 """Seconds that a step has to end its engines and daemons once its time is over."""
 
@@ -59,6 +61,7 @@ def steps_of(options, out):
         arguments = ("-m", "engines.vllm.arrivals", "{out}", load, "5", count)
         steps.append(Step(f"arrivals_{load}", VLLM, arguments, limit, lane, both + pace + more))
     steps += [
+        Step("prompts", VLLM, ("-m", "engines.vllm.prompt_counts", "{out}"), 120, 1),
         Step("bursts", VLLM, ("-m", "engines.vllm.bursts", "{out}"), 420, 0, both),
         Step("faults", VLLM, ("-m", "engines.vllm.faults", "{out}"), 240, 1),
         Step(
@@ -69,6 +72,7 @@ def steps_of(options, out):
             1,
         ),
         Step("cost", VLLM, ("-m", "engines.vllm.scheduler_cost", "{out}"), 240),
+        *([Step("work_order", VLLM, ("-m", "engines.vllm.work_order", "{out}"), 900)] if options.full else []),
         Step("http", VLLM, ("-m", "engines.vllm.http_server", "{out}", "100"), 360),
         Step("http_faults", VLLM, ("-m", "engines.vllm.http_faults", "{out}"), 180),
         Step("proxied", VLLM, ("-m", "engines.vllm.behind_proxy", "{out}", "80"), 240),
@@ -99,6 +103,8 @@ class Run:
         if step.lane is not None and (os.cpu_count() or 1) > 1:
             command = ["taskset", "-c", str(step.lane), *command]
         environment = environment_of(DAEMON_PYTHON=RANKD, OMP_NUM_THREADS="1", **dict(step.environment))
+        if NEWER and step.python == VLLM:
+            environment["PYTHONPATH"] = os.pathsep.join((NEWER, environment["PYTHONPATH"]))
         with (self.out / f"{step.name}.log").open("w") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

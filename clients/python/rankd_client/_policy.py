@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from rankd_client._messages import FROM_PROTO, OBJECTIVE_FROM_PROTO, reason_name, seconds_of
@@ -19,6 +19,7 @@ from rankd_client.ordering import (
     Rules,
     ServiceCosts,
 )
+from rankd_client.ordering.objectives import PATIENT
 from rankd_client.v1 import quality_pb2
 
 
@@ -54,11 +55,12 @@ class PolicyInForce:
     outcomes: Mapping[Objective, ObjectiveOutcome] = field(default_factory=dict)
     """What each objective would have made of recent traffic; empty where that is not known."""
 
-    def rules(self, backlog_tokens: float = 0.0) -> Rules:
+    def rules(self, backlog_tokens: float = 0.0, *, objective: Objective | None = None) -> Rules:
         """The rules for now.
 
         Args:
             backlog_tokens: output tokens still to be made for what waits, as far as the caller knows.
+            objective: what to order for in the place of what the daemon is set to, as ``RankRequest.objective`` says.
         """
         if self.adaptive_rules is None:
             prior = self.calibration.mean_expected if self.calibration is not None else None
@@ -66,7 +68,21 @@ class PolicyInForce:
         rate = self.tokens_per_second
         drains = [s for s in (backlog_tokens / rate if rate else None, self.mean_wait) if s is not None]
         trust = 0.0 if self.policy is Policy.FCFS else self.trust
-        return self.adaptive_rules.at(trust, max(drains, default=0.0) or None, self.learned)
+        adaptive, learned = self.adaptive_rules, self.learned
+        if objective is not None:
+            adaptive, learned = self._asked_for(objective, adaptive)
+        return adaptive.at(trust, max(drains, default=0.0) or None, learned)
+
+    def _asked_for(self, objective: Objective, adaptive: AdaptiveRules) -> tuple[AdaptiveRules, LearnedCosts]:
+        """What the rules are made from where the caller names the objective: the daemon makes of it the same."""
+        learned = self.learned
+        if adaptive.rules.policy in PATIENT:
+            # What was tuned is that policy's: patience has another meaning under each.
+            if (outcome := self.outcomes.get(objective)) is not None:
+                learned = replace(learned, patience={**learned.patience, objective: outcome.patience})
+            return replace(adaptive, objective=objective), learned
+        # Who asks for an objective means one, whatever is configured.
+        return replace(adaptive, rules=replace(adaptive.rules, policy=Policy.BOOST), objective=objective), learned
 
 
 def policy_in_force(policy: quality_pb2.PolicyInForce) -> PolicyInForce:

@@ -28,12 +28,13 @@ _TABLES = {"active_requests", "waiting_requests", "waiting_requests_order", "sta
 """Set by ``reset``."""
 _STATE = {
     "request_id", "initial_tokens", "generated_tokens", "max_new_tokens", "created_time",
-    "_new_tokens_limit", "_eos_token_ids", "_true_initial_tokens",
+    "_new_tokens_limit", "_eos_token_ids", "_true_initial_tokens", "position_offset", "is_cpu_offloaded",
 }  # fmt: skip
 _STATUSES = {"DECODING", "FAILED"}
 _CACHE = {"compute_free_capacity", "count_storable_requests"}
-_ALLOCATOR = {"needs_new_blocks"}
-_CACHE_SETS = {"cache_allocators", "num_blocks"}
+_ALLOCATOR = {"needs_new_blocks", "match_prefix_blocks"}
+_ALLOCATOR_MATCHES = {"tokens_per_page"}
+_CACHE_SETS = {"cache_allocators", "num_blocks", "use_prefix_sharing"}
 _ALLOCATOR_FREES = {"block_table"}
 
 
@@ -58,6 +59,7 @@ def check() -> str:
     missing |= {name for name in _CACHE if not hasattr(PagedAttentionCache, name)}
     missing |= {name for name in _ALLOCATOR if not hasattr(CacheAllocator, name)}
     missing |= _CACHE_SETS - _names_in(PagedAttentionCache, "__init__")
+    missing |= _ALLOCATOR_MATCHES - _names_in(CacheAllocator, "match_prefix_blocks")
     missing |= _ALLOCATOR_FREES - _names_in(CacheAllocator, "free_blocks")
     if "fifo" not in SCHEDULER_MAPPING:
         missing.add("SCHEDULER_MAPPING")

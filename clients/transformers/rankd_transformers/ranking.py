@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rankd_client.integration import FCFS, BackgroundScores, Reporter, Tally
+from rankd_client.integration import FCFS, BackgroundScores, InTurn, Reporter, Tally, warn_once
 
 from rankd_transformers.request_records import (
     RequestRecord,
@@ -26,16 +26,20 @@ _engine_ids = itertools.count()
 class EngineRanking:
     """Scores come from threads, reports go to one; all else happens in the engine's thread."""
 
-    def __init__(self, scores: BackgroundScores, reports: Reporter, started: Tally) -> None:
+    def __init__(
+        self, scores: BackgroundScores, reports: Reporter, started: Tally, cached_tokens: Callable[[Any], int]
+    ) -> None:
         """Start with nothing under way.
 
         Args:
             scores: asks for scores and follows the rules.
             reports: takes completions and progress.
             started: counts in what order requests were started.
+            cached_tokens: how much of a request that waits the cache holds now.
         """
         self.scores = scores
-        self._reports, self._started = reports, started
+        self._reports, self._started, self._cached_tokens = reports, started, cached_tokens
+        self._to_look_up = InTurn()
         self._records: dict[str, RequestRecord] = {}
         self._request_ids: dict[str, str] = {}
         self._waiting = WaitingRequests(FCFS)
@@ -57,15 +61,32 @@ class EngineRanking:
         if record is None or not record.preempted:
             if record is not None:
                 self.forget(request_id)
-            arrival, engine_id, most = arrival_of(state), str(next(_engine_ids)), state.max_new_tokens or 0
-            ranked_id = self.scores.add(engine_id, state.initial_tokens, arrival, most)
-            record = self._records[request_id] = RequestRecord(engine_id, ranked_id, arrival, most)
-            self._request_ids[engine_id] = request_id
+            record = self._records[request_id] = self._asked(state)
+            self._request_ids[record.engine_id] = request_id
         record.preempted = False
-        self._waiting.add(request_id, record, state)
+        self._waiting.add(request_id, record, state, self._cached(state))
 
-    def prepare(self, active: Mapping[str, Any]) -> None:
-        """An iteration begins: take what came since the last one."""
+    def _asked(self, state: Any) -> RequestRecord:
+        """A request that its score was asked for."""
+        arrival, engine_id, most = arrival_of(state), str(next(_engine_ids)), state.max_new_tokens or 0
+        prompt = state.initial_tokens
+        ranked_id = self.scores.add(engine_id, prompt, arrival, most, cached_prompt_tokens=self._cached(state))
+        return RequestRecord(engine_id, ranked_id, arrival, most, len(prompt))
+
+    def _cached(self, state: Any) -> int:
+        try:
+            return self._cached_tokens(state)
+        except Exception as error:  # noqa: BLE001 - it counts as not cached
+            warn_once("the cache of prefixes could not be asked", error)
+            return 0
+
+    def prepare(self, active: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+        """An iteration begins: take what came since the last one.
+
+        Args:
+            active: what runs, by id.
+            states: all that waits, by id.
+        """
         scores, waiting, now = self.scores, self._waiting, time.monotonic()
         while scores.new_predictions:
             engine_id, prediction = scores.new_predictions.popleft()
@@ -76,6 +97,9 @@ class EngineRanking:
         rules = scores.rules(now)
         if rules is not waiting.rules:
             waiting.rules = rules
+        if rules.prompt_cost or rules.prompt_pace:
+            for request_id in self._to_look_up.some(states):  # others leave their blocks there, and take them away
+                waiting.cache(request_id, self._cached(states[request_id]))
         if now - self._progress_reported_at > _EVERY:
             self._progress_reported_at = now
             scores.backlog_tokens = waiting.tokens()
@@ -96,12 +120,12 @@ class EngineRanking:
             self._waiting.remove(request_id)
         for request_id, state in states.items():
             if request_id in self._records:
-                self._waiting.add(request_id, self._records[request_id], state)
+                self._waiting.add(request_id, self._records[request_id], state, self._cached(state))
             else:
                 self.arrived(state)
 
-    def started(self, ids: Iterable[str]) -> None:
-        """Requests do not wait any more."""
+    def started(self, ids: Iterable[str], active: Mapping[str, Any]) -> None:
+        """Requests do not wait any more; ``active`` is what runs, by id, before it is read."""
         now = time.time()
         for request_id in ids:
             record = self._records.get(request_id)
@@ -110,6 +134,8 @@ class EngineRanking:
             self._waiting.left(request_id)
             if record.started_at is None:
                 record.started_at = now
+                if (state := active.get(request_id)) is not None:
+                    record.cached_tokens = min(int(state.position_offset), record.prompt_tokens)
                 if self.by_arrival:
                     self._started.inc("arrival_order")
                 else:

@@ -56,14 +56,18 @@ class Registration:
             "reports": self._sent.counts(),
         }
 
-    def begin(self) -> EngineRanking:
-        """What a scheduler needs; connections of one that ended are taken over."""
+    def begin(self, cached_tokens: Callable[[Any], int]) -> EngineRanking:
+        """What a scheduler needs; connections of one that ended are taken over.
+
+        Args:
+            cached_tokens: how much of a request that waits its cache holds now.
+        """
         try:
             scores = self._idle.pop()
         except IndexError:
             scores = BackgroundScores(self.settings, lambda: self._detokenize, self._scores)
         scores.start()
-        return EngineRanking(scores, self._reports, self._started)
+        return EngineRanking(scores, self._reports, self._started, cached_tokens)
 
     def end(self, ranking: EngineRanking) -> None:
         """A scheduler is gone; called by the collector of garbage, which nothing may be raised into."""

@@ -23,9 +23,12 @@ class RequestRecord:
     ranked_id: str
     arrival: float
     max_tokens: int
+    prompt_tokens: int
     prediction: Prediction | None = None
     started_at: float | None = None
     """When it first ran."""
+    cached_tokens: int = 0
+    """Of its prompt, that were not read then."""
     preempted: bool = False
 
 
@@ -61,6 +64,8 @@ def completed(record: RequestRecord, state: Any, finish: Finish, *, whole: bool 
         arrival=record.arrival,
         queue_seconds=None if record.started_at is None else max(0.0, record.started_at - record.arrival),
         total_seconds=None if finish == "in_progress" else max(0.0, time.time() - record.arrival),
+        prompt_tokens=record.prompt_tokens,
+        cached_prompt_tokens=record.cached_tokens,
     )
 
 
@@ -88,8 +93,8 @@ class WaitingRequests:
         """Whether the order is that of arrival, which is transformers' own."""
         return self._queue.rules.policy is Policy.FCFS
 
-    def add(self, request_id: str, record: RequestRecord, state: Any) -> None:
-        """Let a request wait."""
+    def add(self, request_id: str, record: RequestRecord, state: Any, cached: int) -> None:
+        """Let a request wait, so many tokens of which the cache holds."""
         prior = self.rules.prior_expected
         self._queue.add(
             request_id,
@@ -98,6 +103,9 @@ class WaitingRequests:
             expected=math.nan if prior is None else prior,
             generated=float(produced(state)),
             max_tokens=float(record.max_tokens),
+            # Who was preempted has its answer to read, too.
+            prompt_tokens=float(len(state.initial_tokens)),
+            cached_prompt_tokens=float(cached),
         )
         if record.prediction is not None:
             self.predict(request_id, record.prediction)
@@ -107,6 +115,11 @@ class WaitingRequests:
         if request_id in self._queue:
             score, expected, p90 = _lengths(prediction)
             self._queue.predict(request_id, score=score, expected=expected, p90=p90)
+
+    def cache(self, request_id: str, cached: int) -> None:
+        """Say anew how much of a request the cache holds, if it waits."""
+        if request_id in self._queue:
+            self._queue.cache(request_id, float(cached))
 
     def first(self, most: int, now: float) -> list[str]:
         """The ids of who goes next, at most so many."""
@@ -139,6 +152,8 @@ def running_keys(states: Sequence[Any], records: Sequence[RequestRecord | None],
         p90=p90,
         generated=np.array([float(produced(s)) for s in states]),
         max_tokens=np.array([float(r.max_tokens) if r else 0.0 for r in records]),
+        prompt_tokens=np.array([float(r.prompt_tokens) if r else 0.0 for r in records]),
+        cached_prompt_tokens=np.array([float(r.cached_tokens) if r else 0.0 for r in records]),
     )
     keys: list[int] = order_queue(queue, rules, now=now).serving_key.tolist()
     return keys

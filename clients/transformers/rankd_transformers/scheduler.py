@@ -5,6 +5,7 @@ No hook makes a call or waits, and whatever fails in one, the engine goes on as 
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from transformers.generation.continuous_batching.requests import RequestStatus
 from transformers.generation.continuous_batching.scheduler import FIFOScheduler
 
 from rankd_transformers.kv_pressure import may_run_out, victims
+from rankd_transformers.prompt_cache import cached_tokens
 from rankd_transformers.ranking import EngineRanking
 from rankd_transformers.registered import Registration
 
@@ -50,7 +52,7 @@ class RankedScheduler(FIFOScheduler):
             if _is_one_of_several() and not self.registration.whole_model:
                 logger.warning(_SEVERAL)
                 return
-            self._ranking = self.registration.begin()
+            self._ranking = self.registration.begin(functools.partial(cached_tokens, cache))
             finalizer = weakref.finalize(self, self.registration.end, self._ranking)
             finalizer.atexit = False
 
@@ -72,7 +74,7 @@ class RankedScheduler(FIFOScheduler):
         """One iteration of transformers', over the queue in order."""
         if self._ranking is not None:
             with _FailOpen("the queue was not brought up to date"):
-                self._ranking.prepare(self.active_requests)
+                self._ranking.prepare(self.active_requests, self.waiting_requests)
         return super().schedule_batch(token_budget, cache_budget)
 
     def _get_waiting_candidates(self) -> list[Any]:
@@ -126,7 +128,7 @@ class RankedScheduler(FIFOScheduler):
             super()._cleanup_waiting_queue(request_ids_to_remove_from_waiting)
             if self._ranking is not None:
                 with _FailOpen("a start was not noted"):
-                    self._ranking.started(request_ids_to_remove_from_waiting)
+                    self._ranking.started(request_ids_to_remove_from_waiting, self.active_requests)
 
     def finish_request(self, request_id: str) -> None:
         """A request ended, or gives up its memory to wait again."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 
-TRIED = "0.32"
-"""The version whose hooks were read and run against."""
+TRIED = ("0.32", "0.33")
+"""The versions whose hooks were read."""
 
 
 def version() -> str:
@@ -22,6 +22,7 @@ def check_finished() -> str:
 
     wanted = {
         "request_id", "num_generation_tokens", "finish_reason", "queued_time", "e2e_latency", "max_tokens_param",
+        "num_prompt_tokens", "num_cached_tokens",
     }  # fmt: skip
     missing = wanted - {field.name for field in dataclasses.fields(FinishedRequestStats)}
     return _mismatch("FinishedRequestStats", missing) if missing else ""
@@ -51,7 +52,8 @@ def check_queue(queue: type, ours: type) -> str:
 
 
 def _mismatch(name: str, missing: set[str]) -> str:
+    tried = " or ".join(TRIED)
     return (
-        f"vLLM {version()} has another {name} than vLLM {TRIED} ({', '.join(sorted(missing))}). "
-        f"Install a rankd-vllm made for it, or vLLM {TRIED}."
+        f"vLLM {version()} has another {name} than vLLM {tried} ({', '.join(sorted(missing))}). "
+        f"Install a rankd-vllm made for it, or vLLM {tried}."
     )

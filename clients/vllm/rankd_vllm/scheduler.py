@@ -53,14 +53,14 @@ class RankScheduler(Scheduler):
             raise RuntimeError(f"rankd: for how this server schedules take --scheduler-cls rankd_vllm.{right}")
         settings = IntegrationSettings.from_environment()
         self.policy = SchedulingPolicy.PRIORITY  # on memory shortage the worst key goes, not the last that came
-        self.waiting = self._ranked = RankedRequests()
+        self.waiting = self._ranked = RankedRequests(self._cached_tokens)
         self.kv_holding_waiting = create_request_queue(SchedulingPolicy.PRIORITY)
         self._scores = BackgroundScores(
             settings, functools.partial(_detokenizer, self.vllm_config.model_config), REQUESTS
         )
         self._reports = Reporter(PredictionStore(), functools.partial(connect, settings), REPORTS)
         self._ranked_ids: dict[str, str] = {}
-        self._started_at: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._progress_reported_at = self._backlog_measured_at = 0.0
 
     def add_request(self, request: Any) -> None:
@@ -69,8 +69,30 @@ class RankScheduler(Scheduler):
         super().add_request(request)
         if not known and request.sampling_params is not None and request.prompt_token_ids:
             self._ranked_ids[request.request_id] = self._scores.add(
-                request.request_id, request.prompt_token_ids, request.arrival_time, request.max_tokens or 0
+                request.request_id,
+                request.prompt_token_ids,
+                request.arrival_time,
+                request.max_tokens or 0,
+                cached_prompt_tokens=self._cached_tokens(request),
             )
+
+    def _cached_tokens(self, request: Any) -> int:
+        """Tokens of a request that the prefix cache of this engine holds now; 0 where that may not be asked.
+
+        A look in a table for each block up to the first that is not there, and nothing is changed by it: vLLM itself
+        asks so at every iteration for who goes next. A connector, which may hold more elsewhere, is not asked: that is
+        a call, and it may begin to load.
+        """
+        manager = self.kv_cache_manager
+        try:
+            if not manager.prefix_cache_lookup_enabled(request):
+                return 0
+            if manager.enable_kv_cache_events and getattr(request, "kv_cache_report_mode", "") == "full":
+                return 0  # asking tells whoever subscribed that its blocks are in use
+            return int(manager.get_computed_blocks(request)[1])
+        except Exception as error:  # noqa: BLE001 - it counts as not cached
+            warn_once("the prefix cache could not be asked", error)
+            return 0
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """One iteration of vLLM's, over the queue in order."""
@@ -82,7 +104,7 @@ class RankScheduler(Scheduler):
         if output.scheduled_new_reqs:
             now = time.time()
             for new in output.scheduled_new_reqs:
-                self._started_at.setdefault(new.req_id, now)
+                self._started.setdefault(new.req_id, (now, new.num_computed_tokens))
         return output
 
     def _prepare(self, now: float) -> None:
@@ -97,6 +119,8 @@ class RankScheduler(Scheduler):
         if now - self._backlog_measured_at > _BACKLOG_EVERY:
             self._backlog_measured_at = now
             self._scores.backlog_tokens = ranked.backlog_tokens() + self._backlog_of_running()
+        if self.kv_cache_manager.enable_caching:
+            ranked.look_up_cached()
         rules = self._scores.rules(now)
         if rules is not ranked.rules:
             ranked.rules = rules
@@ -107,12 +131,17 @@ class RankScheduler(Scheduler):
             self._report_progress()
 
     def _backlog_of_running(self) -> float:
-        """Tokens that are expected yet of what runs: slots that are taken are part of the wait."""
-        predictions = self._ranked.predictions
+        """Output tokens that are expected yet of what runs: slots that are taken are part of the wait.
+
+        Output, and not work: the rate that turns a backlog into seconds is that of output tokens, prompts and all.
+        """
+        predictions, rules = self._ranked.predictions, self._ranked.rules
+        average = rules.prior_expected if rules.ignore_lengths else None
         left = 0.0
         for request in self.running:
             if (prediction := predictions.get(request.request_id)) is not None:
-                left += max(prediction.expected_token_count - request.num_output_tokens, 0.0)
+                expected = prediction.expected_token_count if average is None else average
+                left += max(expected - request.num_output_tokens, 0.0)
         return left
 
     def _order_running(self) -> None:
@@ -127,6 +156,8 @@ class RankScheduler(Scheduler):
             generated=np.array([float(r.num_output_tokens) for r in running]),
             max_tokens=np.array([float(r.max_tokens or 0) for r in running]),
             priority_class=np.array([ranked.class_of(r) for r in running], dtype=np.int64),
+            prompt_tokens=np.array([float(r.num_prompt_tokens) for r in running]),
+            cached_prompt_tokens=np.array([float(self._cached_at_start(r)) for r in running]),
         )
         keys = order_queue(queue, ranked.rules, now=time.time()).serving_key.tolist()
         for request, key in zip(running, keys, strict=True):
@@ -144,7 +175,7 @@ class RankScheduler(Scheduler):
             self._report(request, ending_of(str(request.get_finished_reason())).finish)
         except Exception as error:  # noqa: BLE001 - a lost report costs nothing
             warn_once("a completion was not reported", error)
-        for table in (self._ranked_ids, self._started_at, self._ranked.predictions, self._ranked.classes):
+        for table in (self._ranked_ids, self._started, self._ranked.predictions, self._ranked.classes):
             table.pop(request_id, None)
         return super()._free_request(request, *args, **kwargs)
 
@@ -153,7 +184,7 @@ class RankScheduler(Scheduler):
         prediction = self._ranked.predictions.get(request_id)
         if prediction is None or request_id not in self._ranked_ids:
             return
-        arrival, started_at, tokens = request.arrival_time, self._started_at.get(request_id), request.num_output_tokens
+        arrival, started, tokens = request.arrival_time, self._started.get(request_id), request.num_output_tokens
         whole = finish == "length" and request.sampling_params.ignore_eos and tokens >= request.max_tokens
         self._reports.put(
             Completed(
@@ -163,10 +194,17 @@ class RankScheduler(Scheduler):
                 finish_reason=finish,
                 length_is_complete=whole,
                 arrival=arrival,
-                queue_seconds=None if started_at is None else max(0.0, started_at - arrival),
+                queue_seconds=None if started is None else max(0.0, started[0] - arrival),
                 total_seconds=None if finish == "in_progress" else max(0.0, time.time() - arrival),
+                prompt_tokens=request.num_prompt_tokens,
+                cached_prompt_tokens=self._cached_at_start(request),
             )
         )
+
+    def _cached_at_start(self, request: Any) -> int:
+        """Prompt tokens that the engine did not read for a request, by whatever cache; 0 for one that never ran."""
+        _, cached = self._started.get(request.request_id, (0.0, 0))
+        return min(cached, int(request.num_prompt_tokens))
 
     def shutdown(self) -> None:
         """End the threads, too."""

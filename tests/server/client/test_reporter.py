@@ -59,6 +59,19 @@ def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
         reporter.close()
 
 
+def test_prompts_are_told_as_the_engine_counted_them(reported_daemon, wait_until):
+    """What is learned of costs is learned of those."""
+    with RankClient(reported_daemon.target, timeout=5.0) as client:
+        store, kept = PredictionStore(), Kept(client)
+        store.put("a", remembered(client, "short"))
+        reporter = Reporter(store, lambda: kept)
+        reporter.put(finished("a", prompt_tokens=700, cached_prompt_tokens=640))
+        wait_until(lambda: kept.completed)
+        reporter.close()
+    (done,) = kept.completed
+    assert (done.prompt_tokens, done.cached_prompt_tokens) == (700, 640)
+
+
 def test_an_id_that_comes_with_the_answer_is_waited_for(reported_daemon, wait_until):
     """The engine tells the end of a response before its first byte is out: the report waits for the id."""
     predictions = PredictionStore()

@@ -76,6 +76,29 @@ def test_the_daemon_learns_what_happened(kept, wait_until):
     assert np.quantile(waits, 0.9) - min(waits) > 1.0, "waiting is not told"
 
 
+def test_prompts_and_what_was_cached_of_them_are_told(start_daemon, wait_until):
+    """Counted by the engine's own cache; and who has a prompt cached goes before who has not, though it came later."""
+    # Whatever a ranker says of such prompts, it is their length that decides.
+    name, registration = registered(start_daemon(order={"policy": "score", "prompt_cost": 10}).target)
+    with RankClient(registration.settings.target, timeout=5.0) as client:
+        kept = Kept(client)
+        registration._reports = Reporter(PredictionStore(), lambda: kept, registration._sent)
+        prefix, other = [LONG] * 64, [LONG + 1] * 64
+        engine = Engine(MODEL, name, slots=1)
+        engine.add("first", [*prefix, 7], 4)
+        scored(engine, 1)
+        engine.run()
+        engine.add("other", [*other, 8], 4)
+        engine.add("same", [*prefix, 9], 4)
+        scored(engine, 2)
+        ended = engine.run()
+        assert ended["same"] < ended["other"]
+        wait_until(lambda: len(finals(kept)) == 3)
+        counts = [(c.prompt_tokens, c.cached_prompt_tokens) for c in finals(kept)]
+        registration.close()
+    assert counts == [(65, 0), (65, 64), (65, 0)]
+
+
 def test_only_what_was_cut_short_is_censored(kept, wait_until):
     """The end of the text ignored, the limit is the length; cut by it, it is a lower bound; and so on."""
     name, kept = kept

@@ -6,26 +6,38 @@ import json
 import pytest
 from support.repository import CONTRACT, ROOT
 
-RECORD = json.loads((CONTRACT / "vllm_hooks.json").read_text())
-CLASSES = RECORD["classes"]
+RECORDS = sorted(CONTRACT.glob("vllm_*_hooks.json"))
 PACKAGE = ROOT / "clients" / "vllm" / "rankd_vllm"
 TREES = {path.stem: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
 OVERRIDDEN = {"RankScheduler": "Scheduler", "RankedRequests": "RequestQueue", "RankStatLogger": "StatLoggerBase"}
 OURS = {node.name: node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
 
-def of(name, kind):
-    """Methods or attributes of a class of vLLM, with those of its bases."""
-    entry = CLASSES.get(name, {"bases": [], "methods": {}, "attributes": []})
-    found = {}
-    for base in entry["bases"]:
-        found |= of(base, kind)
-    return found | (entry[kind] if kind == "methods" else dict.fromkeys(entry[kind]))
+class Record:
+    """What one version of vLLM has."""
+
+    def __init__(self, path):
+        read = json.loads(path.read_text())
+        self.version, self.modules, self.classes = read["version"], read["modules"], read["classes"]
+        self.texts = read["texts"]
+
+    def of(self, name, kind):
+        """Methods or attributes of a class of vLLM, with those of its bases."""
+        entry = self.classes.get(name, {"bases": [], "methods": {}, "attributes": []})
+        found = {}
+        for base in entry["bases"]:
+            found |= self.of(base, kind)
+        return found | (entry[kind] if kind == "methods" else dict.fromkeys(entry[kind]))
+
+    def everything(self, name):
+        """What an instance of a class of vLLM has."""
+        return self.of(name, "methods").keys() | self.of(name, "attributes").keys()
 
 
-def everything(name):
-    """What an instance of a class of vLLM has."""
-    return of(name, "methods").keys() | of(name, "attributes").keys()
+@pytest.fixture(params=RECORDS, ids=lambda path: path.stem)
+def record(request):
+    """Each of the versions."""
+    return Record(request.param)
 
 
 def methods_of(node):
@@ -42,18 +54,20 @@ def reads(tree, *owners):
     }
 
 
-def test_the_record_is_of_the_version_that_was_tried():
-    """compatibility.TRIED names it; what is compared below is what is named in messages."""
+def test_the_records_are_of_the_versions_that_were_tried():
+    """compatibility.TRIED names them; what is compared below is what is named in messages."""
     tried = next(
-        node.value.value
+        ast.literal_eval(node.value)
         for node in TREES["compatibility"].body
         if isinstance(node, ast.Assign) and node.targets[0].id == "TRIED"
     )
-    assert RECORD["version"].startswith(tried)
-    assert set(RECORD["texts"]) == {"vllm.stat_logger_plugins", "X-Vllm-Priority"}
+    records = [Record(path) for path in RECORDS]
+    assert [record.version.rpartition(".")[0] for record in records] == list(tried)
+    for record in records:
+        assert set(record.texts) == {"vllm.stat_logger_plugins", "X-Vllm-Priority"}
 
 
-def test_what_is_imported_is_there():
+def test_what_is_imported_is_there(record):
     """Every name that rankd-vllm imports of vLLM is one of the module that it is imported from."""
     imports = [
         (node.module, alias.name)
@@ -63,14 +77,14 @@ def test_what_is_imported_is_there():
         for alias in node.names
     ]
     assert len(imports) >= 5
-    unknown = [(module, name) for module, name in imports if name not in RECORD["modules"].get(module, ())]
+    unknown = [(module, name) for module, name in imports if name not in record.modules.get(module, ())]
     assert not unknown, "run tests/engines/vllm/record_hooks.py with these modules, and look whether they are there"
 
 
 @pytest.mark.parametrize("ours", OVERRIDDEN)
-def test_what_is_overridden_can_be_called_as_vllm_calls_it(ours):
+def test_what_is_overridden_can_be_called_as_vllm_calls_it(ours, record):
     """Methods of the same name take what vLLM's take: by the same names, or whatever is given."""
-    theirs, mine = of(OVERRIDDEN[ours], "methods"), methods_of(OURS[ours])
+    theirs, mine = record.of(OVERRIDDEN[ours], "methods"), methods_of(OURS[ours])
     shared = [name for name in mine if name in theirs and name != "__init__"]
     assert shared
     for name in shared:
@@ -82,13 +96,13 @@ def test_what_is_overridden_can_be_called_as_vllm_calls_it(ours):
         assert takes_any or len(own) == len(given), name
 
 
-def test_a_waiting_queue_does_all_that_vllm_asks_of_one():
+def test_a_waiting_queue_does_all_that_vllm_asks_of_one(record):
     """RankedRequests has every abstract method of RequestQueue."""
-    assert len(CLASSES["RequestQueue"]["abstract"]) >= 10
-    assert set(CLASSES["RequestQueue"]["abstract"]) <= methods_of(OURS["RankedRequests"]).keys()
+    assert len(record.classes["RequestQueue"]["abstract"]) >= 10
+    assert set(record.classes["RequestQueue"]["abstract"]) <= methods_of(OURS["RankedRequests"]).keys()
 
 
-def test_what_is_read_of_vllm_is_there():
+def test_what_is_read_of_vllm_is_there(record):
     """Attributes that are read of vLLM's scheduler, requests and statistics are theirs."""
     mine = OURS["RankScheduler"]
     set_here = {
@@ -96,22 +110,26 @@ def test_what_is_read_of_vllm_is_there():
     }
     of_scheduler = reads(mine, "self") - set_here - methods_of(mine).keys()
     assert {"running", "requests", "kv_cache_manager"} <= of_scheduler
-    assert of_scheduler <= everything("Scheduler")
+    assert of_scheduler <= record.everything("Scheduler")
     replaced = set_here & {"policy", "waiting", "kv_holding_waiting"}
-    assert replaced <= everything("Scheduler"), "what is replaced is not what vLLM uses"
-    assert reads(mine, "request") | reads(OURS["RankedRequests"], "request") <= everything("Request")
-    assert reads(TREES["stat_logger"], "stats") <= everything("FinishedRequestStats")
-    assert reads(TREES["stat_logger"], "iteration_stats") <= everything("IterationStats")
-    assert reads(TREES["scheduling_mode"], "scheduler") <= everything("SchedulerConfig")
-    assert {"policy", "scheduler_cls", "async_scheduling"} <= everything("SchedulerConfig")
-    assert "ignore_eos" in everything("SamplingParams")
-    assert "usage" in everything("KVCacheManager")
-    assert "scheduled_new_reqs" in everything("SchedulerOutput")
-    assert "req_id" in everything("NewRequestData")
+    assert replaced <= record.everything("Scheduler"), "what is replaced is not what vLLM uses"
+    assert reads(mine, "request") | reads(OURS["RankedRequests"], "request") <= record.everything("Request")
+    assert reads(TREES["stat_logger"], "stats") <= record.everything("FinishedRequestStats")
+    assert reads(TREES["stat_logger"], "iteration_stats") <= record.everything("IterationStats")
+    assert reads(TREES["scheduling_mode"], "scheduler") <= record.everything("SchedulerConfig")
+    assert {"policy", "scheduler_cls", "async_scheduling"} <= record.everything("SchedulerConfig")
+    assert "ignore_eos" in record.everything("SamplingParams")
+    assert {"usage", "enable_caching", "enable_kv_cache_events"} <= record.everything("KVCacheManager")
+    assert record.of("KVCacheManager", "methods")["prefix_cache_lookup_enabled"] == ["request"]
+    given, *others = record.of("KVCacheManager", "methods")["get_computed_blocks"]
+    assert given == "request"
+    assert all(parameter.endswith("=") for parameter in others)
+    assert "scheduled_new_reqs" in record.everything("SchedulerOutput")
+    assert reads(mine, "new") == {"req_id", "num_computed_tokens"} <= record.everything("NewRequestData")
 
 
-def test_what_is_checked_at_load_is_there():
-    """hooks.py refuses no vLLM of the version that it is made for."""
+def test_what_is_checked_at_load_is_there(record):
+    """compatibility.py refuses no vLLM of a version that it is made for."""
     checks = {node.name: node for node in TREES["compatibility"].body if isinstance(node, ast.FunctionDef)}
 
     def literal(function, name):
@@ -121,7 +139,7 @@ def test_what_is_checked_at_load_is_there():
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name
         )
 
-    theirs = of("Scheduler", "methods")
+    theirs = record.of("Scheduler", "methods")
     for name, parameters in literal("check_scheduler", "methods").items():
         assert set(parameters) <= {parameter.rstrip("=") for parameter in theirs[name]}, name
-    assert literal("check_finished", "wanted") <= everything("FinishedRequestStats")
+    assert literal("check_finished", "wanted") <= record.everything("FinishedRequestStats")

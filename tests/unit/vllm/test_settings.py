@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from rankd_client.integration.settings import INTEGRATION_VARIABLES
+from rankd_client.ordering import Objective
 from rankd_vllm import IntegrationSettings
 
 
@@ -16,6 +17,7 @@ def test_settings_come_from_the_environment(tmp_path):
             "RANKD_TARGET": "rankd:1",
             "RANKD_TIMEOUT": "0.2",
             "RANKD_MODEL": "m",
+            "RANKD_OBJECTIVE": "makespan",
             "RANKD_CLIENT_PRIORITY": "ignore",
             "RANKD_MAX_BODY_BYTES": "10",
             "RANKD_TLS_ROOTS": str(tmp_path / "ca.pem"),
@@ -24,6 +26,7 @@ def test_settings_come_from_the_environment(tmp_path):
     assert (read.target, read.timeout, read.model, read.client_priority, read.max_body_bytes) == (
         "rankd:1", 0.2, "m", "ignore", 10,
     )  # fmt: skip
+    assert read.objective is Objective.MAKESPAN
     assert read.tls.root_certificates == b"pem"
     assert IntegrationSettings.from_environment({"RANKD_TIMEOUT": "", "RANKD_TARGET": ""}) == IntegrationSettings()
     assert IntegrationSettings.from_environment({"RANKD_TLS_ROOTS": "system"}).tls.root_certificates is None
@@ -46,6 +49,7 @@ def test_all_variables_are_declared():
     ("name", "value"),
     [
         ("RANKD_TIMEOUT", "0"), ("RANKD_TIMEOUT", "nan"), ("RANKD_TIMEOUT", "soon"), ("RANKD_TIMEOUT", "inf"),
+        ("RANKD_OBJECTIVE", "best"),
         ("RANKD_CLIENT_PRIORITY", "maybe"), ("RANKD_MAX_BODY_BYTES", "-1"), ("RANKD_TLS_ROOTS", "/nowhere.pem"),
     ],
 )  # fmt: skip
@@ -67,8 +71,8 @@ def test_the_daemon_starts_beside_the_variables_of_the_engine(monkeypatch):
     """One shell may start both: the daemon refuses variables that it does not know, but knows these."""
     from rankd.settings import load_settings
 
-    for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_CLIENT_PRIORITY", "RANKD_MAX_BODY_BYTES",
-                 "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY", "RANKD_TOKEN", "RANKD_TOKEN_FILE",
-                 "RANKD_PLAINTEXT_TOKEN"):  # fmt: skip
+    for name in ("RANKD_TARGET", "RANKD_TIMEOUT", "RANKD_MODEL", "RANKD_OBJECTIVE", "RANKD_CLIENT_PRIORITY",
+                 "RANKD_MAX_BODY_BYTES", "RANKD_TLS_ROOTS", "RANKD_TLS_CERTIFICATE", "RANKD_TLS_PRIVATE_KEY",
+                 "RANKD_TOKEN", "RANKD_TOKEN_FILE", "RANKD_PLAINTEXT_TOKEN"):  # fmt: skip
         monkeypatch.setenv(name, "x")
     load_settings()

@@ -15,6 +15,7 @@ from rankd_client._backoff import Backoff
 from rankd_client.integration.background_scores import FCFS, BackgroundScores
 from rankd_client.integration.circuit_breaker import CircuitBreaker
 from rankd_client.integration.finish_reasons import Ending, ending_of
+from rankd_client.integration.in_turn import InTurn
 from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request, route_of
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
 from rankd_client.integration.priority import is_priority, order_of, priority_of
@@ -35,6 +36,7 @@ __all__ = [
     "CounterTally",
     "Ending",
     "FinishedRequest",
+    "InTurn",
     "IntegrationSettings",
     "MemoryTally",
     "Message",

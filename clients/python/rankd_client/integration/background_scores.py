@@ -40,6 +40,19 @@ class ArrivedRequest:
     arrival: float
     max_tokens: int
     ranked_id: str
+    cached_prompt_tokens: int = 0
+    """What of the prompt the engine's prefix cache held on arrival."""
+
+    def item(self, text: str) -> Item:
+        """What the daemon is asked, the text of the prompt given."""
+        return Item(
+            text,
+            self.ranked_id,
+            arrival=self.arrival,
+            max_tokens=self.max_tokens,
+            prompt_tokens=len(self.token_ids),
+            cached_prompt_tokens=self.cached_prompt_tokens,
+        )
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -87,11 +100,19 @@ class BackgroundScores:
             for name, run in (("rankd-scores", self._run_requests), ("rankd-rules", self._run_rules)):
                 threading.Thread(target=run, name=name, daemon=True).start()
 
-    def add(self, engine_id: str, token_ids: Sequence[int], arrival: float, max_tokens: int) -> str:
+    def add(
+        self,
+        engine_id: str,
+        token_ids: Sequence[int],
+        arrival: float,
+        max_tokens: int,
+        *,
+        cached_prompt_tokens: int = 0,
+    ) -> str:
         """Ask for a request; gives the id that it is ranked under, for its report."""
         self.start()
         ranked_id = f"{self._prefix}-{next(self._numbers)}"
-        self._inbox.put(ArrivedRequest(engine_id, token_ids, arrival, max_tokens, ranked_id))
+        self._inbox.put(ArrivedRequest(engine_id, token_ids, arrival, max_tokens, ranked_id, cached_prompt_tokens))
         return ranked_id
 
     def remove(self, engine_id: str) -> None:
@@ -105,7 +126,8 @@ class BackgroundScores:
             return FCFS
         made_for, backlog = self._rules_made_for
         if policy is not made_for or abs(self.backlog_tokens - backlog) > _BACKLOG_CHANGE * backlog:
-            rules, self._rules_made_for = policy.rules(self.backlog_tokens), (policy, self.backlog_tokens)
+            self._rules_made_for = (policy, self.backlog_tokens)
+            rules = policy.rules(self.backlog_tokens, objective=self.settings.objective)
             if rules != self._rules:  # the same object where nothing changed: comparing it costs the engine nothing
                 self._rules = rules
         return self._rules
@@ -177,7 +199,8 @@ class BackgroundScores:
         if not batch:
             return 0.0
         answer = client.rank(
-            [Item(texts[r.engine_id], r.ranked_id, arrival=r.arrival, max_tokens=r.max_tokens) for r in batch],
+            [r.item(texts[r.engine_id]) for r in batch],
+            objective=self.settings.objective,
             timeout=_ASK_TIMEOUT,
         )
         if answer.reason == _REFUSED:

@@ -62,6 +62,7 @@ class CircuitBreaker:
         if self.open:
             return None
         client = self._client
+        objective = objective or self._settings.objective
         queue = await client.rank(items, backlog=backlog, model=model, objective=objective)
         if not queue.failed:
             self._failures = 0

@@ -15,6 +15,7 @@ from rankd_client._connection import shown_to
 from rankd_client._token import Token
 from rankd_client.integration.request_terms import TermSources
 from rankd_client.integration.term_settings import header_name, member_path, service_tiers, tenant_key
+from rankd_client.ordering import Objective
 
 logger = logging.getLogger("rankd_client.integration")
 
@@ -24,6 +25,7 @@ INTEGRATION_VARIABLES = (
     "RANKD_TARGET",
     "RANKD_TIMEOUT",
     "RANKD_MODEL",
+    "RANKD_OBJECTIVE",
     "RANKD_CLIENT_PRIORITY",
     "RANKD_MAX_BODY_BYTES",
     "RANKD_TLS_ROOTS",
@@ -53,7 +55,8 @@ class IntegrationSettings:
 
     ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
     priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read. ``token``,
-    ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for :class:`rankd_client.RankClient`.
+    ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for :class:`rankd_client.RankClient`. ``objective`` is
+    what this engine's queue is ordered for; None is the daemon's own.
     """
 
     target: str = "127.0.0.1:50051"
@@ -68,6 +71,7 @@ class IntegrationSettings:
     web_proxy: bool = False
     terms: TermSources = field(default_factory=TermSources)
     """Where requests say their class, tenant, deadline and objective."""
+    objective: Objective | None = None
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -103,6 +107,7 @@ class IntegrationSettings:
             plaintext_token=_read(environment, "RANKD_PLAINTEXT_TOKEN", _flag, default.plaintext_token),
             web_proxy=_read(environment, "RANKD_WEB_PROXY", _flag, default.web_proxy),
             terms=_terms(environment, default.terms),
+            objective=_read(environment, "RANKD_OBJECTIVE", _objective, default.objective),
         )
         try:
             reader = shown_to(read.target, web_proxy=read.web_proxy)
@@ -154,6 +159,13 @@ def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"must be true or false, not {text!r}")
     return text == "true"
+
+
+def _objective(text: str) -> Objective:
+    try:
+        return Objective(text)
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(one.value for one in Objective)}, not {text!r}") from None
 
 
 def _client_priority(text: str) -> str:

@@ -120,6 +120,17 @@ class WaitingQueue:
         floats["score"][row], floats["expected"][row], floats["p90"][row] = score, expected, p90
         self._new.add(request_id)
 
+    def cache(self, request_id: str, cached_prompt_tokens: float) -> None:
+        """Say anew what of the prompt of a request that waits is cached: that changes while it waits.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        row, cached = self._row[request_id], self._table.floats["cached"]
+        if cached[row] != cached_prompt_tokens:
+            cached[row] = cached_prompt_tokens
+            self._new.add(request_id)
+
     def remove(self, request_id: str) -> None:
         """Take a request out that is not served from here.
 
