@@ -18,7 +18,7 @@ from rankd.quality import UNKNOWN_PROMPT
 from rankd.quality.prompt_judgement import PromptStanding
 
 
-def test_a_restarted_daemon_has_the_windows_it_had_but_not_the_counters(start_process, tmp_path):
+def test_a_restarted_daemon_has_the_windows_it_had_but_not_the_counters(start_process, wait_until, tmp_path):
     """SIGTERM and a new process on the same file: tau, gain, calibration, guard and pins are the same.
 
     A request reported before is a duplicate after. The file is its owner's only, and holds no request id.
@@ -31,6 +31,7 @@ def test_a_restarted_daemon_has_the_windows_it_had_but_not_the_counters(start_pr
     pin = admin_pb2.PinGuardRequest(model="m", ranker_version="tiny@1.0.0", mode=quality_pb2.GUARD_MODE_FALLBACK)
     pin.duration.FromSeconds(3600)
     administer(first, "PinGuard", pin)
+    wait_until(lambda: quality(first).window_size == 400, what="an estimate of all, made once a second at most")
     before = quality(first)
     assert first.terminate() == 0
     assert path.stat().st_mode & 0o777 == 0o600
