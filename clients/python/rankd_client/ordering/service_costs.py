@@ -93,7 +93,7 @@ class CostFit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class _CostRows:
     """Requests of which everything is known, in the order in which they started, and what ran beside them."""
 
     place: IntArray
@@ -202,7 +202,7 @@ def explained(served: ServedRequests, apart: Bools | None = None) -> CostFit | N
     return CostFit(ServiceCosts(prompt, output, base, rows.running, int(rows.learned.sum())), errors)
 
 
-def _design(rows: _Rows) -> tuple[Regression, FloatArray, FloatArray]:
+def _design(rows: _CostRows) -> tuple[Regression, FloatArray, FloatArray]:
     """What run times are explained by, the weights of requests, and what of known sizes is expected to run, [n]."""
     ones = np.ones_like(rows.ran)
     known = np.column_stack((ones, rows.output, rows.prompt))
@@ -228,7 +228,7 @@ def _design(rows: _Rows) -> tuple[Regression, FloatArray, FloatArray]:
     return design, weights, expected
 
 
-def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
+def _rows_of(served: ServedRequests, apart: Bools) -> _CostRows | None:
     known = ~np.isnan(served.prompt)
     typical = float(served.prompt[known].mean()) if known.any() else 0.0
     prompt = np.where(known, served.prompt, typical)
@@ -243,7 +243,7 @@ def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
     order = np.argsort(start, kind="stable")
     mine = order[(learned | (usable & apart))[order]]
     area = _areas(served, ~apart)
-    return _Rows(
+    return _CostRows(
         place=mine,
         learned=learned[mine],
         start=start[mine],
