@@ -15,10 +15,12 @@ from rankd.html.svg import linear_scale, log_scale
 from rankd.replay.engine.cost import EngineCost, at_load, step_cost
 from rankd.replay.plan import ReplayPlan, ScoreOrigin
 from rankd.replay.policies.synthetic_scores import scores_of_tau
+from rankd.replay.report.json_form import as_json
 from rankd.replay.report.page import page
 from rankd.replay.report.report import make_report
 from rankd.replay.report.sweep import LoadPoint, pays_from, tau_sweep
-from rankd.replay.report.verdict import DurationUnit, as_json, verdict
+from rankd.replay.report.units import DurationUnit
+from rankd.replay.report.verdict import verdict
 
 COST = step_cost(8)
 UGLY = '<script>alert("&")</script>'
