@@ -111,19 +111,22 @@ class Reference:
             if start[request] is None:
                 start[request] = now
             self.held[request] = context
-            self.unread[request] = 0 if request in self.swapped else context
+            cached = 0 if self.trace.cached is None else int(self.trace.cached[request])
+            self.unread[request] = 0 if request in self.swapped else context - cached
             self.swapped.discard(request)
             budget -= self.unread[request]
 
 
 @st.composite
 def traces(draw, most=14):
-    """A small trace, often with many arrivals at once."""
+    """A small trace, often with many arrivals at once, often with prompts that are cached in part or as a whole."""
     n = draw(st.integers(1, most))
     arrival = draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.25, 7.0, 20.0, 21.5]), min_size=n, max_size=n))
     prompt = draw(st.lists(st.integers(0, 12), min_size=n, max_size=n))
     output = draw(st.lists(st.integers(1, 14), min_size=n, max_size=n))
-    return trace_of(arrival, prompt, output)
+    shares = draw(st.none() | st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=n, max_size=n))
+    cached = None if shares is None else [int(p * s) for p, s in zip(prompt, shares, strict=True)]
+    return trace_of(arrival, prompt, output, cached)
 
 
 @st.composite

@@ -2,7 +2,8 @@
 
 Each iteration gives every running request one token, as vLLM does it: what fits into the slots, the chunk of prompt
 tokens and the KV memory runs; a waiting request comes in at the start of an iteration; the iteration that ends a prompt
-also makes the first token; where memory is short the last in the order goes back to the queue and is read anew.
+also makes the first token; where memory is short the last in the order goes back to the queue and is read anew. Prompt
+tokens that the prefix cache holds are never read, but take memory: nobody shares a block.
 An order that takes slots away swaps out what the request holds, and in again, at no cost: in favour of such orders.
 Between two events the batch does not change, so that any number of iterations is one multiplication.
 """
@@ -106,6 +107,7 @@ class SimulatedEngine:
         )
         self._arrival: list[int] = np.rint(trace.arrival * TICKS).astype(np.int64).tolist()
         self._prompt: list[int] = trace.prompt.tolist()
+        self._cached: list[int] = (trace.prompt - trace.uncached).tolist()
         self._output: list[int] = trace.output.tolist()
         self._trace = trace
         self._memory = KvMemory(cost.blocks, cost.block)
@@ -195,7 +197,7 @@ class SimulatedEngine:
             if self._start[request] < 0:
                 self._start[request] = self._now
             self._memory.hold(context)
-            unread = 0 if request in self._swapped else context
+            unread = 0 if request in self._swapped else context - self._cached[request]
             self._swapped.discard(request)
             self._prefilling[request] = unread
             budget -= unread
@@ -214,7 +216,7 @@ class SimulatedEngine:
         return True
 
     def _preempt(self, request: int) -> None:
-        """Back to the queue; its prompt and its tokens are read anew, unless they were swapped out."""
+        """Back to the queue; its tokens and what of its prompt is not cached are read anew, unless swapped out."""
         context = self._prompt[request] + self.generated(request)
         self._tokens[request] = self.generated(request)
         if self._prefilling.pop(request, None) is not None:

@@ -28,7 +28,7 @@ _CLOCK = 1.0
 
 
 def learn_load(load: ModelLoad, order: OrderSection, served: ServedRequest) -> bool:
-    """Take a completion, and learn costs and tune patience where it is time to, as the daemon does; whether any changed.
+    """Take a completion, and learn costs and tune patience where it is time to, as the daemon does; say if any changed.
 
     In the daemon that ends some 50 ms after it began, here at once.
     """
@@ -161,3 +161,18 @@ class Learner:
         if not early:
             self._fit_at = completions
         self.version += 1
+
+
+class TailInflated(Learner):
+    """Expected lengths and what is beyond: the score of arXiv 2604.00499 ("TIE"), with the calibration's p90 as tail.
+
+    There each request has a distribution of its own, a log-t, and the mean of its upper tail is added. A calibration
+    has one of each *score*, and both its mean and its p90 rise with it: so from scores alone the order is that of
+    expected lengths. Prompts do not count, there is no guard and no bound.
+    """
+
+    def expected(self, scores: Floats) -> Floats:
+        """Mean and p90 together; the mean where no p90 is known."""
+        mean = super().expected(scores)
+        tail = None if self.calibration is None else self.calibration.p90(scores)
+        return mean if tail is None else mean + tail
