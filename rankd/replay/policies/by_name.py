@@ -92,6 +92,8 @@ class ReplayedPolicy:
     result: SimulationResult
     guard_history: list[tuple[float, float | None, float]] = field(default_factory=list)
     """Of every look of the guard: seconds, the lower bound of tau, and the trust after it."""
+    prompt_cost: float | None = None
+    """What an uncached prompt token counted for in the end, in output tokens; None where work is not ordered by."""
 
 
 def check_policy(name: str) -> str:
@@ -151,7 +153,9 @@ def simulate(
         scores = np.full(len(trace), np.nan)
     settings = settings or Settings()
     order, guard_history = _order(trace, scores, policy, cost, settings, ranker or RankerPrior())
-    return ReplayedPolicy(policy, engine.run(trace, order, cost, on_progress), guard_history)
+    result = engine.run(trace, order, cost, on_progress)
+    prompt_cost = order.rules.prompt_cost if isinstance(order, RankdOrder) else None
+    return ReplayedPolicy(policy, result, guard_history, prompt_cost)
 
 
 def _order(

@@ -10,7 +10,7 @@ from rankd_client.ordering import Objective
 from rankd.replay.report.metrics import PolicyFigures, RequestGroup
 
 OBJECTIVES = tuple(objective.value for objective in Objective)
-_KNOW_LENGTHS = frozenset({"oracle", "oracle-boost", "oracle-due", "sjf", "srpt"})
+_KNOW_LENGTHS = frozenset({"oracle", "oracle-boost", "oracle-due", "oracle-longest", "sjf", "srpt"})
 """Policies that know what nobody can: they show what is possible, and push nobody off the front."""
 MARGIN = 0.005
 """How much better, as a ratio to arrival order, another must be in one figure to be better at all."""
