@@ -16,7 +16,7 @@ class Reference:
         self.got = [0] * len(trace)
         self.unread = {}  # running: tokens of the prompt still to be read; -1: it decodes
         self.held = {}  # running: tokens in the KV memory, or about to be
-        self.swapped = set()
+        self.swapped = {}  # what was left to be read of who was swapped out
         self.most = 0
         order.attach(self)
 
@@ -103,8 +103,7 @@ class Reference:
                 victim = order.victim(now / TICKS)
                 if not order.beats(request, victim, now / TICKS):
                     return
-                if self.unread[victim] < 0:
-                    self.swapped.add(victim)
+                self.swapped[victim] = max(self.unread[victim], 0)
                 self.preempt(victim, now)
                 continue
             order.pop(now / TICKS)
@@ -112,8 +111,7 @@ class Reference:
                 start[request] = now
             self.held[request] = context
             cached = 0 if self.trace.cached is None else int(self.trace.cached[request])
-            self.unread[request] = 0 if request in self.swapped else context - cached
-            self.swapped.discard(request)
+            self.unread[request] = self.swapped.pop(request, context - cached)
             budget -= self.unread[request]
 
 

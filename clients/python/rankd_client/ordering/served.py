@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rankd_client.ordering.rules import FloatArray
+from rankd_client.ordering.rules import FloatArray, IntArray
 
 
 class ServedRequest(NamedTuple):
@@ -53,12 +53,18 @@ class ServedRequests:
         They ended in the order that they were served in: kept, it would be what arrival order is compared with.
         """
         columns = np.array(list(rows), dtype=np.float64).reshape(-1, len(ServedRequest._fields))
-        columns = columns[np.random.default_rng(0).permutation(len(columns))]
-        columns = columns[np.argsort(columns[:, 0], kind="stable")]
+        columns = columns[arrival_order(columns[:, 0])]
         return cls(*(columns[:, i].copy() for i in range(columns.shape[1])))
 
     def __len__(self) -> int:
         return len(self.arrival)
+
+
+def arrival_order(arrival: FloatArray) -> IntArray:
+    """Places by arrival, those that came at the same time in no order, [n]."""
+    mixed = np.random.default_rng(0).permutation(len(arrival))
+    order: IntArray = mixed[np.argsort(arrival[mixed], kind="stable")]
+    return order
 
 
 class CompletionHistory:
