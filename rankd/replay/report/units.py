@@ -47,13 +47,13 @@ def share_kept(share: float) -> str:
 
 
 def longer(ratio: float) -> str:
-    """A ratio of times: ``12 % longer``, ``8 % sooner``, ``2.1 times as long``, ``as long as before``."""
+    """A ratio of times: ``12 % longer``, ``8 % shorter``, ``2.1 times as long``, ``as long as before``."""
     more = round(100 * (ratio - 1))
     if ratio >= 2:
         return f"{ratio:.1f} times as long"
     if more == 0:
         return "as long as before"
-    return f"{more} % longer" if more > 0 else f"{-more} % less"
+    return f"{more} % longer" if more > 0 else f"{-more} % shorter"
 
 
 def change(ratio: float) -> str:

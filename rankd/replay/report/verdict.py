@@ -13,6 +13,8 @@ from rankd.replay.report.units import DurationUnit, in_percent
 
 NOTHING_QUEUES = 0.02
 """Share of the mean latency that requests wait, in arrival order, below which nothing queues."""
+LOW_LOAD = 0.6
+"""A load below is named as the reason that nothing is to be gained."""
 ALIKE = 0.15
 """Spread of the work of requests, over its mean, below which they are all alike."""
 
@@ -74,14 +76,14 @@ def _nothing(report: ReplayReport, found: Recommendation) -> ReplayVerdict:
             f"Nothing queues, and there is nothing to gain: in arrival order requests wait {unit(fcfs.wait.mean)} of "
             f"their {unit(fcfs.latency.mean)} on average ({waits:.1%})."
         )
-        why = "Order matters only where there is a queue."
+        why = "Order matters only where there is a queue." + _low(report)
         return ReplayVerdict("nothing_queues", "Nothing queues here", (first, why, *target, *pays), found)
     if oracle is not None and not gains(oracle):
         first = (
             f"There is nothing to gain: even with perfectly predicted lengths the mean latency would be "
             f"{in_percent(oracle.mean)} of arrival order's."
         )
-        why = _why_alike(report, waits, unit)
+        why = _why_alike(report, waits, unit) + _low(report)
         return ReplayVerdict("nothing_to_gain", "Nothing to gain here", (first, why, *target, *pays), found)
     return _not_gained(report, found, target, pays)
 
@@ -114,3 +116,8 @@ def _why_alike(report: ReplayReport, waits: float, unit: DurationUnit) -> str:
     if float(np.std(work)) < ALIKE * float(np.mean(work)):
         return f"{wait}, but all are of about the same work: whoever goes first, the others wait as long."
     return f"{wait}, but too short, or for requests too alike, for order to matter."
+
+
+def _low(report: ReplayReport) -> str:
+    load = report.facts.load
+    return "" if load is None or load >= LOW_LOAD else f" The load is low: {load:.2f} of what the engine can do."

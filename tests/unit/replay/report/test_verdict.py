@@ -81,6 +81,13 @@ def test_where_all_are_alike_there_is_nothing_to_gain():
     assert "all are of about the same work" in found.text
 
 
+def test_a_load_that_is_too_low_is_told_as_the_reason():
+    """Requests wait a little, too little for order to matter: the load is named."""
+    found = verdict(report_of(at_load(random_trace(5, n=800), COST, 0.45)))
+    assert found.recommendation.objective is None
+    assert "The load is low: 0.45 of what the engine can do." in found.text
+
+
 def test_a_useless_ranker_is_told_as_such():
     """Scores that tell nothing, and no prompts: no objective gains, the guard is named, and what could be had."""
     trace = replace(chat(23, n=2500, load=0.97), prompt=np.zeros(2500, np.int64))
@@ -208,9 +215,9 @@ def test_the_words_agree_with_the_figures(seed, load, tau, prompt, burst):
     if (mean := stated(r"the average request is done in (\d+) %", found.text)) is not None:
         assert mean == pytest.approx(100 * own.mean() / fcfs.mean(), abs=0.51)
     p99 = np.quantile(own, 0.99) / np.quantile(fcfs, 0.99)
-    more, less = stated(r", (\d+) % longer\. ", found.text), stated(r", (\d+) % less\. ", found.text)
+    more, fewer = stated(r", (\d+) % longer\. ", found.text), stated(r", (\d+) % shorter\. ", found.text)
     assert more is None or more == pytest.approx(100 * (p99 - 1), abs=0.51)
-    assert less is None or less == pytest.approx(100 * (1 - p99), abs=0.51)
+    assert fewer is None or fewer == pytest.approx(100 * (1 - p99), abs=0.51)
     figures = report.of(best)
     worst = max(g.mean_of_fcfs for g in (*figures.lengths, *figures.prompts))
     said = stated(r"slower by more than (\d+) % on average", found.text)
