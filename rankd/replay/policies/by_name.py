@@ -61,7 +61,6 @@ POLICIES: dict[str, str] = {
 What a ranker could do at best is least true work first: true lengths, and true costs (``true_prompt_cost``). Shortest
 true output first is no bound where prompts take time: it can be worse than what is known of prompts alone.
 """
-DEFAULT = ("fcfs", "boost", "due", "aged", "score", "paper", "unaware", "oracle")
 _TAKES_NUMBER = frozenset({"boost", "due", "oracle-boost", "aged", "score-cap", "oracle-due", "uniboost"})
 _UNSCORED = frozenset(
     {

@@ -33,16 +33,19 @@ def front_card(report: ReplayReport) -> str:
         kept = () if not has_target else ("" if p.slo_share is None else _spaced(share_kept(p.slo_share)),)
         rows.append((name, *(_spaced(in_percent(r)) for r in ratios), *kept, _worst(p), _mark(report, p, chosen)))
     note = (
-        "All as shares of what arrival order takes: below 100 % is better. &#8220;Better in both&#8221; is another "
-        "policy with a lower mean and a lower 99th percentile."
+        "All as shares of what arrival order takes: below 100 % is better. Another policy is better where it is no "
+        "worse in mean and 99th percentile, and better in one of them."
     )
     return card("What each objective gives, and what it costs", table(columns, rows), _spaced(note), wide=True)
 
 
 def picture_cards(report: ReplayReport) -> list[str]:
     """p99 against the mean, per token, and the first token."""
-    shown = keys(("bin", "rankd"), ("other", "other methods, true lengths"), ("worse", "another is better in both"))
-    note = "The lower left is better. The dashed lines are arrival order; nothing that can be had lies below the line."
+    shown = keys(("bin", "rankd"), ("other", "other methods, true lengths"), ("worse", "another is better"))
+    note = (
+        "The lower left is better; the dashed lines are arrival order. The line joins those that no other policy "
+        "beats, true lengths left out, which nobody has."
+    )
     return [card(title, shown + front_picture(report, figure, axis), note) for figure, title, axis in _FIGURES]
 
 
@@ -85,7 +88,7 @@ def _mark(report: ReplayReport, point: FrontPoint, chosen: str | None) -> str:
     if point.policy == report.own:
         marks.append("as configured")
     if point.dominated_by is not None:
-        marks.append(f"{escape(point.dominated_by)} is better in both")
+        marks.append(f"{escape(point.dominated_by)} is better")
     return f"<small>{', '.join(marks)}</small>"
 
 

@@ -38,21 +38,21 @@ def page(report: ReplayReport) -> str:
         _rests_card(report),
         _terms_card(),
     )
-    return document(f"{report.facts.name}: replay", head, _tiles(report), cards)
+    return document(f"{report.facts.name}: replay", head, _tiles(report, found.recommendation.objective or report.own), cards)
 
 
-def _tiles(report: ReplayReport) -> str:
-    unit, fcfs, own = DurationUnit(report.steps), report.of("fcfs"), report.of(report.policy)
+def _tiles(report: ReplayReport, policy: str) -> str:
+    unit, fcfs, own = DurationUnit(report.steps), report.of("fcfs"), report.of(policy)
     waits = fcfs.wait.mean / fcfs.latency.mean
     return tile_row(
         (
             (
-                "Mean latency",
+                f"Mean latency, {escape(policy)}",
                 unit(own.latency.mean),
                 f"{unit(fcfs.latency.mean)} in arrival order, {_change(own.latency.mean, fcfs.latency.mean)}",
             ),
             (
-                "99th percentile",
+                f"99th percentile, {escape(policy)}",
                 unit(own.latency.p99),
                 f"{unit(fcfs.latency.p99)} in arrival order, {_change(own.latency.p99, fcfs.latency.p99)}",
             ),
