@@ -15,7 +15,6 @@ from rankd_client.ordering import (
     Policy,
     ServedRequests,
     ServiceCosts,
-    fit_costs,
     parse_target,
     tune,
 )
@@ -23,7 +22,8 @@ from rankd_client.ordering import (
 from rankd.clock import CLOCK
 from rankd.monitor.jobs import SingleFlight
 from rankd.monitor.load import ModelLoad
-from rankd.monitor.supported import supported_calibration, supported_costs, supported_outcomes
+from rankd.monitor.supported import supported_calibration, supported_outcomes
+from rankd.monitor.supported_costs import CostEvidence, supported_costs
 from rankd.monitor.trust import work_model
 from rankd.monitor.window import Window
 from rankd.quality import Cohort, GuardEvidence, QualityEstimate, WorkModel
@@ -138,8 +138,13 @@ class WindowJobs:
 
         def prepare() -> Callable[[], tuple[ServiceCosts | None, FloatArray]]:
             load.fitted_at = load.taken
-            views, before = load.history.views(), load.costs
-            return lambda: (supported_costs(views, fit_costs, before), views[0]().prompt)
+            rows, before = load.history.copy(), load.costs
+
+            def learn() -> tuple[ServiceCosts | None, FloatArray]:
+                evidence = CostEvidence.of(rows)
+                return supported_costs(evidence, before), evidence.prompts()
+
+            return learn
 
         self.fits.start(load, prepare, lambda found: load.fitted(*found))
 
