@@ -1,4 +1,4 @@
-"""Errors of live quality: ``python -m benchmarks.quality_tables queue|coverage|plain|real DIR``.
+"""Errors of live quality: ``python -m benchmarks.quality_tables queue|coverage|work|plain|real DIR``.
 
 Prints the tables of docs/measurements/2026-11-25-live-quality.md.
 """
@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rankd_client.calibration import Calibration, fit_monotone
 from scipy.stats import kendalltau
 
 from benchmarks import queue_simulation as queue
 from benchmarks.intervals import covers, defined
-from rankd.quality import Cohort, QualityTracker
+from rankd.quality import Cohort, QualityTracker, WorkModel
 from rankd.quality.censoring.cohort_tau import cohort_tau
 from rankd.quality.statistics.rolling_pairs import PairSums
+from rankd.quality.work import tau_difference, work_cohorts
 
 FAR = 16384
 
@@ -126,6 +128,89 @@ def coverage() -> None:
                 print(f"| {kind} | {true:.3f} | {mode} | {bias:+.4f} | {covered:.3f} |", flush=True)
 
 
+COST = 0.1
+"""Output tokens that a prompt token counts for."""
+
+
+def draw_work(kind: str, n: int, rng: np.random.Generator, rho: float, spread: float) -> tuple[Floats, Ints, Ints]:
+    """Scores, lengths and prompt tokens, [n] each: prompts cost as much as answers in the median, in no relation."""
+    score, length = queue.draw(kind, n, rng, rho)
+    prompt = np.minimum(np.exp(np.log(1500.0) + spread * rng.standard_normal(n)), 200_000)
+    return score, length, prompt.astype(np.int64)
+
+
+def map_of(kind: str, rho: float) -> Calibration:
+    """From scores to lengths, as plenty of completions have it."""
+    score, length = queue.draw(kind, 20_000, np.random.default_rng(2), rho)
+    return fit_monotone(score, length, np.ones(len(score), dtype=np.bool_))
+
+
+def works() -> None:
+    """Expected against realised work: overloaded queues served by expected work, then coverage as of lengths."""
+    for kind, rho, spread in (("gauss", 0.75, 1.0), ("gauss", 0.0, 1.0), ("hetero-", 0.75, 1.0), ("heavy", 0.75, 2.0)):
+        known = map_of(kind, rho)
+        for load in (0.9, 1.1, 1.3, 1.6):
+            show(f"{kind}, rho {rho}, prompts {spread}", load, work_errors(kind, rho, spread, known, load))
+    for kind, rho, spread in (("gauss", 0.0, 1.0), ("gauss", 0.75, 1.0), ("hetero-", 0.75, 2.0), ("heavy", 0.3, 1.0)):
+        cover_work(kind, rho, spread, map_of(kind, rho))
+
+
+def work_errors(kind: str, rho: float, spread: float, known: Calibration, load: float, seeds: int = 8) -> Floats:
+    """As ``queue_errors``, of work; beside it the error of tau over finished requests only."""
+    rows = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(100 + seed)
+        score, length, prompt = draw_work(kind, 3000, rng, rho, spread)
+        expected = known.expected(score) + COST * prompt
+        run = queue.serve(score, length, load, rng, key=expected)
+        run.prompt = prompt
+        tracker = QualityTracker()
+        snapshot = tracker.snapshot(queue.feed(tracker, run), WorkModel(COST, known.expected))
+        works, got = work_cohorts(snapshot.cohort, snapshot.work), snapshot.evaluate()
+        assert works is not None
+        assert got.horizon_tokens is not None
+        assert works.expected.prompt_work is not None
+        cohort, part = works.expected, works.expected.prompt_work
+        of = dict(zip(score.tolist(), length.tolist(), strict=True))
+        lengths = np.minimum(np.array([of[x] for x in snapshot.cohort.score.tolist()]), got.horizon_tokens)
+        true = float(kendalltau(cohort.score, lengths + part).statistic)
+        done = cohort.complete
+        finished = float(kendalltau(cohort.score[done], (cohort.tokens + part)[done]).statistic)
+        found = defined(got.work_tau)
+        decided = cohort_tau(cohort, FAR, 1.96, 50).decided_pair_share
+        rows.append((found.value - true, finished - true, decided, covers(found, true), true))
+    return np.array(rows)
+
+
+def cover_work(kind: str, rho: float, spread: float, known: Calibration) -> None:
+    """The interval of the guard's size without doubt, where a quarter starves, half is capped, both, or none."""
+    score, length, prompt = draw_work(kind, 60_000, np.random.default_rng(1), rho, spread)
+    true = float(kendalltau(known.expected(score) + COST * prompt, np.minimum(length, 1500) + COST * prompt).statistic)
+    for mode in ("all known", "starved", "capped", "both"):
+        got, alone = [], []
+        for seed in range(400):
+            rng = np.random.default_rng(10 + seed)
+            score, length, prompt = draw_work(kind, 320, rng, rho, spread)
+            expected = known.expected(score) + COST * prompt
+            middle = int(np.median(length))
+            cap = (rng.random(320) < 0.5) & (length > middle) & (mode in ("capped", "both"))
+            waits = (expected > np.quantile(expected, 0.75)) & (mode in ("starved", "both"))
+            tokens = np.where(waits, 0, np.where(cap, middle, length))
+            cohort = Cohort(score, tokens, ~cap & ~waits, prompt=prompt)
+            works = work_cohorts(cohort, WorkModel(COST, known.expected))
+            assert works is not None
+            part = cohort_tau(works.expected, 1500, 1.959964, 50, 0.0).tau
+            got.append((part.value - true, part.low <= true <= part.high) if part else (0.0, False))
+            step = tau_difference(works, 1500, 1.959964)
+            alone.append(step is not None and (step.low > 0) - (step.high < 0))
+        (bias, covered), (more, less) = np.mean(got, axis=0), [np.mean(np.array(alone) == s) for s in (1, -1)]
+        print(
+            f"| {kind}, rho {rho}, prompts {spread} | {true:.3f} | {mode} | {bias:+.4f} | {covered:.3f} "
+            f"| {more:.2f} | {less:.2f} |",
+            flush=True,
+        )
+
+
 def plain() -> None:
     """Coverage of the plain window's intervals."""
 
@@ -166,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality_tables", description=__doc__.partition(":")[0])
     tables = parser.add_subparsers(dest="table", required=True)
-    for table in (queues, coverage, plain):
+    for table in (queues, coverage, works, plain):
         tables.add_parser(table.__name__.removesuffix("s"), help=table.__doc__).set_defaults(run=table)
     of_data = tables.add_parser("real", help=real.__doc__)
     of_data.add_argument("folder", type=Path, help="SOURCE__MODEL.jsonl.gz files, rows with prompt and output_tokens")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rankd.quality import OutcomeReport, QualityTracker
+from rankd.quality import UNKNOWN_PROMPT, OutcomeReport, QualityTracker
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,6 +26,8 @@ class ServedQueue:
     arrival: Floats
     start: Floats
     end: Floats
+    prompt: Ints | None = None
+    """Prompt tokens; None where nobody counts them."""
 
 
 def draw(kind: str, n: int, rng: np.random.Generator, rho: float = 0.75) -> tuple[Floats, Ints]:
@@ -48,22 +50,30 @@ def draw(kind: str, n: int, rng: np.random.Generator, rho: float = 0.75) -> tupl
         log = np.where(rng.random(n) < 1 / 6, e, 0.85 * z + np.sqrt(1 - 0.85**2) * e)
     else:
         raise ValueError(kind)
-    length = np.maximum(1, np.exp(5.0 + log)).astype(np.int64)
+    length = np.clip(np.exp(np.minimum(5.0 + log, 20.0)), 1, 200_000).astype(np.int64)
     # Any increasing transformation of the score is the same ranker.
-    return np.exp(1.3 * z), np.minimum(length, 200_000)
+    return np.exp(1.3 * z), length
 
 
 KINDS = ("gauss", "hetero", "hetero-", "saturating", "convex", "heavy", "mixture")
 
 
 def serve(
-    score: Floats, length: Ints, load: float, rng: np.random.Generator, *, slots: int = 16, policy: str = "score"
+    score: Floats,
+    length: Ints,
+    load: float,
+    rng: np.random.Generator,
+    *,
+    slots: int = 16,
+    policy: str = "score",
+    key: Floats | None = None,
 ) -> ServedQueue:
-    """Serve Poisson arrivals, non-preemptively, lowest key first."""
+    """Serve Poisson arrivals, non-preemptively, lowest key first: the score, the arrival, or what is given."""
     n = len(score)
     rate = load * slots * SPEED / float(np.mean(length))
     arrival = np.cumsum(rng.exponential(1 / rate, n)) + 1.0
-    key = score if policy == "score" else arrival
+    if key is None:
+        key = score if policy == "score" else arrival
     start, end = np.full(n, np.inf), np.full(n, np.inf)
     busy, last = [0.0] * slots, float(arrival[-1])
     queue: list[tuple[float, int]] = []
@@ -120,6 +130,14 @@ def feed(
             done = 0 if what == 0 or run.start[j] > t else int((t - run.start[j]) * SPEED)
             tokens = int(seen[j]) if what == 1 else min(done, int(seen[j]))
             complete = what == 1 and bool(run.length[j] <= caps[j])
-            report = OutcomeReport(int(j), float(run.score[j]), tokens, what == 1, complete, float(run.arrival[j]))
+            report = OutcomeReport(
+                int(j),
+                float(run.score[j]),
+                tokens,
+                what == 1,
+                complete,
+                float(run.arrival[j]),
+                prompt=UNKNOWN_PROMPT if run.prompt is None else int(run.prompt[j]),
+            )
             tracker.add(report, t)
     return now

@@ -6,10 +6,11 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rankd_client import Estimate, ModelQuality, PolicyInForce, QualityReport, RankClient, RankdUnavailableError
-from rankd_client.ordering import Policy
+from rankd_client.ordering import ObjectiveOutcome, Policy
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -98,6 +99,8 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     for policy in report.policies:
         why = f" ({policy.reason})" if policy.reason else ""
         head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_policy(policy)}")
+        for label, text in _ordered_for(policy):
+            head.add_row(_named(label, policy.model), text)
     rate = ""
     if before is not None:
         rate = f", {(service.rank_calls - before.service.rank_calls) / interval:.0f} calls/s"
@@ -124,6 +127,36 @@ def _policy(policy: PolicyInForce) -> str:
     return "".join(f", {p}" for p in parts)
 
 
+def _ordered_for(policy: PolicyInForce) -> Iterator[tuple[str, str]]:
+    """What the order is for, what that gains, and what it goes by."""
+    if policy.objective is not None:
+        found = policy.outcomes.get(policy.objective)
+        gains = _gains(found) + " (recent completions replayed)" if found else "what it gains is not known yet"
+        yield "ordered for", f"{policy.objective.value}: {gains}"
+        others = [f"{o.value} {_gains(f)}" for o, f in policy.outcomes.items() if o is not policy.objective]
+        if others:
+            yield "other objectives", "; ".join(others)
+    if policy.learned.ignore_lengths:
+        yield "ordered by", "prompts alone: the ranker's scores do not make that order better"
+    elif policy.learned.prompt_cost > 0:
+        yield (
+            "ordered by",
+            f"answers and prompts: a prompt token counts for {policy.learned.prompt_cost:.2g} output tokens",
+        )
+    if (costs := policy.costs) is not None:
+        took = ((costs.per_prompt_token, "prompt token"), (costs.per_output_token, "output token"))
+        parts = [f"{c.value * 1e3:.3g} ms ({c.low * 1e3:.3g} to {c.high * 1e3:.3g}) a {what}" for c, what in took]
+        yield "engine takes", f"{', '.join(parts)}; {costs.running:.3g} requests run at a time"
+
+
+def _gains(found: ObjectiveOutcome) -> str:
+    """What an objective makes of recent traffic, against arrival order."""
+    text = f"mean {found.mean_ratio:.2f} of arrival order's, p99 {found.p99_ratio:.2f}"
+    if found.slo_share is not None and found.arrival_slo_share is not None:
+        text += f", {found.slo_share:.1%} within the target instead of {found.arrival_slo_share:.1%}"
+    return text
+
+
 def _quality(q: ModelQuality) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     style = {"ranked": "green", "fallback": "red"}.get(q.guard.mode, "yellow")
@@ -137,6 +170,9 @@ def _quality(q: ModelQuality) -> RenderableType:
         decides = "" if q.fleet.followed else "; the guard decides on its own"
         table.add_row("tau, fleet", _bounded(q.fleet.tau, f"{whose}{decides}"))
     table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))
+    if q.prompt_work_tau is not None:
+        table.add_row("tau of work", _bounded(q.work_tau, "what the guard decides on"))
+        table.add_row("tau of prompts", _bounded(q.prompt_work_tau, "the same, answers being all alike"))
     table.add_row("tau, finished", _bounded(q.finished_tau, f"{q.window_size:,} requests"))
     table.add_row("realised gain", _bounded(q.realised_gain, "1 is a perfect order, 0 is chance"))
     if q.head_tau is not None and q.tail_tau is not None:

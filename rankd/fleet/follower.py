@@ -74,7 +74,9 @@ class FleetFollower:
         elif evidence is not None and self._due(window, evidence):
             window.fleet_completions = evidence.completions
             cohort = evidence.sums.as_cohort(window.tracker.settings.guard_z)
-            found = GuardEvidence(at=now, completions=sum(evidence.completions.values()), tau=cohort)
+            # Of prompts alone this replica decides on its own reports, a sample of the fleet's; the others follow.
+            prompts = window.evidence.prompts if window.evidence is not None else None
+            found = GuardEvidence(now, sum(evidence.completions.values()), cohort, prompts=prompts)
             self.monitor.apply_evidence(window, found, now)
 
     def _due(self, window: Window, evidence: FleetEvidence) -> bool:
@@ -92,6 +94,6 @@ def replica_window_of(window: Window, now: float) -> ReplicaWindow:
     return ReplicaWindow(
         completions=window.tracker.completions,
         pace=max(window.tracker.pace(now), _LEAST_PACE),
-        sums=window.sums,
+        sums=window.evidence.tau.sums if window.evidence is not None else None,
         standing=window.guard.standing,
     )

@@ -7,18 +7,18 @@ import math
 from collections.abc import Iterator
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import ServedRequest, trust_of
+from rankd_client.ordering import ServedRequest
 
 from rankd.clock import CLOCK
 from rankd.monitor.health import BatchHealth
 from rankd.monitor.snapshot_key import SnapshotKey
-from rankd.monitor.trust import Trust
+from rankd.monitor.trust import Trust, trust_in
 from rankd.monitor.window import Window
 from rankd.monitor.window_jobs import WindowJobs
 from rankd.monitor.windows import Windows
 from rankd.quality import (
+    UNKNOWN_PROMPT,
     GuardEvidence,
-    GuardReason,
     GuardStanding,
     HealthEvidence,
     OutcomeReport,
@@ -65,15 +65,7 @@ class Monitor:
     def trust(self, model: str, ranker_version: str) -> Trust:
         """How far to trust a registered ranker on a model; by its base window where the model sent no reports."""
         window = self._windows.own_or_base(model, ranker_version)
-        guard = window.guard
-        scoring_fails = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
-        ranks = guard.ranks or not self._settings.guard.enabled
-        level = float(ranks)
-        if ranks and guard.tau_low is not None and self._settings.guard.enabled:
-            level = trust_of(guard.tau_low, full=self._settings.order.full_trust_tau)
-        return Trust(
-            ranks=ranks, worth_waiting=not scoring_fails, calibration=window.calibration, level=level, load=window.load
-        )
+        return trust_in(window.guard, window.calibration, window.load, self._settings)
 
     # -- evidence ------------------------------------------------------------------------------------------------------
 
@@ -91,6 +83,7 @@ class Monitor:
             complete=completion.complete,
             arrival=completion.arrival,
             source=self._hasher.tenant_key(completion.reporter),
+            prompt=UNKNOWN_PROMPT if (prompt := completion.uncached_prompt_tokens) is None else prompt,
         )
         if not possible(report, now):
             return ReportVerdict.INVALID

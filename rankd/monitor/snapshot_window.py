@@ -120,6 +120,8 @@ def restore_load(load: ModelLoad, fields: dict[str, Any]) -> None:
         ValueError: it cannot be.
         KeyError: something is missing.
     """
+    if "outcomes" not in fields:
+        return  # written before there were objectives: it is learned anew
     for name, outcome in fields["outcomes"].items():
         shares = [None if outcome[n] is None else _within(outcome[n], 1.0) for n in _SHARES]
         ratios = [_within(outcome[n], _MOST_RATIO) for n in _RATIOS]

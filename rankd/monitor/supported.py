@@ -17,12 +17,10 @@ from functools import partial
 import numpy as np
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import (
-    CostEstimate,
     Objective,
     ObjectiveOutcome,
     ServedRequest,
     ServedRequests,
-    ServiceCosts,
 )
 
 from rankd.quality import Cohort
@@ -102,15 +100,19 @@ class ServedHistory:
     def views(self) -> list[Callable[[], ServedRequests]]:
         """A copy of all, then of all without each tenant that brought much; to be called in any thread."""
         rows = list(self._rows)
-        parts = [None, *_examined(Counter(tenant for _, tenant in rows))]
+        parts = [None, *examined(Counter(tenant for _, tenant in rows))]
         return [partial(_served, rows, without) for without in parts]
+
+    def copy(self) -> list[tuple[ServedRequest, str]]:
+        """Each with whose it is."""
+        return list(self._rows)
 
 
 def _served(rows: Sequence[tuple[ServedRequest, str]], without: str | None) -> ServedRequests:
     return ServedRequests.of(request for request, tenant in rows if without is None or tenant != without)
 
 
-def _examined(counts: Counter[str]) -> list[str]:
+def examined(counts: Counter[str]) -> list[str]:
     """Tenants that brought much, where the others brought enough; those without a tenant are nobody in particular."""
     total = counts.total()
     return [
@@ -143,38 +145,6 @@ def supported_outcomes(
     return found
 
 
-def supported_costs(
-    views: Sequence[Callable[[], ServedRequests]],
-    fit: Callable[[ServedRequests], ServiceCosts | None],
-    before: ServiceCosts | None,
-) -> ServiceCosts | None:
-    """Costs as all completions have them, moved from ``before`` only as far as without any one tenant too.
-
-    Args:
-        views: as ``ServedHistory.views`` gives them.
-        fit: what some completions say of costs; None where nothing.
-        before: what was found before; where nothing was, the middle of what is said counts.
-    """
-    known = [costs for view in views if (costs := fit(view())) is not None]
-    if len(known) < 2:
-        return known[0] if known else None
-    whole = known[0]
-
-    def moved(name: str) -> CostEstimate:
-        estimates: list[CostEstimate] = [getattr(costs, name) for costs in known]
-        values = sorted(estimate.value for estimate in estimates)
-        old = values[len(values) // 2] if before is None else getattr(before, name).value
-        value = min(max(old, values[0]), values[-1])
-        return min(estimates, key=lambda estimate: abs(estimate.value - value))
-
-    return replace(
-        whole,
-        per_prompt_token=moved("per_prompt_token"),
-        per_output_token=moved("per_output_token"),
-        per_request=moved("per_request"),
-    )
-
-
 def supported_calibration(
     known: Cohort, fit: Callable[[Cohort], Calibration], before: Calibration | None
 ) -> Calibration:
@@ -194,7 +164,7 @@ def supported_calibration(
     sources, numbers = np.unique(known.source, return_counts=True)
     counts = Counter({str(s): int(n) for s, n in zip(sources.tolist(), numbers, strict=True) if s})
     counts[""] = int(np.count_nonzero(known.source == 0))
-    fits = [whole, *(fit(known.without(int(source))) for source in _examined(counts))]
+    fits = [whole, *(fit(known.without(int(source))) for source in examined(counts))]
     if len(fits) == 1:
         return whole
     scores = np.array([knot.score for knot in whole.knots])

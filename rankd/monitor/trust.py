@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import LearnedCosts
+from rankd_client.ordering import LearnedCosts, trust_of
 
 from rankd.monitor.load import ModelLoad
+from rankd.quality import Guard, GuardReason, WorkModel
+from rankd.settings import Settings
+from rankd.types import GuardMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,7 @@ class Trust:
     """What an order needs to know of a ranker on a model."""
 
     ranks: bool
+    """Whether anything but arrival orders: scores, or prompts alone."""
     worth_waiting: bool
     """False while batches fail or take too long."""
     calibration: Calibration | None
@@ -51,3 +55,41 @@ class Trust:
         known = [s for s in (self.load.rate.drain(tokens), self.load.wait.mean) if s is not None]
         # That nothing waited so far says nothing of a queue that there is now.
         return max(known, default=0.0) or None
+
+
+def trust_in(guard: Guard, calibration: Calibration | None, load: ModelLoad, settings: Settings) -> Trust:
+    """How far a ranker is to be trusted on a model. Pure: whoever has a guard asks it the same way.
+
+    Args:
+        guard: as it stands.
+        calibration: from scores to lengths, as learned.
+        load: of the served model.
+        settings: the daemon's.
+    """
+    enabled = settings.guard.enabled
+    ignores_lengths = enabled and guard.ignores_lengths
+    ranks = guard.ranks or ignores_lengths or not enabled
+    level, low = float(ranks), guard.order_tau_low
+    if ranks and enabled and low is not None:
+        level = trust_of(low, full=settings.order.full_trust_tau)
+    scoring_fails = guard.mode is GuardMode.FALLBACK and guard.cause in (GuardReason.ERRORS, GuardReason.LATENCY)
+    return Trust(
+        ranks=ranks,
+        worth_waiting=not scoring_fails,
+        calibration=calibration,
+        level=level,
+        ignores_lengths=ignores_lengths,
+        load=load,
+    )
+
+
+def prompt_cost_of(load: ModelLoad, settings: Settings) -> float:
+    """What an uncached prompt token counts for in expected work, in output tokens: as it is set, or as learned."""
+    cost = settings.order.prompt_cost
+    return load.prompt_cost if cost < 0 else cost
+
+
+def work_model(calibration: Calibration | None, load: ModelLoad, settings: Settings) -> WorkModel:
+    """What is expected of requests now: what their quality is judged by."""
+    expected = None if calibration is None else calibration.expected
+    return WorkModel(prompt_cost_of(load, settings), expected)

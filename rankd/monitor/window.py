@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from rankd_client.calibration import Calibration
 
 from rankd.monitor.load import ModelLoad
-from rankd.quality import Guard, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
-from rankd.quality.statistics.cohort_sums import CohortSums
+from rankd.quality import Guard, GuardEvidence, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
 
 _MOST_CHANGES = 64
 
@@ -58,8 +57,8 @@ class Window:
     estimate: QualityEstimate | None = None
     estimated_at: int = -1
     """Completions at the time of the estimate."""
-    sums: CohortSums | None = None
-    """Of the guard's cohort when its evidence was last evaluated: what peers get."""
+    evidence: GuardEvidence | None = None
+    """This replica's own, as last evaluated: peers get its sums."""
     fleet: FleetStatus | None = None
     """None where there are no peers."""
     fleet_completions: dict[str, int] = field(default_factory=dict)

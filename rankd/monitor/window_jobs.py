@@ -15,7 +15,6 @@ from rankd_client.ordering import (
     Policy,
     ServedRequests,
     ServiceCosts,
-    fit_costs,
     parse_target,
     tune,
 )
@@ -23,9 +22,11 @@ from rankd_client.ordering import (
 from rankd.clock import CLOCK
 from rankd.monitor.jobs import SingleFlight
 from rankd.monitor.load import ModelLoad
-from rankd.monitor.supported import supported_calibration, supported_costs, supported_outcomes
+from rankd.monitor.supported import supported_calibration, supported_outcomes
+from rankd.monitor.supported_costs import CostEvidence, supported_costs
+from rankd.monitor.trust import work_model
 from rankd.monitor.window import Window
-from rankd.quality import Cohort, GuardEvidence, QualityEstimate
+from rankd.quality import Cohort, GuardEvidence, QualityEstimate, WorkModel
 from rankd.settings import OrderSection, Settings
 from rankd.types import FloatArray
 
@@ -47,6 +48,7 @@ class WindowJobs:
             apply_evidence: lets a window's guard decide on evidence, where the fleet does not; with the time at which
                 the evidence was copied.
         """
+        self._settings = settings
         self._order = settings.order
         self._bounded = settings.quality.max_tenant_share < 1.0
         self._apply_evidence = apply_evidence
@@ -69,7 +71,7 @@ class WindowJobs:
         def take(estimate: QualityEstimate) -> None:
             window.estimate, window.estimated_at = estimate, completions
 
-        return self.estimates.start(window, lambda: window.tracker.snapshot(now).evaluate, take)
+        return self.estimates.start(window, lambda: window.tracker.snapshot(now, self._work(window)).evaluate, take)
 
     def evaluate_guard_if_due(self, window: Window, now: float) -> None:
         """Evaluate the guard's evidence where ``guard.every`` completions have ended since the last time."""
@@ -85,11 +87,14 @@ class WindowJobs:
             return
 
         def take(evidence: GuardEvidence) -> None:
-            window.sums = evidence.tau.sums
+            window.evidence = evidence
             if window.fleet is None or not window.fleet.decides:
                 self._apply_evidence(window, evidence, now)
 
-        self.evaluations.start(window, lambda: window.tracker.guard_snapshot(now).evaluate, take)
+        self.evaluations.start(window, lambda: window.tracker.guard_snapshot(now, self._work(window)).evaluate, take)
+
+    def _work(self, window: Window) -> WorkModel:
+        return work_model(window.calibration, window.load, self._settings)
 
     def refit(self, window: Window) -> None:
         """Learn the map from score to length anew in the worker thread where it is time to."""
@@ -133,8 +138,13 @@ class WindowJobs:
 
         def prepare() -> Callable[[], tuple[ServiceCosts | None, FloatArray]]:
             load.fitted_at = load.taken
-            views, before = load.history.views(), load.costs
-            return lambda: (supported_costs(views, fit_costs, before), views[0]().prompt)
+            rows, before = load.history.copy(), load.costs
+
+            def learn() -> tuple[ServiceCosts | None, FloatArray]:
+                evidence = CostEvidence.of(rows)
+                return supported_costs(evidence, before), evidence.prompts()
+
+            return learn
 
         self.fits.start(load, prepare, lambda found: load.fitted(*found))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.quality.statistics.cohort import Cohort
-from rankd.quality.values import OutcomeReport
+from rankd.quality.values import UNKNOWN_PROMPT, OutcomeReport
 
 _FREE, OPEN, _COMPLETE, _CENSORED = 0, 1, 2, 3
 _LONG_AGE = 60.0
@@ -55,6 +55,7 @@ class ArrivalTable:
         self._sojourn = np.zeros(capacity, dtype=np.float64)
         self._state = np.zeros(capacity, dtype=np.int8)
         self._source = np.zeros(capacity, dtype=np.uint64)
+        self._prompt = np.full(capacity, UNKNOWN_PROMPT, dtype=np.int64)
         self._open = 0
         self._level = 0
         self._thinned: list[tuple[float, int]] = []
@@ -91,6 +92,8 @@ class ArrivalTable:
         else:
             self._progress_at = now
         self._tokens[slot] = report.tokens
+        if report.prompt >= 0:
+            self._prompt[slot] = report.prompt
         self._seen[slot] = now
         self._adapt(now)
         return True
@@ -111,6 +114,7 @@ class ArrivalTable:
         self._key[slot] = key
         self._score[slot] = report.score
         self._source[slot] = report.source & _MASK
+        self._prompt[slot] = UNKNOWN_PROMPT
         self._arrival[slot] = arrival
         self._state[slot] = OPEN
         self._open += 1
@@ -171,8 +175,11 @@ class ArrivalTable:
         if len(used) > size:
             used = used[np.argpartition(self._arrival[used], len(used) - size)[-size:]]
         used = used[np.argsort(self._arrival[used], kind="stable")]
+        return self._cohort_of(used)
+
+    def _cohort_of(self, used: NDArray[np.intp]) -> Cohort:
         complete = self._state[used] == _COMPLETE
-        return Cohort(self._score[used], self._tokens[used], complete, self._source[used])
+        return Cohort(self._score[used], self._tokens[used], complete, self._source[used], self._prompt[used])
 
     def _settled_age(self, ended: NDArray[np.intp], settle: float) -> float:
         """The age by which a share of requests has ended; no one source makes it much longer than the others have it.
@@ -193,7 +200,7 @@ class ArrivalTable:
         """Every request in the table that has ended, oldest arrival first."""
         used = np.flatnonzero(self._state >= _COMPLETE)
         used = used[np.argsort(self._arrival[used], kind="stable")]
-        return Cohort(self._score[used], self._tokens[used], self._state[used] == _COMPLETE, self._source[used])
+        return self._cohort_of(used)
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
@@ -240,4 +247,5 @@ class ArrivalTable:
             "sojourn": self._sojourn,
             "state": self._state,
             "source": self._source,
+            "prompt": self._prompt,
         }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from rankd.quality.guard_evidence import GuardEvidence
 from rankd.quality.guard_state import Evidence, GuardReason, GuardSettings, GuardStanding, HealthEvidence, Transition
-from rankd.quality.statistics.interval import Interval
-from rankd.quality.tracker import GuardEvidence
+from rankd.quality.prompt_judgement import PromptJudgement, supported_lower_bound
 from rankd.types import GuardMode
 
 
@@ -35,11 +35,29 @@ class Guard:
         self._healthy = True
         self._pin: tuple[GuardMode, float] | None = None
         self._tau_low: float | None = None
+        self._prompts = PromptJudgement()
+        """Never changed in place: a copy of this guard goes its own way."""
 
     @property
     def tau_low(self) -> float | None:
         """The lower bound of tau when it was last evidence; None before, and where a pin says to rank."""
         return None if self._pin is not None and self._pin[0] is GuardMode.RANKED else self._tau_low
+
+    @property
+    def ignores_lengths(self) -> bool:
+        """Whether prompts alone order: expected lengths do not add to them, or scores are of no use and prompts are.
+
+        A pin says what orders, scores or arrival.
+        """
+        if self._pin is not None:
+            return False
+        prompts = self._prompts.standing
+        return prompts.better if self.ranks else prompts.proven
+
+    @property
+    def order_tau_low(self) -> float | None:
+        """The lower bound of the tau of what orders, as ``tau_low``."""
+        return self._prompts.standing.tau_low if self.ignores_lengths else self.tau_low
 
     @property
     def mode(self) -> GuardMode:
@@ -76,7 +94,14 @@ class Guard:
     def standing(self) -> GuardStanding:
         """What the machine under any pin stands at."""
         return GuardStanding(
-            self._mode, self._since, self._cause, self._stay, self._recovered_at, self._relapses, self._tau_low
+            self._mode,
+            self._since,
+            self._cause,
+            self._stay,
+            self._recovered_at,
+            self._relapses,
+            self._tau_low,
+            self._prompts.standing,
         )
 
     def adopt(self, standing: GuardStanding, now: float) -> Transition | None:
@@ -86,6 +111,8 @@ class Guard:
         self._stay = min(max(standing.stay, self.settings.dwell), self.settings.dwell_max)
         self._recovered_at, self._relapses = min(standing.recovered_at, self._now), standing.relapses
         self._tau_low = standing.tau_low
+        if standing.prompts != self._prompts.standing:
+            self._prompts = PromptJudgement(standing.prompts)
         if self.standing.scoring_failed or standing.scoring_failed:
             return ended
         if (standing.mode, standing.cause) != (self._mode, self._cause):
@@ -131,22 +158,28 @@ class Guard:
         ):
             # No evidence is no reason: keep the mode, and start confirming anew.
             self._below = self._above = 0
+            self._prompts = self._prompts.unclear()
             return ended
         # Reports can be invented: what any one tenant brought must not be what decides.
         good = settings.floor + settings.margin
         bad_for_all = tau.high < settings.floor and all(t < settings.floor for t in evidence.without)
         good_for_all = tau.low > good and all(t > good for t in evidence.without)
-        self._tau_low = self._supported_lower_bound(tau, evidence.without)
+        self._tau_low = supported_lower_bound(tau, evidence.without, self._tau_low)
+        self._judge_prompts(evidence)
         self._below = self._below + 1 if bad_for_all else 0
         self._above = self._above + 1 if good_for_all else 0
         return _merged(ended, self._decide_quality(evidence))
 
-    def _supported_lower_bound(self, tau: Interval, without: tuple[float, ...]) -> float:
-        """The lower bound of tau, moved only as far as the evidence says so without any one tenant, too."""
-        width = tau.value - tau.low
-        lows = [tau.low, *(t - width for t in without)]
-        before = math.inf if self._tau_low is None else self._tau_low
-        return min(max(before, min(lows)), max(lows))
+    def _judge_prompts(self, evidence: GuardEvidence) -> None:
+        """Decide on what the same cohort says of prompts alone; it is as large."""
+        prompts, settings = evidence.prompts, self.settings
+        least = settings.min_known * (1.0 - evidence.left_out)
+        if prompts is None or prompts.tau.tau is None or prompts.tau.known < least:
+            self._prompts = self._prompts.unclear()
+            return
+        self._prompts = self._prompts.looked(
+            prompts, floor=settings.floor, good=settings.floor + settings.margin, confirm=settings.confirm
+        )
 
     def _decide_quality(self, evidence: GuardEvidence) -> Transition | None:
         settings = self.settings
@@ -189,6 +222,7 @@ class Guard:
             if self._below >= settings.confirm:
                 # Well again, but meanwhile found to be bad: quality keeps it out.
                 self._cause = GuardReason.QUALITY
+                self._prompts = self._prompts.scores_fell()
                 return None
             return self._go(GuardMode.RANKED, GuardReason.RECOVERED, evidence)
         return None
@@ -208,8 +242,12 @@ class Guard:
             self._relapses = self._relapses + 1 if relapse else 0
             # 2**60 dwells are beyond any dwell_max: the exponent need not grow without bound.
             self._stay = min(self.settings.dwell * 2.0 ** min(self._relapses, 60), self.settings.dwell_max)
+            if reason is GuardReason.QUALITY:
+                self._prompts = self._prompts.scores_fell()
         elif reason is GuardReason.RECOVERED:
             self._recovered_at = self._now
+            if self._cause is GuardReason.QUALITY:
+                self._prompts = self._prompts.scores_recovered(self.settings.confirm)
         self._cause = reason if to is GuardMode.FALLBACK else None
         self._mode, self._since = to, self._now
         self._below = self._above = self._slow = 0

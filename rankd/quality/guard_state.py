@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from rankd.quality.tracker import GuardEvidence
+from rankd.quality.guard_evidence import GuardEvidence
+from rankd.quality.prompt_judgement import PromptStanding
 from rankd.types import GuardMode
 
 
@@ -115,6 +116,8 @@ class GuardStanding:
     recovered_at: float
     relapses: int
     tau_low: float | None
+    """Lower bound of tau when it was last evidence; None before."""
+    prompts: PromptStanding = field(default_factory=PromptStanding)
 
     def check(self) -> None:
         """Refuse what no guard ever stands at: a file or a peer said so.
@@ -129,6 +132,7 @@ class GuardStanding:
             raise ValueError("stay and relapses must be at least 0, and finite")
         if self.tau_low is not None and not -1 <= self.tau_low <= 1:
             raise ValueError("tau_low must be in -1 to 1")
+        self.prompts.check()
 
     @property
     def scoring_failed(self) -> bool:

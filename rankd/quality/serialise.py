@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from rankd.quality.guard import Guard
 from rankd.quality.guard_state import GuardReason, GuardStanding
+from rankd.quality.prompt_judgement import PromptStanding
 from rankd.quality.tracker import QualityTracker
-from rankd.quality.values import MAX_TOKENS, QualitySettings
+from rankd.quality.values import MAX_TOKENS, UNKNOWN_PROMPT, QualitySettings
 from rankd.types import GuardMode
 
 Columns = dict[str, NDArray[Any]]
@@ -31,6 +32,8 @@ _LATEST = 253402300799.0
 _TIMES = ("arrivals/arrival", "arrivals/seen")
 """Columns of times; ``arrivals/sojourn`` is a duration."""
 
+_SINCE_PROMPTS = "arrivals/prompt"
+
 _GROUPS: dict[str, dict[str, Any]] = {
     "plain": {"score": np.float64, "tokens": np.int64},
     "compared": {"score": np.float64, "tokens": np.int64},
@@ -43,6 +46,7 @@ _GROUPS: dict[str, dict[str, Any]] = {
         "sojourn": np.float64,
         "state": np.int8,
         "source": np.uint64,
+        "prompt": np.int64,
     },
     "ended": {"key": np.uint64},
 }
@@ -86,12 +90,18 @@ def restore_tracker(settings: QualitySettings, saved: Saved, now: float, ahead: 
         ValueError: what was saved cannot be.
         KeyError: something is missing.
     """
-    groups = {group: _group(saved.columns, group, kinds) for group, kinds in _GROUPS.items()}
+    columns = dict(saved.columns)
+    if _SINCE_PROMPTS not in columns:  # written before prompts were counted
+        columns[_SINCE_PROMPTS] = np.full(len(columns["arrivals/key"]), UNKNOWN_PROMPT, dtype=np.int64)
+    groups = {group: _group(columns, group, kinds) for group, kinds in _GROUPS.items()}
     for group in ("plain", "compared", "arrivals"):
         tokens = groups[group]["tokens"]
         if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) <= MAX_TOKENS:
             raise ValueError(f"{group}: tokens out of range")
     arrivals = groups["arrivals"]
+    prompt = arrivals["prompt"]
+    if len(prompt) and not UNKNOWN_PROMPT <= int(prompt.min()) <= int(prompt.max()) <= MAX_TOKENS:
+        raise ValueError("arrivals: prompt out of range")
     for name in ("arrival", "seen", "sojourn"):
         if len(arrivals[name]) and float(arrivals[name].min()) < 0:
             raise ValueError(f"arrivals/{name}: below 0")
@@ -142,6 +152,7 @@ def save_guard(guard: Guard, ahead: float = 0.0) -> Scalars:
         "recovered_at": _finite(standing.recovered_at + ahead),
         "relapses": standing.relapses,
         "tau_low": standing.tau_low,
+        "prompts": asdict(standing.prompts),
         "pin": [pin[0].value, pin[1] + ahead] if pin else None,
     }
 
@@ -171,6 +182,7 @@ def restore_guard(guard: Guard, saved: Scalars, now: float, ahead: float = 0.0) 
         recovered_at=_infinite(saved["recovered_at"]) - ahead,
         relapses=min(whole(saved["relapses"], MOST_COMPLETIONS), 60),
         tau_low=number(saved["tau_low"]) if saved["tau_low"] is not None else None,
+        prompts=_prompts(saved.get("prompts", {})),
     )
     standing.check()
     guard.adopt(standing, now)
@@ -180,6 +192,13 @@ def restore_guard(guard: Guard, saved: Scalars, now: float, ahead: float = 0.0) 
             raise ValueError("pin: lasts for longer than any can")
         guard.pin(GuardMode(mode), until - ahead, now)
     return not standing.scoring_failed
+
+
+def _prompts(saved: Scalars) -> PromptStanding:
+    """What was found of prompts alone; nothing, where a file was written before it was looked for."""
+    low = saved.get("tau_low")
+    proven, better = (saved.get(name, False) is True for name in ("proven", "better"))
+    return PromptStanding(proven, better, None if low is None else number(low))
 
 
 def _finite(value: float) -> float | None:

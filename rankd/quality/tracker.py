@@ -12,52 +12,18 @@ from numpy.typing import NDArray
 
 from rankd.quality.arrivals import OPEN, ArrivalTable, Occupancy
 from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.guard_evidence import GuardSnapshot
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
-from rankd.quality.statistics.leave_one_tenant_out import leave_one_tenant_out
 from rankd.quality.statistics.pair_counters import Comparer
 from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
 from rankd.quality.values import MAX_TOKENS, OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
+from rankd.quality.work import WorkModel, realised_gain, work_cohorts
 
 
 def possible(report: OutcomeReport, now: float) -> bool:
     """Whether a report can be true; one that cannot is worth no window."""
     return math.isfinite(report.score) and math.isfinite(now) and 0 <= report.tokens <= MAX_TOKENS
-
-
-@dataclass(frozen=True, slots=True)
-class GuardEvidence:
-    """What the guard decides on: the censoring-aware tau of a short recent cohort."""
-
-    at: float
-    completions: int
-    """Final reports accepted so far."""
-    tau: CohortTau
-    without: tuple[float, ...] = ()
-    """Tau as it is without each tenant that brought much of the cohort, where the others are enough for one."""
-    left_out: float = 0.0
-    """Share of the cohort that ``tau`` leaves out, since one tenant's reports contradict those of the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class GuardSnapshot:
-    """A copy of the guard's cohort, to be evaluated in any thread."""
-
-    at: float
-    settings: QualitySettings
-    completions: int
-    cohort: Cohort
-
-    def evaluate(self) -> GuardEvidence:
-        """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided.
-
-        Up to twice as much again for each tenant that brought a notable share, of which there are twenty at most.
-        """
-        settings = self.settings
-        weighed = leave_one_tenant_out(
-            self.cohort, lambda c: cohort_tau(c, settings.horizon, settings.guard_z, settings.min_cohort)
-        )
-        return GuardEvidence(self.at, self.completions, weighed.tau, weighed.without, weighed.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +39,29 @@ class EstimateSnapshot:
     duplicates: int
     stale: int
     invalid: int
+    work: WorkModel
 
     def evaluate(self) -> QualityEstimate:
         """Compute the estimate: some milliseconds at the default sizes."""
         settings = self.settings
         head, tail = self.plain.head_and_tail()
-        cohort = cohort_tau(self.cohort, settings.horizon, settings.z, settings.min_cohort)
+        cohort = self._tau_of(self.cohort)
+        gain = work_gain = self.plain.realised_gain(settings.z)
+        work_tau, prompt_work_tau = cohort.tau, None
+        if (works := work_cohorts(self.cohort, self.work)) is not None:
+            work_tau, prompt_work_tau = self._tau_of(works.expected).tau, self._tau_of(works.prompts).tau
+            work_gain = realised_gain(works.expected, settings.horizon, settings.z)
         return QualityEstimate(
             at=self.at,
             tau_b=self.plain.tau_b(settings.z),
-            realised_gain=self.plain.realised_gain(settings.z),
+            realised_gain=gain,
             head_tau=head,
             tail_tau=tail,
             window_size=len(self.plain.score),
             tau=cohort.tau,
+            work_tau=work_tau,
+            prompt_work_tau=prompt_work_tau,
+            realised_work_gain=work_gain,
             cohort_size=cohort.size,
             comparable_pairs=cohort.decided_pairs,
             decided_pair_share=cohort.decided_pair_share,
@@ -100,6 +75,9 @@ class EstimateSnapshot:
             stale=self.stale,
             invalid=self.invalid,
         )
+
+    def _tau_of(self, cohort: Cohort) -> CohortTau:
+        return cohort_tau(cohort, self.settings.horizon, self.settings.z, self.settings.min_cohort)
 
 
 class QualityTracker:
@@ -174,8 +152,8 @@ class QualityTracker:
                 self.compared.add(report.score, report.tokens)
         return ReportVerdict.ACCEPTED
 
-    def snapshot(self, now: float) -> EstimateSnapshot:
-        """Copy what an estimate needs."""
+    def snapshot(self, now: float, work: WorkModel | None = None) -> EstimateSnapshot:
+        """Copy what an estimate needs; ``work`` says what is expected of requests, None that nothing is."""
         return EstimateSnapshot(
             at=now,
             settings=self.settings,
@@ -186,14 +164,17 @@ class QualityTracker:
             duplicates=self._verdicts[ReportVerdict.DUPLICATE],
             stale=self._verdicts[ReportVerdict.STALE],
             invalid=self._verdicts[ReportVerdict.INVALID],
+            work=work or WorkModel(),
         )
 
-    def guard_snapshot(self, now: float) -> GuardSnapshot:
-        """Copy the short recent cohort that the guard decides on; ``guard_due`` starts anew."""
+    def guard_snapshot(self, now: float, work: WorkModel | None = None) -> GuardSnapshot:
+        """Copy the short recent cohort that the guard decides on, as ``snapshot``; ``guard_due`` starts anew."""
         self._guard_at = self._completions
         settings = self.settings
         cohort = self._arrivals.cohort(settings.guard_cohort, now, settings.settle)
-        return GuardSnapshot(at=now, settings=settings, completions=self._completions, cohort=cohort)
+        return GuardSnapshot(
+            at=now, settings=settings, completions=self._completions, cohort=cohort, work=work or WorkModel()
+        )
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 

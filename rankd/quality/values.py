@@ -10,6 +10,9 @@ from rankd.quality.statistics.interval import Interval
 MAX_TOKENS = 2**31 - 1
 """Longest length that is accepted; the exact integer sums stay far below 2**63 with it."""
 
+UNKNOWN_PROMPT = -1
+"""In place of a number of prompt tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomeReport:
@@ -28,6 +31,8 @@ class OutcomeReport:
     arrival: float
     source: int = 0
     """A 64-bit hash of the tenant that reports; 0 where none is known."""
+    prompt: int = UNKNOWN_PROMPT
+    """Prompt tokens that the engine has to read, or has read; ``UNKNOWN_PROMPT`` where they were not counted."""
 
 
 class ReportVerdict(enum.Enum):
@@ -105,7 +110,13 @@ class QualityEstimate:
     tail_tau: float | None
     window_size: int
     tau: Interval | None
-    """The censoring-aware tau: the one to decide on."""
+    """The censoring-aware tau of scores against lengths."""
+    work_tau: Interval | None
+    """The same of expected against realised work, as the guard decides; ``tau`` where no prompt costs anything."""
+    prompt_work_tau: Interval | None
+    """The same where every answer is expected to be of average length; None where no prompt costs anything."""
+    realised_work_gain: Interval | None
+    """As ``realised_gain``, of expected against realised work, over the cohort's finished requests."""
     cohort_size: int
     comparable_pairs: int
     decided_pair_share: float | None

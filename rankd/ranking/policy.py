@@ -26,7 +26,7 @@ class EffectivePolicy:
     policy: Policy
     """The one to follow: ``wanted``, or FCFS where the ranker is not trusted."""
     reason: Reason
-    """Why it is not the wanted one: GUARD or RANKER_UNAVAILABLE. NONE where it is."""
+    """Why it is not the wanted one, or prompts alone order: GUARD or RANKER_UNAVAILABLE. NONE where neither is so."""
     rules: Rules
     """The policy with everything on top of it, for this trust and backlog."""
     adaptive_rules: AdaptiveRules
@@ -60,12 +60,13 @@ def in_force(
     learned = trust.learned(policy_tuned=base.value == order.policy)
     level = trust.level if wanted is not Policy.FCFS else 0.0
     trusted = trust.level > 0
+    scores_count = trusted and not trust.ignores_lengths
     rules = adaptive_rules.at(level, trust.drain(backlog_tokens), learned)
     return EffectivePolicy(
         objective=objective,
         wanted=wanted,
         policy=wanted if trusted else Policy.FCFS,
-        reason=Reason.NONE if trusted or wanted is Policy.FCFS else _why_not_ranked(trust),
+        reason=Reason.NONE if scores_count or wanted is Policy.FCFS else _why_not_ranked(trust),
         rules=rules,
         adaptive_rules=adaptive_rules,
         learned=learned,

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Literal
 
-from rankd_client.ordering import Objective
+from rankd_client.ordering import CostEstimate, Objective
 
 from rankd.auth import FileWatch
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
+from rankd.monitor.trust import prompt_cost_of
 from rankd.monitor.window import Window
 from rankd.quality import Interval
 from rankd.quality.statistics.pair_counters import counters
@@ -69,12 +70,19 @@ class StateGauges:
         observe("rankd.provider.wanted", lambda: [(1.0, provider)])
         observe("rankd.order.trust", self._trust_levels)
         observe("rankd.order.patience", self._patiences)
+        observe("rankd.order.objective", lambda: [(1.0, {"objective": self._settings.order.objective})])
+        observe("rankd.order.objective_ratio", self._objective_ratios)
+        observe("rankd.order.ignores_lengths", self._ignored_lengths)
+        observe("rankd.order.prompt_cost", self._prompt_costs)
+        observe("rankd.order.service_cost", self._service_costs)
         observe("rankd.guard.mode", self._guard_modes)
         observe("rankd.guard.pinned", self._pinned)
         if (guard := self._settings.guard).enabled:
             observe("rankd.guard.floor", lambda: [(guard.floor, {})])
             observe("rankd.guard.return", lambda: [(guard.floor + guard.margin, {})])
         observe("rankd.quality.tau", lambda: self._estimates("tau"))
+        observe("rankd.quality.work_tau", lambda: self._estimates("work_tau"))
+        observe("rankd.quality.prompt_work_tau", lambda: self._estimates("prompt_work_tau"))
         observe("rankd.quality.realised_gain", lambda: self._estimates("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided_pair_shares)
         observe("rankd.fleet.replicas", lambda: [(float(self._follower.replicas), {})])
@@ -110,14 +118,13 @@ class StateGauges:
         for window in self._windows():
             yield float(window.guard.pinned_until is not None), _labels(window)
 
-    def _estimates(self, figure: Literal["tau", "realised_gain"]) -> Iterator[tuple[float, Labels]]:
+    def _estimates(
+        self, figure: Literal["tau", "work_tau", "prompt_work_tau", "realised_gain"]
+    ) -> Iterator[tuple[float, Labels]]:
         for window in self._windows():
             interval: Interval | None = getattr(window.estimate, figure, None)
             if interval is not None:
-                labels = _labels(window)
-                yield interval.value, {**labels, "bound": "value"}
-                yield interval.low, {**labels, "bound": "low"}
-                yield interval.high, {**labels, "bound": "high"}
+                yield from _by_bound(interval, _labels(window))
 
     def _decided_pair_shares(self) -> Iterator[tuple[float, Labels]]:
         for window in self._windows():
@@ -139,6 +146,37 @@ class StateGauges:
             patience = window.load.patience(Objective(self._settings.order.objective))
             if patience is not None:
                 yield patience, _labels(window)
+
+    def _ignored_lengths(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            ignored = self._monitor.trust(window.model, window.ranker_version).ignores_lengths
+            yield float(ignored), _labels(window)
+
+    def _objective_ratios(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            for objective, outcome in window.load.outcomes.copy().items():
+                labels = {**_labels(window), "objective": objective.value}
+                yield outcome.mean_ratio, {**labels, "of": "mean"}
+                yield outcome.p99_ratio, {**labels, "of": "p99"}
+                yield outcome.first_token_ratio, {**labels, "of": "first_token"}
+
+    def _prompt_costs(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            yield prompt_cost_of(window.load, self._settings), _labels(window)
+
+    def _service_costs(self) -> Iterator[tuple[float, Labels]]:
+        for window in self._windows():
+            if (costs := window.load.costs) is not None:
+                labels = _labels(window)
+                yield from _by_bound(costs.per_prompt_token, {**labels, "of": "prompt_token"})
+                yield from _by_bound(costs.per_output_token, {**labels, "of": "output_token"})
+                yield from _by_bound(costs.per_request, {**labels, "of": "request"})
+
+
+def _by_bound(estimate: Interval | CostEstimate, labels: Labels) -> Iterator[tuple[float, Labels]]:
+    yield estimate.value, {**labels, "bound": "value"}
+    yield estimate.low, {**labels, "bound": "low"}
+    yield estimate.high, {**labels, "bound": "high"}
 
 
 def _labels(window: Window) -> Labels:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
-from rankd_client.ordering import Objective, Policy
+from rankd_client.ordering import CostEstimate, Objective, Policy, ServiceCosts
 
 from rankd.clock import CLOCK
-from rankd.monitor.trust import Trust
+from rankd.monitor.trust import Trust, prompt_cost_of
 from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
 from rankd.pilot.report import Effect
@@ -48,6 +49,9 @@ def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy 
         "tau": _bounded(estimate.tau if estimate else None),
         "finished_tau": _bounded(estimate.tau_b if estimate else None),
         "realised_gain": _bounded(estimate.realised_gain if estimate else None),
+        "work_tau": _bounded(estimate.work_tau if estimate else None),
+        "prompt_work_tau": _bounded(estimate.prompt_work_tau if estimate else None),
+        "realised_work_gain": _bounded(estimate.realised_work_gain if estimate else None),
         "cohort_size": estimate.cohort_size if estimate else 0,
         "decided_pair_share": estimate.decided_pair_share if estimate else None,
         "progress_seen": estimate.progress_seen if estimate else False,
@@ -64,7 +68,7 @@ def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy 
     }
 
 
-def _bounded(estimate: Interval | None) -> dict[str, float] | None:
+def _bounded(estimate: Interval | CostEstimate | None) -> dict[str, float] | None:
     return None if estimate is None else {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
@@ -72,7 +76,7 @@ def _guard(window: Window, settings: Settings) -> dict[str, Any]:
     guard = window.guard
     return {
         "mode": guard.mode.value,
-        "ranking": guard.ranks or not settings.guard.enabled,
+        "ranking": guard.ranks or guard.ignores_lengths or not settings.guard.enabled,
         "measured": window.measured,
         "reason": window.reason,
         "since": _wall(guard.since),
@@ -87,7 +91,7 @@ def _guard(window: Window, settings: Settings) -> dict[str, Any]:
 
 def _order(trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str, Any]:
     """What orders a model's queue now, as far as that does not depend on the queue."""
-    effective = in_force(settings.order, trust, piloted)
+    effective, load = in_force(settings.order, trust, piloted), trust.load
     return {
         "policy": effective.policy.value,
         "reason": effective.reason.value,
@@ -95,10 +99,30 @@ def _order(trust: Trust, settings: Settings, piloted: Policy | None) -> dict[str
         "patience_per_token": _finite(effective.rules.patience),
         "objective": effective.objective.value,
         "tuned_patience_per_token": effective.learned.patience.get(effective.objective),
-        "tokens_per_second": trust.load.rate.per_second,
-        "mean_wait": trust.load.wait.mean,
+        "ignores_lengths": trust.ignores_lengths,
+        "prompt_token_cost": prompt_cost_of(load, settings),
+        "costs": _costs(load.costs),
+        "outcomes": [{"objective": o.value, **asdict(found)} for o, found in load.outcomes.copy().items()],
+        "replayed": min(load.tuned_at, settings.order.tune_window) or None,
+        "tokens_per_second": load.rate.per_second,
+        "mean_wait": load.wait.mean,
         "mean_expected_tokens": trust.calibration.mean_expected if trust.calibration is not None else None,
     }
+
+
+def _costs(costs: ServiceCosts | None) -> dict[str, Any] | None:
+    """What the engine takes for a request, seconds; None where that was not learned."""
+    return (
+        None
+        if costs is None
+        else {
+            "per_prompt_token": _bounded(costs.per_prompt_token),
+            "per_output_token": _bounded(costs.per_output_token),
+            "per_request": _bounded(costs.per_request),
+            "running": costs.running,
+            "completions": costs.completions,
+        }
+    )
 
 
 def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) -> dict[str, Any]:

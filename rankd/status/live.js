@@ -35,6 +35,7 @@ function showTiles(state, w) {
   const tiles = [
     ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
     ["Realised gain", percent(w.realised_gain?.value), w.realised_gain ? `${percent(w.realised_gain.low)} to ${percent(w.realised_gain.high)} of a perfect order's` : "of a perfect order's"],
+    ...(w.prompt_work_tau ? [["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompts alone ${tau(w.prompt_work_tau.value)}`]] : []),
     ["Guard", MODES[w.guard.mode], w.guard.since ? `since ${moment(w.guard.since)}` : WHY[w.guard.reason] ?? words(w.guard.reason)],
     ["Answers per second", rate(last("answers_per_second")), `${share === null || share === undefined ? "none of late" : `${percent(share)} not ranked`}; ${count(traffic.answers)} since the start`],
   ];
@@ -142,14 +143,30 @@ function pairs(host, rows) {
 function showOrder(state, { order, guard }) {
   const log = { written: "written", failing: "failing: see the daemon's log" };
   pairs($("order"), [
-    ["Policy", order.policy + (order.reason === "none" ? "" : `, not ${state.settings.policy}: ${words(order.reason)}`)],
+    ["Ordered for", order.objective + (order.objective === "slo" ? `: ${state.settings.slo}` : "")],
+    ["What that gains", gains(order)],
+    ["Ordered by", orderedBy(state, order, guard)],
+    ["Policy", order.policy + (order.reason === "none" || order.ignores_lengths ? "" : `, not ${state.settings.policy}: ${words(order.reason)}`)],
     ["Trust", guard.ranking ? percent(order.trust) : `${percent(0)}: not ranking`],
     ["Patience", order.patience_per_token === null ? NONE : order.patience_per_token === 0 ? "none: arrival order" : `${lasting(order.patience_per_token)} a token`],
     ["Patience, as tuned", order.tuned_patience_per_token === null ? "not yet: completions with their durations are needed" : `${lasting(order.tuned_patience_per_token)} a token at full trust`],
+    ["A prompt token counts for", `${counted(order.prompt_token_cost)} output tokens, ${state.settings.prompt_cost_is_learned ? (order.costs ? "as learned" : "until it is learned") : "as set"}`],
+    ["The engine takes", order.costs ? costs(order.costs) : "not learned yet: completions with prompt counts and durations are needed"],
     ["Mean wait of late", order.mean_wait === null ? "not reported" : lasting(order.mean_wait)],
     ["Served", order.tokens_per_second === null ? "not known yet" : `${rate(order.tokens_per_second)} tokens/s`],
     ["Completion log", log[state.completion_log] ?? "off"],
   ]);
+}
+
+/** What each objective would make of recent traffic, beside the one that is followed. */
+function showObjectives({ order }) {
+  const slo = order.outcomes.some((o) => o.slo_share !== null);
+  $("objectives-part").hidden = !order.outcomes.length;
+  fill($("objectives"), ["objective", "mean", "p99", "first token", ...(slo ? ["within the target"] : [])], order.outcomes.map((o) => [
+    o.objective === order.objective ? el("b", {}, `${o.objective}, followed`) : o.objective, ratio(o.mean_ratio), ratio(o.p99_ratio), ratio(o.first_token_ratio),
+    ...(slo ? [`${percent(o.slo_share)}, ${percent(o.arrival_slo_share)} by arrival`] : []),
+  ]));
+  say($("objectives-note"), `Latencies over those of arrival order, by replaying ${replayed(order)}. Below 1 is faster.`);
 }
 
 /** A bar beside a figure: its length is the share. */
@@ -226,6 +243,7 @@ function show(state) {
   showQuality(state, w);
   showGuard(w);
   showOrder(state, w);
+  showObjectives(w);
   showTraffic(state);
   showReasons(state);
   showStages(state);

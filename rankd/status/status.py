@@ -175,6 +175,9 @@ class Status:
             "min_known": guard.min_known,
             "ceiling": self._settings.page.ceiling or None,
             "policy": self._settings.order.policy,
+            "objective": self._settings.order.objective,
+            "slo": self._settings.order.slo or None,
+            "prompt_cost_is_learned": self._settings.order.prompt_cost < 0,
             "full_trust_tau": self._settings.order.full_trust_tau,
             "spans": {name: s.every * self._settings.page.samples for name, s in self._history.spans.items()},
         }
@@ -231,7 +234,9 @@ class Status:
         """What ``history.TRAFFIC`` names, without the time."""
         answers: Counter[bool] = Counter()
         for labels, number in self._telemetry.counted("rankd.answers"):
-            answers[labels["reason"] == Reason.NONE.value] += number
+            # Prompts alone may order where the guard says that scores do not.
+            by_prompts = labels["reason"] == Reason.GUARD.value and labels["policy"] != Policy.FCFS.value
+            answers[by_prompts or labels["reason"] == Reason.NONE.value] += number
         counts = self._ranker.counts
         taken = sum(n for labels, n in self._telemetry.counted("rankd.completions") if labels["outcome"] == "accepted")
         queued = sum(r.scorer.queued_prompts for r in self._registry.all())
@@ -247,11 +252,15 @@ def id_of(window: Window) -> str:
 def _facts_of(window: Window) -> dict[str, str]:
     """A window as plain facts."""
     name = f" {window.model}" if window.model else ""
-    facts = {f"guard{name}": f"{window.guard.mode.value} ({window.reason})"}
+    by_prompts = ", prompts alone order" if window.guard.ignores_lengths else ""
+    facts = {f"guard{name}": f"{window.guard.mode.value} ({window.reason}){by_prompts}"}
     estimate = window.estimate
     if estimate is not None and estimate.tau is not None:
         tau = estimate.tau
         facts[f"tau{name}"] = f"{tau.value:.3f} ({tau.low:.3f} to {tau.high:.3f}), {estimate.cohort_size:,} requests"
+    if estimate is not None and estimate.work_tau is not None and estimate.prompt_work_tau is not None:
+        tau = estimate.work_tau
+        facts[f"tau of work{name}"] = f"{tau.value:.3f} ({tau.low:.3f} to {tau.high:.3f})"
     if estimate is not None and estimate.realised_gain is not None:
         gain = estimate.realised_gain
         facts[f"realised gain{name}"] = f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"

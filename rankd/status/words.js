@@ -31,6 +31,33 @@ const toTheSecond = (t) => seconds.format(new Date(t * 1000));
 /** A rate, with as many digits as it needs. */
 const rate = (v) => (v === null || v === undefined ? NONE : v >= 100 ? count(v) : v >= 10 ? v.toFixed(0) : v.toFixed(v > 0 && v < 1 ? 2 : 1));
 
+/** A ratio, two digits. */
+const ratio = (v) => (v === null || v === undefined ? NONE : v.toFixed(2));
+/** So many output tokens. */
+const counted = (v) => (v === 0 ? "0" : v < 0.01 ? v.toPrecision(1) : v.toPrecision(2));
+const replayed = (order) => (order.replayed ? `the last ${count(order.replayed)} completions` : "recent completions");
+
+/** What the objective that is followed gains, live. */
+function gains(order) {
+  const found = order.outcomes.find((o) => o.objective === order.objective);
+  if (!found) return "not known yet: it takes some hundred completions with their durations";
+  const kept = found.slo_share === null ? "" : `, ${percent(found.slo_share)} within the target instead of ${percent(found.arrival_slo_share)}`;
+  return `by replaying ${replayed(order)}: mean ${ratio(found.mean_ratio)} of arrival order's, p99 ${ratio(found.p99_ratio)}${kept}`;
+}
+
+/** What decides who goes first. */
+function orderedBy(state, order, guard) {
+  if (order.policy === "fcfs" || (!guard.ranking && state.settings.guard_enabled)) return "arrival";
+  if (order.ignores_lengths) return "prompts alone: the ranker's scores do not make that order better";
+  return order.prompt_token_cost > 0 ? "expected work: answers, and prompts where they are counted" : "expected answers";
+}
+
+/** What the engine takes, with intervals. */
+function costs(c) {
+  const of = (e, what) => `${lasting(e.value)} (${lasting(e.low)} to ${lasting(e.high)}) a ${what}`;
+  return `${of(c.per_prompt_token, "prompt token")}, ${of(c.per_output_token, "output token")}; ${rate(c.running)} requests run at a time`;
+}
+
 /** A time with its day, where that is not today. */
 function moment(t) {
   const at = new Date(t * 1000);
@@ -102,8 +129,10 @@ function ofCeiling(value, ceiling) {
 
 function judged(state, w) {
   const { guard, order } = w, settings = state.settings;
-  const known = w.tau ? `tau is ${tau(w.tau.value)} (${between(w.tau)})` : "tau is not known yet";
-  const share = w.tau ? ofCeiling(w.tau.value, settings.ceiling) : "";
+  // What the guard decides on: of work, where prompts count.
+  const decisive = w.prompt_work_tau ? w.work_tau : w.tau, what = w.prompt_work_tau ? "tau of work" : "tau";
+  const known = decisive ? `${what} is ${tau(decisive.value)} (${between(decisive)})` : "tau is not known yet";
+  const share = w.tau && !w.prompt_work_tau ? ofCeiling(w.tau.value, settings.ceiling) : "";
   const since = guard.since ? ` since ${moment(guard.since)}` : "";
   const late = w.progress_seen ? "" : " Only requests that ended are reported: report those that still run too, or long answers are undercounted.";
   if (!w.in_service) {
@@ -119,7 +148,9 @@ function judged(state, w) {
     const back = guard.reason === "quality"
       ? `It ranks again once tau is surely above ${tau(settings.return_above)}. A ranker trained on your own log does better: rankd train.`
       : "It ranks again once batches have succeeded in a row for a while.";
-    return { tone: "bad", title: "Arrival order: the ranker is not trusted", lead: `In fallback${since}: ${WHY[guard.reason] ?? words(guard.reason)}. Now ${known}${share}. ${back}`, todo: [] };
+    const title = order.ignores_lengths ? "Prompts alone order: the ranker is not trusted" : "Arrival order: the ranker is not trusted";
+    const alone = order.ignores_lengths ? ` Prompts order well by themselves (tau of work ${tau(w.prompt_work_tau?.value)}), so the shortest prompt goes first.` : "";
+    return { tone: "bad", title, lead: `In fallback${since}: ${WHY[guard.reason] ?? words(guard.reason)}. Now ${known}${share}.${alone} ${back}`, todo: [] };
   }
   if (guard.mode === "warming_up") {
     const how = guard.ranking ? "Meanwhile it ranks, since it was measured when it was made." : "Until then requests are served in arrival order.";
@@ -135,6 +166,10 @@ function judged(state, w) {
   if (order.patience_per_token === 0 && ["boost", "due"].includes(order.policy)) {
     return { tone: "calm", title: "Arrival order: overtaking would gain nothing", lead: `On this traffic ${known}${share}, and the ranker may rank. But replaying recent completions found no patience that makes the mean better within its bounds.${late}`, todo: [] };
   }
-  const gain = w.realised_gain ? `Ranking: ${percent(w.realised_gain.value)} of the possible gain` : "Ranking";
-  return { tone: "good", title: gain, lead: `On this traffic ${known}${share}. Ranked${since}; the guard ends it once tau is surely below ${tau(settings.floor)}.${late}`, todo: [] };
+  if (order.ignores_lengths) {
+    return { tone: "calm", title: "Prompts alone order: scores do not add to them", lead: `On this traffic tau of work is ${tau(w.prompt_work_tau?.value)} by prompts alone, and ${tau(w.work_tau?.value)} with what the ranker expects of answers. Its scores count again once they surely make the order better.${late}`, todo: [] };
+  }
+  const found = order.outcomes.some((o) => o.objective === order.objective);
+  const gain = w.realised_gain ? `Ranking: ${percent((w.prompt_work_tau ? w.realised_work_gain : w.realised_gain)?.value)} of the possible gain` : "Ranking";
+  return { tone: "good", title: gain, lead: `On this traffic ${known}${share}. Ordered for ${order.objective}${found ? `, ${gains(order)}` : ""}. Ranked${since}; the guard ends it once tau is surely below ${tau(settings.floor)}.${late}`, todo: [] };
 }

@@ -119,6 +119,34 @@ METRICS: dict[str, Metric] = {
         "Patience per expected token that tuning found, before trust; absent until it found one.",
         ("model", "ranker_version"),
     ),
+    "rankd.order.objective": Metric(
+        "gauge", "1", "1 for what queues are ordered for (order.objective).", ("objective",)
+    ),
+    "rankd.order.objective_ratio": Metric(
+        "gauge",
+        "1",
+        "What an objective makes of recent completions, by replaying them: mean or p99 of latency, or mean time to first "
+        "token, over arrival order's; absent until they were replayed.",
+        ("model", "ranker_version", "objective", "of"),
+    ),
+    "rankd.order.ignores_lengths": Metric(
+        "gauge",
+        "1",
+        "1 while prompts alone order, since the guard found that scores do not add to them, else 0.",
+        ("model", "ranker_version"),
+    ),
+    "rankd.order.prompt_cost": Metric(
+        "gauge",
+        "1",
+        "What an uncached prompt token counts for in expected work, in output tokens.",
+        ("model", "ranker_version"),
+    ),
+    "rankd.order.service_cost": Metric(
+        "gauge",
+        SECONDS,
+        "What the engine takes for a prompt_token, an output_token and a request, by bound; absent until it was learned.",
+        ("model", "ranker_version", "of", "bound"),
+    ),
     "rankd.guard.mode": Metric(
         "gauge",
         "1",
@@ -142,6 +170,18 @@ METRICS: dict[str, Metric] = {
         "gauge",
         "1",
         "Censoring-aware Kendall's tau-b, by bound: value, low, high.",
+        ("model", "ranker_version", "bound"),
+    ),
+    "rankd.quality.work_tau": Metric(
+        "gauge",
+        "1",
+        "The same of expected against realised work, which the guard decides on, by bound.",
+        ("model", "ranker_version", "bound"),
+    ),
+    "rankd.quality.prompt_work_tau": Metric(
+        "gauge",
+        "1",
+        "The same of prompts alone, by bound; absent where no prompt is known to cost anything.",
         ("model", "ranker_version", "bound"),
     ),
     "rankd.quality.realised_gain": Metric(

@@ -59,7 +59,7 @@ class ModelQuality:
     ranker_version: str
     tau: Estimate | None
     """Kendall's tau-b between score and length over the requests that arrived in the window, censoring taken into
-    account; what the guard decides on. -1 to 1, 1 is a perfect order."""
+    account. -1 to 1, 1 is a perfect order."""
     finished_tau: Estimate | None
     """The same over finished requests only; biased where long ones still wait."""
     realised_gain: Estimate | None
@@ -85,6 +85,13 @@ class ModelQuality:
     guard: GuardState
     fleet: FleetState | None = None
     """None where there are no peers."""
+    work_tau: Estimate | None = None
+    """As ``tau``, between expected and realised work, which is prompts and answers: what the guard decides on. The same
+    as ``tau`` where no prompt is known to cost anything."""
+    prompt_work_tau: Estimate | None = None
+    """As ``work_tau``, where every answer is expected to be of average length: how prompts alone order."""
+    realised_work_gain: Estimate | None = None
+    """As ``realised_gain``, of expected against realised work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,9 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
         open=q.open_count,
         guard=_guard(q.guard),
         fleet=_fleet(q.fleet) if q.HasField("fleet") else None,
+        work_tau=estimate_of(q, "work_tau"),
+        prompt_work_tau=estimate_of(q, "prompt_work_tau"),
+        realised_work_gain=estimate_of(q, "realised_work_gain"),
     )
 
 

@@ -64,19 +64,19 @@ def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int, doubt: float 
     if size < 2 or (started < max(least, LEAST_STARTED * size) and not known.all()):
         return CohortTau(None, size, int(np.count_nonzero(known)), 0, None, None)
     horizon = effective_horizon(cohort.tokens, known, horizon)
-    length = np.minimum(cohort.tokens, horizon)
-    known = known | (length >= horizon)
+    compared = restricted(cohort, horizon)
+    length, known = compared.length, compared.known
     exact = _exact_pairs(cohort.score, length, known)
     pairs = size * (size - 1) // 2
     n_known = int(np.count_nonzero(known))
-    found = CohortTau(None, size, n_known, exact.decided, exact.decided / pairs, horizon)
+    tied = n_known >= least and not exact.score_untied.any()
+    found = CohortTau(None, size, n_known, exact.decided, exact.decided / pairs, horizon, tied=tied)
     if exact.decided == pairs and n_known == size:
         columns, learned, doubt = exact.columns(), None, 0.0
     elif n_known < least:
         return found
     else:
-        restricted = imputation.Restricted(cohort.score, length, known, horizon)
-        imputed = _imputed(restricted, exact)
+        imputed = _imputed(compared, exact)
         if imputed is None:
             return found
         (columns, learned), doubt = imputed, doubt * (1.0 - exact.decided / pairs)
@@ -84,6 +84,18 @@ def cohort_tau(cohort: Cohort, horizon: int, z: float, least: int, doubt: float 
         return found
     sums = CohortSums.of(found, columns, learned, doubt)
     return replace(found, sums=sums, tau=sums.tau(z) if n_known >= least else None)
+
+
+def restricted(cohort: Cohort, horizon: int) -> imputation.Restricted:
+    """What of a cohort is compared: lengths up to a horizon, and the known part of work in full."""
+    length = np.minimum(cohort.tokens, horizon)
+    known = cohort.complete | (length >= horizon)
+    started = known | (length > 0)
+    if cohort.prompt_work is not None:
+        length = length + cohort.prompt_work
+        # Restricted it is already; beyond all of it lies no tie.
+        horizon = int(length.max(initial=0)) + 1
+    return imputation.Restricted(cohort.score, length, known, horizon, started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,7 @@ def _exact_pairs(score: Floats, length: Ints, known: Bools) -> _Exact:
 def _edges(cohort: imputation.Restricted) -> Ints:
     """Lower ends of the bins: quantiles of all that has been seen, and the horizon where it was reached."""
     length, known = cohort.length, cohort.known
-    seen = np.sort(length[known | (length > 0)])
+    seen = np.sort(length[cohort.started])
     inner = seen[(LEVELS * len(seen)).astype(np.int64)]
     edges = np.unique(np.concatenate((inner, [cohort.horizon])))
     # Every bin must hold a known length, or its thresholds have no maximum.
@@ -148,8 +160,9 @@ def _imputed(cohort: imputation.Restricted, exact: _Exact) -> tuple[Floats, Floa
     low = np.searchsorted(edges, length, "right").astype(np.int64)
     high = np.where(known, low, bins - 1)
     normal = ordinal_probit.normal_scores(exact.score_less, exact.score_most)
-    design = _design(normal, known | (length > 0))
-    sample = ordinal_probit.BinnedSample(design, low, high, bins)
+    design = _design(normal, cohort.started)
+    # Of a request that waits only the known part is known: that its work is no less was certain, and tells nothing.
+    sample = ordinal_probit.BinnedSample(design, np.where(cohort.started, low, 0), high, bins)
     # Without a tilt the likelihood is concave: the fit that always settles, where the richer one does not.
     model = ordinal_probit.fit(sample, PRIOR) or ordinal_probit.fit(sample, LEVEL_PRIOR)
     if model is None:

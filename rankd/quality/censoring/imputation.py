@@ -27,12 +27,14 @@ _STEPS = 0.2 * np.arange(1, 9)
 
 @dataclass(frozen=True, slots=True)
 class Restricted:
-    """A cohort with lengths cut at the horizon: ``length`` is a lower bound where not ``known``."""
+    """A cohort with lengths cut at the horizon: ``length``, or work, is a lower bound where not ``known``."""
 
     score: Floats
     length: Ints
     known: Bools
     horizon: int
+    started: Bools
+    """Produced something, or ended."""
 
 
 @dataclass(frozen=True, slots=True)

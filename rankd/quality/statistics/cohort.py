@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+NOTABLE = 0.05
+"""Share of a cohort from which on a tenant is examined: a smaller one moves tau by hardly more than chance does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -16,14 +19,18 @@ class Cohort:
     tokens: NDArray[np.int64]
     complete: NDArray[np.bool_]
     source: NDArray[np.uint64] | None = None
-    """Whose reports they are, as in ``Report``."""
+    """Whose reports they are, as in ``OutcomeReport``."""
+    prompt: NDArray[np.int64] | None = None
+    """Uncached prompt tokens, -1 where they were not counted; None where nobody counts any."""
+    prompt_work: NDArray[np.int64] | None = None
+    """Known part of what is compared, at least 0: work is ``tokens`` and this. None: lengths alone are compared."""
 
-    def sources(self, share: float) -> list[int]:
-        """Those that are at least a share of the cohort."""
+    def notable_sources(self) -> list[int]:
+        """Those that are a notable share of the cohort."""
         if self.source is None or not self.source.any():
             return []
         found, counts = np.unique(self.source, return_counts=True)
-        return [int(s) for s in found[counts >= max(1.0, share * len(self.source))] if s]
+        return [int(s) for s in found[counts >= max(1.0, NOTABLE * len(self.source))] if s]
 
     def without(self, source: int) -> Cohort:
         """The cohort without what one source reported."""
@@ -36,5 +43,11 @@ class Cohort:
         return self._kept(self.source == np.uint64(source))
 
     def _kept(self, kept: NDArray[np.bool_]) -> Cohort:
-        source = None if self.source is None else self.source[kept]
-        return Cohort(self.score[kept], self.tokens[kept], self.complete[kept], source)
+        return Cohort(
+            self.score[kept],
+            self.tokens[kept],
+            self.complete[kept],
+            None if self.source is None else self.source[kept],
+            None if self.prompt is None else self.prompt[kept],
+            None if self.prompt_work is None else self.prompt_work[kept],
+        )

@@ -117,3 +117,5 @@ class CohortTau:
     horizon_tokens: int | None
     sums: CohortSums | None = None
     """What it is made of, to be added up with other replicas'; there from fewer known lengths on than a tau."""
+    tied: bool = False
+    """There is no tau since all scores are equal, though enough lengths are known: they order nothing."""

@@ -16,10 +16,6 @@ from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
 from rankd.quality.statistics.interval import Interval
 
-NOTABLE = 0.05
-"""Share of a cohort from which on a tenant is examined: a smaller one moves tau by hardly more than chance does."""
-
-
 CONTRADICTS = 2.0
 """How many times half the two intervals' widths, taken together, lie between a tenant and the others: 3.3 standard
 deviations at the guard's one-sided 95 %, so that tenants that are merely different are seldom taken for liars."""
@@ -35,6 +31,8 @@ class TenantSensitivity:
     """Tau without each notable tenant that is in it, where the others are enough for one."""
     left_out: float = 0.0
     """Share of the cohort that the outlier had brought."""
+    outlier: int = 0
+    """Who contradicts the others and is left out; 0 where nobody is."""
 
 
 def leave_one_tenant_out(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau]) -> TenantSensitivity:
@@ -43,7 +41,7 @@ def leave_one_tenant_out(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau]) 
     With k notable tenants, of which there are at most twenty, that is some 2 k times, and k more where one is left out.
     """
     whole = tau_of(cohort)
-    sources = cohort.sources(NOTABLE)
+    sources = cohort.notable_sources()
     if whole.tau is None or not sources:
         return TenantSensitivity(whole)
     others = {source: tau_of(cohort.without(source)) for source in sources}
@@ -52,11 +50,18 @@ def leave_one_tenant_out(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau]) 
         return TenantSensitivity(whole, _values(others.values()))
     rest, remaining = others[outlier], cohort.without(outlier)
     further = [tau_of(remaining.without(source)) for source in sources if source != outlier]
-    return TenantSensitivity(rest, _values(further), 1.0 - rest.size / whole.size)
+    return TenantSensitivity(rest, _values(further), 1.0 - rest.size / whole.size, outlier)
+
+
+def without_each(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau]) -> tuple[float, ...]:
+    """Tau without each notable tenant, where the others are enough for one."""
+    return _values(tau_of(cohort.without(source)) for source in cohort.notable_sources())
 
 
 def _values(taus: Iterable[CohortTau]) -> tuple[float, ...]:
-    return tuple(t.tau.value for t in taus if t.tau is not None and math.isfinite(t.tau.value))
+    """What counts of the others: where their scores are all equal, that these order nothing."""
+    found = (0.0 if t.tied else t.tau.value if t.tau is not None else math.nan for t in taus)
+    return tuple(value for value in found if math.isfinite(value))
 
 
 def _outlier(cohort: Cohort, tau_of: Callable[[Cohort], CohortTau], others: dict[int, CohortTau]) -> int | None:

@@ -10,6 +10,7 @@ from rankd_client.v1 import quality_pb2
 
 from rankd.fleet.membership import Key, ReplicaState, ReplicaWindow
 from rankd.quality import GuardReason, GuardStanding
+from rankd.quality.prompt_judgement import PromptStanding
 from rankd.quality.serialise import MOST_COMPLETIONS
 from rankd.quality.statistics.cohort_sums import CohortSums
 from rankd.quality.values import MAX_TOKENS
@@ -64,6 +65,9 @@ def _standing(standing: GuardStanding, now: float) -> quality_pb2.GuardStanding:
         recovered_age=_age(standing.recovered_at, now),
         relapse_count=min(standing.relapses, 60),
         tau_low=standing.tau_low,
+        prompts=quality_pb2.PromptStanding(
+            proven=standing.prompts.proven, better=standing.prompts.better, tau_low=standing.prompts.tau_low
+        ),
     )
 
 
@@ -119,10 +123,15 @@ def _read_standing(standing: quality_pb2.GuardStanding, now: float) -> GuardStan
         stay=_seconds(standing.stay),
         recovered_at=_read_age(standing, "recovered_age", now),
         relapses=min(standing.relapse_count, 60),
-        tau_low=_within(standing.tau_low, -1.0, 1.0) if standing.HasField("tau_low") else None,
+        tau_low=_tau_low(standing),
+        prompts=PromptStanding(standing.prompts.proven, standing.prompts.better, _tau_low(standing.prompts)),
     )
     read.check()
     return read
+
+
+def _tau_low(message: quality_pb2.GuardStanding | quality_pb2.PromptStanding) -> float | None:
+    return _within(message.tau_low, -1.0, 1.0) if message.HasField("tau_low") else None
 
 
 def _read_age(message: Any, name: str, now: float) -> float:

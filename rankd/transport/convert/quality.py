@@ -48,6 +48,9 @@ def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:
         return out
     for name, bounded in (
         ("tau", estimate.tau),
+        ("work_tau", estimate.work_tau),
+        ("prompt_work_tau", estimate.prompt_work_tau),
+        ("realised_work_gain", estimate.realised_work_gain),
         ("finished_tau", estimate.tau_b),
         ("realised_gain", estimate.realised_gain),
     ):
@@ -72,7 +75,7 @@ def guard_of(window: Window, enabled: bool) -> quality_pb2.GuardStatus:
     guard = window.guard
     out = quality_pb2.GuardStatus(
         mode=MODE_TO_PROTO[guard.mode],
-        ranking=guard.ranks or not enabled,
+        ranking=guard.ranks or guard.ignores_lengths or not enabled,
         reason=window.reason,
         transition_count=window.transitions,
     )

@@ -11,20 +11,23 @@ what a queue waits for, a prompt token counts for ``w = c_p * n / c_s`` output t
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd_client.ordering.robust_regression import TINY, Regression, jackknife, robust
 from rankd_client.ordering.rules import FloatArray, IntArray
 from rankd_client.ordering.served import ServedRequests
 
 Bools = NDArray[np.bool_]
 
 PRIOR_PROMPT_COST = 0.05
-"""Before any completion told: little enough to do no harm where prompts cost nothing."""
+"""Before any completion told: little enough to do hardly any harm where prompts cost nothing (docs/science/work.md)."""
+_PRIOR_ERROR = 0.1
+"""Standard deviation of what it may be instead: from nothing to what a full batch makes it."""
 _LEAST_ROWS = 50
 _PASSES = 8
 """Each reads prompts at the pace that the one before found."""
@@ -32,16 +35,8 @@ _CLOSE = 0.003
 """Change of that pace after which there is no further one."""
 _READ_FASTER = 0.95
 """Read at the very pace, prompts would seem to be read all the time, and to be all that takes time."""
-_REWEIGHTINGS = 6
-_HUBER = 1.345
-"""Standard deviations from which on errors count less: 95 % efficient where they are normal."""
 _MOST_RUN = 0.9
 """Quantile of run times after which next to all that started has ended."""
-_BLOCKS = (8, 24)
-"""Fewest and most that the interval is made from."""
-_TINY = 1e-9
-_MAD = 1.4826
-"""Median absolute deviation to standard deviation, where errors are normal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +62,19 @@ class ServiceCosts:
 
     @property
     def prompt_cost(self) -> float:
-        """What an uncached prompt token counts for, in output tokens."""
-        if self.per_output_token.value <= 0:
+        """What an uncached prompt token counts for, in output tokens; where little is known, nearer to what is common.
+
+        It is the mean of ``c_p * n / c_s`` and the prior, weighted by how certain they are.
+        """
+        prompt, output = self.per_prompt_token, self.per_output_token
+        if output.value <= 0:
             return PRIOR_PROMPT_COST
-        return self.per_prompt_token.value * self.running / self.per_output_token.value
+        found = prompt.value * self.running / output.value
+        reach = math.hypot(
+            (prompt.high - prompt.low) * self.running / output.value, found * (output.high - output.low) / output.value
+        )
+        doubt = (reach / 4 / _PRIOR_ERROR) ** 2
+        return (found + doubt * PRIOR_PROMPT_COST) / (1 + doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +129,6 @@ class _Rows:
         return read.sum(axis=0), read[0] + came - begun[1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Design:
-    """What run times are explained by."""
-
-    columns: FloatArray
-    """[n, k]"""
-    stand_in: FloatArray
-    """What stands in for them where they depend on the run time themselves, [n, k]."""
-
-    def normal_equations(
-        self, ran: FloatArray, weights: FloatArray, rows: slice = slice(None)
-    ) -> tuple[FloatArray, FloatArray]:
-        """Left and right side, of some rows."""
-        weighted = self.stand_in[rows] * weights[rows, None]
-        return weighted.T @ self.columns[rows], weighted.T @ ran[rows]
-
-
 def fit_costs(served: ServedRequests) -> ServiceCosts | None:
     """Learn the costs; None where too few completions tell of prompts and times.
 
@@ -165,38 +152,40 @@ def explained(served: ServedRequests, apart: Bools | None = None) -> CostFit | N
 
     Args:
         served: completions.
-        apart: of which nothing is learned, [n]: they count for what ran beside others, for as long as these run.
+        apart: of which nothing is learned, [n]: only that they started, with such prompts.
     """
     apart = np.zeros(len(served), dtype=np.bool_) if apart is None else apart
     rows = _rows_of(served, apart)
     if rows is None:
         return None
     design, weights, expected = _design(rows)
-    found, spread, degrees = _jackknife(design, rows.ran, weights)
-    reach = _t_quantile(degrees) * spread
+    found, reach = jackknife(design, rows.ran, weights)
     base, output, prompt = (
         CostEstimate(max(v, 0.0), max(v - r, 0.0), max(v + r, 0.0))
         for v, r in zip(found.tolist()[:3], reach.tolist()[:3], strict=True)
     )
+    if not rows.prompts.any():
+        # Nothing tells what they cost: at most all of a run.
+        prompt = CostEstimate(0.0, 0.0, float(np.median(rows.ran)))
     errors = np.full(len(served), np.nan)
     errors[rows.place] = np.abs(rows.ran - design.columns @ found) / expected
     return CostFit(ServiceCosts(prompt, output, base, rows.running, int(rows.learned.sum())), errors)
 
 
-def _design(rows: _Rows) -> tuple[_Design, FloatArray, FloatArray]:
+def _design(rows: _Rows) -> tuple[Regression, FloatArray, FloatArray]:
     """What run times are explained by, the weights of requests, and what of known sizes is expected to run, [n]."""
     ones = np.ones_like(rows.ran)
     known = np.column_stack((ones, rows.output, rows.prompt))
-    alone = _Design(known, known)
-    expected = np.maximum(known @ _robust(alone, rows, rows.ran)[0], _TINY)
+    alone = Regression(known, known)
+    expected = np.maximum(known @ robust(alone, rows.ran, rows.ran, rows.learned)[0], TINY)
     crowd = (rows.beside - rows.running) * rows.output
-    pace = _TINY
+    pace = TINY
     for _ in range(_PASSES):
         read, stand_in = rows.read(pace, expected)
         columns = np.column_stack((ones, rows.output, read, crowd))
-        design = _Design(columns, np.column_stack((ones, rows.output, stand_in, crowd)))
-        found, weights = _robust(design, rows, expected)
-        before, pace = pace, max(_READ_FASTER * float(found[2]), _TINY)
+        design = Regression(columns, np.column_stack((ones, rows.output, stand_in, crowd)))
+        found, weights = robust(design, rows.ran, expected, rows.learned)
+        before, pace = pace, max(_READ_FASTER * float(found[2]), TINY)
         if abs(pace - before) <= _CLOSE * pace:
             break
     return design, weights, expected
@@ -210,14 +199,13 @@ def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
     learned = usable & ~apart
     if learned.sum() < _LEAST_ROWS:
         return None
-    beside = replace(served, ran=np.where(apart, float(served.ran[learned].mean()), served.ran))
-    learned &= _complete(beside, learned)
+    learned &= _complete(served, learned)
     if learned.sum() < _LEAST_ROWS // 2:
         return None
     start = served.arrival + served.waited
     order = np.argsort(start, kind="stable")
     mine = order[(learned | (usable & apart))[order]]
-    area = _areas(beside)
+    area = _areas(served, ~apart)
     return _Rows(
         place=mine,
         learned=learned[mine],
@@ -229,7 +217,7 @@ def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
         starts=start[order],
         prompts=prompt[order],
         waited=served.waited[order] > 0,
-        running=_running(beside),
+        running=_running(served, ~apart),
     )
 
 
@@ -241,100 +229,39 @@ def _complete(served: ServedRequests, usable: Bools) -> Bools:
     """
     start = served.arrival + served.waited
     end = start + served.ran
-    late = end.max() - float(np.quantile(served.ran[usable], _MOST_RUN))
-    early = start < end.min()
+    late = end[usable].max() - float(np.quantile(served.ran[usable], _MOST_RUN))
+    early = start < end[usable].min()
     complete = end <= late
     both: Bools = complete & ~early
     return both if (usable & both).sum() >= _LEAST_ROWS else complete
 
 
-def _robust(design: _Design, rows: _Rows, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Coefficients, none below 0, [k], and the weights of rows, [n]."""
-    ran, learned = rows.ran, rows.learned
-    scale = np.maximum(expected, np.quantile(expected[learned], 0.1))
-    weights = learned / scale**2
-    found = _non_negative(*design.normal_equations(ran, weights))
-    least = _TINY * float(np.median(ran[learned]))
-    for _ in range(_REWEIGHTINGS):
-        error = np.abs(ran - design.columns @ found)
-        if np.median(error[learned]) <= least:
-            break
-        scale = _scale(error, expected, learned)
-        weights = learned * np.minimum(1, _HUBER * scale / np.maximum(error, least)) / scale**2
-        found = _non_negative(*design.normal_equations(ran, weights))
-    return found, weights
-
-
-def _scale(error: FloatArray, expected: FloatArray, learned: Bools) -> FloatArray:
-    """Standard deviations of errors, which grow with the run time from the least on, [n]."""
-    low, high = np.quantile(expected[learned], (1 / 3, 2 / 3))
-    short, long = learned & (expected <= low), learned & (expected >= high)
-    from_, to = float(np.median(expected[short])), float(np.median(expected[long]))
-    of_short, of_long = float(np.median(error[short])), float(np.median(error[long]))
-    slope = (of_long - of_short) / (to - from_) if to > from_ else 0.0
-    slope = min(max(slope, 0.0), of_long / to)
-    least = max(of_short - slope * from_, 1e-3 * of_long)
-    scale: FloatArray = np.maximum(_MAD * (least + slope * expected), _TINY)
-    return scale
-
-
-def _non_negative(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """The solution with the most negative entries set to 0, one by one, [k]."""
-    found = np.zeros(len(right))
-    left = list(range(len(right)))
-    while left:
-        part = np.linalg.lstsq(matrix[np.ix_(left, left)], right[left], rcond=None)[0]
-        if part.min() >= 0:
-            found[left] = part
-            break
-        del left[int(part.argmin())]
-    return found
-
-
-def _jackknife(design: _Design, ran: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, int]:
-    """Coefficients, their standard errors, and degrees of freedom."""
-    blocks = int(np.clip(np.count_nonzero(weights) // 16, *_BLOCKS))
-    edges = np.linspace(0, len(ran), blocks + 1).astype(int)
-    parts = [design.normal_equations(ran, weights, slice(*edge)) for edge in itertools.pairwise(edges.tolist())]
-    matrices, rights = (np.array(column) for column in zip(*parts, strict=True))
-    matrix, right = matrices.sum(axis=0), rights.sum(axis=0)
-    left_out = np.array([_non_negative(matrix - m, right - r) for m, r in parts])
-    spread = np.sqrt((blocks - 1) / blocks * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-    return _non_negative(matrix, right), spread, blocks - 1
-
-
-def _t_quantile(degrees: int) -> float:
-    """The 97.5th percentile of Student's t (Cornish and Fisher's expansion, within .5 % from 5 degrees on)."""
-    z, v = 1.959964, degrees
-    return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-
-
-def _areas(served: ServedRequests) -> Callable[[FloatArray], FloatArray]:
-    """Seconds that all ran until a time, together."""
-    start = served.arrival + served.waited
-    starts, ends = np.sort(start), np.sort(start + served.ran)
+def _areas(served: ServedRequests, believed: Bools) -> Callable[[FloatArray], FloatArray]:
+    """Seconds that all ran until a time, together, where the rest ran when those that are believed did."""
+    start = (served.arrival + served.waited)[believed]
+    starts, ends = np.sort(start), np.sort(start + served.ran[believed])
+    share = len(start) / len(served)
     sums_start, sums_end = np.append(0.0, np.cumsum(starts)), np.append(0.0, np.cumsum(ends))
 
     def until(times: FloatArray) -> FloatArray:
         begun, ended = np.searchsorted(starts, times), np.searchsorted(ends, times)
-        return (begun * times - sums_start[begun]) - (ended * times - sums_end[ended])
+        area: FloatArray = (begun * times - sums_start[begun]) - (ended * times - sums_end[ended])
+        return area / share
 
     return until
 
 
-def _running(served: ServedRequests) -> float:
+def _running(served: ServedRequests, believed: Bools) -> float:
     """How many ran at a time while others waited."""
     start = served.arrival + served.waited
     end = start + served.ran
-    counted = served.ran > 0
+    counted = believed & (served.ran > 0)
     if (served.waited[counted] > 0).any():
         counted &= served.waited > 0
     # Who ran beside the first and the last of the window is not in it.
-    inside = counted & (start >= end.min()) & (end <= start.max())
+    inside = counted & (start >= end[counted].min()) & (end <= start[counted].max())
     if inside.sum() >= _LEAST_ROWS // 2:
         counted = inside
-    if not counted.any():
-        return 1.0
-    area = _areas(served)
+    area = _areas(served, believed)
     total = (area(end[counted]) - area(start[counted])).sum()
     return max(1.0, float(total / served.ran[counted].sum()))

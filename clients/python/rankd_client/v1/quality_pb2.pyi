@@ -363,8 +363,18 @@ class CohortSums(_message.Message):
     doubt: float
     def __init__(self, size: _Optional[int] = ..., known_count: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., means: _Optional[_Iterable[float]] = ..., covariance: _Optional[_Iterable[float]] = ..., doubt: _Optional[float] = ...) -> None: ...
 
+class PromptStanding(_message.Message):
+    __slots__ = ("proven", "better", "tau_low")
+    PROVEN_FIELD_NUMBER: _ClassVar[int]
+    BETTER_FIELD_NUMBER: _ClassVar[int]
+    TAU_LOW_FIELD_NUMBER: _ClassVar[int]
+    proven: bool
+    better: bool
+    tau_low: float
+    def __init__(self, proven: bool = ..., better: bool = ..., tau_low: _Optional[float] = ...) -> None: ...
+
 class GuardStanding(_message.Message):
-    __slots__ = ("mode", "age", "cause", "stay", "recovered_age", "relapse_count", "tau_low")
+    __slots__ = ("mode", "age", "cause", "stay", "recovered_age", "relapse_count", "tau_low", "prompts")
     MODE_FIELD_NUMBER: _ClassVar[int]
     AGE_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
@@ -372,6 +382,7 @@ class GuardStanding(_message.Message):
     RECOVERED_AGE_FIELD_NUMBER: _ClassVar[int]
     RELAPSE_COUNT_FIELD_NUMBER: _ClassVar[int]
     TAU_LOW_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
     mode: GuardMode
     age: _duration_pb2.Duration
     cause: str
@@ -379,4 +390,5 @@ class GuardStanding(_message.Message):
     recovered_age: _duration_pb2.Duration
     relapse_count: int
     tau_low: float
-    def __init__(self, mode: _Optional[_Union[GuardMode, str]] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cause: _Optional[str] = ..., stay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., recovered_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relapse_count: _Optional[int] = ..., tau_low: _Optional[float] = ...) -> None: ...
+    prompts: PromptStanding
+    def __init__(self, mode: _Optional[_Union[GuardMode, str]] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cause: _Optional[str] = ..., stay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., recovered_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., relapse_count: _Optional[int] = ..., tau_low: _Optional[float] = ..., prompts: _Optional[_Union[PromptStanding, _Mapping]] = ...) -> None: ...

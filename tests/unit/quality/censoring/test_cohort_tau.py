@@ -128,7 +128,7 @@ def test_the_slow_way_agrees() -> None:
     cut = ~waiting & (rng.random(260) < 0.3)
     tokens = np.where(waiting, 0, np.where(cut, length // 2 + 1, length))
     known = ~waiting & ~cut
-    cohort = impute.Restricted(score, np.minimum(tokens, 5000), known, 5000)
+    cohort = impute.Restricted(score, np.minimum(tokens, 5000), known, 5000, known | (tokens > 0))
     exact = censored._exact_pairs(score, cohort.length, known)
     low = np.searchsorted(edges := censored._edges(cohort), cohort.length, "right")
     spans = (exact.score_less, exact.score_most)
