@@ -49,7 +49,15 @@ def _front(report: ReplayReport) -> Table:
     has_target = report.plan.target is not None
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("of arrival order's", no_wrap=True)
-    names = ("mean", "first token", "/token p90", "p99", "max", *(("all done",) if burst else ()), *(("in target",) if has_target else ()))
+    names = (
+        "mean",
+        "first token",
+        "/token p90",
+        "p99",
+        "max",
+        *(("all done",) if burst else ()),
+        *(("in target",) if has_target else ()),
+    )
     for column in names:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("who pays most, mean", no_wrap=True)

@@ -101,6 +101,8 @@ def _point(own: PolicyFigures, fcfs: PolicyFigures) -> FrontPoint:
 
 
 def _worst(own: PolicyFigures) -> GroupRatio:
-    quarters: list[tuple[str, RequestGroup]] = [("output", g) for g in own.lengths] + [("prompt", g) for g in own.prompts]
+    quarters: list[tuple[str, RequestGroup]] = [("output", g) for g in own.lengths] + [
+        ("prompt", g) for g in own.prompts
+    ]
     by, group = max(quarters, key=lambda found: found[1].mean_of_fcfs)
     return GroupRatio(by, group.name, group.mean_of_fcfs)

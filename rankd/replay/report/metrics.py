@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from rankd_client.ordering import LatencyTarget
 
 from rankd.replay.policies.by_name import ReplayedPolicy

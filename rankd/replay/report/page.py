@@ -14,6 +14,7 @@ from rankd.replay.report.report import ReplayReport
 from rankd.replay.report.units import DurationUnit
 from rankd.replay.report.verdict import verdict
 
+
 def page(report: ReplayReport) -> str:
     """The document."""
     found = verdict(report)
@@ -38,7 +39,9 @@ def page(report: ReplayReport) -> str:
         _rests_card(report),
         _terms_card(),
     )
-    return document(f"{report.facts.name}: replay", head, _tiles(report, found.recommendation.objective or report.own), cards)
+    return document(
+        f"{report.facts.name}: replay", head, _tiles(report, found.recommendation.objective or report.own), cards
+    )
 
 
 def _tiles(report: ReplayReport, policy: str) -> str:

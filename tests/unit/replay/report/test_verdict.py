@@ -133,7 +133,9 @@ def test_classes_and_tenants_are_compared():
     """Groups are those of the trace, and no tenant's name is in the words."""
     rng = np.random.default_rng(3)
     trace = chat(33, n=800)
-    trace = replace(trace, tenant=rng.integers(0, 2, 800), tenants=("acme", "b"), priority_class=rng.integers(0, 2, 800))
+    trace = replace(
+        trace, tenant=rng.integers(0, 2, 800), tenants=("acme", "b"), priority_class=rng.integers(0, 2, 800)
+    )
     report = report_of(trace)
     groups = report.of("balanced").tenants
     assert [g.name for g in groups] == ["acme", "b"]
