@@ -89,10 +89,11 @@ def batch(report: ReplayReport) -> tuple[str, ...]:
     point = report.point("makespan")
     if point is None or report.facts.load is not None:
         return ()
-    return (
+    sentence = (
         f"If only the end of the whole batch counts, `makespan` has it done in {in_percent(point.makespan)} of the "
-        f"time, and the average request in {in_percent(point.mean)}.",
+        f"time, and the average request in {in_percent(point.mean)}."
     )
+    return (sentence,)
 
 
 def literature(report: ReplayReport, point: FrontPoint) -> tuple[str, ...]:
@@ -112,10 +113,11 @@ def overload(report: ReplayReport) -> tuple[str, ...]:
     load = report.facts.load
     if load is None or load < 1:
         return ()
-    return (
+    sentence = (
         f"More work arrives than the engine can do (load {load:.2f}): order decides who waits, only more capacity ends "
-        "the queue.",
+        "the queue."
     )
+    return (sentence,)
 
 
 def rests_on(report: ReplayReport, point: FrontPoint | None) -> str:
@@ -139,10 +141,11 @@ def with_true_lengths(report: ReplayReport) -> tuple[str, ...]:
     if oracle is None:
         return ()
     unit = DurationUnit(report.steps)
-    return (
+    sentence = (
         f"With perfectly predicted lengths, shortest first, it would be {unit(report.of('oracle').latency.mean)}, "
-        f"{in_percent(oracle.mean)}.",
+        f"{in_percent(oracle.mean)}."
     )
+    return (sentence,)
 
 
 def useless_ranker(report: ReplayReport) -> str:
@@ -165,7 +168,8 @@ def when_it_pays(report: ReplayReport) -> tuple[str, ...]:
             f"At no load up to {sweep.points[-1].load:g} of capacity does `{sweep.policy}` save 5 % of the average.",
         )
     now = "" if load is None else f"; this replay is at {load:.2f}"
-    return (
+    sentence = (
         f"Ranking (`{sweep.policy}`) starts to pay, with 5 % off the average, at a load of about "
-        f"{sweep.pays_from:.2f} of capacity{now}.",
+        f"{sweep.pays_from:.2f} of capacity{now}."
     )
+    return (sentence,)

@@ -123,7 +123,7 @@ def test_the_recommendation_can_be_acted_on(of_chat):
     assert "as configured (`aged`) the average is at" in aged.text
 
 
-def test_overload_is_no_matter_of_order(of_chat):
+def test_overload_is_no_matter_of_order():
     """Beyond what the engine can do the queue grows under every order, and it says so."""
     assert "only more capacity ends the queue" in verdict(report_of(chat(31, n=600, load=1.3))).text
     assert "only more capacity" not in verdict(report_of(chat(31, n=600, load=0.9))).text
