@@ -86,7 +86,7 @@ def main() -> int:
     taus = options.taus or (QUICK_TAUS if options.quick else TAUS)
     options.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    rows = _done(options, list(runs_of(names, loads, taus)))
+    rows = rows_of(folder, options.requests, list(runs_of(names, loads, taus)), options.out, options.jobs)
     simulated = time.monotonic() - began
     print("\nbursts and overload ...", file=sys.stderr)
     study = StudyRows(rows)
@@ -118,17 +118,17 @@ def took(rows: Rows, simulated: float, total: float) -> str:
     )
 
 
-def _done(options: argparse.Namespace, wanted: list[Run]) -> Rows:
-    """Rows of all runs that are wanted; those that stand in the file are not done again."""
-    path = options.out / "runs.jsonl"
+def rows_of(folder: Path | None, requests: int, wanted: list[Run], out: Path, jobs: int) -> Rows:
+    """Rows of all runs that are wanted; those that stand in ``out`` are not done again."""
+    path = out / "runs.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    keys = {run.key(options.requests) for run in wanted}
+    keys = {run.key(requests) for run in wanted}
     known = {row["key"]: row for row in map(json.loads, lines)}
     rows = [row for key, row in known.items() if key in keys]
-    todo = [run for run in wanted if run.key(options.requests) not in known]
+    todo = [run for run in wanted if run.key(requests) not in known]
     began = time.monotonic()
-    with ProcessPoolExecutor(options.jobs) as pool, path.open("a") as file:
-        pending = [pool.submit(work, str(options.traces or ""), options.requests, run) for run in todo]
+    with ProcessPoolExecutor(jobs) as pool, path.open("a") as file:
+        pending = [pool.submit(work, str(folder or ""), requests, run) for run in todo]
         for count, future in enumerate(as_completed(pending), 1):
             rows.append(future.result())
             file.write(json.dumps(rows[-1]) + "\n")
