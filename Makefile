@@ -143,7 +143,7 @@ rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
 
-study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; half an hour on two cores, STUDY_ARGS=--quick five minutes
+study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; an hour on two cores, STUDY_ARGS=--quick ten minutes
 	$(BIN)/python -m benchmarks.policies.study $(if $(TRACES),--traces $(TRACES)) --out out/study $(STUDY_ARGS)
 
 images: ## build the three images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes

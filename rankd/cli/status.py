@@ -144,8 +144,8 @@ def _ordered_for(policy: PolicyInForce) -> Iterator[tuple[str, str]]:
             f"answers and prompts: a prompt token counts for {policy.learned.prompt_cost:.2g} output tokens",
         )
     if (costs := policy.costs) is not None:
-        took = ((costs.per_prompt_token, "prompt token"), (costs.per_output_token, "output token"))
-        parts = [f"{c.value * 1e3:.3g} ms ({c.low * 1e3:.3g} to {c.high * 1e3:.3g}) a {what}" for c, what in took]
+        took = ((costs.per_prompt_token, "a prompt token"), (costs.per_output_token, "an output token"))
+        parts = [f"{c.value * 1e3:.3g} ms ({c.low * 1e3:.3g} to {c.high * 1e3:.3g}) {what}" for c, what in took]
         yield "engine takes", f"{', '.join(parts)}; {costs.running:.3g} requests run at a time"
 
 
@@ -160,7 +160,8 @@ def _gains(found: ObjectiveOutcome) -> str:
 def _quality(q: ModelQuality) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     style = {"ranked": "green", "fallback": "red"}.get(q.guard.mode, "yellow")
-    ranking = "ranks" if q.guard.ranking else "arrival order"
+    by_prompts = "prompts alone order" if q.guard.mode == "fallback" else "ranks"
+    ranking = by_prompts if q.guard.ranking else "arrival order"
     pinned = f", pinned until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
     table.add_row("")
     state = printable(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})")

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,22 +133,31 @@ def _left_out(evidence: CostEvidence) -> tuple[frozenset[int], frozenset[int]]:
     """
     apart: frozenset[int] = frozenset()
     invented: frozenset[int] = frozenset()
-    while (tenant := _strangest(evidence, apart)) is not None:
-        apart |= {tenant}
+    while tenants := _strangest(evidence, apart):
+        apart |= tenants
     while (tenant := _inventor(evidence, apart, invented)) is not None:
         apart, invented = apart | {tenant}, invented | {tenant}
     return apart, invented
 
 
-def _strangest(evidence: CostEvidence, apart: frozenset[int]) -> int | None:
-    """The tenant whose run times are explained much worse than the others' by what is learned of these."""
+def _strangest(evidence: CostEvidence, apart: frozenset[int]) -> frozenset[int]:
+    """The tenant, or two, whose run times are explained much worse than the others' by what is learned of these.
+
+    Two that invent alike are not found one by one where what is learned with the other fits neither them nor the rest.
+    """
+    left = [tenant for tenant in evidence.examined if tenant not in apart]
     strange = {}
-    for tenant in evidence.examined:
-        if tenant not in apart and (fit := evidence.fit(apart | {tenant}, frozenset())) is not None:
-            others = _typical(fit.errors[~evidence.of_any(apart | {tenant})])
-            if _typical(fit.errors[evidence.tenants == tenant]) > _STRANGE * others:
-                strange[tenant] = others
-    return min(strange, key=strange.__getitem__, default=None)
+    for together in (1, 2):
+        for tenants in map(frozenset, combinations(left, together)):
+            fit = evidence.fit(apart | tenants, frozenset())
+            if fit is None:
+                continue
+            others = _typical(fit.errors[~evidence.of_any(apart | tenants)])
+            if all(_typical(fit.errors[evidence.tenants == tenant]) > _STRANGE * others for tenant in tenants):
+                strange[tenants] = others
+        if not strange:
+            break
+    return min(strange, key=strange.__getitem__, default=frozenset())
 
 
 def _inventor(evidence: CostEvidence, apart: frozenset[int], invented: frozenset[int]) -> int | None:

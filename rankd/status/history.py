@@ -23,7 +23,8 @@ Key = tuple[str, str]
 COUNTERS = ("answers", "not_ranked", "items", "unscored", "completions")
 """Counted since the daemon's start; shown as rates per second, and as shares of these."""
 TRAFFIC = ("at", *COUNTERS, "queued_prompts")
-WINDOW = ("at", "tau", "tau_low", "tau_high", "gain", "gain_low", "gain_high", "trust", "patience")
+_QUALITY = ("tau", "tau_low", "tau_high", "gain", "gain_low", "gain_high", "work_tau", "work_tau_low", "work_tau_high")
+WINDOW = ("at", *_QUALITY, "trust", "patience")
 """Columns of a row; ``at`` is seconds by the daemon's clock. What was unknown is NaN."""
 
 

@@ -27,9 +27,11 @@ def row_of(window: Window, trust: Trust, order: OrderSection) -> tuple[float, ..
     estimate, patience = window.estimate, window.load.patience(Objective(order.objective))
     tau = estimate.tau if estimate is not None else None
     gain = estimate.realised_gain if estimate is not None else None
+    work = estimate.work_tau if estimate is not None else None
     return (
         *((tau.value, tau.low, tau.high) if tau is not None else _UNKNOWN),
         *((gain.value, gain.low, gain.high) if gain is not None else _UNKNOWN),
+        *((work.value, work.low, work.high) if work is not None else _UNKNOWN),
         trust.level,
         math.nan if patience is None else patience,
     )

@@ -32,10 +32,12 @@ function showVerdict(state, w) {
 function showTiles(state, w) {
   const { traffic, history } = state, last = (name) => history.traffic[name].at(-1), share = last("not_ranked_share");
   const undecided = w.decided_pair_share === null ? "" : `, ${percent(w.decided_pair_share)} of pairs decided`;
+  const gain = w.prompt_work_tau ? w.realised_work_gain : w.realised_gain;
   const tiles = [
-    ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
-    ["Realised gain", percent(w.realised_gain?.value), w.realised_gain ? `${percent(w.realised_gain.low)} to ${percent(w.realised_gain.high)} of a perfect order's` : "of a perfect order's"],
-    ...(w.prompt_work_tau ? [["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompts alone ${tau(w.prompt_work_tau.value)}`]] : []),
+    w.prompt_work_tau
+      ? ["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompts alone ${tau(w.prompt_work_tau.value)}, answers alone ${tau(w.tau?.value)}; ${count(w.cohort_size)} requests`]
+      : ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
+    ["Realised gain", percent(gain?.value), gain ? `${percent(gain.low)} to ${percent(gain.high)} of a perfect order's` : "of a perfect order's"],
     ["Guard", MODES[w.guard.mode], w.guard.since ? `since ${moment(w.guard.since)}` : WHY[w.guard.reason] ?? words(w.guard.reason)],
     ["Answers per second", rate(last("answers_per_second")), `${share === null || share === undefined ? "none of late" : `${percent(share)} not ranked`}; ${count(traffic.answers)} since the start`],
   ];
@@ -67,27 +69,27 @@ function rangeOf({ at, history }) {
 
 function showQuality(state, w) {
   const { settings, history } = state, series = history.window, range = rangeOf(state);
-  const least = Math.min(0, ...series.tau_low.filter((v) => v !== null), ...series.gain.filter((v) => v !== null));
+  const least = Math.min(0, ...series.work_tau_low.filter((v) => v !== null), ...series.gain.filter((v) => v !== null));
   const low = Math.floor(least * 4) / 4;
   const marks = [{ value: settings.floor, style: "line-chance" }];
   if (settings.ceiling) marks.push({ value: settings.ceiling, style: "line-mark" });
   chart($("chart-tau"), {
     title: `Tau and realised gain of ${nameOf(w)} over time`,
-    text: w.tau
-      ? `Tau is now ${tau(w.tau.value)}, interval ${between(w.tau)}; the floor is ${tau(settings.floor)}, the ceiling ${tau(settings.ceiling)}. The table below has the figures.`
+    text: w.work_tau
+      ? `Tau is now ${tau(w.work_tau.value)}, interval ${between(w.work_tau)}; the floor is ${tau(settings.floor)}, the ceiling ${tau(settings.ceiling)}. The table below has the figures.`
       : "Nothing is known yet.",
     height: 260, left: WIDE, range, at: series.at, gap: 2.5 * history.every, label: (v) => v.toFixed(2),
     ticks: Array.from({ length: Math.round((1 - low) * 4) + 1 }, (_, i) => low + i / 4),
-    bands: [{ low: series.tau_low, high: series.tau_high, style: "fill-ranker" }],
+    bands: [{ low: series.work_tau_low, high: series.work_tau_high, style: "fill-ranker" }],
     marks,
-    lines: [{ values: series.gain, style: "line-gain" }, { values: series.tau, style: "line-ranker" }],
+    lines: [{ values: series.gain, style: "line-gain" }, { values: series.work_tau, style: "line-ranker" }],
   });
   showModes(w, range, state.rankd.started_at);
   const rows = thinned(series.at.length, ROWS).map((i) => [
-    moment(series.at[i]), tau(series.tau[i]), series.tau[i] === null ? NONE : `${tau(series.tau_low[i])} to ${tau(series.tau_high[i])}`,
+    moment(series.at[i]), tau(series.work_tau[i]), series.work_tau[i] === null ? NONE : `${tau(series.work_tau_low[i])} to ${tau(series.work_tau_high[i])}`, tau(series.tau[i]),
     percent(series.gain[i]), series.gain[i] === null ? NONE : `${percent(series.gain_low[i])} to ${percent(series.gain_high[i])}`, tau(series.trust[i]),
   ]);
-  fill($("table-tau"), ["time", "tau", "interval", "realised gain", "interval", "trust"], rows);
+  fill($("table-tau"), ["time", "tau", "interval", "of answers alone", "realised gain", "interval", "trust"], rows);
 }
 
 /** The guard's modes as blocks, from its changes: before the first one that is known it was in what that one left. */
@@ -161,7 +163,7 @@ function showOrder(state, { order, guard }) {
 /** What each objective would make of recent traffic, beside the one that is followed. */
 function showObjectives({ order }) {
   const slo = order.outcomes.some((o) => o.slo_share !== null);
-  $("objectives-part").hidden = !order.outcomes.length;
+  $("objectives-card").hidden = !order.outcomes.length;
   fill($("objectives"), ["objective", "mean", "p99", "first token", ...(slo ? ["within the target"] : [])], order.outcomes.map((o) => [
     o.objective === order.objective ? el("b", {}, `${o.objective}, followed`) : o.objective, ratio(o.mean_ratio), ratio(o.p99_ratio), ratio(o.first_token_ratio),
     ...(slo ? [`${percent(o.slo_share)}, ${percent(o.arrival_slo_share)} by arrival`] : []),

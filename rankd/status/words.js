@@ -34,7 +34,7 @@ const rate = (v) => (v === null || v === undefined ? NONE : v >= 100 ? count(v) 
 /** A ratio, two digits. */
 const ratio = (v) => (v === null || v === undefined ? NONE : v.toFixed(2));
 /** So many output tokens. */
-const counted = (v) => (v === 0 ? "0" : v < 0.01 ? v.toPrecision(1) : v.toPrecision(2));
+const counted = (v) => String(Number(v.toPrecision(2)));
 const replayed = (order) => (order.replayed ? `the last ${count(order.replayed)} completions` : "recent completions");
 
 /** What the objective that is followed gains, live. */
@@ -54,8 +54,8 @@ function orderedBy(state, order, guard) {
 
 /** What the engine takes, with intervals. */
 function costs(c) {
-  const of = (e, what) => `${lasting(e.value)} (${lasting(e.low)} to ${lasting(e.high)}) a ${what}`;
-  return `${of(c.per_prompt_token, "prompt token")}, ${of(c.per_output_token, "output token")}; ${rate(c.running)} requests run at a time`;
+  const of = (e, what) => `${lasting(e.value)} (${lasting(e.low)} to ${lasting(e.high)}) ${what}`;
+  return `${of(c.per_prompt_token, "a prompt token")}, ${of(c.per_output_token, "an output token")}; ${rate(c.running)} requests run at a time`;
 }
 
 /** A time with its day, where that is not today. */

@@ -125,8 +125,8 @@ METRICS: dict[str, Metric] = {
     "rankd.order.objective_ratio": Metric(
         "gauge",
         "1",
-        "What an objective makes of recent completions, by replaying them: mean or p99 of latency, or mean time to first "
-        "token, over arrival order's; absent until they were replayed.",
+        "What an objective makes of recent completions, by replaying them: mean or p99 of latency, or mean time to the "
+        "first token, over arrival order's; absent until they were replayed.",
         ("model", "ranker_version", "objective", "of"),
     ),
     "rankd.order.ignores_lengths": Metric(
@@ -144,7 +144,7 @@ METRICS: dict[str, Metric] = {
     "rankd.order.service_cost": Metric(
         "gauge",
         SECONDS,
-        "What the engine takes for a prompt_token, an output_token and a request, by bound; absent until it was learned.",
+        "What the engine takes for a prompt_token, an output_token and a request, by bound; absent until learned.",
         ("model", "ranker_version", "of", "bound"),
     ),
     "rankd.guard.mode": Metric(

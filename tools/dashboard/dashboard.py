@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.dashboard.daemon_panels import LOG, PROCESS, RANKER
+from tools.dashboard.order_panels import ORDER
 from tools.dashboard.panel import Panel
 from tools.dashboard.promql import BOTH
 from tools.dashboard.quality_panels import HELP
@@ -19,6 +20,7 @@ Json = dict[str, Any]
 
 ROWS = {
     "Does it help?": HELP,
+    "What is it for?": ORDER,
     "Traffic": TRAFFIC,
     "Latency": LATENCY,
     "Ranker": RANKER,

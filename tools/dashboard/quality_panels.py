@@ -38,7 +38,7 @@ HELP = [
     Panel(
         "Answers in ranked order",
         "Share of answers that were ordered by length, of those that were meant to be: what is left was answered in "
-        "order of arrival because of the guard, a failing ranker, a deadline or a full queue.",
+        "order of arrival, or by prompts alone, because of the guard, a failing ranker, a deadline or a full queue.",
         [
             (
                 (
@@ -58,7 +58,7 @@ HELP = [
     Panel(
         "Guards in fallback",
         "Replicas, counted once per served model and ranker, whose guard holds the ranker back. They answer in order "
-        "of arrival; nothing is lost.",
+        "of arrival, or by prompts alone; nothing is lost.",
         [(f'sum(rankd_guard_mode{{{BOTH},mode="fallback"}})', "in fallback")],
         kind="stat",
         width=4,
@@ -159,7 +159,7 @@ HELP = [
     Panel(
         "Guard's mode",
         "What each guard says. Warming up: too few reports yet; a ranker that was measured before it was shipped ranks "
-        "meanwhile. Ranked: scores order the queue. Fallback: order of arrival.",
+        "meanwhile. Ranked: scores order the queue. Fallback: order of arrival, or by prompts alone.",
         [
             (
                 (

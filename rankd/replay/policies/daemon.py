@@ -24,7 +24,7 @@ from rankd.monitor.trust import Trust
 from rankd.ranking.policy import in_force
 from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
-from rankd.replay.policies.learner import learn_load
+from rankd.replay.policies.learner import learn_load, read_prompts
 from rankd.replay.trace.trace import Floats, Trace
 from rankd.settings import OrderSection
 
@@ -76,7 +76,7 @@ class OracleScores:
         self._order = order
         self._start: dict[int, float] = {}
         self._output: list[int] = trace.output.tolist()
-        self._prompt: list[int] = trace.uncached.tolist()
+        self._prompt = read_prompts(trace)
         self._arrival: list[float] = trace.arrival.tolist()
         longest = max(self._output, default=1)
         same = Calibration((Knot(0.0, 0.0), Knot(longest, longest)), sum(self._output) / max(len(self._output), 1))

@@ -1,7 +1,6 @@
 """Windows survive a restart where a file is given, and nothing that a file may hold keeps a daemon from starting."""
 
 import io
-import json
 import os
 import signal
 import time
@@ -15,91 +14,8 @@ from support.fleet_calls import administer, counted, quality, traffic
 from support.tiny_ranker import make_artifact
 
 from rankd.monitor.snapshot_file import SnapshotError, read, write
-from rankd.quality import GuardSettings, OutcomeReport, QualitySettings, QualityTracker
-from rankd.quality.guard import Guard
-from rankd.quality.guard_state import GuardReason, GuardStanding
-from rankd.quality.serialise import restore_guard, restore_tracker, save_guard, save_tracker
-from rankd.types import GuardMode
-
-SMALL = QualitySettings(window=64, pair_window=16, cohort=64, guard_cohort=32, arrivals=128, dedupe=100)
-
-
-def feed(tracker, numbers, now=1e6):
-    """Reports of requests that finish, wait, run, are cut short, or come twice."""
-    for n in numbers:
-        kind = n % 7
-        report = OutcomeReport(
-            key=n * 7919 + 1,
-            score=float(np.sin(n)) if n % 5 else 0.0,
-            tokens=(n * 37) % 50,
-            final=kind < 5,
-            complete=kind < 4,
-            arrival=now + n - 3 * kind,
-        )
-        tracker.add(report, now + n)
-        if kind == 3:
-            tracker.add(report, now + n)
-
-
-def test_a_restored_tracker_is_the_one_that_was_saved_and_goes_on_like_it():
-    """Same estimates, to the last bit, then and after further reports; a report known before is still a duplicate."""
-    before = QualityTracker(SMALL)
-    feed(before, range(500))
-    after = restore_tracker(SMALL, save_tracker(before), now=1e6 + 500)
-    for numbers in (range(500, 500), range(500, 620)):
-        feed(before, numbers)
-        feed(after, numbers)
-        old, new = (tracker.snapshot(1e6 + 700).evaluate() for tracker in (before, after))
-        for name in (
-            "tau",
-            "tau_b",
-            "realised_gain",
-            "head_tau",
-            "tail_tau",
-            "open",
-            "finished",
-            "censored",
-            "expired",
-        ):
-            assert getattr(old, name) == getattr(new, name)
-        assert before.guard_snapshot(1e6 + 700).evaluate().tau == after.guard_snapshot(1e6 + 700).evaluate().tau
-        assert before.completions == after.completions
-    assert after.compared.totals[0] == 120 * 4 // 7 + 1  # counted from the restart on, each against those before it
-
-
-def test_a_smaller_window_keeps_the_latest():
-    """Settings may change between two starts."""
-    before = QualityTracker(SMALL)
-    feed(before, range(500))
-    smaller = QualitySettings(window=10, pair_window=4, cohort=20, guard_cohort=20, arrivals=30, dedupe=5)
-    after = restore_tracker(smaller, save_tracker(before), now=1e6 + 500)
-    assert after.contents()["plain"]["tokens"].tolist() == before.contents()["plain"]["tokens"].tolist()[-10:]
-    assert len(after.contents()["arrivals"]["key"]) == 30
-    feed(after, range(500, 600))
-    assert after.snapshot(1e6 + 600).evaluate().window_size == 10
-
-
-@pytest.mark.parametrize("mode", [GuardMode.RANKED, GuardMode.FALLBACK])
-def test_a_guard_goes_on_where_it_was_with_its_dwell_its_relapses_and_its_pin(mode):
-    """A fallback is neither shortened nor forgotten by a restart."""
-    guard = Guard(GuardSettings())
-    cause = GuardReason.QUALITY if mode is GuardMode.FALLBACK else None
-    guard.adopt(GuardStanding(mode, 90.0, cause, 480.0, 50.0, 3, 0.1), 100.0)
-    guard.pin(GuardMode.RANKED, 500.0, 100.0)
-    after = Guard(GuardSettings())
-    assert restore_guard(after, json.loads(json.dumps(save_guard(guard))), 110.0)
-    assert (after.standing, after.pinned) == (guard.standing, guard.pinned)
-
-
-def test_a_fallback_because_scoring_failed_ends_with_its_process():
-    """A new process has a new model; what quality said before is kept."""
-    guard = Guard(GuardSettings())
-    guard.adopt(GuardStanding(GuardMode.RANKED, 90.0, None, 120.0, 50.0, 1, 0.1), 100.0)
-    guard._go(GuardMode.FALLBACK, GuardReason.ERRORS, None)
-    after = Guard(GuardSettings(), measured=True)
-    assert not restore_guard(after, save_guard(guard), 110.0)
-    assert after.ranks
-    assert after.standing.recovered_at == 50.0
+from rankd.quality import UNKNOWN_PROMPT
+from rankd.quality.prompt_judgement import PromptStanding
 
 
 def test_a_restarted_daemon_has_the_windows_it_had_but_not_the_counters(start_process, tmp_path):
@@ -202,6 +118,12 @@ def set_field(*path, value):
     return change
 
 
+def outcome(**changed):
+    """What an objective was found to make of traffic, with something that cannot be."""
+    ratios = {"mean_ratio": 0.7, "p99_ratio": 1.1, "first_token_ratio": 0.5}
+    return {"mean": {"patience": 0.1, **ratios, "slo_share": None, "arrival_slo_share": None} | changed}
+
+
 BROKEN = {
     "empty": lambda _: b"",
     "text": lambda _: b"[quality]\n" * 100,
@@ -245,8 +167,19 @@ BROKEN = {
     "a cause of no fallback": lambda data: rewritten(data, set_field("views", 0, "guard", "cause", value="pinned")),
     "relapses below 0": lambda data: rewritten(data, set_field("views", 0, "guard", "relapses", value=-(2**63))),
     "a tau beyond 1": lambda data: rewritten(data, set_field("views", 0, "guard", "tau_low", value=2.0)),
-    "patience for ever": lambda data: rewritten(data, set_field("views", 0, "patience", value=1e300)),
-    "patience below 0": lambda data: rewritten(data, set_field("views", 0, "patience", value=-1.0)),
+    "patience for ever": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(patience=1e300))),
+    "patience below 0": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(patience=-1.0))),
+    "a share beyond 1": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(slo_share=1.5))),
+    "no objective": lambda data: rewritten(data, set_field("views", 0, "outcomes", value={"fastest": {}})),
+    "prompts below unknown": lambda data: rewritten(data, set_column("0/arrivals/prompt", np.full(100, -2))),
+    "prompts beyond any": lambda data: rewritten(data, set_column("0/arrivals/prompt", np.full(100, 2**40))),
+    "prompts proven by nothing": lambda data: rewritten(
+        data, set_field("views", 0, "guard", "prompts", value={"proven": True, "tau_low": None})
+    ),
+    "tau of prompts beyond 1": lambda data: rewritten(
+        data, set_field("views", 0, "guard", "prompts", value={"proven": True, "tau_low": 1.5})
+    ),
+    "no standing of prompts": lambda data: rewritten(data, set_field("views", 0, "guard", "prompts", value=7)),
     "lengths beyond any": lambda data: rewritten(
         data, set_field("views", 0, "calibration", value={"knots": [[0.0, 1e300, None, None]], "mean_expected": 1.0})
     ),
@@ -282,6 +215,24 @@ def test_a_file_that_cannot_be_used_is_told_of_and_costs_nothing_else(broken, sn
     daemon.stop()
     header, _ = read(path)
     assert header["views"][0]["tracker"]["completions"] == 10
+
+
+def test_a_file_of_before_prompts_and_objectives_is_read(snapshot, start_daemon, tmp_path):
+    """What it does not say is not known: the rest is as it was."""
+
+    def older(header, columns):
+        (window,) = header["views"]
+        for name in ("outcomes", "costs", "mean_prompt"):
+            del window[name]
+        window["patience"] = None
+        del window["guard"]["prompts"], columns["0/arrivals/prompt"]
+
+    path = tmp_path / "windows.npz"
+    path.write_bytes(rewritten(snapshot, older))
+    (window,) = start_daemon(quality={"snapshot": path}).app.monitor.reported_windows()
+    assert window.tracker.completions == 100
+    assert (window.load.outcomes, window.load.costs, window.guard.standing.prompts) == ({}, None, PromptStanding())
+    assert (window.tracker.contents()["arrivals"]["prompt"] == UNKNOWN_PROMPT).all()
 
 
 def test_windows_of_another_ranker_are_left(snapshot, start_daemon, tmp_path):

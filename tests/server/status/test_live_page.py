@@ -5,11 +5,14 @@ import time
 
 import pytest
 from rankd_client import Completed, Item, RankClient
+from rankd_client.ordering import CostEstimate, Objective, ObjectiveOutcome, ServiceCosts
 from rankd_client.v1 import completion_pb2
 from support.browser import AXE, Chromium, need_browser
 from support.daemon import Daemon
 from support.wire import completion, completion_stub, report_many
 
+from rankd.quality import GuardReason, GuardStanding
+from rankd.quality.prompt_judgement import PromptStanding
 from rankd.types import GuardMode
 
 PHONE, DESK = {"width": 375, "height": 812, "mobile": True}, {"width": 1440, "height": 900}
@@ -159,7 +162,7 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
         page.run("document.dispatchEvent(new Event('visibilitychange'))")
 
     (window,) = daemon.app.monitor.reported_windows()
-    window.load.patience = 0.0
+    window.load.outcomes[Objective.BALANCED] = ObjectiveOutcome(0.0, 1.0, 1.0, 1.0, None, None)
     look_again()
     page.wait_for_text("overtaking would gain nothing", "#verdict")
     daemon.call(daemon.app.monitor.pin, "llm", "tiny@1.0.0", GuardMode.FALLBACK, time.time() + 60, time.time())
@@ -169,6 +172,51 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
     daemon.call(daemon.app.streams.drain)
     look_again()
     page.wait_for_text("Not ready: draining", "#verdict")
+
+
+def test_what_objectives_gain_and_prompts_cost_is_shown_live(look, start_daemon):
+    """In a sentence, beside what other objectives would gain, with the intervals of what was learned."""
+    daemon = start_daemon()
+    report_many(daemon, "llm", 300)
+    load = daemon.app.monitor.reported_windows()[0].load
+    load.outcomes[Objective.TAIL] = ObjectiveOutcome(0.02, 0.81, 1.08, 0.74, None, None)
+    load.outcomes[Objective.BALANCED] = ObjectiveOutcome(0.05, 0.62, 1.21, 0.31, None, None)
+    load.costs = ServiceCosts(
+        CostEstimate(1e-4, 0.95e-4, 1.06e-4), CostEstimate(0.02, 0.019, 0.021), CostEstimate(0.0, 0.0, 0.1), 52.0, 900
+    )
+    load.tuned_at = 10_000
+    page = look(daemon, **DESK)
+    gains = "by replaying the last 2,000 completions: mean 0.62 of arrival order's, p99 1.21"
+    page.wait_for_text(gains, "#lead")
+    shown = page.text("#order")
+    assert gains in shown
+    assert "0.26 output tokens, as learned" in shown
+    assert "(95 µs to 106 µs) a prompt token" in shown
+    table = page.text("#objectives")
+    assert "balanced, followed" in table
+    assert "0.81" in table
+    page = look(daemon, **PHONE)
+    page.wait_for_text(gains, "#lead")
+    assert page.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_prompts_alone_are_said_to_order(look, start_daemon):
+    """Instead of arrival order in fallback, or of work while ranked."""
+    daemon = start_daemon(guard={"min_known": 250, "dwell": 0.0})
+    report_many(daemon, "llm", 300)
+    (window,) = daemon.app.monitor.reported_windows()
+    proven = PromptStanding(proven=True, better=True, tau_low=0.3)
+
+    def stand(mode, cause):
+        window.guard.adopt(GuardStanding(mode, 0.0, cause, 60.0, 0.0, 0, 0.2, proven), time.time())
+        daemon.app.status._answers.clear()
+
+    daemon.call(stand, GuardMode.FALLBACK, GuardReason.QUALITY)
+    page = look(daemon, **DESK)
+    page.wait_for_text("Prompts alone order: the ranker is not trusted", "#verdict")
+    assert "prompts alone" in page.text("#order")
+    daemon.call(stand, GuardMode.RANKED, None)
+    page.wait_for_text("Prompts alone order: scores do not add to them", "#verdict")
 
 
 def test_names_that_callers_choose_are_text(look, start_daemon):

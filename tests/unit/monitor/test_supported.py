@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 from rankd_client.calibration import fit_monotone
-from rankd_client.ordering import Policy, ServedRequests, tuned_patience
+from rankd_client.ordering import (
+    Objective,
+    ObjectiveOutcome,
+    Policy,
+    ServedRequest,
+    ServedRequests,
+    tuned_patience,
+)
 from rankd_client.ordering.patience_tuning import replayed
 
 from rankd.monitor.load import ServiceLengths, WaitingTimes
-from rankd.monitor.supported import LEVERAGE, ServedHistory, supported_calibration, supported_patience
+from rankd.monitor.supported import LEVERAGE, ServedHistory, supported_calibration, supported_outcomes
 from rankd.quality import Cohort, OutcomeReport, QualitySettings, QualityTracker
 
 YEARS = 3e8
@@ -60,8 +67,8 @@ def test_one_tenant_moves_the_rate_only_a_little():
 
 def history(rows):
     out = ServedHistory(2000)
-    for row in rows:
-        out.add(*row)
+    for *times, tenant in rows:
+        out.add(ServedRequest(*times), tenant)
     return out
 
 
@@ -71,7 +78,8 @@ def served_rows(count=900, seed=1):
     expected = 200 * np.exp(0.6 * rng.normal(size=count))
     ran = np.exp(0.4 * rng.normal(size=count)) * expected / 200
     arrival = np.sort(rng.uniform(0, count, count))
-    waited = np.maximum(replayed(ServedRequests(arrival, np.zeros(count), ran, expected), np.zeros(count), 2) - ran, 0)
+    at_once = ServedRequests(arrival, np.zeros(count), ran, expected, expected, np.zeros(count))
+    waited = np.maximum(replayed(at_once, np.zeros(count), 2) - ran, 0)
     return [
         (float(a), float(w), float(r), float(e), "a" if n % 2 else "b")
         for n, (a, w, r, e) in enumerate(zip(arrival, waited, ran, expected, strict=True))
@@ -79,7 +87,13 @@ def served_rows(count=900, seed=1):
 
 
 def tuned(served):
-    return tuned_patience(served, Policy.BOOST)
+    """What one objective would be given, as all are given theirs."""
+    patience = tuned_patience(served, Policy.BOOST)
+    return {} if patience is None else {Objective.TAIL: ObjectiveOutcome(patience, 1.0, 1.0, 1.0)}
+
+
+def before_of(patience):
+    return {} if patience is None else {Objective.TAIL: ObjectiveOutcome(patience, 1.0, 1.0, 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -95,12 +109,12 @@ def tuned(served):
 def test_one_tenant_does_not_set_patience(lie):
     """What was found before stays within what is found without it; without a past it raises nothing."""
     honest = served_rows()
-    found = tuned(history(honest).served())
+    found = tuned(history(honest).served())[Objective.TAIL].patience
     assert found > 0
     rows = [row for row in honest if row[4] != "b"] + [lie(row) for row in honest if row[4] == "b"]
     rows += [(*row[:4], "c") for row in honest[::3]]
     for before in (None, found):
-        patience = supported_patience(history(rows).views(), tuned, before)
+        patience = supported_outcomes(history(rows).views(), tuned, before_of(before))[Objective.TAIL].patience
         assert 0 <= patience <= 4 * found, (before, patience, found)
 
 
@@ -109,7 +123,7 @@ def test_patience_without_tenants_is_what_it_was():
     rows = [(*row[:4], "") for row in served_rows()]
     views = history(rows).views()
     assert len(views) == 1
-    assert supported_patience(views, tuned, 123.0) == tuned(history(rows).served())
+    assert supported_outcomes(views, tuned, before_of(123.0)) == tuned(history(rows).served())
 
 
 def cohort(seed=0, count=900, liar=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,10 @@ TINY = 1e-9
 _REWEIGHTINGS = 6
 _HUBER = 1.345
 """Standard deviations from which on errors count less: 95 % efficient where they are normal."""
-_BLOCKS = (8, 24)
-"""Fewest and most that the interval is made from."""
+_BLOCKS = 8
+"""That the interval is made from: few, so that they are longer than errors stay alike."""
+_CAUTION = 1.2
+"""For what leaving out blocks does not show; found by simulation (``benchmarks.cost_coverage``)."""
 _MAD = 1.4826
 """Median absolute deviation to standard deviation, where errors are normal."""
 
@@ -78,29 +81,41 @@ def _scale(error: FloatArray, expected: FloatArray, learned: NDArray[np.bool_]) 
     return scale
 
 
+def _solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
+    """The solution, the shortest of several, in units in which all columns are alike, [k]."""
+    unit = np.sqrt(np.maximum(np.abs(np.diag(matrix)), TINY**4))
+    found: FloatArray = np.linalg.lstsq(matrix / np.outer(unit, unit), right / unit, rcond=TINY)[0] / unit
+    return found
+
+
 def _non_negative(matrix: FloatArray, right: FloatArray) -> FloatArray:
     """The solution with the most negative entries set to 0, one by one, [k]."""
     found = np.zeros(len(right))
     left = list(range(len(right)))
     while left:
-        part = np.linalg.lstsq(matrix[np.ix_(left, left)], right[left], rcond=None)[0]
+        part = _solved(matrix[np.ix_(left, left)], right[left])
         if part.min() >= 0:
             found[left] = part
             break
-        del left[int(part.argmin())]
+        del left[int((part * np.sqrt(np.abs(np.diag(matrix)[left]))).argmin())]
     return found
 
 
 def jackknife(design: Regression, ran: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coefficients, and how far their 95 % intervals reach to either side, by leaving out blocks of rows, [k]."""
-    blocks = int(np.clip(np.count_nonzero(weights) // 16, *_BLOCKS))
-    edges = np.linspace(0, len(ran), blocks + 1).astype(int)
+    edges = np.linspace(0, len(ran), _BLOCKS + 1).astype(int)
     parts = [design.normal_equations(ran, weights, slice(*edge)) for edge in itertools.pairwise(edges.tolist())]
     matrices, rights = (np.array(column) for column in zip(*parts, strict=True))
     matrix, right = matrices.sum(axis=0), rights.sum(axis=0)
-    left_out = np.array([_non_negative(matrix - m, right - r) for m, r in parts])
-    spread = np.sqrt((blocks - 1) / blocks * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-    return _non_negative(matrix, right), _t_quantile(blocks - 1) * spread
+    whole = _non_negative(matrix, right)
+    spread = np.empty(len(whole))
+    for column in range(len(whole)):
+        # One at 0 may be below for this, or nothing would be known of how far above it may be.
+        used = np.flatnonzero((whole > 0) | (np.arange(len(whole)) == column))
+        part = np.ix_(used, used)
+        left_out = np.array([_solved((matrix - m)[part], (right - r)[used]) for m, r in parts])[:, used == column]
+        spread[column] = math.sqrt((_BLOCKS - 1) / _BLOCKS * ((left_out - left_out.mean()) ** 2).sum())
+    return whole, _CAUTION * _t_quantile(_BLOCKS - 1) * spread
 
 
 def _t_quantile(degrees: int) -> float:

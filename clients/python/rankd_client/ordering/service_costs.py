@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,12 @@ _CLOSE = 0.003
 """Change of that pace after which there is no further one."""
 _READ_FASTER = 0.95
 """Read at the very pace, prompts would seem to be read all the time, and to be all that takes time."""
+_STRANGE = math.log(5)
+"""A run that is so many times longer or shorter than usual is no evidence, where the usual do not differ by as much."""
+_MOST_LATE = 3.0
+"""Times that a run may be longer or shorter than expected."""
+_SAME_CROWD = 0.01
+"""Standard deviation of how many ran beside, over how many ran, up to which it says nothing."""
 _MOST_RUN = 0.9
 """Quantile of run times after which next to all that started has ended."""
 
@@ -105,28 +111,52 @@ class _Rows:
     prompts: FloatArray
     """Of these, in that order."""
     waited: Bools
-    """Whether they did."""
+    """Whether these did."""
+    own_waited: FloatArray
+    """1 where those of which everything is known did, else 0."""
     running: float
     """Requests that ran at a time."""
 
     def read(self, pace: float, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Prompt tokens that were read during each run, one prompt after the other at a pace, [n]; and a stand-in.
 
-        The stand-in for those that did not wait is what was read in the time that was expected of the run.
+        The stand-in is what would have been read at the same rate in the time that is expected of such a run: for
+        those that waited by the progress of those beside it, for those that did not by the clock.
         """
         total = np.cumsum(self.prompts)
         before = total - self.prompts
         # Reading begins when the one before is read: the running maximum of what would be without those before.
         end = pace * total + np.maximum.accumulate(self.starts - pace * before)
         times = np.column_stack((end - pace * self.prompts, end)).ravel()
-        waited = np.where(self.waited, self.prompts, 0.0)
-        knots = [np.column_stack((np.cumsum(p) - p, np.cumsum(p))).ravel() for p in (waited, self.prompts - waited)]
-        begun, ended = (
-            np.array([np.interp(at, times, k) for k in knots]) for at in (self.start, self.start + self.ran)
+        waited = np.cumsum(np.where(self.waited, self.prompts, 0.0))
+        knots = [np.column_stack((np.append(0.0, sums[:-1]), sums)).ravel() for sums in (waited, total)]
+        queued, read = (
+            np.interp(self.start + self.ran, times, tokens) - np.interp(self.start, times, tokens) for tokens in knots
         )
-        came = np.interp(self.start + expected, times, knots[1])
-        read = ended - begun
-        return read.sum(axis=0), read[0] + came - begun[1]
+        came = read - queued
+        own = self.own_waited * self.prompt, (1 - self.own_waited) * self.prompt
+        late = np.clip(expected / self.ran, 1 / _MOST_LATE, _MOST_LATE)
+        by_progress = own[0] + (queued - own[0]) * late / self.progress(expected)
+        by_clock = own[1] + (came - own[1]) * late
+        return read, by_progress + by_clock
+
+    def progress(self, expected: FloatArray) -> FloatArray:
+        """How much faster than expected those ran that ran beside each, mean over its run, [n]; 1 where nobody did."""
+        own = np.where(self.learned, expected / self.ran, 0.0)
+        times = np.concatenate((self.start, self.start + self.ran))
+        order = np.argsort(times, kind="stable")
+        times, ones = times[order], self.learned.astype(np.float64)
+        paces, numbers = (np.cumsum(np.concatenate((c, -c))[order]) for c in (own, ones))
+        beside = np.maximum(numbers - 1, 1)
+        lasted = np.diff(times, append=times[-1])
+        several = numbers > 1.5
+        sums = [np.where(several, v / beside, v1) * lasted for v, v1 in ((paces, 1.0), (np.ones_like(paces), 0.0))]
+        seconds, shares = (
+            np.interp(self.start + self.ran, times, total) - np.interp(self.start, times, total)
+            for total in (np.concatenate(([0.0], np.cumsum(s)[:-1])) for s in sums)
+        )
+        pace: FloatArray = (seconds - own * shares) / self.ran
+        return np.clip(pace, 0.1, 10.0)
 
 
 def fit_costs(served: ServedRequests) -> ServiceCosts | None:
@@ -177,15 +207,22 @@ def _design(rows: _Rows) -> tuple[Regression, FloatArray, FloatArray]:
     ones = np.ones_like(rows.ran)
     known = np.column_stack((ones, rows.output, rows.prompt))
     alone = Regression(known, known)
-    expected = np.maximum(known @ robust(alone, rows.ran, rows.ran, rows.learned)[0], TINY)
+    expected = float(np.median(rows.ran[rows.learned] / rows.output[rows.learned])) * rows.output
+    expected = np.maximum(known @ robust(alone, rows.ran, expected, rows.learned)[0], TINY)
+    strange = np.abs(np.log(rows.ran / expected) - np.median(np.log(rows.ran / expected)[rows.learned]))
+    # Over so long a run so much would have been read that it would decide.
+    rows = replace(rows, learned=rows.learned & (strange <= _STRANGE + 9 * np.median(strange[rows.learned])))
     crowd = (rows.beside - rows.running) * rows.output
-    pace = TINY
+    if np.std(rows.beside) <= _SAME_CROWD * rows.running:
+        crowd = np.zeros_like(crowd)
+    # Nobody ends before his own prompt is read.
+    pace, slowest = TINY, float(np.quantile(rows.ran / np.maximum(rows.prompt, 1.0), 0.01))
     for _ in range(_PASSES):
         read, stand_in = rows.read(pace, expected)
         columns = np.column_stack((ones, rows.output, read, crowd))
         design = Regression(columns, np.column_stack((ones, rows.output, stand_in, crowd)))
         found, weights = robust(design, rows.ran, expected, rows.learned)
-        before, pace = pace, max(_READ_FASTER * float(found[2]), TINY)
+        before, pace = pace, max(_READ_FASTER * min(float(found[2]), slowest), TINY)
         if abs(pace - before) <= _CLOSE * pace:
             break
     return design, weights, expected
@@ -217,6 +254,7 @@ def _rows_of(served: ServedRequests, apart: Bools) -> _Rows | None:
         starts=start[order],
         prompts=prompt[order],
         waited=served.waited[order] > 0,
+        own_waited=(served.waited[mine] > 0).astype(np.float64),
         running=_running(served, ~apart),
     )
 
@@ -230,8 +268,10 @@ def _complete(served: ServedRequests, usable: Bools) -> Bools:
     start = served.arrival + served.waited
     end = start + served.ran
     late = end[usable].max() - float(np.quantile(served.ran[usable], _MOST_RUN))
+    # By when each would be expected to end: by its end, of the last only those that were fast would stay.
+    typical = float(np.median(served.ran[usable] / served.output[usable]))
+    complete = start + typical * served.output <= late
     early = start < end[usable].min()
-    complete = end <= late
     both: Bools = complete & ~early
     return both if (usable & both).sum() >= _LEAST_ROWS else complete
 

@@ -12,7 +12,7 @@ from rankd.replay.engine.cost import EngineCost, at_load, step_cost, true_prompt
 from rankd.replay.engine.engine import run
 from rankd.replay.policies.baselines import FixedKey, ShortestRemaining
 from rankd.replay.policies.by_name import OBJECTIVES, check_policy, needs_scores, simulate
-from rankd.replay.policies.learner import Learner, TailInflated
+from rankd.replay.policies.learner import Learner, TailInflated, read_prompts
 from rankd.replay.policies.synthetic_scores import scores_of_tau
 from rankd.replay.policies.uniboost import UniBoost
 from rankd.replay.report.metrics import latency
@@ -207,3 +207,27 @@ def test_tie_adds_the_upper_tail(trace):
     by_output = simulate(trace, scores, "tie", COST, settings=Settings(order={"prompt_cost": 5.0}))
     assert (by_output.result.finish == simulate(trace, scores, "tie", COST).result.finish).all()
     assert {trust for _, _, trust in by_output.guard_history} == {1.0}
+
+
+@pytest.mark.parametrize("tau", [0.0, -0.3])
+def test_a_bad_ranker_leaves_an_order_by_prompts(tau):
+    """Where prompts and answers cost alike: what is expected of answers does no harm, prompts go on to order."""
+    rng = np.random.default_rng(5)
+    prompt = np.rint(np.clip(rng.lognormal(np.log(800), 1.0, 2000), 16, 12_000)).astype(int)
+    output = np.rint(np.clip(rng.lognormal(np.log(150), 0.9, 2000), 1, 2000)).astype(int)
+    trace = at_load(trace_of(np.cumsum(rng.exponential(1.0, 2000)), prompt, output), COST, 1.0)
+    settings = Settings(order={"objective": "first"})
+    own = simulate(trace, scores_of_tau(trace.output, tau), "boost", COST, settings=settings)
+    fcfs, alone = (latency(simulate(trace, None, p, COST, settings=settings)) for p in ("fcfs", "prompt-work"))
+    # By scores against lengths there would be no trust at all: it is expected against realised work that counts.
+    assert own.guard_history[-1][1] > 0.2
+    assert own.guard_history[-1][2] > 0.6
+    later = trace.arrival > np.sort(own.result.finish)[500]
+    assert latency(own)[later].mean() <= 1.03 * alone[later].mean()
+    assert alone.mean() < 0.9 * fcfs.mean()
+
+
+def test_prompts_without_counts_are_not_known():
+    """A trace of prompts of no tokens has none counted; one whose prompts are cached as a whole has."""
+    assert np.isnan(read_prompts(trace_of([0.0, 1.0], [0, 0], [1, 1]))).all()
+    assert read_prompts(trace_of([0.0, 1.0], [5, 7], [1, 1], [5, 3])) == [0.0, 4.0]
