@@ -144,8 +144,8 @@ rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
 
-study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; an hour on one core
-	$(BIN)/python -m benchmarks.policies.study $(if $(TRACES),--traces $(TRACES)) --out out/study
+study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; an hour on two cores, STUDY_ARGS=--quick ten minutes
+	$(BIN)/python -m benchmarks.policies.study $(if $(TRACES),--traces $(TRACES)) --out out/study $(STUDY_ARGS)
 
 images: ## build the three images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
 	docker/check.sh cpu

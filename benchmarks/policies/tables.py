@@ -2,122 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 
-Rows = list[dict[str, Any]]
-_SHOWN = {
-    "boost": "boost (default)",
-    "due": "due",
+from benchmarks.policies.front import front
+from benchmarks.policies.results import FIGURES, StudyRows, markdown, number
+
+NAMES = {
+    "fcfs": "arrival order",
+    "tail": "**tail**",
+    "balanced": "**balanced** (default)",
+    "mean": "**mean**",
+    "slo/loose": "**slo**, 99 % within 1.5 times arrival order's p99",
+    "slo/tight": "**slo**, 95 % within arrival order's p90",
+    "slo/first": "**slo**, 95 % first token within arrival order's p90",
+    "first": "**first**",
+    "makespan": "**makespan**",
+    "due": "due, balanced",
     "aged": "aged, exponent 1 (HRRN)",
-    "aged:4": "aged, exponent 4",
-    "score": "score",
-    "score-cap": "score, wait cap 1 drain time",
-    "paper": "the paper's: score and its starvation rule, no guard",
-    "unaware": "no predictions: boost by tokens so far, preemptive",
-    "oracle-boost": "boost with true lengths",
-    "oracle": "score with true lengths",
+    "work": "least expected work, no guard",
+    "prompt-work/tail": "prompts alone, tail",
+    "prompt-work/balanced": "prompts alone, balanced",
+    "prompt-work/mean": "prompts alone, mean",
+    "prompt-work/first": "prompts alone, first",
+    "paper": "the paper's: score and its starvation rule",
+    "uniboost": "UniBoost, gamma adapting",
+    "uniboost:0.1": "UniBoost, gamma .1/s",
+    "uniboost:0.01": "UniBoost, gamma .01/s",
+    "prefill": "shortest prefill first",
+    "tie": "TIE: expected length and upper tail",
+    "unaware": "boost by tokens so far, preemptive",
+    "oracle": "least true work",
+    "oracle-boost": "balanced with true lengths",
+    "srpt": "least remaining true work, preemptive",
 }
+ENGINE_NAMES = {
+    "model": "default engine (64 slots, prompts take time)",
+    "steps": "16 slots in steps (prompts are free)",
+    "untold": "16 slots in steps, prompts not counted",
+}
+_HEADS = ("mean", "p50", "p90", "p99", "max", "mean first token", "p90 per token")
 
 
-def report(rows: Rows, requests: int, slots: int) -> str:
-    """All tables."""
-    find = {(r["trace"], r["load"], r["tau"], r["policy"]): r for r in rows}
-    traces = sorted({r["trace"] for r in rows})
-    loads = sorted({r["load"] for r in rows})
-    taus = sorted({r["tau"] for r in rows if r["tau"] is not None})
+def report(study: StudyRows, requests: int, tau: float) -> str:
+    """All tables of the grid."""
     parts = [
         (
-            f"{len(traces)} traces, first {requests:,} requests of each, {slots} slots, a token a step; all figures "
-            "are relative to arrival order's (gain: to that of shortest-first with true lengths)."
-        ),
-        "### Policies at load .95 and tau .55, median (worst) over the traces",
-        policies(find, traces, 0.95, 0.55),
-        "### The default, trace by trace, at load .95 and tau .55",
-        bar(find, traces),
-        "### The default by load, tau .55, median (worst) over the traces",
-        by_load(find, traces, loads, 0.55),
-        "### The default by quality, load .95, requests that came after 500 completions, median (worst)",
-        by_quality(find, traces, taus, 0.95),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def ratios(find: dict[Any, Any], trace: str, load: float, tau: float | None, policy: str, later: str = "") -> Any:
-    """A run's figures over those of arrival order; None where a run is missing."""
-    row = find.get((trace, load, tau, policy)) or find.get((trace, load, None, policy))
-    fcfs, oracle = find.get((trace, load, None, "fcfs")), find.get((trace, load, None, "oracle"))
-    if row is None or fcfs is None or oracle is None:
-        return None
-    out = {k: row[later + k] / fcfs[later + k] for k in ("mean", "p50", "p90", "p99", "max")}
-    room = fcfs[later + "mean"] - oracle[later + "mean"]
-    # Where next to nothing can be gained a share of it is noise.
-    out["gain"] = (fcfs[later + "mean"] - row[later + "mean"]) / room if room > 0.01 * fcfs[later + "mean"] else np.nan
-    return out
-
-
-def policies(find: dict[Any, Any], traces: Iterable[str], load: float, tau: float) -> str:
-    """A row per policy."""
-    lines = ["| policy | gain | mean | p50 | p90 | p99 | max |", "|---|---|---|---|---|---|---|"]
-    for policy, name in _SHOWN.items():
-        found = [f for t in traces if (f := ratios(find, t, load, tau, policy))]
-        lines.append(f"| {name} | " + " | ".join(_cell(found, k) for k in _COLUMNS) + " |")
-    return "\n".join(lines)
-
-
-_COLUMNS = ("gain", "mean", "p50", "p90", "p99", "max")
-
-
-def _cell(found: list[dict[str, float]], name: str) -> str:
-    values = np.array([f[name] for f in found])
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return "-"
-    worst = values.min() if name == "gain" else values.max()
-    return f"{_short(float(np.median(values)))} ({_short(float(worst))})"
-
-
-def _short(value: float) -> str:
-    text = f"{value:.2f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
-
-
-def bar(find: dict[Any, Any], traces: Iterable[str]) -> str:
-    """The default against itself with true lengths and the same tail."""
-    lines = [
-        "| trace | requests that wait | gain | p90 | p99 | max | gain of true lengths at this p99 | share of it |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for trace in traces:
-        row, fcfs = find.get((trace, 0.95, 0.55, "boost")), find.get((trace, 0.95, None, "fcfs"))
-        found = ratios(find, trace, 0.95, 0.55, "boost")
-        if row is None or fcfs is None or found is None:
-            continue
-        same = row.get("same_tail") or {}
-        share = (fcfs["mean"] - row["mean"]) / (fcfs["mean"] - same["mean"]) if same else np.nan
-        best = found["gain"] / share if share else np.nan
-        lines.append(
-            f"| {trace} | {fcfs['waits']:.0%} | {_short(found['gain'])} | {_short(found['p90'])} | "
-            f"{_short(found['p99'])} | {_short(found['max'])} | {_short(best)} | {share:.0%} |"
+            f"{len(study.traces)} traces, first {requests:,} requests of each, with their prompts and what of them was "
+            "cached. Figures are ratios to arrival order's, medians over the traces (worst in brackets); scores are "
+            f"made up, tau {tau:g} where nothing else is said."
         )
-    return "\n".join(lines)
+    ]
+    for engine in ("model", "steps"):
+        for load in study.loads(engine):
+            title = f"{ENGINE_NAMES[engine]}, load {load:g}"
+            parts += [
+                f"### All policies: {title}",
+                policies(study, engine, load, tau),
+                front(study, engine, load, tau),
+                f"#### Who pays: {title}; mean of each quarter over its own in arrival order",
+                payers(study, engine, load, tau),
+            ]
+    return "\n\n".join([*parts, "### A useless or harmful ranker", useless(study), "### By quality", by_tau(study)])
 
 
-def by_load(find: dict[Any, Any], traces: Iterable[str], loads: Iterable[float], tau: float) -> str:
-    """A row per load."""
-    lines = ["| load | gain | mean | p50 | p90 | p99 | max |", "|---|---|---|---|---|---|---|"]
-    for load in loads:
-        found = [f for t in traces if (f := ratios(find, t, load, tau, "boost"))]
-        lines.append(f"| {load:g} | " + " | ".join(_cell(found, k) for k in _COLUMNS) + " |")
-    return "\n".join(lines)
+def policies(study: StudyRows, engine: str, load: float, tau: float) -> str:
+    """A row per policy, medians over the traces and in brackets the worst."""
+    rows = []
+    for policy, name in NAMES.items():
+        if policy == "fcfs" or not study.ratios(engine, load, tau, policy, "mean"):
+            continue
+        cells = []
+        for figure in FIGURES:
+            values = study.ratios(engine, load, tau, policy, figure)
+            cells.append(f"{number(float(np.median(values)))} ({number(max(values))})")
+        rows.append([name, *cells, _kept(study, engine, load, tau, policy)])
+    return markdown(["policy", *_HEADS, "targets kept"], rows)
 
 
-def by_quality(find: dict[Any, Any], traces: Iterable[str], taus: Iterable[float], load: float) -> str:
-    """A row per tau."""
-    lines = ["| tau | gain | mean | p50 | p90 | p99 | max |", "|---|---|---|---|---|---|---|"]
-    for tau in taus:
-        found = [f for t in traces if (f := ratios(find, t, load, tau, "boost", "later_"))]
-        lines.append(f"| {tau:g} | " + " | ".join(_cell(found, k) for k in _COLUMNS) + " |")
-    return "\n".join(lines)
+def _kept(study: StudyRows, engine: str, load: float, tau: float, policy: str) -> str:
+    """On how many traces each of the three targets is kept."""
+    found = [row for t in study.traces if (row := study.row(engine, t, load, tau, policy))]
+    names = found[0]["kept"] if found else {}
+    return ", ".join(str(sum(row["kept"][n] >= row["target"][n] for row in found)) for n in names)
+
+
+def payers(study: StudyRows, engine: str, load: float, tau: float) -> str:
+    """By quarter of output lengths and of uncached prompt lengths."""
+    shown = ("tail", "balanced", "mean", "first", "work", "uniboost:0.01", "prefill", "paper", "oracle")
+    rows = []
+    for policy in shown:
+        quarters = [study.quarters(engine, load, tau, policy, by) for by in ("outputs", "prompts")]
+        if not np.isnan(quarters[0]).all():
+            rows.append([NAMES[policy], *(number(q) for both in quarters for q in both)])
+    heads = [f"{by} {q}" for by in ("output", "prompt") for q in ("shortest", "2nd", "3rd", "longest")]
+    return markdown(["policy", *heads], rows)
+
+
+def useless(study: StudyRows) -> str:
+    """The daemon's orders at taus of 0 and below, over the same order by prompts alone."""
+    rows = []
+    for engine in ("model", "steps"):
+        for load in study.loads(engine):
+            for tau in [t for t in study.taus if t <= 0]:
+                for objective in ("tail", "balanced", "mean", "first"):
+                    alone = f"prompt-work/{objective}"
+                    cells = []
+                    for figure in ("mean", "later", "p99"):
+                        found = [study.between(engine, t, load, tau, objective, alone, figure) for t in study.traces]
+                        known = [v for v in found if not np.isnan(v)]
+                        cells.append(f"{number(float(np.median(known)))} ({number(max(known))})" if known else "-")
+                    if cells[0] != "-":
+                        rows.append([ENGINE_NAMES[engine], f"{load:g}", f"{tau:g}", objective, *cells])
+    heads = ["engine", "load", "tau", "objective", "mean", "mean after 500 completions", "p99"]
+    return "Over the same objective by prompts alone, median (worst) over the traces.\n\n" + markdown(heads, rows)
+
+
+def by_tau(study: StudyRows) -> str:
+    """The default by quality of the ranker."""
+    rows = []
+    for engine in ("model", "steps"):
+        for load in study.loads(engine):
+            for objective in ("balanced", "mean"):
+                cells = [
+                    f"{number(study.median(engine, load, tau, objective, 'mean'))}, "
+                    f"{number(study.median(engine, load, tau, objective, 'p99'))}"
+                    for tau in study.taus
+                ]
+                rows.append([ENGINE_NAMES[engine], f"{load:g}", objective, *cells])
+    heads = ["engine", "load", "objective", *(f"tau {t:g}: mean, p99" for t in study.taus)]
+    return markdown(heads, rows)

@@ -20,6 +20,8 @@ _KEYS = {
     "most": '<rect class="fill-ranker" width="22" height="12"/>',
     "dot": '<line class="whisker" x1="1" x2="21" y1="6" y2="6"/><circle class="dot-ranker" cx="11" cy="6" r="4.5"/>',
     "bin": '<circle class="dot-ranker" cx="11" cy="6" r="4.5"/>',
+    "other": '<circle class="dot-oracle" cx="11" cy="6" r="4.5"/>',
+    "worse": '<circle class="dot-ranker hollow" cx="11" cy="6" r="4.5"/>',
     "ceiling": '<line class="mark-ceiling" x1="11" x2="11" y1="1" y2="11"/>',
 }
 

@@ -90,8 +90,22 @@ class Plot:
     def dots(self, points: Sequence[Point], style: str, radius: float = 4.5) -> None:
         """Put a dot at every point."""
         for point in points:
-            x, y = self._place(point)
+            x, y = self.place(point)
             self._parts.append(f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>')
+
+    def text(self, style: str, x: float, y: float, text: str, anchor: str = "middle") -> None:
+        """Write at a place of the drawing."""
+        self._parts.append(_text(style, x, y, text, anchor))
+
+    def place(self, point: Point) -> Point:
+        """Where a point is in the drawing."""
+        across, up = self.x(point[0]), self.y(point[1])
+        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    @staticmethod
+    def holds(left: float, top: float, right: float, bottom: float) -> bool:
+        """Whether a box of the drawing lies within the frame."""
+        return left >= LEFT and right <= WIDTH and top >= 0 and bottom <= HEIGHT - BOTTOM
 
     def svg(self) -> str:
         """The drawing."""
@@ -106,11 +120,11 @@ class Plot:
         right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
         parts = []
         for value in self.y.ticks:
-            _, y = self._place((self.x.low, value))
+            _, y = self.place((self.x.low, value))
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(_text("tick", LEFT - 8, y + 4.5, self.y.label(value), "end"))
         for value in self.x.ticks:
-            x, _ = self._place((value, self.y.low))
+            x, _ = self.place((value, self.y.low))
             parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
             parts.append(_text("tick", x, bottom + 19, self.x.label(value)))
         parts.append(_text("axis", (LEFT + right) / 2, HEIGHT - 9, self.x_title))
@@ -119,11 +133,7 @@ class Plot:
         return parts
 
     def _points(self, points: Sequence[Point]) -> str:
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self._place, points))
-
-    def _place(self, point: Point) -> Point:
-        across, up = self.x(point[0]), self.y(point[1])
-        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, points))
 
 
 def _text(style: str, x: float, y: float, text: str, anchor: str = "middle") -> str:

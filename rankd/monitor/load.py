@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServiceCosts, ServiceRate
+from rankd_client.ordering.objectives import PATIENT
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 
 from rankd.monitor.supported import ServedHistory, TenantValues
@@ -18,6 +20,8 @@ _SHORT_LENGTH = 256.0
 """Tokens."""
 _FIRST_FIT = 64
 """Completions before costs are first learned."""
+_FIRST_TUNING = 128
+"""Completions before patience is first tuned."""
 
 
 class WaitingTimes:
@@ -97,15 +101,16 @@ class ModelLoad:
         )
 
     def tune_due(self, order: OrderSection) -> bool:
-        """Whether it is time to tune the patience of the configured policy."""
-        due = 0 < order.tune_every <= self.taken - self.tuned_at
-        return due and Policy(order.policy) in (Policy.DUE, Policy.BOOST)
+        """Whether it is time to tune the patience of the configured policy: early, then ever more rarely."""
+        if order.tune_every == 0 or Policy(order.policy) not in PATIENT:
+            return False
+        return self.taken - self.tuned_at >= min(max(self.tuned_at, _FIRST_TUNING), order.tune_every)
 
     def tuned(self, outcomes: dict[Objective, ObjectiveOutcome]) -> None:
         """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""
         for objective, outcome in outcomes.items():
             old = self.patience(objective)
-            patience = outcome.patience if old is None else (old + outcome.patience) / 2
+            patience = outcome.patience if old is None else _between(old, outcome.patience)
             self.outcomes[objective] = replace(outcome, patience=patience)
 
     def fitted(self, costs: ServiceCosts | None, prompts: FloatArray) -> None:
@@ -114,3 +119,8 @@ class ModelLoad:
             self.costs = costs
         counted = prompts[~np.isnan(prompts)]
         self.mean_prompt = float(counted.mean()) if len(counted) else 0.0
+
+
+def _between(old: float, new: float) -> float:
+    """Half way: by ratio, as patience may be anything from a moment to shortest first; none at all has no ratio."""
+    return math.sqrt(old * new) if old > 0 and new > 0 else (old + new) / 2

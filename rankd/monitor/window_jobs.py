@@ -158,5 +158,11 @@ def tuning(
     order: OrderSection, costs: ServiceCosts | None
 ) -> Callable[[ServedRequests], dict[Objective, ObjectiveOutcome]]:
     """What each objective makes of some completions, as the settings have it."""
-    target = parse_target(order.slo) if order.slo else None
-    return lambda served: tune(served, Policy(order.policy), costs, tail_budget=order.tail_budget, target=target)
+    return partial(
+        tune,
+        policy=Policy(order.policy),
+        costs=costs,
+        tail_budget=order.tail_budget,
+        target=parse_target(order.slo) if order.slo else None,
+        prompt_cost=order.prompt_cost if order.prompt_cost >= 0 else None,
+    )

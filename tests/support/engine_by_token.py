@@ -16,7 +16,7 @@ class Reference:
         self.got = [0] * len(trace)
         self.unread = {}  # running: tokens of the prompt still to be read; -1: it decodes
         self.held = {}  # running: tokens in the KV memory, or about to be
-        self.swapped = set()
+        self.swapped = {}  # what was left to be read of who was swapped out
         self.most = 0
         order.attach(self)
 
@@ -103,27 +103,28 @@ class Reference:
                 victim = order.victim(now / TICKS)
                 if not order.beats(request, victim, now / TICKS):
                     return
-                if self.unread[victim] < 0:
-                    self.swapped.add(victim)
+                self.swapped[victim] = max(self.unread[victim], 0)
                 self.preempt(victim, now)
                 continue
             order.pop(now / TICKS)
             if start[request] is None:
                 start[request] = now
             self.held[request] = context
-            self.unread[request] = 0 if request in self.swapped else context
-            self.swapped.discard(request)
+            cached = 0 if self.trace.cached is None else int(self.trace.cached[request])
+            self.unread[request] = self.swapped.pop(request, context - cached)
             budget -= self.unread[request]
 
 
 @st.composite
 def traces(draw, most=14):
-    """A small trace, often with many arrivals at once."""
+    """A small trace, often with many arrivals at once, often with prompts that are cached in part or as a whole."""
     n = draw(st.integers(1, most))
     arrival = draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.25, 7.0, 20.0, 21.5]), min_size=n, max_size=n))
     prompt = draw(st.lists(st.integers(0, 12), min_size=n, max_size=n))
     output = draw(st.lists(st.integers(1, 14), min_size=n, max_size=n))
-    return trace_of(arrival, prompt, output)
+    shares = draw(st.none() | st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=n, max_size=n))
+    cached = None if shares is None else [int(p * s) for p, s in zip(prompt, shares, strict=True)]
+    return trace_of(arrival, prompt, output, cached)
 
 
 @st.composite

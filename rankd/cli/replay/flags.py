@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rankd_client.ordering import Objective
+
 from rankd.cli.values import between, whole
 from rankd.registry.bundled import ranker_path
 
@@ -17,8 +19,8 @@ DEFAULT_TAU = 0.55
 def add_flags(verb: argparse.ArgumentParser) -> None:
     """What to replay, on which engine, under which policies."""
     verb.description = (
-        "Replay a trace of arrivals and lengths through a simulated engine under every policy: what ranking would have "
-        "gained, for whom, at which load, and with which ranker."
+        "Replay a trace of arrivals and lengths through a simulated engine under every objective: which one to order "
+        "for, what it gains, and who pays for it."
     )
     verb.add_argument(
         "--trace",
@@ -49,13 +51,29 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     _score_flags(verb)
     _arrival_flags(verb)
     _engine_flags(verb)
+    _order_flags(verb)
+    _output_flags(verb)
+
+
+def _order_flags(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--objective",
+        choices=[objective.value for objective in Objective],
+        help="what the daemon is configured for, order.objective; the others are compared with it all the same",
+    )
+    verb.add_argument(
+        "--slo",
+        metavar="TEXT",
+        help="a target, order.slo, such as '99 %% within 30 s' or '95 %% first token within 800 ms': which objectives "
+        "keep it",
+    )
     verb.add_argument(
         "--policies",
         metavar="NAMES",
-        help="by comma; `--policies list` describes them. FCFS, the daemon's own and the oracle are always replayed",
+        help="by comma, in the place of the objectives, the paper's rule and UniBoost; `--policies list` describes "
+        "them. FCFS, the daemon's own and the oracle are always replayed",
     )
     verb.add_argument("--config", metavar="FILE", help="TOML file with the daemon's settings, whose order is judged")
-    _output_flags(verb)
 
 
 def _output_flags(verb: argparse.ArgumentParser) -> None:

@@ -33,9 +33,9 @@ def replay(arguments: argparse.Namespace) -> int:
     """
     from rankd.cli.replay.table import describe_policies, view
     from rankd.html.parts import write_html
+    from rankd.replay.report.json_form import as_json
     from rankd.replay.report.page import page
     from rankd.replay.report.report import make_report
-    from rankd.replay.report.verdict import as_json
 
     if arguments.policies == "list":
         output(110).print(describe_policies())
@@ -60,11 +60,11 @@ def replay(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace, console: PlainConsole, on_progress: OnProgress, *, sweeps: bool) -> ReplayPlan:
     """What the flags ask for; reads the trace."""
-    from rankd.replay.plan import ReplayPlan, ScoreOrigin
+    from rankd.replay.plan import ReplayPlan, ScoreOrigin, compared
     from rankd.replay.policies.by_name import RankerPrior
     from rankd.replay.policies.synthetic_scores import scores_of_tau
 
-    policies, settings, cost = _policies(arguments.policies), _settings(arguments.config), _cost(arguments)
+    policies, settings, cost = _policies(arguments.policies), _settings(arguments), _cost(arguments)
     read, origin, ranker = _read(arguments, console, on_progress)
     trace, arrivals = _arrivals(read.trace, arguments, cost)
     scores = trace.score
@@ -78,7 +78,7 @@ def _plan(arguments: argparse.Namespace, console: PlainConsole, on_progress: OnP
         origin=origin,
         cost=cost,
         settings=settings,
-        policies=policies,
+        policies=compared(settings, burst=trace.span <= 0) if policies is None else policies,
         ranker=ranker or RankerPrior(),
         steps=arguments.steps,
         arrivals=arrivals,
@@ -90,18 +90,19 @@ def _plan(arguments: argparse.Namespace, console: PlainConsole, on_progress: OnP
     )
 
 
-def _policies(names: str | None) -> list[str]:
-    from rankd.replay.policies.by_name import DEFAULT, check_policy
+def _policies(names: str | None) -> list[str] | None:
+    from rankd.replay.policies.by_name import check_policy
 
     if names is None:
-        return list(DEFAULT)
+        return None
     return [check_policy(name.strip()) for name in names.split(",") if name.strip()]
 
 
-def _settings(config: str | None) -> Settings:
-    if config:
-        os.environ["RANKD_CONFIG"] = config
-    return load_settings()
+def _settings(arguments: argparse.Namespace) -> Settings:
+    if arguments.config:
+        os.environ["RANKD_CONFIG"] = arguments.config
+    order = {name: value for name in ("objective", "slo") if (value := getattr(arguments, name)) is not None}
+    return load_settings(order=order or None)
 
 
 def _cost(arguments: argparse.Namespace) -> EngineCost:

@@ -63,24 +63,39 @@ def step_cost(slots: int, *, kv_tokens: int = 0, block: int = 16, chunk: int = 0
 def work(trace: Trace, cost: EngineCost) -> float:
     """Seconds that a trace takes where all slots are always full: the least possible for long traces.
 
-    Without a memory limit, and where prompts fit into the chunk beside the running sequences, this is exact: every
-    request fills a slot for as many iterations as it has tokens. A prompt above the chunk takes further iterations.
-    Under a memory limit the slots that can be filled are those whose tokens fit at the mean over a request's run,
-    which takes a perfect packing.
+    Of prompts only what is not cached is read. Without a memory limit, and where that fits into the chunk beside the
+    running sequences, this is exact: every request fills a slot for as many iterations as it has tokens. What is above
+    the chunk takes further iterations. Under a memory limit the slots that can be filled are those whose tokens fit at
+    the mean over a request's run, which takes a perfect packing.
     """
-    output, prompt = trace.output.astype(np.float64), trace.prompt.astype(np.float64)
+    output, read = trace.output.astype(np.float64), trace.uncached.astype(np.float64)
     slot_iterations = float(output.sum())
     if cost.chunk:
-        slot_iterations += float(np.maximum(np.ceil(prompt / cost.chunk) - 1, 0).sum())
-    slots = float(cost.slots)
-    if cost.kv_tokens:
-        tokens = float((output * prompt + output * (output - 1) / 2).sum())
-        slots = min(slots, max(1.0, cost.kv_tokens * float(output.sum()) / max(tokens, 1.0)))
+        slot_iterations += float(np.maximum(np.ceil(read / cost.chunk) - 1, 0).sum())
     return (
-        cost.base * slot_iterations / slots
+        cost.base * slot_iterations / usable_slots(trace, cost)
         + cost.per_sequence * float(output.sum())
-        + cost.per_prompt_token * float(prompt.sum())
+        + cost.per_prompt_token * float(read.sum())
     )
+
+
+def usable_slots(trace: Trace, cost: EngineCost) -> float:
+    """Slots that can be filled at once: all, or as many requests as the memory holds at the mean over their run."""
+    if not cost.kv_tokens or not len(trace):
+        return float(cost.slots)
+    output, prompt = trace.output.astype(np.float64), trace.prompt.astype(np.float64)
+    tokens = float((output * prompt + output * (output - 1) / 2).sum())
+    return min(float(cost.slots), max(1.0, cost.kv_tokens * float(output.sum()) / max(tokens, 1.0)))
+
+
+def true_prompt_cost(trace: Trace, cost: EngineCost) -> float:
+    """Output tokens that an uncached prompt token counts for in the work of a request, where all slots are full.
+
+    An output token takes its place an iteration. A prompt token holds up all who run, so it counts in the time of
+    places for as many as there are: what a daemon learns from completions, known here from the engine itself.
+    """
+    slots = usable_slots(trace, cost)
+    return cost.per_prompt_token * slots / (cost.base + cost.per_sequence * slots)
 
 
 def capacity(trace: Trace, cost: EngineCost) -> float:

@@ -2,8 +2,10 @@
 
 Each iteration gives every running request one token, as vLLM does it: what fits into the slots, the chunk of prompt
 tokens and the KV memory runs; a waiting request comes in at the start of an iteration; the iteration that ends a prompt
-also makes the first token; where memory is short the last in the order goes back to the queue and is read anew.
-An order that takes slots away swaps out what the request holds, and in again, at no cost: in favour of such orders.
+also makes the first token; where memory is short the last in the order goes back to the queue and is read anew. Prompt
+tokens that the prefix cache holds are never read, but take memory: nobody shares a block.
+An order that takes slots away swaps out what the request holds, a prompt that is read in part included, and in again,
+at no cost: in favour of such orders.
 Between two events the batch does not change, so that any number of iterations is one multiplication.
 """
 
@@ -106,6 +108,7 @@ class SimulatedEngine:
         )
         self._arrival: list[int] = np.rint(trace.arrival * TICKS).astype(np.int64).tolist()
         self._prompt: list[int] = trace.prompt.tolist()
+        self._cached: list[int] = (trace.prompt - trace.uncached).tolist()
         self._output: list[int] = trace.output.tolist()
         self._trace = trace
         self._memory = KvMemory(cost.blocks, cost.block)
@@ -120,7 +123,7 @@ class SimulatedEngine:
         self._since: dict[int, int] = {}
         self._ends: list[tuple[int, int]] = []
         self._prefilling: dict[int, int] = {}
-        self._swapped: set[int] = set()
+        self._swapped: dict[int, int] = {}
         self._start, self._first, self._finish = [-1] * n, [-1] * n, [-1] * n
         self._preempted = [0] * n
         self._next = self._done = 0
@@ -195,8 +198,7 @@ class SimulatedEngine:
             if self._start[request] < 0:
                 self._start[request] = self._now
             self._memory.hold(context)
-            unread = 0 if request in self._swapped else context
-            self._swapped.discard(request)
+            unread = self._swapped.pop(request, context - self._cached[request])
             self._prefilling[request] = unread
             budget -= unread
 
@@ -207,14 +209,13 @@ class SimulatedEngine:
         victim = self._order.victim(now)
         if not self._order.beats(waiting, victim, now):
             return False
-        if victim in self._since:
-            self._swapped.add(victim)
+        self._swapped[victim] = self._prefilling.get(victim, 0)
         self._preempt(victim)
         self._memory.reserve()
         return True
 
     def _preempt(self, request: int) -> None:
-        """Back to the queue; its prompt and its tokens are read anew, unless they were swapped out."""
+        """Back to the queue; its tokens and what of its prompt is not cached are read anew, unless swapped out."""
         context = self._prompt[request] + self.generated(request)
         self._tokens[request] = self.generated(request)
         if self._prefilling.pop(request, None) is not None:

@@ -97,18 +97,20 @@ class FixedKey(KeyOrder):
 
 
 class ShortestRemaining(KeyOrder):
-    """Fewest tokens left first, taking slots away: SRPT, with true lengths."""
+    """Least true work left first, taking slots away: SRPT."""
 
     preemptive = True
 
-    def __init__(self, trace: Trace) -> None:
-        """Take the true lengths."""
+    def __init__(self, trace: Trace, prompt_cost: float = 0.0) -> None:
+        """Take the true lengths, and what a prompt token counts for in output tokens until the prompt is read."""
         super().__init__(trace)
         self._output: list[int] = trace.output.tolist()
+        self._reading: list[float] = (prompt_cost * trace.uncached).tolist()
 
     def key(self, request: int, generated: int) -> Key:
-        """Tokens left, then arrival."""
-        return self._output[request] - generated, self._arrival[request]
+        """Work left in output tokens, then arrival."""
+        reading = 0.0 if generated else self._reading[request]
+        return self._output[request] - generated + reading, self._arrival[request]
 
 
 class Boost(KeyOrder):

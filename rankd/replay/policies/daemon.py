@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -23,12 +24,14 @@ from rankd.monitor.trust import Trust
 from rankd.ranking.policy import in_force
 from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.policies.baselines import NEVER
-from rankd.replay.policies.learner import learn_load
+from rankd.replay.policies.learner import learn_load, read_prompts
 from rankd.replay.trace.trace import Floats, Trace
 from rankd.settings import OrderSection
 
 _RULES_EVERY = 8
 """Starts between two renewals of the rules; a daemon makes them at every call, an engine's plug-in less often."""
+_FIRST_MEAN = 32
+"""Completions before a mean length is known where nothing else is."""
 
 
 class ReplayQueue(WaitingQueue):
@@ -73,7 +76,7 @@ class OracleScores:
         self._order = order
         self._start: dict[int, float] = {}
         self._output: list[int] = trace.output.tolist()
-        self._prompt: list[int] = trace.uncached.tolist()
+        self._prompt = read_prompts(trace)
         self._arrival: list[float] = trace.arrival.tolist()
         longest = max(self._output, default=1)
         same = Calibration((Knot(0.0, 0.0), Knot(longest, longest)), sum(self._output) / max(len(self._output), 1))
@@ -99,13 +102,45 @@ class OracleScores:
         load, tokens = self._trust.load, self._output[request]
         load.rate.add(tokens, now)
         arrival, start = self._arrival[request], self._start.pop(request)
-        served = ServedRequest(arrival, start - arrival, now - start, float(tokens), tokens, self._prompt[request])
+        expected = self._expected_of(request)
+        served = ServedRequest(arrival, start - arrival, now - start, expected, tokens, self._prompt[request])
         if learn_load(load, self._order, served):
             self.version += 1
 
     def expected(self, scores: Floats) -> Floats:
         """The scores themselves."""
         return scores
+
+    def _expected_of(self, request: int) -> float:
+        return float(self._output[request])
+
+
+class PromptsAlone(OracleScores):
+    """Nothing is known of lengths but their mean: what the daemon does of a ranker that is of no use."""
+
+    def __init__(self, trace: Trace, order: OrderSection) -> None:
+        """Start as a daemon does that never saw a completion."""
+        super().__init__(trace, order)
+        self._trust = replace(self._trust, calibration=None, ignores_lengths=True)
+        self._completions = self._sum = self._fit_at = 0
+
+    def finished(self, request: int, now: float, batch: RunningBatch) -> None:
+        """Learn how fast requests are served, and how long they are on average."""
+        self._completions += 1
+        self._sum += self._output[request]
+        if self._completions - self._fit_at >= min(max(self._fit_at, _FIRST_MEAN), self._order.recalibrate_every):
+            self._fit_at, mean = self._completions, self._sum / self._completions
+            self._trust = replace(self._trust, calibration=Calibration((Knot(0.0, mean),), mean))
+            self.version += 1
+        super().finished(request, now, batch)
+
+    def expected(self, scores: Floats) -> Floats:
+        """Of all the same, which the rules know."""
+        return np.full(len(scores), np.nan)
+
+    def _expected_of(self, request: int) -> float:
+        del request
+        return self._sum / self._completions
 
 
 class RankdOrder:
@@ -114,7 +149,7 @@ class RankdOrder:
     preemptive = False
 
     def __init__(
-        self, trace: Trace, scores: Floats, lengths: KnownLengths, order: OrderSection, policy: Policy
+        self, trace: Trace, scores: Floats, lengths: KnownLengths, order: OrderSection, policy: Policy | None = None
     ) -> None:
         """Start with an empty queue.
 
@@ -123,7 +158,7 @@ class RankdOrder:
             scores: of the ranker, [n]; the true lengths for the oracle.
             lengths: what is known of lengths.
             order: the settings.
-            policy: the one to follow.
+            policy: what a caller asks for; None leaves it to the settings: the policy that follows their objective.
         """
         n = len(trace)
         self._ids = [f"{i:09d}" for i in range(n)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
-from rankd_client.ordering import ServedRequest, fit_costs, trust_of
+from rankd_client.ordering import ServedRequest, fit_costs
 
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.supported import ServedHistory
 from rankd.monitor.tracker_settings import guard_settings, quality_settings
-from rankd.monitor.trust import Trust
+from rankd.monitor.trust import Trust, trust_in, work_model
 from rankd.monitor.window_jobs import tuning
-from rankd.quality import Guard, GuardSnapshot, OutcomeReport, possible
+from rankd.quality import UNKNOWN_PROMPT, Guard, GuardSnapshot, OutcomeReport, possible
 from rankd.quality.arrivals import ArrivalTable
 from rankd.replay.engine.engine import RunningBatch
 from rankd.replay.trace.trace import Floats, Trace
@@ -27,8 +29,15 @@ _CLOCK = 1.0
 """Added to times: the tracker takes a time of 0 for one that was not given."""
 
 
+def read_prompts(trace: Trace) -> list[float]:
+    """Prompt tokens that the engine reads for each request, [n]; NaN where the trace has no counts of them."""
+    counted = bool(trace.prompt.any())
+    read: list[float] = np.where(counted, trace.uncached.astype(np.float64), np.nan).tolist()
+    return read
+
+
 def learn_load(load: ModelLoad, order: OrderSection, served: ServedRequest) -> bool:
-    """Take a completion, and learn costs and tune patience where it is time to, as the daemon does; whether any changed.
+    """Take a completion, and learn costs and tune patience where it is time to, as the daemon does; say if any changed.
 
     In the daemon that ends some 50 ms after it began, here at once.
     """
@@ -72,12 +81,12 @@ class Learner:
         self._table = ArrivalTable(self._quality.arrivals, self._quality.progress_ttl)
         self._completions = self._look_at = 0
         self._guard = Guard(guard_settings(settings), measured=measured)
-        self._enabled = settings.guard.enabled
+        self._settings = settings
         self._look_every = max(settings.guard.every, int(np.clip(len(trace) // _LOOKS, *_LOOK_EVERY)))
         self._order = settings.order
         self._arrival: list[float] = trace.arrival.tolist()
         self._output: list[int] = trace.output.tolist()
-        self._prompt: list[int] = trace.uncached.tolist()
+        self._prompt = read_prompts(trace)
         self._scores: list[float] = scores.tolist()
         self._prior = self.calibration = prior
         self._start: dict[int, float] = {}
@@ -86,7 +95,7 @@ class Learner:
         self.version = 0
         """Changes when lengths or trust do."""
         self.guard_history: list[tuple[float, float | None, float]] = []
-        """Of every look of the guard: when, the lower bound of tau, and the trust after it."""
+        """Of every look of the guard: when, the lower bound of tau that trust rests on, and the trust after it."""
 
     def arrived(self, request: int, now: float) -> None:
         """Take word of a new request."""
@@ -124,23 +133,29 @@ class Learner:
     @property
     def trust(self) -> Trust:
         """How far the ranker is to be trusted now, by the rule of the daemon's monitor."""
-        ranks = self._guard.ranks or not self._enabled
-        level = float(ranks)
-        if ranks and self._enabled and self._guard.tau_low is not None:
-            level = trust_of(self._guard.tau_low, full=self._order.full_trust_tau)
-        return Trust(ranks=ranks, worth_waiting=True, calibration=self.calibration, level=level, load=self._load)
+        return trust_in(self._guard, self.calibration, self._load, self._settings)
 
     def _report(self, request: int, tokens: int, now: float, *, final: bool) -> None:
-        report = OutcomeReport(request, self._scores[request], tokens, final, final, self._arrival[request] + _CLOCK)
+        prompt = self._prompt[request]
+        report = OutcomeReport(
+            request,
+            self._scores[request],
+            tokens,
+            final,
+            final,
+            self._arrival[request] + _CLOCK,
+            prompt=UNKNOWN_PROMPT if math.isnan(prompt) else int(prompt),
+        )
         if possible(report, now + _CLOCK):
             self._table.update(report, now + _CLOCK)
 
     def _look(self, now: float) -> None:
         quality, at = self._quality, now + _CLOCK
         cohort = self._table.cohort(quality.guard_cohort, at, quality.settle)
-        evidence = GuardSnapshot(at, quality, self._completions, cohort).evaluate()
+        work = work_model(self.calibration, self._load, self._settings)
+        evidence = GuardSnapshot(at, quality, self._completions, cohort, work).evaluate()
         self._guard.observe_quality(evidence, at)
-        self.guard_history.append((now, self._guard.tau_low, self.trust.level))
+        self.guard_history.append((now, self._guard.order_tau_low, self.trust.level))
         self.version += 1
 
     def _refit(self) -> None:
@@ -161,3 +176,18 @@ class Learner:
         if not early:
             self._fit_at = completions
         self.version += 1
+
+
+class TailInflated(Learner):
+    """Expected lengths and what is beyond: the score of arXiv 2604.00499 ("TIE"), with the calibration's p90 as tail.
+
+    There each request has a distribution of its own, a log-t, and the mean of its upper tail is added. A calibration
+    has one of each *score*, and both its mean and its p90 rise with it: so from scores alone the order is that of
+    expected lengths. Prompts do not count, there is no guard and no bound.
+    """
+
+    def expected(self, scores: Floats) -> Floats:
+        """Mean and p90 together; the mean where no p90 is known."""
+        mean = super().expected(scores)
+        tail = None if self.calibration is None else self.calibration.p90(scores)
+        return mean if tail is None else mean + tail

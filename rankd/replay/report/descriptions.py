@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rankd.replay.report.report import ReplayReport
-from rankd.replay.report.verdict import DurationUnit
+from rankd.replay.report.units import DurationUnit
 
 
 def describe_trace(report: ReplayReport) -> str:

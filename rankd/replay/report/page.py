@@ -8,55 +8,54 @@ from rankd.html.parts import NBSP, NONE, card, document, headline, keys, percent
 from rankd.replay.policies.by_name import POLICIES
 from rankd.replay.report import pictures
 from rankd.replay.report.descriptions import describe_engine, describe_scores, describe_trace
-from rankd.replay.report.metrics import PolicyFigures, RequestGroup
+from rankd.replay.report.front_cards import front_card, picture_cards, who_pays_card
+from rankd.replay.report.metrics import PolicyFigures
 from rankd.replay.report.report import ReplayReport
-from rankd.replay.report.verdict import DurationUnit, verdict
-
-_MOST_GROUPS = 40
-_TITLES = {
-    "nothing_queues": "Nothing queues here",
-    "nothing_to_gain": "Next to nothing to gain here",
-    "no_gain": "Ranking changes next to nothing here",
-    "gain": "Ranking pays here",
-    "harm": "Ranking does harm here",
-}
+from rankd.replay.report.units import DurationUnit
+from rankd.replay.report.verdict import verdict
 
 
 def page(report: ReplayReport) -> str:
     """The document."""
     found = verdict(report)
-    first, *more = [escape(sentence) for sentence in found.sentences]
+    first, *more = [_marked(sentence) for sentence in found.sentences]
     head = headline(
         f"rankd replay · {report.facts.name} · {report.facts.requests:,} requests",
-        _TITLES[found.kind],
-        f"<b>{first}</b> {' '.join(more)}",
+        found.title,
+        f"<b>{first}</b>",
     )
+    reasons = "".join(f"<li>{sentence}</li>" for sentence in more)
     cards = (
-        _policy_card(report),
+        card("Why, and what else", f'<ul class="reasons">{reasons}</ul>', "", wide=True) if more else "",
+        front_card(report),
+        *picture_cards(report),
         _latency_card(report),
+        who_pays_card(report),
+        _policy_card(report),
         _tail_card(report),
         _tau_card(report),
         _load_card(report),
-        _fairness_card(report),
         _first_card(report),
         _rests_card(report),
         _terms_card(),
     )
-    return document(f"{report.facts.name}: replay", head, _tiles(report), cards)
+    return document(
+        f"{report.facts.name}: replay", head, _tiles(report, found.recommendation.objective or report.own), cards
+    )
 
 
-def _tiles(report: ReplayReport) -> str:
-    unit, fcfs, own = DurationUnit(report.steps), report.of("fcfs"), report.of(report.policy)
+def _tiles(report: ReplayReport, policy: str) -> str:
+    unit, fcfs, own = DurationUnit(report.steps), report.of("fcfs"), report.of(policy)
     waits = fcfs.wait.mean / fcfs.latency.mean
     return tile_row(
         (
             (
-                "Mean latency",
+                f"Mean latency, {escape(policy)}",
                 unit(own.latency.mean),
                 f"{unit(fcfs.latency.mean)} in arrival order, {_change(own.latency.mean, fcfs.latency.mean)}",
             ),
             (
-                "99th percentile",
+                f"99th percentile, {escape(policy)}",
                 unit(own.latency.p99),
                 f"{unit(fcfs.latency.p99)} in arrival order, {_change(own.latency.p99, fcfs.latency.p99)}",
             ),
@@ -82,7 +81,7 @@ def _policy_card(report: ReplayReport) -> str:
 
     rows = [
         (
-            f"<b>{escape(f.policy)}</b>" if f.policy == report.policy else escape(f.policy),
+            f"<b>{escape(f.policy)}</b>" if f.policy == report.own else escape(f.policy),
             cell(f.latency.mean, fcfs.latency.mean, f),
             cell(f.latency.p50, fcfs.latency.p50, f),
             cell(f.latency.p90, fcfs.latency.p90, f),
@@ -93,13 +92,13 @@ def _policy_card(report: ReplayReport) -> str:
             cell(f.first_token.mean, fcfs.first_token.mean, f),
             NONE if f.gain is None else percent(f.gain),
         )
-        for f in report.figures
+        for f in report.shown
     ]
     meanings = "".join(
-        f"<dt>{escape(f.policy)}</dt><dd>{escape(POLICIES[f.policy.partition(':')[0]])}</dd>" for f in report.figures
+        f"<dt>{escape(f.policy)}</dt><dd>{escape(POLICIES[f.policy.partition(':')[0]])}</dd>" for f in report.shown
     )
     note = (
-        f"<b>{escape(report.policy)}</b> is what the daemon does with these settings. "
+        f"<b>{escape(report.own)}</b> is what the daemon does with these settings. "
         "Below each figure, its change against fcfs."
     )
     return card("Latency under every policy", table(columns, rows) + f"<dl>{meanings}</dl>", note, wide=True)
@@ -148,36 +147,6 @@ def _load_card(report: ReplayReport) -> str:
     return card("From which load on it pays", _legend(report) + pictures.load_picture(sweep, report), note)
 
 
-def _fairness_card(report: ReplayReport) -> str:
-    own = report.of(report.policy)
-    parts = []
-    for title, groups in (("tenant", own.tenants), ("class", own.classes), ("true length of the answer", own.lengths)):
-        if groups:
-            parts.append(_group_table(report, title, groups))
-    note = (
-        f"Latencies under {escape(report.policy)}, and their change against arrival order. "
-        "What long answers lose is what short ones gain; the question is how much."
-    )
-    return card("Who pays for it", "".join(parts), note, wide=True)
-
-
-def _group_table(report: ReplayReport, title: str, groups: tuple[RequestGroup, ...]) -> str:
-    unit = DurationUnit(report.steps)
-    columns = (f"by {title}", "requests", "mean", "change", "p99", "change")
-    rows = [
-        (
-            escape(g.name),
-            f"{g.requests:,}",
-            unit(g.mean),
-            _change(g.mean_of_fcfs, 1.0),
-            unit(g.p99),
-            _change(g.p99_of_fcfs, 1.0),
-        )
-        for g in groups[:_MOST_GROUPS]
-    ]
-    return table(columns, rows)
-
-
 def _first_card(report: ReplayReport) -> str:
     unit = DurationUnit(report.steps)
     own = [report.of("fcfs"), report.of(report.policy), report.of("oracle")]
@@ -201,7 +170,7 @@ def _rests_card(report: ReplayReport) -> str:
     ]
     body = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows)
     note = "A simulation: the order is computed by the daemon's own code, the engine's times are the costs above."
-    return card("What this rests on", f"<dl>{body}</dl>", note)
+    return card("What this rests on", f"<dl>{body}</dl>", note, wide=True)
 
 
 def _terms_card() -> str:
@@ -209,8 +178,14 @@ def _terms_card() -> str:
 
 
 def _legend(report: ReplayReport) -> str:
-    return keys(("chance", "arrival order"), ("ranker", escape(report.policy)), ("oracle", "true lengths"))
+    return keys(("chance", "arrival order"), ("ranker", escape(report.own)), ("oracle", "true lengths"))
 
 
 def _change(value: float, before: float) -> str:
     return f"{100 * (value / before - 1):+.0f}{NBSP}%"
+
+
+def _marked(sentence: str) -> str:
+    """A sentence as markup: names between backquotes stand out, and no line ends before a per cent sign."""
+    parts = escape(sentence).replace(" %", f"{NBSP}%").split("`")
+    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

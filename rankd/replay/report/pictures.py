@@ -8,7 +8,7 @@ from rankd.html.svg import Plot, Point, Scale, linear_scale, log_scale, percent_
 from rankd.replay.report.metrics import latency
 from rankd.replay.report.report import ReplayReport
 from rankd.replay.report.sweep import LoadSweep, TauSweep
-from rankd.replay.report.verdict import DurationUnit
+from rankd.replay.report.units import DurationUnit
 from rankd.replay.trace.trace import Floats
 
 _POINTS = 120

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from rankd.quality.statistics.kendall import tau_b
 from rankd.replay.engine.cost import capacity, offered_load
 from rankd.replay.plan import ReplayPlan
 from rankd.replay.policies.by_name import ReplayedPolicy, needs_scores, simulate
+from rankd.replay.report.front import FrontPoint, front_of
 from rankd.replay.report.metrics import PolicyFigures, figures
 from rankd.replay.report.sweep import SWEPT_REQUESTS, LoadSweep, TauSweep, load_sweep, tau_sweep
 
@@ -45,6 +46,10 @@ class TraceFacts:
     output_p99: float
     arrivals: str
     """As in the trace, or how they were changed."""
+    has_prompts: bool
+    """Whether any request has prompt tokens."""
+    cached: float | None
+    """Share of the prompt tokens that the prefix cache held; None where the trace does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,9 @@ class ReplayReport:
     facts: TraceFacts
     source: ScoreSource
     figures: list[PolicyFigures]
+    """Of every policy. The daemon's own has them twice where it follows an objective: under that name, too."""
+    front: tuple[FrontPoint, ...]
+    """The same policies, each once, as ratios to arrival order."""
     replayed: dict[str, ReplayedPolicy]
     seconds: float
     """That the replays took, without the sweeps."""
@@ -65,6 +73,20 @@ class ReplayReport:
     def policy(self) -> str:
         """The policy that is judged: the daemon's own."""
         return self.plan.policy
+
+    @property
+    def own(self) -> str:
+        """The name of the daemon's own policy on the front: its objective's, where it follows one."""
+        return self.plan.own
+
+    @property
+    def shown(self) -> list[PolicyFigures]:
+        """Figures of every policy once, as on the front."""
+        return [self.of(point.policy) for point in self.front]
+
+    def point(self, policy: str) -> FrontPoint | None:
+        """The place of a policy on the front; None where it was not replayed."""
+        return next((point for point in self.front if point.policy == policy), None)
 
     @property
     def steps(self) -> bool:
@@ -91,7 +113,8 @@ def make_report(plan: ReplayPlan) -> ReplayReport:
     """
     began = time.perf_counter()
     replayed = _replay(plan)
-    found = [figures(plan.trace, r, replayed["fcfs"], replayed["oracle"]) for r in replayed.values()]
+    fcfs, oracle = replayed["fcfs"], replayed["oracle"]
+    found = [figures(plan.trace, r, fcfs, oracle, plan.target) for r in replayed.values()]
     known = np.isfinite(plan.scores)
     tau = tau_b(plan.scores[known], plan.trace.output[known].astype(np.float64)) if known.any() else None
     seconds = time.perf_counter() - began
@@ -101,6 +124,7 @@ def make_report(plan: ReplayPlan) -> ReplayReport:
         _facts(plan),
         ScoreSource(plan.origin.kind, plan.origin.name, tau),
         found,
+        front_of(found, plan.policy, plan.objective),
         replayed,
         seconds,
         tau_sweep(plan) if plan.sweeps else None,
@@ -109,8 +133,9 @@ def make_report(plan: ReplayPlan) -> ReplayReport:
 
 
 def _replay(plan: ReplayPlan) -> dict[str, ReplayedPolicy]:
-    """The trace under each policy."""
-    names = list(dict.fromkeys(["fcfs", plan.policy, *plan.policies, "oracle"]))
+    """The trace under each policy; the daemon's own is what its objective makes of it, and replayed once for both."""
+    own = plan.own
+    names = list(dict.fromkeys(["fcfs", own, *(n for n in plan.policies if n != plan.policy), "oracle"]))
     count = len(plan.trace)
     replayed: dict[str, ReplayedPolicy] = {}
     for number, policy in enumerate(names):
@@ -128,7 +153,8 @@ def _replay(plan: ReplayPlan) -> dict[str, ReplayedPolicy]:
             on_progress=on_progress,
         )
         on_progress(count)
-    return replayed
+    # Under the policy's own name as well: that is what the settings call it.
+    return {"fcfs": replayed["fcfs"], plan.policy: replace(replayed[own], policy=plan.policy)} | replayed
 
 
 def _facts(plan: ReplayPlan) -> TraceFacts:
@@ -146,4 +172,6 @@ def _facts(plan: ReplayPlan) -> TraceFacts:
         output_p50=p50,
         output_p99=p99,
         arrivals=plan.arrivals,
+        has_prompts=bool(trace.prompt.any()),
+        cached=None if trace.cached is None else float(trace.cached.sum() / max(trace.prompt.sum(), 1)),
     )

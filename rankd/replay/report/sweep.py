@@ -87,8 +87,8 @@ def tau_sweep(plan: ReplayPlan) -> TauSweep:
             scores = scores_of_tau(part.output, tau, plan.seed)
         except ConfigError:
             continue  # so many equal lengths that no scores have such a tau
-        points.append(point(plan.policy, tau, scores, number + 3))
-    return TauSweep(plan.policy, len(part), fcfs, oracle, tuple(points))
+        points.append(point(plan.own, tau, scores, number + 3))
+    return TauSweep(plan.own, len(part), fcfs, oracle, tuple(points))
 
 
 def load_sweep(plan: ReplayPlan) -> LoadSweep:
@@ -103,13 +103,13 @@ def load_sweep(plan: ReplayPlan) -> LoadSweep:
         here = at_load(part, plan.cost, load)
         found = [
             latency(simulate(here, scores, name, plan.cost, settings=plan.settings, ranker=plan.ranker))
-            for name in ("fcfs", plan.policy, "oracle")
+            for name in ("fcfs", plan.own, "oracle")
         ]
         means = [float(values.mean()) for values in found]
         tails = [float(np.quantile(values, 0.99)) for values in found]
         points.append(LoadPoint(load, means[0], means[1], means[2], tails[1] / tails[0]))
         plan.report_progress("sweeps", "loads", number + 1, len(LOADS))
-    return LoadSweep(plan.policy, len(part), tuple(points), pays_from(points))
+    return LoadSweep(plan.own, len(part), tuple(points), pays_from(points))
 
 
 def pays_from(points: list[LoadPoint]) -> float | None:

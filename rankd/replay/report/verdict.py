@@ -1,24 +1,22 @@
-"""What a replay comes to, in words and as JSON."""
+"""What a replay comes to, in words that need no knowledge of queues: what to order for, its price, what it rests on."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from rankd.replay.report.metrics import PolicyFigures
+import numpy as np
+
+from rankd.replay.report import words
+from rankd.replay.report.recommendation import LEAST_SAVING, Recommendation, gains, recommend
 from rankd.replay.report.report import ReplayReport
+from rankd.replay.report.units import DurationUnit, in_percent
 
 NOTHING_QUEUES = 0.02
-"""Share of the mean latency that requests wait, under FCFS, below which nothing queues."""
-NO_GAIN = 0.01
-"""Share of the mean latency: a smaller saving is none ..."""
-NO_GAIN_PER_TOKEN = 0.05
-"""... unless that per token falls by more than this share."""
-_OWN_POLICIES = frozenset({"boost", "due", "aged", "score", "score-cap"})
-_MORE = 0.05
-"""Share of FCFS's mean that another policy must save beyond the judged one to be mentioned."""
-_TAIL = 1.15
-"""p99 beyond this multiple of FCFS's is mentioned as a price."""
+"""Share of the mean latency that requests wait, in arrival order, below which nothing queues."""
+LOW_LOAD = 0.6
+"""A load below is named as the reason that nothing is to be gained."""
+ALIKE = 0.15
+"""Spread of the work of requests, over its mean, below which they are all alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +25,11 @@ class ReplayVerdict:
 
     kind: str
     """nothing_queues, nothing_to_gain, no_gain, gain or harm."""
+    title: str
+    """It in a few words."""
     sentences: tuple[str, ...]
-    """What it is, what it rests on, what to do; plain text."""
+    """What to do, what it gives and costs, what it rests on; plain text."""
+    recommendation: Recommendation
 
     @property
     def text(self) -> str:
@@ -37,146 +38,86 @@ class ReplayVerdict:
 
 
 def verdict(report: ReplayReport) -> ReplayVerdict:
-    """Judge the daemon's own policy against FCFS, and FCFS against what could be had."""
-    fcfs, own, oracle = report.of("fcfs"), report.of(report.policy), report.of("oracle")
+    """Recommend an objective, or say why none gains."""
+    found = recommend(report)
+    if found.point is None:
+        return _nothing(report, found)
+    sentences = (
+        words.recommended(report, found.point),
+        *words.target_sentences(found),
+        words.who_pays(found.point),
+        *words.alternatives(found),
+        *words.batch(report),
+        *words.what_to_set(report, found),
+        *words.literature(report, found.point),
+        *words.overload(report),
+        words.rests_on(report, found.point),
+        *words.when_it_pays(report),
+    )
+    saved = 1 - found.point.mean
+    title = f"Order for {found.objective}: "
+    if found.target is not None:
+        title += "most within the target" if not found.target.kept_by else "it keeps the target"
+    elif saved >= LEAST_SAVING:
+        title += f"{in_percent(saved)} less on average"
+    else:
+        title += "answers begin sooner" if found.point.first_token < 1 else "less per token"
+    return ReplayVerdict("gain", title, sentences, found)
+
+
+def _nothing(report: ReplayReport, found: Recommendation) -> ReplayVerdict:
+    """No objective gains, or none is needed for the target."""
+    fcfs, oracle = report.of("fcfs"), report.point("oracle")
     unit = DurationUnit(report.steps)
     waits = fcfs.wait.mean / fcfs.latency.mean
-    saved = 1 - own.latency.mean / fcfs.latency.mean
+    target, pays = words.target_sentences(found), words.when_it_pays(report)
     if waits < NOTHING_QUEUES:
         first = (
             f"Nothing queues, and there is nothing to gain: in arrival order requests wait {unit(fcfs.wait.mean)} of "
             f"their {unit(fcfs.latency.mean)} on average ({waits:.1%})."
         )
-        why = "Order matters only where there is a queue."
-        return ReplayVerdict("nothing_queues", (first, why, *_when_it_pays(report)))
-    if not _better(oracle, fcfs):
-        most = 1 - oracle.latency.mean / fcfs.latency.mean
+        why = "Order matters only where there is a queue." + _low(report)
+        return ReplayVerdict("nothing_queues", "Nothing queues here", (first, why, *target, *pays), found)
+    if oracle is not None and not gains(oracle):
         first = (
-            f"There is next to nothing to gain: with true lengths the mean latency would change by {-most:.1%} only."
+            f"There is nothing to gain: even with perfectly predicted lengths the mean latency would be "
+            f"{in_percent(oracle.mean)} of arrival order's."
         )
-        return ReplayVerdict("nothing_to_gain", (first, _wait_sentence(waits, fcfs, unit), *_when_it_pays(report)))
-    before, after = unit(fcfs.latency.mean), unit(own.latency.mean)
-    best = f"With perfectly predicted lengths, shortest first, it would be {unit(oracle.latency.mean)}."
-    if saved >= -NO_GAIN and _better(own, fcfs):
+        why = _why_alike(report, waits, unit) + _low(report)
+        return ReplayVerdict("nothing_to_gain", "Nothing to gain here", (first, why, *target, *pays), found)
+    return _not_gained(report, found, target, pays)
+
+
+def _not_gained(
+    report: ReplayReport, found: Recommendation, target: tuple[str, ...], pays: tuple[str, ...]
+) -> ReplayVerdict:
+    """There is something to gain, and no objective gains it."""
+    own, best = report.point(report.own), words.with_true_lengths(report)
+    rest = (words.useless_ranker(report), *best, words.rests_on(report, own), *pays)
+    if own is not None and own.mean > 1 + LEAST_SAVING:
         first = (
-            f"Ranking ({report.policy}) brings the mean latency from {before} down to {after}, {saved:.0%} less, and "
-            f"per token from {unit(fcfs.per_token.mean)} to {unit(own.per_token.mean)}."
+            f"Ranking as configured ({report.own}) makes it worse: the average request takes "
+            f"{in_percent(own.mean)} of what it takes in arrival order."
         )
-        tail = _tail_sentence(own, fcfs, unit)
-        return ReplayVerdict("gain", (first, tail, *_more_order(report, own, fcfs), best, *_when_it_pays(report)))
-    if saved < -NO_GAIN:
-        first = f"Ranking ({report.policy}) makes it worse: the mean latency goes from {before} to {after}."
-        return ReplayVerdict("harm", (first, _ranker_sentence(report, own), best))
-    first = (
-        f"Ranking ({report.policy}) changes next to nothing: the mean latency is {after}, in arrival order {before}."
-    )
-    return ReplayVerdict("no_gain", (first, _ranker_sentence(report, own), *_more_order(report, own, fcfs), best))
+        return ReplayVerdict("harm", "Ranking does harm here", (first, *target, *rest), found)
+    if found.target is not None and any(p.objective and gains(p) for p in report.front):
+        first = "Leave it in arrival order: no objective keeps the target better."
+        return ReplayVerdict("no_gain", "Arrival order keeps the target best", (first, *target, *rest), found)
+    share = "" if own is None else f": with {report.own} the mean latency is {in_percent(own.mean)} of arrival order's"
+    first = f"No objective gains anything with these scores{share}."
+    return ReplayVerdict("no_gain", "Ranking changes next to nothing here", (first, *target, *rest), found)
 
 
-def _better(own: PolicyFigures, fcfs: PolicyFigures) -> bool:
-    return (
-        own.latency.mean < (1 - NO_GAIN) * fcfs.latency.mean
-        or own.per_token.mean < (1 - NO_GAIN_PER_TOKEN) * fcfs.per_token.mean
-    )
+def _why_alike(report: ReplayReport, waits: float, unit: DurationUnit) -> str:
+    trace, fcfs = report.plan.trace, report.of("fcfs")
+    prompt_cost = (report.point(report.own) and report.of(report.own).prompt_cost) or 0.0
+    work = trace.output + prompt_cost * trace.uncached
+    wait = f"Requests do wait, {in_percent(waits)} of their {unit(fcfs.latency.mean)}"
+    if float(np.std(work)) < ALIKE * float(np.mean(work)):
+        return f"{wait}, but all are of about the same work: whoever goes first, the others wait as long."
+    return f"{wait}, but too short, or for requests too alike, for order to matter."
 
 
-@dataclass(frozen=True, slots=True)
-class DurationUnit:
-    """Durations for people."""
-
-    steps: bool
-
-    def bare(self, seconds: float) -> str:
-        """For the cells of a table, where steps go without saying."""
-        return self(seconds).removesuffix(" steps")
-
-    def __call__(self, seconds: float) -> str:
-        """In steps, or in a unit of time that suits."""
-        if self.steps:
-            return f"{seconds:,.0f} steps" if abs(seconds) >= 10 else f"{seconds:,.2f} steps"
-        if abs(seconds) < 1:
-            return f"{1000 * seconds:,.0f} ms" if abs(seconds) >= 0.01 else f"{1000 * seconds:,.2f} ms"
-        if abs(seconds) < 120:
-            return f"{seconds:,.1f} s"
-        return f"{seconds / 60:,.1f} min" if abs(seconds) < 7200 else f"{seconds / 3600:,.1f} h"
-
-
-def _tail_sentence(own: PolicyFigures, fcfs: PolicyFigures, unit: DurationUnit) -> str:
-    ratio = own.latency.p99 / fcfs.latency.p99
-    before, after = unit(fcfs.latency.p99), unit(own.latency.p99)
-    if ratio > _TAIL:
-        return f"The price: the 99th percentile goes from {before} to {after}, {ratio - 1:.0%} more."
-    longest = f"{unit(fcfs.latency.max)} to {unit(own.latency.max)}"
-    return f"The 99th percentile goes from {before} to {after}, the longest latency from {longest}."
-
-
-def _more_order(report: ReplayReport, own: PolicyFigures, fcfs: PolicyFigures) -> tuple[str, ...]:
-    """What another of the daemon's policies would do to the mean, and its price; nothing where it does little more."""
-    others = [f for f in report.figures if f.policy.partition(":")[0] in _OWN_POLICIES and f is not own]
-    best = min(others, key=lambda f: f.latency.mean, default=own)
-    if best.latency.mean > own.latency.mean - _MORE * fcfs.latency.mean:
-        return ()
-    saved, price = 1 - best.latency.mean / fcfs.latency.mean, best.latency.p99 / fcfs.latency.p99
-    return (f"{best.policy} would take {saved:.0%} off the mean, with a 99th percentile {price:.1f} times as long.",)
-
-
-def _wait_sentence(waits: float, fcfs: PolicyFigures, unit: DurationUnit) -> str:
-    return (
-        f"Requests do wait, {waits:.0%} of their {unit(fcfs.latency.mean)}, but too short, or for requests too alike, "
-        "for order to matter."
-    )
-
-
-def _ranker_sentence(report: ReplayReport, own: PolicyFigures) -> str:
-    if own.trust == 0.0:
-        return "The guard found the ranker not to be trusted on this traffic and keeps arrival order, as it should."
-    tau = report.source.tau
-    if tau is not None and tau < 0.2:
-        return f"The scores tell little of the lengths (tau {tau:.2f}): train a ranker on your own log."
-    return "The tail leaves no room for more patience, or the ranker has too little to say."
-
-
-def _when_it_pays(report: ReplayReport) -> tuple[str, ...]:
-    sweep, load = report.load_sweep, report.facts.load
-    if sweep is None:
-        return ()
-    if sweep.pays_from is None:
-        return (f"At no load up to {sweep.points[-1].load:g} of capacity does ranking save 5 % of the mean.",)
-    now = "" if load is None else f"; this replay is at {load:.2f}"
-    return (f"Ranking starts to pay (5 % off the mean) at a load of about {sweep.pays_from:.2f} of capacity{now}.",)
-
-
-def as_json(report: ReplayReport) -> dict[str, Any]:
-    """Everything, with stable keys: durations are seconds, or engine steps where ``engine.steps``."""
-    found, facts = verdict(report), report.facts
-    return {
-        "verdict": {"kind": found.kind, "text": found.text},
-        "policy": report.policy,
-        "trace": {
-            "name": facts.name,
-            "requests": facts.requests,
-            "span": facts.span,
-            "arrivals": facts.arrivals,
-            "offered_load": facts.load,
-            "capacity_per_second": facts.capacity,
-            "input_tokens_mean": facts.input_mean,
-            "output_tokens": {"mean": facts.output_mean, "p50": facts.output_p50, "p99": facts.output_p99},
-        },
-        "engine": {"steps": report.steps, **asdict(report.plan.cost)},
-        "scores": asdict(report.source),
-        "policies": {f.policy: _policy_json(f) for f in report.figures},
-        "tau_sweep": None if report.tau_sweep is None else asdict(report.tau_sweep),
-        "load_sweep": None if report.load_sweep is None else asdict(report.load_sweep),
-        "notes": list(report.plan.notes),
-        "replay_seconds": round(report.seconds, 3),
-        "skipped": dict(sorted(report.plan.skipped.items())),
-    }
-
-
-def _policy_json(f: PolicyFigures) -> dict[str, Any]:
-    found = asdict(f)
-    del found["policy"], found["requests"]
-    found["first_done"] = {str(n): seconds for n, seconds in f.first_done.items()}
-    for name in ("tenants", "classes", "lengths"):
-        found[f"by_{name}"] = found.pop(name)
-    return found
+def _low(report: ReplayReport) -> str:
+    load = report.facts.load
+    return "" if load is None or load >= LOW_LOAD else f" The load is low: {load:.2f} of what the engine can do."

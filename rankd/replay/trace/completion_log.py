@@ -63,7 +63,7 @@ def log_requests(store: SegmentStore, most: int, model: str | None) -> Iterator[
             counts["`arrival` is not within the week before `ended_at`"] += 1
             continue
         score = row.score if row.ranker_version == version else None
-        yield TraceRequest(row.arrival, row.tokens, prompts.get(key), score, None, "", 0, row.model)
+        yield TraceRequest(row.arrival, row.tokens, prompts.get(key), 0, score, None, "", 0, row.model)
     counts["answered by another model"] += len(rows) - len(taken)
     for reason, count in counts.items():
         yield from [reason] * count

@@ -20,6 +20,14 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "input_tokens", "prompt_tokens", "context_tokens", "contexttokens", "input_length", "request_tokens",
         "prompt_token_count", "usage.prompt_tokens", "usage.input_tokens",
     ),
+    "cached tokens": (
+        "cached_tokens", "cached_input_tokens", "cached_prompt_tokens", "cached_prompt_token_count",
+        "num_cached_tokens", "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens",
+        "usage.cached_tokens", "usage.prompt_tokens_details.cached_tokens", "usage.input_tokens_details.cached_tokens",
+        "usage.prompt_cache_hit_tokens", "prompt_cache_hit_tokens",
+    ),
+    "cache read tokens": ("cache_read_input_tokens", "usage.cache_read_input_tokens"),
+    "cache creation tokens": ("cache_creation_input_tokens", "usage.cache_creation_input_tokens"),
     "output tokens": (
         "output_tokens", "output_token_count", "completion_tokens", "generated_tokens", "generatedtokens",
         "output_length", "response_tokens", "usage.completion_tokens", "usage.output_tokens",
@@ -41,6 +49,9 @@ class TraceRequest:
     """Seconds by the trace's own clock."""
     output: int
     prompt_tokens: int | None
+    """The whole prompt, with what of it was cached; None: not stated."""
+    cached_tokens: int
+    """Of the prompt, what the prefix cache held; at most as many as ``prompt_tokens`` where these are stated."""
     score: float | None
     prompt: str | None
     tenant: str
@@ -79,17 +90,21 @@ def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], clock: Arriva
         found = raw.get(name)
         return (None if is_absent(found) else found), name
 
-    arrival, output, tokens = value("arrival"), value("output tokens"), value("input tokens")
+    arrival, output = value("arrival"), value("output tokens")
     if arrival[0] is None:
         raise UnusableRowError(f"no arrival{_in(columns, 'arrival')}")
     if output[0] is None:
         raise UnusableRowError(f"no output tokens{_in(columns, 'output tokens')}")
     # A prompt may well be "null".
     prompt = raw.get(columns.get("prompt", ""))
+    seconds = clock.take(*arrival)
+    names = ("input tokens", "cached tokens", "cache read tokens", "cache creation tokens")
+    tokens, cached = _prompt_tokens(*(value(name) for name in names))
     return TraceRequest(
-        arrival=clock.take(*arrival),
+        arrival=seconds,
         output=_tokens(*output, least=1),
-        prompt_tokens=None if tokens[0] is None else _tokens(*tokens, least=0),
+        prompt_tokens=tokens,
+        cached_tokens=cached,
         score=_score(*value("score")),
         prompt=_text(prompt),
         tenant=name_of(value("tenant")[0])[:_LONGEST_NAME],
@@ -100,6 +115,24 @@ def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], clock: Arriva
 
 def _in(columns: Mapping[str, str], field: str) -> str:
     return f" in {shown(columns[field])}" if field in columns else ""
+
+
+def _prompt_tokens(
+    tokens: tuple[Any, str], cached: tuple[Any, str], read: tuple[Any, str], created: tuple[Any, str]
+) -> tuple[int | None, int]:
+    """Tokens of a prompt, None where not stated, and how many of them were cached.
+
+    Anthropic's counts of what was read from the cache and written to it come on top of its input tokens.
+    """
+    fields = (tokens, cached, read, created)
+    stated, held, taken, written = (None if v is None else _tokens(v, name, least=0) for v, name in fields)
+    if held is None and taken is not None:
+        if stated is not None:
+            stated += taken + (written or 0)
+        held, cached = taken, read
+    if stated is not None and held is not None and held > stated:
+        raise UnusableRowError(f"{shown(cached[1])} is above {shown(tokens[1])}")
+    return stated, held or 0
 
 
 def _tokens(value: Any, column: str, *, least: int) -> int:

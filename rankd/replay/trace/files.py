@@ -25,6 +25,9 @@ _PROMPTS_AT_ONCE = 512
 _CHARACTERS_PER_TOKEN = 4
 """Of a prompt whose tokens are not stated: a usual figure for English."""
 _MOST_TENANTS = 1000
+_DETAILS = ("prompt_tokens_details", "input_tokens_details")
+_NESTED = ("usage", *_DETAILS, *(f"usage.{name}" for name in _DETAILS))
+"""Objects in JSON lines whose fields are read as fields of the row, the outer ones first."""
 
 Scorer = Callable[[Sequence[str]], Floats]
 """From prompts to scores, [prompts]."""
@@ -78,6 +81,7 @@ class _TraceColumns:
     arrival: array[float] = field(default_factory=lambda: array("d"))
     prompt: array[int] = field(default_factory=lambda: array("q"))
     output: array[int] = field(default_factory=lambda: array("q"))
+    cached: array[int] = field(default_factory=lambda: array("q"))
     score: array[float] = field(default_factory=lambda: array("d"))
     tenant: array[int] = field(default_factory=lambda: array("q"))
     priority_class: array[int] = field(default_factory=lambda: array("q"))
@@ -158,7 +162,9 @@ def _requests(path: Path, selection: TraceSelection, clock: ArrivalClock) -> Ite
         if isinstance(raw, str):
             yield where, raw
         elif json_lines:
-            flat = flattened(raw, "usage")
+            flat = raw
+            for name in _NESTED:
+                flat = flattened(flat, name)
             yield where, _request(flat, _json_columns(tuple(flat)), selection, clock)
         else:
             yield where, _request(raw, columns, selection, clock)
@@ -201,6 +207,8 @@ def _add(columns: _TraceColumns, request: TraceRequest, out: TraceRead, input_to
     columns.arrival.append(request.arrival)
     columns.prompt.append(tokens)
     columns.output.append(request.output)
+    # Of stated input tokens no more are cached, or the row was refused: of those made up there may be too few.
+    columns.cached.append(min(request.cached_tokens, tokens))
     columns.score.append(np.nan if request.score is None else request.score)
     known = request.tenant in columns.tenants or len(columns.tenants) < _MOST_TENANTS
     columns.tenant.append(columns.tenants.setdefault(request.tenant if known else "others", len(columns.tenants)))
@@ -238,11 +246,13 @@ def _trace(columns: _TraceColumns) -> Trace:
         return np.frombuffer(values, dtype=np.int64)[order]
 
     score = np.frombuffer(columns.score, dtype=np.float64)[order]
+    cached = sorted_column(columns.cached)
     classes, tenants = sorted_column(columns.priority_class), tuple(name or "unnamed" for name in columns.tenants)
     return Trace(
         arrival[order] - arrival.min(),
         sorted_column(columns.prompt),
         sorted_column(columns.output),
+        cached=cached if cached.any() else None,
         score=score if np.isfinite(score).any() else None,
         tenant=sorted_column(columns.tenant) if len(tenants) > 1 else None,
         tenants=tenants if len(tenants) > 1 else (),

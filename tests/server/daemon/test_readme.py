@@ -65,9 +65,9 @@ def shell(block, folder, **environment):
 
 
 def test_what_it_would_gain(tmp_path):
-    """A trace becomes a page that says in words what there is to gain, also where nothing queues."""
+    """A trace becomes a page that says in words which objective to order for, also where nothing queues."""
     (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd replay" in b]
-    for gap, words in ((0.12, "brings the mean latency"), (60.0, "nothing to gain")):
+    for gap, words in ((0.12, "the average request is done in"), (60.0, "nothing to gain")):
         rows = [f"{n * gap:.3f},{20 + n % 50},{1 + (n * 37) % 400}" for n in range(600)]
         (tmp_path / "trace.csv").write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows), encoding="utf-8")
         done = shell(block.replace("--trace", "--slots 4 --no-sweeps --trace"), tmp_path)

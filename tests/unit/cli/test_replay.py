@@ -36,18 +36,27 @@ def test_json_is_all_of_stdout(trace, tmp_path):
     assert found["trace"]["offered_load"] == pytest.approx(1.0)
     assert found["scores"]["kind"] == "synthetic"
     assert found["scores"]["tau"] == pytest.approx(0.6, abs=0.011)
-    assert {"fcfs", "oracle", found["policy"], "paper"} <= set(found["policies"])
+    assert found["policy"] == "boost"
+    objectives = {"tail", "balanced", "mean"}
+    assert set(found["policies"]) == {"fcfs", "oracle", "boost", "paper", "uniboost"} | objectives
+    assert {p["policy"] for p in found["front"]} == set(found["policies"]) - {"boost"}
+    assert found["policies"]["boost"] == found["policies"][found["objective"]]
+    assert found["recommendation"]["objective"] in objectives
     assert found["policies"]["oracle"]["latency"]["mean"] < found["policies"]["fcfs"]["latency"]["mean"]
     assert found["tau_sweep"] is found["load_sweep"] is None
     assert not list(tmp_path.iterdir())
 
 
 def test_people_get_the_verdict_first_and_a_page(trace, tmp_path):
-    """Without --json the verdict comes in words, then a table; the page goes where documented, with its sweeps."""
-    done = run("replay", "--trace", trace, "--burst", "--slots", 8, "--policies", "score", cwd=tmp_path)
+    """Without --json a recommendation comes in words, then tables; the page goes where documented, with its sweeps."""
+    done = run("replay", "--trace", trace, "--burst", "--slots", 8, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Ranking (")
-    assert "oracle" in done.stdout
+    assert done.stdout.startswith("Use `")
+    words = " ".join(done.stdout.split())
+    assert "If only the end of the whole batch counts, `makespan` has it done in" in words
+    assert "Nobody's quarter is slower" in words or "No quarter of the requests" in words
+    for name in ("oracle", "first", "uniboost", "mean by length of the answer", "of arrival order's"):
+        assert name in done.stdout
     assert "out/replay.html" in done.stderr
     page = (tmp_path / "out/replay.html").read_text()
     assert "What a better ranker would buy" in page
@@ -109,6 +118,36 @@ def test_steps_and_memory(call, trace):
     assert "--kv-tokens: the KV memory holds 64 tokens and one request needs" in done.stderr
 
 
+def test_the_objective_is_a_flag_and_a_setting(call, trace, monkeypatch):
+    """What is configured is judged as the daemon's own policy, under its name as ever; the others beside it."""
+    replay = ("replay", "--trace", trace, "--load", 1.0, "--slots", 8, "--json", "--requests", 300)
+    by_flag = json.loads(call(*replay, "--objective", "mean").stdout)
+    monkeypatch.setenv("RANKD_ORDER__OBJECTIVE", "mean")
+    by_setting = json.loads(call(*replay).stdout)
+    for found in (by_flag, by_setting):
+        assert (found["policy"], found["objective"]) == ("boost", "mean")
+        assert found["policies"]["boost"] == found["policies"]["mean"]
+        assert "balanced" in found["policies"]
+    assert by_flag["front"] == by_setting["front"]
+    assert json.loads(call(*replay, "--objective", "tail").stdout)["objective"] == "tail"
+
+
+def test_a_target_is_kept_or_missed_in_words(call, trace):
+    """--slo alone compares who keeps it; a target that is none, or an objective without one, says how one looks."""
+    replay = ("replay", "--trace", trace, "--load", 1.0, "--slots", 8, "--requests", 300)
+    done = call(*replay, "--slo", "90 % within 30 s", "--no-html")
+    assert done.returncode == 0, done.stderr
+    assert "The target, 90 % within 30 s, is kept by" in " ".join(done.stdout.split())
+    found = json.loads(call(*replay, "--slo", "90 % within 30 s", "--json").stdout)
+    assert found["objective"] == "balanced"
+    assert set(found["recommendation"]["slo"]["shares"]) == {"fcfs", "tail", "balanced", "mean", "slo"}
+    for flags in (("--slo", "soon"), ("--objective", "slo")):
+        done = call(*replay, *flags, "--json")
+        assert done.returncode == 2
+        assert "order.slo" in done.stderr
+        assert "99 % within 30 s" in " ".join(done.stderr.split())
+
+
 def test_policies_can_be_listed(call, trace):
     """Names with what they mean."""
     done = call("replay", "--trace", trace, "--policies", "list")
@@ -129,6 +168,8 @@ def test_policies_can_be_listed(call, trace):
         (("--ranker", "ngram"), "--ranker needs prompts"),
         (("--requests", 1), "is not a whole number from"),
         (("--config", "none.toml"), "no such file"),
+        (("--objective", "fast"), "invalid choice"),
+        (("--policies", "slo"), "needs a target"),
         (("--html", "/proc/none/page.html", "--policies", "fcfs"), "cannot be written"),
     ],
 )

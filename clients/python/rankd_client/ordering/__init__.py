@@ -5,7 +5,7 @@ from rankd_client.ordering.fair_shares import TenantCounters
 from rankd_client.ordering.objectives import LatencyTarget, parse_target, policy_for
 from rankd_client.ordering.order import Ordering, order_queue
 from rankd_client.ordering.patience import AdaptiveRules, LearnedCosts, ServiceRate, trust_of
-from rankd_client.ordering.patience_tuning import ObjectiveOutcome, tune, tuned_patience
+from rankd_client.ordering.patience_tuning import ObjectiveOutcome, tune
 from rankd_client.ordering.rules import ClassPolicy, Objective, Policy, Rules
 from rankd_client.ordering.served import CompletionHistory, ServedRequest, ServedRequests
 from rankd_client.ordering.service_costs import CostEstimate, ServiceCosts, fit_costs
@@ -36,5 +36,4 @@ __all__ = [
     "policy_for",
     "trust_of",
     "tune",
-    "tuned_patience",
 ]

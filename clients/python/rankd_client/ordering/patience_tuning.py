@@ -1,29 +1,39 @@
-"""Finding patience by replaying recent traffic: as much as the tail allows.
+"""Finding patience by replaying recent traffic: what each objective makes of it.
 
 What patience costs the slowest requests, and what it gains the others, depends on load, on how lengths spread and on
-how well they are predicted. All of it is in what completions report: when requests came, how long they waited and ran,
-and what was expected of them. So the queue of the latest completions is replayed, as one of so many slots, in arrival
-order and under growing patience, and the most that keeps the tail within its budget is taken. A ranker that orders
-badly makes nobody faster in the replay, and gets no patience at all.
+how well they are predicted. All of it is in what completions report: when requests came, what they took of the engine,
+and what was expected of them. So the latest of them are served again (``service_replay``), in arrival order and under
+growing patience up to shortest first, and each objective takes the one it likes best. A ranker that orders badly makes
+nobody faster in the replay, and gets no patience at all.
 """
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rankd_client.ordering.objectives import LIMITS, LatencyTarget
+from rankd_client.ordering.objectives import LIMITS, PATIENT, LatencyTarget, TailLimits
 from rankd_client.ordering.rules import FloatArray, Objective, Policy
 from rankd_client.ordering.served import ServedRequests
-from rankd_client.ordering.service_costs import ServiceCosts
+from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST, ServiceCosts
+from rankd_client.ordering.service_replay import ReplayedLatencies, Workload, replayed
 from rankd_client.ordering.serving_keys import patience_of
 
-_STEPS = (0.03, 0.06, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+_LEAST = 0.03
+_SHORTEST_FIRST = 1000.0
+"""So much patience that arrival hardly counts: the order of SCORE."""
+_STEPS = (_LEAST, 0.06, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0, 32.0, _SHORTEST_FIRST)
 """Patience for an average request, in mean waits."""
 _NOTHING_WAITS = 0.02
 """A mean wait below this share of the mean latency says nothing of patience."""
+_NOTHING_GAINED = 0.005
+"""Of the mean latency in arrival order: so much less is not worth any patience."""
+_MOST_OF_ONE = 8.0
+"""What one request takes counts for at most so many times the 99th percentile: no report decides alone."""
+_SLOWEST = 500
+"""The slowest is the one in so many: no report decides alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,7 @@ class ObjectiveOutcome:
     """What an objective makes of recent traffic, by replaying it."""
 
     patience: float
-    """Seconds per token of expected work, of the configured policy."""
+    """Seconds per token of expected work, of the configured policy; 0 also where the objective takes none."""
     mean_ratio: float
     """Mean latency over arrival order's."""
     p99_ratio: float
@@ -43,6 +53,16 @@ class ObjectiveOutcome:
     """The same in arrival order."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """One order of the sweep."""
+
+    outcome: ObjectiveOutcome
+    slowest_ratio: float
+    least: bool
+    """Whether it has no more than the least patience, which is always allowed."""
+
+
 def tune(
     served: ServedRequests,
     policy: Policy,
@@ -50,64 +70,113 @@ def tune(
     *,
     tail_budget: float = 0.0,
     target: LatencyTarget | None = None,
+    prompt_cost: float | None = None,
 ) -> dict[Objective, ObjectiveOutcome]:
     """What each objective would have made of recent completions; empty where nothing can be said.
 
     Args:
-        served: recent completions, by arrival.
-        policy: BOOST or DUE.
+        served: recent completions, by arrival; a few hundred at least to say anything of a tail.
+        policy: BOOST or DUE; others know no patience.
         costs: of the engine, as learned; None where they are not known.
         tail_budget: how much larger than in arrival order the 99th percentile of latency may be, whatever the
             objective; 0 leaves it to the objective.
         target: what SLO is to keep; None leaves SLO out.
+        prompt_cost: what an uncached prompt token counts for in the order, output tokens; None: as ``costs`` have it.
     """
-    del costs, target
-    found: dict[Objective, ObjectiveOutcome] = {}
-    for objective, limits in LIMITS.items():
-        patience = tuned_patience(served, policy, budget=tail_budget or limits.p99)
-        if patience is not None:
-            found[objective] = ObjectiveOutcome(patience, 1.0, 1.0, 1.0)
+    if policy not in PATIENT or len(served) < 2 or not _some_wait(served.waited, served.ran):
+        return {}
+    load = Workload.of(served, costs, _MOST_OF_ONE)
+    baseline = _Baseline(load, target)
+    if not baseline.waits:
+        return {}
+    work = _work_of(served, costs, prompt_cost)
+    average = max(trimmed_mean(work), 1.0)
+    shape = work / average - 1 if policy is Policy.DUE else np.log(np.maximum(work, 1.0) / average)
+    tried = [baseline.against(baseline.latencies, 0.0)]
+    for step in _STEPS:
+        latencies = replayed(load, load.arrival + step * baseline.wait * shape)
+        patience = patience_of(step * baseline.wait / average)
+        tried.append(baseline.against(latencies, patience, least=step == _LEAST))
+    found = {
+        objective: _fastest_within(tried, TailLimits(tail_budget or limits.p99, limits.most))
+        for objective, limits in LIMITS.items()
+    }
+    if target is not None:
+        found[Objective.SLO] = _fastest_on_target(tried, target)
+    for objective, key in ((Objective.FIRST, work), (Objective.MAKESPAN, -work)):
+        found[objective] = baseline.against(replayed(load, key), 0.0).outcome
     return found
 
 
-def tuned_patience(
-    served: ServedRequests, policy: Policy, *, budget: float = 1.15, quantile: float = 0.99
-) -> float | None:
-    """The patience of DUE or BOOST, seconds per token, that recent traffic was best served with.
+class _Baseline:
+    """Arrival order, which every other is measured against."""
 
-    Args:
-        served: recent completions, by arrival; a few hundred at least to say anything of a tail.
-        policy: DUE or BOOST; others know no patience.
-        budget: how much larger than under arrival order the tail of latencies may be. The least patience, .03 mean
-            waits for an average request, is taken whatever it does to the tail.
-        quantile: what the tail is.
+    def __init__(self, load: Workload, target: LatencyTarget | None) -> None:
+        self.latencies = replayed(load, load.arrival)
+        self.wait = trimmed_mean(np.maximum(self.latencies.first_token - load.prefill, 0.0))
+        """Mean, seconds."""
+        self.waits = self.wait > _NOTHING_WAITS * trimmed_mean(self.latencies.whole)
+        self._target = target
+        self._of = _figures(self.latencies)
+        self._share = _share(self.latencies, target)
 
-    Returns:
-        None where next to nothing waited, so that nothing can be said. 0 where no patience made anybody faster.
+    def against(self, latencies: ReplayedLatencies, patience: float, *, least: bool = False) -> _Tried:
+        """An order's figures, over those of arrival order."""
+        mean, p99, slowest, first = (
+            own / of if of > 0 else 1.0 for own, of in zip(_figures(latencies), self._of, strict=True)
+        )
+        outcome = ObjectiveOutcome(patience, mean, p99, first, _share(latencies, self._target), self._share)
+        return _Tried(outcome, slowest, least or patience == 0.0)
+
+
+def _figures(latencies: ReplayedLatencies) -> tuple[float, float, float, float]:
+    """Mean, p99 and slowest of latency, and the mean time to first token."""
+    whole = latencies.whole
+    slowest = np.partition(whole, -1 - len(whole) // _SLOWEST)[-1 - len(whole) // _SLOWEST]
+    return float(whole.mean()), float(np.quantile(whole, 0.99)), float(slowest), float(latencies.first_token.mean())
+
+
+def _share(latencies: ReplayedLatencies, target: LatencyTarget | None) -> float | None:
+    """Share of requests within the target."""
+    if target is None:
+        return None
+    measured = latencies.first_token if target.first_token else latencies.whole
+    return float(np.mean(measured <= target.seconds))
+
+
+def _fastest_within(tried: Sequence[_Tried], limits: TailLimits) -> ObjectiveOutcome:
+    """The shortest mean of those whose slowest are within limits.
+
+    The least patience is always allowed: it moves nobody far, and in a burst, where any patience means the same order,
+    none at all would give up everything for a tail that is not there.
     """
-    if policy not in (Policy.DUE, Policy.BOOST) or len(served.arrival) < 2:
-        return None
-    if not _some_wait(served.waited, served.ran):
-        return None
-    slots = slots_of(served)
-    fcfs = replayed(served, np.zeros(len(served.arrival)), slots)
-    wait = float((fcfs - served.ran).mean())
-    if not _some_wait(fcfs - served.ran, served.ran):
-        return None
-    lengths = np.maximum(served.expected, 1.0)
-    average = trimmed_mean(lengths)
-    shape = lengths / average - 1 if policy is Policy.DUE else np.log(lengths / average)
-    limit = budget * float(np.quantile(fcfs, quantile))
-    best, fastest = 0.0, float(fcfs.mean())
-    for step in _STEPS:
-        latency = replayed(served, step * wait * shape, slots)
-        # The least patience is always allowed: it moves nobody far, and in a burst, where any patience means the same
-        # order, none at all would give up everything for a tail that is not there.
-        if step > _STEPS[0] and np.quantile(latency, quantile) > limit:
-            break
-        if latency.mean() < fastest:
-            best, fastest = step, float(latency.mean())
-    return patience_of(best * wait / average)
+    return _fastest(
+        [
+            one.outcome
+            for one in tried
+            if one.least or (one.outcome.p99_ratio <= limits.p99 and one.slowest_ratio <= limits.most)
+        ]
+    )
+
+
+def _fastest_on_target(tried: Sequence[_Tried], target: LatencyTarget) -> ObjectiveOutcome:
+    """The shortest mean of those that keep the target, or else the one that keeps it for most."""
+    shares = [one.outcome.slo_share or 0.0 for one in tried]
+    keeping = min(max(shares), target.share)
+    return _fastest([one.outcome for one, share in zip(tried, shares, strict=True) if share >= keeping])
+
+
+def _fastest(allowed: Sequence[ObjectiveOutcome]) -> ObjectiveOutcome:
+    """The shortest mean; of those as good as that, the one of least patience."""
+    best = min(outcome.mean_ratio for outcome in allowed)
+    return next(outcome for outcome in allowed if outcome.mean_ratio <= best + _NOTHING_GAINED)
+
+
+def _work_of(served: ServedRequests, costs: ServiceCosts | None, prompt_cost: float | None) -> FloatArray:
+    """Expected work, as the queue was ordered by, output tokens."""
+    if prompt_cost is None:
+        prompt_cost = PRIOR_PROMPT_COST if costs is None else costs.prompt_cost
+    return np.maximum(served.expected, 0.0) + max(prompt_cost, 0.0) * np.nan_to_num(served.prompt)
 
 
 def _some_wait(waited: FloatArray, ran: FloatArray) -> bool:
@@ -117,36 +186,3 @@ def _some_wait(waited: FloatArray, ran: FloatArray) -> bool:
 def trimmed_mean(values: FloatArray) -> float:
     """The mean without the largest hundredth: reports come from strangers, and no one of them may decide."""
     return float(np.sort(values)[: len(values) - len(values) // 100].mean())
-
-
-def slots_of(served: ServedRequests) -> int:
-    """How many requests ran at a time while others waited, at least 1."""
-    start = served.arrival + served.waited
-    end = start + served.ran
-    starts, ends = np.sort(start), np.sort(end)
-    beside = np.searchsorted(starts, start, side="right") - np.searchsorted(ends, start, side="right")
-    waited = served.waited > 0
-    # The first and last of the window ran beside others that are not in it: the common case counts, not the mean.
-    return max(1, round(float(np.quantile(beside[waited] if waited.any() else beside, 0.9))))
-
-
-def replayed(served: ServedRequests, head_start: FloatArray, slots: int) -> FloatArray:
-    """Latencies, seconds, [n], of a queue that serves the earliest ``arrival + head_start`` by so many slots."""
-    arrival, ran = served.arrival.tolist(), served.ran.tolist()
-    key = (served.arrival + head_start).tolist()
-    end = [0.0] * len(arrival)
-    waiting: list[tuple[float, int]] = []
-    running: list[float] = []
-    come = 0
-    while come < len(arrival) or running:
-        if come < len(arrival) and (not running or arrival[come] <= running[0]):
-            now = arrival[come]
-            heapq.heappush(waiting, (key[come], come))
-            come += 1
-        else:
-            now = heapq.heappop(running)
-        while waiting and len(running) < slots:
-            who = heapq.heappop(waiting)[1]
-            end[who] = now + ran[who]
-            heapq.heappush(running, end[who])
-    return np.array(end) - served.arrival

@@ -1,25 +1,42 @@
 """The simulated engine: the same as one that goes token by token, and nothing gets lost."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from support.engine_by_token import Reference, engines, random_trace, traces
 from support.examples import examples
 from support.traces import trace_of
 
-from rankd.replay.engine.cost import EngineCost, at_load, capacity, offered_load, step_cost, work
+from rankd.replay.engine.cost import (
+    EngineCost,
+    at_load,
+    capacity,
+    offered_load,
+    step_cost,
+    true_prompt_cost,
+    usable_slots,
+    work,
+)
 from rankd.replay.engine.engine import SimulatedEngine, run
 from rankd.replay.policies.baselines import Boost, FixedKey, KeyOrder, ShortestRemaining
 from rankd.replay.policies.by_name import POLICIES, simulate
 from rankd.replay.policies.paper import PaperOrder
+from rankd.replay.policies.uniboost import UniBoost
+from rankd.settings import Settings
 
 ORDERS = {
     "fcfs": KeyOrder,
     "sjf": lambda trace: FixedKey(trace, trace.output.astype(float)),
     "sjf, taking slots": lambda trace: FixedKey(trace, trace.output.astype(float), preemptive=True),
     "srpt": ShortestRemaining,
+    "srpt, prompts count": lambda trace: ShortestRemaining(trace, 0.5),
+    "uniboost": lambda trace: UniBoost(trace, EngineCost(), 1.0),
     "paper": lambda trace: PaperOrder(trace, -trace.output.astype(float), threshold=6, quantum=2),
     "unaware": lambda trace: Boost(trace, 1.0, recent=3),
 }
+
+
+SETTINGS = Settings(order={"slo": "99 % within 500 s"})
 
 
 @pytest.mark.parametrize("name", ORDERS)
@@ -46,7 +63,7 @@ def test_everybody_is_served(policy, kv_tokens):
     """Under every policy each request starts, gets its tokens and ends in that order; memory is never exceeded."""
     trace = random_trace(1)
     cost = EngineCost(8, 1.0, 0.01, 0.001, 512, kv_tokens)
-    result = simulate(trace, trace.output.astype(float), policy, cost).result
+    result = simulate(trace, trace.output.astype(float), policy, cost, settings=SETTINGS).result
     assert (result.start >= trace.arrival - 1e-9).all()
     assert (result.first_token > result.start).all()
     # A token takes an iteration at least.
@@ -59,7 +76,8 @@ def test_everybody_is_served(policy, kv_tokens):
 def test_no_policy_idles(policy):
     """With one slot and free prompts the engine is busy for as long as there is work, whatever the order."""
     trace = random_trace(2, gap=45.0)
-    results = [simulate(trace, trace.output.astype(float), p, step_cost(1)).result for p in (policy, "fcfs")]
+    scores = trace.output.astype(float)
+    results = [simulate(trace, scores, p, step_cost(1), settings=SETTINGS).result for p in (policy, "fcfs")]
     assert results[0].busy == results[1].busy == trace.output.sum()
     assert results[0].finish.max() == results[1].finish.max()
 
@@ -112,3 +130,50 @@ def test_impossible_engines_are_refused(bad):
     """No engine without slots, time or room for a prompt."""
     with pytest.raises(ValueError, match=r"must be|never be read"):
         EngineCost(**{"slots": 16, **bad})
+
+
+def test_cached_prompt_tokens_cost_no_time_but_memory():
+    """A prompt of which 300 of 400 tokens are cached is read as one of 100, and holds 400 tokens of memory."""
+    cost = EngineCost(2, 1.0, 0.0, 0.01, 0, 480, 16)
+    cached = run(trace_of([0.0], [400], [10], [300]), KeyOrder(trace_of([0.0], [400], [10])), cost)
+    plain = run(trace_of([0.0], [100], [10]), KeyOrder(trace_of([0.0], [100], [10])), cost)
+    assert (cached.first_token, cached.finish) == (plain.first_token, plain.finish)
+    assert cached.most_blocks == -(-409 // 16)
+    two = trace_of([0.0, 0.0], [400, 400], [10, 10], [300, 300])
+    assert run(two, KeyOrder(two), cost).start.tolist() == [0.0, cached.finish[0]]
+
+
+def test_after_a_preemption_what_is_cached_is_not_read_again():
+    """Who is taken off for want of memory reads its own tokens and what is not cached, as often as it comes back."""
+    cost = EngineCost(2, 1.0, 0.0, 1.0, 0, 64, 1)
+    arrivals, prompts, outputs = [0.0, 0.0], [20, 20], [30, 30]
+    whole, half = (trace_of(arrivals, prompts, outputs, cached) for cached in ([0, 0], [15, 15]))
+    results = [run(trace, KeyOrder(trace), cost) for trace in (whole, half)]
+    # In the first pass both read, in the second the one that comes back: 15 tokens less each time.
+    assert [r.preempted.tolist() for r in results] == [[0, 1], [0, 1]]
+    assert results[0].busy - results[1].busy == 15 * (2 + 1)
+
+
+def test_load_counts_what_is_read():
+    """Cached tokens are no work: two traces that read the same are as heavy as each other."""
+    rng = np.random.default_rng(0)
+    prompt, output, arrival = rng.integers(100, 5000, 500), rng.integers(1, 300, 500), np.arange(500.0)
+    half = trace_of(arrival, 2 * prompt, output, prompt)
+    plain = trace_of(arrival, prompt, output)
+    for cost in (EngineCost(), step_cost(16), EngineCost(chunk=0)):
+        assert work(half, cost) == work(plain, cost)
+        assert offered_load(half, cost) == offered_load(plain, cost)
+        assert capacity(half, cost) == capacity(plain, cost)
+    assert work(half, EngineCost(kv_tokens=20_000)) > work(plain, EngineCost(kv_tokens=20_000))
+
+
+def test_what_a_prompt_token_counts_for():
+    """The engine's own: all slots held up, in iterations of all slots; fewer where memory holds fewer; 0 in steps."""
+    trace = trace_of(np.arange(10.0), [1000] * 10, [200] * 10)
+    assert true_prompt_cost(trace, EngineCost()) == pytest.approx(0.0001 * 64 / (0.015 + 64 * 0.00015))
+    assert true_prompt_cost(trace, step_cost(16)) == 0
+    few = EngineCost(kv_tokens=11_000)
+    assert 9 < usable_slots(trace, few) < 11
+    assert true_prompt_cost(trace, few) == pytest.approx(
+        0.0001 * usable_slots(trace, few) / (0.015 + usable_slots(trace, few) * 0.00015)
+    )

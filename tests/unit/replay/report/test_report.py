@@ -9,29 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.engine_by_token import random_trace
+from support.replays import COST, plan_of, report_of
 from support.traces import trace_of
 
 from rankd.html.svg import linear_scale, log_scale
-from rankd.replay.engine.cost import EngineCost, at_load, step_cost
-from rankd.replay.plan import ReplayPlan, ScoreOrigin
-from rankd.replay.policies.synthetic_scores import scores_of_tau
+from rankd.replay.engine.cost import EngineCost, at_load
+from rankd.replay.report.json_form import as_json
 from rankd.replay.report.page import page
-from rankd.replay.report.report import make_report
 from rankd.replay.report.sweep import LoadPoint, pays_from, tau_sweep
-from rankd.replay.report.verdict import DurationUnit, as_json, verdict
+from rankd.replay.report.units import DurationUnit
+from rankd.replay.report.verdict import verdict
+from rankd.settings import Settings
 
-COST = step_cost(8)
 UGLY = '<script>alert("&")</script>'
-
-
-def plan_of(trace, *, tau=0.6, scores=None, cost=COST, **more):
-    plan = {"name": "trace", "policies": ("score",), "steps": True, "origin": ScoreOrigin("synthetic")} | more
-    scores = scores_of_tau(trace.output, tau) if scores is None else scores
-    return ReplayPlan(trace=trace, scores=scores, cost=cost, **plan)
-
-
-def report_of(trace, **more):
-    return make_report(plan_of(trace, **more))
 
 
 @pytest.fixture(scope="module")
@@ -48,45 +38,12 @@ def busy():
     return report_of(
         trace,
         name=UGLY,
-        policies=("score", "paper", "aged:2"),
+        policies=("tail", "mean", "slo", "score", "paper", "aged:2"),
+        settings=Settings(order={"slo": "90 % within 100 s"}),
         sweeps=True,
         notes=("a note & more",),
         skipped={"no arrival": 2},
     )
-
-
-def test_where_nothing_queues_it_says_so():
-    """At a load at which nobody waits, the verdict is that there is nothing to gain."""
-    found = verdict(report_of(at_load(random_trace(22), COST, 0.1)))
-    assert found.kind == "nothing_queues"
-    assert "Nothing queues, and there is nothing to gain" in found.text
-
-
-def test_where_all_are_alike_there_is_nothing_to_gain():
-    """Requests that wait but are all of one length gain nothing from order."""
-    trace = trace_of(np.zeros(300), np.zeros(300, int), np.where(np.arange(300) < 1, 21, 20))
-    scores = np.random.default_rng(0).standard_normal(300)
-    found = verdict(report_of(trace, scores=scores, policies=()))
-    assert found.kind == "nothing_to_gain"
-
-
-def test_a_useless_ranker_is_told_as_such():
-    """Scores that tell nothing: no gain, the guard is named, and what could be had."""
-    found = verdict(report_of(at_load(random_trace(23, n=2500), COST, 0.97), tau=0.0))
-    assert found.kind == "no_gain"
-    assert "guard" in found.text
-    assert "perfectly predicted lengths" in found.text
-
-
-def test_a_gain_is_told_with_its_price():
-    """A burst with a good ranker: less at the mean and per token, and what it does to the tail."""
-    report = report_of(random_trace(24, n=2000).burst(), tau=0.7)
-    found = verdict(report)
-    assert found.kind == "gain"
-    assert re.search(r"from [\d,]+ steps down to [\d,]+ steps, \d+% less", found.text)
-    assert "99th percentile" in found.text
-    assert report.of(report.policy).gain > 0.4
-    assert report.facts.load is None
 
 
 def test_the_fcfs_line_is_its_own_measure(busy):
@@ -104,10 +61,10 @@ def elements(text):
 
 
 def test_the_page_is_well_formed_and_complete_in_itself(busy):
-    """It parses, has its four pictures with finite coordinates, and names nothing from elsewhere."""
+    """It parses, has its seven pictures with finite coordinates, and names nothing from elsewhere."""
     text = page(busy)
     found = elements(text)
-    assert len([e for e in found if e.tag == "svg" and e.get("role") == "img"]) == 4
+    assert len([e for e in found if e.tag == "svg" and e.get("role") == "img"]) == 7
     for element in found:
         for name in ("points", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy"):
             assert "nan" not in element.get(name, "")
@@ -121,7 +78,11 @@ def test_the_page_is_well_formed_and_complete_in_itself(busy):
 def test_the_page_begins_with_the_verdict(busy):
     """Before any figure stands the verdict, in words."""
     text = page(busy)
-    assert text.index(verdict(busy).sentences[0].split("(")[0]) < text.index('class="tile"')
+    first = verdict(busy).sentences[0]
+    assert first.startswith("Use `")
+    shown = "".join(ET.fromstring(text[text.index("<header>") : text.index("</header>") + 9]).itertext())
+    assert shown.endswith(first.replace("`", "").replace(" %", "\N{NO-BREAK SPACE}%"))
+    assert text.index("<header>") < text.index('class="tile"')
 
 
 def test_pages_without_sweeps_and_at_other_verdicts_are_well_formed():
@@ -138,17 +99,47 @@ def test_json_is_finite_and_its_keys_stay(busy):
     """Every number is finite, and the documented keys are there."""
     found = json.loads(json.dumps(as_json(busy), allow_nan=False))
     assert set(found) == {
-        "verdict", "policy", "trace", "engine", "scores", "policies", "tau_sweep", "load_sweep", "notes",
-        "replay_seconds", "skipped",
+        "verdict", "recommendation", "policy", "objective", "trace", "engine", "scores", "front", "policies",
+        "tau_sweep", "load_sweep", "notes", "replay_seconds", "skipped",
     }  # fmt: skip
     assert found["skipped"] == {"no arrival": 2}
     assert found["scores"]["tau"] == pytest.approx(0.6, abs=0.011)
     own = found["policies"][found["policy"]]
     assert set(own) == {
-        "latency", "wait", "first_token", "per_token", "first_done", "tokens_per_second", "preempted", "gain",
-        "tau_low", "trust", "by_tenants", "by_classes", "by_lengths",
+        "latency", "wait", "first_token", "per_token", "first_done", "makespan", "tokens_per_second", "preempted",
+        "gain", "tau_low", "trust", "prompt_cost", "slo_share", "by_tenants", "by_classes", "by_lengths", "by_prompts",
     }  # fmt: skip
     assert set(own["latency"]) == {"mean", "p50", "p90", "p99", "max"}
+    assert set(found["recommendation"]) == {
+        "objective", "configured", "point", "alternatives", "slo", "rests_on",
+    }  # fmt: skip
+    assert set(found["recommendation"]["rests_on"]) == {"tau", "prompt_token_cost", "prompt_tokens", "cached_tokens"}
+    assert found["recommendation"]["slo"]["shares"].keys() == {"fcfs", "tail", "balanced", "mean", "slo"}
+    for point in found["front"]:
+        assert set(point) == {
+            "policy", "objective", "mean", "first_token", "per_token_p90", "p99", "max", "makespan", "worst_quarter",
+            "slo_share", "dominated_by",
+        }  # fmt: skip
+
+
+def test_the_own_policy_stands_under_both_names(busy):
+    """What the settings call it, and its objective: one run, once on the front and twice under policies."""
+    assert busy.policy == "boost"
+    assert busy.own == "balanced"
+    assert replace(busy.of("boost"), policy="balanced") == busy.of("balanced")
+    assert [p.policy for p in busy.front].count("balanced") == 1
+    assert "boost" not in {p.policy for p in busy.front}
+
+
+def test_tenants_are_named_where_the_page_shows_them_only(busy):
+    """In the table of who pays; neither in the verdict nor in the front."""
+    assert UGLY not in verdict(busy).text
+    found = as_json(busy) | {"trace": {}, "policies": {}}
+    assert UGLY not in json.dumps(found)
+    text = page(busy)
+    assert text.count("&lt;script&gt;alert") == 3 + page(replace(busy, facts=replace(busy.facts, name="t"))).count(
+        "&lt;script&gt;alert"
+    )
 
 
 def test_latency_falls_with_tau():

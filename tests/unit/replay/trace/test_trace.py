@@ -58,6 +58,50 @@ def test_names_of_published_traces_are_known(tmp_path, row, unit):
     assert read.trace.arrival[1] == (0 if isinstance(row[key], str) else 2)
 
 
+@pytest.mark.parametrize(
+    ("row", "prompt", "cached"),
+    [
+        ({"input_tokens": 374, "cached_tokens": 300}, 374, 300),
+        ({"Prompt Tokens": 374, "num-cached-tokens": 374}, 374, 374),
+        ({"prompt_token_count": 374, "cached_prompt_token_count": 0}, 374, 0),
+        ({"prompt_tokens": 374, "prompt_tokens_details": {"cached_tokens": 256, "audio_tokens": 0}}, 374, 256),
+        ({"usage": {"prompt_tokens": 374, "prompt_tokens_details": {"cached_tokens": 256}}}, 374, 256),
+        ({"usage": {"input_tokens": 374, "input_tokens_details": {"cached_tokens": 8}}}, 374, 8),
+        ({"usage": {"prompt_tokens": 374, "prompt_tokens_details": None}}, 374, 0),
+        ({"usage": {"prompt_tokens": 374, "prompt_cache_hit_tokens": 64}}, 374, 64),
+        ({"usage": {"input_tokens": 74, "cache_read_input_tokens": 200, "cache_creation_input_tokens": 100}}, 374, 200),
+        ({"input_tokens": 74, "cache_read_input_tokens": 300, "cache_creation_input_tokens": None}, 374, 300),
+        ({"input_tokens": 374, "cached_tokens": None}, 374, 0),
+    ],
+)
+def test_cached_prompt_tokens_by_the_names_that_apis_give_them(tmp_path, row, prompt, cached):
+    """OpenAI's, vLLM's, DeepSeek's, rankd's own, and Anthropic's, whose input tokens leave cached ones out."""
+    rows = [{"t_s": 1, "output_tokens": 2} | row, {"t_s": 2, "output_tokens": 2, "input_tokens": 9, "cached_tokens": 3}]
+    trace = read_trace(TraceSelection([write(tmp_path / "t.jsonl", rows)])).trace
+    assert (trace.prompt.tolist(), trace.cached.tolist()) == ([prompt, 9], [cached, 3])
+    assert trace.uncached.tolist() == [prompt - cached, 6]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl", "t.parquet"])
+def test_cached_tokens_stay_with_their_request(tmp_path, name):
+    """In every format, in the order of arrivals; where nothing is cached there is no column."""
+    rows = [r | {"t_s": -r["t_s"], "cached_tokens": i % 9} for i, r in enumerate(ROWS)]
+    trace = read_trace(TraceSelection([write(tmp_path / name, rows)])).trace
+    assert trace.cached.tolist() == [i % 9 for i in reversed(range(30))]
+    assert trace.first(4).cached.tolist() == trace.cached[:4].tolist()
+    assert trace.faster(2.0).burst().cached.tolist() == trace.cached.tolist()
+    none = write(tmp_path / f"none-{name}", [r | {"cached_tokens": 0} for r in ROWS])
+    assert read_trace(TraceSelection([none])).trace.cached is None
+
+
+def test_of_made_up_input_tokens_no_more_are_cached_than_there_are(tmp_path):
+    """Where input tokens are a guess, or a flag's, cached ones are right and the guess is short: all are cached."""
+    rows = [{"t_s": 1, "output_tokens": 2, "prompt": "x" * 40, "cached_tokens": 64}]
+    path = write(tmp_path / "t.jsonl", rows)
+    assert read_trace(TraceSelection([path])).trace.cached.tolist() == [10]
+    assert read_trace(TraceSelection([path], input_tokens=100)).trace.cached.tolist() == [64]
+
+
 def test_arrivals_are_sorted_and_begin_at_nought(tmp_path):
     """Rows may come in any order and on any clock; several files are one timeline."""
     a = write(
@@ -95,6 +139,12 @@ BAD = [
     ({"input_tokens": -1}, "`input_tokens` is below 0"),
     ({"input_tokens": math.nan}, "no input tokens"),
     ({"input_tokens": None}, "no input tokens"),
+    ({"cached_tokens": -1}, "`cached_tokens` is below 0"),
+    ({"cached_tokens": 2.5}, "`cached_tokens` is not a whole number"),
+    ({"cached_tokens": "many"}, "`cached_tokens` is not a whole number"),
+    ({"cached_tokens": 99}, "`cached_tokens` is above `input_tokens`"),
+    ({"cached_tokens": 10**400}, "`cached_tokens` is above 10,000,000"),
+    ({"cache_read_input_tokens": -3}, "`cache_read_input_tokens` is below 0"),
     ({"score": "high"}, "`score` is not a finite number"),
     ({"score": math.inf}, "`score` is not a finite number"),
     ({"class": 1.5}, "`class` is not a whole number"),
@@ -243,6 +293,9 @@ def test_any_row_is_a_request_or_a_reason(raw):
         {"output": np.array([1, 0])},
         {"prompt": np.array([-1, 0])},
         {"score": np.array([1.0])},
+        {"cached": np.array([0, 2])},
+        {"cached": np.array([-1, 0])},
+        {"cached": np.array([0])},
     ],
 )
 def test_traces_check_themselves(bad):
