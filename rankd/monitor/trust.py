@@ -40,7 +40,9 @@ class Trust:
             pace=costs.per_output_token.value if costs is not None else 0.0,
             prompt_pace=costs.per_prompt_token.value if costs is not None else 0.0,
             patience={objective: o.patience for objective, o in load.outcomes.items()} if policy_tuned else {},
-            backlog_share={objective: o.backlog_share for objective, o in load.outcomes.items()} if policy_tuned else {},
+            backlog_share={objective: o.backlog_share for objective, o in load.outcomes.items()}
+            if policy_tuned
+            else {},
             arrival_slo_share=slo.arrival_slo_share if (slo := load.outcomes.get(Objective.SLO)) is not None else None,
             ignore_lengths=self.ignores_lengths,
         )

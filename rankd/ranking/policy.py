@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from rankd_client.ordering import AdaptiveRules, LearnedCosts, Objective, OrderColumns, Policy, Rules, parse_target, policy_for
+from rankd_client.ordering import (
+    AdaptiveRules,
+    LearnedCosts,
+    Objective,
+    OrderColumns,
+    Policy,
+    Rules,
+    parse_target,
+    policy_for,
+)
 from rankd_client.ordering.objectives import PATIENT, TUNED
 from rankd_client.ordering.serving_keys import filled, lengths_of
 

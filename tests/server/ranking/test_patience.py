@@ -139,7 +139,9 @@ def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_unt
     # Each tuning counts for half; all three saw parts of the same traffic.
     assert tuned == pytest.approx(found, rel=0.6)
     follows = policy.dial.mean_wait.ToNanoseconds() * 1e-9 / policy.mean_expected_token_count
-    share = next(o.backlog_share for o in policy.outcomes if o.patience_per_token == policy.dial.tuned_patience_per_token)
+    share = next(
+        o.backlog_share for o in policy.outcomes if o.patience_per_token == policy.dial.tuned_patience_per_token
+    )
     patience = policy.patience_per_token.ToNanoseconds() * 1e-9
     assert patience == pytest.approx(max(tuned, share * follows), rel=1e-3)
     assert answer.patience_per_token == policy.patience_per_token

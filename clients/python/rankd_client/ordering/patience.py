@@ -2,9 +2,9 @@
 
 DUE serves the earliest ``arrival + theta * E``, BOOST is its kin by ratios of lengths. What theta should be depends on
 how long requests wait: waiting is to be traded against length in proportion to the waiting that there is. So theta is
-what replaying recent traffic found (``patience_tuning``), more while more waits than did then, or, until there is any, a
-share of the time that the backlog takes to drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival,
-exactly, and there is no cliff on the way there.
+what replaying recent traffic found (``patience_tuning``), more while more waits than did then, or, until there is any,
+a share of the time that the backlog takes to drain, per token of an average request. And it shrinks with trust: at no
+trust the order is that of arrival, exactly, and there is no cliff on the way there.
 """
 
 from __future__ import annotations

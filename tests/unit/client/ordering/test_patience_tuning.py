@@ -164,7 +164,9 @@ numbers = st.floats(0, 1e6)
 unknown = numbers | st.just(math.nan)
 
 
-@given(st.lists(st.tuples(numbers, numbers, numbers, numbers, unknown, unknown), min_size=2, max_size=40), st.booleans())
+@given(
+    st.lists(st.tuples(numbers, numbers, numbers, numbers, unknown, unknown), min_size=2, max_size=40), st.booleans()
+)
 def test_any_history_can_be_tuned_by(rows, known):
     """Whatever was reported, what comes out is nothing or patience."""
     history = CompletionHistory()
