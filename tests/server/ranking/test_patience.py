@@ -8,12 +8,9 @@ import urllib.request
 import numpy as np
 import pytest
 from rankd_client import Item, RankClient
-from rankd_client.ordering import (
-    Policy,
-    ServedRequests,
-    tuned_patience,
-)
-from rankd_client.ordering.patience_tuning import replayed
+from rankd_client.ordering import Objective, Policy, ServedRequests, tune
+from rankd_client.ordering.objectives import IMPATIENCE
+from rankd_client.ordering.service_replay import Workload, replayed
 from rankd_client.v1 import completion_pb2 as cpb
 from rankd_client.v1 import prediction_pb2 as pb
 from rankd_client.v1 import quality_pb2
@@ -54,7 +51,7 @@ def test_patience_follows_the_waits_that_are_reported(start_daemon):
         policy = policy_of(channel)
         after = rank_stub(channel).Rank(request(row, model="llm"), timeout=30)
     assert policy.dial.mean_wait.ToSeconds() == 40
-    wanted = 0.5 * 40 / policy.mean_expected_token_count
+    wanted = IMPATIENCE[Objective.BALANCED] * 0.5 * 40 / policy.mean_expected_token_count
     assert policy.patience_per_token.ToMicroseconds() * 1e-6 == pytest.approx(wanted, rel=0.01)
     assert after.patience_per_token.ToMicroseconds() * 1e-6 == pytest.approx(wanted, rel=0.01)
     expected = after.items[0].prediction.expected_token_count
@@ -109,9 +106,10 @@ def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_unt
     ran = np.exp(0.8 * rng.normal(size=900)) * expected / 200
     now = time.time()
     arrival = now - 1000 + np.sort(rng.uniform(0, 900, 900))
-    served = ServedRequests(arrival, np.zeros(900), ran, expected)
-    waited = np.maximum(replayed(served, np.zeros(900), 2) - ran, 0.0)
-    found = tuned_patience(ServedRequests(arrival, waited, ran, expected), Policy.BOOST)
+    waited = np.maximum(replayed(Workload(arrival, ran, np.zeros(900), 2), arrival).whole - ran, 0.0)
+    unknown = np.full(900, np.nan)
+    served = ServedRequests(arrival, waited, ran, expected, unknown, unknown)
+    found = tune(served, Policy.BOOST, None)[Objective.BALANCED].patience
     assert found > 0
     done = cpb.ReportCompletionsRequest(model="llm", now={"seconds": int(now), "nanos": int(now % 1 * 1e9)})
     for n in range(900):
@@ -140,7 +138,13 @@ def test_patience_is_tuned_by_replaying_what_was_reported(start_daemon, wait_unt
     assert float(trust[1]) == 1.0
     # Each tuning counts for half; all three saw parts of the same traffic.
     assert tuned == pytest.approx(found, rel=0.6)
-    assert policy.patience_per_token == policy.dial.tuned_patience_per_token == answer.patience_per_token
+    follows = policy.dial.mean_wait.ToNanoseconds() * 1e-9 / policy.mean_expected_token_count
+    share = next(
+        o.backlog_share for o in policy.outcomes if o.patience_per_token == policy.dial.tuned_patience_per_token
+    )
+    patience = policy.patience_per_token.ToNanoseconds() * 1e-9
+    assert patience == pytest.approx(max(tuned, share * follows), rel=1e-3)
+    assert answer.patience_per_token == policy.patience_per_token
 
 
 def test_less_trust_means_less_patience_before_the_guard_falls_back(start_daemon, wait_until):

@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 from rankd_client.calibration import fit_monotone
-from rankd_client.ordering import (
-    Objective,
-    ObjectiveOutcome,
-    Policy,
-    ServedRequest,
-    ServedRequests,
-    tuned_patience,
-)
-from rankd_client.ordering.patience_tuning import replayed
+from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServedRequest, tune
+from rankd_client.ordering.service_replay import Workload, replayed
 
 from rankd.monitor.load import ServiceLengths, WaitingTimes
 from rankd.monitor.supported import LEVERAGE, ServedHistory, supported_calibration, supported_outcomes
@@ -67,8 +60,8 @@ def test_one_tenant_moves_the_rate_only_a_little():
 
 def history(rows):
     out = ServedHistory(2000)
-    for *times, tenant in rows:
-        out.add(ServedRequest(*times), tenant)
+    for *row, tenant in rows:
+        out.add(ServedRequest(*row), tenant)
     return out
 
 
@@ -78,8 +71,7 @@ def served_rows(count=900, seed=1):
     expected = 200 * np.exp(0.6 * rng.normal(size=count))
     ran = np.exp(0.4 * rng.normal(size=count)) * expected / 200
     arrival = np.sort(rng.uniform(0, count, count))
-    at_once = ServedRequests(arrival, np.zeros(count), ran, expected, expected, np.zeros(count))
-    waited = np.maximum(replayed(at_once, np.zeros(count), 2) - ran, 0)
+    waited = np.maximum(replayed(Workload(arrival, ran, np.zeros(count), 2), arrival).whole - ran, 0)
     return [
         (float(a), float(w), float(r), float(e), "a" if n % 2 else "b")
         for n, (a, w, r, e) in enumerate(zip(arrival, waited, ran, expected, strict=True))
@@ -87,13 +79,7 @@ def served_rows(count=900, seed=1):
 
 
 def tuned(served):
-    """What one objective would be given, as all are given theirs."""
-    patience = tuned_patience(served, Policy.BOOST)
-    return {} if patience is None else {Objective.TAIL: ObjectiveOutcome(patience, 1.0, 1.0, 1.0)}
-
-
-def before_of(patience):
-    return {} if patience is None else {Objective.TAIL: ObjectiveOutcome(patience, 1.0, 1.0, 1.0)}
+    return tune(served, Policy.BOOST, None)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +95,38 @@ def before_of(patience):
 def test_one_tenant_does_not_set_patience(lie):
     """What was found before stays within what is found without it; without a past it raises nothing."""
     honest = served_rows()
-    found = tuned(history(honest).served())[Objective.TAIL].patience
-    assert found > 0
+    found = tuned(history(honest).served())
+    assert found[Objective.TAIL].patience > 0
     rows = [row for row in honest if row[4] != "b"] + [lie(row) for row in honest if row[4] == "b"]
     rows += [(*row[:4], "c") for row in honest[::3]]
-    for before in (None, found):
-        patience = supported_outcomes(history(rows).views(), tuned, before_of(before))[Objective.TAIL].patience
-        assert 0 <= patience <= 4 * found, (before, patience, found)
+    for before in ({}, found):
+        moved = supported_outcomes(history(rows).views(), tuned, before)
+        for objective in (Objective.TAIL, Objective.BALANCED):
+            one, honestly = moved[objective], found[objective]
+            assert 0 <= one.patience <= 4 * honestly.patience, (before, one, honestly)
+            assert 0 <= one.backlog_share <= 4 * honestly.backlog_share, (before, one, honestly)
+
+
+def test_patience_moves_only_as_far_as_all_would_have_it():
+    """What each of the views says moves it; what one alone says does not, be it more or less."""
+
+    def outcome(patience):
+        return {Objective.MEAN: ObjectiveOutcome(patience, 0.5, 1.2, 0.4, backlog_share=10 * patience)}
+
+    for said, before, wanted in [
+        ([9.0, 1.0, 9.0], 2.0, 2.0),
+        ([9.0, 3.0, 9.0], 2.0, 3.0),
+        ([0.1, 1.0, 0.1], 2.0, 1.0),
+        ([9.0, 1.0, 9.0], None, 1.0),
+        ([9.0], 2.0, 9.0),
+    ]:
+        answers = iter(map(outcome, said))
+        moved = supported_outcomes(
+            history([]).views() * len(said),
+            lambda served, answers=answers: next(answers),
+            {} if before is None else outcome(before),
+        )
+        assert (moved[Objective.MEAN].patience, moved[Objective.MEAN].backlog_share) == (wanted, 10 * wanted)
 
 
 def test_patience_without_tenants_is_what_it_was():
@@ -123,7 +134,8 @@ def test_patience_without_tenants_is_what_it_was():
     rows = [(*row[:4], "") for row in served_rows()]
     views = history(rows).views()
     assert len(views) == 1
-    assert supported_outcomes(views, tuned, before_of(123.0)) == tuned(history(rows).served())
+    before = {Objective.TAIL: ObjectiveOutcome(123.0, 1.0, 1.0, 1.0)}
+    assert supported_outcomes(views, tuned, before) == tuned(history(rows).served())
 
 
 def cohort(seed=0, count=900, liar=None):
