@@ -109,9 +109,13 @@ class ModelLoad:
     def tuned(self, outcomes: dict[Objective, ObjectiveOutcome]) -> None:
         """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""
         for objective, outcome in outcomes.items():
-            old = self.patience(objective)
-            patience = outcome.patience if old is None else _between(old, outcome.patience)
-            self.outcomes[objective] = replace(outcome, patience=patience)
+            if (old := self.outcomes.get(objective)) is not None:
+                outcome = replace(
+                    outcome,
+                    patience=_between(old.patience, outcome.patience),
+                    backlog_share=_between(old.backlog_share, outcome.backlog_share),
+                )
+            self.outcomes[objective] = outcome
 
     def fitted(self, costs: ServiceCosts | None, prompts: FloatArray) -> None:
         """Take what was learned of costs, from requests of so many uncached prompt tokens (NaN: not counted)."""

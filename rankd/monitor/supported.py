@@ -136,13 +136,24 @@ def supported_outcomes(
     """
     said = [tuned(view()) for view in views]
     whole = next((one for one in said if one), {})
-    found = {}
-    for objective, outcome in whole.items():
-        known = [one[objective].patience for one in said if objective in one]
-        old = before.get(objective)
-        patience = min(known) if old is None else min(max(old.patience, min(known)), max(known))
-        found[objective] = replace(outcome, patience=patience if len(known) > 1 else outcome.patience)
-    return found
+    return {
+        objective: _moved([one[objective] for one in said if objective in one], before.get(objective))
+        for objective in whole
+    }
+
+
+def _moved(known: Sequence[ObjectiveOutcome], before: ObjectiveOutcome | None) -> ObjectiveOutcome:
+    """The first, with patience as little moved from before as any of them would have it."""
+    if len(known) == 1:
+        return known[0]
+    patience, share = sorted(one.patience for one in known), sorted(one.backlog_share for one in known)
+    if before is None:
+        return replace(known[0], patience=patience[0], backlog_share=share[0])
+    return replace(
+        known[0],
+        patience=min(max(before.patience, patience[0]), patience[-1]),
+        backlog_share=min(max(before.backlog_share, share[0]), share[-1]),
+    )
 
 
 def supported_calibration(

@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from rankd_client.ordering import AdaptiveRules, LearnedCosts, Objective, OrderColumns, Policy, Rules, policy_for
+from rankd_client.ordering import (
+    AdaptiveRules,
+    LearnedCosts,
+    Objective,
+    OrderColumns,
+    Policy,
+    Rules,
+    parse_target,
+    policy_for,
+)
 from rankd_client.ordering.objectives import PATIENT, TUNED
 from rankd_client.ordering.serving_keys import filled, lengths_of
 
@@ -108,6 +117,7 @@ def adaptive_rules_of(order: OrderSection, policy: Policy | None, objective: Obj
         backlog_share=order.patience_backlog_share,
         most_patience=order.max_patience_per_token,
         cap_share=order.wait_cap_backlog_share,
+        target=parse_target(order.slo) if order.slo else None,
     )
 
 

@@ -121,6 +121,11 @@ def _learned(policy: quality_pb2.PolicyInForce) -> LearnedCosts:
         pace=_length(dial, "learned_pace_per_token", 0.0),
         prompt_pace=_length(dial, "pace_per_prompt_token", 0.0),
         patience=patience,
+        backlog_share={
+            OBJECTIVE_FROM_PROTO[o.objective]: o.backlog_share
+            for o in policy.outcomes
+            if o.objective in OBJECTIVE_FROM_PROTO
+        },
         ignore_lengths=dial.ignores_lengths,
     )
 
@@ -146,6 +151,7 @@ def _outcome(outcome: quality_pb2.ObjectiveOutcome) -> ObjectiveOutcome:
         first_token_ratio=outcome.first_token_ratio,
         slo_share=outcome.slo_share if outcome.HasField("slo_share") else None,
         arrival_slo_share=outcome.arrival_slo_share if outcome.HasField("arrival_slo_share") else None,
+        backlog_share=outcome.backlog_share,
     )
 
 

@@ -179,6 +179,7 @@ def outcome_of(objective: Objective, outcome: ObjectiveOutcome) -> quality_pb2.O
         first_token_ratio=outcome.first_token_ratio,
         slo_share=outcome.slo_share,
         arrival_slo_share=outcome.arrival_slo_share,
+        backlog_share=outcome.backlog_share,
     )
 
 

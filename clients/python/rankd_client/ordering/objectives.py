@@ -36,8 +36,8 @@ class TailLimits:
 
 LIMITS = {
     Objective.TAIL: TailLimits(1.15, 1.5),
-    Objective.BALANCED: TailLimits(1.6, 2.0),
-    Objective.MEAN: TailLimits(3.0, 4.0),
+    Objective.BALANCED: TailLimits(1.2, 2.0),
+    Objective.MEAN: TailLimits(2.0, 3.0),
 }
 
 

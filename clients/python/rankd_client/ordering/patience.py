@@ -2,8 +2,8 @@
 
 DUE serves the earliest ``arrival + theta * E``, BOOST is its kin by ratios of lengths. What theta should be depends on
 how long requests wait: waiting is to be traded against length in proportion to the waiting that there is. So theta is
-what replaying recent traffic found (``patience_tuning``), or, until there is any, a share of the time that the backlog
-takes to drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival,
+what replaying recent traffic found (``patience_tuning``), more while more waits than did then, or, until there is any, a
+share of the time that the backlog takes to drain, per token of an average request. And it shrinks with trust: at no trust the order is that of arrival,
 exactly, and there is no cliff on the way there.
 """
 
@@ -16,11 +16,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from rankd_client.ordering.columns import sane
-from rankd_client.ordering.objectives import IMPATIENCE, policy_for
+from rankd_client.ordering.objectives import IMPATIENCE, LatencyTarget, policy_for
 from rankd_client.ordering.rules import ClassPolicy, Objective, Policy, Rules
 
 _LONGEST = 1e9
 """Seconds, 30 years."""
+_SHORTEST_FIRST = 1000.0
+"""Mean waits."""
 _LEAST_PATIENCE = 1e-4
 """Seconds per token, however short the backlog: keys are whole milliseconds, and must still tell lengths apart."""
 
@@ -44,8 +46,12 @@ class LearnedCosts:
     """Seconds that an uncached prompt token takes; 0: not known."""
     patience: Mapping[Objective, float] = field(default_factory=lambda: NOTHING_TUNED)
     """What replaying recent traffic found for each objective under the configured policy, seconds per token."""
+    backlog_share: Mapping[Objective, float] = field(default_factory=lambda: NOTHING_TUNED)
+    """The same for an average request, as a share of the drain time: patience is no less while more waits than did."""
     ignore_lengths: bool = False
     """Prompts alone order."""
+    arrival_slo_share: float | None = None
+    """Share of requests within the target of SLO in arrival order; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,9 @@ class AdaptiveRules:
     cap_share: float = 0.0
     """Wait cap as a multiple of the drain time; 0 leaves ``rules.wait_cap`` alone."""
 
+    target: LatencyTarget | None = None
+    """What the objective SLO is to keep."""
+
     def at(self, trust: float, drain: float | None, learned: LearnedCosts | None = None) -> Rules:
         """The rules for now.
 
@@ -89,7 +98,7 @@ class AdaptiveRules:
             )
             for number, objective in self.class_objectives
         )
-        return replace(
+        rules = replace(
             self.rules,
             policy=policy_for(self.objective, self.rules.policy),
             patience=self._patience(self.objective, trust, drain, learned),
@@ -103,17 +112,35 @@ class AdaptiveRules:
             ignore_lengths=learned.ignore_lengths,
             class_policies=own,
         )
+        return rules if self.objective is not Objective.SLO else self._on_target(rules, trust, drain, learned)
 
     def _patience(self, objective: Objective, trust: float, drain: float | None, learned: LearnedCosts) -> float:
         """Seconds per token, for an objective."""
         patience = self.rules.patience
         average = learned.mean_work or learned.mean_length
+        follows = 0.0
+        if drain is not None and average is not None and average > 0:
+            follows = sane(drain, 0.0, _LONGEST, 0.0) / average
         if (tuned := learned.patience.get(objective)) is not None:
-            patience = tuned
-        elif self.backlog_share > 0 and drain is not None and average is not None and average > 0:
-            share = self.backlog_share * IMPATIENCE.get(objective, 1.0)
-            patience = max(share * sane(drain, 0.0, _LONGEST, 0.0) / average, _LEAST_PATIENCE)
+            patience = max(tuned, learned.backlog_share.get(objective, 0.0) * follows)
+        elif self.backlog_share > 0 and follows > 0:
+            patience = max(self.backlog_share * IMPATIENCE.get(objective, 1.0) * follows, _LEAST_PATIENCE)
         return trust * min(patience, self.most_patience)
+
+    def _on_target(self, rules: Rules, trust: float, drain: float | None, learned: LearnedCosts) -> Rules:
+        """Shortest first; and while all can be on time, first who has no more time left than what waits takes to drain.
+
+        So nobody is late who would not be in arrival order: who is that old has at most the drain time to wait. Once
+        arrival order cannot keep the target any more, who is late already would only make others late as well.
+        """
+        average = learned.mean_work or learned.mean_length
+        if self.target is None or drain is None or not average:
+            return rules
+        patience = trust * min(_SHORTEST_FIRST * sane(drain, 0.0, _LONGEST, 0.0) / average, self.most_patience)
+        runs = 0.0 if self.target.first_token else rules.pace * (learned.mean_length or 0.0)
+        left = self.target.seconds - runs - drain
+        kept = learned.arrival_slo_share is None or learned.arrival_slo_share >= self.target.share
+        return replace(rules, patience=patience, wait_cap=min(rules.wait_cap, left) if kept and left > 0 else math.inf)
 
     def _cap(self, drain: float | None) -> float:
         """At least as set; a burst's own drain time where that is longer, or the cap would make it FCFS."""

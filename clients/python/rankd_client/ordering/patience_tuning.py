@@ -18,7 +18,7 @@ from rankd_client.ordering.objectives import LIMITS, PATIENT, LatencyTarget, Tai
 from rankd_client.ordering.rules import FloatArray, Objective, Policy
 from rankd_client.ordering.served import ServedRequests
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST, ServiceCosts
-from rankd_client.ordering.service_replay import ReplayedLatencies, Workload, replayed
+from rankd_client.ordering.service_replay import ReplayedLatencies, Workload, replayed, usual_of
 from rankd_client.ordering.serving_keys import patience_of
 
 _LEAST = 0.03
@@ -31,7 +31,7 @@ _NOTHING_WAITS = 0.02
 _NOTHING_GAINED = 0.005
 """Of the mean latency in arrival order: so much less is not worth any patience."""
 _MOST_OF_ONE = 8.0
-"""What one request takes counts for at most so many times the 99th percentile: no report decides alone."""
+"""What ran, read or wrote more than so many times the 99th percentile is left out: no report decides alone."""
 _SLOWEST = 500
 """The slowest is the one in so many: no report decides alone."""
 
@@ -51,6 +51,8 @@ class ObjectiveOutcome:
     """Share of requests within the target; None where there is none."""
     arrival_slo_share: float | None = None
     """The same in arrival order."""
+    backlog_share: float = 0.0
+    """Patience for an average request, as a share of what requests waited in arrival order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,20 @@ def tune(
     """
     if policy not in PATIENT or len(served) < 2 or not _some_wait(served.waited, served.ran):
         return {}
-    load = Workload.of(served, costs, _MOST_OF_ONE)
+    served = usual_of(served, _MOST_OF_ONE)
+    load, work = Workload.of(served, costs), _work_of(served, costs, prompt_cost)
     baseline = _Baseline(load, target)
-    if not baseline.waits:
+    if not _some_wait(baseline.waits, baseline.latencies.whole - baseline.waits):
         return {}
-    work = _work_of(served, costs, prompt_cost)
     average = max(trimmed_mean(work), 1.0)
     shape = work / average - 1 if policy is Policy.DUE else np.log(np.maximum(work, 1.0) / average)
+    # Where more waits than on average there is more patience, as ``AdaptiveRules`` has it.
+    shape *= np.maximum(baseline.waits, baseline.wait)
     tried = [baseline.against(baseline.latencies, 0.0)]
     for step in _STEPS:
-        latencies = replayed(load, load.arrival + step * baseline.wait * shape)
+        latencies = replayed(load, load.arrival + step * shape)
         patience = patience_of(step * baseline.wait / average)
-        tried.append(baseline.against(latencies, patience, least=step == _LEAST))
+        tried.append(baseline.against(latencies, patience, step))
     found = {
         objective: _fastest_within(tried, TailLimits(tail_budget or limits.p99, limits.most))
         for objective, limits in LIMITS.items()
@@ -113,20 +117,21 @@ class _Baseline:
 
     def __init__(self, load: Workload, target: LatencyTarget | None) -> None:
         self.latencies = replayed(load, load.arrival)
-        self.wait = trimmed_mean(np.maximum(self.latencies.first_token - load.prefill, 0.0))
-        """Mean, seconds."""
-        self.waits = self.wait > _NOTHING_WAITS * trimmed_mean(self.latencies.whole)
+        self.waits = np.maximum(self.latencies.first_token - load.prefill, 0.0)
+        """Until requests start, seconds, [n]."""
+        self.wait = trimmed_mean(self.waits)
         self._target = target
         self._of = _figures(self.latencies)
         self._share = _share(self.latencies, target)
 
-    def against(self, latencies: ReplayedLatencies, patience: float, *, least: bool = False) -> _Tried:
+    def against(self, latencies: ReplayedLatencies, patience: float, share: float = 0.0) -> _Tried:
         """An order's figures, over those of arrival order."""
         mean, p99, slowest, first = (
             own / of if of > 0 else 1.0 for own, of in zip(_figures(latencies), self._of, strict=True)
         )
-        outcome = ObjectiveOutcome(patience, mean, p99, first, _share(latencies, self._target), self._share)
-        return _Tried(outcome, slowest, least or patience == 0.0)
+        within = _share(latencies, self._target)
+        outcome = ObjectiveOutcome(patience, mean, p99, first, within, self._share, backlog_share=share)
+        return _Tried(outcome, slowest, least=share <= _LEAST)
 
 
 def _figures(latencies: ReplayedLatencies) -> tuple[float, float, float, float]:

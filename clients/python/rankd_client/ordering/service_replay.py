@@ -17,6 +17,8 @@ from rankd_client.ordering.rules import FloatArray
 from rankd_client.ordering.served import ServedRequests
 from rankd_client.ordering.service_costs import ServiceCosts
 
+_ROUNDING = 1e-4
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayedLatencies:
@@ -40,30 +42,37 @@ class Workload:
     slots: int
 
     @classmethod
-    def of(cls, served: ServedRequests, costs: ServiceCosts | None, most: float = np.inf) -> Workload:
+    def of(cls, served: ServedRequests, costs: ServiceCosts | None) -> Workload:
         """What requests took without what the order added: by costs where these and lengths are known, else as seen.
 
         Args:
             served: recent completions, by arrival.
             costs: of the engine; None where they are not known.
-            most: what one takes counts for at most so many times the 99th percentile.
         """
         decode, prefill = served.ran, np.zeros(len(served))
         if costs is not None and costs.per_output_token.value > 0:
             own = costs.per_request.value + costs.per_output_token.value * served.output
             decode = np.where(np.isnan(served.output), served.ran, np.maximum(own, 0.0))
             prefill = max(costs.per_prompt_token.value, 0.0) * np.nan_to_num(served.prompt)
-        return cls(served.arrival, _limited(decode, most), _limited(prefill, most), slots_of(served))
+        return cls(served.arrival, decode, prefill, slots_of(served))
 
 
-def _limited(values: FloatArray, most: float) -> FloatArray:
-    return values if most == np.inf else np.minimum(values, most * float(np.quantile(values, 0.99)))
+def usual_of(served: ServedRequests, most: float) -> ServedRequests:
+    """Those that ran, read and wrote no more than so many times the 99th percentile: others may be invented."""
+    usual = np.ones(len(served), dtype=np.bool_)
+    for values in (served.ran, served.output, served.prompt):
+        some = values[values > 0]
+        if len(some):
+            usual &= ~(values > most * np.quantile(some, 0.99))
+    columns = (served.arrival, served.waited, served.ran, served.expected, served.output, served.prompt)
+    return ServedRequests(*(column[usual] for column in columns))
 
 
 def slots_of(served: ServedRequests) -> int:
     """How many requests ran at a time while others waited, at least 1."""
     start = served.arrival + served.waited
-    end = start + served.ran
+    # A little early: who starts when another ends does not run beside it, whatever rounding made of the two times.
+    end = start + served.ran * (1 - _ROUNDING)
     starts, ends = np.sort(start), np.sort(end)
     beside = np.searchsorted(starts, start, side="right") - np.searchsorted(ends, start, side="right")
     waited = served.waited > 0
@@ -99,10 +108,11 @@ def replayed(load: Workload, key: FloatArray) -> ReplayedLatencies:
             heappush(running, (clock + decode[who], who))
             continue
         ends = now + running[0][0] - clock
-        if len(running) < slots and come < n and arrival[come] <= ends:
+        if len(running) < slots and come < n and arrival[come] < ends:
             clock += arrival[come] - now
             now = arrival[come]
             continue
         now, clock = ends, running[0][0]
-        end[heappop(running)[1]] = now
+        while running and running[0][0] <= clock:
+            end[heappop(running)[1]] = now
     return ReplayedLatencies(np.array(end) - load.arrival, np.array(first) - load.arrival)

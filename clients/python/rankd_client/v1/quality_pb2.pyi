@@ -162,7 +162,7 @@ class ServiceCosts(_message.Message):
     def __init__(self, seconds_per_prompt_token: _Optional[_Union[Estimate, _Mapping]] = ..., seconds_per_output_token: _Optional[_Union[Estimate, _Mapping]] = ..., seconds_per_request: _Optional[_Union[Estimate, _Mapping]] = ..., running_request_count: _Optional[float] = ..., prompt_token_cost: _Optional[float] = ..., completion_count: _Optional[int] = ...) -> None: ...
 
 class ObjectiveOutcome(_message.Message):
-    __slots__ = ("objective", "patience_per_token", "mean_ratio", "p99_ratio", "first_token_ratio", "slo_share", "arrival_slo_share")
+    __slots__ = ("objective", "patience_per_token", "mean_ratio", "p99_ratio", "first_token_ratio", "slo_share", "arrival_slo_share", "backlog_share")
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MEAN_RATIO_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +170,7 @@ class ObjectiveOutcome(_message.Message):
     FIRST_TOKEN_RATIO_FIELD_NUMBER: _ClassVar[int]
     SLO_SHARE_FIELD_NUMBER: _ClassVar[int]
     ARRIVAL_SLO_SHARE_FIELD_NUMBER: _ClassVar[int]
+    BACKLOG_SHARE_FIELD_NUMBER: _ClassVar[int]
     objective: _prediction_pb2.Objective
     patience_per_token: _duration_pb2.Duration
     mean_ratio: float
@@ -177,7 +178,8 @@ class ObjectiveOutcome(_message.Message):
     first_token_ratio: float
     slo_share: float
     arrival_slo_share: float
-    def __init__(self, objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mean_ratio: _Optional[float] = ..., p99_ratio: _Optional[float] = ..., first_token_ratio: _Optional[float] = ..., slo_share: _Optional[float] = ..., arrival_slo_share: _Optional[float] = ...) -> None: ...
+    backlog_share: float
+    def __init__(self, objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mean_ratio: _Optional[float] = ..., p99_ratio: _Optional[float] = ..., first_token_ratio: _Optional[float] = ..., slo_share: _Optional[float] = ..., arrival_slo_share: _Optional[float] = ..., backlog_share: _Optional[float] = ...) -> None: ...
 
 class Dial(_message.Message):
     __slots__ = ("policy", "trust", "patience_per_token", "backlog_share", "max_patience_per_token", "age_exponent", "risk", "wait_cap", "wait_cap_backlog_share", "overtake_cap", "class_step", "pace_per_token", "fair_tenants", "prompt_weight", "running_first", "tokens_per_second", "mean_wait", "tuned_patience_per_token", "prompt_token_cost", "objective", "class_objectives", "mean_work_token_count", "ignores_lengths", "pace_per_prompt_token", "learned_pace_per_token", "prompt_token_cost_is_learned")
