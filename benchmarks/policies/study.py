@@ -2,8 +2,8 @@
 
 usage: python -m benchmarks.policies.study [--traces DIR] [--quick] [--requests N] [--jobs N] [--out DIR]
 
-Runs resume: what stands in OUT/runs.jsonl is not done again. Ends with OUT/study.md. A run of the daemon's order takes a
-second of CPU time for 2,000 requests, others less: for seven traces on two free cores the whole is about 50 minutes,
+Runs resume: what stands in OUT/runs.jsonl is not done again. Ends with OUT/study.md. A run of the daemon's order takes
+a second of CPU time for 2,000 requests, others less: for seven traces on two free cores the whole is about 50 minutes,
 --quick ten.
 """
 
