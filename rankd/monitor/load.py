@@ -126,4 +126,4 @@ class ModelLoad:
 
 def _between(old: float, new: float) -> float:
     """Half way: by ratio, as patience may be anything from a moment to shortest first; none at all has no ratio."""
-    return math.sqrt(old) * math.sqrt(new) if old > 0 and new > 0 else (old + new) / 2
+    return math.sqrt(old * new) if old > 0 and new > 0 else (old + new) / 2
