@@ -108,14 +108,13 @@ class ModelLoad:
 
     def tuned(self, outcomes: dict[Objective, ObjectiveOutcome]) -> None:
         """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""
-        for objective, outcome in outcomes.items():
-            if (old := self.outcomes.get(objective)) is not None:
-                outcome = replace(
-                    outcome,
-                    patience=_between(old.patience, outcome.patience),
-                    backlog_share=_between(old.backlog_share, outcome.backlog_share),
-                )
-            self.outcomes[objective] = outcome
+        for objective, new in outcomes.items():
+            old = self.outcomes.get(objective, new)
+            self.outcomes[objective] = replace(
+                new,
+                patience=_between(old.patience, new.patience),
+                backlog_share=_between(old.backlog_share, new.backlog_share),
+            )
 
     def fitted(self, costs: ServiceCosts | None, prompts: FloatArray) -> None:
         """Take what was learned of costs, from requests of so many uncached prompt tokens (NaN: not counted)."""

@@ -123,7 +123,7 @@ def test_patience_moves_only_as_far_as_all_would_have_it():
         answers = iter(map(outcome, said))
         moved = supported_outcomes(
             history([]).views() * len(said),
-            lambda served, answers=answers: next(answers),
+            lambda _, answers=answers: next(answers),
             {} if before is None else outcome(before),
         )
         assert (moved[Objective.MEAN].patience, moved[Objective.MEAN].backlog_share) == (wanted, 10 * wanted)

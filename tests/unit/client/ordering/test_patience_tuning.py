@@ -111,7 +111,7 @@ def test_known_prompts_gain_where_nothing_is_known_of_answers():
 
 
 def test_what_is_found_does_not_depend_on_the_order_that_was_served():
-    """The same requests, served by arrival and shortest first: run times differ by what started beside, findings not."""
+    """Served by arrival and shortest first: run times differ by what started beside, findings hardly."""
     by_arrival = traffic(prompts=True, quality=0.8)
     shortest_first = traffic(prompts=True, quality=0.8, key=lambda work: work)
     assert not np.allclose(by_arrival.ran, shortest_first.ran, rtol=0.2)
