@@ -130,8 +130,8 @@ class AdaptiveRules:
     def _on_target(self, rules: Rules, trust: float, drain: float | None, learned: LearnedCosts) -> Rules:
         """Shortest first; and while all can be on time, first who has no more time left than what waits takes to drain.
 
-        So nobody is late who would not be in arrival order: who is that old has at most the drain time to wait. Once
-        arrival order cannot keep the target any more, who is late already would only make others late as well.
+        Who is that old has about the drain time to wait, as in arrival order; drain and run times are estimates, so
+        this is no guarantee. Once arrival order cannot keep the target, who is late would only make others late, too.
         """
         average = learned.mean_work or learned.mean_length
         if self.target is None or drain is None or not average:
