@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServiceCosts, ServiceRate
-from rankd_client.ordering.objectives import PATIENT
+from rankd_client.ordering.objectives import IMPATIENCE, PATIENT
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 
 from rankd.monitor.supported import ServedHistory, TenantValues
@@ -18,6 +18,10 @@ _SHORT_WAIT = 10.0
 """Seconds."""
 _SHORT_LENGTH = 256.0
 """Tokens."""
+_UNTUNED_WEIGHT = 256
+"""Completions that the patience without a tuning counts for."""
+_LEAST_SHARE = 0.01
+"""Of a finding of no patience at all, where it is drawn to another."""
 _FIRST_FIT = 64
 """Completions before costs are first learned."""
 _FIRST_TUNING = 128
@@ -106,9 +110,23 @@ class ModelLoad:
             return False
         return self.taken - self.tuned_at >= min(max(self.tuned_at, _FIRST_TUNING), order.tune_every)
 
-    def tuned(self, outcomes: dict[Objective, ObjectiveOutcome]) -> None:
-        """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old."""
-        for objective, new in outcomes.items():
+    def tuned(self, outcomes: dict[Objective, ObjectiveOutcome], untuned: float) -> None:
+        """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old.
+
+        A few hundred completions may all be from before the queue grew, and say that no patience is worth anything. So
+        they are drawn to what holds without a tuning, which counts for ``_UNTUNED_WEIGHT`` completions.
+
+        Args:
+            outcomes: what was found.
+            untuned: the configured patience for a request of average work, as a share of the backlog's drain time.
+        """
+        weight = self.taken / (self.taken + _UNTUNED_WEIGHT)
+        for objective, found in outcomes.items():
+            new, before = found, untuned * IMPATIENCE.get(objective, 0.0)
+            if before > 0:
+                share = before ** (1 - weight) * max(found.backlog_share, _LEAST_SHARE) ** weight
+                moved = share / found.backlog_share if found.backlog_share > 0 else 0.0
+                new = replace(found, patience=found.patience * moved, backlog_share=share)
             old = self.outcomes.get(objective, new)
             self.outcomes[objective] = replace(
                 new,

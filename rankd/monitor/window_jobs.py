@@ -129,7 +129,7 @@ class WindowJobs:
                 supported_outcomes, load.history.views(), tuning(self._order, load.costs), dict(load.outcomes)
             )
 
-        self.tunings.start(load, prepare, load.tuned)
+        self.tunings.start(load, prepare, lambda found: load.tuned(found, self._order.patience_backlog_share))
 
     def learn_costs(self, load: ModelLoad) -> None:
         """Learn what requests cost, in the worker thread, where it is time to."""

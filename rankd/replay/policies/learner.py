@@ -50,7 +50,7 @@ def learn_load(load: ModelLoad, order: OrderSection, served: ServedRequest) -> b
         changed = True
     if load.tune_due(order):
         load.tuned_at = load.taken
-        load.tuned(tuning(order, load.costs)(load.history.served()))
+        load.tuned(tuning(order, load.costs)(load.history.served()), order.patience_backlog_share)
         changed = True
     return changed
 
