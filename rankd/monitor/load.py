@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServiceCosts, ServiceRate
+from rankd_client.ordering import ServedRequest, Objective, ObjectiveOutcome, Policy, ServiceCosts, ServiceRate
 from rankd_client.ordering.objectives import IMPATIENCE, PATIENT
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 
@@ -19,7 +19,9 @@ _SHORT_WAIT = 10.0
 _SHORT_LENGTH = 256.0
 """Tokens."""
 _UNTUNED_WEIGHT = 256
-"""Completions that the patience without a tuning counts for."""
+"""Requests that queued which the patience without a tuning counts for."""
+_QUEUED = 0.5
+"""Who waited for more than this share of the time that it ran says something of patience."""
 _LEAST_SHARE = 0.01
 """Of a finding of no patience at all, where it is drawn to another."""
 _FIRST_FIT = 64
@@ -81,17 +83,22 @@ class ModelLoad:
     """What the engine takes for a request; None where nothing is known."""
     mean_prompt: float = 0.0
     """Uncached prompt tokens of an average request; 0 where they are not counted."""
+    prompt_cost: float = PRIOR_PROMPT_COST
+    """What an uncached prompt token counts for, in output tokens: half of each finding."""
     taken: int = 0
     """Completions that went into the history."""
+    queued: int = 0
+    """Of these, who waited for a good part of the time that they ran."""
     tuned_at: int = 0
     """Of these, at the last tuning."""
     fitted_at: int = 0
     """Of these, when costs were last learned."""
 
-    @property
-    def prompt_cost(self) -> float:
-        """What an uncached prompt token counts for, in output tokens."""
-        return PRIOR_PROMPT_COST if self.costs is None else self.costs.prompt_cost
+    def take(self, served: ServedRequest, tenant: str = "") -> None:
+        """Take a completion whose times are known; the empty name stands for all that have no tenant."""
+        self.history.add(served, tenant)
+        self.taken += 1
+        self.queued += served.waited > _QUEUED * served.ran
 
     def patience(self, objective: Objective) -> float | None:
         """What replaying the history found for an objective, seconds per token; None where nothing is known."""
@@ -114,13 +121,13 @@ class ModelLoad:
         """Take what a tuning found: half of it, as one window is one sample of the traffic; nothing keeps the old.
 
         A few hundred completions may all be from before the queue grew, and say that no patience is worth anything. So
-        they are drawn to what holds without a tuning, which counts for ``_UNTUNED_WEIGHT`` completions.
+        they are drawn to what holds without a tuning, which counts for ``_UNTUNED_WEIGHT`` requests that queued.
 
         Args:
             outcomes: what was found.
             untuned: the configured patience for a request of average work, as a share of the backlog's drain time.
         """
-        weight = self.taken / (self.taken + _UNTUNED_WEIGHT)
+        weight = self.queued / (self.queued + _UNTUNED_WEIGHT)
         for objective, found in outcomes.items():
             new, before = found, untuned * IMPATIENCE.get(objective, 0.0)
             if before > 0:
@@ -138,6 +145,8 @@ class ModelLoad:
         """Take what was learned of costs, from requests of so many uncached prompt tokens (NaN: not counted)."""
         if costs is not None:
             self.costs = costs
+            # Of the first hundreds, where prompts are read all the time, a fit may be far off.
+            self.prompt_cost = (self.prompt_cost + costs.prompt_cost) / 2
         counted = prompts[~np.isnan(prompts)]
         self.mean_prompt = float(counted.mean()) if len(counted) else 0.0
 

@@ -156,8 +156,7 @@ class Monitor:
                 completion.tokens,
                 math.nan if prompt is None else prompt,
             )
-            load.history.add(served, tenant)
-            load.taken += 1
+            load.take(served, tenant)
             self.jobs.learn_costs(load)
             self.jobs.tune(load)
 

@@ -44,6 +44,8 @@ def save_window(window: Window) -> Saved:
             "outcomes": {objective.value: asdict(outcome) for objective, outcome in window.load.outcomes.items()},
             "costs": None if window.load.costs is None else asdict(window.load.costs),
             "mean_prompt": window.load.mean_prompt,
+            "prompt_cost": window.load.prompt_cost,
+            "queued": window.load.queued,
             "guard": save_guard(window.guard, ahead),
             "calibration": calibration
             and {
@@ -129,6 +131,8 @@ def restore_load(load: ModelLoad, fields: dict[str, Any]) -> None:
             _within(outcome["patience"], _MOST_PATIENCE), *ratios, *shares
         )
     load.mean_prompt = _within(fields["mean_prompt"], MAX_TOKENS)
+    load.prompt_cost = _within(fields["prompt_cost"], _MOST_RATIO)
+    load.queued = int(_within(fields["queued"], MAX_TOKENS))
     if (costs := fields["costs"]) is not None:
         load.costs = ServiceCosts(
             per_prompt_token=_estimate(costs["per_prompt_token"]),

@@ -126,7 +126,7 @@ class WindowJobs:
         def prepare() -> Callable[[], dict[Objective, ObjectiveOutcome]]:
             load.tuned_at = load.taken
             return partial(
-                supported_outcomes, load.history.views(), tuning(self._order, load.costs), dict(load.outcomes)
+                supported_outcomes, load.history.views(), tuning(self._order, load), dict(load.outcomes)
             )
 
         self.tunings.start(load, prepare, lambda found: load.tuned(found, self._order.patience_backlog_share))
@@ -155,14 +155,14 @@ class WindowJobs:
 
 
 def tuning(
-    order: OrderSection, costs: ServiceCosts | None
+    order: OrderSection, load: ModelLoad
 ) -> Callable[[ServedRequests], dict[Objective, ObjectiveOutcome]]:
-    """What each objective makes of some completions, as the settings have it."""
+    """What each objective makes of some completions, as the settings and what was learned have it."""
     return partial(
         tune,
         policy=Policy(order.policy),
-        costs=costs,
+        costs=load.costs,
         tail_budget=order.tail_budget,
         target=parse_target(order.slo) if order.slo else None,
-        prompt_cost=order.prompt_cost if order.prompt_cost >= 0 else None,
+        prompt_cost=order.prompt_cost if order.prompt_cost >= 0 else load.prompt_cost,
     )

@@ -41,8 +41,7 @@ def learn_load(load: ModelLoad, order: OrderSection, served: ServedRequest) -> b
 
     In the daemon that ends some 50 ms after it began, here at once.
     """
-    load.history.add(served)
-    load.taken += 1
+    load.take(served)
     changed = False
     if load.fit_due(order):
         load.fitted_at, all_served = load.taken, load.history.served()
@@ -50,7 +49,7 @@ def learn_load(load: ModelLoad, order: OrderSection, served: ServedRequest) -> b
         changed = True
     if load.tune_due(order):
         load.tuned_at = load.taken
-        load.tuned(tuning(order, load.costs)(load.history.served()), order.patience_backlog_share)
+        load.tuned(tuning(order, load)(load.history.served()), order.patience_backlog_share)
         changed = True
     return changed
 
