@@ -88,7 +88,7 @@ def keys_of(known: Answers, new: Answers) -> dict[str, Floats]:
 
     A log-normal length of mean ``E`` and spread ``s`` has the 90th percentile ``E exp(z s - s^2 / 2)``, and the mean
     ``E Phi(s - z) / .1`` beyond it, with z the normal one's. The last key is a Poisson regression of the length on
-    score and log spread: all that a daemon could learn of spreads from completions, whatever their level.
+    score and log spread: what a daemon could learn of spreads from completions, whatever their level.
 
     Args:
         known: answers to calibrate on.
