@@ -117,7 +117,7 @@ class Manifest(_Part):
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     output: str = "score"
     spread_output: str | None = None
-    """Accepted and not read: manifests of older exports have it. In the graph that output is called ``spread``."""
+    """Accepted and not read: older exports have such an output, called ``spread``; nothing reads it."""
     precision: Literal["fp32", "fp16", "int8"] | None = None
     """What the model calculates in. None: not stated."""
     direction: Literal["higher_is_longer"]

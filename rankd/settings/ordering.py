@@ -72,7 +72,10 @@ class OrderSection(Section):
         1.0, ge=0, le=64, description="Exponent of `aged`: largest wait / length ^ exponent first; 1 is HRRN."
     )
     risk: float = Field(
-        0.0, ge=0, le=1, description="Weight of the 90th percentile against the mean in what counts as a length."
+        0.0,
+        ge=0,
+        le=1,
+        description="Weight of the calibration's 90th percentile against its mean in what counts as a length.",
     )
     wait_cap: float = Field(
         0.0, ge=0, le=LONGEST, description="Who waits for longer goes first, oldest first, seconds; 0 is no cap."

@@ -47,7 +47,7 @@ class GraphWriter:
         return names
 
     def copy(self, nodes: Sequence[NodeProto], weights: dict[str, NDArray[Any]], names: dict[str, str]) -> None:
-        """Take over nodes of another graph as they are.
+        """Take over nodes of another graph as they are, but for their names.
 
         Args:
             nodes: in order.
@@ -57,6 +57,7 @@ class GraphWriter:
         for node in nodes:
             taken = NodeProto()
             taken.CopyFrom(node)
+            taken.name = f"{node.op_type}_{len(self.nodes)}"  # its own may be taken here
             for i, name in enumerate(node.input):
                 taken.input[i] = self.weight(weights[name]) if name in weights else names.get(name, name)
             self.nodes.append(taken)

@@ -38,7 +38,8 @@ LARGEST_WEIGHT = 63
 def to_onnx(module: nn.Module, precision: Literal["fp32", "fp16", "int8"] = "fp32") -> ModelProto:
     """Write the graph: ``input_ids``, ``attention_mask`` int64[batch, tokens] → ``score`` float32[batch].
 
-    With a spread, also ``spread`` float32[batch]. ``fp16`` is not worth a graph of its own: it is ``fp32``.
+    A spread that it learned is in the graph where it orders by expected lengths, and no output: nothing else reads it.
+    ``fp16`` is not worth a graph of its own: it is ``fp32``.
     """
     assert isinstance(module, NgramRanker)
     return _NgramGraph(module, in_bytes=precision == "int8").model()
@@ -74,15 +75,12 @@ class _NgramGraph:
         self._add("Squeeze", [self._column(out, 0) if self._module.has_spread else out, "one"], "head_score")
         by_expected = self._module.has_spread and self._module.by_expected
         self._add("Add", ["head_score", self._bag()], "median_score" if by_expected else "score")
-        outputs = ["score"]
-        if self._module.has_spread:
-            self._spread(out)
-            outputs.append("spread")
         if by_expected:
+            self._spread(out)
             self._add("Mul", ["spread", "spread"], "spread_squared")
             self._add("Mul", ["spread_squared", self._weight("half", 0.5)], "half_squared")
             self._add("Add", ["median_score", "half_squared"], "score")
-        return self._finish(outputs)
+        return self._finish()
 
     def _read(self) -> None:
         """Padding becomes token 0, whatever it was; neighbours of each token; mask and length as floats."""
@@ -226,12 +224,12 @@ class _NgramGraph:
         self._add("Exp", ["spread_raw"], "spread_free")
         self._add("Clip", ["spread_free", *bounds], "spread")
 
-    def _finish(self, outputs: list[str]) -> ModelProto:
+    def _finish(self) -> ModelProto:
         inputs = [
             helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "tokens"])
             for n in ("input_ids", "attention_mask")
         ]
-        results = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch"]) for n in outputs]
+        results = [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"])]
         weights = [numpy_helper.from_array(array, name) for name, array in self._weights.items()]
         graph = helper.make_graph(self._nodes, "rankd", inputs, results, weights)
         model = helper.make_model(

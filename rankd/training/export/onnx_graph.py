@@ -21,7 +21,7 @@ from rankd.errors import ArtifactError, InferenceError
 from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.export.canonical_graph import canonical, to_bytes
-from rankd.training.export.parity import INPUTS, SCORE, SPREAD, onnx_runner, torch_runner
+from rankd.training.export.parity import INPUTS, SCORE, onnx_runner, torch_runner
 from rankd.training.quiet import quiet_libraries, without_stdout
 
 _OPSET = 17
@@ -67,7 +67,7 @@ def _exported(module: TransformerRanker) -> ModelProto:
         for how in (_traced, _programmed):
             try:
                 with torch.inference_mode(), quiet_libraries(), without_stdout():
-                    model = how(_PositionalRanker(module).eval(), [SCORE, SPREAD] if module.has_spread else [SCORE])
+                    model = how(_ScoringRanker(module).eval())
             except Exception as error:  # noqa: BLE001 - both exporters raise anything
                 failures.append((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
                 continue
@@ -91,15 +91,16 @@ def _agrees(model: ModelProto, module: TransformerRanker) -> bool:
     return bool(np.abs(actual - expected).max() < 1e-3 * max(1.0, float(np.abs(expected).max())))
 
 
-class _PositionalRanker(nn.Module):
-    """The module with its arguments by place, as exporters pass them."""
+class _ScoringRanker(nn.Module):
+    """The module with its arguments by place, as exporters pass them, giving scores only: what is served."""
 
     def __init__(self, module: TransformerRanker) -> None:
         super().__init__()
         self._module = module
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        return self._module(input_ids, attention_mask)  # type: ignore[no-any-return]
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        out: Tensor | tuple[Tensor, Tensor] = self._module(input_ids, attention_mask)
+        return out[0] if isinstance(out, tuple) else out
 
 
 def _example() -> tuple[Tensor, Tensor]:
@@ -109,7 +110,7 @@ def _example() -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _traced(module: nn.Module, outputs: list[str]) -> ModelProto:
+def _traced(module: nn.Module) -> ModelProto:
     buffer = io.BytesIO()
     torch.onnx.export(
         module,
@@ -117,21 +118,21 @@ def _traced(module: nn.Module, outputs: list[str]) -> ModelProto:
         buffer,  # type: ignore[arg-type]  # a file will do
         dynamo=False,
         input_names=list(INPUTS),
-        output_names=outputs,
-        dynamic_axes={**{n: {0: "batch", 1: "tokens"} for n in INPUTS}, **{n: {0: "batch"} for n in outputs}},
+        output_names=[SCORE],
+        dynamic_axes={**{n: {0: "batch", 1: "tokens"} for n in INPUTS}, SCORE: {0: "batch"}},
         opset_version=_OPSET,
     )
     return onnx.load_from_string(buffer.getvalue())
 
 
-def _programmed(module: nn.Module, outputs: list[str]) -> ModelProto:
+def _programmed(module: nn.Module) -> ModelProto:
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     program = torch.onnx.export(
         module,
         _example(),
         dynamo=True,
         input_names=list(INPUTS),
-        output_names=outputs,
+        output_names=[SCORE],
         dynamic_shapes=(shape, shape),
         verbose=False,
     )

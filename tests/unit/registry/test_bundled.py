@@ -1,11 +1,16 @@
 """The bundled rankers: named, whole, and as good as their manifests say."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
-from support.ranker_start import start
+from onnx import TensorProto, helper, numpy_helper
+from support.ranker_start import rehash, start
 
 from rankd.registry.artifact import load_artifact
+from rankd.registry.artifact_files import MODEL
 from rankd.registry.bundled import default_ranker_path, ranker_path, wanted_ranker
 from rankd.scoring.onnx_model import pad
 
@@ -43,6 +48,32 @@ def test_bundled_ranker_is_whole():
     assert manifest.truncation.tail_tokens > 0
     assert manifest.licence
     assert manifest.data
+
+
+@pytest.mark.parametrize("name", ["minilm-l6", "ngram"])
+def test_bundled_rankers_give_scores_and_nothing_else(name):
+    """The graph has one output, and no node but those that lead to it."""
+    graph = onnx.load(ranker_path(name) / MODEL).graph
+    assert [o.name for o in graph.output] == ["score"]
+    read = {name for node in graph.node for name in node.input} | {"score"}
+    assert all(read & set(node.output) for node in graph.node)
+
+
+def test_a_ranker_of_an_older_export_serves_the_same_scores(tmp_path):
+    """A graph with an output `spread` besides, and a manifest that names it, loads and scores to the bit as without."""
+    older = shutil.copytree(ranker_path("ngram"), tmp_path / "older")
+    model = onnx.load(older / MODEL)
+    model.graph.initializer.append(numpy_helper.from_array(np.int64(1), "second_column"))
+    model.graph.node.append(helper.make_node("Gather", ["out", "second_column"], ["log_spread"], axis=1))
+    model.graph.node.append(helper.make_node("Exp", ["log_spread"], ["spread"]))
+    model.graph.output.append(helper.make_tensor_value_info("spread", TensorProto.FLOAT, ["batch"]))
+    onnx.save(model, older / MODEL)
+    rehash(older, spread_output="spread")
+    assert load_artifact(older).manifest.spread_output == "spread"
+    (tokeniser, now), (_, before) = start(ranker_path("ngram")), start(older)
+    batch = pad(tokeniser.encode([tokeniser.cut(p) for p in (LONG, SHORT, "", "List ten rivers of Asia.")]))
+    assert before.run(*batch).tobytes() == now.run(*batch).tobytes()
+    assert np.ptp(now.run(*batch)) > 1.0
 
 
 @pytest.fixture(scope="module")

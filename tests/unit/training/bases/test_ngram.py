@@ -5,7 +5,6 @@ import onnx
 import pytest
 import torch
 
-from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.chinese_glosses import common_characters
 from rankd.training.bases.ngram import NgramBase, NgramRanker, NgramSizes, to_onnx
@@ -57,19 +56,31 @@ def test_the_graph_is_the_module(shape, spread):
 
 
 @pytest.mark.parametrize(("bias", "low", "high"), [(-1e3, 0.049, 0.05), (0.0, 0.05, 4.5), (1e3, 4.4, 4.5)])
-def test_the_spread_is_served(bias, low, high):
-    """The second output is the module's spread, within the bounds that training keeps it in."""
+def test_expected_lengths_are_ranked_by_the_spread_that_was_learned(bias, low, high):
+    """The graph adds half of the module's spread squared, within the bounds that training keeps it in."""
     module = make_module(spread=True)
     with torch.no_grad():
         module.straight.weight[1] /= 10
         module.top.bias[1] += bias
     ids, mask = make_batch(64, 12)
-    session = import_onnxruntime().InferenceSession(to_bytes(to_onnx(module)), providers=["CPUExecutionProvider"])
-    spread = session.run(["spread"], {"input_ids": ids, "attention_mask": mask})[0]
+    median = onnx_runner(to_bytes(to_onnx(module)))(ids, mask)
     with torch.inference_mode():
-        expected = module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()
-    np.testing.assert_allclose(spread, expected, rtol=1e-3)
+        spread = module(torch.from_numpy(ids), torch.from_numpy(mask))[1].numpy()
+    module.by_expected = True
+    expected = onnx_runner(to_bytes(to_onnx(module)))(ids, mask)
+    np.testing.assert_allclose(expected - median, spread**2 / 2, rtol=1e-3, atol=1e-5)
     assert low <= spread.min() <= spread.max() <= high
+
+
+@pytest.mark.parametrize("by_expected", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_scores_are_all_that_is_served(precision, by_expected):
+    """A spread that was learned is in the graph where scores need it, and no output."""
+    module = make_module(spread=True)
+    module.by_expected = by_expected
+    graph = to_onnx(module, precision).graph
+    assert [o.name for o in graph.output] == ["score"]
+    assert any(node.op_type == "Exp" for node in graph.node) == by_expected
 
 
 def test_in_bytes_it_is_nearly_the_module():
