@@ -28,8 +28,12 @@ def start_fleet(start_daemon):
 
 
 def replica(start_daemon, port, peers, **fleet):
-    """One of a fleet."""
-    fleet = {"peers": peers, "every": 0.25, "forget_after": 1.0} | fleet
+    """One of a fleet.
+
+    Who does not come to asking for as long as others take to forget it gives up its seniority. All replicas of a test
+    share this process: on a busy machine each may stand still for a second or two.
+    """
+    fleet = {"peers": peers, "every": 0.25, "forget_after": 5.0} | fleet
     return start_daemon(listen=f"127.0.0.1:{port}", guard=GUARD, fleet=fleet)
 
 

@@ -13,7 +13,6 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from rankd_client.ordering.columns import sane
 from rankd_client.ordering.objectives import IMPATIENCE, LatencyTarget, policy_for
@@ -25,9 +24,6 @@ _SHORTEST_FIRST = 1000.0
 """Mean waits."""
 _LEAST_PATIENCE = 1e-4
 """Seconds per token, however short the backlog: keys are whole milliseconds, and must still tell lengths apart."""
-
-
-NOTHING_TUNED: Mapping[Objective, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +40,9 @@ class LearnedCosts:
     """Seconds that an output token takes; 0: not known."""
     prompt_pace: float = 0.0
     """Seconds that an uncached prompt token takes; 0: not known."""
-    patience: Mapping[Objective, float] = field(default_factory=lambda: NOTHING_TUNED)
+    patience: Mapping[Objective, float] = field(default_factory=dict)
     """What replaying recent traffic found for each objective under the configured policy, seconds per token."""
-    backlog_share: Mapping[Objective, float] = field(default_factory=lambda: NOTHING_TUNED)
+    backlog_share: Mapping[Objective, float] = field(default_factory=dict)
     """The same for an average request, as a share of the drain time: patience is no less while more waits than did."""
     ignore_lengths: bool = False
     """Prompts alone order."""
