@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from rankd_client.ordering import ServedRequest, Objective, ObjectiveOutcome, Policy, ServiceCosts, ServiceRate
+from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServedRequest, ServiceCosts, ServiceRate
 from rankd_client.ordering.objectives import IMPATIENCE, PATIENT
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 

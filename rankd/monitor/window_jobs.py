@@ -125,9 +125,7 @@ class WindowJobs:
 
         def prepare() -> Callable[[], dict[Objective, ObjectiveOutcome]]:
             load.tuned_at = load.taken
-            return partial(
-                supported_outcomes, load.history.views(), tuning(self._order, load), dict(load.outcomes)
-            )
+            return partial(supported_outcomes, load.history.views(), tuning(self._order, load), dict(load.outcomes))
 
         self.tunings.start(load, prepare, lambda found: load.tuned(found, self._order.patience_backlog_share))
 
@@ -154,9 +152,7 @@ class WindowJobs:
             jobs.close()
 
 
-def tuning(
-    order: OrderSection, load: ModelLoad
-) -> Callable[[ServedRequests], dict[Objective, ObjectiveOutcome]]:
+def tuning(order: OrderSection, load: ModelLoad) -> Callable[[ServedRequests], dict[Objective, ObjectiveOutcome]]:
     """What each objective makes of some completions, as the settings and what was learned have it."""
     return partial(
         tune,
