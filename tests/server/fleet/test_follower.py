@@ -12,6 +12,8 @@ from support.fleet_calls import administer, quality, traffic
 from support.ports import free_ports
 
 FALLBACK, RANKED = quality_pb2.GUARD_MODE_FALLBACK, quality_pb2.GUARD_MODE_RANKED
+EVERY = 0.5
+"""Seconds between two rounds, and how long a peer may take to answer: on a busy machine that is soon too short."""
 GUARD = {"every": 10, "cohort": 64, "min_known": 60, "dwell": 0.0}
 
 
@@ -33,7 +35,7 @@ def replica(start_daemon, port, peers, **fleet):
     Who does not come to asking for as long as others take to forget it gives up its seniority. All replicas of a test
     share this process: on a busy machine each may stand still for a second or two.
     """
-    fleet = {"peers": peers, "every": 0.25, "forget_after": 5.0} | fleet
+    fleet = {"peers": peers, "every": EVERY, "forget_after": 10 * EVERY} | fleet
     return start_daemon(listen=f"127.0.0.1:{port}", guard=GUARD, fleet=fleet)
 
 
@@ -122,7 +124,7 @@ def test_who_does_not_follow_sees_the_fleet_and_decides_alone(start_fleet, wait_
         report(fleet[1], range(1000 + start, 1010 + start), backwards=True)
     wait_until(lambda: modes(fleet)[1] == FALLBACK, what="a fallback of the one with bad reports")
     wait_until(lambda: quality(fleet[0]).fleet.peer_count == 1, what="its figure at the other")
-    time.sleep(1.0)
+    time.sleep(4 * EVERY)
     told = quality(fleet[0])
     assert told.guard.mode != FALLBACK
     assert not told.fleet.followed
@@ -154,7 +156,7 @@ def test_a_pin_is_one_replicas_own(start_fleet, wait_until):
     pin = admin_pb2.PinGuardRequest(model="m", mode=FALLBACK)
     pin.duration.FromSeconds(60)
     administer(fleet[1], "PinGuard", pin)
-    time.sleep(0.8)
+    time.sleep(3 * EVERY)
     assert modes(fleet) == [before, FALLBACK]
     administer(fleet[1], "UnpinGuard", admin_pb2.UnpinGuardRequest(model="m"))
     wait_until(lambda: modes(fleet) == [before] * 2, what="the guard at the other's mode")
