@@ -12,6 +12,8 @@ from support.fleet_calls import administer, quality, traffic
 from support.ports import free_ports
 
 FALLBACK, RANKED = quality_pb2.GUARD_MODE_FALLBACK, quality_pb2.GUARD_MODE_RANKED
+EVERY = 0.5
+"""Seconds between two rounds, and how long a peer may take to answer: on a busy machine that is soon too short."""
 GUARD = {"every": 10, "cohort": 64, "min_known": 60, "dwell": 0.0}
 
 
@@ -31,9 +33,9 @@ def replica(start_daemon, port, peers, **fleet):
     """One of a fleet.
 
     Who does not come to asking for as long as others take to forget it gives up its seniority. All replicas of a test
-    share this process: on a busy machine each may stand still for a second or two.
+    share this process: on a busy machine all may stand still for seconds, and then any of them may lead.
     """
-    fleet = {"peers": peers, "every": 0.25, "forget_after": 5.0} | fleet
+    fleet = {"peers": peers, "every": EVERY, "forget_after": 10 * EVERY} | fleet
     return start_daemon(listen=f"127.0.0.1:{port}", guard=GUARD, fleet=fleet)
 
 
@@ -63,7 +65,7 @@ def test_replicas_without_a_report_stand_where_the_one_with_reports_does(start_f
     for start in range(0, 120, 10):
         report(fleet[1], range(start, start + 10), backwards=True)
     wait_until(lambda: modes(fleet) == [FALLBACK] * 3, what="a fallback of all")
-    wait_until(lambda: leading(fleet) == [True, False, False], what="one leader, the first to start")
+    wait_until(lambda: sum(leading(fleet)) == 1, what="one leader")
     told = [quality(d) for d in fleet]
     assert sorted(t.guard.reason for t in told) == ["followed", "followed", "quality"]
     wait_until(lambda: {quality(d).fleet.peer_count for d in fleet} == {2}, what="all hearing of all")
@@ -99,19 +101,20 @@ def test_the_fleet_outlives_its_leader_and_a_newcomer_joins_it(start_daemon, wai
     for start in range(0, 120, 10):
         report(second, range(start, start + 10), backwards=True)
     wait_until(lambda: modes([first, second]) == [FALLBACK] * 2, what="a fallback of both")
-    wait_until(lambda: leading([first, second]) == [True, False], what="the first's lead")
-    before = quality(first).guard.since
-    first.stop()
+    wait_until(lambda: sum(leading([first, second])) == 1, what="one leader")
+    # The first to start, unless it stood still for so long that it gave that up.
+    leader, rest = (first, second) if leading([first])[0] else (second, first)
+    before = quality(rest).guard.since
+    leader.stop()
     third = replica(start_daemon, ports[2], peers)
     wait_until(lambda: modes([third]) == [FALLBACK], what="the newcomer's fallback")
     assert abs(quality(third).guard.since.ToNanoseconds() - before.ToNanoseconds()) < 1e9
-    wait_until(lambda: quality(second).fleet.leading, what="another leader")
-    assert not quality(third).fleet.leading
+    wait_until(lambda: sum(leading([rest, third])) == 1, what="another leader")
     for start in range(200, 360, 10):
         report(third, range(start, start + 10))
         time.sleep(0.05)
-    # The second's old cohort weighs less and less, as nothing comes to it.
-    wait_until(lambda: modes([second, third]) == [RANKED] * 2, what="the return of both")
+    # The old cohort of who had the bad reports weighs less and less, as nothing comes to it.
+    wait_until(lambda: modes([rest, third]) == [RANKED] * 2, what="the return of both")
 
 
 def test_who_does_not_follow_sees_the_fleet_and_decides_alone(start_fleet, wait_until):
@@ -122,7 +125,7 @@ def test_who_does_not_follow_sees_the_fleet_and_decides_alone(start_fleet, wait_
         report(fleet[1], range(1000 + start, 1010 + start), backwards=True)
     wait_until(lambda: modes(fleet)[1] == FALLBACK, what="a fallback of the one with bad reports")
     wait_until(lambda: quality(fleet[0]).fleet.peer_count == 1, what="its figure at the other")
-    time.sleep(1.0)
+    time.sleep(4 * EVERY)
     told = quality(fleet[0])
     assert told.guard.mode != FALLBACK
     assert not told.fleet.followed
@@ -154,7 +157,7 @@ def test_a_pin_is_one_replicas_own(start_fleet, wait_until):
     pin = admin_pb2.PinGuardRequest(model="m", mode=FALLBACK)
     pin.duration.FromSeconds(60)
     administer(fleet[1], "PinGuard", pin)
-    time.sleep(0.8)
+    time.sleep(3 * EVERY)
     assert modes(fleet) == [before, FALLBACK]
     administer(fleet[1], "UnpinGuard", admin_pb2.UnpinGuardRequest(model="m"))
     wait_until(lambda: modes(fleet) == [before] * 2, what="the guard at the other's mode")
