@@ -84,6 +84,8 @@ def _scale(error: FloatArray, expected: FloatArray, learned: NDArray[np.bool_]) 
 def _solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
     """The solution, the shortest of several, in units in which all columns are alike, [k]."""
     unit = np.sqrt(np.maximum(np.abs(np.diag(matrix)), TINY**4))
+    if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
+        return np.zeros(len(right))  # LAPACK would compute for ever
     found: FloatArray = np.linalg.lstsq(matrix / np.outer(unit, unit), right / unit, rcond=TINY)[0] / unit
     return found
 
