@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from rankd_client.ordering import OrderColumns, Policy, Rules, WaitingQueue, order_queue
+from rankd_client.ordering import ClassPolicy, OrderColumns, Policy, Rules, WaitingQueue, order_queue
 
 _NOW = 1.7e9
 _POPS = 1000
@@ -34,7 +34,8 @@ def queue_of(n: int, *, full: bool) -> OrderColumns:
         deadline=_NOW + rng.uniform(0, 800, n),
         priority_class=rng.integers(-1, 2, n),
         tenant=[f"t{v}" for v in rng.integers(20, size=n).tolist()],
-        prompt_tokens=rng.uniform(1, 999, n),
+        prompt_tokens=(prompt := rng.uniform(1, 999, n)),
+        cached_prompt_tokens=rng.uniform(0, 1, n) * prompt,
     )
 
 
@@ -49,24 +50,33 @@ def best(work: Callable[[], object], runs: int = 7) -> float:
 
 
 def main() -> int:
-    """Print two tables."""
+    """Print three tables."""
     argparse.ArgumentParser(
         prog="python -m benchmarks.ordering_cost", description=__doc__.partition(":")[0]
     ).parse_args()
     plain = Rules(prior_expected=200.0)
-    every = replace(plain, risk=0.2, wait_cap=95.0, pace=0.02)
-    print("| requests | plain | every rule | an overtake cap that binds | add one | pop one | pop one, aged |")
-    print("|---|---|---|---|---|---|---|")
+    every = replace(plain, risk=0.2, wait_cap=95.0, pace=0.02, prompt_cost=0.26, mean_work=330.0, prompt_pace=0.001)
+    own = replace(every, class_policies=(ClassPolicy(-1, Policy.SCORE, 0.0), ClassPolicy(1, Policy.LONGEST, 0.0)))
+    columns = "plain | every rule | and policies of classes | an overtake cap that binds | add one | pop one"
+    print(f"| requests | {columns} | pop one, aged |")
+    print("|---|---|---|---|---|---|---|---|")
     for n in (1000, 10_000):
         queue, full = queue_of(n, full=False), queue_of(n, full=True)
         cells = [
             f"{1e3 * best(lambda q=q, r=r: order_queue(q, r, now=_NOW)):.2f} ms"  # type: ignore[misc]
-            for q, r in ((queue, plain), (full, every), (full, replace(every, overtake_cap=20)))
+            for q, r in ((queue, plain), (full, every), (full, own), (full, replace(every, overtake_cap=20)))
         ]
         add, pop = _one_by_one(queue, plain)
         aged = _one_by_one(queue, replace(plain, policy=Policy.AGED))[1]
         cells += [f"{1e6 * seconds:.0f} us" for seconds in (add, pop, aged)]
         print(f"| {n:,} | " + " | ".join(cells) + " |")
+    print("\n| 10,000 by work | milliseconds |\n|---|---|")
+    work = replace(plain, prompt_cost=0.26, mean_work=330.0)
+    queue = replace(queue_of(10_000, full=True), tenant=None, priority_class=None, deadline=None)
+    for name, rules in [(p.value, replace(work, policy=p)) for p in Policy] + [
+        ("boost, prompts alone", replace(work, ignore_lengths=True))
+    ]:
+        print(f"| {name} | {1e3 * best(lambda r=rules, q=queue: order_queue(q, r, now=_NOW)):.2f} |")  # type: ignore[misc]
     print("\n| 10,000 in order of arrival, so many at a time | plain |")
     print("|---|---|")
     for together in (1, 2, 50, 10_000):

@@ -31,7 +31,8 @@ listen = "0.0.0.0:50051"
 file = "/etc/rankd/auth.toml"
 ```
 
-Lists are JSON in variables (`RANKD_QUALITY__MODELS='["a", "b"]'`); so is a whole section (`RANKD_AUTH='{...}'`).
+Lists are JSON in variables (`RANKD_QUALITY__MODELS='["a", "b"]'`), and tables
+(`RANKD_ORDER__CLASS_OBJECTIVES='{"1": "mean"}'`); so is a whole section (`RANKD_AUTH='{...}'`).
 A setting that there is none of, in the file or as a variable that begins with `RANKD_`, is an error that names the
 nearest; so is a value out of its bounds. Times are in seconds and sizes in bytes. An empty default is none.
 

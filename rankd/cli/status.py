@@ -169,7 +169,9 @@ def _quality(q: ModelQuality) -> RenderableType:
     if q.fleet is not None:
         whose = f"{q.fleet.replicas} of {q.fleet.peers + 1} replicas" + (", this one decides" * q.fleet.leading)
         decides = "" if q.fleet.followed else "; the guard decides on its own"
-        table.add_row("tau, fleet", _bounded(q.fleet.tau, f"{whose}{decides}"))
+        # What replicas add up is what their guards decide on.
+        name = "tau, fleet" if q.prompt_work_tau is None else "tau of work, fleet"
+        table.add_row(name, _bounded(q.fleet.tau, f"{whose}{decides}"))
     table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))
     if q.prompt_work_tau is not None:
         table.add_row("tau of work", _bounded(q.work_tau, "what the guard decides on"))

@@ -41,6 +41,7 @@ def save_window(window: Window) -> Saved:
             "ranker_version": window.ranker_version,
             "reason": window.reason,
             "used_at": max(0.0, window.used_at + ahead),
+            "patience": None,  # read by a rankd from before there were objectives, to which this may be rolled back
             "outcomes": {objective.value: asdict(outcome) for objective, outcome in window.load.outcomes.items()},
             "costs": None if window.load.costs is None else asdict(window.load.costs),
             "mean_prompt": window.load.mean_prompt,
@@ -128,7 +129,10 @@ def restore_load(load: ModelLoad, fields: dict[str, Any]) -> None:
         shares = [None if outcome[n] is None else _within(outcome[n], 1.0) for n in _SHARES]
         ratios = [_within(outcome[n], _MOST_RATIO) for n in _RATIOS]
         load.outcomes[Objective(name)] = ObjectiveOutcome(
-            _within(outcome["patience"], _MOST_PATIENCE), *ratios, *shares
+            _within(outcome["patience"], _MOST_PATIENCE),
+            *ratios,
+            *shares,
+            backlog_share=_within(outcome["backlog_share"], _MOST_RATIO),
         )
     load.mean_prompt = _within(fields["mean_prompt"], MAX_TOKENS)
     load.prompt_cost = _within(fields["prompt_cost"], _MOST_RATIO)

@@ -29,18 +29,20 @@ class Trust:
     load: ModelLoad = field(compare=False)
     """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
 
-    def learned(self, policy_tuned: bool) -> LearnedCosts:
+    def learned(self, policy_tuned: bool, prompt_cost: float | None = None) -> LearnedCosts:
         """What is known of the model's requests.
 
         Args:
             policy_tuned: whether the policy is the one that patience was tuned for.
+            prompt_cost: what an uncached prompt token counts for, where it is set; None: as learned.
         """
         mean = self.calibration.mean_expected if self.calibration is not None else None
         load, costs = self.load, self.load.costs
+        cost = load.prompt_cost if prompt_cost is None else prompt_cost
         return LearnedCosts(
             mean_length=mean,
-            mean_work=mean + load.prompt_cost * load.mean_prompt if mean is not None and load.mean_prompt else None,
-            prompt_cost=load.prompt_cost,
+            mean_work=mean + cost * load.mean_prompt if mean is not None and load.mean_prompt else None,
+            prompt_cost=cost,
             pace=costs.per_output_token.value if costs is not None else 0.0,
             prompt_pace=costs.per_prompt_token.value if costs is not None else 0.0,
             patience={objective: o.patience for objective, o in load.outcomes.items()} if policy_tuned else {},

@@ -66,7 +66,8 @@ def in_force(
     base = adaptive_rules.rules.policy
     wanted = wanted or policy_for(objective, base)
     # What was tuned is the configured policy's: patience has another meaning under each.
-    learned = trust.learned(policy_tuned=base.value == order.policy)
+    cost = order.prompt_cost if order.prompt_cost >= 0 else None
+    learned = trust.learned(policy_tuned=base.value == order.policy, prompt_cost=cost)
     level = trust.level if wanted is not Policy.FCFS else 0.0
     trusted = trust.level > 0
     scores_count = trusted and not trust.ignores_lengths

@@ -34,6 +34,8 @@ from rankd.settings.scoring import ScoringSection
 from rankd.settings.section import LONGEST, split_address
 from rankd.settings.trust import GuardSection, QualitySection
 
+_JSON = {tuple: '["a", "b"]', dict: '{"1": "mean"}'}
+"""Examples of lists and tables as variables."""
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 
 Provider = Literal["auto", "cuda", "cpu"]
@@ -148,7 +150,7 @@ def _read_file(path: str) -> dict[str, Any]:
 
 
 def _refuse_bad_json() -> None:
-    """Name the variable that holds a list or a section and is no JSON; pydantic names the outermost section."""
+    """Name the variable that holds a list, a table or a section and is no JSON; pydantic names the outermost section."""
     for name, example in _json_variables().items():
         value = os.environ.get(name)
         if not value:
@@ -162,13 +164,13 @@ def _refuse_bad_json() -> None:
 def _json_variables() -> dict[str, str]:
     """Variables whose value is JSON, each with an example."""
     sections = {n: f.annotation for n, f in Settings.model_fields.items() if _is_section(f.annotation)}
-    lists = {
-        _variable(f"{section}.{name}"): '["a", "b"]'
+    collections = {
+        _variable(f"{section}.{name}"): example
         for section, kind in sections.items()
         for name, field in kind.model_fields.items()
-        if get_origin(field.annotation) is tuple
+        if (example := _JSON.get(get_origin(field.annotation)))
     }
-    return lists | {_variable(section): '{"setting": 1}' for section in sections}
+    return collections | {_variable(section): '{"setting": 1}' for section in sections}
 
 
 def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
@@ -199,12 +201,14 @@ def _variable(name: str) -> str:
 
 
 def _explain(error: Any) -> str:
-    name = ".".join(str(part) for part in error["loc"])
+    name = ".".join(str(part) for part in error["loc"] if part != "[key]")
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "no such setting; `rankd serve --help-settings` lists them"
-    variable = _variable(name) if name else "RANKD_*"
-    return f"{name or 'settings'} ({variable}): {message}"
+    # What is in a list or a table has no variable of its own.
+    known = {setting for setting, _, _ in settings_reference()}
+    whole = next((v for v in (".".join(map(str, error["loc"][:n])) for n in (1, 2)) if v in known), name)
+    return f"{name or 'settings'} ({_variable(whole) if whole else 'RANKD_*'}): {message}"
 
 
 def settings_reference() -> list[tuple[str, str, str]]:
@@ -219,12 +223,13 @@ def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
         if _is_section(kind):
             rows += _walk(kind, f"{prefix}{name}.")
         else:
-            rows.append((prefix + name, _shown(field.default), field.description or ""))
+            default = field.get_default(call_default_factory=True)
+            rows.append((prefix + name, _shown(default), field.description or ""))
     return rows
 
 
 def _shown(default: Any) -> str:
     """A default as it would be set by a variable; empty where there is none."""
-    if default is None or default == ():
+    if default is None or default in ((), {}):
         return ""
-    return json.dumps(default) if isinstance(default, tuple) else str(default)
+    return json.dumps(default) if isinstance(default, tuple | dict) else str(default)

@@ -80,6 +80,13 @@ def test_every_setting_that_values_may_name_reaches_rankd(tmp_path, monkeypatch)
     assert fill(schema, settings.model_dump(mode="json")) == filled
 
 
+def test_a_table_in_a_section_reaches_rankd(tmp_path, monkeypatch):
+    """TOML's tables are no JSON objects."""
+    values = {"settings": {"order": {"class_objectives": {"1": "mean", "-2": "first"}, "policy": "due"}}}
+    order = _load(render(values), tmp_path, monkeypatch)[0].order
+    assert (order.class_objectives, order.policy) == ({1: "mean", -2: "first"}, "due")
+
+
 def test_settings_that_are_not_for_values_are_the_charts_own():
     """What ``settings`` leaves out is a variable of the container with everything on, or a Secret."""
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]

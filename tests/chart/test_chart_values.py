@@ -47,6 +47,7 @@ WRONG = [
     ({"settings": {"scoring": {"thread": 1}}}, "settings.scoring: Additional property thread is not allowed"),
     ({"settings": {"guard": {"floor": 2}}}, "settings.guard.floor: Must be less than or equal to 1"),
     ({"settings": {"order": {"policy": "fifo"}}}, "settings.order.policy must be one of the following"),
+    ({"settings": {"order": {"class_objectives": {"1": "quick"}}}}, "settings.order.class_objectives.1 must be one of"),
     ({"settings": {"listen": "0.0.0.0:1"}}, "settings: Additional property listen is not allowed"),
     ({"settings": {"completion_log": {"join_key": "s"}}}, "Additional property join_key is not allowed"),
 ]

@@ -47,6 +47,8 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
         kinds = [_plain(c) for c in choices if c.get("type") != "null"]
         return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     plain = {key: given[key] for key in _KEPT if key in given}
+    if isinstance(values := given.get("additionalProperties"), dict):
+        plain["additionalProperties"] = _plain(values)
     if "const" in given:
         plain["enum"] = [given["const"]]
     return plain

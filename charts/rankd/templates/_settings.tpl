@@ -1,4 +1,4 @@
-{{/* The TOML file of `settings`: plain settings first, then sections. JSON's scalars and lists are TOML's. */}}
+{{/* The TOML file of `settings`: plain settings first, then sections. JSON's scalars and lists are TOML's, its objects not. */}}
 {{- define "rankd.settingsFile" -}}
 {{- range $key, $value := .Values.settings }}
 {{- if not (kindIs "map" $value) }}
@@ -10,7 +10,11 @@
 
 [{{ $section }}]
 {{- range $key, $value := $values }}
+{{- if kindIs "map" $value }}
+{{ $key }} = { {{- range $i, $k := keys $value | sortAlpha }}{{ if $i }},{{ end }} {{ toJson $k }} = {{ toJson (get $value $k) }}{{ end }} }
+{{- else }}
 {{ $key }} = {{ toJson $value }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

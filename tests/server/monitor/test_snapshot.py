@@ -1,6 +1,7 @@
 """Windows survive a restart where a file is given, and nothing that a file may hold keeps a daemon from starting."""
 
 import io
+import json
 import os
 import signal
 import time
@@ -9,12 +10,16 @@ import zipfile
 import numpy as np
 import pytest
 from rankd_client import RankClient
+from rankd_client.ordering import CostEstimate, Objective, ObjectiveOutcome, ServiceCosts
 from rankd_client.v1 import admin_pb2, quality_pb2
 from support.fleet_calls import administer, counted, quality, traffic
 from support.tiny_ranker import make_artifact
 
+from rankd.monitor.load import ModelLoad
 from rankd.monitor.snapshot_file import SnapshotError, read, write
-from rankd.quality import UNKNOWN_PROMPT
+from rankd.monitor.snapshot_window import restore_load, save_window
+from rankd.monitor.window import Window
+from rankd.quality import UNKNOWN_PROMPT, Guard, QualityTracker
 from rankd.quality.prompt_judgement import PromptStanding
 
 
@@ -122,7 +127,8 @@ def set_field(*path, value):
 def outcome(**changed):
     """What an objective was found to make of traffic, with something that cannot be."""
     ratios = {"mean_ratio": 0.7, "p99_ratio": 1.1, "first_token_ratio": 0.5}
-    return {"mean": {"patience": 0.1, **ratios, "slo_share": None, "arrival_slo_share": None} | changed}
+    shares = {"slo_share": None, "arrival_slo_share": None, "backlog_share": 2.0}
+    return {"mean": {"patience": 0.1, **ratios, **shares} | changed}
 
 
 BROKEN = {
@@ -171,6 +177,9 @@ BROKEN = {
     "patience for ever": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(patience=1e300))),
     "patience below 0": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(patience=-1.0))),
     "a share beyond 1": lambda data: rewritten(data, set_field("views", 0, "outcomes", value=outcome(slo_share=1.5))),
+    "a backlog without end": lambda data: rewritten(
+        data, set_field("views", 0, "outcomes", value=outcome(backlog_share=1e300))
+    ),
     "no objective": lambda data: rewritten(data, set_field("views", 0, "outcomes", value={"fastest": {}})),
     "prompts below unknown": lambda data: rewritten(data, set_column("0/arrivals/prompt", np.full(100, -2))),
     "prompts beyond any": lambda data: rewritten(data, set_column("0/arrivals/prompt", np.full(100, 2**40))),
@@ -234,6 +243,20 @@ def test_a_file_of_before_prompts_and_objectives_is_read(snapshot, start_daemon,
     assert window.tracker.completions == 100
     assert (window.load.outcomes, window.load.costs, window.guard.standing.prompts) == ({}, None, PromptStanding())
     assert (window.tracker.contents()["arrivals"]["prompt"] == UNKNOWN_PROMPT).all()
+
+
+def test_what_was_learned_of_a_load_is_known_after_a_restart():
+    """All of it: without its share of the backlog, patience would not follow a queue that grows."""
+    estimate = CostEstimate(0.02, 0.01, 0.03)
+    before = ModelLoad(
+        outcomes={Objective.MEAN: ObjectiveOutcome(0.1, 0.7, 1.1, 0.5, 0.99, 0.98, backlog_share=3.0)},
+        costs=ServiceCosts(estimate, estimate, estimate, 7.5, 900),
+        mean_prompt=300.0,
+    )
+    window = Window("m", "tiny@1.0.0", QualityTracker(), Guard(), False, None, None, before)
+    fields = json.loads(json.dumps(save_window(window).scalars))
+    restore_load(after := ModelLoad(), fields)
+    assert (after.outcomes, after.costs, after.mean_prompt) == (before.outcomes, before.costs, before.mean_prompt)
 
 
 def test_windows_of_another_ranker_are_left(snapshot, start_daemon, tmp_path):

@@ -66,3 +66,13 @@ def test_work_is_judged_by_what_orders():
     assert work_model(FLAT, load, Settings()).prompt_cost == load.prompt_cost
     set_cost = work_model(None, load, Settings(order={"prompt_cost": 0.4}))
     assert (set_cost.prompt_cost, set_cost.expected) == (0.4, None)
+
+
+def test_average_work_is_of_what_orders():
+    """Patience is per token of it: with another cost of prompts than orders it would be far too much, or too little."""
+    load = ModelLoad(mean_prompt=1000.0)
+    trust = trust_in(Guard(), FLAT, load, Settings())
+    for given, work in ((-1.0, 200.0 + 1000 * load.prompt_cost), (0.0, 200.0), (0.4, 600.0)):
+        found = in_force(Settings(order={"prompt_cost": given}).order, trust)
+        assert found.learned.mean_work == pytest.approx(work)
+        assert found.learned.prompt_cost == (load.prompt_cost if given < 0 else given)

@@ -51,12 +51,21 @@ def test_flag_before_environment_before_file(monkeypatch, tmp_path):
         ("RANKD_ORDER__TAIL_BUDGET", "0.5", "order.tail_budget"),
         ("RANKD_ORDER__PROMPT_COST", "-0.5", "order.prompt_cost"),
         ("RANKD_ORDER__CLASS_OBJECTIVES", '{"1": "slo"}', "order"),
+        ("RANKD_ORDER__CLASS_OBJECTIVES", '["mean"]', "order.class_objectives"),
     ],
 )
 def test_a_wrong_value_names_its_setting(monkeypatch, name, value, setting):
     """The operator reads which setting is wrong, and its environment variable."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=rf"{setting} \(RANKD_{setting.upper().replace('.', '__')}\)"):
+        load_settings()
+
+
+@pytest.mark.parametrize("value", ['{"x": "mean"}', '{"1": "quick"}', '{"99999": "mean"}', '{"1": "mean"', "mean"])
+def test_a_wrong_table_names_the_variable_that_holds_it(monkeypatch, value):
+    """What is in a table has no variable of its own: whoever took its name for one would be told that there is none."""
+    monkeypatch.setenv("RANKD_ORDER__CLASS_OBJECTIVES", value)
+    with pytest.raises(ConfigError, match=r"RANKD_ORDER__CLASS_OBJECTIVES(\)|: must be JSON, such as \{)"):
         load_settings()
 
 

@@ -82,9 +82,15 @@ def _scale(error: FloatArray, expected: FloatArray, learned: NDArray[np.bool_]) 
 
 
 def _solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """The solution, the shortest of several, in units in which all columns are alike, [k]."""
+    """The solution, the shortest of several, in units in which all columns are alike, [k]; NaN where numbers overflow."""
     unit = np.sqrt(np.maximum(np.abs(np.diag(matrix)), TINY**4))
-    found: FloatArray = np.linalg.lstsq(matrix / np.outer(unit, unit), right / unit, rcond=TINY)[0] / unit
+    matrix, right = matrix / np.outer(unit, unit), right / unit
+    if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
+        return np.full(len(right), np.nan)  # LAPACK would compute for ever
+    try:
+        found: FloatArray = np.linalg.lstsq(matrix, right, rcond=TINY)[0] / unit
+    except np.linalg.LinAlgError:
+        return np.full(len(right), np.nan)
     return found
 
 
@@ -94,7 +100,7 @@ def _non_negative(matrix: FloatArray, right: FloatArray) -> FloatArray:
     left = list(range(len(right)))
     while left:
         part = _solved(matrix[np.ix_(left, left)], right[left])
-        if part.min() >= 0:
+        if not part.min() < 0:
             found[left] = part
             break
         del left[int((part * np.sqrt(np.abs(np.diag(matrix)[left]))).argmin())]

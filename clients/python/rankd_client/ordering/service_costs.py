@@ -79,7 +79,10 @@ class ServiceCosts:
         reach = math.hypot(
             (prompt.high - prompt.low) * self.running / output.value, found * (output.high - output.low) / output.value
         )
-        doubt = (reach / 4 / _PRIOR_ERROR) ** 2
+        doubt = reach / 4 / _PRIOR_ERROR
+        doubt *= doubt
+        if not math.isfinite(found + doubt):
+            return PRIOR_PROMPT_COST
         return (found + doubt * PRIOR_PROMPT_COST) / (1 + doubt)
 
 
@@ -188,8 +191,14 @@ def explained(served: ServedRequests, apart: Bools | None = None) -> CostFit | N
     rows = _rows_of(served, apart)
     if rows is None:
         return None
-    design, weights, expected = _design(rows)
-    found, reach = jackknife(design, rows.ran, weights)
+    with np.errstate(all="ignore"):
+        explaining = _design(rows)
+        if explaining is None:
+            return None
+        design, weights, expected = explaining
+        found, reach = jackknife(design, rows.ran, weights)
+    if not np.isfinite((found, reach, found + reach)).all():
+        return None  # no engine takes times that are so far apart
     base, output, prompt = (
         CostEstimate(max(v, 0.0), max(v - r, 0.0), max(v + r, 0.0))
         for v, r in zip(found.tolist()[:3], reach.tolist()[:3], strict=True)
@@ -202,13 +211,18 @@ def explained(served: ServedRequests, apart: Bools | None = None) -> CostFit | N
     return CostFit(ServiceCosts(prompt, output, base, rows.running, int(rows.learned.sum())), errors)
 
 
-def _design(rows: _CostRows) -> tuple[Regression, FloatArray, FloatArray]:
-    """What run times are explained by, the weights of requests, and what of known sizes is expected to run, [n]."""
+def _design(rows: _CostRows) -> tuple[Regression, FloatArray, FloatArray] | None:
+    """What run times are explained by, the weights of requests, and what of known sizes is expected to run, [n].
+
+    None where numbers are so large that nothing can be expected.
+    """
     ones = np.ones_like(rows.ran)
     known = np.column_stack((ones, rows.output, rows.prompt))
     alone = Regression(known, known)
     expected = float(np.median(rows.ran[rows.learned] / rows.output[rows.learned])) * rows.output
     expected = np.maximum(known @ robust(alone, rows.ran, expected, rows.learned)[0], TINY)
+    if not np.isfinite(expected).all():
+        return None
     strange = np.abs(np.log(rows.ran / expected) - np.median(np.log(rows.ran / expected)[rows.learned]))
     # Over so long a run so much would have been read that it would decide.
     rows = replace(rows, learned=rows.learned & (strange <= _STRANGE + 9 * np.median(strange[rows.learned])))

@@ -180,6 +180,34 @@ def test_nobody_is_starved_by_who_comes_later(some, rules, patience):
     assert order_of([*some, newcomer], rules, now=12.0 + bound)[-1] == "zz"
 
 
+_LEARNED = st.builds(
+    LearnedCosts,
+    mean_length=st.floats(1, 100),
+    mean_work=st.one_of(st.none(), st.floats(1, 100)),
+    prompt_cost=st.sampled_from([0.0, 0.05, 1e6]),
+    patience=st.fixed_dictionaries({Objective.MEAN: st.floats(0, 1e12)}),
+)
+
+
+@given(
+    rows(known=True),
+    st.sampled_from([Policy.BOOST, Policy.DUE]),
+    st.floats(0, 10),
+    *[st.tuples(st.floats(0, 1), st.one_of(st.none(), st.floats(0, 1e9)), _LEARNED)] * 2,
+)
+def test_keys_that_are_kept_are_overtaken_within_the_most_patience(some, policy, most, before, after):
+    """An engine keeps the keys that it was given: however trust, drain and costs change, who comes late goes after."""
+    adaptive = AdaptiveRules(Rules(policy), Objective.MEAN, backlog_share=0.5, most_patience=most)
+    some = [{**r, "priority_class": 0, "deadline": math.inf} for r in some]
+    first, later = adaptive.at(*before), adaptive.at(*after)
+    kept = order_queue(columns(some), first, now=15.0).serving_key
+    average = later.mean_work or later.prior_expected or 1.0
+    reach = most * average * math.log(average) if policy is Policy.BOOST else 0.0
+    arrival = max(max(kept.tolist(), default=0) / 1000, 0.0) + reach + 0.01
+    newcomer = {**EMPTY, "request_id": "zz", "arrival": arrival, "expected": 0.0, "priority_class": 0}
+    assert order_queue(columns([newcomer]), later, now=arrival).serving_key[0] >= max(kept.tolist(), default=0)
+
+
 def test_boost_is_due_for_requests_of_nearly_average_length():
     """The same patience means the same to a request of average length: DUE is the tangent of BOOST."""
     queue = OrderColumns(["a", "b"], np.zeros(2), np.zeros(2), np.array([200.0, 201.0]))

@@ -1,11 +1,15 @@
 """Costs learned from completions of the simulated engine, whose costs are known."""
 
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rankd_client.ordering import CostEstimate, ServedRequest, ServedRequests, ServiceCosts, fit_costs
+from rankd_client.ordering.robust_regression import Regression, robust
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST, explained
 
 from rankd.replay.engine.cost import EngineCost, at_load, step_cost
@@ -124,3 +128,47 @@ def test_what_is_uncertain_is_drawn_to_what_is_common(half, least, most):
     exact = CostEstimate(0.02, 0.02, 0.02)
     costs = ServiceCosts(CostEstimate(1e-4, 1e-4 - half, 1e-4 + half), exact, exact, 40.0, 500)
     assert least - 1e-9 <= costs.prompt_cost <= most + 1e-9
+
+
+def test_an_estimate_beyond_all_numbers_is_no_estimate():
+    exact, absurd = CostEstimate(1e-300, 1e-300, 1e-300), CostEstimate(1e300, 0.0, 1e300)
+    assert ServiceCosts(absurd, exact, exact, 1e6, 500).prompt_cost == PRIOR_PROMPT_COST
+
+
+_ABSURD = st.sampled_from([0.0, 1e-300, 1e-9, 1.0, 7.0, 1e6, 1e15, 1e300])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([None, *range(6)]), min_size=6, max_size=6), st.integers(0, 2**32 - 1), _ABSURD)
+def test_whatever_is_reported_costs_are_numbers_or_unknown(kinds, seed, value):
+    """Sums of squares that overflow once kept LAPACK, and all that is learned with it, busy for ever."""
+    rng = np.random.default_rng(seed)
+    made = {
+        None: lambda: np.full(80, value),
+        0: lambda: rng.choice([0.0, 1e-300, 1e-9, 1.0, 1e6, 1e15, 1e300], 80),
+        1: lambda: rng.lognormal(3, 5, 80),
+        2: lambda: np.arange(80) * value,
+        3: lambda: np.where(rng.random(80) < 0.05, 1e300, rng.exponential(1, 80)),
+        4: lambda: 1.7e9 + np.cumsum(rng.exponential(1, 80)),
+        5: lambda: rng.integers(0, 3, 80).astype(np.float64),
+    }
+    rows = [ServedRequest(*row) for row in zip(*(made[kind]().tolist() for kind in kinds), strict=True)]
+    served = ServedRequests.of(row for row in rows if row.possible)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = fit_costs(served)
+    if found is None:
+        return
+    estimates = (found.per_prompt_token, found.per_output_token, found.per_request)
+    assert all(0 <= e.low <= e.value <= e.high < math.inf for e in estimates)
+    assert 1 <= found.running < math.inf
+    assert 0 <= found.prompt_cost < math.inf
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_system_that_is_no_numbers_has_no_solution(value):
+    columns = np.full((9, 3), value)
+    learned = np.ones(9, dtype=np.bool_)
+    with np.errstate(all="ignore"):
+        found, _ = robust(Regression(columns, columns), np.ones(9), np.ones(9), learned)
+    assert np.isnan(found).all()
