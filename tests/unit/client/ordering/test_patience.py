@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from rankd_client.ordering import ServiceRate, trust_of
+from rankd_client.ordering import AdaptiveRules, LearnedCosts, Objective, Rules, ServiceRate, trust_of
 
 NAN = math.nan
 
@@ -39,3 +39,11 @@ def test_the_service_rate_does_not_depend_on_how_completions_are_batched(batch):
         for _ in range(batch):
             rate.add(3.0, float(at * batch))
     assert rate.per_second == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(("work", "least"), [(10.0, 1e-4), (200.0, 1e-4), (2000.0, 1e-5), (5e8, 4e-11)])
+def test_the_least_patience_is_no_long_wait_for_large_work(work, least):
+    """However short the backlog, keys tell lengths apart; where prompts are long that is not worth minutes."""
+    adaptive = AdaptiveRules(Rules(), Objective.TAIL, backlog_share=0.5)
+    learned = LearnedCosts(100.0, mean_work=work)
+    assert adaptive.at(1.0, 1e-9, learned).patience == pytest.approx(least)
