@@ -126,13 +126,16 @@ def restore_load(load: ModelLoad, fields: dict[str, Any]) -> None:
     if "outcomes" not in fields:
         return  # written before there were objectives: it is learned anew
     for name, outcome in fields["outcomes"].items():
-        shares = [None if outcome[n] is None else _within(outcome[n], 1.0) for n in _SHARES]
-        ratios = [_within(outcome[n], _MOST_RATIO) for n in _RATIOS]
+        slo_share, by_arrival = (None if outcome[n] is None else _within(outcome[n], 1.0) for n in _SHARES)
+        mean, p99, first_token = (_within(outcome[n], _MOST_RATIO) for n in _RATIOS)
         load.outcomes[Objective(name)] = ObjectiveOutcome(
             _within(outcome["patience"], _MOST_PATIENCE),
-            *ratios,
-            *shares,
-            backlog_share=_within(outcome["backlog_share"], _MOST_RATIO),
+            mean,
+            p99,
+            first_token,
+            slo_share,
+            by_arrival,
+            _within(outcome["backlog_share"], _MOST_RATIO),
         )
     load.mean_prompt = _within(fields["mean_prompt"], MAX_TOKENS)
     load.prompt_cost = _within(fields["prompt_cost"], _MOST_RATIO)

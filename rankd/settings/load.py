@@ -34,7 +34,7 @@ from rankd.settings.scoring import ScoringSection
 from rankd.settings.section import LONGEST, split_address
 from rankd.settings.trust import GuardSection, QualitySection
 
-_JSON = {tuple: '["a", "b"]', dict: '{"1": "mean"}'}
+_JSON: dict[Any, str] = {tuple: '["a", "b"]', dict: '{"1": "mean"}'}
 """Examples of lists and tables as variables."""
 _KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 
@@ -150,7 +150,7 @@ def _read_file(path: str) -> dict[str, Any]:
 
 
 def _refuse_bad_json() -> None:
-    """Name the variable that holds a list, a table or a section and is no JSON; pydantic names the outermost section."""
+    """Name the variable that holds a list, a table or a section and is no JSON; pydantic names the outermost one."""
     for name, example in _json_variables().items():
         value = os.environ.get(name)
         if not value:

@@ -24,6 +24,8 @@ _SHORTEST_FIRST = 1000.0
 """Mean waits."""
 _LEAST_PATIENCE = 1e-4
 """Seconds per token, however short the backlog: keys are whole milliseconds, and must still tell lengths apart."""
+_LEAST_REACH = 0.02
+"""Seconds of an average request that this may come to: where that is long, less patience tells lengths apart, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class AdaptiveRules:
         if (tuned := learned.patience.get(objective)) is not None:
             patience = max(tuned, learned.backlog_share.get(objective, 0.0) * follows)
         elif self.backlog_share > 0 and follows > 0:
-            patience = max(self.backlog_share * IMPATIENCE.get(objective, 1.0) * follows, _LEAST_PATIENCE)
+            least = min(_LEAST_PATIENCE, _LEAST_REACH / average) if average else _LEAST_PATIENCE
+            patience = max(self.backlog_share * IMPATIENCE.get(objective, 1.0) * follows, least)
         return trust * min(patience, self.most_patience)
 
     def _on_target(self, rules: Rules, trust: float, drain: float | None, learned: LearnedCosts) -> Rules:

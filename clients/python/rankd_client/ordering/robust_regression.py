@@ -82,7 +82,7 @@ def _scale(error: FloatArray, expected: FloatArray, learned: NDArray[np.bool_]) 
 
 
 def _solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """The solution, the shortest of several, in units in which all columns are alike, [k]; NaN where numbers overflow."""
+    """The solution, the shortest of several, in units in which all columns are alike, [k]; NaN where it overflows."""
     unit = np.sqrt(np.maximum(np.abs(np.diag(matrix)), TINY**4))
     matrix, right = matrix / np.outer(unit, unit), right / unit
     if not (np.isfinite(matrix).all() and np.isfinite(right).all()):

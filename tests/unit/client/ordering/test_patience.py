@@ -104,3 +104,11 @@ def test_each_class_follows_the_backlog_by_its_own_objective():
         .patience
         == 5.0
     )
+
+
+@pytest.mark.parametrize(("work", "least"), [(10.0, 1e-4), (200.0, 1e-4), (2000.0, 1e-5), (5e8, 4e-11)])
+def test_the_least_patience_is_no_long_wait_for_large_work(work, least):
+    """However short the backlog, keys tell lengths apart; where prompts are long that is not worth minutes."""
+    adaptive = AdaptiveRules(Rules(), Objective.TAIL, backlog_share=0.5)
+    learned = LearnedCosts(100.0, mean_work=work)
+    assert adaptive.at(1.0, 1e-9, learned).patience == pytest.approx(least)
