@@ -186,15 +186,15 @@ def _fastest_within(tried: Sequence[_Tried], limits: TailLimits) -> ObjectiveOut
 def _fastest_on_target(tried: Sequence[_Tried], target: LatencyTarget, completions: int) -> ObjectiveOutcome:
     """The shortest mean of those that keep the target with time to spare, or else of those that keep it for most.
 
-    As far as so many completions can tell. Of means as good as the shortest, the one of most patience: it holds out
-    longest in a queue that grows; of least where nothing is gained by any.
+    As far as so many completions can tell. Of means as good as the shortest, and no longer than arrival order's, the one
+    of most patience: it holds out longest in a queue that grows.
     """
     most = min(max(one.tight_share for one in tried), target.share)
     keeping = most - math.sqrt(most * (1 - most) / completions)
     allowed = [one.outcome for one in tried if one.tight_share >= keeping]
     best = min(outcome.mean_ratio for outcome in allowed)
-    near = [outcome for outcome in allowed if outcome.mean_ratio <= best + _NOTHING_GAINED]
-    return near[-1 if best < 1 - _NOTHING_GAINED else 0]
+    longest = min(best + _NOTHING_GAINED, 1.0) if best <= 1 else best
+    return [outcome for outcome in allowed if outcome.mean_ratio <= longest][-1]
 
 
 def _fastest(allowed: Sequence[ObjectiveOutcome]) -> ObjectiveOutcome:
