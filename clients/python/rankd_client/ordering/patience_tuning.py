@@ -186,7 +186,7 @@ def _fastest_within(tried: Sequence[_Tried], limits: TailLimits) -> ObjectiveOut
 def _fastest_on_target(tried: Sequence[_Tried], target: LatencyTarget, completions: int) -> ObjectiveOutcome:
     """The shortest mean of those that keep the target with time to spare, or else of those that keep it for most.
 
-    As far as so many completions can tell. Of means as good as the shortest, and no longer than arrival order's, the one
+    As far as so many completions can tell. Of means as good as the shortest, if no longer than arrival order's, the one
     of most patience: it holds out longest in a queue that grows.
     """
     most = min(max(one.tight_share for one in tried), target.share)
