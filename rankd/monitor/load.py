@@ -124,11 +124,14 @@ class ModelLoad:
         they are drawn to what holds without a tuning, which counts for ``_UNTUNED_WEIGHT`` requests that queued.
 
         Args:
-            outcomes: what was found.
+            outcomes: what was found; that of SLO is taken whole, as half way between two orders keeps no target.
             untuned: the configured patience for a request of average work, as a share of the backlog's drain time.
         """
         weight = self.queued / (self.queued + _UNTUNED_WEIGHT)
         for objective, found in outcomes.items():
+            if objective is Objective.SLO:
+                self.outcomes[objective] = found
+                continue
             new, before = found, untuned * IMPATIENCE.get(objective, 0.0)
             if before > 0:
                 share = before ** (1 - weight) * max(found.backlog_share, _LEAST_SHARE) ** weight

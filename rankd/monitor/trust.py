@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import LearnedCosts, Objective, trust_of
+from rankd_client.ordering import LearnedCosts, trust_of
 
 from rankd.monitor.load import ModelLoad
 from rankd.quality import Guard, GuardReason, WorkModel
@@ -49,7 +49,6 @@ class Trust:
             backlog_share={objective: o.backlog_share for objective, o in load.outcomes.items()}
             if policy_tuned
             else {},
-            arrival_slo_share=slo.arrival_slo_share if (slo := load.outcomes.get(Objective.SLO)) is not None else None,
             ignore_lengths=self.ignores_lengths,
         )
 

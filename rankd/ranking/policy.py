@@ -13,7 +13,6 @@ from rankd_client.ordering import (
     OrderColumns,
     Policy,
     Rules,
-    parse_target,
     policy_for,
 )
 from rankd_client.ordering.objectives import PATIENT, TUNED
@@ -118,7 +117,6 @@ def adaptive_rules_of(order: OrderSection, policy: Policy | None, objective: Obj
         backlog_share=order.patience_backlog_share,
         most_patience=order.max_patience_per_token,
         cap_share=order.wait_cap_backlog_share,
-        target=parse_target(order.slo) if order.slo else None,
     )
 
 

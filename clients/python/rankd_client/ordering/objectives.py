@@ -11,8 +11,11 @@ PATIENT = (Policy.BOOST, Policy.DUE)
 """Policies that have a patience to be tuned."""
 TUNED = (Objective.TAIL, Objective.BALANCED, Objective.MEAN, Objective.SLO)
 """Objectives that say how much of it."""
-IMPATIENCE = {Objective.TAIL: 1.0, Objective.BALANCED: 2.0, Objective.MEAN: 8.0, Objective.SLO: 2.0}
-"""Patience before any was tuned, as multiples of the configured share of the backlog's drain time."""
+IMPATIENCE = {Objective.TAIL: 1.0, Objective.BALANCED: 2.0, Objective.MEAN: 8.0, Objective.SLO: 2000.0}
+"""Patience before any was tuned, as multiples of the configured share of the backlog's drain time.
+
+Shortest first for SLO: what waits is hardly ever long then, and who is to be careful is soon told.
+"""
 
 
 def policy_for(objective: Objective, policy: Policy) -> Policy:

@@ -15,13 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rankd_client.ordering.columns import sane
-from rankd_client.ordering.objectives import IMPATIENCE, LatencyTarget, policy_for
+from rankd_client.ordering.objectives import IMPATIENCE, policy_for
 from rankd_client.ordering.rules import ClassPolicy, Objective, Policy, Rules
 
 _LONGEST = 1e9
 """Seconds, 30 years."""
-_SHORTEST_FIRST = 1000.0
-"""Mean waits."""
 _LEAST_PATIENCE = 1e-4
 """Seconds per token, however short the backlog: keys are whole milliseconds, and must still tell lengths apart."""
 _LEAST_REACH = 0.02
@@ -48,8 +46,6 @@ class LearnedCosts:
     """The same for an average request, as a share of the drain time: patience is no less while more waits than did."""
     ignore_lengths: bool = False
     """Prompts alone order."""
-    arrival_slo_share: float | None = None
-    """Share of requests within the target of SLO in arrival order; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +70,6 @@ class AdaptiveRules:
     cap_share: float = 0.0
     """Wait cap as a multiple of the drain time; 0 leaves ``rules.wait_cap`` alone."""
 
-    target: LatencyTarget | None = None
-    """What the objective SLO is to keep."""
-
     def at(self, trust: float, drain: float | None, learned: LearnedCosts | None = None) -> Rules:
         """The rules for now.
 
@@ -96,7 +89,7 @@ class AdaptiveRules:
             )
             for number, objective in self.class_objectives
         )
-        rules = replace(
+        return replace(
             self.rules,
             policy=policy_for(self.objective, self.rules.policy),
             patience=self._patience(self.objective, trust, drain, learned),
@@ -110,7 +103,6 @@ class AdaptiveRules:
             ignore_lengths=learned.ignore_lengths,
             class_policies=own,
         )
-        return rules if self.objective is not Objective.SLO else self._on_target(rules, trust, drain, learned)
 
     def _patience(self, objective: Objective, trust: float, drain: float | None, learned: LearnedCosts) -> float:
         """Seconds per token, for an objective."""
@@ -125,21 +117,6 @@ class AdaptiveRules:
             least = min(_LEAST_PATIENCE, _LEAST_REACH / average) if average else _LEAST_PATIENCE
             patience = max(self.backlog_share * IMPATIENCE.get(objective, 1.0) * follows, least)
         return trust * min(patience, self.most_patience)
-
-    def _on_target(self, rules: Rules, trust: float, drain: float | None, learned: LearnedCosts) -> Rules:
-        """Shortest first; and while all can be on time, first who has no more time left than what waits takes to drain.
-
-        Who is that old has about the drain time to wait, as in arrival order; drain and run times are estimates, so
-        this is no guarantee. Once arrival order cannot keep the target, who is late would only make others late, too.
-        """
-        average = learned.mean_work or learned.mean_length
-        if self.target is None or drain is None or not average:
-            return rules
-        patience = trust * min(_SHORTEST_FIRST * sane(drain, 0.0, _LONGEST, 0.0) / average, self.most_patience)
-        runs = 0.0 if self.target.first_token else rules.pace * (learned.mean_length or 0.0)
-        left = self.target.seconds - runs - drain
-        kept = learned.arrival_slo_share is None or learned.arrival_slo_share >= self.target.share
-        return replace(rules, patience=patience, wait_cap=min(rules.wait_cap, left) if kept and left > 0 else math.inf)
 
     def _cap(self, drain: float | None) -> float:
         """At least as set; a burst's own drain time where that is longer, or the cap would make it FCFS."""

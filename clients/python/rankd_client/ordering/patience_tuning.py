@@ -9,8 +9,9 @@ nobody faster in the replay, and gets no patience at all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +33,8 @@ _NOTHING_GAINED = 0.005
 """Of the mean latency in arrival order: so much less is not worth any patience."""
 _MOST_OF_ONE = 8.0
 """What ran, read or wrote more than so many times the 99th percentile is left out: no report decides alone."""
+_TIME_TO_SPARE = 4.0
+"""A target is to be kept within its time over this, where arrival order does: queues grow between two tunings."""
 _SLOWEST = 500
 """The slowest is the one in so many: no report decides alone."""
 
@@ -63,6 +66,8 @@ class _Tried:
     slowest_ratio: float
     least: bool
     """Whether it has no more than the least patience, which is always allowed."""
+    tight_share: float
+    """Of requests within the target with time to spare (``_tightened``); 0 where there is no target."""
 
 
 def tune(
@@ -106,7 +111,7 @@ def tune(
         for objective, limits in LIMITS.items()
     }
     if target is not None:
-        found[Objective.SLO] = _fastest_on_target(tried, target)
+        found[Objective.SLO] = _fastest_on_target(tried, target, len(served))
     for objective, key in ((Objective.FIRST, work), (Objective.MAKESPAN, -work)):
         found[objective] = baseline.against(replayed(load, key), 0.0).outcome
     return found
@@ -123,6 +128,7 @@ class _Baseline:
         self._target = target
         self._of = _figures(self.latencies)
         self._share = _share(self.latencies, target)
+        self._tight = None if target is None else _tightened(target, self.latencies)
 
     def against(self, latencies: ReplayedLatencies, patience: float, share: float = 0.0) -> _Tried:
         """An order's figures, over those of arrival order."""
@@ -131,7 +137,7 @@ class _Baseline:
         )
         within = _share(latencies, self._target)
         outcome = ObjectiveOutcome(patience, mean, p99, first, within, self._share, backlog_share=share)
-        return _Tried(outcome, slowest, least=share <= _LEAST)
+        return _Tried(outcome, slowest, share <= _LEAST, _share(latencies, self._tight) or 0.0)
 
 
 def _figures(latencies: ReplayedLatencies) -> tuple[float, float, float, float]:
@@ -145,8 +151,21 @@ def _share(latencies: ReplayedLatencies, target: LatencyTarget | None) -> float 
     """Share of requests within the target."""
     if target is None:
         return None
-    measured = latencies.first_token if target.first_token else latencies.whole
-    return float(np.mean(measured <= target.seconds))
+    return float(np.mean(_measured(latencies, target) <= target.seconds))
+
+
+def _measured(latencies: ReplayedLatencies, target: LatencyTarget) -> FloatArray:
+    return latencies.first_token if target.first_token else latencies.whole
+
+
+def _tightened(target: LatencyTarget, in_arrival_order: ReplayedLatencies) -> LatencyTarget:
+    """The target that orders are judged by: a quarter of its time, but no less than arrival order needs to keep it.
+
+    While hardly anybody waits every order keeps a target, and which of them will once many do cannot be seen. At the
+    time that arrival order just keeps, however short it is, it can: the orders differ there as they do in a long queue.
+    """
+    needed = float(np.quantile(_measured(in_arrival_order, target), target.share, method="higher"))
+    return replace(target, seconds=min(target.seconds, max(needed, target.seconds / _TIME_TO_SPARE)))
 
 
 def _fastest_within(tried: Sequence[_Tried], limits: TailLimits) -> ObjectiveOutcome:
@@ -164,11 +183,18 @@ def _fastest_within(tried: Sequence[_Tried], limits: TailLimits) -> ObjectiveOut
     )
 
 
-def _fastest_on_target(tried: Sequence[_Tried], target: LatencyTarget) -> ObjectiveOutcome:
-    """The shortest mean of those that keep the target, or else the one that keeps it for most."""
-    shares = [one.outcome.slo_share or 0.0 for one in tried]
-    keeping = min(max(shares), target.share)
-    return _fastest([one.outcome for one, share in zip(tried, shares, strict=True) if share >= keeping])
+def _fastest_on_target(tried: Sequence[_Tried], target: LatencyTarget, completions: int) -> ObjectiveOutcome:
+    """The shortest mean of those that keep the target with time to spare, or else of those that keep it for most.
+
+    As far as so many completions can tell. Of means as good as the shortest, if no longer than arrival order's, the one
+    of most patience: it holds out longest in a queue that grows.
+    """
+    most = min(max(one.tight_share for one in tried), target.share)
+    keeping = most - math.sqrt(most * (1 - most) / completions)
+    allowed = [one.outcome for one in tried if one.tight_share >= keeping]
+    best = min(outcome.mean_ratio for outcome in allowed)
+    longest = min(best + _NOTHING_GAINED, 1.0) if best <= 1 else best
+    return [outcome for outcome in allowed if outcome.mean_ratio <= longest][-1]
 
 
 def _fastest(allowed: Sequence[ObjectiveOutcome]) -> ObjectiveOutcome:

@@ -153,6 +153,63 @@ def test_a_target_that_no_order_keeps_is_kept_for_most():
     assert Objective.SLO not in tune(served, Policy.BOOST, None)
 
 
+def shares(served, target):
+    """Within a target in arrival order, and shortest first."""
+    load = Workload.of(served, None)
+    return [float(np.mean(replayed(load, key).whole <= target.seconds)) for key in (load.arrival, served.expected)]
+
+
+def latest(served, share, key):
+    """The time within which an order serves a share."""
+    return float(np.quantile(replayed(Workload.of(served, None), key).whole, share, method="higher"))
+
+
+def test_a_target_for_nearly_all_is_kept_by_care():
+    """Arrival order just keeps it; shortest first leaves too many behind."""
+    served = traffic(quality=0.8, load=1.05)
+    target = LatencyTarget(0.99, latest(served, 0.99, served.arrival))
+    in_arrival_order, shortest_first = shares(served, target)
+    assert in_arrival_order >= 0.99
+    assert shortest_first < 0.985
+    assert tune(served, Policy.BOOST, None, target=target)[Objective.SLO].slo_share >= 0.987
+
+
+def test_a_target_for_most_is_kept_shortest_first():
+    """Shortest first just keeps it; in arrival order too many wait."""
+    served = traffic(quality=0.8, load=1.05)
+    target = LatencyTarget(0.9, latest(served, 0.9, served.expected))
+    in_arrival_order, shortest_first = shares(served, target)
+    assert in_arrival_order < 0.8
+    assert shortest_first >= 0.9
+    found = tune(served, Policy.BOOST, None, target=target)
+    assert found[Objective.SLO].slo_share >= 0.893
+    assert found[Objective.SLO].mean_ratio == pytest.approx(found[Objective.FIRST].mean_ratio, abs=0.02)
+
+
+@pytest.mark.parametrize("policy", [Policy.DUE, Policy.BOOST])
+def test_a_target_is_kept_with_time_to_spare_or_as_arrival_order_does(policy):
+    """A queue that gets longer finds the order careful already; one that is far from the target gains all it can."""
+    served = traffic(quality=0.8, load=1.05)
+    needed = latest(served, 0.99, served.arrival)
+    near, far = (
+        tune(served, policy, None, target=LatencyTarget(0.99, seconds))[Objective.SLO]
+        for seconds in (1.5 * needed, 100 * needed)
+    )
+    assert far.mean_ratio < near.mean_ratio - 0.1
+    load = Workload.of(served, None)
+    assert near.patience < far.patience
+    assert near.arrival_slo_share == float(np.mean(replayed(load, load.arrival).whole <= 1.5 * needed))
+    assert near.slo_share >= 0.987
+
+
+def test_a_ranker_that_orders_the_wrong_way_keeps_a_target_in_arrival_order():
+    """Whatever the target leaves room for, nothing is gained."""
+    served = traffic(quality=-0.8)
+    needed = latest(served, 0.9, served.arrival)
+    for seconds in (needed, 100 * needed):
+        assert tune(served, Policy.BOOST, None, target=LatencyTarget(0.9, seconds))[Objective.SLO].patience == 0.0
+
+
 def test_where_nothing_waits_nothing_is_said():
     """No evidence is not the same as no patience."""
     assert tune(traffic(load=0.05), Policy.BOOST, None) == {}

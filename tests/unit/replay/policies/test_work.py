@@ -84,6 +84,24 @@ def test_slo_needs_a_target(trace):
         simulate(trace, scores_of_tau(trace.output, 0.5), "slo", COST)
 
 
+@pytest.mark.parametrize(("share", "careful"), [(0.99, True), (0.9, False)])
+def test_a_target_is_kept_by_whichever_order_can(share, careful):
+    """One that arrival order just keeps for nearly all, and one that shortest first just keeps for most."""
+    rng = np.random.default_rng(5)
+    n, cost = 1500, step_cost(8)
+    output = np.rint(np.clip(rng.lognormal(np.log(60), 1.0, n), 1, 2000)).astype(int)
+    own = at_load(trace_of(np.cumsum(rng.exponential(1.0, n)), np.zeros(n, dtype=int), output), cost, 1.05)
+    scores = scores_of_tau(output, 0.5)
+    in_arrival_order, shortest_first = (latency(simulate(own, scores, p, cost)) for p in ("fcfs", "work"))
+    keeps, misses = (in_arrival_order, shortest_first) if careful else (shortest_first, in_arrival_order)
+    seconds = float(np.quantile(keeps, share))
+    assert np.mean(misses <= seconds) < share - 0.015
+    target = {"slo": f"{100 * share:g} % within {seconds:.6g} s"}
+    found = latency(simulate(own, scores, "slo", cost, settings=Settings(order=target)))
+    assert np.mean(found <= seconds) >= share - 0.01
+    assert found.mean() < in_arrival_order.mean()
+
+
 def test_a_fixed_patience_is_of_no_objective(trace):
     """boost:THETA stays the policy that was named, whatever is configured."""
     scores, part = scores_of_tau(trace.output, 0.5)[:600], trace.first(600)
