@@ -88,7 +88,8 @@ def test_a_policy_that_is_asked_for_goes_before_an_objective(order, policy, obje
 def test_prompts_cost_what_was_learned_or_set():
     """Before anything was learned, little; deadlines go by what was learned, unless a pace is set."""
     estimates = [CostEstimate(value, value, value) for value in (0.001, 0.02, 0.5)]
-    load = ModelLoad(costs=ServiceCosts(*estimates, running=10.0, completions=300), mean_prompt=1000.0)
+    costs = ServiceCosts(*estimates, running=10.0, completions=300)
+    load = ModelLoad(costs=costs, prompt_cost=0.5, mean_prompt=1000.0)
     trust = Trust(True, True, CALIBRATION, 1.0, load)
     rules = in_force(OrderSection(), trust).rules
     assert (rules.prompt_cost, rules.mean_work) == (pytest.approx(0.5), pytest.approx(600.0))
