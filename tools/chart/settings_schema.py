@@ -17,7 +17,10 @@ OWNED = frozenset(
 )  # fmt: skip
 """Settings that the chart gives as variables, which win over the file: in ``settings`` they would be ignored."""
 
-_KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "pattern", "items")
+_KEPT = (
+    *("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "pattern", "items"),
+    "additionalProperties",
+)
 
 
 def settings_schema() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Real daemons that tell each other what they know: they stand alike, also when one of them is gone or new."""
 
+import itertools
 import socket
 import time
 from concurrent import futures
@@ -46,6 +47,19 @@ def report(daemon, numbers, *, backwards=False):
         assert traffic(client, numbers, length).accepted == len(numbers)
 
 
+def goes_on_until(condition, daemon, wait_until, what):
+    """Good reports keep coming: a fleet decides when some have ended, and returns when it found so more than once."""
+    starts = itertools.count(200, 10)
+
+    def one_more():
+        start = next(starts)
+        report(daemon, range(start, start + 10))
+        time.sleep(0.05)
+        return condition()
+
+    wait_until(one_more, what=what)
+
+
 def modes(daemons):
     """What mode each guard is in; None where it does not know of the model."""
     return [q.guard.mode if (q := quality(d)).model == "m" else None for d in daemons]
@@ -76,10 +90,7 @@ def test_replicas_without_a_report_stand_where_the_one_with_reports_does(start_f
     with RankClient(fleet[0].target, model="m", timeout=10) as client:
         assert client.rank(["long", "short"]).reason == "guard"
     # The bad ones leave the cohort.
-    for start in range(200, 360, 10):
-        report(fleet[1], range(start, start + 10))
-        time.sleep(0.05)
-    wait_until(lambda: modes(fleet) == [RANKED] * 3, what="the return of all")
+    goes_on_until(lambda: modes(fleet) == [RANKED] * 3, fleet[1], wait_until, "the return of all")
 
 
 def test_bad_evidence_of_two_halves_counts_as_one(start_fleet, wait_until):
@@ -88,7 +99,7 @@ def test_bad_evidence_of_two_halves_counts_as_one(start_fleet, wait_until):
     for start in range(0, 55, 5):
         for side, daemon in enumerate(fleet):
             report(daemon, range(1000 * side + start, 1000 * side + start + 5), backwards=True)
-            time.sleep(0.13)
+            time.sleep(EVERY / 2)
     wait_until(lambda: modes(fleet) == [FALLBACK] * 2, what="a fallback of both")
     assert {quality(d).fleet.replica_count for d in fleet} == {2}
 
@@ -110,11 +121,8 @@ def test_the_fleet_outlives_its_leader_and_a_newcomer_joins_it(start_daemon, wai
     wait_until(lambda: modes([third]) == [FALLBACK], what="the newcomer's fallback")
     assert abs(quality(third).guard.since.ToNanoseconds() - before.ToNanoseconds()) < 1e9
     wait_until(lambda: sum(leading([rest, third])) == 1, what="another leader")
-    for start in range(200, 360, 10):
-        report(third, range(start, start + 10))
-        time.sleep(0.05)
     # The old cohort of who had the bad reports weighs less and less, as nothing comes to it.
-    wait_until(lambda: modes([rest, third]) == [RANKED] * 2, what="the return of both")
+    goes_on_until(lambda: modes([rest, third]) == [RANKED] * 2, third, wait_until, "the return of both")
 
 
 def test_who_does_not_follow_sees_the_fleet_and_decides_alone(start_fleet, wait_until):

@@ -68,9 +68,8 @@ def test_the_command_line_tells_every_verb_and_flag():
     text = command_line_reference.reference()
     for heading in ("## rankd serve", "## rankd train", "### rankd pilot start", "### rankd token key"):
         assert f"\n{heading}\n" in text
-    assert (
-        "`--policy POLICY`: default: the daemon's; one of `fcfs`, `score`, `due`, `boost`, `aged`, `longest`\n" in text
-    )
+    policies = "`fcfs`, `score`, `due`, `boost`, `aged`, `longest`"
+    assert f"`--policy POLICY`: default: the daemon's; one of {policies}\n" in text
     assert "; required\n" in text
 
 
