@@ -181,6 +181,7 @@ def test_what_objectives_gain_and_prompts_cost_is_shown_live(look, start_daemon)
     load = daemon.app.monitor.reported_windows()[0].load
     load.outcomes[Objective.TAIL] = ObjectiveOutcome(0.02, 0.81, 1.08, 0.74, None, None)
     load.outcomes[Objective.BALANCED] = ObjectiveOutcome(0.05, 0.62, 1.21, 0.31, None, None)
+    load.prompt_cost = 0.26
     load.costs = ServiceCosts(
         CostEstimate(1e-4, 0.95e-4, 1.06e-4), CostEstimate(0.02, 0.019, 0.021), CostEstimate(0.0, 0.0, 0.1), 52.0, 900
     )
