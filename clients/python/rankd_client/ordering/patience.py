@@ -105,17 +105,24 @@ class AdaptiveRules:
         )
 
     def _patience(self, objective: Objective, trust: float, drain: float | None, learned: LearnedCosts) -> float:
-        """Seconds per token, for an objective."""
+        """Seconds per token, for an objective.
+
+        What was tuned grows with the backlog, but to no larger share of it than holds without a tuning: who waits for
+        long is missing among completions, and while the backlog grows the more, the more patience there is, a share
+        that was found in a short queue would feed itself.
+        """
         patience = self.rules.patience
         average = learned.mean_work or learned.mean_length
         follows = 0.0
         if drain is not None and average is not None and average > 0:
             follows = sane(drain, 0.0, _LONGEST, 0.0) / average
+        untuned = self.backlog_share * IMPATIENCE.get(objective, 1.0)
         if (tuned := learned.patience.get(objective)) is not None:
-            patience = max(tuned, learned.backlog_share.get(objective, 0.0) * follows)
-        elif self.backlog_share > 0 and follows > 0:
+            share = min(learned.backlog_share.get(objective, 0.0), untuned)
+            patience = max(tuned, share * follows)
+        elif untuned > 0 and follows > 0:
             least = min(_LEAST_PATIENCE, _LEAST_REACH / average) if average else _LEAST_PATIENCE
-            patience = max(self.backlog_share * IMPATIENCE.get(objective, 1.0) * follows, least)
+            patience = max(untuned * follows, least)
         return trust * min(patience, self.most_patience)
 
     def _cap(self, drain: float | None) -> float:

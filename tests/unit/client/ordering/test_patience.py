@@ -76,7 +76,7 @@ def test_a_tuned_share_goes_before_the_configured_one():
 
 def test_a_share_takes_an_average_request_by_work_where_it_is_known():
     """Else by its length; where neither is known, what was found in seconds per token holds."""
-    rules, share = AdaptiveRules(Rules()), {Objective.BALANCED: 0.25}
+    rules, share = AdaptiveRules(Rules(), backlog_share=0.5), {Objective.BALANCED: 0.25}
     found = {Objective.BALANCED: 0.1}
     for known, patience in (
         (LearnedCosts(10.0, mean_work=20.0), 5.0),
@@ -95,10 +95,10 @@ def test_each_class_follows_the_backlog_by_its_own_objective():
         patience={Objective.BALANCED: 1.0, Objective.MEAN: 2.0},
         backlog_share={Objective.BALANCED: 0.1, Objective.MEAN: 1.0},
     )
-    rules = AdaptiveRules(Rules(), class_objectives=((3, Objective.MEAN),)).at(1.0, 400.0, learned)
+    rules = AdaptiveRules(Rules(), class_objectives=((3, Objective.MEAN),), backlog_share=0.5).at(1.0, 400.0, learned)
     assert (rules.patience, rules.class_policies[0].patience) == (2.0, 20.0)
     assert (
-        AdaptiveRules(Rules(), most_patience=5.0, class_objectives=((3, Objective.MEAN),))
+        AdaptiveRules(Rules(), most_patience=5.0, class_objectives=((3, Objective.MEAN),), backlog_share=0.5)
         .at(1.0, 400.0, learned)
         .class_policies[0]
         .patience
@@ -112,3 +112,12 @@ def test_the_least_patience_is_no_long_wait_for_large_work(work, least):
     adaptive = AdaptiveRules(Rules(), Objective.TAIL, backlog_share=0.5)
     learned = LearnedCosts(100.0, mean_work=work)
     assert adaptive.at(1.0, 1e-9, learned).patience == pytest.approx(least)
+
+
+def test_a_share_found_in_a_short_queue_does_not_feed_itself():
+    """Tuned patience grows with the backlog to no larger share of it than holds without a tuning."""
+    rules = AdaptiveRules(Rules(), Objective.TAIL, backlog_share=0.5)
+    found = {Objective.TAIL: 0.01}
+    learned = LearnedCosts(10.0, mean_work=20.0, patience=found, backlog_share={Objective.TAIL: 3.2})
+    assert rules.at(1.0, 400.0, learned).patience == pytest.approx(0.5 * 400 / 20)
+    assert AdaptiveRules(Rules(), Objective.TAIL).at(1.0, 400.0, learned).patience == 0.01, "it does not follow at all"
