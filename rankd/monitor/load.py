@@ -26,6 +26,8 @@ _LEAST_SHARE = 0.01
 """Of a finding of no patience at all, where it is drawn to another."""
 _FIRST_FIT = 64
 """Completions before costs are first learned."""
+_BETWEEN_FITS = 500
+"""Completions between two fits, at most, where patience is not tuned."""
 _FIRST_TUNING = 128
 """Completions before patience is first tuned."""
 
@@ -108,7 +110,7 @@ class ModelLoad:
     def fit_due(self, order: OrderSection) -> bool:
         """Whether it is time to learn costs: early, and then ever more rarely, up to every tuning."""
         return self.taken >= _FIRST_FIT and self.taken - self.fitted_at >= min(
-            max(self.fitted_at // 2, _FIRST_FIT // 2), order.tune_every or _FIRST_FIT
+            max(self.fitted_at // 2, _FIRST_FIT // 2), order.tune_every or _BETWEEN_FITS
         )
 
     def tune_due(self, order: OrderSection) -> bool:

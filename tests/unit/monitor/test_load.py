@@ -50,6 +50,18 @@ def test_patience_is_tuned_early_and_then_ever_more_rarely():
     assert tunings(700, tune_every=200) == [128, 256, 456, 656]
 
 
+@pytest.mark.parametrize(("tune_every", "most"), [(500, 500), (0, 500), (200, 200)])
+def test_costs_are_learned_early_and_then_ever_more_rarely(tune_every, most):
+    """After 64, then half as many more each time, up to the number of tunings; without any, up to 500."""
+    order, load, times = OrderSection(tune_every=tune_every), ModelLoad(), []
+    for load.taken in range(1, 5001):
+        if load.fit_due(order):
+            load.fitted_at = load.taken
+            times.append(load.taken)
+    assert times[:4] == [64, 96, 144, 216]
+    assert np.diff(times[-3:]).tolist() == [most, most]
+
+
 def test_a_setting_below_the_first_number_holds_from_the_start():
     assert tunings(35, tune_every=10) == [10, 20, 30]
 
