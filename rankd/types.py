@@ -11,10 +11,12 @@ import hashlib
 import math
 import secrets
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rankd_client.ordering import Objective, Policy
+from rankd_client.shape import RequestShape
 
 
 class FinishReason(enum.Enum):
@@ -68,6 +70,8 @@ class Completion:
     """Tokens of its prompt, cached ones included; 0 where that was not reported."""
     cached_prompt_tokens: int = 0
     """Those that the engine did not read."""
+    features: bytes = b""
+    """What its prediction carried to be learned from, as it came; empty for nothing."""
 
     @property
     def uncached_prompt_tokens(self) -> int | None:
@@ -138,6 +142,15 @@ class Reason(enum.Enum):
 
 
 FloatArray = NDArray[np.float64]
+
+
+class Scored(NamedTuple):
+    """What a ranker said of one prompt."""
+
+    score: float
+    """The ranker's own score."""
+    text: bytes = b""
+    """The part of its features that depends on the prompt alone (``rankd.adaptation``); empty where none is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +247,10 @@ class RankQueue:
     """Requests that wait beside the queue, as the caller says."""
     objective: Objective | None = None
     """What the caller wants it ordered for; None for the configured objective."""
+    learned: FloatArray | None = None
+    """Learned scores of predictions, NaN where one carries none; None where none does."""
+    shapes: list[RequestShape | None] | None = None
+    """What is known of items beside their text; None where nothing is of any."""
 
     def tenant_of(self, index: int) -> str:
         """Whose an item is."""
@@ -273,3 +290,7 @@ class Answer:
     """Whether the order stays the same as time passes."""
     scored_at: float
     """When scoring ended, by the event loop's clock."""
+    features: dict[int, bytes] = field(default_factory=dict)
+    """By item: what predictions of those that are fresh carry to be learned from."""
+    learned: FloatArray | None = None
+    """Learned scores of those that are fresh, NaN elsewhere; None where the ranker's own scores order."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rankd_client.calibration import Calibration
 
+from rankd.adaptation import Adaptation
 from rankd.monitor.load import ModelLoad
 from rankd.quality import Guard, GuardEvidence, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
 
@@ -43,6 +44,8 @@ class Window:
     """The manifest's."""
     calibration: Calibration | None
     """The prior refined by completions."""
+    adaptation: Adaptation | None = None
+    """What is learned of its traffic beside the ranker; None where nothing is."""
     load: ModelLoad = field(default_factory=ModelLoad)
     shares: TenantShares = field(default_factory=TenantShares)
     """Whose reports it was learned from."""

@@ -183,7 +183,7 @@ class QueueRanker:
             if isinstance(result, Reason):
                 missing[i] = result
             else:
-                scores[i] = result
+                scores[i] = result.score
         return scores, missing
 
     def _order(

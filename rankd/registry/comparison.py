@@ -28,7 +28,7 @@ from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import PROMPTS_AT_ONCE, READ_TIMEOUT, ShadowRankers
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import FloatArray
+from rankd.types import FloatArray, Reason
 
 T = TypeVar("T")
 
@@ -250,10 +250,10 @@ class RankerComparison:
         prompts = [ranker.scorer.cut(p) for p in prompts]
         known = ranker.scorer.known(prompts)
         if all(k is not None for k in known):
-            return [k for k in known if k is not None]
+            return [k.score for k in known if k is not None]
         await self._registry.idle(self._settings.promotion.shadow_patience)
         results = await ranker.scorer.score(prompts, asyncio.get_running_loop().time() + READ_TIMEOUT)
-        return [r if isinstance(r, float) else np.nan for r in results]
+        return [np.nan if isinstance(r, Reason) else r.score for r in results]
 
     def _compare(
         self, rows: _Rows, prior: Calibration | None

@@ -18,7 +18,7 @@ from rankd.errors import ArtifactError, NotFoundError
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.settings import PromotionSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Completion, FloatArray, RankQueue, Reason, ShadowScores
+from rankd.types import Completion, FloatArray, RankQueue, Reason, Scored, ShadowScores
 
 PROMPTS_AT_ONCE = {"cpu": 1, "cuda": 64}
 """Prompts read in one go: what a live prompt may have to wait for."""
@@ -136,16 +136,16 @@ class ShadowRanker:
                 self._take(key, waiting, result)
             self._reading = {}
 
-    def _take(self, key: int, waiting: _Waiting, result: float | Reason) -> None:
+    def _take(self, key: int, waiting: _Waiting, result: Scored | Reason) -> None:
         if isinstance(result, Reason):
             self._telemetry.shadow("failed")
             return
         self.scored += 1
         self._telemetry.shadow("scored")
         if waiting.outcome is not None:
-            self._pair(waiting.outcome[0], result, waiting.group, waiting.outcome[1])
+            self._pair(waiting.outcome[0], result.score, waiting.group, waiting.outcome[1])
             return
-        self._scores[key] = (result, waiting.group)
+        self._scores[key] = (result.score, waiting.group)
         if len(self._scores) > self._settings.shadow_pending:
             self._scores.popitem(last=False)
 

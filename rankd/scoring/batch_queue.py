@@ -21,7 +21,7 @@ from itertools import count, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.types import Reason
+from rankd.types import Reason, Scored
 
 URGENT_SECONDS = 1.0
 """A deadline nearer than this is an engine's, which waits for an order; later ones are bulk."""
@@ -52,7 +52,7 @@ class QueuedPrompt:
     """The earliest of those who wait."""
     abandoned: bool = False
     """Some caller was answered without it: score it for the cache though nobody waits."""
-    result: float | Reason | None = None
+    result: Scored | Reason | None = None
     """The score, or why there will be none; None while it is not decided."""
     _deadlines: list[tuple[float, int, CallWaiter]] = field(default_factory=list)
 
@@ -91,7 +91,7 @@ class QueuedPrompt:
         """Take its token ids, [tokens], in place of the text."""
         self.text, self.ids, self.tokens = None, ids, len(ids)
 
-    def decide(self, result: float | Reason) -> None:
+    def decide(self, result: Scored | Reason) -> None:
         """Take its score, or why there will be none; tell the calls that wait for it, and keep nothing else."""
         self.result = result
         self.text = self.ids = None

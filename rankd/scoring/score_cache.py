@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from rankd.types import Scored
+
 
 class ScoreCache:
     """A bounded least-recently-used map from a prompt's digest to its score.
@@ -23,7 +25,7 @@ class ScoreCache:
         self._key = secrets.token_bytes(32)
         self._salt = hashlib.blake2b(ranker_version.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         # A dict remembers insertion order: the first entry is the least recently used.
-        self._scores: dict[bytes, float] = {}
+        self._scores: dict[bytes, Scored] = {}
 
     def __len__(self) -> int:
         return len(self._scores)
@@ -33,14 +35,14 @@ class ScoreCache:
         text = prompt.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, digest_size=16, key=self._key, salt=self._salt).digest()
 
-    def get(self, digest: bytes) -> float | None:
+    def get(self, digest: bytes) -> Scored | None:
         """The score, now the most recently used one, or None."""
         score = self._scores.pop(digest, None)
         if score is not None:
             self._scores[digest] = score
         return score
 
-    def put(self, digest: bytes, score: float) -> None:
+    def put(self, digest: bytes, score: Scored) -> None:
         """Keep a score, dropping the least recently used one where there are too many."""
         if self._entries == 0:
             return

@@ -20,7 +20,7 @@ from rankd.scoring.score_cache import ScoreCache
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.settings import ScoringSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Reason
+from rankd.types import Reason, Scored
 
 DEFAULT_BATCH_TOKENS = {"cpu": 128, "cuda": 16384}
 EFFICIENT_BATCH_TOKENS = {"cpu": 1, "cuda": 4096}
@@ -33,7 +33,7 @@ _LEAVE_AT_ONCE = 64
 _LEAVE_AFTER = 0.01
 """Seconds after its deadline at which a call with more prompts than that is taken off what it waited for."""
 
-Result = float | Reason
+Result = Scored | Reason
 
 
 class Scorer:
@@ -102,7 +102,7 @@ class Scorer:
         """Shorten a prompt to what can matter to this ranker; scoring the result gives the prompt's score."""
         return self._tokeniser.cut(prompt)
 
-    def known(self, prompts: Sequence[str]) -> list[float | None]:
+    def known(self, prompts: Sequence[str]) -> list[Scored | None]:
         """Look scores up without waiting or queueing."""
         return [self._cache.get(self._cache.digest(p)) for p in prompts]
 
@@ -173,10 +173,10 @@ class Scorer:
         budget = self._tokens_in_time(waiter)
         for i in indices:
             digest = self._cache.digest(prompts[i])
-            score = self._cache.get(digest)
-            if score is not None:
+            known = self._cache.get(digest)
+            if known is not None:
                 self.cached += 1
-                results[i] = score
+                results[i] = known
             elif (entry := self._find_or_admit(digest, prompts[i])) is None:
                 results[i] = Reason.OVERLOADED
             elif waiter in entry.waiters:
@@ -317,8 +317,9 @@ class Scorer:
             return
         for entry, score in zip(batch, scores, strict=True):
             if math.isfinite(score):
-                self._cache.put(entry.digest, score)  # also for those whose callers went away meanwhile
-                self._decide(entry, score)
+                scored = Scored(score)
+                self._cache.put(entry.digest, scored)  # also for those whose callers went away meanwhile
+                self._decide(entry, scored)
             else:
                 self._decide(entry, Reason.RANKER_UNAVAILABLE)
 

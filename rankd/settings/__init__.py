@@ -1,6 +1,7 @@
 """Every setting once: typed, validated, documented. A file a theme; ``load.py`` has them all together."""
 
 from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
+from rankd.settings.adaptation import AdaptSection
 from rankd.settings.descriptors import grpc_connections, http_connections
 from rankd.settings.fleet import FleetSection, peer_targets
 from rankd.settings.load import Provider, Settings, load_settings, settings_reference
@@ -12,6 +13,7 @@ from rankd.settings.section import split_address
 from rankd.settings.trust import GuardSection, QualitySection
 
 __all__ = [
+    "AdaptSection",
     "AuthSection",
     "CompletionLogSection",
     "FleetSection",

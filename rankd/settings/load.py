@@ -26,6 +26,7 @@ from rankd_client.integration.settings import INTEGRATION_VARIABLES
 
 from rankd.errors import ConfigError
 from rankd.settings.access import AuthSection, LimitsSection, SigningSection, TlsSection
+from rankd.settings.adaptation import AdaptSection
 from rankd.settings.fleet import FleetSection
 from rankd.settings.observation import CompletionLogSection, HttpSection, PageSection
 from rankd.settings.ordering import OrderSection
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     order: OrderSection = OrderSection()
     quality: QualitySection = QualitySection()
     guard: GuardSection = GuardSection()
+    adapt: AdaptSection = AdaptSection()
     fleet: FleetSection = FleetSection()
     promotion: PromotionSection = PromotionSection()
     http: HttpSection = HttpSection()

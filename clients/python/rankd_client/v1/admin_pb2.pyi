@@ -63,6 +63,42 @@ PILOT_METRIC_P50: PilotMetric
 PILOT_METRIC_P90: PilotMetric
 PILOT_METRIC_P99: PilotMetric
 
+class GetLearnedRequest(_message.Message):
+    __slots__ = ("model", "ranker_version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ...) -> None: ...
+
+class GetLearnedResponse(_message.Message):
+    __slots__ = ("ranker_version", "path", "head", "adaptation", "calibration", "mean_expected_token_count")
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    ADAPTATION_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    MEAN_EXPECTED_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    path: str
+    head: bytes
+    adaptation: _quality_pb2.Adaptation
+    calibration: _containers.RepeatedCompositeFieldContainer[_quality_pb2.CalibrationKnot]
+    mean_expected_token_count: float
+    def __init__(self, ranker_version: _Optional[str] = ..., path: _Optional[str] = ..., head: _Optional[bytes] = ..., adaptation: _Optional[_Union[_quality_pb2.Adaptation, _Mapping]] = ..., calibration: _Optional[_Iterable[_Union[_quality_pb2.CalibrationKnot, _Mapping]]] = ..., mean_expected_token_count: _Optional[float] = ...) -> None: ...
+
+class ForgetLearnedRequest(_message.Message):
+    __slots__ = ("model", "ranker_version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ...) -> None: ...
+
+class ForgetLearnedResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Ranker(_message.Message):
     __slots__ = ("ranker_version", "in_service", "previous", "provider", "path", "measured_tau", "shadow")
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]

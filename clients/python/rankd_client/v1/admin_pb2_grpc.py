@@ -100,6 +100,16 @@ class AdminServiceStub(object):
                 request_serializer=rankd_dot_v1_dot_admin__pb2.StopPilotRequest.SerializeToString,
                 response_deserializer=rankd_dot_v1_dot_admin__pb2.StopPilotResponse.FromString,
                 _registered_method=True)
+        self.GetLearned = channel.unary_unary(
+                '/rankd.v1.AdminService/GetLearned',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.GetLearnedRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.GetLearnedResponse.FromString,
+                _registered_method=True)
+        self.ForgetLearned = channel.unary_unary(
+                '/rankd.v1.AdminService/ForgetLearned',
+                request_serializer=rankd_dot_v1_dot_admin__pb2.ForgetLearnedRequest.SerializeToString,
+                response_deserializer=rankd_dot_v1_dot_admin__pb2.ForgetLearnedResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -199,6 +209,20 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLearned(self, request, context):
+        """What was learned of a model's traffic, to be folded into a ranker of its own. NOT_FOUND where nothing was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetLearned(self, request, context):
+        """Forgets what was learned of a model's traffic: the ranker's own scores order, and learning begins anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -266,6 +290,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.StopPilot,
                     request_deserializer=rankd_dot_v1_dot_admin__pb2.StopPilotRequest.FromString,
                     response_serializer=rankd_dot_v1_dot_admin__pb2.StopPilotResponse.SerializeToString,
+            ),
+            'GetLearned': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLearned,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.GetLearnedRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.GetLearnedResponse.SerializeToString,
+            ),
+            'ForgetLearned': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetLearned,
+                    request_deserializer=rankd_dot_v1_dot_admin__pb2.ForgetLearnedRequest.FromString,
+                    response_serializer=rankd_dot_v1_dot_admin__pb2.ForgetLearnedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -620,6 +654,60 @@ class AdminService(object):
             '/rankd.v1.AdminService/StopPilot',
             rankd_dot_v1_dot_admin__pb2.StopPilotRequest.SerializeToString,
             rankd_dot_v1_dot_admin__pb2.StopPilotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLearned(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/GetLearned',
+            rankd_dot_v1_dot_admin__pb2.GetLearnedRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.GetLearnedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetLearned(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rankd.v1.AdminService/ForgetLearned',
+            rankd_dot_v1_dot_admin__pb2.ForgetLearnedRequest.SerializeToString,
+            rankd_dot_v1_dot_admin__pb2.ForgetLearnedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rankd/v1/prediction.proto\x12\x08rankd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"4\n\x0bShadowScore\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\xfd\x02\n\nPrediction\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x16\n\x0eranker_version\x18\x02 \x01(\t\x12-\n\tscored_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x14\x65xpected_token_count\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fp50_token_count\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1c\n\x0fp90_token_count\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12,\n\rshadow_scores\x18\x07 \x03(\x0b\x32\x15.rankd.v1.ShadowScore\x12\x12\n\npilot_slot\x18\x08 \x01(\x04\x12\x0e\n\x06key_id\x18\t \x01(\t\x12\x11\n\tsignature\x18\n \x01(\x0c\x12\x0e\n\x06tenant\x18\x0b \x01(\tB\x17\n\x15_expected_token_countB\x12\n\x10_p50_token_countB\x12\n\x10_p90_token_countJ\x04\x08\x0c\x10\r*\x8a\x01\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPOLICY_FCFS\x10\x01\x12\x10\n\x0cPOLICY_SCORE\x10\x02\x12\x0e\n\nPOLICY_DUE\x10\x03\x12\x0f\n\x0bPOLICY_AGED\x10\x04\x12\x10\n\x0cPOLICY_BOOST\x10\x05\x12\x12\n\x0ePOLICY_LONGEST\x10\x06*\xa6\x01\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x12\n\x0eOBJECTIVE_TAIL\x10\x01\x12\x16\n\x12OBJECTIVE_BALANCED\x10\x02\x12\x12\n\x0eOBJECTIVE_MEAN\x10\x03\x12\x11\n\rOBJECTIVE_SLO\x10\x04\x12\x16\n\x12OBJECTIVE_MAKESPAN\x10\x05\x12\x13\n\x0fOBJECTIVE_FIRST\x10\x06*\xf3\x01\n\x0e\x46\x61llbackReason\x12\x1f\n\x1b\x46\x41LLBACK_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46\x41LLBACK_REASON_DEADLINE\x10\x01\x12\x1e\n\x1a\x46\x41LLBACK_REASON_OVERLOADED\x10\x02\x12&\n\"FALLBACK_REASON_RANKER_UNAVAILABLE\x10\x03\x12\x19\n\x15\x46\x41LLBACK_REASON_GUARD\x10\x04\x12\x1d\n\x19\x46\x41LLBACK_REASON_REQUESTED\x10\x05\x12 \n\x1c\x46\x41LLBACK_REASON_NEEDS_PROMPT\x10\x06\x42`\n\x0c\x64\x65v.rankd.v1B\x0fPredictionProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rankd/v1/prediction.proto\x12\x08rankd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"4\n\x0bShadowScore\x12\x16\n\x0eranker_version\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\xbd\x03\n\nPrediction\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x16\n\x0eranker_version\x18\x02 \x01(\t\x12-\n\tscored_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x14\x65xpected_token_count\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fp50_token_count\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1c\n\x0fp90_token_count\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12,\n\rshadow_scores\x18\x07 \x03(\x0b\x32\x15.rankd.v1.ShadowScore\x12\x12\n\npilot_slot\x18\x08 \x01(\x04\x12\x0e\n\x06key_id\x18\t \x01(\t\x12\x11\n\tsignature\x18\n \x01(\x0c\x12\x0e\n\x06tenant\x18\x0b \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\r \x01(\x0c\x12\x1a\n\rlearned_score\x18\x0e \x01(\x01H\x03\x88\x01\x01\x42\x17\n\x15_expected_token_countB\x12\n\x10_p50_token_countB\x12\n\x10_p90_token_countB\x10\n\x0e_learned_scoreJ\x04\x08\x0c\x10\r*\x8a\x01\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPOLICY_FCFS\x10\x01\x12\x10\n\x0cPOLICY_SCORE\x10\x02\x12\x0e\n\nPOLICY_DUE\x10\x03\x12\x0f\n\x0bPOLICY_AGED\x10\x04\x12\x10\n\x0cPOLICY_BOOST\x10\x05\x12\x12\n\x0ePOLICY_LONGEST\x10\x06*\xa6\x01\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x12\n\x0eOBJECTIVE_TAIL\x10\x01\x12\x16\n\x12OBJECTIVE_BALANCED\x10\x02\x12\x12\n\x0eOBJECTIVE_MEAN\x10\x03\x12\x11\n\rOBJECTIVE_SLO\x10\x04\x12\x16\n\x12OBJECTIVE_MAKESPAN\x10\x05\x12\x13\n\x0fOBJECTIVE_FIRST\x10\x06*\xf3\x01\n\x0e\x46\x61llbackReason\x12\x1f\n\x1b\x46\x41LLBACK_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46\x41LLBACK_REASON_DEADLINE\x10\x01\x12\x1e\n\x1a\x46\x41LLBACK_REASON_OVERLOADED\x10\x02\x12&\n\"FALLBACK_REASON_RANKER_UNAVAILABLE\x10\x03\x12\x19\n\x15\x46\x41LLBACK_REASON_GUARD\x10\x04\x12\x1d\n\x19\x46\x41LLBACK_REASON_REQUESTED\x10\x05\x12 \n\x1c\x46\x41LLBACK_REASON_NEEDS_PROMPT\x10\x06\x42`\n\x0c\x64\x65v.rankd.v1B\x0fPredictionProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rankd.v1.prediction_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.rankd.v1B\017PredictionProtoP\001Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\252\002\010Rankd.V1'
-  _globals['_POLICY']._serialized_start=511
-  _globals['_POLICY']._serialized_end=649
-  _globals['_OBJECTIVE']._serialized_start=652
-  _globals['_OBJECTIVE']._serialized_end=818
-  _globals['_FALLBACKREASON']._serialized_start=821
-  _globals['_FALLBACKREASON']._serialized_end=1064
+  _globals['_POLICY']._serialized_start=575
+  _globals['_POLICY']._serialized_end=713
+  _globals['_OBJECTIVE']._serialized_start=716
+  _globals['_OBJECTIVE']._serialized_end=882
+  _globals['_FALLBACKREASON']._serialized_start=885
+  _globals['_FALLBACKREASON']._serialized_end=1128
   _globals['_SHADOWSCORE']._serialized_start=72
   _globals['_SHADOWSCORE']._serialized_end=124
   _globals['_PREDICTION']._serialized_start=127
-  _globals['_PREDICTION']._serialized_end=508
+  _globals['_PREDICTION']._serialized_end=572
 # @@protoc_insertion_point(module_scope)

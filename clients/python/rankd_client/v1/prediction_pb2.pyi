@@ -70,7 +70,7 @@ class ShadowScore(_message.Message):
     def __init__(self, ranker_version: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("score", "ranker_version", "scored_at", "expected_token_count", "p50_token_count", "p90_token_count", "shadow_scores", "pilot_slot", "key_id", "signature", "tenant")
+    __slots__ = ("score", "ranker_version", "scored_at", "expected_token_count", "p50_token_count", "p90_token_count", "shadow_scores", "pilot_slot", "key_id", "signature", "tenant", "features", "learned_score")
     SCORE_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCORED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,8 @@ class Prediction(_message.Message):
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_SCORE_FIELD_NUMBER: _ClassVar[int]
     score: float
     ranker_version: str
     scored_at: _timestamp_pb2.Timestamp
@@ -93,4 +95,6 @@ class Prediction(_message.Message):
     key_id: str
     signature: bytes
     tenant: str
-    def __init__(self, score: _Optional[float] = ..., ranker_version: _Optional[str] = ..., scored_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ..., shadow_scores: _Optional[_Iterable[_Union[ShadowScore, _Mapping]]] = ..., pilot_slot: _Optional[int] = ..., key_id: _Optional[str] = ..., signature: _Optional[bytes] = ..., tenant: _Optional[str] = ...) -> None: ...
+    features: bytes
+    learned_score: float
+    def __init__(self, score: _Optional[float] = ..., ranker_version: _Optional[str] = ..., scored_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expected_token_count: _Optional[float] = ..., p50_token_count: _Optional[float] = ..., p90_token_count: _Optional[float] = ..., shadow_scores: _Optional[_Iterable[_Union[ShadowScore, _Mapping]]] = ..., pilot_slot: _Optional[int] = ..., key_id: _Optional[str] = ..., signature: _Optional[bytes] = ..., tenant: _Optional[str] = ..., features: _Optional[bytes] = ..., learned_score: _Optional[float] = ...) -> None: ...

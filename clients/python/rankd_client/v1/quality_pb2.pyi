@@ -18,10 +18,23 @@ class GuardMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GUARD_MODE_WARMING_UP: _ClassVar[GuardMode]
     GUARD_MODE_RANKED: _ClassVar[GuardMode]
     GUARD_MODE_FALLBACK: _ClassVar[GuardMode]
+
+class AdaptationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ADAPTATION_STATE_UNSPECIFIED: _ClassVar[AdaptationState]
+    ADAPTATION_STATE_LEARNING: _ClassVar[AdaptationState]
+    ADAPTATION_STATE_NOT_BETTER: _ClassVar[AdaptationState]
+    ADAPTATION_STATE_IN_USE: _ClassVar[AdaptationState]
+    ADAPTATION_STATE_STEPPED_BACK: _ClassVar[AdaptationState]
 GUARD_MODE_UNSPECIFIED: GuardMode
 GUARD_MODE_WARMING_UP: GuardMode
 GUARD_MODE_RANKED: GuardMode
 GUARD_MODE_FALLBACK: GuardMode
+ADAPTATION_STATE_UNSPECIFIED: AdaptationState
+ADAPTATION_STATE_LEARNING: AdaptationState
+ADAPTATION_STATE_NOT_BETTER: AdaptationState
+ADAPTATION_STATE_IN_USE: AdaptationState
+ADAPTATION_STATE_STEPPED_BACK: AdaptationState
 
 class Estimate(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -64,7 +77,7 @@ class FleetStatus(_message.Message):
     def __init__(self, followed: bool = ..., leading: bool = ..., peer_count: _Optional[int] = ..., replica_count: _Optional[int] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class Quality(_message.Message):
-    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet", "work_tau", "prompt_work_tau", "realised_work_gain")
+    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet", "work_tau", "prompt_work_tau", "realised_work_gain", "adaptation", "learned_in_use")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TAU_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +98,8 @@ class Quality(_message.Message):
     WORK_TAU_FIELD_NUMBER: _ClassVar[int]
     PROMPT_WORK_TAU_FIELD_NUMBER: _ClassVar[int]
     REALISED_WORK_GAIN_FIELD_NUMBER: _ClassVar[int]
+    ADAPTATION_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_IN_USE_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     tau: Estimate
@@ -105,7 +120,31 @@ class Quality(_message.Message):
     work_tau: Estimate
     prompt_work_tau: Estimate
     realised_work_gain: Estimate
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ..., work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., prompt_work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_work_gain: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+    adaptation: Adaptation
+    learned_in_use: bool
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ..., work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., prompt_work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_work_gain: _Optional[_Union[Estimate, _Mapping]] = ..., adaptation: _Optional[_Union[Adaptation, _Mapping]] = ..., learned_in_use: bool = ...) -> None: ...
+
+class Adaptation(_message.Message):
+    __slots__ = ("state", "completion_count", "compared_count", "base_tau", "learned_tau", "difference", "since", "switch_count", "left_out_count")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    BASE_TAU_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_TAU_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    SWITCH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    state: AdaptationState
+    completion_count: int
+    compared_count: int
+    base_tau: Estimate
+    learned_tau: Estimate
+    difference: Estimate
+    since: _timestamp_pb2.Timestamp
+    switch_count: int
+    left_out_count: int
+    def __init__(self, state: _Optional[_Union[AdaptationState, str]] = ..., completion_count: _Optional[int] = ..., compared_count: _Optional[int] = ..., base_tau: _Optional[_Union[Estimate, _Mapping]] = ..., learned_tau: _Optional[_Union[Estimate, _Mapping]] = ..., difference: _Optional[_Union[Estimate, _Mapping]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., switch_count: _Optional[int] = ..., left_out_count: _Optional[int] = ...) -> None: ...
 
 class CalibrationKnot(_message.Message):
     __slots__ = ("score", "expected_token_count", "p50_token_count", "p90_token_count")
@@ -318,34 +357,72 @@ class WatchQualityResponse(_message.Message):
     def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
 
 class GetFleetShareRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("learned",)
+    LEARNED_FIELD_NUMBER: _ClassVar[int]
+    learned: LearnedCursor
+    def __init__(self, learned: _Optional[_Union[LearnedCursor, _Mapping]] = ...) -> None: ...
+
+class LearnedCursor(_message.Message):
+    __slots__ = ("instance", "sequence")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    sequence: int
+    def __init__(self, instance: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class LearnedCompletion(_message.Message):
+    __slots__ = ("model", "ranker_version", "score", "features", "output_token_count", "complete", "source", "age_seconds")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ranker_version: str
+    score: float
+    features: bytes
+    output_token_count: int
+    complete: bool
+    source: int
+    age_seconds: float
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., score: _Optional[float] = ..., features: _Optional[bytes] = ..., output_token_count: _Optional[int] = ..., complete: bool = ..., source: _Optional[int] = ..., age_seconds: _Optional[float] = ...) -> None: ...
 
 class GetFleetShareResponse(_message.Message):
-    __slots__ = ("instance", "senior_since", "shares")
+    __slots__ = ("instance", "senior_since", "shares", "learned", "learned_until", "learned_key_id")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     SENIOR_SINCE_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     instance: str
     senior_since: _timestamp_pb2.Timestamp
     shares: _containers.RepeatedCompositeFieldContainer[FleetShare]
-    def __init__(self, instance: _Optional[str] = ..., senior_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shares: _Optional[_Iterable[_Union[FleetShare, _Mapping]]] = ...) -> None: ...
+    learned: _containers.RepeatedCompositeFieldContainer[LearnedCompletion]
+    learned_until: LearnedCursor
+    learned_key_id: bytes
+    def __init__(self, instance: _Optional[str] = ..., senior_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shares: _Optional[_Iterable[_Union[FleetShare, _Mapping]]] = ..., learned: _Optional[_Iterable[_Union[LearnedCompletion, _Mapping]]] = ..., learned_until: _Optional[_Union[LearnedCursor, _Mapping]] = ..., learned_key_id: _Optional[bytes] = ...) -> None: ...
 
 class FleetShare(_message.Message):
-    __slots__ = ("model", "ranker_version", "completion_count", "completions_per_second", "sums", "standing")
+    __slots__ = ("model", "ranker_version", "completion_count", "completions_per_second", "sums", "standing", "learned_in_use")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
     COMPLETIONS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     SUMS_FIELD_NUMBER: _ClassVar[int]
     STANDING_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_IN_USE_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     completion_count: int
     completions_per_second: float
     sums: CohortSums
     standing: GuardStanding
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., completion_count: _Optional[int] = ..., completions_per_second: _Optional[float] = ..., sums: _Optional[_Union[CohortSums, _Mapping]] = ..., standing: _Optional[_Union[GuardStanding, _Mapping]] = ...) -> None: ...
+    learned_in_use: bool
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., completion_count: _Optional[int] = ..., completions_per_second: _Optional[float] = ..., sums: _Optional[_Union[CohortSums, _Mapping]] = ..., standing: _Optional[_Union[GuardStanding, _Mapping]] = ..., learned_in_use: bool = ...) -> None: ...
 
 class CohortSums(_message.Message):
     __slots__ = ("size", "known_count", "decided_pair_share", "horizon_token_count", "means", "covariance", "doubt")

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RankItem(_message.Message):
-    __slots__ = ("request_id", "prompt", "prediction", "arrival_time", "max_token_count", "generated_token_count", "prompt_token_count", "deadline", "overtaken_count", "priority_class", "tenant", "running", "cached_prompt_token_count")
+    __slots__ = ("request_id", "prompt", "prediction", "arrival_time", "max_token_count", "generated_token_count", "prompt_token_count", "deadline", "overtaken_count", "priority_class", "tenant", "running", "cached_prompt_token_count", "shape")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class RankItem(_message.Message):
     TENANT_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     CACHED_PROMPT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: str
     prediction: _prediction_pb2.Prediction
@@ -39,7 +40,32 @@ class RankItem(_message.Message):
     tenant: str
     running: bool
     cached_prompt_token_count: int
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_token_count: _Optional[int] = ..., generated_token_count: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overtaken_count: _Optional[int] = ..., priority_class: _Optional[int] = ..., tenant: _Optional[str] = ..., running: bool = ..., cached_prompt_token_count: _Optional[int] = ...) -> None: ...
+    shape: RequestShape
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_token_count: _Optional[int] = ..., generated_token_count: _Optional[int] = ..., prompt_token_count: _Optional[int] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overtaken_count: _Optional[int] = ..., priority_class: _Optional[int] = ..., tenant: _Optional[str] = ..., running: bool = ..., cached_prompt_token_count: _Optional[int] = ..., shape: _Optional[_Union[RequestShape, _Mapping]] = ...) -> None: ...
+
+class RequestShape(_message.Message):
+    __slots__ = ("message_count", "tool_count", "last_role", "tool_choice", "response_format", "reasoning_effort", "thinking_token_budget", "choice_count", "stop_count", "step")
+    MESSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOOL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_ROLE_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CHOICE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    REASONING_EFFORT_FIELD_NUMBER: _ClassVar[int]
+    THINKING_TOKEN_BUDGET_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STOP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    message_count: int
+    tool_count: int
+    last_role: str
+    tool_choice: str
+    response_format: str
+    reasoning_effort: str
+    thinking_token_budget: int
+    choice_count: int
+    stop_count: int
+    step: str
+    def __init__(self, message_count: _Optional[int] = ..., tool_count: _Optional[int] = ..., last_role: _Optional[str] = ..., tool_choice: _Optional[str] = ..., response_format: _Optional[str] = ..., reasoning_effort: _Optional[str] = ..., thinking_token_budget: _Optional[int] = ..., choice_count: _Optional[int] = ..., stop_count: _Optional[int] = ..., step: _Optional[str] = ...) -> None: ...
 
 class RankRequest(_message.Message):
     __slots__ = ("model", "now", "items", "policy", "ranker_version", "tenants", "backlog_request_count", "objective")
