@@ -73,6 +73,11 @@ def steps_of(options, out):
         ),
         Step("cost", VLLM, ("-m", "engines.vllm.scheduler_cost", "{out}"), 240),
         *([Step("work_order", VLLM, ("-m", "engines.vllm.work_order", "{out}"), 900)] if options.full else []),
+        *(
+            [Step("learned", VLLM, ("-m", "engines.vllm.learned_bursts", "{out}"), 1800)]
+            if options.full and there
+            else []
+        ),
         Step("http", VLLM, ("-m", "engines.vllm.http_server", "{out}", "100"), 360),
         Step("http_faults", VLLM, ("-m", "engines.vllm.http_faults", "{out}"), 180),
         Step("proxied", VLLM, ("-m", "engines.vllm.behind_proxy", "{out}", "80"), 240),
