@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,23 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.adaptation.features import Features, unpack
+from rankd.adaptation.proof import AdaptationState
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.paired_comparison import PairedSample, compare
 
 Floats = NDArray[np.float64]
-
-
-class AdaptationState(enum.Enum):
-    """Where what was learned stands."""
-
-    LEARNING = "learning"
-    """Too few completions to say."""
-    NOT_BETTER = "not_better"
-    """It orders no better than the ranker alone, as far as can be said."""
-    IN_USE = "in_use"
-    """It orders better, and is used."""
-    STEPPED_BACK = "stepped_back"
-    """It was in use and did worse."""
 
 
 @dataclass(frozen=True, slots=True)
