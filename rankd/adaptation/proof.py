@@ -161,8 +161,15 @@ class Proof:
         rows = np.arange(max(self._from, self.seen - self._size, 0), self.seen) % self._size
         if left_out:
             rows = rows[~np.isin(self._source[rows], np.array(sorted(left_out), np.uint64))]
-        columns = (self._base, self._learned, self._tokens, self._complete, self._prompt)
-        return Evidence(*(column[rows] for column in columns), seen=self.seen, epoch=self.switches)
+        return Evidence(
+            self._base[rows],
+            self._learned[rows],
+            self._tokens[rows],
+            self._complete[rows],
+            self._prompt[rows],
+            self.seen,
+            self.switches,
+        )
 
     def decide(self, finding: Finding, now: float) -> AdaptationState:
         """Take what evidence says, and say where the learned score stands now."""
