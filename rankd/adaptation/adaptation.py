@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rankd.adaptation.completion import LearnedCompletion
 from rankd.adaptation.head import TextHead
-from rankd.adaptation.learner import Learned, HeadLearner
+from rankd.adaptation.learner import HeadLearner, Learned
 from rankd.adaptation.proof import AdaptationState, Evidence, Finding, Proof
 from rankd.adaptation.snapshot import restore_learned, restore_proof, save_learned, save_proof
 from rankd.quality.serialise import Saved

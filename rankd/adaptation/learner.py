@@ -22,6 +22,10 @@ LEAST_ROWS = 32
 _SHORT = 256.0
 """Half-life of the short memory, in completions."""
 _SHORT_ROWS = 1024
+_MOST_SCORE = 1e6
+"""A score further from zero is not learned from; NaN is not either."""
+_LEVEL_HALF_LIFE = 2048.0
+"""Completions after which half of a difference in level is left; fewer at first, when the level is not known well."""
 _ITERATIONS = 8
 """Passes of a search that starts where the last one ended; more bring nothing (docs/science/adaptation.md)."""
 
@@ -85,10 +89,16 @@ class HeadLearner:
         if len(self.rows) >= LEAST_ROWS and self._due():
             heads = self._solve(heads, now, trust)
         head = combined(heads, shares.values.tolist()) if heads else None
+        if head is not None and known.head is not None:
+            head = head.raised(_step(known.head, head, self.rows.latest(LEAST_ROWS)) * self._level_kept(taken))
         beside = known.beside if heads is known.heads else _beside(heads, shares, self.rows.latest(_SHORT_ROWS))
         known_before = round(self._known * self._left) if self._prior else 0
         self.learned = Learned(heads, shares, head, len(self.rows) + known_before, beside)
         return self.learned
+
+    def _level_kept(self, taken: int) -> float:
+        half_life = min(_LEVEL_HALF_LIFE, max(LEAST_ROWS, self.rows.taken / 4))
+        return float(0.5 ** (taken / half_life))
 
     @property
     def nbytes(self) -> int:
@@ -106,7 +116,7 @@ class HeadLearner:
         taken = 0
         for one in completions:
             features = unpack(one.features)
-            if features is None or not np.isfinite(one.score) or one.tokens < 0:
+            if features is None or not abs(one.score) <= _MOST_SCORE or one.tokens < 0:
                 continue
             self.rows.add(one.score, features, one.tokens, one.complete, one.source, one.at)
             taken += 1
@@ -147,6 +157,11 @@ class HeadLearner:
         if self._left <= 0:
             self._prior = ()
         return combined([self._prior[expert]], [self._left]) if self._prior else None
+
+
+def _step(before: Head, after: Head, rows: Columns) -> float:
+    """What the level of a new head is changed by, so that scores of before and after compare in a queue."""
+    return float((before.over(rows) - after.over(rows)).mean()) if len(rows) else 0.0
 
 
 def _beside(heads: tuple[Head, ...], shares: Shares, rows: Columns) -> float:
