@@ -1,8 +1,10 @@
 """Learning the traffic that is served, beside what the ranker knows: pure, no I/O, no clock."""
 
-from rankd.adaptation.adaptation import Adaptation, AdaptationStatus, LearnedCompletion, Update
+from rankd.adaptation.adaptation import Adaptation, AdaptationStatus, Update
+from rankd.adaptation.completion import LearnedCompletion
 from rankd.adaptation.features import Features, pack, unpack
 from rankd.adaptation.hashing import FeatureHasher
+from rankd.adaptation.head import Head, TextHead
 from rankd.adaptation.proof import AdaptationState, Evidence, Finding, Proof
 
 __all__ = [
@@ -13,8 +15,10 @@ __all__ = [
     "FeatureHasher",
     "Features",
     "Finding",
+    "Head",
     "LearnedCompletion",
     "Proof",
+    "TextHead",
     "Update",
     "pack",
     "unpack",

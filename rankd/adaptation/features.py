@@ -1,9 +1,9 @@
 """What is learned from of a request, packed into a few hundred bytes that travel with its prediction.
 
 Layout 1, little-endian: a byte 1, the shape, the text. The shape: the number of its buckets in a byte, four numbers in
-half precision, the buckets in 16 bits each. The text, which may be missing: the number of word buckets and of dimensions
-in 16 bits each, the value of one step of the dense numbers in single precision, the buckets in 16 bits each, the dense
-numbers in 8 bits each. Another layout gets another first byte.
+half precision, the buckets in 16 bits each. The text, which may be missing: the number of word buckets and of
+dimensions in 16 bits each, the value of one step of the dense numbers in single precision, the buckets in 16 bits each,
+the dense numbers in 8 bits each. Another layout gets another first byte.
 """
 
 from __future__ import annotations
