@@ -58,7 +58,9 @@ def test_the_difference_is_that_of_the_two_tau() -> None:
         proof.add(base, learned, int(tokens), True)
     found = proof.evidence().evaluate()
     base, learned = (kendalltau(column, columns[1]).statistic for column in columns[0])
-    assert found.base is not None and found.learned is not None and found.difference is not None
+    assert found.base is not None
+    assert found.learned is not None
+    assert found.difference is not None
     assert (found.base.value, found.learned.value) == (pytest.approx(base), pytest.approx(learned))
     assert found.difference.value == pytest.approx(learned - base)
     recent = [kendalltau(column[-RECENT:], columns[1][-RECENT:]).statistic for column in columns[0]]
