@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.adaptation.prequential import Predicted, Tau, predict
+from benchmarks.adaptation.prequential import STEP, Predicted, Tau, predict
 from benchmarks.adaptation.sources import Source, find, load, load_ranker
 from rankd.adaptation import LearnedCompletion
 
@@ -119,7 +119,7 @@ def mixture(sources: Sequence[Source], seeds: int, ranker: str, report: Report) 
 def changes(sources: Sequence[Source], seeds: int, in_order: bool, report: Report) -> None:
     """One source after another, both directions of each pair."""
     name = "in the order of the files" if in_order else "random order"
-    print(f"\nSudden change, {name}: the 1000 completions after it, pairs within {100} completions")
+    print(f"\nSudden change, {name}: the 1000 completions after it, pairs within {STEP} completions")
     worst, late = [], []
     for first in sources:
         for second in sources:
