@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 from rankd_client.calibration import Calibration
 
+from rankd.adaptation import FeatureHasher
 from rankd.clock import CLOCK
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.monitor.monitor import Monitor
@@ -41,6 +42,8 @@ class LoadedRanker:
     scorer: Scorer
     calibration: Calibration | None
     manifest: Manifest
+    hasher: FeatureHasher | None = None
+    """Makes what predictions carry to be learned from; None where nothing is learned."""
 
     @property
     def measured_tau(self) -> float | None:
@@ -120,7 +123,8 @@ class Registry:
                 version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
             )
             scorer.runner.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
-            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest)
+            hasher = FeatureHasher(b"", version)
+            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest, hasher)
             self._rankers[version] = ranker
             _log.info("ranker_loaded", ranker_version=version, provider=parts.model.provider)
             return ranker
