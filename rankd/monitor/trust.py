@@ -23,14 +23,17 @@ class Trust:
     worth_waiting: bool
     """False while batches fail or take too long."""
     calibration: Calibration | None
+    """From the scores in use to lengths: learned ones where ``learned_in_use``, else the ranker's own."""
     level: float
     """How far, 0 to 1: what patience is scaled by."""
     ignores_lengths: bool = field(default=False, kw_only=True)
     """Whether prompts alone order: what is expected of answers does worse."""
     adaptation: Adaptation | None = field(default=None, compare=False, kw_only=True)
-    """What was learned of the model's traffic beside the ranker; None where nothing is."""
+    """What is learned of the model's traffic beside the ranker; None where nothing is."""
     learned_in_use: bool = field(default=False, kw_only=True)
-    """Whether that orders, and ``calibration`` is from its scores to lengths."""
+    """Whether what was learned orders."""
+    base_calibration: Calibration | None = field(default=None, kw_only=True)
+    """From the ranker's own scores to lengths: for what has no learned score where these are in use, else None."""
     load: ModelLoad = field(compare=False)
     """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
 
