@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd.adaptation import FeatureHasher
 from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
@@ -91,6 +92,10 @@ class OfflineRanker:
             if on_progress is not None:
                 on_progress(min(start + QUEUE, len(prompts)))
         return out
+
+    def texts(self, prompts: Sequence[str], hasher: FeatureHasher) -> list[bytes]:
+        """The text's part of what is learned from, [prompts]."""
+        return hasher.text(self._encode(prompts))
 
     def alone(self, prompts: Sequence[str]) -> Floats:
         """Score prompts one at a time: int8 scores depend a little on their neighbours, these on nothing."""
