@@ -28,14 +28,14 @@ _UNITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 
 def shape_of(raw: Mapping[str, Any]) -> RequestShape:
     """The shape of a row's request."""
-    given = {name: count for name in _COUNTS if (count := _count(raw.get(name)))}
+    given = {name: count for name in _COUNTS if (count := count_of(raw.get(name)))}
     names = {name: text for name in _NAMES if (text := _name(raw.get(name), name))}
     return RequestShape(**given, **names) if given or names else NO_SHAPE  # type: ignore[arg-type]
 
 
 def prompt_tokens_of(raw: Mapping[str, Any]) -> int:
     """Tokens of a row's prompt as the served model counts them; 0 where it does not tell."""
-    return next((count for name in PROMPT_TOKENS_FIELDS if (count := _count(raw.get(name)))), 0)
+    return next((count for name in PROMPT_TOKENS_FIELDS if (count := count_of(raw.get(name)))), 0)
 
 
 def tenant_of(raw: Mapping[str, Any]) -> str:
@@ -48,7 +48,8 @@ def time_of(raw: Mapping[str, Any]) -> float | None:
     return next((at for name in TIME_FIELDS if (at := _seconds(raw.get(name))) is not None), None)
 
 
-def _count(value: Any) -> int:
+def count_of(value: Any) -> int:
+    """A count, or the length of a list; 0 where it is none."""
     if isinstance(value, Sized) and not isinstance(value, str | bytes):
         return len(value)
     number = number_of(value)

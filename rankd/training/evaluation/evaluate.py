@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.adaptation import FeatureHasher
 from rankd.errors import ArtifactError, ConfigError
 from rankd.quality.statistics.pair_sums import strata
 from rankd.registry.artifact import Artifact, load_artifact
@@ -26,6 +25,7 @@ from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve
 from rankd.training.evaluation.figures import EvaluationFigures
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.evaluation.prequential import AdaptEvaluation, evaluate_adaptation
+from rankd.types import Scored
 
 LATENCY_PROMPTS = 300
 """Prompts that are scored one at a time for the latency: p99 is then the third slowest."""
@@ -110,8 +110,7 @@ def evaluate(
     artifact = load_artifact(ranker)
     offline = OfflineRanker(artifact, provider=provider, threads=threads)
     offline.warm_up()
-    hasher = FeatureHasher(b"", artifact.ranker_version) if adapt is not None else None
-    scores, texts, speed = _score(offline, rows, threads, on_progress, hasher if adapt and adapt.text else None)
+    scores, texts, speed = _score(offline, rows, threads, on_progress, texts=adapt is not None and adapt.text)
     finite = np.flatnonzero(np.isfinite(scores))
     if len(finite) < FEWEST:
         raise ArtifactError("NAN_SCORES", f"ranker {ranker} gives {len(finite)} of {len(rows)} rows a finite score")
@@ -119,10 +118,10 @@ def evaluate(
     expected = None if calibration is None else calibration.expected(scores[finite])
     sample = figures.scored([rows[i] for i in finite.tolist()], scores[finite], expected)
     evaluation = _evaluation(artifact, sample, len(rows) - len(finite), speed)
-    if adapt is None or hasher is None:
+    if adapt is None:
         return evaluation
     kept = [texts[i] for i in finite.tolist()]
-    learned = evaluate_adaptation(sample.rows, sample.score, kept, hasher, adapt, on_learning)
+    learned = evaluate_adaptation(sample.rows, sample.score, kept, offline.hasher, adapt, on_learning)
     return replace(evaluation, adapt=learned)
 
 
@@ -183,7 +182,8 @@ def _score(
     rows: Sequence[Row],
     threads: int,
     on_progress: OnProgress | None,
-    hasher: FeatureHasher | None,
+    *,
+    texts: bool,
 ) -> tuple[Floats, list[bytes], Speed]:
     """Scores and the text's part of features, [rows]; equal prompts are scored once, as the daemon's cache has it."""
     places = figures.numbered([r.prompt for r in rows])

@@ -130,10 +130,6 @@ class OfflineRanker:
             if on_progress is not None:
                 on_progress(min(start + QUEUE, len(prompts)))
 
-    def texts(self, prompts: Sequence[str], hasher: FeatureHasher) -> list[bytes]:
-        """The text's part of what is learned from, [prompts]."""
-        return hasher.text(self._encode(prompts))
-
     def alone(self, prompts: Sequence[str]) -> Floats:
         """Score prompts one at a time: int8 scores depend a little on their neighbours, these on nothing."""
         return np.array([self._model.run(*pad([ids], self._multiple))[0] for ids in self._encode(prompts)])
