@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rankd_client import AdminClient, Learned
+from rankd_client import AdminClient, LearnedHead
 
 from rankd.cli.connection import DONE, REFUSED, add_admin_flags, administer
 from rankd.cli.streams import complain
@@ -24,7 +24,9 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         "adds to, with the learned weights folded into its graph."
     )
     verb.add_argument("out", type=Path, metavar="DIR", help="the new ranker's directory, which must not be there")
-    verb.add_argument("--model", default="", help="the served model whose traffic was learned; default: the unnamed one")
+    verb.add_argument(
+        "--model", default="", help="the served model whose traffic was learned; default: the unnamed one"
+    )
     verb.add_argument(
         "--ranker",
         type=ranker_path,
@@ -38,7 +40,9 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="of the new ranker; default: that of the old one, and learned-DATE-TIME, such as "
         "1.0.0+learned-20260131-1742 (UTC)",
     )
-    verb.add_argument("--anyway", action="store_true", help="write it although it is not in use: not shown to be better")
+    verb.add_argument(
+        "--anyway", action="store_true", help="write it although it is not in use: not shown to be better"
+    )
     add_admin_flags(verb)
 
 
@@ -54,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out.exists():
         raise ConfigError(f"{arguments.out} is there already: name a directory that is not")
     try:
-        import onnx  # noqa: F401, PLC0415
+        import onnx  # noqa: F401
     except ImportError:
         raise ConfigError("rankd bake needs onnx: pip install 'rankd[train]'") from None
     return administer(arguments, _bake)
@@ -110,7 +114,7 @@ def _bake(client: AdminClient, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _local(learned: Learned) -> Path:
+def _local(learned: LearnedHead) -> Path:
     """Where the daemon says that its ranker is, if that is a directory here.
 
     Raises:

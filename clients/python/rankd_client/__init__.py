@@ -26,7 +26,7 @@ from rankd_client._async.client import AsyncRankClient
 from rankd_client._async.stream import AsyncRankStream
 from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig
 from rankd_client._errors import RankdClientError, RankdRefusedError, RankdUnavailableError
-from rankd_client._learned import Learned, LearnedQuality
+from rankd_client._learned import LearnedHead, LearnedQuality
 from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
 from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
@@ -89,8 +89,8 @@ __all__ = [
     "Judgement",
     "Knot",
     "LatencyTarget",
-    "Learned",
     "LearnedCosts",
+    "LearnedHead",
     "LearnedQuality",
     "MetricName",
     "ModelQuality",

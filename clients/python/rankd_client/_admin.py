@@ -13,7 +13,7 @@ import grpc
 from rankd_client._connection import TlsConfig, open_channel, shown_to
 from rankd_client._errors import RankdRefusedError, RankdUnavailableError
 from rankd_client._failures import NotConnectedError, explain
-from rankd_client._learned import Learned, learned_of
+from rankd_client._learned import LearnedHead, learned_of
 from rankd_client._pilot import PilotPlan, PilotStatus, request_of, status_of
 from rankd_client._rankers import Judgement, JudgeOptions, RankerInfo, Rankers, judgement_of, ranker_of
 from rankd_client._sync_io import Connections
@@ -137,7 +137,7 @@ class AdminClient:
         with _errors():
             return ranker_of(self._stub.RollbackRanker(admin_pb2.RollbackRankerRequest(), timeout=self._timeout).ranker)
 
-    def learned(self, model: str = "", ranker_version: str = "") -> Learned:
+    def learned(self, model: str = "", ranker_version: str = "") -> LearnedHead:
         """What was learned of a served model's traffic; refused where nothing was.
 
         Args:

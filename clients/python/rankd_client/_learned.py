@@ -19,7 +19,7 @@ class LearnedQuality:
 
     state: str
     completions: int
-    """Learned from, as far as they are not forgotten."""
+    """LearnedHead from, as far as they are not forgotten."""
     compared: int
     """Recent ones behind the figures; each was predicted before it was learned from."""
     base_tau: Estimate | None
@@ -35,7 +35,7 @@ class LearnedQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedHead:
     """What was learned, to be folded into a ranker of its own."""
 
     ranker_version: str
@@ -64,7 +64,7 @@ def learned_quality_of(message: quality_pb2.Adaptation) -> LearnedQuality:
     )
 
 
-def learned_of(message: admin_pb2.GetLearnedResponse) -> Learned:
+def learned_of(message: admin_pb2.GetLearnedResponse) -> LearnedHead:
     """What was learned, as plain values."""
     knots = tuple(
         Knot(
@@ -77,4 +77,4 @@ def learned_of(message: admin_pb2.GetLearnedResponse) -> Learned:
     )
     calibration = Calibration(knots, message.mean_expected_token_count) if knots else None
     quality = learned_quality_of(message.adaptation)
-    return Learned(message.ranker_version, message.path, message.head, quality, calibration)
+    return LearnedHead(message.ranker_version, message.path, message.head, quality, calibration)

@@ -191,23 +191,20 @@ def _score(
     few = [prompts[i] for i in np.linspace(0, len(prompts) - 1, min(LATENCY_PROMPTS, len(prompts))).astype(int)]
     alone = offline.latencies(few) * 1e3
     began = time.perf_counter()
-    scores = offline.scores(prompts, lambda done: on_progress(done, len(prompts)) if on_progress else None)
+    report = None if on_progress is None else lambda done: on_progress(done, len(prompts))
+    found = offline.scored(prompts, report) if texts else [Scored(s) for s in offline.scores(prompts, report).tolist()]
     seconds = time.perf_counter() - began
-    texts = [b""] * len(prompts) if hasher is None else offline.texts(prompts, hasher)
-    return (
-        scores[places],
-        [texts[i] for i in places.tolist()],
-        Speed(
-            prompts=len(prompts),
-            prompts_per_second=len(prompts) / seconds,
-            latency_p50_ms=float(np.quantile(alone, 0.5)),
-            latency_p99_ms=float(np.quantile(alone, 0.99)),
-            latency_prompts=len(few),
-            threads=threads,
-            provider=offline.provider,
-            machine=machine(),
-        ),
+    speed = Speed(
+        prompts=len(prompts),
+        prompts_per_second=len(prompts) / seconds,
+        latency_p50_ms=float(np.quantile(alone, 0.5)),
+        latency_p99_ms=float(np.quantile(alone, 0.99)),
+        latency_prompts=len(few),
+        threads=threads,
+        provider=offline.provider,
+        machine=machine(),
     )
+    return np.array([one.score for one in found])[places], [found[i].text for i in places.tolist()], speed
 
 
 def machine() -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from onnx import ModelProto, load_from_string
-from rankd_client import Learned
+from rankd_client import LearnedHead
 from rankd_client.calibration import Calibration
 
-from rankd.adaptation.folding import FoldedHead, unpack_head
+from rankd.adaptation.folding import FoldedHead
 from rankd.errors import ArtifactError, ConfigError
 from rankd.registry.artifact import Artifact, Manifest, load_artifact, write_manifest
 from rankd.registry.artifact_files import FILES, MODEL, TOKENIZER
@@ -59,7 +59,7 @@ class BakedRanker:
     """As the daemon measured it, each completion predicted before it was learned from."""
 
 
-def bake(base: Path, learned: Learned, out: Path, plan: BakePlan) -> BakedRanker:
+def bake(base: Path, learned: LearnedHead, out: Path, plan: BakePlan) -> BakedRanker:
     """Write a ranker's directory, and load and warm it up as the daemon does; nothing is left where that fails.
 
     Args:
@@ -81,9 +81,10 @@ def bake(base: Path, learned: Learned, out: Path, plan: BakePlan) -> BakedRanker
             f"{base} holds {artifact.ranker_version}, and what was learned adds to {learned.ranker_version}: "
             "name its directory with --ranker",
         )
-    head = unpack_head(learned.head)
-    if head is None:
-        raise ArtifactError("FOLD", "the daemon's answer holds no head that this rankd can read: use a matching rankd")
+    try:
+        head = FoldedHead.unpack(learned.head)
+    except ValueError as error:
+        raise ArtifactError("FOLD", f"the daemon's answer holds {error}: use a matching rankd") from None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as directory:
@@ -98,7 +99,7 @@ def bake(base: Path, learned: Learned, out: Path, plan: BakePlan) -> BakedRanker
     return BakedRanker(out, f"{plan.name}@{plan.version}", None if tau is None else round(tau.value, 4))
 
 
-def _write(artifact: Artifact, head: FoldedHead, learned: Learned, out: Path, plan: BakePlan) -> None:
+def _write(artifact: Artifact, head: FoldedHead, learned: LearnedHead, out: Path, plan: BakePlan) -> None:
     manifest = artifact.manifest
     model, output = fold(_graph(artifact), head, score=manifest.output, features=manifest.features_output)
     (out / MODEL).write_bytes(to_bytes(model))
@@ -117,10 +118,12 @@ def _graph(artifact: Artifact) -> ModelProto:
     try:
         return load_from_string(artifact.model.read())
     except Exception as error:  # noqa: BLE001 - protobuf's, by whichever of its builds
-        raise ArtifactError("BAD_MODEL", f"{artifact.model_path}: onnx cannot read it ({type(error).__name__})") from None
+        raise ArtifactError(
+            "BAD_MODEL", f"{artifact.model_path}: onnx cannot read it ({type(error).__name__})"
+        ) from None
 
 
-def _fields(manifest: Manifest, learned: Learned, output: str, plan: BakePlan) -> dict[str, Any]:
+def _fields(manifest: Manifest, learned: LearnedHead, output: str, plan: BakePlan) -> dict[str, Any]:
     """The new manifest; what does not hold of the new ranker is left out, such as the old one's measurements."""
     quality, served = learned.quality, plan.model or "the served model"
     kept: dict[str, Any] = manifest.model_dump(
@@ -137,7 +140,10 @@ def _fields(manifest: Manifest, learned: Learned, output: str, plan: BakePlan) -
         "inputs": list(inputs),
         "output": output,
         "calibration": None if learned.calibration is None else _calibration(learned.calibration, traffic),
-        "data": [*kept["data"], {"name": traffic, "licence": "the operator's own", "rows": quality.completions or None}],
+        "data": [
+            *kept["data"],
+            {"name": traffic, "licence": "the operator's own", "rows": quality.completions or None},
+        ],
         **measured,
         "measurements": _measurements(learned, served),
         "description": _description(learned, served),
@@ -145,7 +151,7 @@ def _fields(manifest: Manifest, learned: Learned, output: str, plan: BakePlan) -
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _measurements(learned: Learned, served: str) -> list[Mapping[str, Any]]:
+def _measurements(learned: LearnedHead, served: str) -> list[Mapping[str, Any]]:
     tau, compared = learned.quality.learned_tau, learned.quality.compared
     if tau is None or not compared:
         return []
@@ -153,7 +159,7 @@ def _measurements(learned: Learned, served: str) -> list[Mapping[str, Any]]:
     return [{"dataset": name, "model": served, "rows": compared, "kendall_tau": round(tau.value, 4)}]
 
 
-def _description(learned: Learned, served: str) -> str:
+def _description(learned: LearnedHead, served: str) -> str:
     quality = learned.quality
     text = f"{learned.ranker_version} with what a daemon learned from {quality.completions:,} completions of {served}."
     if quality.learned_tau is None or quality.base_tau is None or quality.difference is None:

@@ -48,7 +48,7 @@ def fold(model: ModelProto, head: FoldedHead, *, score: str, features: str | Non
     outputs = {o.name for o in model.graph.output}
     if score not in outputs or (features is not None and features not in outputs):
         raise ArtifactError("FOLD", f"the ranker's graph has outputs {sorted(outputs)}, not what its manifest says")
-    if len(head.dense) and features is None:
+    if len(head.head.dense) and features is None:
         raise ArtifactError("FOLD", "what was learned uses pooled features, and the ranker's manifest names none")
     return _HeadGraph(model, head).folded(score, features)
 
@@ -62,18 +62,19 @@ class _HeadGraph:
         self._head = head
         graph = self._model.graph
         self._taken = {name for node in graph.node for name in (*node.input, *node.output)}
-        self._taken |= {v.name for v in (*graph.input, *graph.output, *graph.initializer)}
+        named: tuple[Any, ...] = (*graph.input, *graph.output, *graph.initializer)
+        self._taken |= {v.name for v in named}
         self._nodes: list[NodeProto] = []
         self._ints: dict[Any, str] = {}
 
     def folded(self, score: str, features: str | None) -> tuple[ModelProto, str]:
         """The whole."""
-        graph, head = self._model.graph, self._head
+        graph, head = self._model.graph, self._head.head
         own = self._add("Cast", score, to=TensorProto.FLOAT)
         parts = [self._add("Mul", own, self._weight(np.float32(head.slope)))]
         if len(head.dense) and features is not None:
             parts.append(self._dense(features))
-        if len(head.words):
+        if head.words.any():
             parts.append(self._words())
         total = self._weight(np.float32(head.intercept))
         for part in parts[:-1]:
@@ -98,7 +99,7 @@ class _HeadGraph:
         steps = self._add("Round", self._add("Div", features, safe))
         whole = self._add("Mul", steps, safe)
         kept = self._add("Where", some, whole, self._weight(np.float32(0.0)))
-        product = self._add("MatMul", kept, self._weight(np.asarray(self._head.dense, np.float32)[:, None]))
+        product = self._add("MatMul", kept, self._weight(np.asarray(self._head.head.dense, np.float32)[:, None]))
         return self._add("Squeeze", product, self._int([1]))
 
     def _words(self) -> str:
@@ -118,7 +119,7 @@ class _HeadGraph:
         kept = self._add("Cast", kept, to=TensorProto.FLOAT)
         # What is not there has a number that is no bucket.
         found = self._add("Where", new, self._add("Mod", key, self._int(_SHIFT)), self._int(0))
-        weights = self._add("Gather", self._weight(np.asarray(self._head.words, np.float32)), found)
+        weights = self._add("Gather", self._weight(np.asarray(self._head.head.words, np.float32)), found)
         both = [self._add("Mul", weights, kept), kept]
         total, words = (self._add("ReduceSum", part, self._int([1]), keepdims=0) for part in both)
         root = self._add("Sqrt", self._add("Max", words, self._weight(np.float32(1.0))))

@@ -12,6 +12,7 @@ from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc, quality_pb2
 
 from rankd.adaptation import Adaptation
+from rankd.adaptation.folding import FoldedHead
 from rankd.clock import CLOCK
 from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, NotFoundError, UnavailableError
 from rankd.monitor.monitor import Monitor
@@ -211,15 +212,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         del context
         ranker = self._registry.resolve(request.ranker_version)
         window, adaptation = self._learning(request.model, ranker.version)
-        head = None if ranker.hasher is None else adaptation.folded(ranker.hasher.multipliers)
-        if head is None:
+        head = adaptation.head()
+        if head is None or ranker.hasher is None:
             raise NotFoundError(
                 f"nothing was learned of this model's traffic yet: {adaptation.status.completions} completions, and "
                 f"adapt.min_completions = {self._settings.adapt.min_completions} are needed"
             )
-        return learned_of(
-            ranker.version, str(ranker.path), head.packed(), adaptation.status, window.learned_calibration
-        )
+        packed = FoldedHead.of(head, ranker.hasher).pack()
+        return learned_of(ranker.version, str(ranker.path), packed, adaptation.status, window.learned_calibration)
 
     async def ForgetLearned(  # noqa: N802
         self, request: admin_pb2.ForgetLearnedRequest, context: grpc.aio.ServicerContext
