@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rankd_client.calibration import Calibration
 from rankd_client.ordering import LearnedCosts, trust_of
 
+from rankd.adaptation import Adaptation
 from rankd.monitor.load import ModelLoad
 from rankd.quality import Guard, GuardReason, WorkModel
 from rankd.settings import Settings
@@ -26,6 +27,10 @@ class Trust:
     """How far, 0 to 1: what patience is scaled by."""
     ignores_lengths: bool = field(default=False, kw_only=True)
     """Whether prompts alone order: what is expected of answers does worse."""
+    adaptation: Adaptation | None = field(default=None, compare=False, kw_only=True)
+    """What was learned of the model's traffic beside the ranker; None where nothing is."""
+    learned_in_use: bool = field(default=False, kw_only=True)
+    """Whether that orders, and ``calibration`` is from its scores to lengths."""
     load: ModelLoad = field(compare=False)
     """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
 

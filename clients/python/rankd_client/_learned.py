@@ -19,7 +19,7 @@ class LearnedQuality:
 
     state: str
     completions: int
-    """LearnedHead from, as far as they are not forgotten."""
+    """Learned from, as far as they are not forgotten."""
     compared: int
     """Recent ones behind the figures; each was predicted before it was learned from."""
     base_tau: Estimate | None
