@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rankd.adaptation.features import shape_part
 from rankd.completion_log.sample import JoinedSample
 from rankd.completion_log.store import LocalStore, SegmentStore, as_url, is_segment, open_store
 from rankd.datafiles import UnusableRowError
@@ -51,7 +52,8 @@ class CompletionLogFiles:
             except UnusableRowError as error:
                 yield str(error)
                 continue
-            yield row
+            # Only what this rankd can read: a file may hold anything.
+            yield replace(row, packed_shape=shape_part(joined.shape)) if joined.shape else row
         for reason, count in counts.items():
             yield from [reason] * count
 
