@@ -95,6 +95,7 @@ class Adaptation:
         self.state = AdaptationState.LEARNING
         self._since: float | None = None
         self._switches = 0
+        self._followed: bool | None = None
 
     # -- on the loop ---------------------------------------------------------------------------------------------------
 
@@ -128,6 +129,8 @@ class Adaptation:
         self._weights, self._mean = update.weights, update.mean
         self._status, self._compared = update.status, update.compared
         difference, before = update.status[2], self.in_use
+        if self._followed is not None:
+            return self.follow(self._followed, now)
         if difference is not None:
             if difference.low > 0:
                 self.state = AdaptationState.IN_USE
@@ -138,6 +141,21 @@ class Adaptation:
         if self.in_use is not before:
             self._since, self._switches = now, self._switches + 1
         return self.in_use is not before
+
+    def follow(self, in_use: bool | None, now: float) -> bool:
+        """Stand where the fleet's leader does; whether ``in_use`` changed. Say it again at every round.
+
+        Args:
+            in_use: what the leader decided; None to decide by the own proof, from where it stands now. Before anything
+                was learned here it cannot be in use.
+            now: seconds by the daemon's clock.
+        """
+        self._followed = in_use
+        if in_use is None or (in_use and self._weights is None) or in_use is self.in_use:
+            return False
+        self.state = AdaptationState.IN_USE if in_use else AdaptationState.STEPPED_BACK
+        self._since, self._switches = now, self._switches + 1
+        return True
 
     @property
     def status(self) -> AdaptationStatus:

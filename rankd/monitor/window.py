@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -46,6 +47,10 @@ class Window:
     """The prior refined by completions."""
     adaptation: Adaptation | None = None
     """What is learned of its traffic beside the ranker; None where nothing is."""
+    learned_shares: TenantShares = field(default_factory=TenantShares)
+    """Whose completions it is learned from, those that peers tell of included, by hashes of tenants."""
+    restored_at: float = -math.inf
+    """When the snapshot was written that it was restored from: completions of before may be in what it learned."""
     load: ModelLoad = field(default_factory=ModelLoad)
     shares: TenantShares = field(default_factory=TenantShares)
     """Whose reports it was learned from."""
@@ -66,3 +71,8 @@ class Window:
     """None where there are no peers."""
     fleet_completions: dict[str, int] = field(default_factory=dict)
     """Completions by replica when this one last decided on the fleet's evidence; empty where another one leads."""
+
+    @property
+    def learned_in_use(self) -> bool:
+        """Whether what was learned orders, rather than the ranker's own scores."""
+        return self.adaptation is not None and self.adaptation.in_use

@@ -19,6 +19,7 @@ from rankd_client.ordering import (
     tune,
 )
 
+from rankd.adaptation import Update
 from rankd.clock import CLOCK
 from rankd.monitor.jobs import SingleFlight
 from rankd.monitor.load import ModelLoad
@@ -59,6 +60,7 @@ class WindowJobs:
         )
         self.refits: SingleFlight[Window] = SingleFlight(thread, self.refit)
         self.tunings: SingleFlight[ModelLoad] = SingleFlight(thread)
+        self.adaptations: SingleFlight[Window] = SingleFlight(thread)
         self.fits: SingleFlight[ModelLoad] = SingleFlight(thread)
 
     def estimate(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
@@ -118,6 +120,21 @@ class WindowJobs:
 
         self.refits.start(window, prepare, take)
 
+    def adapt(self, window: Window) -> None:
+        """Learn the window's traffic in the worker thread where it is time to."""
+        adaptation = window.adaptation
+        if adaptation is None or self.adaptations.flight(window) is not None:
+            return
+        work = adaptation.job(CLOCK.now())
+        if work is None:
+            return
+
+        def take(update: Update) -> None:
+            if adaptation.take(update, CLOCK.now()):
+                window.evidence = None  # it was of the other column
+
+        self.adaptations.start(window, lambda: work, take)
+
     def tune(self, load: ModelLoad) -> None:
         """Find what recent traffic was best served with for each objective, in the worker thread, where it is time."""
         if not load.tune_due(self._order):
@@ -148,7 +165,7 @@ class WindowJobs:
 
     def close(self) -> None:
         """End the thread."""
-        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings, self.fits):
+        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings, self.fits, self.adaptations):
             jobs.close()
 
 

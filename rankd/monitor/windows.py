@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from rankd_client.calibration import Calibration
 
+from rankd.adaptation import Adaptation
 from rankd.errors import NotFoundError, QuotaError
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.supported import ServedHistory
@@ -136,7 +137,13 @@ class Windows:
         window = Window(
             model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason
         )
-        window.shares = tenant_shares(self._settings)
+        window.shares, window.learned_shares = tenant_shares(self._settings), tenant_shares(self._settings)
+        if (adapt := self._settings.adapt).enabled:
+            window.adaptation = Adaptation(
+                completions=adapt.completions,
+                min_completions=adapt.min_completions,
+                forget_after=adapt.forget_after,
+            )
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((w.load for w in self._windows.values() if w.model == model), None)
         window.load = known or ModelLoad(history=ServedHistory(self._settings.order.tune_window))
