@@ -44,6 +44,17 @@ class LearnedCursor:
     """The last one that was received; 0 for none yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedAnswer:
+    """What a replica tells."""
+
+    rows: list[LearnedRow]
+    until: LearnedCursor
+    """Where they end."""
+    more: bool
+    """There are more after them already."""
+
+
 class LearnedRows:
     """The last completions that were learned from here: own ones, for every round, and all, for who just started."""
 
@@ -81,12 +92,12 @@ class LearnedRows:
         while len(self._all) > self._most:
             self._drop_oldest()
 
-    def own_after(self, cursor: LearnedCursor, now: float) -> tuple[list[LearnedRow], LearnedCursor]:
-        """Own completions after a cursor, the oldest first, and the cursor after them."""
+    def own_after(self, cursor: LearnedCursor, now: float) -> LearnedAnswer:
+        """Own completions after a cursor, the oldest first."""
         return self._after(self._own, self._sequence, cursor, now)
 
-    def all_after(self, cursor: LearnedCursor, now: float) -> tuple[list[LearnedRow], LearnedCursor]:
-        """All completions after a place in them, the oldest first, and the place after them."""
+    def all_after(self, cursor: LearnedCursor, now: float) -> LearnedAnswer:
+        """All completions after a place in them, the oldest first."""
         return self._after(self._all, self._place, cursor, now)
 
     def forget(self, model: str, ranker_version: str) -> None:
@@ -103,17 +114,18 @@ class LearnedRows:
 
     def _after(
         self, rows: deque[tuple[int, LearnedRow]], last: int, cursor: LearnedCursor, now: float
-    ) -> tuple[list[LearnedRow], LearnedCursor]:
+    ) -> LearnedAnswer:
         while self._all and now - self._all[0][1].completion.at > self._forget_after:
             self._drop_oldest()
         seen = min(cursor.sequence, last) if cursor.instance == self._instance else 0
         # From the newest back: who asks at every round is told few.
         found = list(takewhile(lambda entry: entry[0] > seen, reversed(rows)))[::-1]
         told: list[LearnedRow] = []
-        size = 0
+        size = told_until = 0
         for place, row in found:
             size += row.size
             if told and (len(told) == MOST_ROWS or size > MOST_TOLD):
-                return told, LearnedCursor(self._instance, place - 1)
+                return LearnedAnswer(told, LearnedCursor(self._instance, told_until), more=True)
             told.append(row)
-        return told, LearnedCursor(self._instance, last)
+            told_until = place
+        return LearnedAnswer(told, LearnedCursor(self._instance, last), more=False)

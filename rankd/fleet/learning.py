@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from rankd.adaptation import LearnedCompletion, unpack
-from rankd.fleet.learned_rows import LearnedCursor, LearnedRow, LearnedRows
+from rankd.fleet.learned_rows import LearnedAnswer, LearnedCursor, LearnedRow, LearnedRows
 from rankd.fleet.membership import FleetMembership
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import Window
@@ -33,14 +33,6 @@ class LearnedQuestion:
     """All that it learned from, not just what it took itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class LearnedAnswer:
-    """What it told."""
-
-    rows: list[LearnedRow]
-    until: LearnedCursor
-
-
 @dataclass(slots=True)
 class FleetLearning:
     """This replica's part in what the fleet learns. Nothing is kept or asked where it is off."""
@@ -55,7 +47,7 @@ class FleetLearning:
     """Whose hashes own rows have; empty where none are told."""
     _taken: dict[str, int] = field(default_factory=dict)
     """By replica, the number of the last completion of its own that came from anybody; who came last is last."""
-    _answers: list[LearnedAnswer] = field(default_factory=list)
+    _answers: list[list[LearnedRow]] = field(default_factory=list)
     """Of this round."""
     _source: LearnedCursor | None = None
     """Who is asked for everything, and the place in that."""
@@ -83,7 +75,7 @@ class FleetLearning:
         if not self.enabled:
             return None
         after = self.rows.all_after if question.everything else self.rows.own_after
-        return LearnedAnswer(*after(question.cursor, now))
+        return after(question.cursor, now)
 
     # -- what others are asked -----------------------------------------------------------------------------------------
 
@@ -111,11 +103,11 @@ class FleetLearning:
             return
         known = [self._new(row, instance, everything=question.everything) for row in answer.rows]
         rows = [row for row, new in zip(answer.rows, known, strict=True) if new]
-        self._answers.append(LearnedAnswer(rows, answer.until))
+        self._answers.append(rows)
         if question.everything:
             self._source = answer.until
             self._pages += 1
-            self._caught_up = self._caught_up or not answer.rows or self._pages >= _MOST_PAGES
+            self._caught_up = self._caught_up or not answer.more or self._pages >= _MOST_PAGES
         else:
             # Those that it keeps no more, or that were left out, do not come again.
             self._note(instance, answer.until.sequence)
@@ -145,12 +137,12 @@ class FleetLearning:
 
     def learn(self, now: float) -> Generator[None, None, None]:
         """Learn from what the round brought; others may come between."""
-        answers, self._answers = [a for a in self._answers if a.rows], []
+        answers, self._answers = [rows for rows in self._answers if rows], []
         if not answers:
             return
         share = max(1, _MOST_IN_ROUND // len(answers))
-        for answer in answers:
-            for row in answer.rows[-share:]:
+        for rows in answers:
+            for row in rows[-share:]:
                 self._learn(row, now)
                 yield
 

@@ -8,8 +8,8 @@ from rankd_client.v1 import quality_pb2
 
 from rankd.adaptation import LearnedCompletion
 from rankd.adaptation.features import MOST_BYTES
-from rankd.fleet.learned_rows import MOST_ROWS, LearnedCursor, LearnedRow
-from rankd.fleet.learning import LearnedAnswer, LearnedQuestion
+from rankd.fleet.learned_rows import MOST_ROWS, LearnedAnswer, LearnedCursor, LearnedRow
+from rankd.fleet.learning import LearnedQuestion
 from rankd.quality.values import MAX_TOKENS
 from rankd.transport.convert.fleet import LONGEST_AGE, MOST_INSTANCE, MOST_NAME_BYTES
 
@@ -53,6 +53,7 @@ def add_answer(out: quality_pb2.GetFleetShareResponse, answer: LearnedAnswer, no
         )
     out.learned_until.instance = answer.until.instance
     out.learned_until.sequence = answer.until.sequence
+    out.more_learned = answer.more
 
 
 def answer_from_proto(message: quality_pb2.GetFleetShareResponse, now: float) -> LearnedAnswer:
@@ -71,7 +72,7 @@ def answer_from_proto(message: quality_pb2.GetFleetShareResponse, now: float) ->
         if possible:
             rows.append(_row(told, told.instance or message.instance, now))
     until = LearnedCursor(message.learned_until.instance, min(message.learned_until.sequence, _MOST_SEQUENCE))
-    return LearnedAnswer(rows, until)
+    return LearnedAnswer(rows, until, message.more_learned)
 
 
 def _row(told: quality_pb2.LearnedCompletion, instance: str, now: float) -> LearnedRow:

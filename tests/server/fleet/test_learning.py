@@ -59,7 +59,7 @@ def test_reports_to_one_teach_all_and_who_restarts_has_everything_again(start_re
 
 
 def test_a_rolling_restart_forgets_nothing(start_replica, wait_until):
-    """One after the other is restarted, without a volume: what was learned of before the first is known after the last."""
+    """One after the other is restarted, without a volume: what was known before the first is known after the last."""
     fleet = [start_replica(number) for number in range(3)]
     report(fleet[0], range(50))
     wait_until(lambda: [learned(d) for d in fleet] == [50] * 3, what="50 completions everywhere")
