@@ -87,7 +87,7 @@ class Replica:
                 await asyncio.wait([flight])
                 await asyncio.sleep(0)
 
-    def ask(self, others: list[Replica]) -> None:
+    async def ask(self, others: list[Replica]) -> None:
         """Hear what the others have, as in a round of questions."""
         for other in others:
             state, now = other.follower.state(), CLOCK.now()
@@ -96,8 +96,10 @@ class Replica:
             if question is not None and (answer := other.learning.answer(question, now)) is not None:
                 self.learning.receive(state.instance, state.learned_key_id, question, answer)
         self.follower.round_done()
-        for _ in self.learning.learn(CLOCK.now()):
-            pass
+        for batch in self.learning.batches():
+            list(self.learning.learn(batch, CLOCK.now()))
+            await self.learning.settled()
+        await self.settle()
 
 
 async def predicted(requests: Requests, replicas: int, every: int) -> tuple[Floats, list[Replica]]:
@@ -114,8 +116,7 @@ async def predicted(requests: Requests, replicas: int, every: int) -> tuple[Floa
         learned[number] = await fleet[number % replicas].complete(number, requests)
         if number % every == every - 1 and replicas > 1:
             for one in fleet:
-                one.ask([other for other in fleet if other is not one])
-                await one.settle()
+                await one.ask([other for other in fleet if other is not one])
     for one in fleet:
         one.monitor.close()
     return learned, fleet

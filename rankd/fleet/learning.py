@@ -7,6 +7,7 @@ little. Every completion is learned from once: by the number that the replica ga
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
@@ -19,7 +20,8 @@ from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 
 _MOST_IN_ROUND = 2048
-"""That are learned from in one round, of all peers together: some 0.2 s of work, in slices."""
+"""That are learned from in one round, of all peers together: some 0.2 s of work, in time slices."""
+_BATCH = 256
 _MOST_PAGES = 256
 """Answers until whoever just started asks like everybody else, whatever there is still to come."""
 
@@ -135,16 +137,24 @@ class FleetLearning:
             first = min(peers, key=lambda s: (s.senior_since, s.instance), default=None)
             self._source = None if first is None else LearnedCursor(first.instance, 0)
 
-    def learn(self, now: float) -> Generator[None, None, None]:
-        """Learn from what the round brought; others may come between."""
+    def batches(self) -> list[list[LearnedRow]]:
+        """What the round brought, to be learned from one batch after the other: ``learn``, then ``settled``."""
         answers, self._answers = [rows for rows in self._answers if rows], []
-        if not answers:
-            return
-        share = max(1, _MOST_IN_ROUND // len(answers))
-        for rows in answers:
-            for row in rows[-share:]:
-                self._learn(row, now)
-                yield
+        share = max(1, _MOST_IN_ROUND // max(1, len(answers)))
+        return [batch for rows in answers for batch in _pieces(rows[-share:])]
+
+    def learn(self, batch: list[LearnedRow], now: float) -> Generator[None, None, None]:
+        """Learn from a batch; others may come between."""
+        for row in batch:
+            self._learn(row, now)
+            yield
+
+    async def settled(self) -> None:
+        """Wait until the worker thread has what it was given: it takes no more than so many at a time."""
+        windows = self.monitor.reported_windows()
+        flights = [f for w in windows if (f := self.monitor.jobs.adaptations.flight(w)) is not None]
+        if flights:
+            await asyncio.wait(flights)
 
     def _learn(self, row: LearnedRow, now: float) -> None:
         completion = row.completion
@@ -156,3 +166,7 @@ class FleetLearning:
         if window is not None:
             # The names of the window: those of each message are strings of their own.
             self.rows.add_heard(LearnedRow(window.model, window.ranker_version, completion, row.instance, row.sequence))
+
+
+def _pieces(rows: list[LearnedRow]) -> list[list[LearnedRow]]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]

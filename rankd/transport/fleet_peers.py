@@ -133,7 +133,10 @@ class FleetPeers:
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
         await asyncio.gather(*(self._poll(target, metadata) for target in others))
         self._follower.round_done()
-        await self._time_slices.run(self._follower.learning.learn(CLOCK.now()))
+        learning = self._follower.learning
+        for batch in learning.batches():
+            await self._time_slices.run(learning.learn(batch, CLOCK.now()))
+            await learning.settled()
         count = len(self._follower.fleet.live_states(time.monotonic()))
         if count != self._last_count:
             self._last_count = count

@@ -57,6 +57,13 @@ def learned(replica):
     return replica.monitor.own_or_base(MODEL, VERSION).adaptation.status.completions
 
 
+async def hear(replica):
+    """Learn from what was received."""
+    for batch in replica.learning.batches():
+        list(replica.learning.learn(batch, CLOCK.now()))
+        await replica.settle()
+
+
 async def close(*replicas):
     for replica in replicas:
         await replica.settle()
@@ -83,18 +90,17 @@ def test_all_order_by_what_was_learned_where_the_leader_does():
         for start in range(0, 400, 20):
             await take(leader, found, range(start, start + 20))
             for one, other in ((leader, follower), (follower, leader)):
-                one.ask([other])
-                await one.settle()
+                await one.ask([other])
         windows = [one.monitor.own_or_base(MODEL, VERSION) for one in (leader, follower)]
         assert [w.adaptation.in_use for w in windows] == [True, True]
         # The leader steps back: so does the follower, whatever it found itself.
         windows[0].adaptation.follow(False, CLOCK.now())
-        follower.ask([leader])
+        await follower.ask([leader])
         assert not windows[1].adaptation.in_use
         windows[0].adaptation.follow(True, CLOCK.now())
         # Who has learned nothing yet orders by the ranker, and by its own guard, as it cannot follow.
         newcomer.learning.enabled = False
-        newcomer.ask([leader, follower])
+        await newcomer.ask([leader, follower])
         window = newcomer.monitor.own_or_base(MODEL, VERSION)
         assert not window.learned_in_use
         assert not window.fleet.decides
@@ -139,7 +145,7 @@ def test_each_completion_is_learned_from_once_whoever_tells_it():
         await take(other, found, range(30, 50))
         for _ in range(3):
             for asking in (one, other, third):
-                asking.ask([r for r in (one, other, third) if r is not asking])
+                await asking.ask([r for r in (one, other, third) if r is not asking])
         assert [learned(r) for r in (one, other, third)] == [50] * 3
         # Everything anew, own ones among it.
         again = other.learning.answer(LearnedQuestion(LearnedCursor("", 0), everything=True), CLOCK.now())
@@ -147,7 +153,7 @@ def test_each_completion_is_learned_from_once_whoever_tells_it():
         for asking in (one, third):
             question = LearnedQuestion(LearnedCursor("r1", 0), everything=True)
             asking.learning.receive("r1", asking.learning.key_id, question, again)
-            list(asking.learning.learn(CLOCK.now()))
+            await hear(asking)
         assert [learned(r) for r in (one, third)] == [50] * 2
         await close(one, other, third)
 
@@ -167,9 +173,9 @@ def test_what_may_be_in_a_snapshot_proves_nothing():
         window.adaptation = copy.deepcopy(one.monitor.own_or_base(MODEL, VERSION).adaptation)  # as a snapshot has it
         seen = []
         taken, window.adaptation.completed = window.adaptation.completed, lambda c: (seen.append(c), taken(c))
-        restored.ask([one])
+        await restored.ask([one])
         await take(one, found, range(100, 110))
-        restored.ask([one])
+        await restored.ask([one])
         assert len(seen) == 110
         assert all(math.isnan(c.learned) for c in seen[:100])
         assert all(math.isfinite(c.learned) for c in seen[100:])
@@ -239,10 +245,10 @@ def test_what_cannot_be_learned_from_is_left_alone():
         )
         one.learning.receive("peer", b"otherkey", question, answer)
         one.learning.receive("peer", one.learning.key_id, None, answer)
-        list(one.learning.learn(now))
+        await hear(one)
         assert learned(one) == 3
         one.learning.receive("peer", one.learning.key_id, question, answer)
-        list(one.learning.learn(now))
+        await hear(one)
         assert learned(one) == 4
         assert len(one.learning.rows) == 4
         await close(one)
@@ -263,7 +269,7 @@ def test_a_round_takes_a_bounded_number_and_the_same_of_each_peer():
             answer = LearnedAnswer(rows, LearnedCursor(f"p{number}", 512), True)
             question = LearnedQuestion(LearnedCursor(f"p{number}", 0))
             one.learning.receive(f"p{number}", one.learning.key_id, question, answer)
-        list(one.learning.learn(now))
+        await hear(one)
         assert learned(one) == 1 + 2048
         kept = one.learning.rows.all_after(LearnedCursor("", 0), now).rows
         assert {r.sequence for r in kept[1:257]} == set(range(257, 513))
@@ -290,7 +296,7 @@ def test_one_tenant_counts_once_in_all_of_the_fleet():
             answer = LearnedAnswer(rows, LearnedCursor(f"p{number}", 500), False)
             question = LearnedQuestion(LearnedCursor(f"p{number}", 0))
             one.learning.receive(f"p{number}", one.learning.key_id, question, answer)
-        list(one.learning.learn(now))
+        await hear(one)
         # 200 of the 2,000 are others'; once enough of these are known it brings no more than as many.
         assert learned(one) < 1100
         await close(one)
