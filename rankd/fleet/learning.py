@@ -12,16 +12,19 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from rankd.adaptation import LearnedCompletion, unpack
-from rankd.fleet.learned_rows import LearnedAnswer, LearnedCursor, LearnedRow, LearnedRows
+from rankd.fleet.learned_rows import MOST_ROWS, LearnedAnswer, LearnedCursor, LearnedRow, LearnedRows
 from rankd.fleet.membership import FleetMembership
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import Window
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 
-_MOST_IN_ROUND = 2048
-"""That are learned from in one round, of all peers together: some 0.2 s of work, in time slices."""
+PAGES_IN_ROUND = 4
+"""Answers that who just started may ask one peer for at once."""
+_MOST_IN_ROUND = PAGES_IN_ROUND * MOST_ROWS
+"""Completions that are learned from in one round, of all peers together: some 0.2 s of work, in time slices."""
 _BATCH = 256
+"""That go to the worker thread at once."""
 _MOST_PAGES = 256
 """Answers until whoever just started asks like everybody else, whatever there is still to come."""
 
@@ -91,18 +94,18 @@ class FleetLearning:
             return LearnedQuestion(self._source, everything=True)
         return None  # its completions come with the source's
 
-    def receive(self, instance: str, key_id: bytes, question: LearnedQuestion | None, answer: LearnedAnswer) -> None:
-        """Take what a peer told; it is learned from at the end of the round."""
+    def receive(self, instance: str, key_id: bytes, question: LearnedQuestion | None, answer: LearnedAnswer) -> bool:
+        """Take what a peer told; it is learned from at the end of the round. Whether to ask it again at once."""
         if key_id != self.key_id:
             if key_id and self.enabled and not self._other_key:
                 self._other_key = True
                 self.telemetry.peer_has_other_key()
-            return
+            return False
         if question is None:
-            return
+            return False
         if answer.until.instance != instance:
             self._caught_up = self._caught_up or question.everything  # it tells nothing after all
-            return
+            return False
         known = [self._new(row, instance, everything=question.everything) for row in answer.rows]
         rows = [row for row, new in zip(answer.rows, known, strict=True) if new]
         self._answers.append(rows)
@@ -110,9 +113,10 @@ class FleetLearning:
             self._source = answer.until
             self._pages += 1
             self._caught_up = self._caught_up or not answer.more or self._pages >= _MOST_PAGES
-        else:
-            # Those that it keeps no more, or that were left out, do not come again.
-            self._note(instance, answer.until.sequence)
+            return not self._caught_up
+        # Those that it keeps no more, or that were left out, do not come again.
+        self._note(instance, answer.until.sequence)
+        return False
 
     def _new(self, row: LearnedRow, teller: str, *, everything: bool) -> bool:
         """Whether a completion was not heard before, from whomever; it has been then."""

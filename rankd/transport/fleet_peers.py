@@ -17,6 +17,7 @@ from rankd.auth import Contents, FileWatch, ReloadingFile
 from rankd.clock import CLOCK
 from rankd.errors import ConfigError, InvalidRequestError
 from rankd.fleet.follower import FleetFollower
+from rankd.fleet.learning import PAGES_IN_ROUND
 from rankd.settings import Settings, peer_targets
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.convert.fleet import from_proto
@@ -146,6 +147,12 @@ class FleetPeers:
         channel = self._channels.get(target)
         if channel is None:
             channel = self._channels[target] = self._channel(target)
+        for _ in range(PAGES_IN_ROUND):
+            if not await self._ask(target, channel, metadata):
+                return
+
+    async def _ask(self, target: str, channel: grpc.aio.Channel, metadata: list[tuple[str, str]]) -> bool:
+        """Ask once; whether there is more to ask for at once."""
         ask = channel.unary_unary(_METHOD, request_serializer=quality_pb2.GetFleetShareRequest.SerializeToString)
         question = self._follower.learning.question(self._instances.get(target))
         try:
@@ -162,16 +169,16 @@ class FleetPeers:
             if error.code() in _REFUSALS and target not in self._refusing:
                 self._refusing.add(target)
                 self._telemetry.peer_refuses(error.code().name)
-            return  # who does not answer ages
+            return False  # who does not answer ages
         except (ValueError, InvalidRequestError):
-            return  # who talks nonsense ages, too
+            return False  # who talks nonsense ages, too
         self._refusing.discard(target)
         self._instances[target] = state.instance
         if state.instance == self._follower.fleet.instance:
             self._myself.add(target)
-        else:
-            self._follower.fleet.receive(state, time.monotonic())
-            self._follower.learning.receive(state.instance, state.learned_key_id, question, learned)
+            return False
+        self._follower.fleet.receive(state, time.monotonic())
+        return self._follower.learning.receive(state.instance, state.learned_key_id, question, learned)
 
     async def _targets(self) -> list[str]:
         """Addresses to ask. A name that cannot be looked up now keeps those it had."""

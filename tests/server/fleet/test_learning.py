@@ -7,6 +7,9 @@ from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 from support.fleet_calls import OWN_CHANNEL, traffic
 from support.ports import free_ports
 
+from rankd.clock import CLOCK
+from rankd.fleet.learned_rows import LearnedCursor
+
 EVERY = 0.5
 
 
@@ -67,6 +70,18 @@ def test_a_rolling_restart_forgets_nothing(start_replica, wait_until):
         fleet[number].stop()
         fleet[number] = start_replica(number)
         wait_until(lambda n=number: learned(fleet[n]) == 50, what=f"50 completions at {number}")
+
+
+def test_who_just_started_hears_all_pages(start_replica, wait_until):
+    """More than fit into one answer, of two replicas, from the one that has been up for longer."""
+    fleet = [start_replica(number) for number in range(2)]
+    report(fleet[0], range(600))
+    report(fleet[1], range(1000, 1300))
+    wait_until(lambda: [learned(d) for d in fleet] == [900] * 2, what="900 completions at both")
+    newcomer = start_replica(2)
+    wait_until(lambda: learned(newcomer) == 900, what="900 completions at the newcomer")
+    heard = newcomer.app.follower.learning.rows.all_after(LearnedCursor("", 0), CLOCK.now()).rows
+    assert len({(row.instance, row.sequence) for row in heard}) == len(heard) == 512
 
 
 def test_no_completion_is_told_to_who_does_not_ask_or_by_who_does_not_learn(start_replica, wait_until):
