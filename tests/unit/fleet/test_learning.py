@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rankd_client.v1 import quality_pb2
-from scipy.stats import kendalltau
 
-from benchmarks.adaptation_fleet import MODEL, VERSION, Replica, Requests, predicted
+from benchmarks.adaptation_fleet import MODEL, VERSION, CompletedRequests, Replica, predicted, tau
 from rankd.adaptation import FeatureHasher, LearnedCompletion, pack
 from rankd.clock import CLOCK
 from rankd.fleet.learned_rows import LearnedAnswer, LearnedCursor, LearnedRow
@@ -32,13 +31,7 @@ def requests(size, seed=0):
     pooled = effect[ids[:, 1:-1]].sum(axis=1)[:, None] * np.ones(8) + rng.normal(size=(size, 8))
     texts = FeatureHasher(b"", VERSION).text(list(ids), pooled.astype(np.float32))
     score = 0.2 * logs + rng.normal(size=size)
-    return Requests(score, [pack(t) for t in texts], np.exp(logs).astype(np.int64) + 1, np.ones(size, bool))
-
-
-def tau(scores, found, rows):
-    """Of these rows that have a score."""
-    rows = rows[np.isfinite(scores[rows])]
-    return kendalltau(scores[rows], found.tokens[rows]).statistic
+    return CompletedRequests(score, [pack(t) for t in texts], np.exp(logs).astype(np.int64) + 1, np.ones(size, bool))
 
 
 def run(scenario):
