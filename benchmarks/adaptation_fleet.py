@@ -97,7 +97,7 @@ class Replica:
         """Wait for the work that was due."""
         jobs = self.monitor.jobs
         for window in self.monitor.reported_windows():
-            while (flight := jobs.adaptations.flight(window)) is not None:
+            while flight := jobs.adaptations.flight(window) or jobs.switches.flight(window):
                 await asyncio.wait([flight])
                 await asyncio.sleep(0)
 

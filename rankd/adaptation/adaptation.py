@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.adaptation.features import Features, unpack
+from rankd.adaptation.features import MOST_DENSE, Features, unpack
+from rankd.quality.serialise import Saved, moment, whole
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.paired_comparison import PairedSample, compare
 
@@ -163,6 +164,33 @@ class Adaptation:
         return AdaptationStatus(
             self.state, len(self._rows), self._compared, *self._status, self._since, self._switches, 0
         )
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def save(self, ahead: float = 0.0) -> Saved:
+        """What was learned, never what from; the clock of saved times is ``ahead`` seconds ahead of this one's."""
+        columns = {} if self._weights is None or self._mean is None else {"weights": self._weights, "mean": self._mean}
+        since = None if self._since is None else self._since + ahead
+        return Saved(columns, {"state": self.state.value, "since": since, "switches": self._switches})
+
+    def restore(self, saved: Saved, now: float, ahead: float = 0.0) -> None:
+        """Go on where another one was saved; this one must have learned nothing yet.
+
+        Raises:
+            ValueError: what was saved cannot be.
+            KeyError: something is missing.
+        """
+        state, since = AdaptationState(saved.scalars["state"]), saved.scalars["since"]
+        self._switches = whole(saved.scalars["switches"], 2**53)
+        self._since = None if since is None else min(moment(since) - ahead, now)
+        if "weights" in saved.columns:
+            weights, mean = saved.columns["weights"], saved.columns["mean"]
+            for column in (weights, mean):
+                if column.dtype != np.float64 or column.ndim != 1 or not np.isfinite(column).all():
+                    raise ValueError("weights: finite numbers are expected")
+            if len(weights) != len(mean) + 2 or len(mean) > MOST_DENSE:
+                raise ValueError("weights: another number is expected")
+            self._weights, self._mean, self.state = weights, mean, state
 
     def _score(self, base: float, features: Features | None) -> float:
         if features is None or self._weights is None or self._mean is None:

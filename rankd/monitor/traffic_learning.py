@@ -1,4 +1,4 @@
-"""What windows learn of their traffic: from own reports, and from what peers tell."""
+"""What windows learn of their traffic, and of what peers tell: each completion once, predicted before it is learned."""
 
 from __future__ import annotations
 
@@ -17,47 +17,71 @@ from rankd.types import Completion
 
 
 class TrafficLearning:
-    """Hands completions to what learns from them, each once, predicted before."""
+    """Hands completions to what learns from them."""
 
     def __init__(self, settings: Settings, jobs: WindowJobs) -> None:
         """Take where the work goes that is due then."""
         self.sources = SourceHasher(feature_key(settings))
         self._jobs = jobs
         self.tell: Callable[[Window, LearnedCompletion], None] | None = None
-        """Gets each own completion that is learned from: for peers."""
+        """Gets each own completion: for peers, who learn from it too."""
 
-    def learn(self, window: Window, completion: Completion, now: float) -> None:
-        """Take an accepted final report."""
+    def predicted(self, window: Window, completion: Completion, *, known: bool, key: int) -> float:
+        """The learned score of a request as it was at its first report; NaN where there is none.
+
+        Args:
+            window: its window.
+            completion: what is reported of it now.
+            known: whether anything was reported of it before.
+            key: by which the window's tracker knows it.
+        """
+        if window.adaptation is None:
+            return math.nan
+        if known:
+            return window.tracker.learned(key)
+        return _predicted(window, completion.score, completion.features)
+
+    def learn(self, window: Window, completion: Completion, learned: float, now: float) -> None:
+        """Take an accepted final report.
+
+        Args:
+            window: its window.
+            completion: the report.
+            learned: as ``predicted``.
+            now: by the daemon's clock.
+        """
         if window.adaptation is None:
             return
-        learned = LearnedCompletion(
-            score=completion.score,
-            features=completion.features,
-            tokens=completion.tokens,
-            complete=completion.complete,
-            source=self.sources.source(completion.reporter),
-            at=now,
+        source = self.sources.source(completion.reporter)
+        row = LearnedCompletion(
+            completion.score, completion.features, completion.tokens, completion.complete, source, now, learned
         )
-        self._take(window, learned, now, judge=True)
+        self._take(window, row, now)
         if self.tell is not None:
-            self.tell(window, learned)
+            self.tell(window, row)
 
     def learn_from_peer(self, window: Window, completion: LearnedCompletion, now: float) -> bool:
         """Take a completion of a peer's; whether it was learned from.
 
         What was reported before the snapshot that a window came from may be in what that had learned: it is learned
-        from, and proves nothing.
+        from again, and proves nothing.
         """
-        return self._take(window, completion, now, judge=completion.at > window.restored_at)
-
-    def _take(self, window: Window, completion: LearnedCompletion, now: float, *, judge: bool) -> bool:
-        adaptation = window.adaptation
-        source = f"{completion.source:x}" if completion.source else ""
-        if adaptation is None or not window.learned_shares.admit(source, now):
+        if window.adaptation is None:
             return False
-        learned = math.nan
-        if judge:
-            learned = float(adaptation.scores(np.array([completion.score]), [completion.features])[0])
-        adaptation.completed(replace(completion, learned=learned))
+        fresh = completion.at > window.restored_at
+        learned = _predicted(window, completion.score, completion.features) if fresh else math.nan
+        return self._take(window, replace(completion, learned=learned), now)
+
+    def _take(self, window: Window, completion: LearnedCompletion, now: float) -> bool:
+        tenant = f"{completion.source:x}" if completion.source else ""
+        if window.adaptation is None or not window.learned_shares.admit(tenant, now):
+            return False
+        window.adaptation.completed(completion)
         self._jobs.adapt(window)
         return True
+
+
+def _predicted(window: Window, score: float, features: bytes) -> float:
+    assert window.adaptation is not None
+    (learned,) = window.adaptation.scores(np.array([score]), [features]).tolist()
+    return learned if math.isfinite(learned) else math.nan

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rankd_client.calibration import Calibration
 from rankd_client.ordering import LearnedCosts, trust_of
 
+from rankd.adaptation import Adaptation
 from rankd.monitor.load import ModelLoad
 from rankd.quality import Guard, GuardReason, WorkModel
 from rankd.settings import Settings
@@ -22,10 +23,17 @@ class Trust:
     worth_waiting: bool
     """False while batches fail or take too long."""
     calibration: Calibration | None
+    """From the scores in use to lengths: learned ones where ``learned_in_use``, else the ranker's own."""
     level: float
     """How far, 0 to 1: what patience is scaled by."""
     ignores_lengths: bool = field(default=False, kw_only=True)
     """Whether prompts alone order: what is expected of answers does worse."""
+    adaptation: Adaptation | None = field(default=None, compare=False, kw_only=True)
+    """What is learned of the model's traffic beside the ranker; None where nothing is."""
+    learned_in_use: bool = field(default=False, kw_only=True)
+    """Whether what was learned orders."""
+    base_calibration: Calibration | None = field(default=None, kw_only=True)
+    """From the ranker's own scores to lengths: for what has no learned score where these are in use, else None."""
     load: ModelLoad = field(compare=False)
     """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
 
@@ -62,14 +70,26 @@ class Trust:
         return max(known, default=0.0) or None
 
 
-def trust_in(guard: Guard, calibration: Calibration | None, load: ModelLoad, settings: Settings) -> Trust:
+def trust_in(
+    guard: Guard,
+    calibration: Calibration | None,
+    load: ModelLoad,
+    settings: Settings,
+    *,
+    adaptation: Adaptation | None = None,
+    learned_in_use: bool = False,
+    base_calibration: Calibration | None = None,
+) -> Trust:
     """How far a ranker is to be trusted on a model. Pure: whoever has a guard asks it the same way.
 
     Args:
         guard: as it stands.
-        calibration: from scores to lengths, as learned.
+        calibration: from the scores in use to lengths, as learned.
         load: of the served model.
         settings: the daemon's.
+        adaptation: what is learned of the model's traffic; None where nothing is.
+        learned_in_use: whether that orders.
+        base_calibration: from the ranker's own scores to lengths.
     """
     enabled = settings.guard.enabled
     ignores_lengths = enabled and guard.ignores_lengths
@@ -84,6 +104,9 @@ def trust_in(guard: Guard, calibration: Calibration | None, load: ModelLoad, set
         calibration=calibration,
         level=level,
         ignores_lengths=ignores_lengths,
+        adaptation=adaptation,
+        learned_in_use=learned_in_use,
+        base_calibration=base_calibration if learned_in_use else None,
         load=load,
     )
 

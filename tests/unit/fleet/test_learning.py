@@ -85,18 +85,29 @@ def test_all_order_by_what_was_learned_where_the_leader_does():
             for one, other in ((leader, follower), (follower, leader)):
                 await one.ask([other])
         windows = [one.monitor.own_or_base(MODEL, VERSION) for one in (leader, follower)]
-        assert [w.adaptation.in_use for w in windows] == [True, True]
+        assert [w.learned_in_use for w in windows] == [True, True]
+        assert [(w.fleet.decides, w.fleet.leads, w.fleet.replicas) for w in windows] == [
+            (True, True, 1),
+            (True, False, 1),
+        ]
         # The leader steps back: so does the follower, whatever it found itself.
-        windows[0].adaptation.follow(False, CLOCK.now())
+        leader.monitor.follow_learned(windows[0], False, CLOCK.now())
         await follower.ask([leader])
-        assert not windows[1].adaptation.in_use
-        windows[0].adaptation.follow(True, CLOCK.now())
+        assert [w.learned_in_use for w in windows] == [False, False]
+        leader.monitor.follow_learned(windows[0], True, CLOCK.now())
+        await leader.settle()
         # Who has learned nothing yet orders by the ranker, and by its own guard, as it cannot follow.
         newcomer.learning.enabled = False
         await newcomer.ask([leader, follower])
         window = newcomer.monitor.own_or_base(MODEL, VERSION)
         assert not window.learned_in_use
         assert not window.fleet.decides
+        # Where the peers are gone, each decides by itself, from where it stands.
+        await follower.ask([leader])
+        follower.learning.fleet.round_done(1e9, 0)
+        follower.follower.round_done()
+        assert windows[1].learned_in_use
+        assert not windows[1].fleet.decides
         await close(leader, follower, newcomer)
 
     run(scenario)
