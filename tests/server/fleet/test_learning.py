@@ -34,8 +34,7 @@ def report(daemon, numbers):
 
 def learned(daemon):
     """How many completions a daemon learned from, its own and those of peers."""
-    windows = daemon.app.monitor.reported_windows()
-    return sum(w.adaptation.status.completions for w in windows if w.adaptation is not None)
+    return len(daemon.app.follower.learning.rows)
 
 
 def ask(daemon, **question):
