@@ -14,6 +14,7 @@ from rankd.auth import FileWatch
 from rankd.clock import CLOCK
 from rankd.completion_log import open_log
 from rankd.fleet.follower import FleetFollower
+from rankd.fleet.learning import FleetLearning
 from rankd.fleet.membership import FleetMembership
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
@@ -78,7 +79,8 @@ class App:
         self.comparison = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
         self.snapshots = Snapshots(settings, self.monitor, self.telemetry)
         fleet = FleetMembership(settings.fleet, senior_since=time.time_ns(), began=time.monotonic())
-        self.follower = FleetFollower(fleet, self.monitor, settings)
+        learning = FleetLearning(fleet, self.monitor, settings, self.telemetry)
+        self.follower = FleetFollower(fleet, self.monitor, settings, learning)
         self.peers = FleetPeers(settings, self.follower, self.telemetry, self.files)
         self.pilots = LivePilots(self.telemetry)
         self.monitor.jobs.held = self.pilots.measures

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from rankd.clock import CLOCK
+from rankd.fleet.learning import FleetLearning
 from rankd.fleet.membership import FleetEvidence, FleetMembership, Key, ReplicaState, ReplicaWindow
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import FleetStatus, Window
@@ -23,13 +24,14 @@ class FleetFollower:
     fleet: FleetMembership
     monitor: Monitor
     settings: Settings
+    learning: FleetLearning
 
     def state(self) -> ReplicaState:
         """What this replica answers its peers."""
         self.fleet.notice_pause(time.monotonic(), time.time_ns())
         now = CLOCK.now()
         windows = {(w.model, w.ranker_version): replica_window_of(w, now) for w in self.monitor.reported_windows()}
-        return ReplicaState(self.fleet.instance, self.fleet.senior_since, windows)
+        return ReplicaState(self.fleet.instance, self.fleet.senior_since, windows, self.learning.key_id)
 
     @property
     def replicas(self) -> int:
@@ -40,6 +42,7 @@ class FleetFollower:
         """Every peer was asked: decide, or follow who does."""
         monotonic, now = time.monotonic(), CLOCK.now()
         self.fleet.round_done(monotonic, time.time_ns())
+        self.learning.round_done(monotonic)
         own = {(w.model, w.ranker_version): w for w in self.monitor.reported_windows()}
         for key in {*own, *self.fleet.keys(monotonic)}:
             window = own.get(key) or self._open_window(key, now)
@@ -54,11 +57,16 @@ class FleetFollower:
 
     def _lead_or_follow(self, window: Window, key: Key, monotonic: float, now: float) -> None:
         self.monitor.jobs.evaluate_guard(window, now)
-        own = replica_window_of(window, now)
-        evidence = self.fleet.evidence(own, key, monotonic)
-        leader = self.fleet.leader(own, key, monotonic)
+        leader = self.fleet.leader(replica_window_of(window, now), key, monotonic)
         peers = sum(key in state.windows for state in self.fleet.live_states(monotonic))
         follows = self.settings.fleet.follow and peers > 0
+        learned = leader.windows[key].learned_in_use if follows and leader is not None else None
+        self.monitor.follow_learned(window, learned, now)
+        own = replica_window_of(window, now)
+        if learned is not None and own.learned_in_use is not learned:
+            # It cannot order by what the leader's guard decided on: nothing is learned here yet, or ever.
+            follows = False
+        evidence = self.fleet.evidence(own, key, monotonic, learned=own.learned_in_use if learned is None else learned)
         window.fleet = FleetStatus(
             decides=follows,
             leads=follows and leader is None,
@@ -98,4 +106,5 @@ def replica_window_of(window: Window, now: float) -> ReplicaWindow:
         pace=max(window.tracker.pace(now), _LEAST_PACE),
         sums=None if evidence is None else evidence.tau.sums,
         standing=window.guard.standing,
+        learned_in_use=window.learned_in_use,
     )

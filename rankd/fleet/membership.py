@@ -32,6 +32,8 @@ class ReplicaWindow:
     """Its guard's cohort; None where too little is known."""
     standing: GuardStanding
     """Times by this replica's clock."""
+    learned_in_use: bool = False
+    """Sums and standing are of what was learned, rather than of the ranker's own scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class ReplicaState:
     senior_since: int
     """Nanoseconds by its own clock: compared, never subtracted."""
     windows: dict[Key, ReplicaWindow]
+    learned_key_id: bytes = b""
+    """Whose hashes its completions have; empty where it tells none to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +113,18 @@ class FleetMembership:
         own_rank = _undecided(own), self.senior_since, self.instance
         return None if own_rank < (_undecided(first.windows[key]), first.senior_since, first.instance) else first
 
-    def evidence(self, own: ReplicaWindow | None, key: Key, now: float) -> FleetEvidence | None:
-        """Everybody's evidence, own included; None where no peer that is in touch has any."""
+    def evidence(
+        self, own: ReplicaWindow | None, key: Key, now: float, *, learned: bool = False
+    ) -> FleetEvidence | None:
+        """Everybody's evidence, own included; None where no peer that is in touch has any.
+
+        Only of those who order by what was learned, or only of those who do not: the two have a tau each.
+        """
         peers = {s.instance: s.windows[key] for s in self.live_states(now) if key in s.windows}
         if not peers:
             return None
         everybody = peers | ({self.instance: own} if own is not None else {})
+        everybody = {i: w for i, w in everybody.items() if w.learned_in_use is learned}
         parts = [(w.pace, w.sums) for w in everybody.values() if w.sums is not None and w.pace > 0]
         if not parts:
             return None

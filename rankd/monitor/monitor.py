@@ -10,7 +10,7 @@ from dataclasses import replace
 from rankd_client.calibration import Calibration
 from rankd_client.ordering import ServedRequest
 
-from rankd.adaptation import Adaptation
+from rankd.adaptation import Adaptation, LearnedCompletion
 from rankd.clock import CLOCK
 from rankd.monitor.health import BatchHealth
 from rankd.monitor.snapshot_key import SnapshotKey
@@ -50,7 +50,7 @@ class Monitor:
         self._gone: dict[str, None] = {}
         self.use_key(SnapshotKey(settings.quality.snapshot_key.get_secret_value()))
         self.jobs = WindowJobs(settings, self.apply_evidence, self._use_learned)
-        self.learning = TrafficLearning(self.jobs)
+        self.learning = TrafficLearning(settings, self.jobs)
         self._changed = asyncio.Event()
 
     # -- what orders need ----------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class Monitor:
         learned = self.learning.predicted(window, completion, known=known, key=report.key)
         verdict = window.tracker.add(report if math.isnan(learned) else replace(report, learned=learned), now)
         if completion.final and verdict is ReportVerdict.ACCEPTED:
-            self.learning.learn(window, completion, learned, report.source, now)
+            self.learning.learn(window, completion, learned, now)
             self._learn_load(window, completion, now)
         self.jobs.evaluate_guard_if_due(window, now)
         self.jobs.refit(window)
@@ -153,6 +153,21 @@ class Monitor:
     def adopt(self, window: Window, standing: GuardStanding, now: float) -> None:
         """Let a guard stand where the fleet's does."""
         self._transit(window, window.guard.adopt(standing, now))
+
+    def follow_learned(self, window: Window, in_use: bool | None, now: float) -> None:
+        """Let what was learned be in use where it is in the fleet; None: it decides by its own proof."""
+        if window.adaptation is not None:
+            window.adaptation.follow(in_use, now)
+            self.jobs.follow_adaptation(window)
+
+    def learn_from_peer(
+        self, model: str, ranker_version: str, completion: LearnedCompletion, now: float
+    ) -> Window | None:
+        """Learn from a completion that a peer took; the window that did, None where none does."""
+        if not self.knows(ranker_version):
+            return None
+        window = self._windows.own_or_base(model, ranker_version)
+        return window if self.learning.learn_from_peer(window, completion, now) else None
 
     def open_window(self, model: str, ranker_version: str, now: float) -> Window | None:
         """A registered ranker's window on a model, a new one if need be; None where there is no room."""

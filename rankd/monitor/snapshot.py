@@ -139,6 +139,7 @@ class Snapshots:
             raise SnapshotError(f"is damaged: {type(error).__name__}") from None
         self._monitor.use_key(key)
         for window in restored:
+            window.restored_at = now - CLOCK.offset() - max(0.0, age)
             self._monitor.add_restored(window, CLOCK.now())
         self._telemetry.snapshot_restored(len(restored), sum(w.tracker.completions for w in restored))
 

@@ -1,23 +1,30 @@
-"""What windows learn of their traffic: each completion once, and predicted before it is learned from."""
+"""What windows learn of their traffic, and of what peers tell: each completion once, predicted before it is learned."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from rankd.adaptation import LearnedCompletion
+from rankd.adaptation.sources import SourceHasher, feature_key
 from rankd.monitor.window import Window
 from rankd.monitor.window_jobs import WindowJobs
+from rankd.settings import Settings
 from rankd.types import Completion
 
 
 class TrafficLearning:
     """Hands completions to what learns from them."""
 
-    def __init__(self, jobs: WindowJobs) -> None:
+    def __init__(self, settings: Settings, jobs: WindowJobs) -> None:
         """Take where the work goes that is due then."""
+        self.sources = SourceHasher(feature_key(settings))
         self._jobs = jobs
+        self.tell: Callable[[Window, LearnedCompletion], None] | None = None
+        """Gets each own completion: for peers, who learn from it too."""
 
     def predicted(self, window: Window, completion: Completion, *, known: bool, key: int) -> float:
         """The learned score of a request as it was at its first report; NaN where there is none.
@@ -32,23 +39,49 @@ class TrafficLearning:
             return math.nan
         if known:
             return window.tracker.learned(key)
-        (learned,) = window.adaptation.scores(np.array([completion.score]), [completion.features]).tolist()
-        return learned if math.isfinite(learned) else math.nan
+        return _predicted(window, completion.score, completion.features)
 
-    def learn(self, window: Window, completion: Completion, learned: float, source: int, now: float) -> None:
+    def learn(self, window: Window, completion: Completion, learned: float, now: float) -> None:
         """Take an accepted final report.
 
         Args:
             window: its window.
             completion: the report.
             learned: as ``predicted``.
-            source: a hash of the tenant that reported it; 0 for none.
             now: by the daemon's clock.
         """
         if window.adaptation is None:
             return
+        source = self.sources.source(completion.reporter)
         row = LearnedCompletion(
             completion.score, completion.features, completion.tokens, completion.complete, source, now, learned
         )
-        window.adaptation.completed(row)
+        self._take(window, row, now)
+        if self.tell is not None:
+            self.tell(window, row)
+
+    def learn_from_peer(self, window: Window, completion: LearnedCompletion, now: float) -> bool:
+        """Take a completion of a peer's; whether it was learned from.
+
+        What was reported before the snapshot that a window came from may be in what that had learned: it is learned
+        from again, and proves nothing.
+        """
+        if window.adaptation is None:
+            return False
+        fresh = completion.at > window.restored_at
+        learned = _predicted(window, completion.score, completion.features) if fresh else math.nan
+        return self._take(window, replace(completion, learned=learned), now)
+
+    def _take(self, window: Window, completion: LearnedCompletion, now: float) -> bool:
+        tenant = f"{completion.source:x}" if completion.source else ""
+        if window.adaptation is None or not window.learned_shares.admit(tenant, now):
+            return False
+        window.adaptation.completed(completion)
         self._jobs.adapt(window)
+        return True
+
+
+def _predicted(window: Window, score: float, features: bytes) -> float:
+    assert window.adaptation is not None
+    (learned,) = window.adaptation.scores(np.array([score]), [features]).tolist()
+    return learned if math.isfinite(learned) else math.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -44,6 +45,10 @@ class Window:
     """The manifest's."""
     base_calibration: Calibration | None
     """From the ranker's own scores to lengths: the prior refined by completions."""
+    learned_shares: TenantShares = field(default_factory=TenantShares)
+    """Whose completions it is learned from, those that peers tell of included, by hashes of tenants."""
+    restored_at: float = -math.inf
+    """When the snapshot was written that it was restored from: completions of before may be in what it learned."""
     load: ModelLoad = field(default_factory=ModelLoad)
     shares: TenantShares = field(default_factory=TenantShares)
     """Whose reports it was learned from."""

@@ -140,7 +140,8 @@ class Windows:
         window = Window(
             model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason
         )
-        window.shares, window.adaptation = tenant_shares(self._settings), new_adaptation(self._settings)
+        window.shares, window.learned_shares = tenant_shares(self._settings), tenant_shares(self._settings)
+        window.adaptation = new_adaptation(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((w.load for w in self._windows.values() if w.model == model), None)
         window.load = known or ModelLoad(history=ServedHistory(self._settings.order.tune_window))

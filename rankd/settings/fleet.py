@@ -26,6 +26,14 @@ class FleetSection(Section):
         15.0, ge=0.5, le=LONGEST, description="Seconds after which a peer that does not answer counts no more."
     )
     max_peers: int = Field(64, ge=1, le=1024, description="Most peers that are asked.")
+    learned_completions: int = Field(
+        4096,
+        ge=0,
+        le=65536,
+        description="Latest completions, of all models and replicas together, that are kept to be learned from by "
+        "peers, 1.1 kB each. 0: peers are told none and nothing is learned from theirs. Without adapt.enabled or peers "
+        "none are kept.",
+    )
     token_file: Path | None = Field(
         None, description="File with the bearer token for peers, whose role must be quality; read at every time."
     )

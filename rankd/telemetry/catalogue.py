@@ -304,6 +304,8 @@ EVENTS: dict[str, str] = {
     "fleet_changed": "So many replicas are heard now, this one included (`replicas`).",
     "peer_refuses": "A peer is there and does not say what it knows (`reason`): the token of `fleet.token_file` is "
     "wrong or lacks the role quality, or it runs an older rankd. Told once, until it answers.",
+    "peer_has_other_key": "A peer hashes words and names with another key than this replica (`setting`), so neither "
+    "learns from the other's completions: give all replicas the same. Told once.",
     "peers_failing": "Peers could not be asked because of a bug, or of a file that is gone.",
     "scoring_failed": "Scores could not be had because of a bug or a failing model.",
     "internal_error": "A call, or a page beside gRPC, failed because of a bug; the trace has no values in it.",

@@ -291,6 +291,10 @@ class Telemetry:
         """Report that a peer is there and does not answer what it is asked."""
         _log.warning("peer_refuses", reason=status)
 
+    def peer_has_other_key(self) -> None:
+        """Report that what a peer tells cannot be learned from, nor what is told to it."""
+        _log.warning("peer_has_other_key", setting="adapt.key")
+
     def shutdown(self) -> None:
         """Flush what is left, within ``FLUSH_SECONDS`` even where the collector is gone."""
         spans = [] if self._spans is None else [self._spans.shutdown]

@@ -17,9 +17,11 @@ from rankd.auth import Contents, FileWatch, ReloadingFile
 from rankd.clock import CLOCK
 from rankd.errors import ConfigError, InvalidRequestError
 from rankd.fleet.follower import FleetFollower
+from rankd.fleet.learning import PAGES_IN_ROUND
 from rankd.settings import Settings, peer_targets
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.convert.fleet import from_proto
+from rankd.transport.convert.fleet_learned import answer_from_proto, question_to_proto
 from rankd.transport.decoding import RequestDecoder
 from rankd.transport.time_slices import TimeSlices
 from rankd.transport.tls import check_roots
@@ -61,7 +63,10 @@ class FleetPeers:
         self._follower = follower
         self._telemetry = telemetry
         self._all, self._names = peer_targets(settings.fleet.peers)
-        self._decoder = RequestDecoder(quality_pb2.GetFleetShareResponse.FromString, _MOST_ENTRIES, TimeSlices())
+        self._time_slices = TimeSlices()
+        self._decoder = RequestDecoder(quality_pb2.GetFleetShareResponse.FromString, _MOST_ENTRIES, self._time_slices)
+        self._instances: dict[str, str] = {}
+        """By target, what the replica called itself there last."""
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._myself: set[str] = set()
         self._refusing: set[str] = set()
@@ -124,10 +129,15 @@ class FleetPeers:
         await self._drop(set(self._channels) - set(targets))
         self._myself &= set(targets)
         self._refusing &= set(targets)
+        self._instances = {t: i for t, i in self._instances.items() if t in targets}
         metadata = [] if self._token is None else self._token.current
         others = [t for t in targets if t not in self._myself][: self._fleet.max_peers]
         await asyncio.gather(*(self._poll(target, metadata) for target in others))
         self._follower.round_done()
+        learning = self._follower.learning
+        for batch in learning.batches():
+            await self._time_slices.run(learning.learn(batch, CLOCK.now()))
+            await learning.settled()
         count = len(self._follower.fleet.live_states(time.monotonic()))
         if count != self._last_count:
             self._last_count = count
@@ -137,27 +147,38 @@ class FleetPeers:
         channel = self._channels.get(target)
         if channel is None:
             channel = self._channels[target] = self._channel(target)
+        for _ in range(PAGES_IN_ROUND):
+            if not await self._ask(target, channel, metadata):
+                return
+
+    async def _ask(self, target: str, channel: grpc.aio.Channel, metadata: list[tuple[str, str]]) -> bool:
+        """Ask once; whether there is more to ask for at once."""
         ask = channel.unary_unary(_METHOD, request_serializer=quality_pb2.GetFleetShareRequest.SerializeToString)
+        question = self._follower.learning.question(self._instances.get(target))
         try:
             data = await ask(
-                quality_pb2.GetFleetShareRequest(),
+                question_to_proto(question),
                 timeout=min(self._fleet.every, _LONGEST_ANSWER),
                 metadata=metadata,
             )
             answer = await self._decoder.decode([data])
-            state = from_proto(answer, CLOCK.now(), self._settings.quality.max_windows)
+            now = CLOCK.now()
+            state = from_proto(answer, now, self._settings.quality.max_windows)
+            learned = answer_from_proto(answer, now)
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSALS and target not in self._refusing:
                 self._refusing.add(target)
                 self._telemetry.peer_refuses(error.code().name)
-            return  # who does not answer ages
+            return False  # who does not answer ages
         except (ValueError, InvalidRequestError):
-            return  # who talks nonsense ages, too
+            return False  # who talks nonsense ages, too
         self._refusing.discard(target)
+        self._instances[target] = state.instance
         if state.instance == self._follower.fleet.instance:
             self._myself.add(target)
-        else:
-            self._follower.fleet.receive(state, time.monotonic())
+            return False
+        self._follower.fleet.receive(state, time.monotonic())
+        return self._follower.learning.receive(state.instance, state.learned_key_id, question, learned)
 
     async def _targets(self) -> list[str]:
         """Addresses to ask. A name that cannot be looked up now keeps those it had."""

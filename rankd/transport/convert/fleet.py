@@ -18,18 +18,21 @@ from rankd.transport.convert.quality import MODE_TO_PROTO
 from rankd.transport.convert.request import to_duration
 
 _MODES = {number: mode for mode, number in MODE_TO_PROTO.items()}
-_LONGEST = 3e9
+LONGEST_AGE = 3e9
 """Seconds; an age beyond is a mistake."""
 _MOST_PACE = 1e6
 """Completions per second of one replica; what its evidence weighs."""
 _MOST_SIZE = 2**20
 """Requests in one cohort."""
-_NAME_BYTES = 65536
+MOST_NAME_BYTES = 65536
+_KEY_ID_BYTES = 8
+MOST_INSTANCE = 64
+"""Characters of what a replica calls itself."""
 
 
 def to_proto(state: ReplicaState, now: float) -> quality_pb2.GetFleetShareResponse:
     """A replica's state as proto; ``now`` in seconds by the clock of its times."""
-    out = quality_pb2.GetFleetShareResponse(instance=state.instance)
+    out = quality_pb2.GetFleetShareResponse(instance=state.instance, learned_key_id=state.learned_key_id)
     out.senior_since.FromNanoseconds(state.senior_since)
     for (model, ranker_version), share in state.windows.items():
         added = out.shares.add(
@@ -38,6 +41,7 @@ def to_proto(state: ReplicaState, now: float) -> quality_pb2.GetFleetShareRespon
             completion_count=share.completions,
             completions_per_second=share.pace,
             standing=_standing(share.standing, now),
+            learned_in_use=share.learned_in_use,
         )
         if share.sums is not None:
             added.sums.CopyFrom(_sums(share.sums))
@@ -81,11 +85,11 @@ def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int
     Raises:
         ValueError: it is no state of a replica.
     """
-    if not 1 <= len(message.instance) <= 64 or message.senior_since.seconds < 0:
+    if not 1 <= len(message.instance) <= MOST_INSTANCE or message.senior_since.seconds < 0:
         raise ValueError("instance")
     shares: dict[Key, ReplicaWindow] = {}
     for share in message.shares[:most]:
-        if max(len(share.model.encode()), len(share.ranker_version.encode())) > _NAME_BYTES:
+        if max(len(share.model.encode()), len(share.ranker_version.encode())) > MOST_NAME_BYTES:
             continue
         try:
             shares[share.model, share.ranker_version] = ReplicaWindow(
@@ -94,10 +98,12 @@ def from_proto(message: quality_pb2.GetFleetShareResponse, now: float, most: int
                 # Of what has no known length there is no tau to add up: it would only dilute everybody's.
                 sums=_read_sums(share.sums) if share.sums.known_count else None,
                 standing=_read_standing(share.standing, now),
+                learned_in_use=share.learned_in_use,
             )
         except (ValueError, KeyError):
             continue
-    return ReplicaState(message.instance, message.senior_since.ToNanoseconds(), shares)
+    key_id = message.learned_key_id if len(message.learned_key_id) == _KEY_ID_BYTES else b""
+    return ReplicaState(message.instance, message.senior_since.ToNanoseconds(), shares, key_id)
 
 
 def _read_sums(sums: quality_pb2.CohortSums) -> CohortSums:
@@ -139,7 +145,7 @@ def _read_age(message: Any, name: str, now: float) -> float:
 
 
 def _seconds(duration: Duration) -> float:
-    return _within(duration.seconds + duration.nanos * 1e-9, 0.0, _LONGEST)
+    return _within(duration.seconds + duration.nanos * 1e-9, 0.0, LONGEST_AGE)
 
 
 def _within(value: float, low: float, high: float) -> float:

@@ -20,6 +20,7 @@ from rankd.registry.loaded import Registry
 from rankd.settings import Settings
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
+from rankd.transport.convert.fleet_learned import add_answer, question_from_proto
 from rankd.transport.convert.request import Violations, duration_of, timestamp
 from rankd.transport.quality_answers import QualityAnswers
 from rankd.transport.streams import StreamKind, Streams
@@ -92,8 +93,14 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self, request: quality_pb2.GetFleetShareRequest, context: grpc.aio.ServicerContext
     ) -> quality_pb2.GetFleetShareResponse:
         """Say what this replica contributes."""
-        del request, context
-        return to_proto(self._follower.state(), CLOCK.now())
+        del context
+        now = CLOCK.now()
+        out = to_proto(self._follower.state(), now)
+        if (question := question_from_proto(request)) is not None:
+            answer = self._follower.learning.answer(question, now)
+            if answer is not None:
+                add_answer(out, answer, now)
+        return out
 
     async def _state(self, request: Any) -> dict[str, Any]:
         in_service = self._registry.in_service.version

@@ -357,10 +357,12 @@ class WatchQualityResponse(_message.Message):
     def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
 
 class GetFleetShareRequest(_message.Message):
-    __slots__ = ("learned",)
+    __slots__ = ("learned", "learned_everything")
     LEARNED_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_EVERYTHING_FIELD_NUMBER: _ClassVar[int]
     learned: LearnedCursor
-    def __init__(self, learned: _Optional[_Union[LearnedCursor, _Mapping]] = ...) -> None: ...
+    learned_everything: LearnedCursor
+    def __init__(self, learned: _Optional[_Union[LearnedCursor, _Mapping]] = ..., learned_everything: _Optional[_Union[LearnedCursor, _Mapping]] = ...) -> None: ...
 
 class LearnedCursor(_message.Message):
     __slots__ = ("instance", "sequence")
@@ -371,7 +373,7 @@ class LearnedCursor(_message.Message):
     def __init__(self, instance: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class LearnedCompletion(_message.Message):
-    __slots__ = ("model", "ranker_version", "score", "features", "output_token_count", "complete", "source", "age_seconds")
+    __slots__ = ("model", "ranker_version", "score", "features", "output_token_count", "complete", "source", "age_seconds", "instance", "sequence")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -380,6 +382,8 @@ class LearnedCompletion(_message.Message):
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     score: float
@@ -388,23 +392,27 @@ class LearnedCompletion(_message.Message):
     complete: bool
     source: int
     age_seconds: float
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., score: _Optional[float] = ..., features: _Optional[bytes] = ..., output_token_count: _Optional[int] = ..., complete: bool = ..., source: _Optional[int] = ..., age_seconds: _Optional[float] = ...) -> None: ...
+    instance: str
+    sequence: int
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., score: _Optional[float] = ..., features: _Optional[bytes] = ..., output_token_count: _Optional[int] = ..., complete: bool = ..., source: _Optional[int] = ..., age_seconds: _Optional[float] = ..., instance: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class GetFleetShareResponse(_message.Message):
-    __slots__ = ("instance", "senior_since", "shares", "learned", "learned_until", "learned_key_id")
+    __slots__ = ("instance", "senior_since", "shares", "learned", "learned_until", "learned_key_id", "more_learned")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     SENIOR_SINCE_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
     LEARNED_FIELD_NUMBER: _ClassVar[int]
     LEARNED_UNTIL_FIELD_NUMBER: _ClassVar[int]
     LEARNED_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MORE_LEARNED_FIELD_NUMBER: _ClassVar[int]
     instance: str
     senior_since: _timestamp_pb2.Timestamp
     shares: _containers.RepeatedCompositeFieldContainer[FleetShare]
     learned: _containers.RepeatedCompositeFieldContainer[LearnedCompletion]
     learned_until: LearnedCursor
     learned_key_id: bytes
-    def __init__(self, instance: _Optional[str] = ..., senior_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shares: _Optional[_Iterable[_Union[FleetShare, _Mapping]]] = ..., learned: _Optional[_Iterable[_Union[LearnedCompletion, _Mapping]]] = ..., learned_until: _Optional[_Union[LearnedCursor, _Mapping]] = ..., learned_key_id: _Optional[bytes] = ...) -> None: ...
+    more_learned: bool
+    def __init__(self, instance: _Optional[str] = ..., senior_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., shares: _Optional[_Iterable[_Union[FleetShare, _Mapping]]] = ..., learned: _Optional[_Iterable[_Union[LearnedCompletion, _Mapping]]] = ..., learned_until: _Optional[_Union[LearnedCursor, _Mapping]] = ..., learned_key_id: _Optional[bytes] = ..., more_learned: bool = ...) -> None: ...
 
 class FleetShare(_message.Message):
     __slots__ = ("model", "ranker_version", "completion_count", "completions_per_second", "sums", "standing", "learned_in_use")
