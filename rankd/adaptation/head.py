@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ class Head:
     def affine(cls, intercept: float, slope: float) -> Head:
         """A head that knows nothing but the score."""
         return cls(intercept, slope, *(np.zeros(n, np.float32) for n in (NUMBERS, 0, 0)))
+
+    def raised(self, step: float) -> Head:
+        """The same, ``step`` higher."""
+        return replace(self, intercept=self.intercept + step)
 
     def over(self, rows: Columns) -> Floats:
         """Predictions for rows, [n]."""
@@ -119,9 +123,9 @@ def combined(heads: Sequence[Head], shares: Sequence[float]) -> Head:
     dense, buckets = (max((len(getattr(h, name)) for h in heads), default=0) for name in ("dense", "buckets"))
     total = [np.zeros(n, np.float32) for n in (NUMBERS, dense, buckets)]
     for head, share in zip(heads, shares, strict=True):
-        for out, own in zip(total, (head.numbers, head.dense, head.buckets), strict=True):
+        for i, own in enumerate((head.numbers, head.dense, head.buckets)):
             if len(own):
-                out += np.float32(share) * own
+                total[i] += np.float32(share) * own
     pairs = list(zip(heads, shares, strict=True))
     return Head(sum(h.intercept * s for h, s in pairs), sum(h.slope * s for h, s in pairs), *total)
 

@@ -17,11 +17,17 @@ from rankd.adaptation.solver import affine, log_length, ridge, targets
 
 Floats = NDArray[np.float64]
 
+Trusted = Callable[[NDArray[np.uint64]], Floats]
+"""Weights of rows by their sources, [n] of [n]."""
 LEAST_ROWS = 32
 """Completions below which nothing is learned."""
 _SHORT = 256.0
 """Half-life of the short memory, in completions."""
 _SHORT_ROWS = 1024
+_MOST_SCORE = 1e6
+"""A score further from zero is not learned from; NaN is not either."""
+_LEVEL_HALF_LIFE = 2048.0
+"""Completions after which half of a difference in level is left; fewer at first, when the level is not known well."""
 _ITERATIONS = 8
 """Passes of a search that starts where the last one ended; more bring nothing (docs/science/adaptation.md)."""
 
@@ -67,7 +73,7 @@ class HeadLearner:
         self,
         completions: Sequence[LearnedCompletion],
         now: float,
-        trust: Callable[[NDArray[np.uint64]], Floats] | None = None,
+        trust: Trusted | None = None,
     ) -> Learned:
         """Compare what was predicted of completions with what came, then learn from them.
 
@@ -80,15 +86,21 @@ class HeadLearner:
         known = self.learned
         shares = known.shares
         if known.heads and taken:
-            shares = _judged(known, shares, self.rows.latest(taken))
+            shares = _judged(known, shares, self.rows.latest(taken), trust)
         heads = known.heads
         if len(self.rows) >= LEAST_ROWS and self._due():
             heads = self._solve(heads, now, trust)
         head = combined(heads, shares.values.tolist()) if heads else None
+        if head is not None and known.head is not None:
+            head = head.raised(_step(known.head, head, self.rows.latest(LEAST_ROWS)) * self._level_kept(taken))
         beside = known.beside if heads is known.heads else _beside(heads, shares, self.rows.latest(_SHORT_ROWS))
         known_before = round(self._known * self._left) if self._prior else 0
         self.learned = Learned(heads, shares, head, len(self.rows) + known_before, beside)
         return self.learned
+
+    def _level_kept(self, taken: int) -> float:
+        half_life = min(_LEVEL_HALF_LIFE, max(LEAST_ROWS, self.rows.taken / 4))
+        return float(0.5 ** (taken / half_life))
 
     @property
     def nbytes(self) -> int:
@@ -106,7 +118,7 @@ class HeadLearner:
         taken = 0
         for one in completions:
             features = unpack(one.features)
-            if features is None or not np.isfinite(one.score) or one.tokens < 0:
+            if features is None or not abs(one.score) <= _MOST_SCORE or one.tokens < 0:
                 continue
             self.rows.add(one.score, features, one.tokens, one.complete, one.source, one.at)
             taken += 1
@@ -119,15 +131,13 @@ class HeadLearner:
         reach = len(self.rows) if expert is Expert.LONG else min(len(self.rows), 2 * int(_SHORT))
         return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, reach // 8)
 
-    def _solve(
-        self, heads: tuple[Head, ...], now: float, trust: Callable[[NDArray[np.uint64]], Floats] | None
-    ) -> tuple[Head, ...]:
+    def _solve(self, heads: tuple[Head, ...], now: float, trust: Trusted | None) -> tuple[Head, ...]:
         since = now - self._forget_after
         found = list(heads)
         fresh = self.rows.latest(_SHORT_ROWS, since)
-        if len(fresh) < LEAST_ROWS:
-            return heads
         weight = np.ones(len(fresh)) if trust is None else trust(fresh.source)
+        if np.count_nonzero(weight) < LEAST_ROWS:
+            return heads
         short = weight * 0.5 ** (np.arange(len(fresh) - 1, -1, -1) / _SHORT)
         score = affine(fresh, weight, heads[Expert.SCORE] if heads else None)
         shape = ridge(fresh, weight, heads[Expert.SHAPE] if heads else score, text=False, iterations=_ITERATIONS)
@@ -149,6 +159,11 @@ class HeadLearner:
         return combined([self._prior[expert]], [self._left]) if self._prior else None
 
 
+def _step(before: Head, after: Head, rows: Columns) -> float:
+    """What the level of a new head is changed by, so that scores of before and after compare in a queue."""
+    return float((before.over(rows) - after.over(rows)).mean()) if len(rows) else 0.0
+
+
 def _beside(heads: tuple[Head, ...], shares: Shares, rows: Columns) -> float:
     head = combined(heads, shares.values.tolist())
     bags = rows.bags
@@ -156,8 +171,8 @@ def _beside(heads: tuple[Head, ...], shares: Shares, rows: Columns) -> float:
     return float((rows.numbers @ head.numbers).mean()) + shape / len(rows)
 
 
-def _judged(known: Learned, shares: Shares, rows: Columns) -> Shares:
+def _judged(known: Learned, shares: Shares, rows: Columns, trust: Trusted | None) -> Shares:
+    used = np.ones(len(rows), np.bool_) if trust is None else trust(rows.source) > 0
     predicted = np.column_stack([head.over(rows) for head in known.heads])
-    logs = log_length(rows.tokens)
     mixed = predicted @ shares.values
-    return shares.after(predicted, targets(mixed, logs, rows.complete))
+    return shares.after(predicted[used], targets(mixed, log_length(rows.tokens), rows.complete)[used])
