@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,11 +75,7 @@ class Served:
         base, learned = _signs(self.base[rows]), _signs(np.nan_to_num(self.learned[rows]))
         later = np.maximum(np.arange(len(rows))[:, None], np.arange(len(rows))[None, :])
         used = np.where(self.in_use[rows][later], learned, base)
-        untied = np.count_nonzero(length)
-        return tuple(
-            float((order * length).sum(dtype=np.int64)) / float(np.sqrt(untied * max(np.count_nonzero(order), 1)))
-            for order in (base, used)
-        )  # type: ignore[return-value]
+        return _tau(base, length), _tau(used, length)
 
 
 def served(adaptation: Adaptation, requests: Requests) -> Served:
@@ -108,5 +105,13 @@ def served(adaptation: Adaptation, requests: Requests) -> Served:
     return Served(requests.score, learned, in_use, requests.tokens, adaptation.status.left_out)
 
 
-def _signs(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.int8]:
-    return (values[:, None] > values[None, :]).view(np.int8) - (values[:, None] < values[None, :]).view(np.int8)
+Signs = NDArray[np.int8]
+
+
+def _signs(values: NDArray[np.float64] | NDArray[np.int64]) -> Signs:
+    return np.sign(values[:, None] - values[None, :]).astype(np.int8)
+
+
+def _tau(order: Signs, length: Signs) -> float:
+    untied = np.count_nonzero(order) * np.count_nonzero(length)
+    return float((order * length).sum(dtype=np.int64)) / max(math.sqrt(untied), 1.0)
