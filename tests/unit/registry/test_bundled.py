@@ -14,7 +14,6 @@ from rankd.registry.artifact_files import MODEL
 from rankd.registry.bundled import default_ranker_path, ranker_path, wanted_ranker
 from rankd.scoring.onnx_model import pad
 
-
 LONG = "Write a detailed essay of 2000 words about the causes of the First World War, with examples."
 SHORT = "What is the capital of France? Answer in one word."
 PROMPTS = ("", "Hi", SHORT, LONG, "List ten rivers of Asia.", "x " * 400, "请写一首关于春天的诗。")

@@ -11,11 +11,11 @@ from support.tiny_ranker import make_artifact
 
 pytest.importorskip("torch", reason="needs rankd[train]")
 
-from benchmarks.rankers.add_features import main, with_features  # noqa: E402
-from rankd.registry.artifact import load_artifact  # noqa: E402
-from rankd.registry.artifact_files import MODEL  # noqa: E402
-from rankd.registry.bundled import ranker_path  # noqa: E402
-from rankd.scoring.onnx_model import pad  # noqa: E402
+from benchmarks.rankers.add_features import main, with_features
+from rankd.registry.artifact import load_artifact
+from rankd.registry.artifact_files import MODEL
+from rankd.registry.bundled import ranker_path
+from rankd.scoring.onnx_model import pad
 
 NAMES_BEFORE = {"ngram": {"features": "vectors_mean", "all_features": "features"}, "minilm-l6": {"features": "n214"}}
 
