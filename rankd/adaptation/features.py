@@ -1,14 +1,15 @@
 """What is learned from of a request, packed into a few hundred bytes that travel with its prediction.
 
 Layout 1, little-endian: a byte 1, the shape, the text. The shape: the number of its buckets in a byte, four numbers in
-half precision, the buckets in 16 bits each. The text, which may be missing: the number of word buckets and of dimensions
-in 16 bits each, the value of one step of the dense numbers in single precision, the buckets in 16 bits each, the dense
-numbers in 8 bits each. Another layout gets another first byte.
+half precision, the buckets in 16 bits each. The text, which may be missing: the number of word buckets and of
+dimensions in 16 bits each, the value of one step of the dense numbers in single precision, the buckets in 16 bits each,
+the dense numbers in 8 bits each. Another layout gets another first byte.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,12 +46,31 @@ class Features:
 
 
 def pack_text(words: NDArray[np.uint16], dense: NDArray[np.int8], scale: float) -> bytes:
-    """The text's part, which depends on the prompt and the ranker alone."""
-    return _TEXT.pack(len(words), len(dense), scale) + words.astype("<u2").tobytes() + dense.tobytes()
+    """The text's part of one prompt, which depends on the prompt and the ranker alone."""
+    return pack_texts(words, [len(words)], dense[None], [scale])[0]
+
+
+def pack_texts(
+    words: NDArray[np.uint16], ends: Sequence[int], dense: NDArray[np.int8], scales: Sequence[float]
+) -> list[bytes]:
+    """The same of several prompts.
+
+    Args:
+        words: buckets of all, one prompt's behind the other's.
+        ends: where each prompt's end.
+        dense: [prompts, d].
+        scales: [prompts].
+    """
+    d, buckets, numbers = dense.shape[1], words.astype("<u2", copy=False).tobytes(), dense.tobytes()
+    out, start, at = [], 0, 0
+    for end, scale in zip(ends, scales, strict=True):
+        out.append(_TEXT.pack(end - start, d, scale) + buckets[2 * start : 2 * end] + numbers[at : at + d])
+        start, at = end, at + d
+    return out
 
 
 def pack(text: bytes, numbers: tuple[float, ...] = (0.0,) * NUMBERS, shape: tuple[int, ...] = ()) -> bytes:
-    """All of it: what ``pack_text`` gave, or nothing, and the request's shape."""
+    """All of it: what ``pack_texts`` gave, or nothing, and the request's shape."""
     head = _SHAPE.pack(_LAYOUT, len(shape), *numbers)
     return head + struct.pack(f"<{len(shape)}H", *shape) + text
 
