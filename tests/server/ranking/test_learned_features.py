@@ -101,7 +101,7 @@ def test_forged_features_cost_nobody_anything(start_daemon):
         assert stub.Rank(request(item("b", "short")), timeout=30).items[0].prediction.features
 
 
-def test_what_is_too_long_names_its_field(daemon, stub):
+def test_what_is_too_long_names_its_field(stub):
     """In a queue, in a stream and in a report, where the others are taken."""
     prediction = stub.Rank(request(item("a", "long")), timeout=30).items[0].prediction
     prediction.features = b"x" * 2049

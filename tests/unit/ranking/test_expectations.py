@@ -145,7 +145,7 @@ def test_learned_scores_and_their_calibration_are_used_where_they_are_in_use(lea
     assert np.isnan(known.p50[[1, 3]]).all()
 
 
-def test_what_has_no_learned_score_is_expected_by_its_own(learner):
+def test_what_has_no_learned_score_is_expected_by_its_own():
     """Such as an echo of before the switch; another ranker's keeps what it says, and says nothing here."""
     queue = queue_of([4.0, 5.0, NAN], versions=[VERSION, "other@1", None])
     unlearned = Adaptation()
