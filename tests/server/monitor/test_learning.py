@@ -51,15 +51,21 @@ def window(daemon: Daemon):
     return found
 
 
-def until(daemon: Daemon, traffic: Traffic, learned: bool, most: int, wait_until, *, inverted: bool = False) -> int:
-    """Serve until learned scores are in use, or are not; say how many reports it took."""
+def until(daemon: Daemon, traffic: Traffic, learned: bool, most: int, wait_until, *, turns: int = 0) -> int:
+    """Serve until learned scores are in use, or are not; say how many reports it took.
+
+    With ``turns`` the meaning of both words turns round at once, and again after so many reports.
+    """
+    jobs = daemon.app.monitor.jobs
+
+    def idle() -> bool:
+        return not jobs.adaptations.flight(window(daemon)) and not jobs.switches.flight(window(daemon))
+
     for served in range(0, most, 32):
         if window(daemon).learned_in_use is learned:
             return served
-        traffic.serve(daemon, 32, inverted=inverted)
-        jobs = daemon.app.monitor.jobs
-        kinds = (jobs.adaptations, jobs.switches)
-        wait_until(lambda: not any(kind.flight(window(daemon)) for kind in kinds), what="what was due")
+        traffic.serve(daemon, 32, inverted=bool(turns) and served // turns % 2 == 0)
+        wait_until(idle, what="what was due")
     return most
 
 
@@ -86,7 +92,7 @@ def settings(tmp_path):
 def test_a_daemon_learns_one_words_meaning_keeps_it_over_a_restart_and_steps_back(
     start_daemon, settings, wait_until, tmp_path
 ):
-    """From base to learned within some hundred reports, on after a restart, back when lengths are the other way round."""
+    """From base to learned within some hundred reports, on after a restart, back where lengths turn round and round."""
     traffic, first = Traffic(1), start_daemon(**settings)
     traffic.serve(first, 32)
     assert not window(first).learned_in_use
@@ -105,8 +111,7 @@ def test_a_daemon_learns_one_words_meaning_keeps_it_over_a_restart_and_steps_bac
     assert window(second).learned_in_use
     assert window(second).adaptation.status.switches == first_switches
     assert share_in_order(second, traffic) > 0.95
-    assert until(second, traffic, False, 800, wait_until, inverted=True) < 400
-    assert window(second).tracker.learned_in_use is False
+    assert until(second, traffic, False, 800, wait_until, turns=64) < 400
     assert not second.app.monitor.trust("m", window(second).ranker_version).learned_in_use
 
 
@@ -126,7 +131,7 @@ def test_switched_off_nothing_is_learned_and_predictions_carry_nothing(start_dae
 
 
 def test_a_shadow_and_a_promotion_know_base_scores_alone(start_daemon, settings, wait_until):
-    """While learned scores order, a report's score is still the ranker's own; a promotion begins without what was learned."""
+    """While learned scores order, a prediction's score is still the ranker's own; a promotion begins with nothing."""
     traffic, daemon = Traffic(3), start_daemon(**settings)
     traffic.serve(daemon, 32)
     assert until(daemon, traffic, True, 800, wait_until) < 800

@@ -43,7 +43,7 @@ class Served:
         return self.monitor.own_or_base("llm", VERSION)
 
     async def report(self, count: int, *, inverted: bool = False, features: bool = True, tenant: str = "") -> None:
-        """So many more completions, each final at its first report; ``inverted``: what was long by its text is short."""
+        """So many completions, each final at its first report; ``inverted``: what was long by its text is short."""
         for one in (self.inverted if inverted else self.traffic).completions(count):
             self.reported += 1
             completion = Completion(
