@@ -47,22 +47,26 @@ class Features:
 
 def pack_text(words: NDArray[np.uint16], dense: NDArray[np.int8], scale: float) -> bytes:
     """The text's part of one prompt, which depends on the prompt and the ranker alone."""
-    return pack_texts([words], dense[None], [scale])[0]
+    return pack_texts(words, [len(words)], dense[None], [scale])[0]
 
 
-def pack_texts(words: Sequence[NDArray[np.uint16]], dense: NDArray[np.int8], scales: Sequence[float]) -> list[bytes]:
+def pack_texts(
+    words: NDArray[np.uint16], ends: Sequence[int], dense: NDArray[np.int8], scales: Sequence[float]
+) -> list[bytes]:
     """The same of several prompts.
 
     Args:
-        words: buckets of each prompt.
+        words: buckets of all, one prompt's behind the other's.
+        ends: where each prompt's end.
         dense: [prompts, d].
         scales: [prompts].
     """
-    d, numbers = dense.shape[1], dense.tobytes()
-    return [
-        _TEXT.pack(len(own), d, scale) + own.astype("<u2", copy=False).tobytes() + numbers[i * d : (i + 1) * d]
-        for i, (own, scale) in enumerate(zip(words, scales, strict=True))
-    ]
+    d, buckets, numbers = dense.shape[1], words.astype("<u2", copy=False).tobytes(), dense.tobytes()
+    out, start, at = [], 0, 0
+    for end, scale in zip(ends, scales, strict=True):
+        out.append(_TEXT.pack(end - start, d, scale) + buckets[2 * start : 2 * end] + numbers[at : at + d])
+        start, at = end, at + d
+    return out
 
 
 def pack(text: bytes, numbers: tuple[float, ...] = (0.0,) * NUMBERS, shape: tuple[int, ...] = ()) -> bytes:

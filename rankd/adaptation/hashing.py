@@ -14,8 +14,9 @@ from rankd.adaptation.features import BUCKETS, MOST_WORDS, pack, pack_texts
 
 _PLACES = 4
 """Tokens at the start that also count by where they stand."""
-_ROW = 2**14
-"""More than there are buckets: a bucket and its prompt are one number."""
+_NONE = 2**16 - 1
+"""No bucket; sorted behind them all."""
+_LEAST_STEP = float(np.finfo(np.float32).tiny)
 
 
 class FeatureHasher:
@@ -31,6 +32,7 @@ class FeatureHasher:
         self.multipliers = [int(m) % (2**31 - 3) | 1 for m in draws]
         """Of a word; of the first and second word of a pair, and what is added; of a word and its place, and what is
         added; of the order in which buckets are left out where they are too many."""
+        self._places = np.arange(_PLACES) * self.multipliers[5] + self.multipliers[6]
 
     def text(self, ids: Sequence[NDArray[np.int64]], pooled: NDArray[np.float32] | None = None) -> list[bytes]:
         """What to keep of prompts; a batch takes little longer than one.
@@ -42,36 +44,48 @@ class FeatureHasher:
         """
         if not len(ids):
             return []
+        words, ends = self._words(ids)
         dense, scales = _quantised(np.zeros((len(ids), 0), np.float32) if pooled is None else pooled)
-        return pack_texts(self._words(ids), dense, scales)
+        return pack_texts(words, ends, dense, scales)
 
     def words(self, ids: NDArray[np.int64]) -> NDArray[np.uint16]:
         """Buckets of one prompt's words, pairs of words and first words, each once."""
         return self._words([ids])[0]
 
-    def _words(self, ids: Sequence[NDArray[np.int64]]) -> list[NDArray[np.uint16]]:
-        """The same of each prompt, all in one go: rising, or in the order in which they are kept if too many."""
-        single, first, second, add, place, step, shift, sift = self.multipliers
-        lengths = np.array([max(len(row) - 2, 0) for row in ids])
-        row = np.repeat(np.arange(len(ids)), lengths)
-        inner = np.concatenate([r[1:-1] for r in ids]).astype(np.int64, copy=False)
-        at = np.arange(len(inner)) - (np.cumsum(lengths) - lengths)[row]
-        found = [
-            row * _ROW + inner * single % BUCKETS,
-            (row[1:] * _ROW + (inner[:-1] * first + inner[1:] * second + add) % BUCKETS)[row[1:] == row[:-1]],
-            (row * _ROW + (inner * place + at * step + shift) % BUCKETS)[at < _PLACES],
-        ]
-        whole = np.sort(np.concatenate(found))
-        whole = whole[np.diff(whole, prepend=-1) > 0]
-        ends = np.searchsorted(whole, np.arange(1, len(ids) + 1) * _ROW).tolist()
-        buckets, out, start = (whole % _ROW).astype(np.uint16), [], 0
-        for end in ends:
-            part = buckets[start:end]
-            if end - start > MOST_WORDS:
-                part = part[np.argsort(part.astype(np.int64) * sift % 65537, kind="stable")[:MOST_WORDS]]
-            out.append(part)
-            start = end
-        return out
+    def _words(self, ids: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.uint16], list[int]]:
+        """The same of each prompt, one behind the other, and where each ends.
+
+        Batches are small where prompts are read on a CPU: what counts is how many operations there are.
+        """
+        single, first, second, add, *_ = self.multipliers
+        inner, lengths = _rectangle(ids)
+        width = inner.shape[1]
+        found = np.empty((len(ids), 2 * width + _PLACES), np.int64)
+        np.multiply(inner, single, out=found[:, :width])
+        pairs = found[:, width : 2 * width - 1]  # the last word has none: what stands there is never kept
+        np.multiply(inner[:, :-1], first, out=pairs)
+        pairs += inner[:, 1:] * second + add
+        found[:, 2 * width :] = inner[:, :_PLACES] * self.multipliers[4] + self._places
+        buckets = (found % BUCKETS).astype(np.uint16)
+        columns = np.arange(width + 1)
+        buckets[np.concatenate((columns[:-1], columns[1:], columns[:_PLACES])) >= lengths[:, None]] = _NONE
+        buckets.sort(axis=1)
+        kept = buckets < _NONE
+        kept[:, 1:] &= buckets[:, 1:] != buckets[:, :-1]
+        counts = kept.sum(axis=1)
+        if counts.max() > MOST_WORDS:
+            self._sift(buckets, kept, counts)
+        return buckets[kept], np.minimum(counts, MOST_WORDS).cumsum().tolist()
+
+    def _sift(self, buckets: NDArray[np.uint16], kept: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
+        """Leave out what is too much, in place: those that are kept come first, in the order in which they are."""
+        over = counts > MOST_WORDS
+        # One number to sort by, below 2^31: the place in the order, and the bucket itself.
+        order = (buckets[over].astype(np.int64) * self.multipliers[7] % 65537 << 14).astype(np.int32) + buckets[over]
+        order[~kept[over]] = np.iinfo(np.int32).max
+        order.sort(axis=1)
+        buckets[over, :MOST_WORDS] = order[:, :MOST_WORDS] & (2**14 - 1)
+        kept[over, :MOST_WORDS], kept[over, MOST_WORDS:] = True, False
 
     def pack(
         self,
@@ -113,14 +127,23 @@ def _octave(number: float) -> str:
     return str(int(number).bit_length()) if number else ""
 
 
+def _rectangle(ids: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens of prompts without the special ones at their ends, a row each, zeros behind; and how many each has."""
+    lengths = [max(len(row) - 2, 0) for row in ids]
+    out = np.zeros((len(ids), max(_PLACES, *lengths)), np.int64)
+    for i, (row, length) in enumerate(zip(ids, lengths, strict=True)):
+        out[i, :length] = row[1:-1]
+    return out, np.array(lengths)
+
+
 def _quantised(pooled: NDArray[np.float32]) -> tuple[NDArray[np.int8], list[float]]:
     """Rows in steps of a 127th of their largest number: int8[prompts, d], and what a step is worth."""
     if not pooled.shape[1]:
         return pooled.astype(np.int8), [0.0] * len(pooled)
     steps = (np.abs(pooled).max(axis=1).astype(np.float64) / 127.0).astype(np.float32)
-    usable = np.isfinite(steps) & (steps >= np.finfo(np.float32).tiny)
-    steps = np.where(usable, steps, np.float32(np.inf))
-    with np.errstate(invalid="ignore"):
-        dense = np.rint(pooled / steps[:, None])
-    dense[~usable] = 0
-    return dense.astype(np.int8), np.where(usable, steps, 0).tolist()
+    scales: list[float] = steps.tolist()
+    if all(_LEAST_STEP <= scale < math.inf for scale in scales):
+        return np.rint(pooled / steps[:, None]).astype(np.int8), scales
+    usable = np.array([_LEAST_STEP <= scale < math.inf for scale in scales])
+    clean = np.where(usable[:, None], pooled, 0)
+    return np.rint(clean / np.where(usable, steps, 1)[:, None]).astype(np.int8), np.where(usable, steps, 0).tolist()

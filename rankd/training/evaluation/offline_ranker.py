@@ -119,6 +119,19 @@ class OfflineRanker:
                 out[place] = Scored(score, text)
         return out
 
+    def pooled(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """What the model sees in prompts: its pooled features, [prompts, d]; d is 0 where it gives none.
+
+        Raises:
+            InferenceError: the model failed; the text carries no input.
+        """
+        out = np.zeros((len(prompts), self._model.features), dtype=np.float32)
+        for places, rows in self._all_batches(prompts, None):
+            pooled = self._model.run_with_features(*pad(rows, self._multiple))[1]
+            if pooled is not None:
+                out[places] = pooled
+        return out
+
     def _all_batches(
         self, prompts: Sequence[str], on_progress: Callable[[int], None] | None
     ) -> Iterator[tuple[NDArray[np.int64], list[Ids]]]:
