@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankd.adaptation.completion import LearnedCompletion
 from rankd.adaptation.head import TextHead
-from rankd.adaptation.learner import Learned, HeadLearner
+from rankd.adaptation.learner import HeadLearner, Learned
 from rankd.adaptation.proof import AdaptationState, Evidence, Finding, Proof
 from rankd.adaptation.snapshot import restore_learned, restore_proof, save_learned, save_proof
+from rankd.adaptation.tenants import contradicting, weights
 from rankd.quality.serialise import Saved
 from rankd.quality.statistics.interval import Interval
 
@@ -49,6 +51,8 @@ class Update:
     learned: Learned
     finding: Finding
     left_out: int
+    contradicting: frozenset[int]
+    """Sources that are not learned from, as their reports contradict what the others teach."""
     generation: int
     """How often all was forgotten before the work began."""
 
@@ -59,9 +63,17 @@ class Adaptation:
     The work of one job alone touches the rows that are learned from: there is no second job while one is out.
     """
 
-    def __init__(self, *, completions: int = 4096, min_completions: int = 100, forget_after: float = 604800.0) -> None:
-        """Start without anything learned; the settings ``adapt.*``."""
+    def __init__(
+        self,
+        *,
+        completions: int = 4096,
+        min_completions: int = 100,
+        forget_after: float = 604800.0,
+        max_tenant_share: float = 0.5,
+    ) -> None:
+        """Start without anything learned; the settings ``adapt.*``, and ``quality.max_tenant_share``."""
         self._most, self._least, self._forget_after = completions, min_completions, forget_after
+        self._share = max_tenant_share
         self._generation = 0
         self._start()
 
@@ -71,6 +83,7 @@ class Adaptation:
         self._proof = Proof(least=self._least)
         self._waiting: list[LearnedCompletion] = []
         self._left_out = 0
+        self._contradicting: frozenset[int] = frozenset()
         self._running = False
         self._followed: bool | None = None
 
@@ -96,7 +109,9 @@ class Adaptation:
         if len(self._waiting) >= _MOST_WAITING:
             self._left_out += 1
             return
-        self._proof.add(completion.score, completion.learned, completion.tokens, completion.complete, completion.source)
+        scores = completion.score, completion.learned
+        prompt = hash(completion.features)
+        self._proof.add(*scores, completion.tokens, completion.complete, completion.source, prompt)
         self._waiting.append(completion)
 
     def job(self, now: float) -> Callable[[], Update] | None:
@@ -109,10 +124,11 @@ class Adaptation:
             return None
         waiting, self._waiting, self._running = self._waiting, [], True
         learner, evidence, generation = self._learner, self._proof.evidence(), self._generation
+        share, before = self._share, self._contradicting
 
         def work() -> Update:
             try:
-                return _work(learner, waiting, evidence, now, generation)
+                return _work(learner, waiting, evidence, share, before, now, generation)
             except BaseException:
                 # Without a result there is no ``take``: the next job must not wait for it.
                 self._running = False
@@ -126,7 +142,7 @@ class Adaptation:
             return False
         self._running = False
         self._left_out += update.left_out
-        self._learned = update.learned
+        self._learned, self._contradicting = update.learned, update.contradicting
         if self._followed is not None:
             self._proof.finding = update.finding
             return self.follow(self._followed, now)
@@ -199,8 +215,16 @@ class Adaptation:
 
 
 def _work(
-    learner: HeadLearner, waiting: Sequence[LearnedCompletion], evidence: Evidence, now: float, generation: int
+    learner: HeadLearner,
+    waiting: Sequence[LearnedCompletion],
+    evidence: Evidence,
+    share: float,
+    before: frozenset[int],
+    now: float,
+    generation: int,
 ) -> Update:
-    before = learner.rows.taken
-    learned = learner.learn(waiting, now)
-    return Update(learned, evidence.evaluate(), len(waiting) - (learner.rows.taken - before), generation)
+    taken = learner.rows.taken
+    left_out = contradicting(evidence, before)
+    learned = learner.learn(waiting, now, partial(weights, left_out=left_out, share=share))
+    lost = len(waiting) - (learner.rows.taken - taken) + sum(one.source in left_out for one in waiting)
+    return Update(learned, evidence.evaluate(left_out), min(lost, len(waiting)), left_out, generation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ class Head:
         """A head that knows nothing but the score."""
         return cls(intercept, slope, *(np.zeros(n, np.float32) for n in (NUMBERS, 0, 0)))
 
+    def raised(self, step: float) -> Head:
+        """The same, ``step`` higher."""
+        return replace(self, intercept=self.intercept + step)
+
     def over(self, rows: Columns) -> Floats:
         """Predictions for rows, [n]."""
         out = self.intercept + self.slope * rows.score + rows.numbers @ self.numbers
@@ -54,26 +58,24 @@ class Head:
         out = self.intercept + self.slope * score
         for weight, number in zip(self.numbers.tolist(), features.numbers, strict=True):
             out += weight * number
+        words, shape = features.words, features.shape
         if len(self.buckets):
-            words, shape = features.words, features.shape
-            if len(words):
-                out += float(np.add.reduce(self.buckets[words])) / math.sqrt(len(words))
+            if count := len(words):
+                out += float(np.add.reduce(self.buckets.take(words))) / math.sqrt(count)
             if len(shape):
-                out += float(np.add.reduce(self.buckets[BUCKETS:][shape]))
+                out += float(np.add.reduce(self.buckets.take(shape + np.int64(BUCKETS))))
         if len(features.dense) and len(features.dense) == len(self.dense):
             out += float(features.dense.astype(np.float32).dot(self.dense)) * features.scale
         return out
 
     def scores(self, base: Floats, features: Sequence[bytes]) -> Floats:
         """Predictions for requests as they travel, [n]; NaN where features cannot be."""
-        out = np.full(len(base), np.nan)
-        for i, (score, data) in enumerate(zip(base.tolist(), features, strict=True)):
-            found = unpack(data)
-            if found is not None:
-                out[i] = self.one(score, found)
-        # A hostile step of dense numbers may overflow: such a request has no learned score.
-        out[~np.isfinite(out)] = np.nan
-        return out
+        found = []
+        for score, data in zip(base.tolist(), features, strict=True):
+            read = unpack(data)
+            out = math.nan if read is None else self.one(score, read)
+            found.append(out if math.isfinite(out) else math.nan)
+        return np.array(found, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,9 @@ def combined(heads: Sequence[Head], shares: Sequence[float]) -> Head:
     dense, buckets = (max((len(getattr(h, name)) for h in heads), default=0) for name in ("dense", "buckets"))
     total = [np.zeros(n, np.float32) for n in (NUMBERS, dense, buckets)]
     for head, share in zip(heads, shares, strict=True):
-        for out, own in zip(total, (head.numbers, head.dense, head.buckets), strict=True):
+        for i, own in enumerate((head.numbers, head.dense, head.buckets)):
             if len(own):
-                out += np.float32(share) * own
+                total[i] += np.float32(share) * own
     pairs = list(zip(heads, shares, strict=True))
     return Head(sum(h.intercept * s for h, s in pairs), sum(h.slope * s for h, s in pairs), *total)
 

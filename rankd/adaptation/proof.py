@@ -26,16 +26,16 @@ LEAST = 100
 """Compared completions below which nothing is decided."""
 RECENT = 144
 """Completions that a step back is decided on: two looks fit into 200 completions after a change."""
-ENTER = 3.2
+ENTER = 3.4
 """Standard deviations that the difference must lie above zero to come into use."""
-ENTER_EARLY = 2.7
+ENTER_EARLY = 2.8
 """The same until ``EARLY`` completions were compared for the first time: there are few looks, and a few are spent."""
 EARLY = 320
 LEAVE = 1.0
 """Standard deviations that the recent difference must lie below zero to step back."""
 SETTLED = 512
 """Compared completions from which on a difference below zero is enough to step back."""
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.015
 """A difference of tau that is not worth a switch."""
 LONGEST_STAY = 2048
 """Completions that a step back lasts at most, however often there was one."""
@@ -85,23 +85,32 @@ class Evidence:
     complete: NDArray[np.bool_]
     prompt: NDArray[np.int64]
     """Equal where prompts are equal, 0 where that is not known."""
+    source: NDArray[np.uint64]
+    """Whose report it is; 0 for nobody's in particular."""
+    first: int
+    """The first row that counts of those that are remembered."""
     seen: int
     epoch: int = 0
 
-    def evaluate(self) -> Finding:
-        """Compare both: a few milliseconds, and 10 to 40 where some lengths are lower bounds."""
-        whole = compare(self._sample(slice(None)))
-        recent = None
-        if len(self.base) >= RECENT:
-            recent = compare(self._sample(slice(-RECENT, None))).tau_difference
-        figures = whole.incumbent.tau, whole.candidate.tau, whole.tau_difference
-        return Finding(self.seen, len(self.base), *figures, recent, self.epoch)
+    def evaluate(self, left_out: frozenset[int] = frozenset()) -> Finding:
+        """Compare both: a few milliseconds, and 10 to 40 where some lengths are lower bounds.
 
-    def _sample(self, rows: slice) -> PairedSample:
-        tokens = self.tokens[rows]
-        own = -np.arange(1, len(tokens) + 1)
-        group = np.where(self.prompt[rows] == 0, own, self.prompt[rows])
-        strata = np.zeros(len(tokens), np.int64)
+        Args:
+            left_out: sources whose reports do not count.
+        """
+        rows = np.arange(self.first, len(self.base))
+        if left_out:
+            rows = rows[~np.isin(self.source[rows], np.array(sorted(left_out), np.uint64))]
+        whole = compare(self.sample(rows))
+        recent = compare(self.sample(rows[-RECENT:])).tau_difference if len(rows) >= RECENT else None
+        figures = whole.incumbent.tau, whole.candidate.tau, whole.tau_difference
+        return Finding(self.seen, len(rows), *figures, recent, self.epoch)
+
+    def sample(self, rows: NDArray[np.int64]) -> PairedSample:
+        """Some rows as they are compared: the learned score is the candidate."""
+        tokens, prompt = self.tokens[rows], self.prompt[rows]
+        group = np.where(prompt == 0, -1 - np.arange(len(rows)), np.abs(prompt))
+        strata = np.zeros(len(rows), np.int64)
         return PairedSample(self.learned[rows], self.base[rows], tokens, self.complete[rows], strata, group)
 
 
@@ -156,17 +165,18 @@ class Proof:
         self._complete[at], self._source[at], self._prompt[at] = complete, source, prompt
         self.seen += 1
 
-    def evidence(self, left_out: frozenset[int] = frozenset()) -> Evidence:
-        """A copy of what counts now, without the reports of some sources."""
-        rows = np.arange(max(self._from, self.seen - self._size, 0), self.seen) % self._size
-        if left_out:
-            rows = rows[~np.isin(self._source[rows], np.array(sorted(left_out), np.uint64))]
+    def evidence(self) -> Evidence:
+        """A copy of all that is remembered."""
+        oldest = max(self.seen - self._size, 0)
+        rows = np.arange(oldest, self.seen) % self._size
         return Evidence(
             self._base[rows],
             self._learned[rows],
             self._tokens[rows],
             self._complete[rows],
             self._prompt[rows],
+            self._source[rows],
+            max(self._from - oldest, 0),
             self.seen,
             self.switches,
         )
@@ -209,7 +219,7 @@ class Proof:
             "steps_back": self._steps_back,
             "stay": max(0, self._back_until - self.seen),
             "entered": self.seen - self._entered,
-            **{name: getattr(evidence, name).astype(np.float64) for name in _COLUMNS},
+            **{name: getattr(evidence, name)[evidence.first :].astype(np.float64) for name in _COLUMNS},
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.adaptation.design import RidgeDesign, Penalty
+from rankd.adaptation.design import Penalty, RidgeDesign
 from rankd.adaptation.head import Head
 from rankd.adaptation.rows import Columns
 
@@ -75,6 +75,7 @@ def ridge(
     penalty: Penalty | None = None,
     prior: Head | None = None,
     iterations: int = 12,
+    tolerance: float = 1e-2,
 ) -> Head:
     """All features, penalised towards ``prior`` (nothing where there is none).
 
@@ -86,6 +87,7 @@ def ridge(
         penalty: of the weights.
         prior: weights that are as good as none of these rows knows better.
         iterations: at most so many passes over the rows.
+        tolerance: the search ends where the error's norm is this part of what it is without any weights.
     """
     design = RidgeDesign(rows, weight, text=text, penalty=penalty or Penalty())
     target = targets(start.over(rows), log_length(rows.tokens), rows.complete)
@@ -94,15 +96,15 @@ def ridge(
     pull = design.parameters(prior) * design.precision if prior is not None else np.float32(0.0)
     weighted = ((target - level) * weight).astype(np.float32)
     goal = design.transposed_times(weighted) + pull
-    return design.head(_conjugate_gradients(design, goal, at, iterations), level)
+    return design.head(_conjugate_gradients(design, goal, at, iterations, tolerance), level)
 
 
-def _conjugate_gradients(design: RidgeDesign, goal: Singles, at: Singles, iterations: int) -> Singles:
+def _conjugate_gradients(design: RidgeDesign, goal: Singles, at: Singles, iterations: int, tolerance: float) -> Singles:
     rest = goal - design.normal(at)
     step = design.preconditioner * rest
     direction: Singles = step
     energy = float(rest @ step)
-    enough = 1e-4 * float(goal @ (design.preconditioner * goal))
+    enough = tolerance**2 * float(goal @ (design.preconditioner * goal))
     for _ in range(iterations):
         if energy <= enough:
             break
