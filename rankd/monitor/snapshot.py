@@ -33,7 +33,7 @@ class Snapshots:
         self._settings = settings
         self._monitor = monitor
         self._telemetry = telemetry
-        self._written: list[tuple[str, str, int, int]] = []
+        self._written: list[tuple[str, str, int, int, bool]] = []
         self._failing = False
         # One thread: two writers would take each other's file.
         self._thread = ThreadPoolExecutor(1, "rankd-snapshot")
@@ -87,7 +87,8 @@ class Snapshots:
             saved = save_window(window, feature_key_id(self._settings, window.ranker_version))
             columns |= {f"{index}/{name}": column for name, column in saved.columns.items()}
             windows.append(saved.scalars)
-            state.append((window.model, window.ranker_version, window.tracker.completions, window.transitions))
+            known = window.tracker.completions, window.transitions, window.learned_in_use
+            state.append((window.model, window.ranker_version, *known))
             await asyncio.sleep(0)
         if state == self._written and not self._failing:
             return

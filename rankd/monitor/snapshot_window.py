@@ -97,6 +97,8 @@ def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: fl
         window.base_calibration = _calibration(fields["calibration"], settings.limits.max_token_count)
     if learned is not None:
         _restore_learned(window, Saved(saved.columns, learned), settings, ahead)
+    if bool((fields.get(_LEARNED) or {}).get("in_use")) is not window.learned_in_use:
+        window.guard.scores_changed(better=False)  # it stood where it did because of other scores
     window.refit_at = tracker.completions
     restore_load(window.load, fields)
     return window

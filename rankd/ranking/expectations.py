@@ -71,7 +71,7 @@ def expectation_steps(
     if trust.learned_in_use and trust.adaptation is not None:
         learned = yield from _learned_scores(trust.adaptation, scores, features)
         found.learned = learned if queue.learned is None else np.where(fresh, learned, queue.learned)
-        _expect_by_learned(found, ranker, trust, blank, fresh)
+        _expect_by_learned(found, trust, blank, fresh)
     elif trust.calibration is not None:
         found.expected[blank] = trust.calibration.expected(found.score[blank])
         if fresh.any():
@@ -122,7 +122,7 @@ def _learned_scores(
 
 
 def _expect_by_learned(
-    found: Expectations, ranker: LoadedRanker, trust: Trust, blank: NDArray[np.bool_], fresh: NDArray[np.bool_]
+    found: Expectations, trust: Trust, blank: NDArray[np.bool_], fresh: NDArray[np.bool_]
 ) -> None:
     """Fill in what is expected where what was learned is in use; where it says nothing, by the ranker's own scores."""
     learned = found.learned
@@ -130,7 +130,7 @@ def _expect_by_learned(
     told = ~np.isnan(learned)
     for calibration, values, rows in (
         (trust.calibration, learned, blank & told),
-        (ranker.calibration, found.score, blank & ~told),
+        (trust.base_calibration, found.score, blank & ~told),
     ):
         if calibration is None or not rows.any():
             continue
