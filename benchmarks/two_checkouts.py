@@ -30,14 +30,14 @@ _WORDS = ("essay", "long", "yes", "number", "story", "why", "list", "translate",
 class Daemon:
     """A checkout's daemon on a free port, run by this Python with that checkout's code."""
 
-    def __init__(self, root: Path, stack: ExitStack) -> None:
-        """Start it, and wait until it can be called."""
+    def __init__(self, root: Path, stack: ExitStack, *options: str) -> None:
+        """Start it with further options of ``rankd serve``, and wait until it can be called."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             target = f"127.0.0.1:{free.getsockname()[1]}"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("RANKD_")}
         path = os.pathsep.join(map(str, (root, root / "clients" / "python")))
-        arguments = ["serve", "--provider", "cpu", "--listen", target, "--metrics", "", "--admin", ""]
+        arguments = ["serve", "--provider", "cpu", "--listen", target, "--metrics", "", "--admin", "", *options]
         process = subprocess.Popen(  # noqa: S603 - the checkout is the user's
             [sys.executable, "-m", "rankd", *arguments],
             cwd=root,
@@ -45,16 +45,17 @@ class Daemon:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self.pid = process.pid
         stack.callback(process.wait)
         stack.callback(process.terminate)
         channel = stack.enter_context(grpc.insecure_channel(target, options=[("grpc.max_receive_message_length", -1)]))
         grpc.channel_ready_future(channel).result(_DEADLINE)
         self.rank = rank_pb2_grpc.RankServiceStub(channel).Rank
         self.report = completion_pb2_grpc.CompletionServiceStub(channel).ReportCompletions
-        self.scored = self.rank(_prompts(64, count()), timeout=_DEADLINE).items
+        self.scored = self.rank(new_prompts(64, count()), timeout=_DEADLINE).items
 
 
-def _prompts(size: int, numbers: count[int]) -> rank_pb2.RankRequest:
+def new_prompts(size: int, numbers: count[int]) -> rank_pb2.RankRequest:
     """A queue of prompts that no daemon has read before."""
     request = rank_pb2.RankRequest()
     request.now.GetCurrentTime()
@@ -131,7 +132,7 @@ def main() -> int:
                 f"Rank, {size:,} new",
                 daemons,
                 max(5, round(rounds * arguments.share)),
-                lambda daemon, _, size=size: _called(daemon, _prompts(size, numbers)),  # type: ignore[misc]
+                lambda daemon, _, size=size: _called(daemon, new_prompts(size, numbers)),  # type: ignore[misc]
             )
         compare(
             "ReportCompletions, 200",

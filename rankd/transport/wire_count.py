@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from rankd.errors import FieldViolation, InvalidRequestError
@@ -103,7 +104,7 @@ class WireCounter:
         if len(data) < _FEW_BYTES:
             return 0
         most = len(data) // _FEW
-        return sum(len(small.findall(data)) for form, small in self._small if data.count(form) > most)
+        return sum(len(small.findall(data)) for form, small in self._small if _times(data, form) > most)
 
     def steps(self, data: bytes, pieces: list[int]) -> Generator[None, None, tuple[int, int]]:
         """Count a message, some thousand fields a step.
@@ -161,7 +162,14 @@ def _small_fields(tag: int) -> list[tuple[bytes, re.Pattern[bytes]]]:
 
 
 def _at_most(data: bytes, tag: int, limit: int) -> bool:
-    return len(data) < 2 * limit or sum(data.count(form) for form in _forms(tag)) <= limit
+    return len(data) < 2 * limit or sum(_times(data, form) for form in _forms(tag)) <= limit
+
+
+def _times(data: bytes, form: bytes) -> int:
+    """How often a form stands in a message; most are a byte, which numpy counts several times as fast as Python."""
+    if len(form) > 1:
+        return data.count(form)
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == form[0]))
 
 
 def _forms(tag: int) -> tuple[bytes, bytes]:

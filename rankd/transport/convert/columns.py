@@ -99,19 +99,17 @@ class RequestColumns:
                 f"{field}[{index}].prediction.features", f"is longer than {MOST_BYTES} bytes: echo it unchanged"
             )
         if prediction.HasField("learned_score"):
-            self._add_learned(prediction.learned_score, field, index)
+            learned = prediction.learned_score
+            if not math.isfinite(learned):
+                self._violations.add(
+                    f"{field}[{index}].prediction.learned_score", "must be finite: echo the prediction unchanged"
+                )
+            self.learned[len(self.score)] = learned
         self.echoes = True
         self.score.append(score)
         self.versions.append(prediction.ranker_version)
         self.expected.append(expected)
         self.p90.append(self._p90(prediction, field, index))
-
-    def _add_learned(self, learned: float, field: str, index: int) -> None:
-        if not math.isfinite(learned):
-            self._violations.add(
-                f"{field}[{index}].prediction.learned_score", "must be finite: echo the prediction unchanged"
-            )
-        self.learned[len(self.score)] = learned
 
     def _shape(self, shape: rank_pb2.RequestShape, field: str) -> RequestShape:
         for name, most in SHAPE_TEXTS.items():

@@ -92,6 +92,9 @@ TAMPERED = {
     "pilot slot": lambda p: changed(p, pilot_slot=7),
     "shadow": with_shadow,
     "time": later,
+    "features": lambda p: changed(p, features=p.features + b"x"),
+    "features dropped": lambda p: changed(p, features=b""),
+    "learned score": lambda p: changed(p, learned_score=1.0),
     "signature": lambda p: changed(p, signature=bytes([p.signature[0] ^ 1]) + p.signature[1:]),
     "signature cut": lambda p: changed(p, signature=p.signature[:-1]),
     "no signature": lambda p: changed(p, signature=b"", key_id=""),
@@ -104,6 +107,7 @@ def test_what_is_echoed_unchanged_is_believed(signing):
     with signing.channel() as channel:
         prediction = predict(channel, "own")
         assert (prediction.key_id, len(prediction.signature), prediction.tenant) == ("k1", 32, "team-a")
+        assert prediction.features
         for way in (echo, echo_in_a_stream):
             assert way(channel, "own", prediction).prediction == prediction
         assert report(channel, ("own", prediction)) == {}
@@ -182,7 +186,7 @@ def test_keys_rotate_without_a_break(start_daemon, tmp_path, wait_until):
         wait_until(lambda: daemon.app.signer.keys.first == "k2")
         again = echo(channel, "x", first).prediction
         assert again.key_id == "k2"
-        assert again.score == first.score
+        assert (again.score, again.features) == (first.score, first.features)
         assert echo(channel, "x", again).prediction == again
         file.write_text("[[key]]\nid = ")
         time.sleep(1.5)
@@ -202,6 +206,18 @@ def test_replicas_that_share_keys_believe_each_other(start_daemon, tmp_path):
         assert report(channel, ("x", prediction)) == {}
     with three.channel() as channel:
         assert report(channel, ("x", prediction)) == {0: "INVALID_SIGNATURE"}
+
+
+def test_what_carries_nothing_to_learn_from_is_believed_of_another_version(signing):
+    """A replica that learns nothing, such as one of the first release, signs as it always did."""
+    with signing.channel() as channel:
+        prediction = predict(channel, "old")
+        prediction.ClearField("features")
+        assert canonical(prediction, "old", "m").startswith(b"rankd prediction 1\n")
+        prediction.signature = signing.app.signer.keys.sign(canonical(prediction, "old", "m"))
+        for way in (echo, echo_in_a_stream):
+            assert way(channel, "old", prediction).prediction == prediction
+        assert report(channel, ("old", prediction)) == {}
 
 
 def test_a_long_queue_is_signed_and_looked_at_in_turns(start_daemon, tmp_path):
