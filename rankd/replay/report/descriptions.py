@@ -36,5 +36,17 @@ def describe_scores(report: ReplayReport) -> str:
     if s.kind == "synthetic":
         return f"made up, with a Kendall's tau of {tau} to the true lengths (--tau)"
     if s.kind == "ranker":
-        return f"of {s.name}, from the trace's prompts; Kendall's tau {tau}"
+        return f"of {s.name}, from the trace's prompts; Kendall's tau {tau}{_learned(report)}"
     return f"in the trace; Kendall's tau {tau}"
+
+
+def _learned(report: ReplayReport) -> str:
+    """What was learned beside the ranker."""
+    learned = report.learned
+    if learned is None:
+        return ""
+    text = f"; learned from {learned.completions:,} completions, "
+    if learned.in_use_after is None:
+        return f"{text}never in use"
+    again = f", switched {learned.switches:,} times" if learned.switches > 1 else ""
+    return f"{text}in use after {learned.in_use_after:,}{again}"

@@ -32,6 +32,7 @@ def as_json(report: ReplayReport) -> dict[str, Any]:
         },
         "engine": {"steps": report.steps, **asdict(report.plan.cost)},
         "scores": asdict(report.source),
+        "learned": None if report.learned is None else asdict(report.learned),
         "front": [asdict(point) for point in report.front],
         "policies": {f.policy: _policy(f) for f in report.figures},
         "tau_sweep": None if report.tau_sweep is None else asdict(report.tau_sweep),

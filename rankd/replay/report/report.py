@@ -11,6 +11,7 @@ from rankd.quality.statistics.kendall import tau_b
 from rankd.replay.engine.cost import capacity, offered_load
 from rankd.replay.plan import ReplayPlan
 from rankd.replay.policies.by_name import ReplayedPolicy, needs_scores, simulate
+from rankd.replay.policies.traffic import LearnedTraffic
 from rankd.replay.report.front import FrontPoint, front_of
 from rankd.replay.report.metrics import PolicyFigures, figures
 from rankd.replay.report.sweep import SWEPT_REQUESTS, LoadSweep, TauSweep, load_sweep, tau_sweep
@@ -83,6 +84,11 @@ class ReplayReport:
     def shown(self) -> list[PolicyFigures]:
         """Figures of every policy once, as on the front."""
         return [self.of(point.policy) for point in self.front]
+
+    @property
+    def learned(self) -> LearnedTraffic | None:
+        """What the daemon's own policy learned of the traffic; None where nothing was to be learned."""
+        return self.replayed[self.own].learned
 
     def point(self, policy: str) -> FrontPoint | None:
         """The place of a policy on the front; None where it was not replayed."""

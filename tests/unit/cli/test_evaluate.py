@@ -174,3 +174,25 @@ def test_judging_loads_no_training_library(ranker, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr.splitlines()[-1] == "0 []"
+
+
+def test_adapt_takes_the_first_rows_in_order_and_says_what_learning_brings(ranker, tmp_path):
+    """The table and its sentence for people, the list for programs; few rows are told, and no error; no prompt leaks."""
+    rows = raw_rows(420, model="m", max_tokens=4096, tenant="t", prompt_tokens=9, messages=[{"role": "user"}])
+    data = write(tmp_path / "log.jsonl", rows)
+    flags = ("evaluate", "--ranker", ranker, "--data", data, "--adapt")
+    done = run(*flags, "--rows", "300", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the first 300 taken" in done.stderr
+    assert "with learning" in done.stdout
+    assert "m: learned from 300 completions" in done.stdout
+    page = (tmp_path / "out" / "evaluate.html").read_text()
+    assert "Learning the traffic" in page
+    told = json.loads(run(*flags, "--json", cwd=tmp_path).stdout)
+    assert [(p["completions"], p["rows"]) for p in told["adapt"]] == [(200, 220)]
+    expected = kendalltau(scores_of(rows)[200:], [r["output_token_count"] for r in rows[200:]]).statistic
+    assert told["adapt"][0]["base_tau"] == pytest.approx(expected, abs=1e-3)
+    few = run(*flags, "--rows", "60", "--no-html", cwd=tmp_path)
+    assert few.returncode == 0
+    assert "Too few rows to tell" in few.stdout
+    assert SECRET not in done.stdout + done.stderr + page + few.stdout
