@@ -69,6 +69,7 @@ class FleetLearning:
         self.key_id = self.monitor.learning.sources.key_id if self.enabled else b""
         if self.enabled:
             self.monitor.learning.tell = self._tell
+            self.monitor.learning.tell_forgotten = lambda window: self.rows.forget(window.model, window.ranker_version)
 
     def _tell(self, window: Window, completion: LearnedCompletion) -> None:
         self.rows.add_own(window.model, window.ranker_version, completion)

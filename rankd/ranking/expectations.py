@@ -121,9 +121,7 @@ def _learned_scores(
     return learned
 
 
-def _expect_by_learned(
-    found: Expectations, trust: Trust, blank: NDArray[np.bool_], fresh: NDArray[np.bool_]
-) -> None:
+def _expect_by_learned(found: Expectations, trust: Trust, blank: NDArray[np.bool_], fresh: NDArray[np.bool_]) -> None:
     """Fill in what is expected where what was learned is in use; where it says nothing, by the ranker's own scores."""
     learned = found.learned
     assert learned is not None
