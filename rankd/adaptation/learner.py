@@ -17,6 +17,8 @@ from rankd.adaptation.solver import affine, log_length, ridge, targets
 
 Floats = NDArray[np.float64]
 
+Trusted = Callable[[NDArray[np.uint64]], Floats]
+"""Weights of rows by their sources, [n] of [n]."""
 LEAST_ROWS = 32
 """Completions below which nothing is learned."""
 _SHORT = 256.0
@@ -71,7 +73,7 @@ class HeadLearner:
         self,
         completions: Sequence[LearnedCompletion],
         now: float,
-        trust: Callable[[NDArray[np.uint64]], Floats] | None = None,
+        trust: Trusted | None = None,
     ) -> Learned:
         """Compare what was predicted of completions with what came, then learn from them.
 
@@ -84,7 +86,7 @@ class HeadLearner:
         known = self.learned
         shares = known.shares
         if known.heads and taken:
-            shares = _judged(known, shares, self.rows.latest(taken))
+            shares = _judged(known, shares, self.rows.latest(taken), trust)
         heads = known.heads
         if len(self.rows) >= LEAST_ROWS and self._due():
             heads = self._solve(heads, now, trust)
@@ -129,15 +131,13 @@ class HeadLearner:
         reach = len(self.rows) if expert is Expert.LONG else min(len(self.rows), 2 * int(_SHORT))
         return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, reach // 8)
 
-    def _solve(
-        self, heads: tuple[Head, ...], now: float, trust: Callable[[NDArray[np.uint64]], Floats] | None
-    ) -> tuple[Head, ...]:
+    def _solve(self, heads: tuple[Head, ...], now: float, trust: Trusted | None) -> tuple[Head, ...]:
         since = now - self._forget_after
         found = list(heads)
         fresh = self.rows.latest(_SHORT_ROWS, since)
-        if len(fresh) < LEAST_ROWS:
-            return heads
         weight = np.ones(len(fresh)) if trust is None else trust(fresh.source)
+        if np.count_nonzero(weight) < LEAST_ROWS:
+            return heads
         short = weight * 0.5 ** (np.arange(len(fresh) - 1, -1, -1) / _SHORT)
         score = affine(fresh, weight, heads[Expert.SCORE] if heads else None)
         shape = ridge(fresh, weight, heads[Expert.SHAPE] if heads else score, text=False, iterations=_ITERATIONS)
@@ -171,8 +171,8 @@ def _beside(heads: tuple[Head, ...], shares: Shares, rows: Columns) -> float:
     return float((rows.numbers @ head.numbers).mean()) + shape / len(rows)
 
 
-def _judged(known: Learned, shares: Shares, rows: Columns) -> Shares:
+def _judged(known: Learned, shares: Shares, rows: Columns, trust: Trusted | None) -> Shares:
+    used = np.ones(len(rows), np.bool_) if trust is None else trust(rows.source) > 0
     predicted = np.column_stack([head.over(rows) for head in known.heads])
-    logs = log_length(rows.tokens)
     mixed = predicted @ shares.values
-    return shares.after(predicted, targets(mixed, logs, rows.complete))
+    return shares.after(predicted[used], targets(mixed, log_length(rows.tokens), rows.complete)[used])

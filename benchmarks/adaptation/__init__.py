@@ -1,0 +1,1 @@
+"""What learning the traffic brings, on rows of lengths: ``python -m benchmarks.adaptation --data DIR``."""
