@@ -74,6 +74,14 @@ def pack(text: bytes, numbers: tuple[float, ...] = (0.0,) * NUMBERS, shape: tupl
     return head + struct.pack(f"<{len(shape)}H", *shape) + text
 
 
+def shape_part(data: bytes) -> bytes:
+    """What ``pack`` put before the text's part: nothing of the prompt; empty where it is none of this layout."""
+    if not _SHAPE.size <= len(data) <= MOST_BYTES or data[0] != _LAYOUT or data[1] > MOST_SHAPE:
+        return b""
+    part = data[: _SHAPE.size + 2 * data[1]]
+    return part if unpack(part) is not None else b""
+
+
 def unpack(data: bytes) -> Features | None:
     """Features from what a prediction carried; None where it is none of this layout, or cannot be."""
     if not _SHAPE.size <= len(data) <= MOST_BYTES or data[0] != _LAYOUT:

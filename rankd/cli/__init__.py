@@ -21,6 +21,7 @@ VERBS = {
     "status": "show ranker, guard, quality and traffic",
     "bench": "measure a daemon against its floors",
     "promote": "put a ranker into service if it is better",
+    "bake": "write what a daemon learned into a ranker of its own",
     "rollback": "put the ranker that was in service before back",
     "pilot": "compare two policies on live traffic",
     "train": "train a ranker on prompts and output lengths",

@@ -19,11 +19,13 @@ from rankd.cli.terminal import PlainConsole, output
 from rankd.cli.values import whole
 from rankd.quality.statistics.interval import Interval
 from rankd.registry.bundled import ranker_path
+from rankd.settings import load_settings
 
 if TYPE_CHECKING:
     from rankd.training.data.dataset import Dataset
     from rankd.training.evaluation.evaluate import Evaluation
     from rankd.training.evaluation.figures import EvaluationFigures
+    from rankd.training.evaluation.prequential import AdaptEvaluation
 
 MOST_LINES = 20
 """Lines of a table; the JSON has them all."""
@@ -65,9 +67,15 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         type=whole(1, 10**9),
         default=DEFAULT_ROWS,
         metavar="N",
-        help=f"most rows, drawn at random; default: {DEFAULT_ROWS}",
+        help=f"most rows, drawn at random, with --adapt the first ones; default: {DEFAULT_ROWS}",
     )
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of that draw; default: 0")
+    verb.add_argument(
+        "--adapt",
+        action="store_true",
+        help="say too what learning the traffic would bring: the first --rows rows, in their order, as the daemon "
+        "would learn them with the settings adapt.*",
+    )
     verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], default="cpu", help="default: cpu")
     verb.add_argument(
         "--threads",
@@ -77,6 +85,10 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="of model and tokeniser, up to 256; default: 1",
     )
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else, and write no page unless asked")
+    _page_flags(verb)
+
+
+def _page_flags(verb: argparse.ArgumentParser) -> None:
     page = verb.add_mutually_exclusive_group()
     page.add_argument(
         "--html", type=Path, metavar="FILE", help=f"write the page here; default: {DEFAULT_HTML}, none with --json"
@@ -98,19 +110,27 @@ def run(arguments: argparse.Namespace) -> int:
     from rankd.training.evaluation.page import write_page
 
     load_artifact(arguments.ranker)  # before minutes of reading
+    adapt = load_settings().adapt if arguments.adapt else None
     console = PlainConsole(stderr=True)
-    with _bar(console, "reading", "{task.percentage:.0f} %") as bar:
+    with _bar(console, "{task.percentage:.0f} %") as bar:
         dataset = read_dataset(
-            arguments.data, most=arguments.rows, seed=arguments.seed, model=arguments.model, on_progress=_on(bar)
+            arguments.data,
+            most=arguments.rows,
+            seed=arguments.seed,
+            model=arguments.model,
+            first=arguments.adapt,
+            on_progress=_on(bar, "reading"),
         )
-    _say_read(dataset, console)
-    with _bar(console, "scoring", MofNCompleteColumn()) as bar:
+    _say_read(dataset, console, first=arguments.adapt)
+    with _bar(console, MofNCompleteColumn()) as bar:
         evaluation = evaluate(
             arguments.ranker,
             dataset.rows,
             provider=arguments.provider,
             threads=arguments.threads,
-            on_progress=_on(bar),
+            adapt=adapt,
+            on_progress=_on(bar, "scoring"),
+            on_learning=_on(bar, "learning"),
         )
     if arguments.json:
         print(json.dumps(_as_json(evaluation, dataset)))
@@ -123,18 +143,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bar(console: PlainConsole, what: str, amount: Any) -> Progress:
+def _bar(console: PlainConsole, amount: Any) -> Progress:
     shown = TextColumn(amount) if isinstance(amount, str) else amount
-    columns = (TextColumn(what), BarColumn(), shown, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), shown, TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _on(bar: Progress) -> Callable[[int, int], None]:
-    task = bar.add_task("", total=None)
-    return lambda done, total: bar.update(task, completed=done, total=total or None)
+def _on(bar: Progress, what: str) -> Callable[[int, int], None]:
+    """A line of the bar, shown once there is word of it."""
+    task = bar.add_task(what, total=None, visible=False)
+    return lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
 
 
-def _say_read(dataset: Dataset, console: PlainConsole) -> None:
+def _say_read(dataset: Dataset, console: PlainConsole, *, first: bool) -> None:
     from rankd.training.data.dataset import bounds_text, skipped_text
 
     skipped = sum(dataset.skipped.values())
@@ -144,7 +165,7 @@ def _say_read(dataset: Dataset, console: PlainConsole) -> None:
     if bounds := bounds_text(dataset):
         line += f", {bounds}"
     if len(dataset.rows) < dataset.read - skipped:
-        line += f", {len(dataset.rows):,} drawn"
+        line += f", the first {len(dataset.rows):,} taken" if first else f", {len(dataset.rows):,} drawn"
     console.print(line, highlight=False)
 
 
@@ -172,7 +193,23 @@ def view(evaluation: Evaluation) -> RenderableType:
         parts.append(_breakdown("source", evaluation.sources))
     if len(evaluation.scripts) > 1:
         parts.append(_breakdown("script", evaluation.scripts))
+    if evaluation.adapt is not None:
+        parts.append(_learning(evaluation.adapt))
     return Group(*parts)
+
+
+def _learning(adapt: AdaptEvaluation) -> RenderableType:
+    """What learning the traffic would bring."""
+    from rankd.training.evaluation.learning_card import COLUMNS, cells, model_text, verdict
+
+    table = Table(title=None, box=None, padding=(0, 2, 0, 0), show_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for point in adapt.points:
+        table.add_row(*cells(point))
+    models = [Text(model_text(m)) for m in adapt.models[:MOST_LINES]]
+    shown: list[RenderableType] = ["learning the traffic, rows in their order, tau:", table] if adapt.points else []
+    return Group("", *shown, Text(verdict(adapt), style="bold"), *models)
 
 
 def _head(e: Evaluation) -> RenderableType:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd.adaptation.features import shape_part
 from rankd.clock import CLOCK
 from rankd.completion_log.newest import newest
 from rankd.completion_log.records import (
@@ -101,6 +102,7 @@ class CompletionLog:
             CLOCK.to_wall(completion.arrival),
             CLOCK.to_wall(now),
             completion.shadow_scores,
+            shape_part(completion.features),
         )
         self._writer.put(SegmentKind.COMPLETIONS, [row])
 

@@ -49,6 +49,8 @@ class CompletionRow(NamedTuple):
     arrival: float
     ended_at: float
     shadow_scores: tuple[tuple[str, float], ...]
+    shape: bytes = b""
+    """What is learned from of the request beside its text, as the prediction carried it; empty where it had none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class LoggedCompletion:
     tokens: int
     complete: bool
     ended_at: float
+    shape: bytes = b""
 
 
 def request_hasher(join_key: bytes) -> RequestHasher:
@@ -95,6 +98,7 @@ def schema(kind: SegmentKind) -> Any:
             ("arrival", time),
             ("ended_at", time),
             ("shadow_scores", pa.map_(text, pa.float64())),
+            ("shape", pa.binary()),
         ]
     )
 
@@ -109,7 +113,7 @@ def table(kind: SegmentKind, rows: Sequence[PromptRow | CompletionRow]) -> Any:
     for field, values in zip(fields, columns, strict=True):
         if pa.types.is_timestamp(field.type):
             arrays.append(pa.array([micros(v) for v in values], pa.int64()).cast(field.type))
-        elif pa.types.is_map(field.type):
+        elif pa.types.is_map(field.type) or field.name == "shape":
             # An answer without shadows has none: null, not an empty map.
             arrays.append(pa.array([v or None for v in values], field.type))
         else:

@@ -18,7 +18,10 @@ Keys = NDArray[np.uint64]
 SKEW = 60_000_000
 """Microseconds that the clocks of two replicas may differ by, so that a completion seems older than its prompt."""
 
-COMPLETION_COLUMNS = ["request", "model", "ranker_version", "score", "tokens", "complete", "arrival", "ended_at"]
+COMPLETION_COLUMNS = [
+    "request", "model", "ranker_version", "score", "tokens", "complete", "arrival", "ended_at", "shape",
+]  # fmt: skip
+"""The last one is missing in segments that an older rankd wrote."""
 
 
 def pick(times: Sequence[int], ended: int) -> int | None:
@@ -71,13 +74,15 @@ def completions_of(table: Any) -> Iterator[CompletionRow]:
     """Rows of a completions' table, with ``COMPLETION_COLUMNS``."""
     arrival, ended = times_of(table, "arrival") / 1e6, times_of(table, "ended_at") / 1e6
     columns = [table[name].to_pylist() for name in COMPLETION_COLUMNS[:6]]
-    for request, model, version, score, tokens, complete, arrived, ended_at in zip(
-        *columns, arrival.tolist(), ended.tolist(), strict=True
+    shapes = table["shape"].to_pylist() if "shape" in table.column_names else [None] * len(arrival)
+    for request, model, version, score, tokens, complete, arrived, ended_at, shape in zip(
+        *columns, arrival.tolist(), ended.tolist(), shapes, strict=True
     ):
         names = sys.intern(model), sys.intern(version)  # a few names, in very many rows
-        yield CompletionRow(request, *names, score, tokens, complete, "", arrived, ended_at, ())
+        yield CompletionRow(request, *names, score, tokens, complete, "", arrived, ended_at, (), shape or b"")
 
 
 def joined(row: CompletionRow, prompt: str) -> LoggedCompletion:
     """A completion with its prompt."""
-    return LoggedCompletion(prompt, row.model, row.ranker_version, row.score, row.tokens, row.complete, row.ended_at)
+    known = row.score, row.tokens, row.complete, row.ended_at, row.shape
+    return LoggedCompletion(prompt, row.model, row.ranker_version, *known)

@@ -219,6 +219,13 @@ class Monitor:
         self._transit(window, window.guard.unpin(now))
         return window
 
+    def forget_learned(self, window: Window) -> None:
+        """Forget what was learned of a window's traffic: the ranker's own scores order, and learning begins anew."""
+        if window.adaptation is not None:
+            window.adaptation.forget()
+        if window.learned_in_use:
+            self._use_learned(window, False)
+
     def begin_anew(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
         """Begin anew with a ranker that was just measured on recent completions.
 

@@ -13,6 +13,7 @@ import grpc
 from rankd_client._connection import TlsConfig, open_channel, shown_to
 from rankd_client._errors import RankdRefusedError, RankdUnavailableError
 from rankd_client._failures import NotConnectedError, explain
+from rankd_client._learned import LearnedHead, learned_of
 from rankd_client._pilot import PilotPlan, PilotStatus, request_of, status_of
 from rankd_client._rankers import Judgement, JudgeOptions, RankerInfo, Rankers, judgement_of, ranker_of
 from rankd_client._sync_io import Connections
@@ -135,6 +136,23 @@ class AdminClient:
         """Put the previous ranker back into service."""
         with _errors():
             return ranker_of(self._stub.RollbackRanker(admin_pb2.RollbackRankerRequest(), timeout=self._timeout).ranker)
+
+    def learned(self, model: str = "", ranker_version: str = "") -> LearnedHead:
+        """What was learned of a served model's traffic; refused where nothing was.
+
+        Args:
+            model: the served model.
+            ranker_version: of the ranker that it adds to; default: the one in service.
+        """
+        request = admin_pb2.GetLearnedRequest(model=model, ranker_version=ranker_version)
+        with _errors():
+            return learned_of(self._stub.GetLearned(request, timeout=self._timeout))
+
+    def forget_learned(self, model: str = "", ranker_version: str = "") -> None:
+        """Forget what was learned of a served model's traffic; arguments as of :meth:`learned`."""
+        request = admin_pb2.ForgetLearnedRequest(model=model, ranker_version=ranker_version)
+        with _errors():
+            self._stub.ForgetLearned(request, timeout=self._timeout)
 
     def start_pilot(self, plan: PilotPlan) -> PilotStatus:
         """Begin a pilot."""

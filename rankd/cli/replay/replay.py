@@ -8,21 +8,25 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rankd.cli.replay.flags import DEFAULT_HTML, DEFAULT_TAU
 from rankd.cli.terminal import PlainConsole, output
 from rankd.errors import ConfigError
-from rankd.settings import Settings, load_settings
+from rankd.settings import AdaptSection, Settings, load_settings
 
 if TYPE_CHECKING:
+    from rankd.adaptation import FeatureHasher
     from rankd.replay.engine.cost import EngineCost
     from rankd.replay.plan import OnProgress, ReplayPlan, ScoreOrigin
     from rankd.replay.policies.by_name import RankerPrior
+    from rankd.replay.trace.fields import TraceRequest
     from rankd.replay.trace.files import TraceRead
-    from rankd.replay.trace.trace import Floats, Trace
+    from rankd.replay.trace.trace import Trace
+    from rankd.training.evaluation.offline_ranker import OfflineRanker
+    from rankd.types import Scored
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -65,7 +69,7 @@ def _plan(arguments: argparse.Namespace, console: PlainConsole, on_progress: OnP
     from rankd.replay.policies.synthetic_scores import scores_of_tau
 
     policies, settings, cost = _policies(arguments.policies), _settings(arguments), _cost(arguments)
-    read, origin, ranker = _read(arguments, console, on_progress)
+    read, origin, ranker = _read(arguments, settings, console, on_progress)
     trace, arrivals = _arrivals(read.trace, arguments, cost)
     scores = trace.score
     if arguments.tau is not None or scores is None:
@@ -130,18 +134,18 @@ def _cost(arguments: argparse.Namespace) -> EngineCost:
 
 
 def _read(
-    arguments: argparse.Namespace, console: PlainConsole, on_progress: OnProgress
+    arguments: argparse.Namespace, settings: Settings, console: PlainConsole, on_progress: OnProgress
 ) -> tuple[TraceRead, ScoreOrigin, RankerPrior | None]:
     """The trace with its scores, where they come from, and what the ranker's manifest states."""
     from rankd.replay.plan import ScoreOrigin
     from rankd.replay.trace.files import TraceSelection, read_trace
 
-    loaded = _LazyRanker(arguments)
+    loaded = _LazyRanker(arguments, settings.adapt)
     read = read_trace(
         TraceSelection(
             arguments.trace, arguments.requests, arguments.time_unit, arguments.model, arguments.input_tokens
         ),
-        scorer=None if arguments.tau is not None else loaded.scores,
+        scorer=None if arguments.tau is not None else loaded.scored,
         keep_scores=arguments.ranker is None,
         on_progress=lambda done: on_progress("reading", "", done, arguments.requests),
     )
@@ -156,22 +160,43 @@ def _read(
 class _LazyRanker:
     """A ranker that is loaded when the first prompt turns up."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        """Load nothing yet."""
-        self._arguments = arguments
-        self._ranker: Any = None
+    def __init__(self, arguments: argparse.Namespace, adapt: AdaptSection) -> None:
+        """Load nothing yet; ``adapt`` says whether anything is to be learned from."""
+        self._arguments, self._adapt = arguments, adapt
+        self._ranker: OfflineRanker | None = None
         self.used = False
         self.name = ""
         self.prior: RankerPrior | None = None
 
-    def scores(self, prompts: Sequence[str]) -> Floats:
-        """Score prompts as the daemon does."""
-        if self._ranker is None:
-            self._load()
-        self.used = True
-        return self._ranker.scores(prompts)  # type: ignore[no-any-return]
+    def scored(self, requests: Sequence[TraceRequest]) -> list[Scored]:
+        """Score prompts as the daemon does, and make what predictions carry to be learned from."""
+        from rankd.types import Scored
 
-    def _load(self) -> None:
+        ranker = self._ranker or self._load()
+        self.used = True
+        prompts = [request.prompt or "" for request in requests]
+        if not self._adapt.enabled:
+            return [Scored(score) for score in ranker.scores(prompts).tolist()]
+        if self._adapt.text:
+            found = ranker.scored(prompts)
+        else:
+            found = [Scored(score) for score in ranker.scores(prompts).tolist()]
+        return [
+            Scored(one.score, self._packed(ranker.hasher, one.text, request))
+            for one, request in zip(found, requests, strict=True)
+        ]
+
+    @staticmethod
+    def _packed(hasher: FeatureHasher, text: bytes, request: TraceRequest) -> bytes:
+        return hasher.pack(
+            text,
+            request.shape,
+            prompt_tokens=request.prompt_tokens or 0,
+            max_tokens=request.max_tokens,
+            tenant=request.tenant,
+        )
+
+    def _load(self) -> OfflineRanker:
         # The tokeniser's own pool knows no other setting, and reads it once.
         os.environ["RAYON_NUM_THREADS"] = str(self._arguments.threads)
         from rankd.registry.artifact import load_artifact
@@ -180,10 +205,11 @@ class _LazyRanker:
         from rankd.training.evaluation.offline_ranker import OfflineRanker
 
         artifact = load_artifact(self._arguments.ranker or ranker_path("minilm-l6"))
-        self._ranker = OfflineRanker(artifact, threads=self._arguments.threads)
+        ranker = self._ranker = OfflineRanker(artifact, threads=self._arguments.threads)
         self.name = artifact.path.name
         measured = artifact.manifest.measured_tau is not None
-        self.prior = RankerPrior(prior=artifact.calibration(), measured=measured)
+        self.prior = RankerPrior(prior=artifact.calibration(), measured=measured, learns=self._adapt.enabled)
+        return ranker
 
 
 def _print_read(read: TraceRead, console: PlainConsole) -> None:

@@ -18,6 +18,7 @@ from rankd.replay.policies.baselines import Boost, FixedKey, KeyOrder, ShortestR
 from rankd.replay.policies.daemon import OracleScores, PromptsAlone, RankdOrder
 from rankd.replay.policies.learner import Learner, TailInflated
 from rankd.replay.policies.paper import PaperOrder
+from rankd.replay.policies.traffic import LearnedTraffic, ReplayedTraffic
 from rankd.replay.policies.uniboost import UniBoost
 from rankd.replay.trace.trace import Floats, Trace
 from rankd.settings import OrderSection, Settings
@@ -81,6 +82,8 @@ class RankerPrior:
     """The calibration of its manifest."""
     measured: bool = True
     """Whether its manifest carries a measured tau, so that it is trusted until found bad."""
+    learns: bool = False
+    """Whether traffic is learned beside it, where the trace has what predictions carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class ReplayedPolicy:
     """Of every look of the guard: seconds, the lower bound of tau, and the trust after it."""
     prompt_cost: float | None = None
     """What an uncached prompt token counted for in the end, in output tokens; None where work is not ordered by."""
+    learned: LearnedTraffic | None = None
+    """What was learned of the traffic; None where nothing was to be."""
 
 
 def check_policy(name: str) -> str:
@@ -151,15 +156,17 @@ def simulate(
             raise ConfigError(f"{policy} needs scores: give --tau, or a trace with `score` or `prompt`")
         scores = np.full(len(trace), np.nan)
     settings = settings or Settings()
-    order, guard_history = _order(trace, scores, policy, cost, settings, ranker or RankerPrior())
+    order, learner = _order(trace, scores, policy, cost, settings, ranker or RankerPrior())
     result = engine.run(trace, order, cost, on_progress)
     prompt_cost = order.rules.prompt_cost if isinstance(order, RankdOrder) else None
-    return ReplayedPolicy(policy, result, guard_history, prompt_cost)
+    if learner is None:
+        return ReplayedPolicy(policy, result, prompt_cost=prompt_cost)
+    return ReplayedPolicy(policy, result, learner.guard_history, prompt_cost, learner.learned)
 
 
 def _order(
     trace: Trace, scores: Floats, policy: str, cost: EngineCost, settings: Settings, ranker: RankerPrior
-) -> tuple[engine.ServingOrder, list[tuple[float, float | None, float]]]:
+) -> tuple[engine.ServingOrder, Learner | None]:
     kind, _, number = policy.partition(":")
     true_cost = true_prompt_cost(trace, cost)
     plain: dict[str, Callable[[], engine.ServingOrder]] = {
@@ -172,19 +179,23 @@ def _order(
         "unaware": lambda: Boost(trace, cost.base + cost.per_sequence * cost.slots),
     }
     if kind in plain:
-        return plain[kind](), []
+        return plain[kind](), None
     order, asked = _order_settings(kind, number, settings.order, true_cost)
     if kind.startswith("oracle") or kind == "fair":
         scores = trace.output.astype(np.float64)
-        return RankdOrder(trace, scores, OracleScores(trace, order), order, asked), []
+        return RankdOrder(trace, scores, OracleScores(trace, order), order, asked), None
     if kind == "prompt-work":
-        return RankdOrder(trace, scores, PromptsAlone(trace, order), order, asked), []
+        return RankdOrder(trace, scores, PromptsAlone(trace, order), order, asked), None
     changes: dict[str, object] = {"order": order}
     if kind in ("work", "tie"):
         changes["guard"] = settings.guard.model_copy(update={"enabled": False})
     learns = TailInflated if kind == "tie" else Learner
-    learner = learns(trace, scores, settings.model_copy(update=changes), prior=ranker.prior, measured=ranker.measured)
-    return RankdOrder(trace, scores, learner, order, asked), learner.guard_history
+    own = settings.model_copy(update=changes)
+    traffic = None
+    if ranker.learns and kind != "tie" and trace.features is not None and settings.adapt.enabled:
+        traffic = ReplayedTraffic(trace, trace.features, scores, settings.adapt)
+    learner = learns(trace, scores, own, prior=ranker.prior, measured=ranker.measured, traffic=traffic)
+    return RankdOrder(trace, scores, learner, order, asked), learner
 
 
 def _order_settings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -37,10 +37,10 @@ _FIRST_MEAN = 32
 class ReplayQueue(WaitingQueue):
     """A waiting queue whose expected lengths can all be learned anew."""
 
-    def relearn(self, expected: Callable[[Floats], Floats]) -> None:
-        """Replace the expected lengths by what a map makes of the scores."""
-        floats = self._table.floats
-        floats["expected"][: len(self)] = expected(floats["score"][: len(self)])
+    def relearn(self, expected: Callable[[Sequence[int]], Floats]) -> None:
+        """Replace the expected lengths by what is known of the requests now."""
+        requests = [int(request_id) for request_id in self._table.ids]
+        self._table.floats["expected"][: len(self)] = expected(requests)
         self._stale = True
 
 
@@ -63,7 +63,7 @@ class KnownLengths(Protocol):
     def finished(self, request: int, now: float, batch: RunningBatch) -> None:
         """Take word of a completion."""
 
-    def expected(self, scores: Floats) -> Floats:
+    def expected_of(self, requests: Sequence[int]) -> Floats:
         """Expected lengths in tokens; NaN where nothing is known."""
 
 
@@ -107,9 +107,9 @@ class OracleScores:
         if learn_load(load, self._order, served):
             self.version += 1
 
-    def expected(self, scores: Floats) -> Floats:
-        """The scores themselves."""
-        return scores
+    def expected_of(self, requests: Sequence[int]) -> Floats:
+        """The true lengths themselves."""
+        return np.array([self._output[request] for request in requests], dtype=np.float64)
 
     def _expected_of(self, request: int) -> float:
         return float(self._output[request])
@@ -134,9 +134,9 @@ class PromptsAlone(OracleScores):
             self.version += 1
         super().finished(request, now, batch)
 
-    def expected(self, scores: Floats) -> Floats:
+    def expected_of(self, requests: Sequence[int]) -> Floats:
         """Of all the same, which the rules know."""
-        return np.full(len(scores), np.nan)
+        return np.full(len(requests), np.nan)
 
     def _expected_of(self, request: int) -> float:
         del request
@@ -203,19 +203,19 @@ class RankdOrder:
         if new:
             self._here.add(request)
         self._counters.arrived(self._tenants[request])
+        if new:
+            self._lengths.arrived(request, now)
         self._queue.add(
             self._ids[request],
             self._arrival[request],
             score=score,
-            expected=float(self._lengths.expected(np.array([score]))[0]),
+            expected=float(self._lengths.expected_of([request])[0]),
             generated=float(generated),
             priority_class=self._classes[request],
             tenant=self._tenants[request],
             prompt_tokens=float(self._prompt[request]),
             cached_prompt_tokens=float(self._cached[request]),
         )
-        if new:
-            self._lengths.arrived(request, now)
 
     def peek(self, now: float) -> int:
         """Who goes next."""
@@ -241,7 +241,7 @@ class RankdOrder:
             request_ids=[self._ids[r] for r in running],
             arrival=np.array([self._arrival[r] for r in running]),
             score=scores,
-            expected=self._lengths.expected(scores),
+            expected=self._lengths.expected_of(running),
             generated=np.array([self.batch.generated(r) for r in running], dtype=np.float64),
             priority_class=np.array([self._classes[r] for r in running], dtype=np.int64),
             prompt_tokens=np.array([self._prompt[r] for r in running], dtype=np.float64),
@@ -270,7 +270,7 @@ class RankdOrder:
         """Make the rules anew from what is known now."""
         if self._lengths.version != self._version:
             self._version = self._lengths.version
-            self._queue.relearn(self._lengths.expected)
+            self._queue.relearn(self._lengths.expected_of)
         elif self._starts < _RULES_EVERY:
             return
         self._starts = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from rankd_client.calibration import Calibration, fit_monotone
@@ -16,6 +17,7 @@ from rankd.monitor.window_jobs import tuning
 from rankd.quality import UNKNOWN_PROMPT, Guard, GuardSnapshot, OutcomeReport, possible
 from rankd.quality.arrivals import ArrivalTable
 from rankd.replay.engine.engine import RunningBatch
+from rankd.replay.policies.traffic import LearnedTraffic, ReplayedTraffic
 from rankd.replay.trace.trace import Floats, Trace
 from rankd.settings import OrderSection, Settings
 
@@ -65,6 +67,7 @@ class Learner:
         *,
         prior: Calibration | None = None,
         measured: bool = True,
+        traffic: ReplayedTraffic | None = None,
     ) -> None:
         """Start as a daemon does that was just given this ranker.
 
@@ -74,6 +77,7 @@ class Learner:
             settings: the daemon's.
             prior: the calibration of the ranker's manifest.
             measured: whether the manifest carries a measured tau, so that the ranker is trusted until found bad.
+            traffic: what learns the traffic beside it; None: nothing does.
         """
         # A tracker without its plain window, which is for people to read: here nobody does, and it is half of the cost.
         self._quality = quality_settings(settings)
@@ -88,6 +92,7 @@ class Learner:
         self._prompt = read_prompts(trace)
         self._scores: list[float] = scores.tolist()
         self._prior = self.calibration = prior
+        self._traffic = traffic
         self._start: dict[int, float] = {}
         self._load = ModelLoad(history=ServedHistory(settings.order.tune_window))
         self._fit_at = 0
@@ -98,6 +103,8 @@ class Learner:
 
     def arrived(self, request: int, now: float) -> None:
         """Take word of a new request."""
+        if self._traffic is not None:
+            self._traffic.arrived(request)
         self._report(request, 0, now, final=False)
 
     def started(self, request: int, now: float) -> None:
@@ -110,12 +117,16 @@ class Learner:
         tokens = self._output[request]
         self._report(request, tokens, now, final=True)
         self._load.rate.add(tokens, now)
-        expected = float(self.expected(np.array([self._scores[request]]))[0])
+        expected = float(self.expected_of([request])[0])
         arrival, start = self._arrival[request], self._start.pop(request)
         served = ServedRequest(arrival, start - arrival, now - start, expected, tokens, self._prompt[request])
         if learn_load(self._load, self._order, served):
             self.version += 1
         self._completions += 1
+        if self._traffic is not None and self._traffic.finished(request, now):
+            self._traffic.refit(self._table.known(learned=True))
+            self._guard.scores_changed(better=self._traffic.in_use)
+            self._look_at = self._completions - self._look_every
         if self._completions - self._look_at >= self._look_every:
             self._look_at = self._completions
             for other in batch.running():
@@ -129,10 +140,28 @@ class Learner:
             return np.full(len(scores), np.nan)
         return self.calibration.expected(scores)
 
+    def expected_of(self, requests: Sequence[int]) -> Floats:
+        """The same of requests, by what was learned of the traffic where that is in use."""
+        base = self.expected(np.array([self._scores[request] for request in requests]))
+        return self._traffic.expected(requests, base) if self._traffic is not None and self._learned_in_use else base
+
+    @property
+    def learned(self) -> LearnedTraffic | None:
+        """What was learned of the traffic; None where nothing was to be."""
+        return None if self._traffic is None else self._traffic.result
+
     @property
     def trust(self) -> Trust:
         """How far the ranker is to be trusted now, by the rule of the daemon's monitor."""
-        return trust_in(self._guard, self.calibration, self._load, self._settings)
+        return trust_in(self._guard, self._calibration_in_use, self._load, self._settings)
+
+    @property
+    def _learned_in_use(self) -> bool:
+        return self._traffic is not None and self._traffic.in_use
+
+    @property
+    def _calibration_in_use(self) -> Calibration | None:
+        return self._traffic.calibration if self._traffic is not None and self._learned_in_use else self.calibration
 
     def _report(self, request: int, tokens: int, now: float, *, final: bool) -> None:
         prompt = self._prompt[request]
@@ -144,14 +173,15 @@ class Learner:
             final,
             self._arrival[request] + _CLOCK,
             prompt=UNKNOWN_PROMPT if math.isnan(prompt) else int(prompt),
+            learned=math.nan if self._traffic is None else self._traffic.learned(request),
         )
         if possible(report, now + _CLOCK):
             self._table.update(report, now + _CLOCK)
 
     def _look(self, now: float) -> None:
         quality, at = self._quality, now + _CLOCK
-        cohort = self._table.cohort(quality.guard_cohort, at, quality.settle)
-        work = work_model(self.calibration, self._load, self._settings)
+        cohort = self._table.cohort(quality.guard_cohort, at, quality.settle, learned=self._learned_in_use)
+        work = work_model(self._calibration_in_use, self._load, self._settings)
         evidence = GuardSnapshot(at, quality, self._completions, cohort, work).evaluate()
         self._guard.observe_quality(evidence, at)
         self.guard_history.append((now, self._guard.order_tau_low, self.trust.level))
@@ -172,6 +202,8 @@ class Learner:
             prior=self._prior,
             prior_weight=self._order.calibration_prior_weight,
         )
+        if self._traffic is not None:
+            self._traffic.refit(self._table.known(learned=True))
         if not early:
             self._fit_at = completions
         self.version += 1

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rankd_client.shape import NO_SHAPE, RequestShape
+
 from rankd.datafiles import UnusableRowError, is_absent, name_of, number_of, shown, text_of, whole_of
+from rankd.datafiles.shapes import SHAPE_FIELDS, count_of, shape_of
 from rankd.replay.trace.arrival import ArrivalClock
 
 LONGEST = 10_000_000
@@ -37,6 +40,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "tenant": ("tenant", "user", "user_id"),
     "class": ("class", "priority_class"),
     "model": ("model",),
+    "max tokens": ("max_tokens", "max_completion_tokens", "max_output_tokens"),
+    **{name: (name,) for name in SHAPE_FIELDS},
 }  # fmt: skip
 """What a row may hold, by the names it may go by: the first that is there counts. Case does not matter, nor blanks."""
 
@@ -57,6 +62,9 @@ class TraceRequest:
     tenant: str
     priority_class: int
     model: str
+    max_tokens: int = 0
+    """0: none is stated."""
+    shape: RequestShape = NO_SHAPE
 
 
 def canonical(name: str) -> str:
@@ -110,6 +118,8 @@ def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], clock: Arriva
         tenant=name_of(value("tenant")[0])[:_LONGEST_NAME],
         priority_class=_class(*value("class")),
         model=name_of(value("model")[0])[:_LONGEST_NAME],
+        max_tokens=count_of(value("max tokens")[0]),
+        shape=shape_of({name: raw.get(columns[name]) for name in SHAPE_FIELDS if name in columns}),
     )
 
 

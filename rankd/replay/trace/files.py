@@ -6,7 +6,7 @@ import functools
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from rankd.errors import ConfigError
 from rankd.replay.trace.arrival import ArrivalClock
 from rankd.replay.trace.completion_log import find_log, log_requests
 from rankd.replay.trace.fields import FIELDS, TraceRequest, columns_of, request_of
-from rankd.replay.trace.trace import Floats, Trace
+from rankd.replay.trace.trace import Trace
+from rankd.types import Scored
 
 DEFAULT_REQUESTS = 20_000
 _PROMPTS_AT_ONCE = 512
@@ -29,8 +30,8 @@ _DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _NESTED = ("usage", *_DETAILS, *(f"usage.{name}" for name in _DETAILS))
 """Objects in JSON lines whose fields are read as fields of the row, the outer ones first."""
 
-Scorer = Callable[[Sequence[str]], Floats]
-"""From prompts to scores, [prompts]."""
+Scorer = Callable[[Sequence[TraceRequest]], Sequence[Scored]]
+"""From requests with prompts to scores, and to all that predictions of them carry to be learned from, [requests]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,10 @@ class _TraceColumns:
     tenants: dict[str, int] = field(default_factory=dict)
     by_prompt: bool | None = None
     """Whether scores come from prompts; decided by the first request, as scores of two sources do not compare."""
-    prompts: list[tuple[int, str]] = field(default_factory=list)
-    """Prompts that are still to be scored, by place."""
+    features: list[bytes] = field(default_factory=list)
+    """What is learned from of each; empty where there is nothing."""
+    prompts: list[tuple[int, TraceRequest]] = field(default_factory=list)
+    """Requests whose prompts are still to be scored, by place."""
 
 
 def read_trace(
@@ -103,7 +106,7 @@ def read_trace(
 
     Args:
         selection: which ones.
-        scorer: gives scores to prompts.
+        scorer: gives scores to requests with prompts.
         keep_scores: where the first request has a score, take those in the rows, and leave prompts alone.
         on_progress: called with how many requests were read.
 
@@ -213,6 +216,7 @@ def _add(columns: _TraceColumns, request: TraceRequest, out: TraceRead, input_to
     known = request.tenant in columns.tenants or len(columns.tenants) < _MOST_TENANTS
     columns.tenant.append(columns.tenants.setdefault(request.tenant if known else "others", len(columns.tenants)))
     columns.priority_class.append(request.priority_class)
+    columns.features.append(b"")
     return None
 
 
@@ -224,7 +228,7 @@ def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer, 
         return
     columns.score[-1] = np.nan
     if request.prompt is not None:
-        columns.prompts.append((len(columns.score) - 1, cut_prompt(request.prompt)))
+        columns.prompts.append((len(columns.score) - 1, replace(request, prompt=cut_prompt(request.prompt))))
     if len(columns.prompts) >= _PROMPTS_AT_ONCE:
         _score(columns, scorer)
 
@@ -233,8 +237,9 @@ def _score(columns: _TraceColumns, scorer: Scorer) -> None:
     """Score what was gathered, and let go of the prompts."""
     if not columns.prompts:
         return
-    for (place, _), score in zip(columns.prompts, scorer([p for _, p in columns.prompts]).tolist(), strict=True):
-        columns.score[place] = score if np.isfinite(score) else np.nan
+    for (place, _), found in zip(columns.prompts, scorer([r for _, r in columns.prompts]), strict=True):
+        columns.score[place] = found.score if np.isfinite(found.score) else np.nan
+        columns.features[place] = found.text
     columns.prompts.clear()
 
 
@@ -257,6 +262,7 @@ def _trace(columns: _TraceColumns) -> Trace:
         tenant=sorted_column(columns.tenant) if len(tenants) > 1 else None,
         tenants=tenants if len(tenants) > 1 else (),
         priority_class=classes if classes.any() else None,
+        features=[columns.features[i] for i in order.tolist()] if any(columns.features) else None,
     )
 
 

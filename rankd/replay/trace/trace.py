@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ class Trace:
     tenants: tuple[str, ...] = ()
     priority_class: Ints | None = None
     """Lower is more urgent."""
+    features: Sequence[bytes] | None = None
+    """What a prediction carries of each to be learned from; empty where nothing."""
 
     def __post_init__(self) -> None:
         """Refuse what no simulation can run on.
@@ -38,7 +41,7 @@ class Trace:
             ValueError: naming the column at fault.
         """
         n = len(self.arrival)
-        for name in ("prompt", "output", "cached", "score", "tenant", "priority_class"):
+        for name in ("prompt", "output", "cached", "score", "tenant", "priority_class", "features"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise ValueError(f"{name} has {len(column)} entries for {n} arrivals")
@@ -78,6 +81,7 @@ class Trace:
             score=None if self.score is None else self.score[rows],
             tenant=None if self.tenant is None else self.tenant[rows],
             priority_class=None if self.priority_class is None else self.priority_class[rows],
+            features=None if self.features is None else self.features[rows],
         )
 
     def faster(self, factor: float) -> Trace:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rankd.adaptation.features import shape_part
 from rankd.completion_log.sample import JoinedSample
 from rankd.completion_log.store import LocalStore, SegmentStore, as_url, is_segment, open_store
 from rankd.datafiles import UnusableRowError
@@ -29,18 +30,30 @@ class CompletionLogFiles:
         """Where it is."""
         return self.store.name
 
-    def rows(self, most: int, seed: int, model: str | None, position: Callable[[int], None]) -> Iterator[Row | str]:
-        """Completions joined with their prompts, a draw of about ``most`` or more; reasons for what cannot be used."""
+    def rows(
+        self, most: int, seed: int, model: str | None, position: Callable[[int], None], *, in_order: bool = False
+    ) -> Iterator[Row | str]:
+        """Completions joined with their prompts, a draw of about ``most`` or more; reasons for what cannot be used.
+
+        With ``in_order`` they come in the order in which they ended, else in that in which their prompts were seen.
+        """
         counts: Counter[str] = Counter()
         draw = JoinedSample(self.store, most, seed, model, counts, lambda share: position(round(share * self.size)))
-        for joined in draw.rows():
-            raw = {"prompt": joined.prompt, "output_tokens": joined.tokens, "model": joined.model}
+        found = draw.rows()
+        for joined in sorted(found, key=lambda completion: completion.ended_at) if in_order else found:
+            raw = {
+                "prompt": joined.prompt,
+                "output_tokens": joined.tokens,
+                "model": joined.model,
+                "ended_at": joined.ended_at,
+            }
             try:
                 row = row_of(raw | {"finish_reason": "stop" if joined.complete else "length"}, SOURCE, {})
             except UnusableRowError as error:
                 yield str(error)
                 continue
-            yield row
+            # Only what this rankd can read: a file may hold anything.
+            yield replace(row, packed_shape=shape_part(joined.shape)) if joined.shape else row
         for reason, count in counts.items():
             yield from [reason] * count
 

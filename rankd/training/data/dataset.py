@@ -80,6 +80,25 @@ class Reservoir:
         return [row for _, _, row in sorted(self._heap, key=lambda entry: entry[1])]
 
 
+class FirstRows:
+    """The first rows of a stream, bounded as ``Reservoir`` is: neighbours stay neighbours."""
+
+    def __init__(self, most: int, characters: int) -> None:
+        """Bound them."""
+        self._most, self._characters = most, characters
+        self._rows: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        """Offer a row."""
+        if len(self._rows) < self._most and self._characters >= len(row.prompt):
+            self._characters -= len(row.prompt)
+            self._rows.append(row)
+
+    def rows(self) -> list[Row]:
+        """What was taken, in the order of the stream."""
+        return self._rows
+
+
 def read_dataset(
     paths: Sequence[Path],
     *,
@@ -87,6 +106,7 @@ def read_dataset(
     seed: int = 0,
     model: str | None = None,
     caps: Mapping[str, int] | None = None,
+    first: bool = False,
     on_progress: Progress | None = None,
 ) -> Dataset:
     """Read rows, a seeded draw of ``most`` of them where there are more.
@@ -98,6 +118,8 @@ def read_dataset(
         model: take only rows that this model answered.
         caps: tokens at which answers were cut, by source or file stem. Rows that reach it are lower bounds, and so are
             those near it (``NEAR_CAP``) with ``no_final_punct``.
+        first: take the first ``most`` instead of a draw; of a completion log its draw, in the order in which they
+            ended.
         on_progress: called with the bytes read so far.
 
     Raises:
@@ -105,7 +127,8 @@ def read_dataset(
     """
     sources = list(_sources(paths))
     total = sum(s.size if isinstance(s, CompletionLogFiles) else _size(s) for s in sources)
-    dataset, reservoir, done = Dataset(files=len(sources)), Reservoir(most, MOST_CHARACTERS, seed), 0
+    dataset, done = Dataset(files=len(sources)), 0
+    reservoir = FirstRows(most, MOST_CHARACTERS) if first else Reservoir(most, MOST_CHARACTERS, seed)
     for source in sources:
 
         def report_position(position: int, before: int = done) -> None:
@@ -114,7 +137,7 @@ def read_dataset(
 
         if isinstance(source, CompletionLogFiles):
             rows: Iterable[tuple[str, Row | str]] = (
-                (source.name, row) for row in source.rows(most, seed, model, report_position)
+                (source.name, row) for row in source.rows(most, seed, model, report_position, in_order=first)
             )
         else:
             rows = _file_rows(source, caps or {}, report_position)
@@ -128,7 +151,9 @@ def read_dataset(
     return dataset
 
 
-def _take(rows: Iterable[tuple[str, Row | str]], dataset: Dataset, reservoir: Reservoir, model: str | None) -> None:
+def _take(
+    rows: Iterable[tuple[str, Row | str]], dataset: Dataset, reservoir: Reservoir | FirstRows, model: str | None
+) -> None:
     for place, row in rows:
         dataset.read += not (isinstance(row, str) and row.startswith("file "))
         if isinstance(row, str):

@@ -8,6 +8,7 @@ from typing import Any
 
 from rankd import datafiles as rows
 from rankd.datafiles import SUFFIXES, Raw, flattened, place_of, stem_of, suffix_of
+from rankd.datafiles.shapes import PROMPT_TOKENS_FIELDS, SHAPE_FIELDS, TIME_FIELDS
 from rankd.errors import ConfigError
 from rankd.training.data.row import LENGTH_FIELDS
 
@@ -15,7 +16,7 @@ __all__ = ["SUFFIXES", "Raw", "place_of", "raw_rows", "stem_of", "suffix_of"]
 
 _FIELDS = (
     "prompt", *LENGTH_FIELDS, "model", "finish_reason", "ignore_eos", "length_is_complete", "samples", "source",
-    "no_final_punct", "max_tokens",
+    "no_final_punct", "max_tokens", "tenant", *SHAPE_FIELDS, *PROMPT_TOKENS_FIELDS, *TIME_FIELDS,
 )  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rankd_client.integration import Ending, ending_of
+from rankd_client.shape import NO_SHAPE, RequestShape
 
 from rankd.datafiles import UnusableRowError, is_absent, name_of, shown, text_of, whole_of
+from rankd.datafiles.shapes import prompt_tokens_of, shape_of, tenant_of, time_of
 
 NEAR_CAP = 0.6
 """Share of a cap from which an answer without a final punctuation mark counts as cut. Caps are in tokens of the
@@ -53,6 +55,16 @@ class Row:
     """Lengths of further answers of the same model to the same prompt."""
     is_reason_known: bool = True
     """Whether the finish reason is a known one, or there is none; an unknown one makes the length a lower bound."""
+    shape: RequestShape = NO_SHAPE
+    prompt_tokens: int = 0
+    """As the served model counts them; 0: not told."""
+    max_tokens: int = 0
+    """0: not told, or no limit."""
+    tenant: str = ""
+    packed_shape: bytes = b""
+    """The same four as the daemon hashed them for its completion log, which has no more of them."""
+    at: float | None = None
+    """Seconds by any clock."""
 
     @property
     def group(self) -> tuple[str, str]:
@@ -78,12 +90,22 @@ def row_of(raw: Mapping[str, Any], stem: str, caps: Mapping[str, int]) -> Row:
     tokens = _length(raw[column], column)
     source = name_of(raw.get("source")) or stem
     cap = caps.get(source, caps.get(stem))
-    if cap is None:
-        cap = _limit(raw.get("max_tokens"))
+    limit = _limit(raw.get("max_tokens")) if cap is None else None
     ending = ending_of(raw.get("finish_reason"))
-    is_complete = _is_complete(raw, ending, tokens, cap)
-    samples = _samples(raw.get("samples"), tokens)
-    return Row(prompt, tokens, is_complete, source, name_of(raw.get("model")), samples, ending is not Ending.UNKNOWN)
+    return Row(
+        prompt,
+        tokens,
+        _is_complete(raw, ending, tokens, limit if cap is None else cap),
+        source,
+        name_of(raw.get("model")),
+        _samples(raw.get("samples"), tokens),
+        ending is not Ending.UNKNOWN,
+        shape_of(raw),
+        prompt_tokens_of(raw),
+        limit or 0,
+        tenant_of(raw),
+        at=time_of(raw),
+    )
 
 
 def _prompt(value: Any) -> str:

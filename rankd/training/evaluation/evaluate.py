@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from rankd.errors import ArtifactError, ConfigError
 from rankd.quality.statistics.pair_sums import strata
 from rankd.registry.artifact import Artifact, load_artifact
-from rankd.settings import Provider
+from rankd.settings import AdaptSection, Provider
 from rankd.training.data.dataset import Row
 from rankd.training.evaluation import curves, figures
 from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve
 from rankd.training.evaluation.figures import EvaluationFigures
 from rankd.training.evaluation.offline_ranker import OfflineRanker
+from rankd.training.evaluation.prequential import AdaptEvaluation, evaluate_adaptation
+from rankd.types import Scored
 
 LATENCY_PROMPTS = 300
 """Prompts that are scored one at a time for the latency: p99 is then the third slowest."""
@@ -74,6 +76,8 @@ class Evaluation:
     bands: list[Band]
     gain_curve: GainCurve | None
     speed: Speed
+    adapt: AdaptEvaluation | None = None
+    """What learning the traffic would have brought; None where that was not asked for."""
 
 
 def evaluate(
@@ -82,7 +86,9 @@ def evaluate(
     *,
     provider: Provider = "cpu",
     threads: int = 1,
+    adapt: AdaptSection | None = None,
     on_progress: OnProgress | None = None,
+    on_learning: OnProgress | None = None,
 ) -> Evaluation:
     """Score rows as the daemon would, and judge the order.
 
@@ -91,7 +97,9 @@ def evaluate(
         rows: any number; tau takes O(n log n), or O(n²) within a source and model that has censored rows.
         provider: where the model runs.
         threads: of the model.
+        adapt: settings to learn the rows by, in their order; None: what learning would bring is not asked.
         on_progress: called after every queue of prompts.
+        on_learning: called with rows learned from, of how many.
 
     Raises:
         ArtifactError: the ranker cannot be served, or scores nothing.
@@ -102,14 +110,19 @@ def evaluate(
     artifact = load_artifact(ranker)
     offline = OfflineRanker(artifact, provider=provider, threads=threads)
     offline.warm_up()
-    scores, speed = _score(offline, rows, threads, on_progress)
+    scores, texts, speed = _score(offline, rows, threads, on_progress, texts=adapt is not None and adapt.text)
     finite = np.flatnonzero(np.isfinite(scores))
     if len(finite) < FEWEST:
         raise ArtifactError("NAN_SCORES", f"ranker {ranker} gives {len(finite)} of {len(rows)} rows a finite score")
     calibration = artifact.calibration()
     expected = None if calibration is None else calibration.expected(scores[finite])
     sample = figures.scored([rows[i] for i in finite.tolist()], scores[finite], expected)
-    return _evaluation(artifact, sample, len(rows) - len(finite), speed)
+    evaluation = _evaluation(artifact, sample, len(rows) - len(finite), speed)
+    if adapt is None:
+        return evaluation
+    kept = [texts[i] for i in finite.tolist()]
+    learned = evaluate_adaptation(sample.rows, sample.score, kept, offline.hasher, adapt, on_learning)
+    return replace(evaluation, adapt=learned)
 
 
 def _evaluation(artifact: Artifact, sample: figures.ScoredRows, unscored: int, speed: Speed) -> Evaluation:
@@ -165,17 +178,23 @@ def check_rows(rows: Sequence[Row]) -> None:
 
 
 def _score(
-    offline: OfflineRanker, rows: Sequence[Row], threads: int, on_progress: OnProgress | None
-) -> tuple[Floats, Speed]:
-    """Scores, [rows]; equal prompts are scored once, as the daemon's cache has it."""
+    offline: OfflineRanker,
+    rows: Sequence[Row],
+    threads: int,
+    on_progress: OnProgress | None,
+    *,
+    texts: bool,
+) -> tuple[Floats, list[bytes], Speed]:
+    """Scores and the text's part of features, [rows]; equal prompts are scored once, as the daemon's cache has it."""
     places = figures.numbered([r.prompt for r in rows])
     prompts = list(dict.fromkeys(r.prompt for r in rows))
     few = [prompts[i] for i in np.linspace(0, len(prompts) - 1, min(LATENCY_PROMPTS, len(prompts))).astype(int)]
     alone = offline.latencies(few) * 1e3
     began = time.perf_counter()
-    scores = offline.scores(prompts, lambda done: on_progress(done, len(prompts)) if on_progress else None)
+    report = None if on_progress is None else lambda done: on_progress(done, len(prompts))
+    found = offline.scored(prompts, report) if texts else [Scored(s) for s in offline.scores(prompts, report).tolist()]
     seconds = time.perf_counter() - began
-    return scores[places], Speed(
+    speed = Speed(
         prompts=len(prompts),
         prompts_per_second=len(prompts) / seconds,
         latency_p50_ms=float(np.quantile(alone, 0.5)),
@@ -185,6 +204,7 @@ def _score(
         provider=offline.provider,
         machine=machine(),
     )
+    return np.array([one.score for one in found])[places], [found[i].text for i in places.tolist()], speed
 
 
 def machine() -> str:

@@ -8,11 +8,12 @@ from rankd.quality.statistics.interval import Interval
 from rankd.training.evaluation.curves import CalibrationQuality
 from rankd.training.evaluation.evaluate import Evaluation
 from rankd.training.evaluation.figures import EvaluationFigures
+from rankd.training.evaluation.prequential import AdaptEvaluation
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """The verdict as plain JSON values, without any prompt; undefined figures are null."""
-    speed = evaluation.speed
+    speed, adapt = evaluation.speed, evaluation.adapt
     return {
         "ranker": evaluation.ranker,
         **_figures_json(evaluation.overall),
@@ -34,6 +35,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "sources": [{"name": f.name, **_figures_json(f)} for f in evaluation.sources],
         "scripts": [{"name": f.name, **_figures_json(f)} for f in evaluation.scripts],
         "calibration": _calibration_json(evaluation.calibration),
+        **({} if adapt is None else _adapt_json(adapt)),
     }
 
 
@@ -89,6 +91,33 @@ def _calibration_json(quality: CalibrationQuality | None) -> dict[str, Any] | No
             for b in quality.bins
         ],
     }
+
+
+def _adapt_json(adapt: AdaptEvaluation) -> dict[str, Any]:
+    points = [
+        {
+            "completions": p.completions,
+            "base_tau": _round(None if p.base_tau is None else p.base_tau.value),
+            "adapted_tau": _round(None if p.adapted_tau is None else p.adapted_tau.value),
+            "difference": _round(None if p.difference is None else p.difference.value),
+            "difference_low": _round(None if p.difference is None else p.difference.low),
+            "difference_high": _round(None if p.difference is None else p.difference.high),
+            "rows": p.rows,
+            "in_use": _round(p.in_use),
+        }
+        for p in adapt.points
+    ]
+    models = [
+        {
+            "name": m.model,
+            "completions": m.completions,
+            "in_use_after": m.in_use_after,
+            "switches": m.switches,
+            "state": m.state.value,
+        }
+        for m in adapt.models
+    ]
+    return {"adapt": points, "adapt_pays_from": adapt.pays_from, "adapt_models": models}
 
 
 def _round(value: float | None, digits: int = 4) -> float | None:

@@ -28,6 +28,7 @@ from rankd.training.evaluation import pictures
 from rankd.training.evaluation.evaluate import Evaluation
 from rankd.training.evaluation.figures import EvaluationFigures
 from rankd.training.evaluation.json_report import estimator
+from rankd.training.evaluation.learning_card import learning_cards
 
 _SCRIPTS = "The script that most letters of a prompt are written in, which is the nearest to its language."
 
@@ -47,6 +48,7 @@ def page(evaluation: Evaluation) -> str:
         _gain_card(evaluation),
         _length_card(evaluation),
         _calibration_card(evaluation),
+        *learning_cards(evaluation.adapt),
         _more_card(evaluation),
         _groups_card(evaluation),
         _table_card("By script", _SCRIPTS, evaluation.scripts),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from rankd.html.svg import Plot, percent_scale, token_scale
+from rankd.html.svg import Plot, linear_scale, log_scale, percent_scale, token_scale
 from rankd.quality.statistics.interval import Interval
 from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve
 from rankd.training.evaluation.figures import EvaluationFigures
+from rankd.training.evaluation.prequential import AdaptPoint
 
 MOST_LINES = 40
 """Lines of a dot plot; the JSON has them all."""
@@ -68,6 +69,31 @@ def calibration_picture(quality: CalibrationQuality) -> str:
     plot.line([(scale.low, scale.low), (scale.high, scale.high)], "line-chance")
     plot.line(points, "line-ranker thin")
     plot.dots(points, "dot-ranker")
+    return plot.svg()
+
+
+def learning_picture(points: Sequence[AdaptPoint]) -> str:
+    """Tau of the ranker alone and of what was learned, against completions seen; the band is the difference's."""
+    seen = [(p.completions, p.base_tau.value, p) for p in points if p.base_tau is not None]
+    base = [(float(n), tau) for n, tau, _ in seen]
+    learned = [(float(n), p.adapted_tau.value) for n, _, p in seen if p.adapted_tau is not None]
+    band = [(n, tau, p.difference) for n, tau, p in seen if p.difference is not None]
+    upper = [(float(n), tau + d.high) for n, tau, d in band]
+    lower = [(float(n), tau + d.low) for n, tau, d in band]
+    taus = [tau for _, tau in [*base, *learned, *upper, *lower]]
+    low, high = min([0.0, *taus]), min(max([0.5, *taus]) * 1.05, 1.0)
+    plot = Plot(
+        log_scale([float(n) for n, _, _ in seen], least=1.0),
+        linear_scale(low, high, lambda v: f"{v:.1f}"),
+        "completions seen (log)",
+        "tau of the next 500",
+        "Tau of the ranker alone and of what was learned, against completions seen",
+    )
+    plot.area(upper, lower, "fill-ranker")
+    plot.line(base, "line-oracle")
+    plot.line(learned, "line-ranker")
+    plot.dots(base, "dot-oracle")
+    plot.dots(learned, "dot-ranker")
     return plot.svg()
 
 

@@ -11,9 +11,12 @@ import grpc
 from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2, admin_pb2_grpc, quality_pb2
 
+from rankd.adaptation import Adaptation
+from rankd.adaptation.folding import FoldedHead
 from rankd.clock import CLOCK
-from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, UnavailableError
+from rankd.errors import ArtifactError, FieldViolation, InvalidRequestError, NotFoundError, UnavailableError
 from rankd.monitor.monitor import Monitor
+from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
 from rankd.quality.serialise import LONGEST_PIN
 from rankd.registry.comparison import ComparisonOptions
@@ -21,6 +24,7 @@ from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.promotion import Promotion
 from rankd.settings import Settings
 from rankd.transport.authentication import current_caller
+from rankd.transport.convert.adaptation import learned_of
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
 from rankd.transport.convert.quality import guard_of
@@ -200,6 +204,41 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         del context
         pilot = self._pilots.stop(request.model)
         return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, self._pilots.now(request.model)))
+
+    async def GetLearned(  # noqa: N802
+        self, request: admin_pb2.GetLearnedRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.GetLearnedResponse:
+        """Give what was learned of a model's traffic."""
+        del context
+        ranker = self._registry.resolve(request.ranker_version)
+        window, adaptation = self._learning(request.model, ranker.version)
+        head = adaptation.head()
+        if head is None or ranker.hasher is None:
+            raise NotFoundError(
+                f"nothing was learned of this model's traffic yet: {adaptation.status.completions} completions, and "
+                f"adapt.min_completions = {self._settings.adapt.min_completions} are needed"
+            )
+        packed = FoldedHead.of(head, ranker.hasher).pack()
+        return learned_of(ranker.version, str(ranker.path), packed, adaptation.status, window.learned_calibration)
+
+    async def ForgetLearned(  # noqa: N802
+        self, request: admin_pb2.ForgetLearnedRequest, context: grpc.aio.ServicerContext
+    ) -> admin_pb2.ForgetLearnedResponse:
+        """Begin to learn a model's traffic anew."""
+        del context
+        window, _ = self._learning(request.model, request.ranker_version or self._registry.in_service.version)
+        self._monitor.forget_learned(window)
+        return admin_pb2.ForgetLearnedResponse()
+
+    def _learning(self, model: str, ranker_version: str) -> tuple[Window, Adaptation]:
+        """The window of a model that reported, and what is learned of its traffic."""
+        check_model(model, self._settings.quality.models)
+        if not self._settings.adapt.enabled:
+            raise NotFoundError("nothing is learned here: adapt.enabled (RANKD_ADAPT__ENABLED) is false")
+        window = self._monitor.own_or_base(model, ranker_version)
+        if window.adaptation is None:
+            raise NotFoundError("no completion of this model was reported for this ranker: `rankd status` has those")
+        return window, window.adaptation
 
     def _options(self, message: admin_pb2.JudgeOptions, field: str) -> ComparisonOptions:
         violations = Violations()

@@ -22,6 +22,7 @@ from rankd.replay.trace.arrival import ArrivalClock
 from rankd.replay.trace.fields import columns_of, request_of
 from rankd.replay.trace.files import TraceSelection, read_trace
 from rankd.replay.trace.trace import Trace
+from rankd.types import Scored
 
 ROWS = [{"t_s": 0.5 * i, "input_tokens": 10 + i, "output_tokens": 1 + i % 7} for i in range(30)]
 
@@ -246,15 +247,18 @@ def test_prompts_are_scored_in_batches_and_let_go(tmp_path):
     rows = [{"t_s": 1200 - i, "input_tokens": 1, "output_tokens": 2, "prompt": "x" * (i + 1)} for i in range(1200)]
     seen = []
 
-    def scorer(prompts):
-        seen.append(len(prompts))
-        return np.array([math.nan if len(p) == 3 else float(len(p)) for p in prompts])
+    def scorer(requests):
+        seen.append(len(requests))
+        lengths = [len(request.prompt) for request in requests]
+        return [Scored(math.nan if n == 3 else float(n), b"%d" % n) for n in lengths]
 
     path = write(tmp_path / "t.jsonl", rows)
     trace = read_trace(TraceSelection([path]), scorer=scorer).trace
     assert seen == [512, 512, 176]
     assert trace.score[0] == 1200
     assert np.isnan(trace.score[-3])
+    assert trace.features[0] == b"1200"
+    assert trace.features[-1] == b"1"
     scored = write(tmp_path / "s.jsonl", [r | {"score": 5.0} for r in rows])
     assert set(read_trace(TraceSelection([scored]), scorer=scorer).trace.score.tolist()) == {5.0}
     assert read_trace(TraceSelection([scored]), scorer=scorer, keep_scores=False).trace.score[0] == 1200
