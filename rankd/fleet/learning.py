@@ -22,7 +22,7 @@ from rankd.telemetry.telemetry import Telemetry
 PAGES_IN_ROUND = 4
 """Answers that who just started may ask one peer for at once."""
 _MOST_IN_ROUND = PAGES_IN_ROUND * MOST_ROWS
-"""Completions that are learned from in one round, of all peers together: some 0.2 s of work, in time slices."""
+"""Completions that are learned from in one round, of all peers together: some 0.1 s of work, in time slices."""
 _BATCH = 256
 """That go to the worker thread at once."""
 _MOST_PAGES = 256

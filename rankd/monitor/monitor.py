@@ -221,8 +221,7 @@ class Monitor:
 
     def forget_learned(self, window: Window) -> None:
         """Forget what was learned of a window's traffic: the ranker's own scores order, and learning begins anew."""
-        if window.adaptation is not None:
-            window.adaptation.forget()
+        self.learning.forget(window)
         if window.learned_in_use:
             self._use_learned(window, False)
 
