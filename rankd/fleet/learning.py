@@ -22,7 +22,7 @@ from rankd.telemetry.telemetry import Telemetry
 PAGES_IN_ROUND = 4
 """Answers that who just started may ask one peer for at once."""
 _MOST_IN_ROUND = PAGES_IN_ROUND * MOST_ROWS
-"""Completions that are learned from in one round, of all peers together: some 0.2 s of work, in time slices."""
+"""Completions that are learned from in one round, of all peers together: some 0.1 s of work, in time slices."""
 _BATCH = 256
 """That go to the worker thread at once."""
 _MOST_PAGES = 256
@@ -69,6 +69,7 @@ class FleetLearning:
         self.key_id = self.monitor.learning.sources.key_id if self.enabled else b""
         if self.enabled:
             self.monitor.learning.tell = self._tell
+            self.monitor.learning.tell_forgotten = lambda window: self.rows.forget(window.model, window.ranker_version)
 
     def _tell(self, window: Window, completion: LearnedCompletion) -> None:
         self.rows.add_own(window.model, window.ranker_version, completion)

@@ -166,8 +166,8 @@ class Monitor:
         """Learn from a completion that a peer took; the window that did, None where none does."""
         if not self.knows(ranker_version):
             return None
-        window = self._windows.own_or_base(model, ranker_version)
-        return window if self.learning.learn_from_peer(window, completion, now) else None
+        window = self.open_window(model, ranker_version, now)
+        return window if window is not None and self.learning.learn_from_peer(window, completion, now) else None
 
     def open_window(self, model: str, ranker_version: str, now: float) -> Window | None:
         """A registered ranker's window on a model, a new one if need be; None where there is no room."""
@@ -221,8 +221,7 @@ class Monitor:
 
     def forget_learned(self, window: Window) -> None:
         """Forget what was learned of a window's traffic: the ranker's own scores order, and learning begins anew."""
-        if window.adaptation is not None:
-            window.adaptation.forget()
+        self.learning.forget(window)
         if window.learned_in_use:
             self._use_learned(window, False)
 

@@ -25,6 +25,8 @@ class TrafficLearning:
         self._jobs = jobs
         self.tell: Callable[[Window, LearnedCompletion], None] | None = None
         """Gets each own completion: for peers, who learn from it too."""
+        self.tell_forgotten: Callable[[Window], None] | None = None
+        """Gets each window of which all was forgotten: no peer is to learn it from here again."""
 
     def predicted(self, window: Window, completion: Completion, *, known: bool, key: int) -> float:
         """The learned score of a request as it was at its first report; NaN where there is none.
@@ -71,6 +73,13 @@ class TrafficLearning:
         fresh = completion.at > window.restored_at
         learned = _predicted(window, completion.score, completion.features) if fresh else math.nan
         return self._take(window, replace(completion, learned=learned), now)
+
+    def forget(self, window: Window) -> None:
+        """Forget all that was learned of a window's traffic."""
+        if window.adaptation is not None:
+            window.adaptation.forget()
+        if self.tell_forgotten is not None:
+            self.tell_forgotten(window)
 
     def _take(self, window: Window, completion: LearnedCompletion, now: float) -> bool:
         tenant = f"{completion.source:x}" if completion.source else ""

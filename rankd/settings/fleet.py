@@ -31,7 +31,7 @@ class FleetSection(Section):
         ge=0,
         le=65536,
         description="Latest completions, of all models and replicas together, that are kept to be learned from by "
-        "peers, 1.1 kB each. 0: peers are told none and nothing is learned from theirs. Without adapt.enabled or peers "
+        "peers, 1.2 kB each. 0: peers are told none and nothing is learned from theirs. Without adapt.enabled or peers "
         "none are kept.",
     )
     token_file: Path | None = Field(

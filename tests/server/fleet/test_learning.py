@@ -1,9 +1,12 @@
 """Real daemons that learn from each other's completions, over real ports."""
 
+import random
+
 import grpc
 import pytest
-from rankd_client import RankClient
+from rankd_client import Completed, Item, RankClient
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
+from support.credentials import TOKENS, token_entry, write
 from support.fleet_calls import OWN_CHANNEL, traffic
 from support.ports import free_ports
 
@@ -11,6 +14,8 @@ from rankd.clock import CLOCK
 from rankd.fleet.learned_rows import LearnedCursor
 
 EVERY = 0.5
+SHORT = ["amber", "bottle", "copper", "desert", "ember", "forest"]
+LONG = ["harbour", "island", "jacket", "kettle", "lantern", "marble"]
 
 
 @pytest.fixture
@@ -29,7 +34,24 @@ def start_replica(start_daemon):
 def report(daemon, numbers):
     """Finished requests of the model ``m``."""
     with RankClient(daemon.target, model="m", timeout=10) as client:
-        assert traffic(client, numbers).accepted == len(numbers)
+        for some in batched(numbers, 50):
+            assert traffic(client, some).accepted == len(some)
+
+
+def batched(numbers, size):
+    """Some at a time: on a busy machine, that many are taken in time."""
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+
+
+def length(prompt, draw):
+    """Output tokens of an answer."""
+    return int(40 * 1.6 ** sum(word in LONG for word in prompt.split()) * draw.uniform(0.8, 1.25))
+
+
+def windows_in_use(*daemons):
+    """Whether what was learned orders at all of them."""
+    windows = [daemon.app.monitor.reported_windows() for daemon in daemons]
+    return all(found and all(w.learned_in_use for w in found) for found in windows)
 
 
 def learned(daemon):
@@ -37,11 +59,12 @@ def learned(daemon):
     return len(daemon.app.follower.learning.rows)
 
 
-def ask(daemon, **question):
+def ask(daemon, token=None, **question):
     """What a daemon tells a peer."""
+    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     with grpc.insecure_channel(daemon.target, options=OWN_CHANNEL) as channel:
         stub = quality_pb2_grpc.QualityServiceStub(channel)
-        return stub.GetFleetShare(quality_pb2.GetFleetShareRequest(**question), timeout=30)
+        return stub.GetFleetShare(quality_pb2.GetFleetShareRequest(**question), timeout=30, metadata=metadata)
 
 
 def test_reports_to_one_teach_all_and_who_restarts_has_everything_again(start_replica, wait_until):
@@ -58,6 +81,54 @@ def test_reports_to_one_teach_all_and_who_restarts_has_everything_again(start_re
     wait_until(lambda: learned(fleet[0]) == 80, what="all completions at the one that was restarted")
     report(fleet[0], range(300, 305))
     wait_until(lambda: [learned(d) for d in fleet] == [85] * 3, what="85 completions everywhere")
+
+
+def test_what_one_was_told_of_orders_at_the_other(start_replica, wait_until):
+    """With the bundled words' ranker: one takes all reports, the other learns the words that make answers long.
+
+    Both order by it, as the one that leads found it to be better; what was learned orders prompts that neither saw.
+    """
+    one, other = (start_replica(number, ranker="ngram") for number in range(2))
+    draw = random.Random(5)
+    numbers = iter(range(10**6))
+
+    def more():
+        """Forty answers that are long where the prompt has certain words, whatever the ranker thinks."""
+        prompts = [" ".join(draw.choices(SHORT + LONG, k=6)) for _ in range(40)]
+        with RankClient(one.target, model="m", timeout=10) as client:
+            queue = client.rank([Item(prompt, f"r{next(numbers)}") for prompt in prompts])
+            done = [Completed(r.request_id, r.prediction, length(prompts[r.index], draw)) for r in queue]
+            assert client.report(done).accepted == 40
+        return windows_in_use(one, other)
+
+    wait_until(more, what="what was learned in use at both")
+    assert len(other.app.follower.learning.rows) >= 100
+    with RankClient(other.target, model="m", timeout=10) as client:
+        order = client.rank([" ".join(LONG[:3]) + " please", " ".join(SHORT[:3]) + " please"])
+    assert [r.index for r in order] == [1, 0]
+    assert order[0].prediction.learned_score < order[1].prediction.learned_score
+    told = ask(one, learned={"instance": "", "sequence": 0})
+    assert all(len(row.features) > 100 and b"harbour" not in row.features for row in told.learned)
+    # Restarted without a volume it learns it again from the one that is left, and orders by it where that one does.
+    other.stop()
+    other = start_replica(1, ranker="ngram")
+    wait_until(lambda: windows_in_use(one, other), what="what was learned in use at the one that was restarted")
+
+
+def test_only_who_may_read_quality_gets_completions(start_replica, wait_until, tmp_path):
+    """They are as private as predictions: a token that ranks and reports does not do."""
+    tokens, secret = tmp_path / "auth.toml", tmp_path / "peer"
+    engine, peer = token_entry("a", roles=["rank", "report"]), token_entry("reader", roles=["quality"])
+    write(tokens, engine, peer)
+    secret.write_text(TOKENS["reader"])
+    one, other = (start_replica(n, auth={"file": tokens}, fleet={"token_file": secret}) for n in range(2))
+    with RankClient(one.target, model="m", timeout=10, token=TOKENS["a"]) as client:
+        assert traffic(client, range(20)).accepted == 20
+    wait_until(lambda: learned(other) == 20, what="20 completions at the other")
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(one, token=TOKENS["a"], learned={"instance": "", "sequence": 0})
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert len(ask(one, token=TOKENS["reader"], learned={"instance": "", "sequence": 0}).learned) == 20
 
 
 def test_a_rolling_restart_forgets_nothing(start_replica, wait_until):
