@@ -9,7 +9,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from rankd_client import Estimate, ModelQuality, PolicyInForce, QualityReport, RankClient, RankdUnavailableError
+from rankd_client import (
+    Estimate,
+    LearnedQuality,
+    ModelQuality,
+    PolicyInForce,
+    QualityReport,
+    RankClient,
+    RankdUnavailableError,
+)
 from rankd_client.ordering import ObjectiveOutcome, Policy
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -172,6 +180,8 @@ def _quality(q: ModelQuality) -> RenderableType:
         # What replicas add up is what their guards decide on.
         name = "tau, fleet" if q.prompt_work_tau is None else "tau of work, fleet"
         table.add_row(name, _bounded(q.fleet.tau, f"{whose}{decides}"))
+    if q.learned is not None:
+        table.add_row("learned", Text(learned_line(q.learned, q.learned_in_use)))
     table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))
     if q.prompt_work_tau is not None:
         table.add_row("tau of work", _bounded(q.work_tau, "what the guard decides on"))
@@ -183,6 +193,39 @@ def _quality(q: ModelQuality) -> RenderableType:
     missing = "" if q.progress_seen else ", no progress reported: long requests are undercounted"
     table.add_row("completions", f"{q.completions:,}, {q.open:,} under way{missing}")
     return table
+
+
+def learned_line(learned: LearnedQuality, in_use: bool) -> str:
+    """What was learned of the traffic, and whether it orders, in a sentence.
+
+    Args:
+        learned: where it stands.
+        in_use: whether it orders now; a pilot under way holds a change back.
+    """
+    line = f"from {learned.completions:,} completions"
+    base, own, difference = learned.base_tau, learned.learned_tau, learned.difference
+    if base is not None and own is not None and difference is not None:
+        bounds = f"{_short(difference.low)} to {_short(difference.high)}"
+        line += (
+            f": tau {_short(own.value)} against {_short(base.value)} (difference {_short(difference.value)}, {bounds})"
+        )
+    since = f" since {_utc(learned.since)}" if learned.since is not None else ""
+    wanted = learned.state == "in_use"
+    says = {
+        "learning": "too few to say whether it orders better",
+        "not_better": "not better yet: the ranker's own scores order",
+        "in_use": f"in use{since}",
+        "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed, and the ranker's own scores order",
+    }
+    held = "; held back while a pilot is under way" if wanted is not in_use else ""
+    left_out = f"; {learned.left_out:,} left out" if learned.left_out else ""
+    return f"{line}, {says.get(learned.state, learned.state)}{held}{left_out}"
+
+
+def _short(figure: float) -> str:
+    """Two digits, without the zero in front."""
+    text = f"{figure:.2f}".replace("0.", ".", 1)
+    return "0" if text in (".00", "-.00") else text
 
 
 def _bounded(estimate: Estimate | None, note: str) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from rankd_client.ordering import CostEstimate, Objective
 
+from rankd.adaptation import Adaptation
 from rankd.auth import FileWatch
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
@@ -85,6 +86,10 @@ class StateGauges:
         observe("rankd.quality.prompt_work_tau", lambda: self._estimates("prompt_work_tau"))
         observe("rankd.quality.realised_gain", lambda: self._estimates("realised_gain"))
         observe("rankd.quality.decided_pair_share", self._decided_pair_shares)
+        observe("rankd.adaptation.in_use", self._learned_in_use)
+        observe("rankd.adaptation.completions", self._learned_from)
+        for name in ("base_tau", "learned_tau", "difference"):
+            observe(f"rankd.adaptation.{name}", partial(self._adaptation_estimates, name))
         observe("rankd.fleet.replicas", lambda: [(float(self._follower.replicas), {})])
         for name in READ_ELSEWHERE:
             observe(name, partial(self._pair_counters, name))
@@ -130,6 +135,23 @@ class StateGauges:
         for window in self._windows():
             if window.estimate is not None and window.estimate.decided_pair_share is not None:
                 yield window.estimate.decided_pair_share, _labels(window)
+
+    def _adaptations(self) -> Iterator[tuple[Window, Adaptation]]:
+        return ((w, w.adaptation) for w in self._windows() if w.adaptation is not None)
+
+    def _learned_in_use(self) -> Iterator[tuple[float, Labels]]:
+        for window, _ in self._adaptations():
+            yield float(window.learned_in_use), _labels(window)
+
+    def _learned_from(self) -> Iterator[tuple[float, Labels]]:
+        for window, adaptation in self._adaptations():
+            yield float(adaptation.status.completions), _labels(window)
+
+    def _adaptation_estimates(self, figure: str) -> Iterator[tuple[float, Labels]]:
+        for window, adaptation in self._adaptations():
+            interval: Interval | None = getattr(adaptation.status, figure)
+            if interval is not None:
+                yield from _by_bound(interval, _labels(window))
 
     def _pair_counters(self, metric: str) -> Iterator[tuple[float, Labels]]:
         for window in self._monitor.reported_windows():

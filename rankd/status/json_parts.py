@@ -8,6 +8,7 @@ from typing import Any
 
 from rankd_client.ordering import CostEstimate, Objective, Policy, ServiceCosts
 
+from rankd.adaptation import AdaptationStatus
 from rankd.clock import CLOCK
 from rankd.monitor.trust import Trust, prompt_cost_of
 from rankd.monitor.window import Window
@@ -65,8 +66,25 @@ def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy 
         "completions": window.tracker.completions,
         "last_report_at": _wall(window.used_at or None),
         **quality,
+        "learned": None if window.adaptation is None else _learned(window.adaptation.status, window.learned_in_use),
         "guard": _guard(window, settings),
         "order": _order(trust, settings, piloted),
+    }
+
+
+def _learned(status: AdaptationStatus, in_use: bool) -> dict[str, Any]:
+    """What was learned of the traffic beside the ranker, and whether figures of quality are of it."""
+    return {
+        "in_use": in_use,
+        "state": status.state.value,
+        "completions": status.completions,
+        "compared": status.compared,
+        "base_tau": _bounded(status.base_tau),
+        "learned_tau": _bounded(status.learned_tau),
+        "difference": _bounded(status.difference),
+        "since": _wall(status.since),
+        "switches": status.switches,
+        "left_out": status.left_out,
     }
 
 

@@ -32,12 +32,13 @@ function showVerdict(state, w) {
 function showTiles(state, w) {
   const { traffic, history } = state, last = (name) => history.traffic[name].at(-1), share = last("not_ranked_share");
   const undecided = w.decided_pair_share === null ? "" : `, ${percent(w.decided_pair_share)} of pairs decided`;
-  const gain = w.prompt_work_tau ? w.realised_work_gain : w.realised_gain;
+  const gain = w.prompt_work_tau ? w.realised_work_gain : w.realised_gain, taught = learned(w.learned);
   const tiles = [
     w.prompt_work_tau
       ? ["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompts alone ${tau(w.prompt_work_tau.value)}, answers alone ${tau(w.tau?.value)}; ${count(w.cohort_size)} requests`]
       : ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
     ["Realised gain", percent(gain?.value), gain ? `${percent(gain.low)} to ${percent(gain.high)} of a perfect order's` : "of a perfect order's"],
+    ...(taught ? [["Learned", taught.figure, taught.more]] : []),
     ["Guard", MODES[w.guard.mode], w.guard.since ? `since ${moment(w.guard.since)}` : WHY[w.guard.reason] ?? words(w.guard.reason)],
     ["Answers per second", rate(last("answers_per_second")), `${share === null || share === undefined ? "none of late" : `${percent(share)} not ranked`}; ${count(traffic.answers)} since the start`],
   ];

@@ -254,6 +254,10 @@ def _facts_of(window: Window) -> dict[str, str]:
     name = f" {window.model}" if window.model else ""
     by_prompts = ", prompts alone order" if window.guard.ignores_lengths else ""
     facts = {f"guard{name}": f"{window.guard.mode.value} ({window.reason}){by_prompts}"}
+    if window.adaptation is not None:
+        found = window.adaptation.status
+        orders = "learned scores order" if window.learned_in_use else "the ranker's own scores order"
+        facts[f"learned{name}"] = f"{found.state.value.replace('_', ' ')}, {found.completions:,} completions; {orders}"
     estimate = window.estimate
     if estimate is not None and estimate.tau is not None:
         tau = estimate.tau

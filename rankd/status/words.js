@@ -45,6 +45,20 @@ function gains(order) {
   return `by replaying ${replayed(order)}: mean ${ratio(found.mean_ratio)} of arrival order's, p99 ${ratio(found.p99_ratio)}${kept}`;
 }
 
+/** What was learned of the traffic, and whether it orders: {figure, more}. */
+function learned(l) {
+  if (!l) return null;
+  const says = {
+    learning: "too few completions to say whether it orders better",
+    not_better: "not better yet: the ranker's own scores order",
+    in_use: l.in_use ? `in use${l.since ? ` since ${moment(l.since)}` : ""}` : "better, and held back while a pilot is under way",
+    stepped_back: `stepped back${l.since ? ` at ${moment(l.since)}` : ""}: traffic changed`,
+  };
+  const compared = l.difference ? `tau ${tau(l.learned_tau?.value)} against the ranker's ${tau(l.base_tau?.value)} (difference ${between(l.difference)}); ` : "";
+  const figure = l.difference ? `${l.difference.value < 0 ? "" : "+"}${tau(l.difference.value)}` : NONE;
+  return { figure, more: `${compared}${says[l.state] ?? words(l.state)}; from ${count(l.completions)} completions${l.left_out ? `, ${count(l.left_out)} left out` : ""}` };
+}
+
 /** What decides who goes first. */
 function orderedBy(state, order, guard) {
   if (order.policy === "fcfs" || (!guard.ranking && state.settings.guard_enabled)) return "arrival";

@@ -191,6 +191,27 @@ METRICS: dict[str, Metric] = {
         "The same of prompts alone, by bound; absent where no prompt is known to cost anything.",
         ("model", "ranker_version", "bound"),
     ),
+    "rankd.adaptation.in_use": Metric(
+        "gauge",
+        "1",
+        "1 where learned scores order, and all figures of quality are of them; 0 where the ranker's own do.",
+        ("model", "ranker_version"),
+    ),
+    "rankd.adaptation.completions": Metric(
+        "gauge", "{completion}", "Completions that are learned from.", ("model", "ranker_version")
+    ),
+    "rankd.adaptation.base_tau": Metric(
+        "gauge",
+        "1",
+        "Tau-b of the ranker's own scores on what both predicted, by bound; absent while that is little.",
+        ("model", "ranker_version", "bound"),
+    ),
+    "rankd.adaptation.learned_tau": Metric(
+        "gauge", "1", "The same of learned scores, of before.", ("model", "ranker_version", "bound")
+    ),
+    "rankd.adaptation.difference": Metric(
+        "gauge", "1", "The second less the first, paired, by bound.", ("model", "ranker_version", "bound")
+    ),
     "rankd.quality.realised_gain": Metric(
         "gauge", "1", "Share of the oracle's gain that is realised, by bound.", ("model", "ranker_version", "bound")
     ),

@@ -27,13 +27,14 @@ from rankd_client._async.client import AsyncRankClient
 from rankd_client._async.stream import AsyncRankStream
 from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig
 from rankd_client._errors import RankdClientError, RankdRefusedError, RankdUnavailableError
-from rankd_client._learned import LearnedHead, LearnedQuality
+from rankd_client._learned import LearnedHead
 from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
 from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
     Estimate,
     FleetState,
     GuardState,
+    LearnedQuality,
     ModelQuality,
     QualityReport,
     ServiceStatus,

@@ -4,34 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rankd_client._messages import enum_name, seconds_of
-from rankd_client._quality import Estimate, estimate_of
+from rankd_client._quality import LearnedQuality, learned_quality_of
 from rankd_client.calibration import Calibration, Knot
-from rankd_client.v1 import admin_pb2, quality_pb2
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedQuality:
-    """Where what was learned of a model's traffic stands, and what it is worth; None where too few completions tell.
-
-    ``state``: learning, not_better, in_use, stepped_back. ``since`` in seconds since the epoch; None: since the start.
-    """
-
-    state: str
-    completions: int
-    """Learned from, as far as they are not forgotten."""
-    compared: int
-    """Recent ones behind the figures; each was predicted before it was learned from."""
-    base_tau: Estimate | None
-    """Of the ranker's own scores."""
-    learned_tau: Estimate | None
-    difference: Estimate | None
-    """The second less the first, paired."""
-    since: float | None
-    switches: int
-    """How often it was taken into use or stepped back."""
-    left_out: int
-    """Completions that contradict those of other tenants."""
+from rankd_client.v1 import admin_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +22,6 @@ class LearnedHead:
     quality: LearnedQuality
     calibration: Calibration | None
     """From its scores to lengths; None where that is not known."""
-
-
-def learned_quality_of(message: quality_pb2.Adaptation) -> LearnedQuality:
-    """Where it stands, as plain values."""
-    return LearnedQuality(
-        state=enum_name(quality_pb2.AdaptationState, message.state, "ADAPTATION_STATE_"),
-        completions=message.completion_count,
-        compared=message.compared_count,
-        base_tau=estimate_of(message, "base_tau"),
-        learned_tau=estimate_of(message, "learned_tau"),
-        difference=estimate_of(message, "difference"),
-        since=seconds_of(message.since) if message.HasField("since") else None,
-        switches=message.switch_count,
-        left_out=message.left_out_count,
-    )
 
 
 def learned_of(message: admin_pb2.GetLearnedResponse) -> LearnedHead:

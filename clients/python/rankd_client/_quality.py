@@ -52,6 +52,30 @@ class FleetState:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnedQuality:
+    """Where what was learned of a model's traffic stands, and what it is worth; None where too few completions tell.
+
+    ``state``: learning, not_better, in_use, stepped_back. ``since`` in seconds since the epoch; None: since the start.
+    """
+
+    state: str
+    completions: int
+    """Learned from, as far as they are not forgotten."""
+    compared: int
+    """Recent ones behind the figures; each was predicted before it was learned from."""
+    base_tau: Estimate | None
+    """Of the ranker's own scores."""
+    learned_tau: Estimate | None
+    difference: Estimate | None
+    """The second less the first, paired."""
+    since: float | None
+    switches: int
+    """How often it was taken into use or stepped back."""
+    left_out: int
+    """Completions that contradict those of other tenants."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelQuality:
     """Live quality of one ranker version on one served model; None where it is undefined."""
 
@@ -92,6 +116,10 @@ class ModelQuality:
     """As ``work_tau``, where every answer is expected to be of average length: how prompts alone order."""
     realised_work_gain: Estimate | None = None
     """As ``realised_gain``, of expected against realised work."""
+    learned: LearnedQuality | None = None
+    """What was learned of this traffic beside the ranker; None where nothing is."""
+    learned_in_use: bool = False
+    """Whether all figures here are of what was learned, which orders, rather than of the ranker's own scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +205,28 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
         work_tau=estimate_of(q, "work_tau"),
         prompt_work_tau=estimate_of(q, "prompt_work_tau"),
         realised_work_gain=estimate_of(q, "realised_work_gain"),
+        learned=learned_quality_of(q.adaptation) if q.HasField("adaptation") else None,
+        learned_in_use=q.learned_in_use,
     )
 
 
 def _fleet(fleet: quality_pb2.FleetStatus) -> FleetState:
     return FleetState(fleet.followed, fleet.leading, fleet.peer_count, fleet.replica_count, estimate_of(fleet, "tau"))
+
+
+def learned_quality_of(message: quality_pb2.Adaptation) -> LearnedQuality:
+    """Where it stands, as plain values."""
+    return LearnedQuality(
+        state=enum_name(quality_pb2.AdaptationState, message.state, "ADAPTATION_STATE_"),
+        completions=message.completion_count,
+        compared=message.compared_count,
+        base_tau=estimate_of(message, "base_tau"),
+        learned_tau=estimate_of(message, "learned_tau"),
+        difference=estimate_of(message, "difference"),
+        since=seconds_of(message.since) if message.HasField("since") else None,
+        switches=message.switch_count,
+        left_out=message.left_out_count,
+    )
 
 
 def estimate_of(message: Any, name: str) -> Estimate | None:

@@ -20,6 +20,7 @@ from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.quality import Interval
 from rankd.ranking.policy import EffectivePolicy
+from rankd.transport.convert.adaptation import adaptation_of
 from rankd.transport.convert.request import OBJECTIVE_TO_PROTO, POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration
 from rankd.types import GuardMode
 
@@ -43,6 +44,9 @@ def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:
         out.fleet.peer_count, out.fleet.replica_count = fleet.peers, fleet.replicas
         if fleet.tau is not None:
             out.fleet.tau.CopyFrom(_estimate(fleet.tau))
+    if window.adaptation is not None:
+        out.adaptation.CopyFrom(adaptation_of(window.adaptation.status))
+        out.learned_in_use = window.learned_in_use
     estimate = window.estimate
     if estimate is None:
         return out
