@@ -215,7 +215,7 @@ def learned_line(learned: LearnedQuality, in_use: bool) -> str:
         "learning": "too few to say whether it orders better",
         "not_better": "not better yet: the ranker's own scores order",
         "in_use": f"in use{since}",
-        "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed, and the ranker's own scores order",
+        "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed; the ranker's own scores order",
     }
     held = "; held back while a pilot is under way" if wanted is not in_use else ""
     left_out = f"; {learned.left_out:,} left out" if learned.left_out else ""
