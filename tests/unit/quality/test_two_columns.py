@@ -131,7 +131,7 @@ def test_too_few_learned_scores_are_no_evidence() -> None:
 def test_both_columns_are_saved_and_restored() -> None:
     """Whichever is in use; who restores it begins with the ranker's own scores and flips."""
     before = QualityTracker(SMALL)
-    for report, now in reports(7, 200):  # noqa: B007
+    for report, now in reports(7, 200):
         before.add(report, now)
     before.use_learned(True)
     saved = save_tracker(before, 50.0)
@@ -162,11 +162,11 @@ def test_both_columns_are_saved_and_restored() -> None:
 def test_learned_columns_that_cannot_be_are_refused(name: str, change) -> None:
     """A file was written to by somebody else."""
     tracker = QualityTracker(SMALL)
-    for report, now in reports(3, 100):  # noqa: B007
+    for report, now in reports(3, 100):
         tracker.add(report, now)
     saved = save_tracker(tracker)
     saved.columns[name] = change(saved.columns[name])
-    with pytest.raises(ValueError, match=name.split("/")[0]):
+    with pytest.raises(ValueError, match=name.split("/", maxsplit=1)[0]):
         restore_tracker(SMALL, saved, now)
 
 
