@@ -56,7 +56,10 @@ def new_adaptation(settings: Settings) -> Adaptation | None:
     if not adapt.enabled:
         return None
     return Adaptation(
-        completions=adapt.completions, min_completions=adapt.min_completions, forget_after=adapt.forget_after
+        completions=adapt.completions,
+        min_completions=adapt.min_completions,
+        forget_after=adapt.forget_after,
+        max_tenant_share=settings.quality.max_tenant_share,
     )
 
 

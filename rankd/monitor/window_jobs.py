@@ -59,7 +59,7 @@ class WindowJobs:
         self._bounded = settings.quality.max_tenant_share < 1.0
         self._apply_evidence = apply_evidence
         self._switch = switch
-        self.held: Callable[[str], bool] = lambda model: False
+        self.held: Callable[[str], bool] = lambda _: False
         """Whether learned scores may not come into use for a served model now: something is measured."""
         thread = ThreadPoolExecutor(1, "rankd-quality")
         self.estimates: SingleFlight[Window] = SingleFlight(thread)
