@@ -39,7 +39,9 @@ class RidgeDesign:
 
     def __init__(self, rows: Columns, weight: Floats, *, text: bool, penalty: Penalty) -> None:
         """Take rows and their weights, [n]; without ``text`` only scores, numbers and shapes count."""
-        self.rows, self.weight, self.text = rows, weight.astype(np.float32), text
+        self.rows, self.weight = rows, weight.astype(np.float32)
+        self._bags = rows.bags if text else rows.bags.shapes()
+        self._text = text
         self.total = float(weight.sum())
         self._dimensions = rows.dense.shape[1] if text else 0
         self.size = SMALL + self._dimensions + COLUMNS
@@ -71,7 +73,7 @@ class RidgeDesign:
                 back[own] += (out[piece] * self.weight[piece] * factor) @ dense
         out *= self.weight
         back[:SMALL] = out @ self._small
-        back[own.stop :] = self._bucket_back(out)
+        back[own.stop :] = self._bags.transposed_times(out)
         return np.asarray(back - self.mean * np.float32(out.sum()) + self.precision * v)
 
     def parameters(self, head: Head) -> Singles:
@@ -83,7 +85,7 @@ class RidgeDesign:
             out[SMALL : SMALL + self._dimensions] = head.dense * self.unit
         if len(head.buckets):
             out[SMALL + self._dimensions :] = head.buckets
-            if not self.text:
+            if not self._text:
                 out[SMALL + self._dimensions :][:BUCKETS] = 0.0
         return out
 
@@ -97,7 +99,7 @@ class RidgeDesign:
         )
 
     def _forward(self, v: Singles) -> Singles:
-        return self._small @ v[:SMALL] + self.rows.bags.times(v[SMALL + self._dimensions :])
+        return self._small @ v[:SMALL] + self._bags.times(v[SMALL + self._dimensions :])
 
     def _back(self, r: Singles) -> Singles:
         out = np.zeros(self.size, np.float32)
@@ -105,13 +107,7 @@ class RidgeDesign:
         for piece in self._pieces():
             dense = self.rows.dense[piece].astype(np.float32)
             out[SMALL : SMALL + self._dimensions] += (r[piece] * self._factor[piece]) @ dense
-        out[SMALL + self._dimensions :] = self._bucket_back(r)
-        return out
-
-    def _bucket_back(self, r: Singles) -> Singles:
-        out = self.rows.bags.transposed_times(r)
-        if not self.text:
-            out[:BUCKETS] = 0.0
+        out[SMALL + self._dimensions :] = self._bags.transposed_times(r)
         return out
 
     def _pieces(self) -> list[slice]:
@@ -145,7 +141,7 @@ class RidgeDesign:
         out = np.empty(self.size, np.float32)
         out[:SMALL] = self.total
         out[SMALL : SMALL + self._dimensions] = self.total / max(self._dimensions, 1)
-        bags = self.rows.bags
+        bags = self._bags
         squares = np.repeat(self.weight, bags.count) * bags.value**2
         out[SMALL + self._dimensions :] = np.bincount(bags.index, squares, COLUMNS)
         return out

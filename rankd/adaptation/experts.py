@@ -22,13 +22,17 @@ class Expert(enum.IntEnum):
     """Beside it the shape of the request, without its text."""
     LONG = 2
     """All features, all completions that are kept."""
-    SHORT = 3
-    """All features, recent completions above all: the first to know of a change."""
+    MIDDLE = 3
+    """All features, the latest thousand or two above all."""
+    SHORT = 4
+    """All features, the latest few hundred above all: the first to know of a change."""
 
 
-HALF_LIFE = 64.0
+MEMORY = {Expert.MIDDLE: 512, Expert.SHORT: 128}
+"""Completions after which one counts half."""
+HALF_LIFE = 48.0
 """Completions after which an error counts half. Short: what is left of an expert's merits after a change delays it."""
-_CAUTION = np.log(np.array([1.0, 0.3, 0.3, 0.3]))
+_CAUTION = np.log(np.array([1.0, 0.3, 0.3, 0.3, 0.3]))
 """What is believed of the experts before any of them predicted."""
 
 

@@ -98,6 +98,6 @@ def unpack(data: bytes) -> Features | None:
         return None
     shape = np.frombuffer(data, "<u2", shapes, _SHAPE.size)
     buckets = np.frombuffer(data, "<u2", words, start)
-    if (shapes and shape.max() >= BUCKETS) or (words and buckets.max() >= BUCKETS):
+    if (shapes and max(shape.tolist()) >= BUCKETS) or (words and buckets.max() >= BUCKETS):
         return None
     return Features(tuple(numbers), shape, buckets, np.frombuffer(data, np.int8, dimensions, start + 2 * words), scale)

@@ -58,26 +58,24 @@ class Head:
         out = self.intercept + self.slope * score
         for weight, number in zip(self.numbers.tolist(), features.numbers, strict=True):
             out += weight * number
+        words, shape = features.words, features.shape
         if len(self.buckets):
-            words, shape = features.words, features.shape
-            if len(words):
-                out += float(np.add.reduce(self.buckets[words])) / math.sqrt(len(words))
+            if count := len(words):
+                out += float(np.add.reduce(self.buckets.take(words))) / math.sqrt(count)
             if len(shape):
-                out += float(np.add.reduce(self.buckets[BUCKETS:][shape]))
+                out += float(np.add.reduce(self.buckets.take(shape + np.int64(BUCKETS))))
         if len(features.dense) and len(features.dense) == len(self.dense):
             out += float(features.dense.astype(np.float32).dot(self.dense)) * features.scale
         return out
 
     def scores(self, base: Floats, features: Sequence[bytes]) -> Floats:
         """Predictions for requests as they travel, [n]; NaN where features cannot be."""
-        out = np.full(len(base), np.nan)
-        for i, (score, data) in enumerate(zip(base.tolist(), features, strict=True)):
-            found = unpack(data)
-            if found is not None:
-                out[i] = self.one(score, found)
-        # A hostile step of dense numbers may overflow: such a request has no learned score.
-        out[~np.isfinite(out)] = np.nan
-        return out
+        found = []
+        for score, data in zip(base.tolist(), features, strict=True):
+            read = unpack(data)
+            out = math.nan if read is None else self.one(score, read)
+            found.append(out if math.isfinite(out) else math.nan)
+        return np.array(found, np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.adaptation.completion import LearnedCompletion
-from rankd.adaptation.experts import Expert, Shares
+from rankd.adaptation.experts import MEMORY, Expert, Shares
 from rankd.adaptation.features import BUCKETS, unpack
 from rankd.adaptation.head import Head, combined
 from rankd.adaptation.rows import Columns, CompletionRing
@@ -21,14 +21,14 @@ Trusted = Callable[[NDArray[np.uint64]], Floats]
 """Weights of rows by their sources, [n] of [n]."""
 LEAST_ROWS = 32
 """Completions below which nothing is learned."""
-_SHORT = 256.0
-"""Half-life of the short memory, in completions."""
-_SHORT_ROWS = 1024
+_TEXT = (Expert.LONG, Expert.MIDDLE, Expert.SHORT)
+_SCORE_ROWS = 1024
+"""Latest completions that the experts without text learn from: they have little to learn."""
 _MOST_SCORE = 1e6
 """A score further from zero is not learned from; NaN is not either."""
 _LEVEL_HALF_LIFE = 2048.0
 """Completions after which half of a difference in level is left; fewer at first, when the level is not known well."""
-_ITERATIONS = 8
+_ITERATIONS = 4
 """Passes of a search that starts where the last one ended; more bring nothing (docs/science/adaptation.md)."""
 
 
@@ -67,7 +67,7 @@ class HeadLearner:
         self._forget_after = forget_after
         self.learned = known or Learned.nothing()
         self._prior, self._known = self.learned.heads, self.learned.completions
-        self._solved = {Expert.LONG: 0, Expert.SHORT: 0}
+        self._solved = dict.fromkeys(_TEXT, 0)
 
     def learn(
         self,
@@ -88,18 +88,18 @@ class HeadLearner:
         if known.heads and taken:
             shares = _judged(known, shares, self.rows.latest(taken), trust)
         heads = known.heads
-        if len(self.rows) >= LEAST_ROWS and self._due():
+        if len(self.rows) >= LEAST_ROWS and any(map(self._due, _TEXT)):
             heads = self._solve(heads, now, trust)
         head = combined(heads, shares.values.tolist()) if heads else None
         if head is not None and known.head is not None:
             head = head.raised(_step(known.head, head, self.rows.latest(LEAST_ROWS)) * self._level_kept(taken))
-        beside = known.beside if heads is known.heads else _beside(heads, shares, self.rows.latest(_SHORT_ROWS))
+        beside = known.beside if heads is known.heads else _beside(heads, shares, self.rows.latest(_SCORE_ROWS))
         known_before = round(self._known * self._left) if self._prior else 0
         self.learned = Learned(heads, shares, head, len(self.rows) + known_before, beside)
         return self.learned
 
     def _level_kept(self, taken: int) -> float:
-        half_life = min(_LEVEL_HALF_LIFE, max(LEAST_ROWS, self.rows.taken / 4))
+        half_life = min(_LEVEL_HALF_LIFE, max(LEAST_ROWS, self.rows.taken / 2))
         return float(0.5 ** (taken / half_life))
 
     @property
@@ -124,34 +124,43 @@ class HeadLearner:
             taken += 1
         return min(taken, self.rows.most)
 
-    def _due(self) -> bool:
-        return self._expert_due(Expert.SHORT) or self._expert_due(Expert.LONG)
+    def _reach(self, expert: Expert) -> int:
+        """How many of the rows an expert learns from: beyond four half-lives there is nothing to learn."""
+        return min(len(self.rows), 4 * MEMORY.get(expert, self.rows.most))
 
-    def _expert_due(self, expert: Expert) -> bool:
-        reach = len(self.rows) if expert is Expert.LONG else min(len(self.rows), 2 * int(_SHORT))
-        return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, reach // 8)
+    def _due(self, expert: Expert) -> bool:
+        """Whether there is an eighth more than when it last learned."""
+        return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, self._reach(expert) // 8)
 
     def _solve(self, heads: tuple[Head, ...], now: float, trust: Trusted | None) -> tuple[Head, ...]:
         since = now - self._forget_after
-        found = list(heads)
-        fresh = self.rows.latest(_SHORT_ROWS, since)
-        weight = np.ones(len(fresh)) if trust is None else trust(fresh.source)
+        rows, weight = self._trusted(_SCORE_ROWS, since, trust)
         if np.count_nonzero(weight) < LEAST_ROWS:
             return heads
-        short = weight * 0.5 ** (np.arange(len(fresh) - 1, -1, -1) / _SHORT)
-        score = affine(fresh, weight, heads[Expert.SCORE] if heads else None)
-        shape = ridge(fresh, weight, heads[Expert.SHAPE] if heads else score, text=False, iterations=_ITERATIONS)
-        found = [score, shape, *(heads[Expert.LONG :] if heads else (score, score))]
-        found[Expert.SHORT] = ridge(fresh, short, found[Expert.SHORT], prior=self._before(Expert.SHORT))
-        self._solved[Expert.SHORT] = self.rows.taken
-        if self._expert_due(Expert.LONG):
-            rows = self.rows.latest(self.rows.most, since)
-            weight = np.ones(len(rows)) if trust is None else trust(rows.source)
-            found[Expert.LONG] = ridge(
-                rows, weight, found[Expert.LONG], prior=self._before(Expert.LONG), iterations=_ITERATIONS
-            )
-            self._solved[Expert.LONG] = self.rows.taken
+        score = affine(rows, weight, heads[Expert.SCORE] if heads else None)
+        found = list(heads) if heads else [score] * len(Expert)
+        found[Expert.SCORE] = score
+        found[Expert.SHAPE] = ridge(rows, weight, found[Expert.SHAPE], text=False, iterations=_ITERATIONS)
+        for expert in self._next():
+            rows, weight = self._trusted(self._reach(expert), since, trust)
+            if np.count_nonzero(weight) < LEAST_ROWS:
+                continue
+            if (half_life := MEMORY.get(expert)) is not None:
+                weight = weight * 0.5 ** (np.arange(len(rows) - 1, -1, -1) / half_life)
+            found[expert] = ridge(rows, weight, found[expert], prior=self._before(expert), iterations=_ITERATIONS)
+            self._solved[expert] = self.rows.taken
         return tuple(found)
+
+    def _next(self) -> list[Expert]:
+        """Experts that learn now: of those of many rows one at a time, the one that waited longest."""
+        due = [expert for expert in _TEXT if self._due(expert)]
+        large = [expert for expert in due if self._reach(expert) > _SCORE_ROWS]
+        longest = min(large, key=self._solved.__getitem__, default=None)
+        return [expert for expert in due if expert is longest or expert not in large]
+
+    def _trusted(self, most: int, since: float, trust: Trusted | None) -> tuple[Columns, Floats]:
+        rows = self.rows.latest(most, since)
+        return rows, np.ones(len(rows)) if trust is None else trust(rows.source)
 
     def _before(self, expert: Expert) -> Head | None:
         if self._left <= 0:

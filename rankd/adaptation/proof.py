@@ -26,16 +26,16 @@ LEAST = 100
 """Compared completions below which nothing is decided."""
 RECENT = 144
 """Completions that a step back is decided on: two looks fit into 200 completions after a change."""
-ENTER = 3.2
+ENTER = 3.4
 """Standard deviations that the difference must lie above zero to come into use."""
-ENTER_EARLY = 2.7
+ENTER_EARLY = 2.8
 """The same until ``EARLY`` completions were compared for the first time: there are few looks, and a few are spent."""
 EARLY = 320
 LEAVE = 1.0
 """Standard deviations that the recent difference must lie below zero to step back."""
 SETTLED = 512
 """Compared completions from which on a difference below zero is enough to step back."""
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.015
 """A difference of tau that is not worth a switch."""
 LONGEST_STAY = 2048
 """Completions that a step back lasts at most, however often there was one."""

@@ -38,6 +38,12 @@ class Bags:
             out[some] = np.add.reduceat(weights[self.index] * self.value, starts)
         return out
 
+    def shapes(self) -> Bags:
+        """The buckets of shapes alone."""
+        own = self.index >= BUCKETS
+        row = np.repeat(np.arange(len(self.count)), self.count)[own]
+        return Bags(self.index[own], self.value[own], np.bincount(row, minlength=len(self.count)))
+
     def transposed_times(self, rows: Singles) -> Singles:
         """The product of the transpose with a number per row, [COLUMNS]."""
         spread = np.repeat(rows, self.count) * self.value

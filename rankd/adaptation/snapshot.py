@@ -54,7 +54,9 @@ def restore_learned(columns: Mapping[str, NDArray[Any]], scalars: Mapping[str, A
     singles = [part.astype(np.float32) for part in (linear[4:], dense, buckets)]
     head = Head(float(linear[0]), float(linear[1]), *singles)
     score = Head.affine(float(linear[2]), float(linear[3]))
-    return Learned((score, score, head, head), Shares(losses[:-1].copy(), float(losses[-1])), head, completions, beside)
+    return Learned(
+        (score, score, head, head, head), Shares(losses[:-1].copy(), float(losses[-1])), head, completions, beside
+    )
 
 
 def save_proof(proof: Proof, ahead: float) -> tuple[Columns, Scalars]:

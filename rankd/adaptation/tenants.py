@@ -1,21 +1,25 @@
 """What the reports of one tenant may do to what is learned of all.
 
 Lengths can be invented, signed predictions or not. Two things bound what that does. The rows of one tenant weigh at
-most what those of all others do. And a tenant whose reports contradict what the others teach is left out: one whose
-lengths run against the ranker's score, which no report can move, while those of the others run with it, and which what
-was learned does not order either, although it was learned from that tenant too. A tenant that merely differs is one
-that the ranker orders less well, or only what was learned does: it is learned from like any other.
+most what those of all others do. And a tenant whose reports contradict what the others teach is left out:
+
+- whose lengths run against the ranker's score, which no report can move, while those of the others run with it, and
+  which what was learned does not order either, although it was learned from that tenant too;
+- or which is ordered much worse with what was learned than without, although it was learned from that tenant too,
+  while the others are surely ordered better: lengths inverted around what the score says.
+
+A tenant that merely differs is one that the ranker orders less well, or only what was learned does: it is learned from
+like any other.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.adaptation.proof import Evidence
+from rankd.adaptation.proof import Evidence, deviations
 from rankd.quality.statistics.cohort import NOTABLE
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.paired_comparison import compare
@@ -32,8 +36,12 @@ BACKWARDS = 2.6
 """Standard deviations that a tenant's tau must lie below zero to be left out."""
 LEAST_BACKWARDS = 0.1
 """By how much it must lie below zero: a ranker that says nothing of a tenant's answers is no proof that it lies."""
+MUCH_WORSE = 0.15
+"""By how much a tenant's tau must be lower with what was learned: honest ones that differ were up to .19 worse for a
+while, but never surely so."""
+SURELY = 3.2
+"""Standard deviations of that, and of the others' gain."""
 _MOST_EXAMINED = 12
-_Z = 1.959964
 
 
 def contradicting(evidence: Evidence, before: Collection[int] = ()) -> frozenset[int]:
@@ -41,19 +49,28 @@ def contradicting(evidence: Evidence, before: Collection[int] = ()) -> frozenset
 
     Args:
         evidence: what was predicted, and what came.
-        before: those that were left out until now; they are until their lengths run with the ranker's score again.
+        before: those that were left out until now; they are until they contradict no more.
     """
     found, counts = np.unique(evidence.source[evidence.source != 0], return_counts=True)
     notable = counts >= max(LEAST, NOTABLE * len(evidence.base))
-    largest = found[notable][np.argsort(-counts[notable], kind="stable")][:_MOST_EXAMINED]
-    suspected = [source for source in largest.tolist() if _backwards(evidence, source, source in before)]
-    # Of those that cannot be judged any more nothing new is known.
-    left_out = frozenset(suspected) | (frozenset(before) & frozenset(found[~notable].tolist()))
-    others = np.flatnonzero(~np.isin(evidence.source, np.array(sorted(left_out), np.uint64)))
-    if not suspected or len(others) < LEAST:
-        return left_out - frozenset(suspected)
-    taught = compare(evidence.sample(others)).incumbent.tau
-    return left_out if taught is not None and taught.low > 0 else left_out - frozenset(suspected)
+    largest = found[notable][np.argsort(-counts[notable], kind="stable")][:_MOST_EXAMINED].tolist()
+    figures = {source: _figures(evidence, source) for source in largest}
+    backwards = {
+        source for source, (base, learned, _) in figures.items() if _backwards(base, learned, source in before)
+    }
+    worse = {source for source, (_, _, difference) in figures.items() if _worse(difference, source in before)}
+    if not backwards | worse:
+        # Of those that brought too little to be judged nothing new is known.
+        return frozenset(before) - frozenset(largest)
+    unknown = frozenset(before) & frozenset(found[~notable].tolist())
+    suspected = np.array(sorted(backwards | worse | unknown), np.uint64)
+    others = np.flatnonzero(~np.isin(evidence.source, suspected))
+    taught = compare(evidence.sample(others)) if len(others) >= LEAST else None
+    if taught is None or taught.incumbent.tau is None or taught.incumbent.tau.low <= 0:
+        backwards = set()
+    if taught is None or taught.tau_difference is None or deviations(taught.tau_difference) < SURELY:
+        worse &= set(before)
+    return frozenset(backwards | worse) | (frozenset(before) - frozenset(largest))
 
 
 def weights(source: NDArray[np.uint64], left_out: Collection[int] = (), share: float = 0.5) -> Floats:
@@ -75,22 +92,32 @@ def weights(source: NDArray[np.uint64], left_out: Collection[int] = (), share: f
     return np.asarray((total / counts)[place])
 
 
-def _backwards(evidence: Evidence, source: int, before: bool) -> bool:
-    """Whether a tenant's lengths run against the ranker's score, and what was learned does not order them either."""
+def _figures(evidence: Evidence, source: int) -> tuple[Interval | None, Interval | None, Interval | None]:
+    """Tau of the ranker's score and of the learned one over a tenant's latest completions, and their difference."""
     rows = np.flatnonzero(evidence.source == np.uint64(source))[-LATEST:]
     found = compare(evidence.sample(rows))
-    base, learned = found.incumbent.tau, found.candidate.tau
+    return found.incumbent.tau, found.candidate.tau, found.tau_difference
+
+
+def _backwards(base: Interval | None, learned: Interval | None, before: bool) -> bool:
+    """Whether lengths run against the ranker's score, and what was learned does not order them either."""
     if base is None:
         return before
     if before:
         return base.value < 0
-    surely = base.value < -LEAST_BACKWARDS and _deviations(base) < -BACKWARDS
-    return surely and (learned is None or _deviations(learned) < 1.0)
+    surely = base.value < -LEAST_BACKWARDS and _from_zero(base) < -BACKWARDS
+    return surely and (learned is None or _from_zero(learned) < 1.0)
 
 
-def _deviations(tau: Interval) -> float:
+def _worse(difference: Interval | None, before: bool) -> bool:
+    """Whether what was learned orders much worse than the ranker's score alone."""
+    if difference is None:
+        return False
+    if before:
+        return difference.value < -LEAST_BACKWARDS
+    return difference.value < -MUCH_WORSE and deviations(difference) < -SURELY
+
+
+def _from_zero(tau: Interval) -> float:
     """How many of its standard deviations a tau lies above zero."""
-    centre, low = (math.atanh(min(max(end, -1.0 + 1e-12), 1.0 - 1e-12)) for end in (tau.value, tau.low))
-    if tau.value == 0.0:
-        return 0.0
-    return math.copysign(math.inf, centre) if centre <= low else _Z * centre / (centre - low)
+    return deviations(Interval(2.0 * tau.value, 2.0 * tau.low, 2.0 * tau.high))

@@ -64,7 +64,8 @@ def test_the_difference_is_that_of_the_two_tau() -> None:
     assert (found.base.value, found.learned.value) == (pytest.approx(base), pytest.approx(learned))
     assert found.difference.value == pytest.approx(learned - base)
     recent = [kendalltau(column[-RECENT:], columns[1][-RECENT:]).statistic for column in columns[0]]
-    assert found.recent is not None and found.recent.value == pytest.approx(recent[1] - recent[0])
+    assert found.recent is not None
+    assert found.recent.value == pytest.approx(recent[1] - recent[0])
 
 
 def test_a_length_that_is_only_bounded_counts_where_the_order_is_known() -> None:
@@ -93,19 +94,25 @@ def test_the_ranker_s_own_order_never_comes_into_use(over) -> None:  # type: ign
             proof.decide(proof.evidence().evaluate(), 0.0)
     assert proof.switches == 0
     assert proof.state is AdaptationState.NOT_BETTER
-    assert proof.finding is not None and proof.finding.difference == Interval(0.0, 0.0, 0.0)
+    assert proof.finding is not None
+    assert proof.finding.difference == Interval(0.0, 0.0, 0.0)
 
 
 def test_a_plain_gain_is_used_early_and_left_within_200_when_it_turns() -> None:
     rng, proof = np.random.default_rng(4), Proof()
     assert proof.state is AdaptationState.LEARNING
     into = fed(proof, rng, 600, 0.3, 0.8)
-    assert len(into) == 1 and into[0] < 200
-    assert proof.in_use and proof.since == float(into[0])
+    assert len(into) == 1
+    assert into[0] < 200
+    assert proof.in_use
+    assert proof.since == float(into[0])
     back = fed(proof, rng, 200, 0.5, -0.2)
-    assert len(back) == 1 and proof.state is AdaptationState.STEPPED_BACK
+    assert len(back) == 1
+    assert proof.state is AdaptationState.STEPPED_BACK
     again = fed(proof, rng, 600, 0.3, 0.8)
-    assert len(again) == 1 and proof.in_use and proof.switches == 3
+    assert len(again) == 1
+    assert proof.in_use
+    assert proof.switches == 3
 
 
 def test_too_few_say_nothing() -> None:
@@ -137,7 +144,9 @@ def test_the_way_back_into_use_doubles_with_each_step_back_up_to_a_bound_and_is_
             after(proof, 1)
         stays.append(proof.seen - left)
         proof.decide(finding(proof, -0.3), 0.0)
-    assert stays[0] == LEAST and stays[-1] == LONGEST_STAY and stays == sorted(stays)
+    assert stays[0] == LEAST
+    assert stays[-1] == LONGEST_STAY
+    assert stays == sorted(stays)
     while not proof.in_use:
         after(proof, 10)
         proof.decide(finding(proof, 0.3), 0.0)
@@ -189,11 +198,13 @@ def test_reports_of_a_source_are_left_out_and_equal_prompts_are_one_piece_of_evi
         for _ in range(4):
             copies.add(*row, prompt=number)
     found, clustered = alone.evidence().evaluate().difference, copies.evidence().evaluate().difference
-    assert found is not None and clustered is not None
+    assert found is not None
+    assert clustered is not None
     assert clustered.high - clustered.low == pytest.approx(found.high - found.low, rel=0.2)
     left = with_other.evidence().evaluate(frozenset({2}))
     assert left.compared == 150
-    assert left.difference is not None and left.difference.value == pytest.approx(found.value)
+    assert left.difference is not None
+    assert left.difference.value == pytest.approx(found.value)
 
 
 def test_scores_that_are_none_are_left_out_and_memory_is_bounded() -> None:
@@ -213,7 +224,8 @@ def test_a_replica_follows_its_fleet() -> None:
     proof = Proof()
     assert not proof.follow(False, 1.0)
     assert proof.follow(True, 2.0)
-    assert proof.in_use and (proof.since, proof.switches) == (2.0, 1)
+    assert proof.in_use
+    assert (proof.since, proof.switches) == (2.0, 1)
     assert proof.follow(False, 3.0)
     assert proof.state is AdaptationState.STEPPED_BACK
 

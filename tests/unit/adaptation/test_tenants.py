@@ -71,11 +71,22 @@ def test_inverted_lengths_are_found(share: float, complete: float) -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("base", "learned"),
-    [(0.1, 0.1), (0.0, 0.0), (0.3, -0.3), (-0.5, 0.5)],
+    [(0.1, 0.1), (0.0, 0.0), (0.3, 0.15), (-0.5, 0.5)],
     ids=["hardly ordered", "not ordered", "ordered worse by what was learned", "ordered by what was learned alone"],
 )
 def test_a_tenant_that_merely_differs_is_learned_from(seed: int, base: float, learned: float) -> None:
     parts = {HONEST: (350, 0.5, 0.7), 0: (350, 0.6, 0.7), OTHER: (300, base, learned)}
+    assert contradicting(evidence(seed, parts)) == frozenset()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lengths_inverted_around_what_the_score_says_are_found(seed: int) -> None:
+    parts = {HONEST: (350, 0.5, 0.75), 0: (350, 0.5, 0.75), LIAR: (300, 0.5, -0.1)}
+    found = evidence(seed, parts)
+    assert contradicting(found) == {LIAR}
+    assert contradicting(found, {LIAR}) == {LIAR}
+    # Where the others are not ordered better either, what was learned is what is wrong.
+    parts = {HONEST: (350, 0.5, 0.5), 0: (350, 0.5, 0.5), LIAR: (300, 0.5, -0.1)}
     assert contradicting(evidence(seed, parts)) == frozenset()
 
 
