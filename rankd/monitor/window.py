@@ -45,10 +45,6 @@ class Window:
     """The manifest's."""
     base_calibration: Calibration | None
     """From the ranker's own scores to lengths: the prior refined by completions."""
-    learned_shares: TenantShares = field(default_factory=TenantShares)
-    """Whose completions it is learned from, those that peers tell of included, by hashes of tenants."""
-    restored_at: float = -math.inf
-    """When the snapshot was written that it was restored from: completions of before may be in what it learned."""
     load: ModelLoad = field(default_factory=ModelLoad)
     shares: TenantShares = field(default_factory=TenantShares)
     """Whose reports it was learned from."""
@@ -56,6 +52,10 @@ class Window:
     """What is learned of its traffic beside the ranker; None where nothing is. What it wants is not in use yet."""
     learned_calibration: Calibration | None = None
     """From learned scores to lengths; there is one wherever these are in use."""
+    learned_shares: TenantShares = field(default_factory=TenantShares)
+    """Whose completions it is learned from, those that peers tell of included, by hashes of tenants."""
+    restored_at: float = -math.inf
+    """When the snapshot was written that it was restored from: completions of before may be in what it learned."""
     reason: str = "no_evidence"
     transitions: int = 0
     changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))

@@ -180,6 +180,13 @@ HELP = [
         low=0,
     ),
     Panel(
+        "Changes of what orders",
+        "Changes since the replicas began to scores that were learned of the traffic (learned), and back to the ranker's "
+        "own (base).",
+        [(f"sum by (to) (rankd_adaptation_switches_total{{{REPLICA}}})", "to {{to}}")],
+        low=0,
+    ),
+    Panel(
         "Guards held by an operator",
         "1 while somebody pinned a guard to a mode; it ends by itself at the time that was given. A held guard raises "
         "no alarm about fallback.",

@@ -206,6 +206,11 @@ BROKEN = {
         ),
     ),
     "used at no time": lambda data: rewritten(data, set_field("views", 0, "used_at", value=-1e300)),
+    "learned scores beyond any": lambda data: rewritten(data, set_column("0/arrivals/learned", np.full(100, np.inf))),
+    "columns of learned scores that differ": lambda data: rewritten(
+        data, set_column("0/learned_plain/tokens", np.arange(7))
+    ),
+    "a head that is none": lambda data: rewritten(data, set_field("views", 0, "learned", "head", value=7)),
     "arrivals of before time": lambda data: rewritten(data, set_column("0/arrivals/arrival", np.full(100, -1e300))),
     "stays below 0": lambda data: rewritten(data, set_column("0/arrivals/sojourn", np.full(100, -1.0))),
     "of the future": lambda data: rewritten(data, set_field("saved_at", value=time.time() + 90_000)),
@@ -236,6 +241,7 @@ def test_a_file_of_before_prompts_and_objectives_is_read(snapshot, start_daemon,
             del window[name]
         window["patience"] = None
         del window["guard"]["prompts"], columns["0/arrivals/prompt"]
+        del window["learned"], columns["0/arrivals/learned"]  # nor was anything learned
 
     path = tmp_path / "windows.npz"
     path.write_bytes(rewritten(snapshot, older))

@@ -7,81 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import Policy
 from support.learned_traffic import LearnedTraffic
+from support.served_model import PRIOR, VERSION, Served, in_loop
 
-from rankd.monitor.monitor import Monitor
-from rankd.monitor.snapshot_window import restore_window, save_window
-from rankd.monitor.tracker_settings import feature_key_id
 from rankd.monitor.window import Window
 from rankd.pilot import Schedule, SwitchbackPlan
 from rankd.pilot.live import LivePilots
-from rankd.quality import Cohort, Guard, GuardReason, GuardStanding, QualityTracker, ReportVerdict
+from rankd.quality import Guard, GuardReason, GuardStanding, QualityTracker, ReportVerdict
 from rankd.quality.serialise import Saved
-from rankd.settings import Settings, load_settings
-from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion, GuardMode
-
-VERSION = "r@1"
-PRIOR = Calibration((Knot(-3.0, 20.0), Knot(3.0, 900.0)), 200.0)
-
-
-class Served:
-    """A monitor and the completions of one model that come in."""
-
-    def __init__(self, seed: int = 1, **settings) -> None:
-        self.settings: Settings = load_settings(**settings)
-        self.telemetry = Telemetry("test")
-        self.monitor = Monitor(self.settings, self.telemetry)
-        self.monitor.register(VERSION, measured=True, calibration=PRIOR)
-        self.traffic, self.inverted = LearnedTraffic(seed), LearnedTraffic(seed, text=-0.8)
-        self.reported = 0
-
-    @property
-    def window(self) -> Window:
-        return self.monitor.own_or_base("llm", VERSION)
-
-    async def report(self, count: int, *, inverted: bool = False, features: bool = True, tenant: str = "") -> None:
-        """So many completions, each final at its first report; ``inverted``: what was long by its text is short."""
-        for one in (self.inverted if inverted else self.traffic).completions(count):
-            self.reported += 1
-            completion = Completion(
-                f"r{self.reported}",
-                "llm",
-                VERSION,
-                one.score,
-                one.tokens,
-                final=True,
-                complete=True,
-                arrival=time.time(),
-                reporter=tenant,
-                features=one.features if features else b"",
-            )
-            assert self.monitor.report(completion, time.time()) is ReportVerdict.ACCEPTED
-            if self.reported % 8 == 0:
-                await self.idle()
-
-    async def idle(self) -> None:
-        """Until the worker thread has nothing to do for the window."""
-        jobs = self.monitor.jobs
-        kinds = (jobs.evaluations, jobs.refits, jobs.adaptations, jobs.switches, jobs.estimates)
-        while flights := [f for kind in kinds if (f := kind.flight(self.window)) is not None]:
-            await asyncio.wait(flights)
-            await asyncio.sleep(0)
-
-    async def until(self, learned: bool, most: int, **how) -> int:
-        """Report until learned scores are in use, or are not; say how many reports it took."""
-        for n in range(0, most, 8):
-            if self.window.learned_in_use is learned:
-                return n
-            await self.report(8, **how)
-        return most
-
-
-def in_loop(scenario):
-    """Run a test's coroutine."""
-    asyncio.run(asyncio.wait_for(scenario, 120))
 
 
 def test_what_is_proven_orders_and_steps_back_when_lengths_are_inverted() -> None:
@@ -307,127 +242,12 @@ def test_a_follower_with_few_lengths_of_its_own_takes_scores_for_what_they_mean(
     in_loop(scenario())
 
 
-async def saved_after(served: Served) -> Saved:
-    """What a file holds of a window whose learned scores are in use."""
-    await served.until(True, 800)
-    await served.report(64)
-    found = save_window(served.window, feature_key_id(served.settings, VERSION))
-    return Saved(found.columns, json.loads(json.dumps(found.scalars, allow_nan=False)))
-
-
-def test_what_was_learned_survives_a_restart() -> None:
-    """Weights, both columns, both calibrations, and that it is in use; not the rows that it was learned from."""
-
-    async def scenario() -> None:
-        served, restarted = Served(), Served()
-        saved = await saved_after(served)
-        assert not any(value == b"" for value in saved.columns.values() if isinstance(value, bytes))
-        window, before = restore_window(restarted.monitor, restarted.settings, saved, 0.0), served.window
-        restarted.monitor.add_restored(window, time.time())
-        assert restarted.monitor.trust("llm", VERSION).learned_in_use
-        assert window.calibration == before.calibration
-        assert window.base_calibration == before.base_calibration
-        features = [served.traffic.completion().features for _ in range(20)]
-        scores = np.linspace(-1, 1, 20)
-        assert window.adaptation.scores(scores, features) == pytest.approx(before.adaptation.scores(scores, features))
-        at = time.time()
-        old, new = (w.tracker.guard_snapshot(at).evaluate() for w in (before, window))
-        assert old.learned
-        assert new.learned
-        assert new.tau.tau == old.tau.tau
-        restarted.reported = served.reported
-        assert await restarted.until(False, 600, inverted=True) < 400
-        served.monitor.close()
-        restarted.monitor.close()
-
-    in_loop(scenario())
-
-
-@pytest.mark.parametrize("settings", [{"adapt": {"key": "another"}}, {"adapt": {"enabled": False}}])
-def test_of_another_key_or_where_nothing_is_to_be_learned_only_the_rankers_own_scores_come_back(settings) -> None:
-    """Words are other buckets under another key: weights, and the scores that they gave, mean nothing then."""
-
-    async def scenario() -> None:
-        served, other = Served(), Served(**settings)
-        saved = await saved_after(served)
-        window = restore_window(other.monitor, other.settings, saved, 0.0)
-        assert not window.learned_in_use
-        assert window.tracker.completions == served.window.tracker.completions
-        assert window.calibration == served.window.base_calibration
-        assert len(window.tracker.lengths(learned=True).score) == 0
-        assert window.adaptation is None or window.adaptation.status.completions == 0
-        served.monitor.close()
-        other.monitor.close()
-
-    in_loop(scenario())
-
-
-def test_the_key_outlives_a_restart_because_it_comes_from_the_settings() -> None:
-    """Another process with the same settings has the same; a ranker of another version has another."""
-    one, same, other = (load_settings(quality={"snapshot_key": key}) for key in ("a", "a", "b"))
-    assert feature_key_id(one, VERSION) == feature_key_id(same, VERSION)
-    assert len({feature_key_id(one, VERSION), feature_key_id(other, VERSION), feature_key_id(one, "r@2")}) == 3
-
-
-def test_a_file_of_before_anything_was_learned_is_read() -> None:
-    """Columns and fields are missing: nothing has a learned score, and learning begins."""
-
-    async def scenario() -> None:
-        served, restarted = Served(), Served()
-        saved = await saved_after(served)
-        del saved.scalars["learned"]
-        new = ("learned", "arrivals/learned")
-        columns = {name: column for name, column in saved.columns.items() if not name.startswith(new)}
-        window = restore_window(restarted.monitor, restarted.settings, Saved(columns, saved.scalars), 0.0)
-        assert window.tracker.completions == served.window.tracker.completions
-        assert window.adaptation is not None
-        assert not window.learned_in_use
-        assert len(window.tracker.lengths().score) == len(served.window.tracker.lengths().score)
-        served.monitor.close()
-        restarted.monitor.close()
-
-    in_loop(scenario())
-
-
-def test_hostile_fields_of_what_was_learned_are_refused() -> None:
-    """Whatever a file says of it, it is read or the file is called damaged; nothing else is raised."""
-
-    async def scenario() -> None:
-        served, restarted = Served(), Served()
-        saved = await saved_after(served)
-        refused = 0
-        for name in [n for n in saved.columns if n.startswith("learned/")]:
-            for wrong in (saved.columns[name] * np.inf, saved.columns[name][:-1], np.array(["x"]), np.zeros((2, 2))):
-                refused += not readable(restarted, Saved(saved.columns | {name: wrong}, saved.scalars))
-        for key in ("key_id", "in_use", "calibration", "head"):
-            for value in (7, "x", [], {"knots": [], "mean_expected": -1}, True):
-                fields = saved.scalars["learned"] | {key: value}
-                refused += not readable(restarted, Saved(saved.columns, saved.scalars | {"learned": fields}))
-        for value in (7, "x", [1], {}, True):
-            refused += not readable(restarted, Saved(saved.columns, saved.scalars | {"learned": value}))
-        assert refused >= 20
-        served.monitor.close()
-        restarted.monitor.close()
-
-    in_loop(scenario())
-
-
-def readable(served: Served, saved: Saved) -> bool:
-    """Whether a window can be restored; False for an error that makes a file a damaged one."""
-    try:
-        restore_window(served.monitor, served.settings, saved, 0.0)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError):
-        return False
-    return True
-
-
-def test_a_guard_is_judged_anew_where_what_it_was_judged_on_is_not_restored() -> None:
-    """Its mode stays; the bound of tau, which was of learned scores, does not hold the ranker's own near it."""
+def test_a_switch_keeps_the_guards_mode() -> None:
+    """And its bound of tau, until there is evidence of the other scores."""
     tracker, guard = QualityTracker(), Guard(measured=True)
     guard.adopt(GuardStanding(GuardMode.RANKED, 0.0, None, 60.0, 0.0, 0, 0.6), 1.0)
     window = Window("llm", VERSION, tracker, guard, True, None, PRIOR)
     window.learned_calibration = PRIOR
     window.use_learned(True)
     assert (guard.mode, guard.tau_low) == (GuardMode.RANKED, 0.6)
-    assert isinstance(window.tracker.lengths(), Cohort)
     assert window.calibration is PRIOR
