@@ -166,8 +166,8 @@ def _description(learned: LearnedHead, served: str) -> str:
         return f"{text} Too few were compared to say what that is worth."
     d = quality.difference
     return (
-        f"{text} measured_tau is as the daemon measured it on the latest {quality.compared:,}, each predicted before it "
-        f"was learned from: {quality.learned_tau.value:.3f}, where {learned.ranker_version} alone has "
+        f"{text} measured_tau is as the daemon measured it on the latest {quality.compared:,}, each predicted before "
+        f"it was learned from: {quality.learned_tau.value:.3f}, where {learned.ranker_version} alone has "
         f"{quality.base_tau.value:.3f} (difference {d.value:.3f}, {d.low:.3f} to {d.high:.3f}). The daemon also knew "
         "tenants and shapes of requests, which this ranker does not."
     )

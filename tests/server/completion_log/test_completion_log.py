@@ -5,12 +5,16 @@ import urllib.request
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from rankd_client import Completed, Item, RankClient
+from rankd_client.shape import RequestShape
 from rankd_client.v1 import completion_pb2, rank_pb2
 from support.completion_log import SECRET, environment, events, files, log_settings, prompt_of, rank, report, rows
 from support.wire import item, rank_stub, request
 
+from rankd.adaptation import unpack
 from rankd.completion_log.segments import pick
 from rankd.errors import ConfigError
 from rankd.training.data.dataset import read_dataset
@@ -41,6 +45,28 @@ def test_rows_are_joined_across_replicas(start_process, tmp_path, ids, wait_unti
         (prompt_of(r), tokens[r], i < 20, "llm") for i, r in enumerate(ids)
     }
     assert (len(read.rows), dict(read.skipped)) == (40, {})
+
+
+def test_the_shape_of_requests_is_kept_as_hashes_of_its_names(start_daemon, tmp_path, ids):
+    """What a prediction carries beside its text meets the prompt again; no name stands in the file, nor any word."""
+    daemon = start_daemon(completion_log=log_settings(tmp_path / "log", join_key="k"), adapt={"key": "secret"})
+    with RankClient(daemon.target, model="llm", timeout=30) as client:
+        shape = RequestShape(messages=3, step="plan-the-trip", last_role="user")
+        items = [Item(prompt_of(r), request_id=r, tenant="acme", shape=shape, max_tokens=64) for r in ids]
+        done = [Completed(r.request_id, r.prediction, output_tokens=5) for r in client.rank(items)]
+        assert client.report(done).accepted == len(ids)
+    daemon.stop()
+    read = read_dataset([tmp_path / "log"], first=True).rows
+    assert len(read) == len(ids)
+    packed = {row.packed_shape for row in read}
+    assert len(packed) == 1
+    features = unpack(packed.pop())
+    assert features.numbers[1:3] == pytest.approx(np.log1p([64, 3]), abs=1e-2)
+    assert (len(features.words), len(features.dense)) == (0, 0)
+    assert len(features.shape) >= 4
+    assert [row.at for row in read] == sorted(row.at for row in read)
+    told = "".join(str(pq.read_table(s).to_pylist()) for s in (tmp_path / "log").glob("completions-*"))
+    assert not any(word in told for word in ("plan-the-trip", "acme", SECRET))
 
 
 def test_replicas_with_different_keys_are_told_apart(start_daemon, tmp_path, ids):

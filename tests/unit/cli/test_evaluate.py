@@ -177,7 +177,7 @@ def test_judging_loads_no_training_library(ranker, tmp_path):
 
 
 def test_adapt_takes_the_first_rows_in_order_and_says_what_learning_brings(ranker, tmp_path):
-    """The table and its sentence for people, the list for programs; few rows are told, and no error; no prompt leaks."""
+    """Table and sentence for people, the list for programs; few rows are told, and no error; no prompt leaks."""
     rows = raw_rows(420, model="m", max_tokens=4096, tenant="t", prompt_tokens=9, messages=[{"role": "user"}])
     data = write(tmp_path / "log.jsonl", rows)
     flags = ("evaluate", "--ranker", ranker, "--data", data, "--adapt")

@@ -1,4 +1,4 @@
-"""What learning the traffic would bring: each row predicted before it is learned from, per served model, and in words."""
+"""What learning the traffic would bring: rows predicted before they are learned from, per served model, in words."""
 
 import json
 
