@@ -62,6 +62,7 @@ from rankd_client.ordering import (
     Rules,
     ServiceCosts,
 )
+from rankd_client.shape import RequestShape
 from rankd_client.v1.prediction_pb2 import Prediction
 
 __all__ = [
@@ -112,6 +113,7 @@ __all__ = [
     "RankerInfo",
     "Rankers",
     "ReportResult",
+    "RequestShape",
     "Rules",
     "ServiceCosts",
     "ServiceStatus",

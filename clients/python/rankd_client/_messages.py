@@ -9,6 +9,7 @@ from typing import Any
 from rankd_client._types import MAX_ID_BYTES, Item
 from rankd_client._validation import utf8
 from rankd_client.ordering import Objective, Policy
+from rankd_client.shape import RequestShape
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 MAX_BYTES = 3_500_000
@@ -56,8 +57,25 @@ def message_of(item: Item, request_id: str, arrival: float) -> rank_pb2.RankItem
         message.prompt = text_of(_shortened(item.prompt))
     if item.prediction is not None:
         message.prediction.CopyFrom(item.prediction)
+    if item.shape is not None:
+        message.shape.CopyFrom(_shape_message(item.shape))
     set_time(message.arrival_time, arrival)
     return message
+
+
+def _shape_message(shape: RequestShape) -> rank_pb2.RequestShape:
+    return rank_pb2.RequestShape(
+        message_count=shape.messages,
+        tool_count=shape.tools,
+        last_role=shape.last_role,
+        tool_choice=shape.tool_choice,
+        response_format=shape.response_format,
+        reasoning_effort=shape.reasoning_effort,
+        thinking_token_budget=shape.thinking_budget,
+        choice_count=shape.choices,
+        stop_count=shape.stops,
+        step=shape.step,
+    )
 
 
 def tenant_services(served: Mapping[str, float], weights: Mapping[str, float]) -> list[rank_pb2.TenantService]:

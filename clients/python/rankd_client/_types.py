@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, overload
 
 from rankd_client.ordering import Objective, Policy
+from rankd_client.shape import RequestShape
 from rankd_client.v1.prediction_pb2 import Prediction
 
 MAX_ID_BYTES = 256
@@ -22,6 +23,7 @@ class Item:
     ``arrival`` and ``deadline`` in seconds since the epoch; default: now, and none. ``prompt_tokens`` counts all of the
     prompt, ``cached_prompt_tokens`` what of it the engine's prefix cache holds. ``overtaken`` counts the requests
     that arrived later and were served before. A lower ``priority_class`` is more urgent. ``running`` requests go first.
+    ``shape`` is what the request's body says beside its text: the daemon learns from it how long answers are.
     """
 
     prompt: str | None = None
@@ -37,6 +39,7 @@ class Item:
     priority_class: int = 0
     tenant: str = ""
     running: bool = False
+    shape: RequestShape | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Sequence
 
@@ -59,6 +60,7 @@ async def order_of(
 
 def _items(request: OpenAIRequest, arrival: float, terms: RequestTerms, counts: Sequence[PromptCount]) -> list[Item]:
     ranked_id = uuid.uuid4().hex
+    shape = dataclasses.replace(request.shape, step=terms.step) if terms.step else request.shape
     return [
         Item(
             prompt,
@@ -70,6 +72,7 @@ def _items(request: OpenAIRequest, arrival: float, terms: RequestTerms, counts: 
             deadline=terms.deadline,
             priority_class=terms.priority_class,
             tenant=terms.tenant,
+            shape=shape,
         )
         for index, (prompt, count) in enumerate(zip(request.prompts, counts, strict=True))
     ]
