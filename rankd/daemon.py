@@ -23,6 +23,7 @@ from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.bundled import wanted_ranker
 from rankd.registry.comparison import RankerComparison
+from rankd.registry.feature_hashing import FeatureHashing
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
 from rankd.registry.shadow import ShadowRankers
@@ -69,7 +70,9 @@ class App:
         self.files = FileWatch()
         self.authenticator = Authenticator(settings, self.telemetry)
         self.monitor = Monitor(settings, self.telemetry)
-        self.registry = Registry(settings.provider, settings.scoring, self.monitor, self.telemetry)
+        self.registry = Registry(
+            settings.provider, settings.scoring, self.monitor, self.telemetry, FeatureHashing.of(settings)
+        )
         self.shadows = ShadowRankers(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.comparison = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)

@@ -1,14 +1,16 @@
 """What is learned from of a request, packed into a few hundred bytes that travel with its prediction.
 
 Layout 1, little-endian: a byte 1, the shape, the text. The shape: the number of its buckets in a byte, four numbers in
-half precision, the buckets in 16 bits each. The text, which may be missing: the number of word buckets and of dimensions
-in 16 bits each, the value of one step of the dense numbers in single precision, the buckets in 16 bits each, the dense
-numbers in 8 bits each. Another layout gets another first byte.
+half precision, the buckets in 16 bits each. The text, which may be missing: the number of word buckets and of
+dimensions in 16 bits each, the value of one step of the dense numbers in single precision, the buckets in 16 bits each,
+the dense numbers in 8 bits each. Another layout gets another first byte.
 """
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,8 @@ NUMBERS = 4
 """log(1 + n) of prompt tokens, of max_tokens, of messages and of tools; 0 where that is not known."""
 
 _LAYOUT = 1
+_MOST_SCALE = 1e6
+"""Beyond what any encoder gives: products with it stay far from overflowing."""
 _SHAPE = struct.Struct(f"<BB{NUMBERS}e")
 _TEXT = struct.Struct("<HHf")
 
@@ -45,12 +49,27 @@ class Features:
 
 
 def pack_text(words: NDArray[np.uint16], dense: NDArray[np.int8], scale: float) -> bytes:
-    """The text's part, which depends on the prompt and the ranker alone."""
-    return _TEXT.pack(len(words), len(dense), scale) + words.astype("<u2").tobytes() + dense.tobytes()
+    """The text's part of one prompt, which depends on the prompt and the ranker alone."""
+    return pack_texts([words], dense[None], [scale])[0]
+
+
+def pack_texts(words: Sequence[NDArray[np.uint16]], dense: NDArray[np.int8], scales: Sequence[float]) -> list[bytes]:
+    """The same of several prompts.
+
+    Args:
+        words: buckets of each prompt.
+        dense: [prompts, d].
+        scales: [prompts].
+    """
+    d, numbers = dense.shape[1], dense.tobytes()
+    return [
+        _TEXT.pack(len(own), d, scale) + own.astype("<u2", copy=False).tobytes() + numbers[i * d : (i + 1) * d]
+        for i, (own, scale) in enumerate(zip(words, scales, strict=True))
+    ]
 
 
 def pack(text: bytes, numbers: tuple[float, ...] = (0.0,) * NUMBERS, shape: tuple[int, ...] = ()) -> bytes:
-    """All of it: what ``pack_text`` gave, or nothing, and the request's shape."""
+    """All of it: what ``pack_texts`` gave, or nothing, and the request's shape."""
     head = _SHAPE.pack(_LAYOUT, len(shape), *numbers)
     return head + struct.pack(f"<{len(shape)}H", *shape) + text
 
@@ -65,7 +84,9 @@ def unpack(data: bytes) -> Features | None:
     start = at + (_TEXT.size if len(data) > at else 0)
     if shapes > MOST_SHAPE or words > MOST_WORDS or dimensions > MOST_DENSE:
         return None
-    if len(data) != start + 2 * words + dimensions or not np.isfinite((*numbers, scale)).all():
+    if len(data) != start + 2 * words + dimensions or not all(map(math.isfinite, numbers)):
+        return None
+    if not 0.0 <= scale <= _MOST_SCALE:
         return None
     shape = np.frombuffer(data, "<u2", shapes, _SHAPE.size)
     buckets = np.frombuffer(data, "<u2", words, start)

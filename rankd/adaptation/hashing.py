@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rankd_client.shape import NO_SHAPE, RequestShape
 
-from rankd.adaptation.features import BUCKETS, MOST_WORDS, pack, pack_text
+from rankd.adaptation.features import BUCKETS, MOST_WORDS, pack, pack_texts
 
 _PLACES = 4
 """Tokens at the start that also count by where they stand."""
+_ROW = 2**14
+"""More than there are buckets: a bucket and its prompt are one number."""
 
 
 class FeatureHasher:
@@ -31,31 +33,45 @@ class FeatureHasher:
         added; of the order in which buckets are left out where they are too many."""
 
     def text(self, ids: Sequence[NDArray[np.int64]], pooled: NDArray[np.float32] | None = None) -> list[bytes]:
-        """What to keep of prompts.
+        """What to keep of prompts; a batch takes little longer than one.
 
         Args:
-            ids: token ids, special ones included, a row per prompt.
-            pooled: float32[prompts, d], the ranker's pooled features; None where it gives none.
+            ids: token ids below 2^20, special ones included, a row per prompt.
+            pooled: float32[prompts, d], the ranker's pooled features; None where it gives none. A row with NaN or
+                infinity in it counts as zeros.
         """
-        quantised = [(np.zeros(0, np.int8), 0.0)] * len(ids) if pooled is None else [_quantised(row) for row in pooled]
-        return [pack_text(self.words(row), *q) for row, q in zip(ids, quantised, strict=True)]
+        if not len(ids):
+            return []
+        dense, scales = _quantised(np.zeros((len(ids), 0), np.float32) if pooled is None else pooled)
+        return pack_texts(self._words(ids), dense, scales)
 
     def words(self, ids: NDArray[np.int64]) -> NDArray[np.uint16]:
         """Buckets of one prompt's words, pairs of words and first words, each once."""
+        return self._words([ids])[0]
+
+    def _words(self, ids: Sequence[NDArray[np.int64]]) -> list[NDArray[np.uint16]]:
+        """The same of each prompt, all in one go: rising, or in the order in which they are kept if too many."""
         single, first, second, add, place, step, shift, sift = self.multipliers
-        inner = ids[1:-1].astype(np.int64)
-        start = inner[:_PLACES]
-        found = np.concatenate(
-            [
-                (inner * single) % BUCKETS,
-                (inner[:-1] * first + inner[1:] * second + add) % BUCKETS,
-                (start * place + np.arange(len(start)) * step + shift) % BUCKETS,
-            ]
-        )
-        found = np.unique(found)
-        if len(found) > MOST_WORDS:
-            found = found[np.argsort(found * sift % 65537, kind="stable")[:MOST_WORDS]]
-        return found.astype(np.uint16)
+        lengths = np.array([max(len(row) - 2, 0) for row in ids])
+        row = np.repeat(np.arange(len(ids)), lengths)
+        inner = np.concatenate([r[1:-1] for r in ids]).astype(np.int64, copy=False)
+        at = np.arange(len(inner)) - (np.cumsum(lengths) - lengths)[row]
+        found = [
+            row * _ROW + inner * single % BUCKETS,
+            (row[1:] * _ROW + (inner[:-1] * first + inner[1:] * second + add) % BUCKETS)[row[1:] == row[:-1]],
+            (row * _ROW + (inner * place + at * step + shift) % BUCKETS)[at < _PLACES],
+        ]
+        whole = np.sort(np.concatenate(found))
+        whole = whole[np.diff(whole, prepend=-1) > 0]
+        ends = np.searchsorted(whole, np.arange(1, len(ids) + 1) * _ROW).tolist()
+        buckets, out, start = (whole % _ROW).astype(np.uint16), [], 0
+        for end in ends:
+            part = buckets[start:end]
+            if end - start > MOST_WORDS:
+                part = part[np.argsort(part.astype(np.int64) * sift % 65537, kind="stable")[:MOST_WORDS]]
+            out.append(part)
+            start = end
+        return out
 
     def pack(
         self,
@@ -97,8 +113,14 @@ def _octave(number: float) -> str:
     return str(int(number).bit_length()) if number else ""
 
 
-def _quantised(row: NDArray[np.float32]) -> tuple[NDArray[np.int8], float]:
-    scale = float(np.abs(row).max()) / 127.0
-    if not scale > 0:
-        return np.zeros(len(row), np.int8), 0.0
-    return np.rint(row / scale).astype(np.int8), scale
+def _quantised(pooled: NDArray[np.float32]) -> tuple[NDArray[np.int8], list[float]]:
+    """Rows in steps of a 127th of their largest number: int8[prompts, d], and what a step is worth."""
+    if not pooled.shape[1]:
+        return pooled.astype(np.int8), [0.0] * len(pooled)
+    steps = (np.abs(pooled).max(axis=1).astype(np.float64) / 127.0).astype(np.float32)
+    usable = np.isfinite(steps) & (steps >= np.finfo(np.float32).tiny)
+    steps = np.where(usable, steps, np.float32(np.inf))
+    with np.errstate(invalid="ignore"):
+        dense = np.rint(pooled / steps[:, None])
+    dense[~usable] = 0
+    return dense.astype(np.int8), np.where(usable, steps, 0).tolist()

@@ -118,6 +118,9 @@ class Manifest(_Part):
     output: str = "score"
     spread_output: str | None = None
     """Accepted and not read: older exports have such an output, called ``spread``; nothing reads it."""
+    features_output: str | None = None
+    """The model's second output, float32[batch, d] with d <= 384: what it sees in a prompt, for what is learned of the
+    traffic beside it. None: it has none."""
     precision: Literal["fp32", "fp16", "int8"] | None = None
     """What the model calculates in. None: not stated."""
     direction: Literal["higher_is_longer"]

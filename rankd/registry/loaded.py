@@ -12,10 +12,12 @@ from pathlib import Path
 import structlog
 from rankd_client.calibration import Calibration
 
+from rankd.adaptation import FeatureHasher
 from rankd.clock import CLOCK
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.monitor.monitor import Monitor
 from rankd.registry.artifact import Artifact, Manifest
+from rankd.registry.feature_hashing import NO_FEATURES, FeatureHashing
 from rankd.registry.loader import RankerLoader, model_thread
 from rankd.scoring.scorer import Scorer
 from rankd.scoring.tokeniser import CHARS_PER_TOKEN, Truncation
@@ -41,6 +43,8 @@ class LoadedRanker:
     scorer: Scorer
     calibration: Calibration | None
     manifest: Manifest
+    hasher: FeatureHasher | None = None
+    """Packs what predictions carry to be learned from; None where nothing is learned."""
 
     @property
     def measured_tau(self) -> float | None:
@@ -51,8 +55,16 @@ class LoadedRanker:
 class Registry:
     """Holds the loaded rankers of one daemon."""
 
-    def __init__(self, provider: Provider, scoring: ScoringSection, monitor: Monitor, telemetry: Telemetry) -> None:
-        """Start empty."""
+    def __init__(
+        self,
+        provider: Provider,
+        scoring: ScoringSection,
+        monitor: Monitor,
+        telemetry: Telemetry,
+        hashing: FeatureHashing = NO_FEATURES,
+    ) -> None:
+        """Start empty; ``hashing`` says which features predictions are to carry."""
+        self._hashing = hashing
         self._provider = provider
         self._scoring = scoring
         self._monitor = monitor
@@ -114,13 +126,22 @@ class Registry:
                 return loaded
             parts = await self._loader.prepare(artifact, apart=apart, nice=self._nice)
             version = artifact.ranker_version
-            scorer = Scorer(version, parts.tokeniser, parts.model, parts.thread, self._scoring, self._telemetry)
+            hasher = self._hashing.hasher(version)
+            scorer = Scorer(
+                version,
+                parts.tokeniser,
+                parts.model,
+                parts.thread,
+                self._scoring,
+                self._telemetry,
+                hasher if self._hashing.text else None,
+            )
             calibration = artifact.calibration()
             self._monitor.register(
                 version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
             )
             scorer.runner.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
-            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest)
+            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest, hasher)
             self._rankers[version] = ranker
             _log.info("ranker_loaded", ranker_version=version, provider=parts.model.provider)
             return ranker
@@ -147,12 +168,12 @@ class Registry:
         return 0 if self._provider == "cuda" else self._scoring.nice
 
     def set_background(self, ranker: LoadedRanker, *, background: bool) -> None:
-        """Let a ranker run at the lowest priority, or at its usual one again.
+        """Let a ranker run at the lowest priority and make no features of texts, or as usual again.
 
         A thread cannot raise its own priority, so each gets a new one. With ``scoring.threads`` above 1 the further
         threads keep theirs.
         """
-        ranker.scorer.runner.run_in(model_thread(_LOWEST if background else self._nice))
+        ranker.scorer.run_in(model_thread(_LOWEST if background else self._nice), background=background)
 
     def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
         self._monitor.batch_done(version, ok=ok, seconds=seconds, now=CLOCK.now())

@@ -155,6 +155,7 @@ class RankerLoader:
             cuda_memory_limit=scoring.cuda_memory_limit,
             cuda_device=scoring.cuda_device,
             batch_tokens=tuple((p, scoring.max_batch_tokens or n) for p, n in DEFAULT_BATCH_TOKENS.items()),
+            features=manifest.features_output,
         )
 
 

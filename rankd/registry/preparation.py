@@ -36,6 +36,8 @@ class LoadPlan:
     cuda_device: int
     batch_tokens: tuple[tuple[str, int], ...]
     """By provider, padded tokens of the largest batch."""
+    features: str | None = None
+    """The output of pooled features; None where the ranker has none."""
 
     @property
     def cut(self) -> Truncation:
@@ -51,7 +53,7 @@ def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False, 
         ProviderError: CUDA was asked for and is not to be had.
     """
     return OnnxModel(
-        ModelSpec(plan.model_path, tuple(plan.inputs), plan.output, plan.cut.max_tokens, content),
+        ModelSpec(plan.model_path, tuple(plan.inputs), plan.output, plan.cut.max_tokens, content, plan.features),
         SessionOptions(plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory),
     )
 

@@ -57,7 +57,7 @@ def _try(answer: Any) -> None:
 def _load(fields: Any, request: Any, answer: Any) -> None:
     # What takes a while to import waits until the files are in order, and new.
     from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out  # noqa: PLC0415
-    from rankd.scoring.onnx_model import cuda_device_present  # noqa: PLC0415
+    from rankd.scoring.gpu import cuda_device_present  # noqa: PLC0415
     from rankd.scoring.tokeniser_safety import belongs_apart  # noqa: PLC0415
 
     plan = LoadPlan(**fields)

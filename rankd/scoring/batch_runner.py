@@ -12,10 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
+from rankd.adaptation import FeatureHasher
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt, UrgentDemand, spans_of
-from rankd.scoring.onnx_model import Ids, OnnxModel, Scores, pad
+from rankd.scoring.onnx_model import Ids, OnnxModel, pad
 from rankd.telemetry.telemetry import Telemetry
+from rankd.types import Scored
 
 WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
 """Widths on CUDA are bucketed: onnxruntime's memory arena there grows with every new shape."""
@@ -47,10 +50,21 @@ class BatchRunner:
         model: OnnxModel,
         thread: ThreadPoolExecutor,
         telemetry: Telemetry,
-        take: Callable[[list[QueuedPrompt], list[float] | None], None],
+        take: Callable[[list[QueuedPrompt], list[Scored] | None], None],
+        hasher: FeatureHasher | None = None,
     ) -> None:
-        """Take a warmed-up model and the one thread that runs it; ``take`` gets the scores, [prompts], or None."""
+        """Take a warmed-up model and the one thread that runs it.
+
+        Args:
+            queue: what to read.
+            model: the model.
+            thread: its thread.
+            telemetry: what counts it.
+            take: gets a batch and what was found, [prompts], or None.
+            hasher: makes the text's part of features; None makes none.
+        """
         self.model = model
+        self.hasher = hasher
         self.counts = BatchCounts()
         self.on_batch: Callable[[bool, float], None] = lambda _ok, _seconds: None
         """Called after every batch: whether it succeeded, and how long the model ran, seconds."""
@@ -93,9 +107,11 @@ class BatchRunner:
             for entry in batch:
                 self.demand.drop(entry)
             try:
-                ids, mask = pad([e.ids for e in batch if e.ids is not None], self._multiple)
+                rows = [e.ids for e in batch if e.ids is not None]
+                ids, mask = pad(rows, self._multiple)
                 since = min(e.since for e in batch)
-                future = self._loop.run_in_executor(self._thread, self._infer, ids, mask, spans_of(batch), since)
+                infer = partial(self._infer, rows, ids, mask, spans_of(batch), since)
+                future = self._loop.run_in_executor(self._thread, infer)
             except (MemoryError, RuntimeError) as error:  # no memory, no thread to be had, or closed
                 self._fail(batch, error)
                 continue
@@ -111,27 +127,33 @@ class BatchRunner:
         running, pace = self._ahead[0], self._seconds_per_token
         return max(now, self._batch_began + pace * running) + pace * (sum(self._ahead) - running)
 
-    def _infer(self, ids: Ids, mask: Ids, spans: list[object], since: float) -> tuple[Scores, float]:
+    def _infer(
+        self, rows: list[Ids], ids: Ids, mask: Ids, spans: list[object], since: float
+    ) -> tuple[list[Scored], float]:
         # Here, and not where the batch is handed over: it may have waited for the one before.
         self._telemetry.queued(self._loop.time() - since, spans)
         with self._telemetry.linked("infer", spans, prompts=len(ids), padded_tokens=ids.size):
             began = time.perf_counter()
-            scores = self.model.run(ids, mask)
-            return scores, time.perf_counter() - began
+            if (hasher := self.hasher) is None:
+                found = [Scored(score) for score in self.model.run(ids, mask).tolist()]
+            else:
+                scores, pooled = self.model.run_with_features(ids, mask)
+                found = [Scored(*both) for both in zip(scores.tolist(), hasher.text(rows, pooled), strict=True)]
+            return found, time.perf_counter() - began
 
-    def _inferred(self, batch: list[QueuedPrompt], future: asyncio.Future[tuple[Scores, float]]) -> None:
+    def _inferred(self, batch: list[QueuedPrompt], future: asyncio.Future[tuple[list[Scored], float]]) -> None:
         size = self._ahead.popleft()
         seconds = self._loop.time() - self._batch_began
         failed = future.cancelled() or future.exception() is not None
         if failed:
             self._fail(batch, None if future.cancelled() else future.exception())
         else:
-            scores, ran = future.result()
+            found, ran = future.result()
             self.counts.batches += 1
             self.counts.scored += len(batch)
             self._telemetry.batch_done(len(batch), sum(e.tokens for e in batch), size, ran)
             self._learn_pace(ran / size)
-            self._take(batch, scores.tolist())
+            self._take(batch, found)
         self._batch_began = self._loop.time()
         self.on_batch(not failed, seconds)
         self.pump()

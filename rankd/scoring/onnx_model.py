@@ -5,14 +5,10 @@ A session that was asked to run on CUDA and does not is an error; onnxruntime al
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
 import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,21 +16,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd.adaptation.features import MOST_DENSE
 from rankd.errors import ArtifactError, InferenceError, ProviderError
+from rankd.scoring.gpu import CUDA, cuda_device_present
 from rankd.scoring.memory_file import MemoryFile
 from rankd.scoring.onnxruntime_import import import_onnxruntime
 
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float64]
+Pooled = NDArray[np.float32]
 
 _arenas: list[int] = []
 """The limit of this process's arena, as soon as it has one."""
 
-_CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _OUT_OF_MEMORY = re.compile(r"bad.?alloc|allocat\w+ memory|available memory|out of memory", re.IGNORECASE)
-GPU_PATHS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-"""What is there where the kernel has an NVIDIA GPU, and where Windows lends one to Linux (WSL)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +43,8 @@ class ModelSpec:
     max_tokens: int
     content: MemoryFile | None = None
     """What was read of ``path``, and hashed. None: it is read now."""
+    features_name: str | None = None
+    """The output of pooled features; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,10 @@ class OnnxModel:
         self._session = _create_session(self._ort, spec, options)
         self._running: Any = None
         self._ended = False
-        self.provider: Literal["cuda", "cpu"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
+        self.provider: Literal["cuda", "cpu"] = "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
         self._device = options.cuda_device
+        self.features = 0
+        """Pooled features that it gives of a prompt; 0 for none."""
         self._check_signature()
 
     def _check_signature(self) -> None:
@@ -103,6 +103,26 @@ class OnnxModel:
                 "BAD_OUTPUT",
                 f"{self._spec.path} has outputs {sorted(outputs)}, its manifest says {self._spec.output_name!r}",
             )
+        if self._spec.features_name is not None:
+            self._check_features(outputs)
+
+    def _check_features(self, outputs: dict[str, Any]) -> None:
+        name = self._spec.features_name
+        if name not in outputs:
+            raise ArtifactError(
+                "BAD_OUTPUT",
+                f"{self._spec.path} has outputs {sorted(outputs)}, its manifest says features_output = {name!r}: "
+                "export it again or leave features_output out of the manifest",
+            )
+        node = outputs[name]
+        width = node.shape[1] if len(node.shape) == 2 else None
+        if node.type != "tensor(float)" or not isinstance(width, int) or not 1 <= width <= MOST_DENSE:
+            raise ArtifactError(
+                "BAD_OUTPUT",
+                f"features_output {name} of {self._spec.path} is {node.type}{node.shape}; it must be "
+                f"float32[batch, d] with d a fixed number from 1 to {MOST_DENSE}",
+            )
+        self.features = width
 
     def run(self, ids: Ids, mask: Ids) -> Scores:
         """Score a batch.
@@ -117,6 +137,24 @@ class OnnxModel:
         Raises:
             InferenceError: the model failed; the text carries no input.
         """
+        return self._run(ids, mask, [self._spec.output_name])[0]
+
+    def run_with_features(self, ids: Ids, mask: Ids) -> tuple[Scores, Pooled | None]:
+        """Score a batch, and give what the ranker sees in it; ``run`` gives the same scores.
+
+        Returns:
+            Scores, float64[batch], and pooled features, float32[batch, ``features``]; None where it has none, or they
+            came out in another shape. NaN is possible in both.
+
+        Raises:
+            InferenceError: as of ``run``.
+        """
+        if self._spec.features_name is None:
+            return self.run(ids, mask), None
+        scores, pooled = self._run(ids, mask, [self._spec.output_name, self._spec.features_name])
+        return scores, pooled if pooled.shape == (len(ids), self.features) else None
+
+    def _run(self, ids: Ids, mask: Ids, names: list[str]) -> list[NDArray[Any]]:
         feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": None}
         inputs = {
             name: np.zeros_like(ids) if feeds.get(name) is None else feeds[name] for name in self._spec.input_names
@@ -125,13 +163,14 @@ class OnnxModel:
         if self._ended:
             raise InferenceError("onnxruntime was ended")
         try:
-            out = self._run_cuda(inputs, options) if self.provider == "cuda" else self._run_cpu(inputs, options)
+            run = self._run_cuda if self.provider == "cuda" else self._run_cpu
+            scores, *others = run(inputs, names, options)
         except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
             what = "out of memory" if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) else None
             raise InferenceError(f"onnxruntime failed: {what or type(error).__name__}") from None
-        if out.shape != (ids.shape[0],):
-            raise InferenceError(f"the model answered with shape {out.shape} to a batch of {ids.shape[0]}")
-        return out.astype(np.float64)
+        if scores.shape != (ids.shape[0],):
+            raise InferenceError(f"the model answered with shape {scores.shape} to a batch of {ids.shape[0]}")
+        return [scores.astype(np.float64), *others]
 
     def give_up(self) -> None:
         """End the batch that runs now, which fails, at its next node or turn of a loop; from any thread."""
@@ -143,18 +182,18 @@ class OnnxModel:
         self._ended = True
         self.give_up()
 
-    def _run_cpu(self, inputs: dict[str, Any], options: Any) -> NDArray[Any]:
-        result: NDArray[Any] = self._session.run([self._spec.output_name], inputs, options)[0]
-        return result
+    def _run_cpu(self, inputs: dict[str, Any], names: list[str], options: Any) -> list[NDArray[Any]]:
+        results: list[NDArray[Any]] = self._session.run(names, inputs, options)
+        return results
 
-    def _run_cuda(self, inputs: dict[str, Any], options: Any) -> NDArray[Any]:
+    def _run_cuda(self, inputs: dict[str, Any], names: list[str], options: Any) -> list[NDArray[Any]]:
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(value, "cuda", self._device))
-        binding.bind_output(self._spec.output_name, "cpu")
+        for name in names:
+            binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding, options)
-        result: NDArray[Any] = binding.get_outputs()[0].numpy()
-        return result
+        return [value.numpy() for value in binding.get_outputs()]
 
 
 def _create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
@@ -182,7 +221,7 @@ def _create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
         said = _first_line(error)
         said = said.replace(source, spec.path) if isinstance(source, str) else said
         raise ArtifactError("BAD_MODEL", f"{spec.path} cannot be loaded: {said}") from None
-    if wanted == "cuda" and session.get_providers()[0] != _CUDA:
+    if wanted == "cuda" and session.get_providers()[0] != CUDA:
         raise ProviderError(
             "provider cuda: onnxruntime fell back to the CPU: check the driver, CUDA 13 and cuDNN 9, "
             "or start with --provider cpu"
@@ -206,7 +245,7 @@ def _bound_memory(most: int) -> None:
 
 def _providers(ort: Any, options: SessionOptions) -> tuple[list[Any], Literal["cuda", "cpu"]]:
     cuda = (
-        _CUDA,
+        CUDA,
         {
             "device_id": options.cuda_device,
             "gpu_mem_limit": options.cuda_memory_limit,
@@ -215,7 +254,7 @@ def _providers(ort: Any, options: SessionOptions) -> tuple[list[Any], Literal["c
     )
     if options.provider == "cpu":
         return [_CPU], "cpu"
-    usable = cuda_device_present() and _CUDA in ort.get_available_providers()
+    usable = cuda_device_present() and CUDA in ort.get_available_providers()
     if usable:
         return [cuda, _CPU], "cuda"
     if options.provider == "cuda":
@@ -224,41 +263,6 @@ def _providers(ort: Any, options: SessionOptions) -> tuple[list[Any], Literal["c
             "install onnxruntime-gpu and a driver, or start with --provider auto or cpu"
         )
     return [_CPU], "cpu"
-
-
-def wanted_provider(
-    provider: Literal["auto", "cuda", "cpu"], gpu_paths: Sequence[Path] = GPU_PATHS
-) -> Literal["cuda", "cpu"]:
-    """Say where a model should run, whether or not it can: for ``auto``, on the GPU that the machine shows.
-
-    A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, and nothing says so.
-    """
-    if provider == "auto":
-        return "cuda" if any(path.exists() for path in gpu_paths) else "cpu"
-    return provider
-
-
-def cuda_device_present() -> bool:
-    """Say whether onnxruntime can use a CUDA device here; ``auto`` must not pay for a failing session."""
-    ort = import_onnxruntime()
-    if _CUDA not in ort.get_available_providers():
-        return False
-    preload = getattr(ort, "preload_dlls", None)
-    if preload is not None and _has_nvidia_driver():
-        # It prints what it does not find; the session says so itself.
-        with contextlib.redirect_stdout(io.StringIO()):
-            preload()
-    return _has_nvidia_driver()
-
-
-def _has_nvidia_driver() -> bool:
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(name)
-        count = ctypes.c_int()
-        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
-    except OSError:
-        return False
 
 
 def _first_line(error: Exception) -> str:
@@ -277,7 +281,7 @@ def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> N
         ArtifactError: BAD_OUTPUT, NAN_SCORES, CONSTANT_SCORES or BATCH_TOO_LARGE.
     """
     try:
-        scores = np.concatenate([model.run(*pad([ids])) for ids in encoded])
+        scores = np.concatenate([model.run_with_features(*pad([ids]))[0] for ids in encoded])
     except InferenceError as error:
         raise ArtifactError("BAD_OUTPUT", f"the model failed at warm-up: {error}") from None
     if not np.isfinite(scores).all():
@@ -289,7 +293,7 @@ def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> N
     longest = max(encoded, key=len)
     rows = max(1, max_batch_tokens // len(longest))
     try:
-        model.run(*pad([longest] * rows))
+        model.run_with_features(*pad([longest] * rows))
     except (InferenceError, MemoryError) as error:
         raise ArtifactError(
             "BATCH_TOO_LARGE",

@@ -8,20 +8,26 @@ Equal prompts of two requests are one entry: what is hashed here is no request, 
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 
 from rankd.types import Scored
 
+ENTRY_BYTES = 256
+"""What an entry takes beside the features of its text: key, score, and its places in the map."""
+
 
 class ScoreCache:
-    """A bounded least-recently-used map from a prompt's digest to its score.
+    """A least-recently-used map from a prompt's digest to its score, bounded in entries and in bytes.
 
     The key of the hash is random and lives as long as the process, so that digests mean nothing outside it.
     """
 
-    def __init__(self, entries: int, ranker_version: str) -> None:
-        """Keep at most ``entries`` scores; 0 keeps none."""
+    def __init__(self, entries: int, ranker_version: str, most_bytes: float = math.inf) -> None:
+        """Keep at most ``entries`` scores that take at most ``most_bytes``; 0 keeps none."""
         self._entries = entries
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._key = secrets.token_bytes(32)
         self._salt = hashlib.blake2b(ranker_version.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         # A dict remembers insertion order: the first entry is the least recently used.
@@ -43,10 +49,16 @@ class ScoreCache:
         return score
 
     def put(self, digest: bytes, score: Scored) -> None:
-        """Keep a score, dropping the least recently used one where there are too many."""
+        """Keep a score, dropping the least recently used ones where there are too many."""
         if self._entries == 0:
             return
-        self._scores.pop(digest, None)
+        if (before := self._scores.pop(digest, None)) is not None:
+            self._bytes -= _size(before)
         self._scores[digest] = score
-        if len(self._scores) > self._entries:
-            del self._scores[next(iter(self._scores))]
+        self._bytes += _size(score)
+        while len(self._scores) > self._entries or self._bytes > self._most_bytes:
+            self._bytes -= _size(self._scores.pop(next(iter(self._scores))))
+
+
+def _size(score: Scored) -> int:
+    return ENTRY_BYTES + len(score.text)

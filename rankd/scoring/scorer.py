@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from rankd.adaptation import FeatureHasher
 from rankd.scoring.admission import Admission
 from rankd.scoring.batch_queue import URGENT_SECONDS, BatchQueue, CallWaiter, QueuedPrompt
 from rankd.scoring.batch_runner import WIDTH_MULTIPLE, BatchRunner
@@ -51,8 +52,10 @@ class Scorer:
         model_thread: ThreadPoolExecutor,
         settings: ScoringSection,
         telemetry: Telemetry,
+        hasher: FeatureHasher | None = None,
     ) -> None:
-        """Take a warmed-up model and the one thread that runs it."""
+        """Take a warmed-up model and the one thread that runs it; ``hasher`` makes features of texts, None none."""
+        self._hasher = hasher
         self.ranker_version = ranker_version
         self.provider = model.provider
         self.cached = 0
@@ -60,7 +63,7 @@ class Scorer:
         self._loop = asyncio.get_running_loop()
         self._tokeniser = tokeniser
         self._telemetry = telemetry
-        self._cache = ScoreCache(settings.cache_entries, ranker_version)
+        self._cache = ScoreCache(settings.cache_entries, ranker_version, settings.cache_bytes)
         self._admission = Admission(settings.max_queued_prompts, settings.max_queued_tokens)
         self._pending: dict[bytes, QueuedPrompt] = {}
         self._late: dict[QueuedPrompt, None] = {}
@@ -76,7 +79,7 @@ class Scorer:
             efficient_tokens=EFFICIENT_BATCH_TOKENS[model.provider],
         )
         self._encoder = PromptEncoder(tokeniser, settings.tokeniser_threads, telemetry, self._take_ids, self._fail)
-        self.runner = BatchRunner(self._queue, model, model_thread, telemetry, self._take_scores)
+        self.runner = BatchRunner(self._queue, model, model_thread, telemetry, self._take_scores, hasher)
 
     @property
     def queued_prompts(self) -> int:
@@ -97,6 +100,11 @@ class Scorer:
     def cached_scores(self) -> int:
         """Scores in the cache."""
         return len(self._cache)
+
+    def run_in(self, thread: ThreadPoolExecutor, *, background: bool) -> None:
+        """Let another thread run the model; in the background nobody learns from what is read: no features are made."""
+        self.runner.hasher = None if background else self._hasher
+        self.runner.run_in(thread)
 
     def cut(self, prompt: str) -> str:
         """Shorten a prompt to what can matter to this ranker; scoring the result gives the prompt's score."""
@@ -310,14 +318,13 @@ class Scorer:
         for entry in entries:
             self._decide(entry, Reason.RANKER_UNAVAILABLE)
 
-    def _take_scores(self, batch: list[QueuedPrompt], scores: list[float] | None) -> None:
+    def _take_scores(self, batch: list[QueuedPrompt], found: list[Scored] | None) -> None:
         """Hand the scores of a batch out; None where it failed, which fails its own entries and nothing else."""
-        if scores is None:
+        if found is None:
             self._fail(batch)
             return
-        for entry, score in zip(batch, scores, strict=True):
-            if math.isfinite(score):
-                scored = Scored(score)
+        for entry, scored in zip(batch, found, strict=True):
+            if math.isfinite(scored.score):
                 self._cache.put(entry.digest, scored)  # also for those whose callers went away meanwhile
                 self._decide(entry, scored)
             else:

@@ -19,7 +19,19 @@ class ScoringSection(Section):
     max_padding_share: float = Field(0.2, ge=0, le=1, description="Most padding in a batch, as a share of its tokens.")
     max_queued_prompts: int = Field(16384, ge=1, le=2**24, description="Prompts that may wait for the model.")
     max_queued_tokens: int = Field(2**21, ge=1, le=2**32, description="Tokens that may wait for the model.")
-    cache_entries: int = Field(65536, ge=0, le=2**26, description="Scores kept; prompts themselves are not.")
+    cache_entries: int = Field(
+        65536,
+        ge=0,
+        le=2**26,
+        description="Scores kept of each ranker, with their texts' features; prompts are not.",
+    )
+    cache_bytes: int = Field(
+        2**25,
+        ge=0,
+        le=2**40,
+        description="Most memory that they take, of each ranker: a score takes 256 bytes, the features of its text up "
+        "to 650 more.",
+    )
     deadline_margin: float = Field(
         0.01, ge=0, le=LONGEST, description="Answer this long before a call's deadline, seconds."
     )

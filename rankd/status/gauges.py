@@ -16,7 +16,7 @@ from rankd.monitor.window import Window
 from rankd.quality import Interval
 from rankd.quality.statistics.pair_counters import counters
 from rankd.registry.loaded import Registry
-from rankd.scoring.onnx_model import wanted_provider
+from rankd.scoring.gpu import wanted_provider
 from rankd.scoring.scorer import Scorer
 from rankd.settings import Settings
 from rankd.telemetry.catalogue import READ_ELSEWHERE

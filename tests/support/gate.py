@@ -19,12 +19,19 @@ class Gate:
         daemon.scorer.runner.model = self
 
     def run(self, ids, mask):
+        self._hold(ids)
+        return self._model.run(ids, mask)
+
+    def run_with_features(self, ids, mask):
+        self._hold(ids)
+        return self._model.run_with_features(ids, mask)
+
+    def _hold(self, ids):
         self.batches.append(len(ids))
         assert self.open.wait(120)
         time.sleep(self.seconds_per_token * ids.size)
         if self.fail:
             raise InferenceError("injected")
-        return self._model.run(ids, mask)
 
     def give_up(self):
         self._model.give_up()

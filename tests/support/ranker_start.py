@@ -20,7 +20,9 @@ def start(path):
     manifest = artifact.manifest
     cut = manifest.truncation
     tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens))
-    spec = ModelSpec(str(artifact.model_path), manifest.inputs, manifest.output, cut.max_tokens)
+    spec = ModelSpec(
+        str(artifact.model_path), manifest.inputs, manifest.output, cut.max_tokens, None, manifest.features_output
+    )
     model = OnnxModel(spec, SessionOptions("cpu", threads=1))
     warm_up(model, tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS]), max_batch_tokens=128)
     return tokeniser, model

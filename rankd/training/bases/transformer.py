@@ -49,13 +49,21 @@ class TransformerRanker(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Score prompts; see ``Base.module``."""
+        return self.scored(self.pooled(input_ids, attention_mask))
+
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the head reads of prompts, [b, hidden]."""
         states = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "mean":
             weights = attention_mask.to(states.dtype).unsqueeze(-1)
-            pooled = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
-        else:
-            last = (attention_mask.sum(dim=1) - 1).clamp(min=0)
-            pooled = states[torch.arange(states.shape[0], device=states.device), last]
+            means: Tensor = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+            return means
+        last = (attention_mask.sum(dim=1) - 1).clamp(min=0)
+        lasts: Tensor = states[torch.arange(states.shape[0], device=states.device), last]
+        return lasts
+
+    def scored(self, pooled: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """What the head makes of it; see ``Base.module``."""
         out: Tensor = self.head(pooled).float()
         if not self.has_spread:
             return out[:, 0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd.adaptation import FeatureHasher
 from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
@@ -16,6 +17,7 @@ from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, 
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.settings import Provider, ScoringSection
+from rankd.types import Scored
 
 Floats = NDArray[np.float64]
 
@@ -33,20 +35,28 @@ class OfflineRanker:
         truncation: Truncation | None = None,
         provider: Provider = "cpu",
         threads: int = 1,
+        key: bytes = b"",
     ) -> None:
-        """Load it; ``truncation`` overrides the manifest's.
+        """Load it; ``truncation`` overrides the manifest's, ``key`` is what words are hashed with.
 
         Raises:
             ArtifactError: its model or tokenizer cannot be used.
             ProviderError: CUDA was asked for and is not to be had.
         """
         manifest, options = artifact.manifest, ScoringSection(threads=threads)
+        self.hasher = FeatureHasher(key, artifact.ranker_version)
+        """Makes the texts' part of features, and packs them with the requests' shapes."""
         spec = manifest.truncation
         cut = truncation or Truncation(spec.max_tokens, spec.head_tokens, spec.tail_tokens)
         self._tokeniser = Tokeniser(artifact.tokenizer_path, cut, artifact.tokenizer.read())
         self._model = OnnxModel(
             ModelSpec(
-                str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens, artifact.model
+                str(artifact.model_path),
+                tuple(manifest.inputs),
+                manifest.output,
+                cut.max_tokens,
+                artifact.model,
+                manifest.features_output,
             ),
             SessionOptions(provider, threads, options.cuda_memory_limit, options.cuda_device),
         )
@@ -84,13 +94,41 @@ class OfflineRanker:
             InferenceError: the model failed; the text carries no input.
         """
         out = np.empty(len(prompts))
+        for places, rows in self._all_batches(prompts, on_progress):
+            out[places] = self._model.run(*pad(rows, self._multiple))
+        return out
+
+    def scored(self, prompts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> list[Scored]:
+        """Score prompts as ``scores`` does, to the bit, and make the texts' part of what the daemon learns from.
+
+        Args:
+            prompts: any number.
+            on_progress: as of ``scores``.
+
+        Returns:
+            Score and text of each prompt; ``hasher.pack`` puts a request's shape beside the text.
+
+        Raises:
+            InferenceError: the model failed; the text carries no input.
+        """
+        out = [Scored(np.nan)] * len(prompts)
+        for places, rows in self._all_batches(prompts, on_progress):
+            scores, pooled = self._model.run_with_features(*pad(rows, self._multiple))
+            found = zip(scores.tolist(), self.hasher.text(rows, pooled), strict=True)
+            for place, (score, text) in zip(places.tolist(), found, strict=True):
+                out[place] = Scored(score, text)
+        return out
+
+    def _all_batches(
+        self, prompts: Sequence[str], on_progress: Callable[[int], None] | None
+    ) -> Iterator[tuple[NDArray[np.int64], list[Ids]]]:
+        """Places and token ids of each batch, a queue of ``QUEUE`` after the other."""
         for start in range(0, len(prompts), QUEUE):
             encoded = self._encode(prompts[start : start + QUEUE])
             for places in self._batches(encoded):
-                out[start + places] = self._model.run(*pad([encoded[i] for i in places], self._multiple))
+                yield start + places, [encoded[i] for i in places]
             if on_progress is not None:
                 on_progress(min(start + QUEUE, len(prompts)))
-        return out
 
     def alone(self, prompts: Sequence[str]) -> Floats:
         """Score prompts one at a time: int8 scores depend a little on their neighbours, these on nothing."""

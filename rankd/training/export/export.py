@@ -23,6 +23,7 @@ from rankd.training.export.canonical_graph import to_bytes
 from rankd.training.export.model_card import write_card
 from rankd.training.export.onnx_graph import fused_graph
 from rankd.training.export.parity import (
+    FEATURES,
     INPUTS,
     SCORE,
     PrecisionLoss,
@@ -182,6 +183,7 @@ def write_description(
         "version": plan.version,
         "inputs": list(INPUTS),
         "output": SCORE,
+        "features_output": FEATURES,
         "precision": plan.precision,
         "direction": "higher_is_longer",
         "truncation": {
@@ -266,7 +268,7 @@ def _write_model(fitted: FittedRanker, out: Path, model: bytes) -> None:
 
 def _served(fitted: FittedRanker, out: Path) -> OnnxModel:
     """The file as the daemon loads it on a CPU."""
-    spec = ModelSpec(str(out / MODEL), INPUTS, SCORE, fitted.base.truncation.max_tokens)
+    spec = ModelSpec(str(out / MODEL), INPUTS, SCORE, fitted.base.truncation.max_tokens, features_name=FEATURES)
     return OnnxModel(spec, SessionOptions("cpu"))
 
 

@@ -26,6 +26,7 @@ from rankd.training.bases.ngram_model import (
     TYPICAL_LOG_LENGTH,
     NgramRanker,
 )
+from rankd.training.export.parity import FEATURES, SCORE
 from rankd.training.fit.losses import spread_of
 
 OPSET, IR = 17, 8
@@ -37,6 +38,9 @@ LARGEST_WEIGHT = 63
 
 def to_onnx(module: nn.Module, precision: Literal["fp32", "fp16", "int8"] = "fp32") -> ModelProto:
     """Write the graph: ``input_ids``, ``attention_mask`` int64[batch, tokens] → ``score`` float32[batch].
+
+    Beside it ``features``, float32[batch, dimensions]: the mean word vector, from which more is learned of traffic than
+    from windows, spans or all of these together.
 
     A spread that it learned is in the graph where it orders by expected lengths, and no output: nothing else reads it.
     ``fp16`` is not worth a graph of its own: it is ``fp32``.
@@ -105,12 +109,12 @@ class _NgramGraph:
         for name in (windows, spans):
             self._add("ReduceMax", [name], f"{name}_strongest", axes=[1], keepdims=0)
         self._add("ReduceSum", ["vectors", "one"], "vectors_sum", keepdims=0)
-        self._add("Div", ["vectors_sum", "length"], "vectors_mean")
+        self._add("Div", ["vectors_sum", "length"], FEATURES)
         self._add("Log", ["length"], "log_length")
         self._add("Sub", ["log_length", self._weight("typical", [TYPICAL_LOG_LENGTH])], "grade")
         self._add("Mul", ["grade", "grade"], "grade_squared")
-        parts = [f"{windows}_strongest", f"{spans}_strongest", "vectors_mean", "grade", "grade_squared"]
-        return self._add("Concat", parts, "features", axis=1)
+        parts = [f"{windows}_strongest", f"{spans}_strongest", FEATURES, "grade", "grade_squared"]
+        return self._add("Concat", parts, "all_features", axis=1)
 
     def _vectors(self) -> None:
         """Word vectors of each token, and with those beside it, as bytes or as floats: [b, t, 3 dimensions]."""
@@ -229,7 +233,10 @@ class _NgramGraph:
             helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "tokens"])
             for n in ("input_ids", "attention_mask")
         ]
-        results = [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"])]
+        results = [
+            helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, ["batch"]),
+            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", self._sizes.dimensions]),
+        ]
         weights = [numpy_helper.from_array(array, name) for name, array in self._weights.items()]
         graph = helper.make_graph(self._nodes, "rankd", inputs, results, weights)
         model = helper.make_model(

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 from torch import Tensor, nn
 
+from rankd.adaptation.features import MOST_DENSE
 from rankd.errors import ArtifactError, InferenceError
 from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.export.canonical_graph import canonical, to_bytes
-from rankd.training.export.parity import INPUTS, SCORE, onnx_runner, torch_runner
+from rankd.training.export.parity import FEATURES, INPUTS, SCORE, onnx_runner, torch_runner
 from rankd.training.quiet import quiet_libraries, without_stdout
 
 _OPSET = 17
@@ -47,6 +48,7 @@ def fused_graph(module: TransformerRanker) -> FusedGraph:
     """
     config: Any = module.body.config
     model = _fuse(_exported(module), config.num_attention_heads, config.hidden_size)
+    _fix_outputs(model, min(module.head.in_features, MOST_DENSE))
     counts = Counter(n.op_type for n in model.graph.node)
     fused = {name: counts[name] for name in (*_FUSED, *_GELUS) if counts[name]}
     if config.model_type in _ENCODERS:
@@ -92,15 +94,20 @@ def _agrees(model: ModelProto, module: TransformerRanker) -> bool:
 
 
 class _ScoringRanker(nn.Module):
-    """The module with its arguments by place, as exporters pass them, giving scores only: what is served."""
+    """The module with its arguments by place, as exporters pass them, giving what is served: scores and features.
+
+    Features are what the head reads, or the first ``MOST_DENSE`` of it where it is more.
+    """
 
     def __init__(self, module: TransformerRanker) -> None:
         super().__init__()
         self._module = module
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        out: Tensor | tuple[Tensor, Tensor] = self._module(input_ids, attention_mask)
-        return out[0] if isinstance(out, tuple) else out
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        pooled = self._module.pooled(input_ids, attention_mask)
+        out = self._module.scored(pooled)
+        features = pooled[:, :MOST_DENSE] if pooled.shape[1] > MOST_DENSE else pooled
+        return out[0] if isinstance(out, tuple) else out, features
 
 
 def _example() -> tuple[Tensor, Tensor]:
@@ -118,8 +125,8 @@ def _traced(module: nn.Module) -> ModelProto:
         buffer,  # type: ignore[arg-type]  # a file will do
         dynamo=False,
         input_names=list(INPUTS),
-        output_names=[SCORE],
-        dynamic_axes={**{n: {0: "batch", 1: "tokens"} for n in INPUTS}, SCORE: {0: "batch"}},
+        output_names=[SCORE, FEATURES],
+        dynamic_axes={**{n: {0: "batch", 1: "tokens"} for n in INPUTS}, SCORE: {0: "batch"}, FEATURES: {0: "batch"}},
         opset_version=_OPSET,
     )
     return onnx.load_from_string(buffer.getvalue())
@@ -132,7 +139,7 @@ def _programmed(module: nn.Module) -> ModelProto:
         _example(),
         dynamo=True,
         input_names=list(INPUTS),
-        output_names=[SCORE],
+        output_names=[SCORE, FEATURES],
         dynamic_shapes=(shape, shape),
         verbose=False,
     )
@@ -148,6 +155,14 @@ def _fuse(model: ModelProto, heads: int, hidden: int) -> ModelProto:
         done = optimizer.optimize_model(model, model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0)
     fused: ModelProto = done.model
     return fused
+
+
+def _fix_outputs(model: ModelProto, features: int) -> None:
+    """Say what shape the outputs have, which the exporters find out or not."""
+    shapes: dict[str, list[str | int | None]] = {SCORE: ["batch"], FEATURES: ["batch", features]}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
 
 
 def _check_fused(fused: dict[str, int], layers: int) -> None:

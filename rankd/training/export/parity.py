@@ -18,7 +18,7 @@ from rankd.training.data.lists import EncodedRows
 from rankd.training.fit.validate import group_tau
 
 INPUTS = ("input_ids", "attention_mask")
-SCORE = "score"
+SCORE, FEATURES = "score", "features"
 Run = Callable[[Ids, Ids], Scores]
 """From ids and mask, int64[batch, tokens] each, to scores, [batch]."""
 BATCH_TOKENS = 128

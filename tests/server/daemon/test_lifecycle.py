@@ -183,7 +183,7 @@ def test_a_wrong_ranker_is_an_error_at_start(tmp_path, knobs, reason):
 
 def test_cuda_that_is_not_there_is_an_error(tiny):
     """--provider cuda never falls back silently."""
-    from rankd.scoring.onnx_model import cuda_device_present
+    from rankd.scoring.gpu import cuda_device_present
 
     if cuda_device_present():
         pytest.skip("this machine has CUDA")

@@ -51,10 +51,10 @@ def test_bundled_ranker_is_whole():
 
 
 @pytest.mark.parametrize("name", ["minilm-l6", "ngram"])
-def test_bundled_rankers_give_scores_and_nothing_else(name):
-    """The graph has one output, and no node but those that lead to it."""
+def test_bundled_rankers_give_scores_and_features_and_nothing_else(name):
+    """The graph has these two outputs, and no node but those that lead to the score: features cost none."""
     graph = onnx.load(ranker_path(name) / MODEL).graph
-    assert [o.name for o in graph.output] == ["score"]
+    assert [o.name for o in graph.output] == ["score", "features"]
     read = {name for node in graph.node for name in node.input} | {"score"}
     assert all(read & set(node.output) for node in graph.node)
 

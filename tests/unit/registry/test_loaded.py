@@ -9,7 +9,8 @@ from rankd.errors import ArtifactError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.artifact_files import MODEL, TOKENIZER
 from rankd.registry.preparation import WARM_UP_PROMPTS
-from rankd.scoring.onnx_model import pad, wanted_provider, warm_up
+from rankd.scoring.gpu import wanted_provider
+from rankd.scoring.onnx_model import pad, warm_up
 
 
 def test_other_output_name(tmp_path):

@@ -74,12 +74,12 @@ def test_expected_lengths_are_ranked_by_the_spread_that_was_learned(bias, low, h
 
 @pytest.mark.parametrize("by_expected", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_scores_are_all_that_is_served(precision, by_expected):
+def test_scores_and_features_are_all_that_is_served(precision, by_expected):
     """A spread that was learned is in the graph where scores need it, and no output."""
     module = make_module(spread=True)
     module.by_expected = by_expected
     graph = to_onnx(module, precision).graph
-    assert [o.name for o in graph.output] == ["score"]
+    assert [o.name for o in graph.output] == ["score", "features"]
     assert any(node.op_type == "Exp" for node in graph.node) == by_expected
 
 

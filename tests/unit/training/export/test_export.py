@@ -132,10 +132,10 @@ def test_every_recipe_of_the_comparison_is_the_same_ranker(fitted):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_scores_are_all_that_is_served(exported, precision):
-    """The file has one output whatever the loss: a spread that was learned is not written, nothing would read it."""
+def test_scores_and_features_are_all_that_is_served(exported, precision):
+    """The file has these outputs whatever the loss: a spread that was learned is not written, nothing would read it."""
     graph = onnx.load(exported(precision)[0] / "model.onnx").graph
-    assert [o.name for o in graph.output] == ["score"]
+    assert [o.name for o in graph.output] == ["score", "features"]
     assert not any(node.op_type == "Exp" for node in graph.node)
 
 
@@ -150,7 +150,7 @@ def test_a_ranker_may_order_by_expected_lengths(fitted, tmp_path, precision):
     by_expected = copy.deepcopy(fitted.module)
     by_expected.by_expected = True
     export_(replace(fitted, module=by_expected), tmp_path, precision)
-    assert [o.name for o in onnx.load(tmp_path / "model.onnx").graph.output] == ["score"]
+    assert [o.name for o in onnx.load(tmp_path / "model.onnx").graph.output] == ["score", "features"]
     spec = ModelSpec(str(tmp_path / "model.onnx"), load_artifact(tmp_path).manifest.inputs, "score", 64)
     assert OnnxModel(spec, SessionOptions("cpu")).run(ids, mask) == pytest.approx(
         median + spread**2 / 2, rel=0.05 if precision == "int8" else 1e-4

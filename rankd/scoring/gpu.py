@@ -1,0 +1,53 @@
+"""Whether there is a GPU that onnxruntime can use."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rankd.scoring.onnxruntime_import import import_onnxruntime
+
+CUDA = "CUDAExecutionProvider"
+"""What onnxruntime calls it."""
+GPU_PATHS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""What is there where the kernel has an NVIDIA GPU, and where Windows lends one to Linux (WSL)."""
+
+
+def wanted_provider(
+    provider: Literal["auto", "cuda", "cpu"], gpu_paths: Sequence[Path] = GPU_PATHS
+) -> Literal["cuda", "cpu"]:
+    """Say where a model should run, whether or not it can: for ``auto``, on the GPU that the machine shows.
+
+    A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, and nothing says so.
+    """
+    if provider == "auto":
+        return "cuda" if any(path.exists() for path in gpu_paths) else "cpu"
+    return provider
+
+
+def cuda_device_present() -> bool:
+    """Say whether onnxruntime can use a CUDA device here; ``auto`` must not pay for a failing session."""
+    ort = import_onnxruntime()
+    if CUDA not in ort.get_available_providers():
+        return False
+    preload = getattr(ort, "preload_dlls", None)
+    if preload is not None and _has_nvidia_driver():
+        # It prints what it does not find; the session says so itself.
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
+    return _has_nvidia_driver()
+
+
+def _has_nvidia_driver() -> bool:
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+        count = ctypes.c_int()
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except OSError:
+        return False
