@@ -28,10 +28,14 @@ def make_artifact(
     measured_tau=0.5,
     calibration=True,
     max_tokens=64,
+    features=0,
+    nan_features_word=None,
 ) -> Path:
     """Write a ranker whose score is ``scale * (long * count('long') - count('short') + 0.01 * tokens)``.
 
     ``work`` adds that many 256x256 matrix products per token; ``nan_word`` makes prompts with that word NaN.
+    ``features`` gives it so many pooled ones: how often each of the first so many words is in the prompt, and zeros;
+    ``nan_features_word`` makes those of prompts with that word NaN.
     """
     path.mkdir(parents=True, exist_ok=True)
     weights = _weights(scale, long)
@@ -39,7 +43,13 @@ def make_artifact(
         weights[:] = np.nan if nan else 0
     if nan_word:
         weights[WORDS.index(nan_word)] = np.nan
-    onnx.save(_model(weights, input_names, work), path / "model.onnx")
+    model = _model(weights, input_names, work)
+    if features:
+        table = np.eye(len(WORDS), features, dtype=np.float32)
+        if nan_features_word:
+            table[WORDS.index(nan_features_word)] = np.nan
+        _add_features(model, table)
+    onnx.save(model, path / "model.onnx")
     _tokenizer().save(str(path / "tokenizer.json"))
     fields = {
         "name": name,
@@ -49,6 +59,8 @@ def make_artifact(
         "licence": "Apache-2.0",
         "inputs": list(declared_inputs or input_names),
     }
+    if features:
+        fields["features_output"] = "features"
     if measured_tau is not None:
         fields["measured_tau"] = measured_tau
     if calibration:
@@ -105,6 +117,24 @@ def _model(weights, input_names, work):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     return model
+
+
+def _add_features(model, table):
+    """Add up rows of ``table`` over a prompt's tokens, as an output of its own."""
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(table, "table"))
+    graph.initializer.append(numpy_helper.from_array(np.array([2], dtype=np.int64), "beyond"))
+    graph.node.extend(
+        [
+            helper.make_node("Gather", ["table", graph.input[0].name], ["rows"]),
+            helper.make_node("Unsqueeze", ["on", "beyond"], ["on_rows"]),
+            helper.make_node("Where", ["on_rows", "rows", "zero"], ["rows_masked"]),
+            helper.make_node("ReduceSum", ["rows_masked", "axis"], ["features"], keepdims=0),
+        ]
+    )
+    shape = ["batch", table.shape[1]]
+    graph.output.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, shape))
+    onnx.checker.check_model(model)
 
 
 def _tokenizer():

@@ -15,6 +15,11 @@ from rankd.registry.bundled import default_ranker_path, ranker_path, wanted_rank
 from rankd.scoring.onnx_model import pad
 
 
+LONG = "Write a detailed essay of 2000 words about the causes of the First World War, with examples."
+SHORT = "What is the capital of France? Answer in one word."
+PROMPTS = ("", "Hi", SHORT, LONG, "List ten rivers of Asia.", "x " * 400, "请写一首关于春天的诗。")
+
+
 def test_bundled_rankers_have_names(tmp_path, monkeypatch):
     """A bundled ranker's name means it, unless there is such a path; anything else is left as it is."""
     monkeypatch.chdir(tmp_path)
@@ -59,6 +64,55 @@ def test_bundled_rankers_give_scores_and_features_and_nothing_else(name):
     assert all(read & set(node.output) for node in graph.node)
 
 
+REFERENCE = {
+    "minilm-l6": (-2.3517747, -2.2964978, -1.1689489, 0.4036236, -0.3125121, 0.2941676, -0.6809770),
+    "ngram": (-0.8464464, -0.8488361, -0.9415473, 0.2730302, -0.2704949, -1.1007335, -0.0891769),
+}
+"""Scores of ``PROMPTS`` before the graphs gave features too."""
+
+
+@pytest.mark.parametrize("name", ["minilm-l6", "ngram"])
+def test_features_change_no_score(name, tmp_path):
+    """Scores are the same to the bit whether features are asked for or not, and without the output, in any batch."""
+    without = shutil.copytree(ranker_path(name), tmp_path / "without")
+    model = onnx.load(without / MODEL)
+    del model.graph.output[1]
+    onnx.save(model, without / MODEL)
+    rehash(without, features_output=None)
+    (tokeniser, now), (_, before) = start(ranker_path(name)), start(without)
+    assert (now.features, before.features) == ({"minilm-l6": 384, "ngram": 128}[name], 0)
+    ids = tokeniser.encode([tokeniser.cut(p) for p in PROMPTS])
+    assert before.run(*pad(ids)) == pytest.approx(REFERENCE[name], abs=1e-3)
+    for batch in [ids, *([i] for i in ids), ids[:2], ids[2:5], ids[::-1], ids * 20]:
+        for multiple in (1, 16):
+            padded = pad(batch, multiple)
+            scores, pooled = now.run_with_features(*padded)
+            assert scores.tobytes() == now.run(*padded).tobytes() == before.run(*padded).tobytes()
+            assert pooled.shape == (len(batch), now.features)
+            assert pooled.dtype == np.float32
+    assert before.run_with_features(*pad(ids))[1] is None
+
+
+@pytest.mark.parametrize("name", ["minilm-l6", "ngram"])
+def test_features_do_not_depend_on_the_batch(name):
+    """A prompt's pooled features are those that it has alone, but for rounding, and differ from other prompts'."""
+    tokeniser, model = start(ranker_path(name))
+    ids = tokeniser.encode([tokeniser.cut(p) for p in PROMPTS])
+    together = model.run_with_features(*pad(ids))[1]
+    alone = np.concatenate([model.run_with_features(*pad([i]))[1] for i in ids])
+    assert np.abs(together - alone).max() < 1e-4 * np.abs(alone).max()
+    assert np.ptp(alone, axis=0).min() > 0
+
+
+def test_features_of_the_n_gram_ranker_are_its_mean_word_vector():
+    """They add up: those of a prompt are the mean over its tokens, each of which has a vector of its own."""
+    _, model = start(ranker_path("ngram"))
+    tokens = np.array([[100, 200, 300]])
+    each = np.concatenate([model.run_with_features(t[None], np.ones((1, 1), np.int64))[1] for t in tokens.T])
+    mean = model.run_with_features(tokens, np.ones_like(tokens))[1][0]
+    np.testing.assert_allclose(mean, each.mean(axis=0), rtol=1e-5, atol=1e-6)
+
+
 def test_a_ranker_of_an_older_export_serves_the_same_scores(tmp_path):
     """A graph with an output `spread` besides, and a manifest that names it, loads and scores to the bit as without."""
     older = shutil.copytree(ranker_path("ngram"), tmp_path / "older")
@@ -81,12 +135,6 @@ def bundled():
     """Scores of the bundled ranker."""
     tokeniser, model = start(default_ranker_path())
     return lambda prompt: float(model.run(*pad(tokeniser.encode([tokeniser.cut(prompt)])))[0])
-
-
-LONG = "Write a detailed essay of 2000 words about the causes of the First World War, with examples."
-
-
-SHORT = "What is the capital of France? Answer in one word."
 
 
 def test_bundled_ranker_tells_long_from_short(bundled):

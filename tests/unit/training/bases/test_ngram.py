@@ -5,13 +5,14 @@ import onnx
 import pytest
 import torch
 
+from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions
 from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.chinese_glosses import common_characters
 from rankd.training.bases.ngram import NgramBase, NgramRanker, NgramSizes, to_onnx
 from rankd.training.bases.ngram_model import hash_pairs, hash_places
 from rankd.training.bases.ngram_words import WordTable
 from rankd.training.export.canonical_graph import to_bytes
-from rankd.training.export.parity import onnx_runner, torch_runner
+from rankd.training.export.parity import FEATURES, INPUTS, SCORE, onnx_runner, torch_runner
 
 TOKENS = 500
 SIZES = NgramSizes(dimensions=16, windows=24, spans=20, hidden=8, pair_buckets=997, head_buckets=211)
@@ -53,6 +54,22 @@ def test_the_graph_is_the_module(shape, spread):
     learned = torch_runner(module)(ids, mask)
     assert np.abs(learned).max() > 0.1
     np.testing.assert_allclose(served, learned, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 8), (16, 40)])
+def test_its_features_are_its_mean_word_vector(shape, precision, tmp_path):
+    """The second output is the mean of the vectors of the tokens that count, whatever the padding."""
+    module, words = make_module(), make_words()
+    ids, mask = make_batch(*shape)
+    (tmp_path / "model.onnx").write_bytes(to_bytes(to_onnx(module, precision)))
+    spec = ModelSpec(str(tmp_path / "model.onnx"), INPUTS, SCORE, 0, features_name=FEATURES)
+    model = OnnxModel(spec, SessionOptions("cpu"))
+    scores, pooled = model.run_with_features(ids, mask)
+    expected = [(words.table[i[m == 1]] * words.scale).mean(axis=0) for i, m in zip(ids, mask, strict=True)]
+    assert model.features == 16
+    np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-5)
+    assert scores.tobytes() == model.run(ids, mask).tobytes()
 
 
 @pytest.mark.parametrize(("bias", "low", "high"), [(-1e3, 0.049, 0.05), (0.0, 0.05, 4.5), (1e3, 4.4, 4.5)])

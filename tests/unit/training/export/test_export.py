@@ -19,9 +19,10 @@ from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad  
 from rankd.scoring.tokeniser import Tokeniser, Truncation  # noqa: E402
 from rankd.training.bases.base import Recipe  # noqa: E402
 from rankd.training.bases.load import load_base  # noqa: E402
+from rankd.training.bases.transformer import TransformerRanker  # noqa: E402
 from rankd.training.data.lists import encode  # noqa: E402
 from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
-from rankd.training.export.export import ExportPlan, export  # noqa: E402
+from rankd.training.export.export import ExportPlan, export, transformer_graph  # noqa: E402
 from rankd.training.export.int8_encoder import Int8Encoder  # noqa: E402
 from rankd.training.export.int8_products import FloatProducts  # noqa: E402
 from rankd.training.export.onnx_graph import fused_graph  # noqa: E402
@@ -129,6 +130,50 @@ def test_every_recipe_of_the_comparison_is_the_same_ranker(fitted):
     compared = compare_recipes(built, {"made": encoded}, encoded.ids, rounds=1)
     assert len(compared) == len(built) > 10
     assert all(j.off < 0.2 and abs(j.lost[0][0]) < 0.05 and j.rate > 0 for j in compared)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_features_are_what_the_head_reads(fitted, exported, precision):
+    """The second output is PyTorch's pooled states, as near as the precision allows, in batches of any shape."""
+    artifact = load_artifact(exported(precision)[0])
+    manifest = artifact.manifest
+    spec = ModelSpec(
+        str(artifact.model_path), manifest.inputs, manifest.output, 64, features_name=manifest.features_output
+    )
+    model = OnnxModel(spec, SessionOptions("cpu"))
+    assert (manifest.features_output, model.features) == ("features", 32)
+    for batch in ([[2, 4, 4, 9, 3], [2, 5, 3]], [[2, 3]], [[2, *range(4, 30), 3]] * 3):
+        ids, mask = pad([np.array(row) for row in batch])
+        with torch.inference_mode():
+            expected = fitted.module.pooled(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+        scores, pooled = model.run_with_features(ids, mask)
+        assert scores.tobytes() == model.run(ids, mask).tobytes()
+        near = {"fp32": 1e-5, "fp16": 0.01, "int8": 0.15}[precision]
+        assert pooled == pytest.approx(expected, abs=near * float(expected.std()))
+
+
+def test_features_of_a_wide_model_are_the_first_of_what_its_head_reads(tmp_path):
+    """No more than may travel with a prediction are given out; the score reads all."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 400, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    body = transformers.BertModel(transformers.BertConfig(vocab_size=36, **sizes), add_pooling_layer=False)
+    module = TransformerRanker(body, 400, "mean", spread=True).eval()
+    encoded = encode(ROWS[300:340], load_base(str(make_base(tmp_path / "base")), CUT).tokeniser(), "first")
+    ids, mask = pad([row.astype(np.int64) for row in encoded.ids[:5]])
+    with torch.inference_mode():
+        expected = module.pooled(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+    for precision, near in (("fp32", 1e-4), ("fp16", 0.02), ("int8", 0.2)):
+        path = tmp_path / f"{precision}.onnx"
+        path.write_bytes(to_bytes(transformer_graph(module, precision, encoded)[0]))
+        model = OnnxModel(
+            ModelSpec(str(path), ("input_ids", "attention_mask"), "score", 64, features_name="features"),
+            SessionOptions("cpu"),
+        )
+        scores, pooled = model.run_with_features(ids, mask)
+        assert pooled == pytest.approx(expected[:, :384], abs=near * float(expected.std()))
+        assert scores == pytest.approx(torch_runner(module)(ids, mask), abs=near)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
