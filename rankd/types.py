@@ -293,4 +293,4 @@ class Answer:
     features: dict[int, bytes] = field(default_factory=dict)
     """By item: what predictions of those that are fresh carry to be learned from."""
     learned: FloatArray | None = None
-    """Learned scores of those that are fresh, NaN elsewhere; None where the ranker's own scores order."""
+    """Learned scores, as ``score``; NaN where unknown, None where the ranker's own scores order."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rankd_client.calibration import Calibration
 from rankd_client.ordering import LearnedCosts, trust_of
 
+from rankd.adaptation import Adaptation
 from rankd.monitor.load import ModelLoad
 from rankd.quality import Guard, GuardReason, WorkModel
 from rankd.settings import Settings
@@ -22,10 +23,17 @@ class Trust:
     worth_waiting: bool
     """False while batches fail or take too long."""
     calibration: Calibration | None
+    """From the scores in use to lengths: learned ones where ``learned_in_use``, else the ranker's own."""
     level: float
     """How far, 0 to 1: what patience is scaled by."""
     ignores_lengths: bool = field(default=False, kw_only=True)
     """Whether prompts alone order: what is expected of answers does worse."""
+    adaptation: Adaptation | None = field(default=None, compare=False, kw_only=True)
+    """What is learned of the model's traffic beside the ranker; None where nothing is."""
+    learned_in_use: bool = field(default=False, kw_only=True)
+    """Whether what was learned orders."""
+    base_calibration: Calibration | None = field(default=None, kw_only=True)
+    """From the ranker's own scores to lengths: for what has no learned score where these are in use, else None."""
     load: ModelLoad = field(compare=False)
     """How fast its model is served, and how long requests wait for it. Changes all the time, the trust does not."""
 

@@ -20,13 +20,14 @@ from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import Trust
 from rankd.pilot.live import LivePilots
+from rankd.ranking.expectations import Expectations, FreshScores, expectation_steps, scored_by
 from rankd.ranking.policy import EffectivePolicy, backlog_of, in_force
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
 from rankd.settings import OrderSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Answer, FloatArray, PromptReach, RankQueue, Reason
+from rankd.types import Answer, PromptReach, RankQueue, Reason
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -123,13 +124,13 @@ class QueueRanker:
         trust = self._monitor.trust(queue.model, ranker.version)
         usable = _usable_predictions(queue, ranker.version)
         run = run or run_at_once
-        scores, missing = await self._score(queue, ranker, trust, usable, deadline, run)
+        scores = await self._score(queue, ranker, trust, usable, deadline, run)
         scored_at = self._loop.time()
         with self._telemetry.stage("order"):
-            answer = await run(self._order(queue, ranker, trust, scores, missing))
+            answer = await run(self._order(queue, ranker, trust, scores))
         answer.scored_at = scored_at
-        self._count(answer.policy, answer.reason, len(scores), answer.missing.values(), int(answer.fresh.sum()))
-        self._tenants.count(queue.constraints.tenant, len(scores), answer.fresh, answer.missing)
+        self._count(answer.policy, answer.reason, len(answer.score), answer.missing.values(), int(answer.fresh.sum()))
+        self._tenants.count(queue.constraints.tenant, len(answer.score), answer.fresh, answer.missing)
         await run(self._tell(queue, ranker, answer))
         return answer
 
@@ -156,10 +157,9 @@ class QueueRanker:
         usable: NDArray[np.bool_],
         deadline: float,
         run: Run,
-    ) -> tuple[FloatArray, dict[int, Reason]]:
-        """Score what brings no usable prediction: scores by item (NaN elsewhere), and why some have none."""
-        scores = np.full(len(queue.request_ids), np.nan)
-        missing: dict[int, Reason] = {}
+    ) -> FreshScores:
+        """Score what brings no usable prediction."""
+        found = FreshScores(np.full(len(queue.request_ids), np.nan))
         wanted: list[int] = []
         texts: list[str] = []
 
@@ -167,7 +167,7 @@ class QueueRanker:
             for count, i in enumerate(np.flatnonzero(~usable).tolist()):
                 text = queue.prompts[i]
                 if text is None:
-                    missing[i] = Reason.NEEDS_PROMPT
+                    found.missing[i] = Reason.NEEDS_PROMPT
                 else:
                     wanted.append(i)
                     texts.append(ranker.scorer.cut(text))  # the cache is asked for what the ranker reads
@@ -176,35 +176,22 @@ class QueueRanker:
 
         await run(cut())
         if not wanted:
-            return scores, missing
+            return found
         # A ranker that is too slow or failing is not waited for; its prompts are still read, which is how it recovers.
         results = await ranker.scorer.score(texts, deadline if trust.worth_waiting else self._loop.time())
         for i, result in zip(wanted, results, strict=True):
             if isinstance(result, Reason):
-                missing[i] = result
+                found.missing[i] = result
             else:
-                scores[i] = result.score
-        return scores, missing
+                found.score[i], found.texts[i] = result
+        return found
 
-    def _order(
-        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, scores: FloatArray, missing: dict[int, Reason]
-    ) -> Steps[Answer]:
-        fresh = ~np.isnan(scores)
-        p50 = p90 = None
-        # An echoed expectation is kept as it came: the key of a request is static.
-        expected = np.where(fresh, np.nan, queue.expected) if queue.echoes else np.full(len(scores), np.nan)
-        score = np.where(fresh, scores, queue.score) if queue.echoes else scores
-        calibration = trust.calibration
-        if calibration is not None:
-            blank = np.isnan(expected) & (fresh | _scored_by(queue, ranker.version))
-            expected[blank] = calibration.expected(score[blank])
-            if fresh.any():
-                p50, p90 = calibration.p50(scores), calibration.p90(scores)
-        unscored = list(missing)
-        score[unscored] = expected[unscored] = np.nan
+    def _order(self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores) -> Steps[Answer]:
+        known = yield from expectation_steps(queue, ranker, trust, fresh_scores)
+        fresh, missing = ~np.isnan(fresh_scores.score), fresh_scores.missing
         yield
         empty = not queue.request_ids
-        columns = _columns(queue, score, expected, queue.p90 if p90 is None else np.where(fresh, p90, queue.p90))
+        columns = _columns(queue, known, fresh)
         effective = self._effective(queue, columns, trust)
         reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
         ordering = order_queue(
@@ -222,10 +209,10 @@ class QueueRanker:
             policy=effective.policy if empty else ordering.policy,
             reason=reason if empty else _reason(effective.policy, reason, ordering, missing),
             ranker_version=ranker.version,
-            score=scores,
-            expected=expected,
-            p50=p50,
-            p90=p90,
+            score=known.score,
+            expected=known.expected,
+            p50=known.p50,
+            p90=known.p90,
             fresh=fresh,
             missing=missing,
             shadow_scores={},
@@ -235,6 +222,8 @@ class QueueRanker:
             prompt_cost=effective.rules.prompt_cost,
             timeless=_timeless(ordering, effective.rules, columns),
             scored_at=0.0,
+            features=known.features,
+            learned=known.learned,
         )
 
     def _effective(self, queue: RankQueue, columns: OrderColumns, trust: Trust) -> EffectivePolicy:
@@ -266,14 +255,14 @@ def _timeless(ordering: Ordering, rules: Rules, columns: OrderColumns) -> bool:
     return ordering.policy is not Policy.AGED and rules.wait_cap == math.inf and columns.deadline is None
 
 
-def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: FloatArray) -> OrderColumns:
+def _columns(queue: RankQueue, known: Expectations, fresh: NDArray[np.bool_]) -> OrderColumns:
     constraints = queue.constraints
     return OrderColumns(
         queue.request_ids,
         queue.arrival,
-        score,
-        expected,
-        p90=p90,
+        known.score,
+        known.expected,
+        p90=queue.p90 if known.p90 is None else np.where(fresh, known.p90, queue.p90),
         generated=queue.generated,
         max_tokens=queue.max_tokens,
         running=constraints.running,
@@ -283,6 +272,7 @@ def _columns(queue: RankQueue, score: FloatArray, expected: FloatArray, p90: Flo
         tenant=constraints.tenant,
         prompt_tokens=constraints.prompt_tokens,
         cached_prompt_tokens=constraints.cached_prompt_tokens,
+        learned=known.learned,
     )
 
 
@@ -290,15 +280,8 @@ def _usable_predictions(queue: RankQueue, version: str) -> NDArray[np.bool_]:
     """Which items need no scoring: scored by this ranker, or by another that said how many tokens to expect."""
     if not queue.echoes:
         return np.zeros(len(queue.request_ids), dtype=np.bool_)
-    usable: NDArray[np.bool_] = ~np.isnan(queue.score) & (_scored_by(queue, version) | ~np.isnan(queue.expected))
+    usable: NDArray[np.bool_] = ~np.isnan(queue.score) & (scored_by(queue, version) | ~np.isnan(queue.expected))
     return usable
-
-
-def _scored_by(queue: RankQueue, version: str) -> NDArray[np.bool_]:
-    """Which items bring a prediction of this ranker."""
-    if not queue.echoes:
-        return np.zeros(len(queue.request_ids), dtype=np.bool_)
-    return np.array([v == version for v in queue.score_versions], dtype=np.bool_)
 
 
 def _reason(policy: Policy, reason: Reason, ordering: Ordering, missing: dict[int, Reason]) -> Reason:

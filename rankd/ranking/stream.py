@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from rankd_client.ordering import Objective, Policy
+from rankd_client.shape import RequestShape
 
 from rankd.ranking.ranker import Basis
 from rankd.types import Answer, Constraints, RankQueue, Reason, TenantService
@@ -23,6 +24,8 @@ _LOOK_AGAIN = 4.0
 _ITEM_BYTES = 1500
 """Of an item beside its text: itself, its numbers, its places in columns and in the last answer. Measured."""
 _TENANT_BYTES = 300
+_SHAPE_BYTES = 500
+"""Of a shape beside the letters of its texts: itself, numbers and texts."""
 
 
 @dataclass(slots=True)
@@ -46,6 +49,10 @@ class StreamItem:
     prompt_tokens: int = 0
     cached_prompt_tokens: int = 0
     running: bool = False
+    learned: float = math.nan
+    """The learned score of its prediction; NaN where that carries none."""
+    shape: RequestShape | None = None
+    """What is known of it beside its text; None once it is scored."""
     packed: bytes = b""
     """Its prediction, as whoever keeps the stream encodes it; empty where it has none."""
     last_answer: tuple[int, bool] | None = None
@@ -54,7 +61,17 @@ class StreamItem:
     @property
     def size(self) -> int:
         """Bytes of what is of any length."""
-        return sys.getsizeof(self.request_id) + sys.getsizeof(self.text) + len(self.packed) + len(self.tenant)
+        size = sys.getsizeof(self.request_id) + sys.getsizeof(self.text) + len(self.packed) + len(self.tenant)
+        return size if self.shape is None else size + _size_of(self.shape)
+
+
+def _size_of(shape: RequestShape) -> int:
+    """Bytes that a shape takes, about."""
+    return (
+        _SHAPE_BYTES
+        + sum(len(t) for t in (shape.last_role, shape.tool_choice, shape.response_format))
+        + sum(len(t) for t in (shape.reasoning_effort, shape.step))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +158,20 @@ class StreamQueue:
         self.tenant_service.weights.update(tenant_service.weights)
         self.last_answer = None
 
-    def scored(self, item: StreamItem, packed: bytes, score: float, version: str, expected: float, p90: float) -> None:
-        """Let an item's new prediction stand for its text from here on."""
+    def scored(
+        self,
+        item: StreamItem,
+        packed: bytes,
+        score: float,
+        version: str,
+        expected: float,
+        p90: float,
+        learned: float = math.nan,
+    ) -> None:
+        """Let an item's new prediction stand for its text and its shape from here on."""
         self.size -= item.size
-        item.text, item.packed = None, packed
-        item.score, item.version, item.expected, item.p90 = score, version, expected, p90
+        item.text, item.shape, item.packed = None, None, packed
+        item.score, item.version, item.expected, item.p90, item.learned = score, version, expected, p90, learned
         self.size += item.size
         self._rank_queue = None
 
@@ -163,6 +189,7 @@ class StreamQueue:
 
     def _as_columns(self) -> RankQueue:
         items = list(self.items.values())
+        learned = np.array([i.learned for i in items], dtype=np.float64)
         return RankQueue(
             model=self.model,
             now=self.now,
@@ -189,6 +216,8 @@ class StreamQueue:
             ),
             tenant_service=self.tenant_service,
             objective=self.objective,
+            learned=None if np.isnan(learned).all() else learned,
+            shapes=[i.shape for i in items] if any(i.shape is not None for i in items) else None,
         )
 
     # -- answers -------------------------------------------------------------------------------------------------------

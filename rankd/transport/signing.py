@@ -22,8 +22,11 @@ from rankd.types import Answer
 
 _DOMAIN = b"rankd prediction 1\n"
 """Sets these signatures apart from any other use of a key."""
+_LEARNING_DOMAIN = b"rankd prediction 2\n"
+"""Of predictions that carry features or a learned score."""
 _FIXED = struct.Struct("<BdqidddQIIIII")
 _SHADOW = struct.Struct("<dI")
+_LEARNING = struct.Struct("<BdI")
 _AT_ONCE = 32
 """Items between two readings of the clock."""
 
@@ -34,6 +37,9 @@ def canonical(prediction: prediction_pb2.Prediction, request_id: str, model: str
     Little-endian and without padding: which optional fields are set (bit 0 scored_at, 1 expected, 2 p50, 3 p90), score,
     scored_at's seconds and nanos, the three lengths, pilot slot, number of shadow scores, and the sizes of request id,
     tenant, model and ranker version in bytes of UTF-8; then these four; then each shadow's score, size and name.
+
+    A prediction with features or a learned score has another first line, and then the same, and then whether a learned
+    score is set (0 or 1), that score (0.0 where not), and the features' size and bytes.
     """
     has = prediction.HasField
     flags = (
@@ -61,10 +67,14 @@ def canonical(prediction: prediction_pb2.Prediction, request_id: str, model: str
         len(served),
         len(version),
     )
-    data = b"".join((_DOMAIN, fixed, identity, tenant, served, version))
+    features, learned = prediction.features, has("learned_score")
+    domain = _LEARNING_DOMAIN if features or learned else _DOMAIN
+    data = b"".join((domain, fixed, identity, tenant, served, version))
     for shadow in shadows:
         name = _utf8(shadow.ranker_version)
         data += _SHADOW.pack(shadow.score, len(name)) + name
+    if domain is _LEARNING_DOMAIN:
+        data += _LEARNING.pack(learned, prediction.learned_score, len(features)) + features
     return data
 
 

@@ -26,7 +26,9 @@ class LearnedTraffic:
         self._score, self._noise = score, noise
         self._hasher = FeatureHasher(b"key", "sha256:1")
 
-    def completion(self, at: float = 0.0, *, tenant: str = "", worth: float = 0.0, source: int = 0) -> LearnedCompletion:
+    def completion(
+        self, at: float = 0.0, *, tenant: str = "", worth: float = 0.0, source: int = 0
+    ) -> LearnedCompletion:
         """One completion; ``worth`` is what its tenant adds to the logarithm of its length."""
         rng = self._rng
         ids = rng.integers(0, WORDS, rng.integers(6, 20))

@@ -13,8 +13,9 @@ A caller's own mistake is a ``ValueError`` or a ``TypeError`` that names the fie
 
 All that a caller passes in or gets back is here. For whoever builds an engine or a plug-in of one there is more:
 :mod:`rankd_client.ordering` (from scores to a serving order), :mod:`rankd_client.calibration` (from scores to lengths),
-:mod:`rankd_client.integration` (what the plug-ins share) and :mod:`rankd_client.v1` (the stubs). Modules whose names
-begin with an underscore may change at any time.
+:mod:`rankd_client.shape` (what is known of a request beside its text), :mod:`rankd_client.integration` (what the
+plug-ins share) and :mod:`rankd_client.v1` (the stubs). Modules whose names begin with an underscore may change at any
+time.
 """
 
 # The first: it loads gRPC and protobuf so that no variable of others ends the process.

@@ -13,6 +13,7 @@ from rankd_client._failures import BadAnswerError
 from rankd_client._messages import (
     FROM_PROTO,
     MAX_BYTES,
+    MAX_ECHO_BYTES,
     MAX_ITEMS,
     OBJECTIVE_FROM_PROTO,
     OBJECTIVE_TO_PROTO,
@@ -83,15 +84,18 @@ class ClientQueue:
     ) -> list[rank_pb2.RankRequest]:
         """The queue as requests, each within the message limit; one but for very long queues."""
         requests = [self._empty(model, policy, objective)]
-        size = 0
+        size = echoes = 0
         for item, request_id, arrival in zip(self.items, self.ids, self.arrival, strict=True):
             message = message_of(item, request_id, arrival)
-            length = message.ByteSize() + 8
-            if requests[-1].items and (size + length > MAX_BYTES or len(requests[-1].items) >= MAX_ITEMS):
+            echo = 0 if item.prediction is None else message.prediction.ByteSize()
+            length = message.ByteSize() + 8 - echo
+            full = size + length > MAX_BYTES or size + echoes + length + echo > MAX_ECHO_BYTES
+            if requests[-1].items and (full or len(requests[-1].items) >= MAX_ITEMS):
                 requests.append(self._empty(model, policy, objective))
-                size = 0
+                size = echoes = 0
             requests[-1].items.append(message)
             size += length
+            echoes += echo
         return requests
 
     def _empty(self, model: str, policy: Policy | None, objective: Objective | None) -> rank_pb2.RankRequest:
@@ -202,7 +206,8 @@ def finite(prediction: prediction_pb2.Prediction) -> prediction_pb2.Prediction:
     Raises:
         BadAnswerError: it says something that is no number.
     """
-    if not (math.isfinite(prediction.score) and math.isfinite(prediction.expected_token_count)):
+    numbers = (prediction.score, prediction.expected_token_count, prediction.learned_score)
+    if not all(map(math.isfinite, numbers)):
         raise BadAnswerError("the daemon's answer holds a prediction that is not finite")
     return prediction
 

@@ -13,7 +13,11 @@ from rankd_client.shape import RequestShape
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 MAX_BYTES = 3_500_000
-"""Bytes of one request; grpc's default limit is 4 MiB, and what goes over it looks like overload."""
+"""Bytes of one message, predictions that a queue echoes aside; grpc's default limit is 4 MiB, and what goes over it
+looks like overload."""
+MAX_ECHO_BYTES = 15_000_000
+"""Bytes of one queue with its predictions: within the daemon's default limit of 16 MiB. Parts of a queue are ordered
+one by one: one of thousands of predictions, each of up to a kilobyte, is to stay whole."""
 MAX_ITEMS = 16_384
 """Of one request; the daemon's default limit."""
 TO_PROTO = {

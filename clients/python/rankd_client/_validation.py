@@ -6,6 +6,7 @@ import math
 import operator
 
 from rankd_client._types import MAX_ID_BYTES, Item
+from rankd_client.shape import SHAPE_COUNTS, SHAPE_TEXTS, RequestShape
 
 LATEST = 253402300799.0
 """The last second that a Timestamp can hold: the end of the year 9999."""
@@ -25,11 +26,11 @@ def seconds(value: float, field: str = "timeout") -> float:
 
 
 def check_texts(item: Item, index: int) -> None:
-    """Check the types of an item's texts, and its tenant.
+    """Check the types of an item's texts, its tenant and its shape.
 
     Raises:
         TypeError: naming the field that is no text.
-        ValueError: the tenant is too long, or no Unicode text.
+        ValueError: the tenant, or a text of the shape, is too long, or no Unicode text; a count of it cannot be.
     """
     if not isinstance(item, Item) or not (item.prompt is None or isinstance(item.prompt, str)):
         raise TypeError(f"items[{index}]: must be a string or an Item whose prompt is a string or None")
@@ -40,6 +41,25 @@ def check_texts(item: Item, index: int) -> None:
         raise TypeError(f"items[{index}].tenant: must be a string, not {type(item.tenant).__name__}")
     if len(utf8(item.tenant, f"items[{index}].tenant")) > MAX_ID_BYTES:
         raise ValueError(f"items[{index}].tenant: is over {MAX_ID_BYTES} bytes")
+    if item.shape is not None:
+        _check_shape(item.shape, f"items[{index}].shape")
+
+
+def _check_shape(shape: RequestShape, field: str) -> None:
+    if not isinstance(shape, RequestShape):
+        raise TypeError(f"{field}: must be a RequestShape or None, not {type(shape).__name__}")
+    for name, most in SHAPE_TEXTS.items():
+        text = getattr(shape, name)
+        if not isinstance(text, str):
+            raise TypeError(f"{field}.{name}: must be a string, not {type(text).__name__}")
+        if len(utf8(text, f"{field}.{name}")) > most:
+            raise ValueError(f"{field}.{name}: is over {most} bytes")
+    for name in SHAPE_COUNTS:
+        number = getattr(shape, name)
+        if not isinstance(number, int):
+            raise TypeError(f"{field}.{name}: must be a whole number, not {type(number).__name__}")
+        if not 0 <= number < 2**32:
+            raise ValueError(f"{field}.{name}: must be in 0 to 2**32 - 1")
 
 
 def check_id(request_id: str, index: int) -> None:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SHAPE_TEXTS = {"last_role": 64, "tool_choice": 64, "response_format": 64, "reasoning_effort": 64, "step": 256}
+"""Texts of a shape, and the most bytes of UTF-8 of each; the daemon refuses longer ones."""
+SHAPE_COUNTS = ("messages", "tools", "thinking_budget", "choices", "stops")
+"""Numbers of a shape, each below 2**32."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestShape:

@@ -113,8 +113,8 @@ class WaitingRequests:
     def predict(self, request_id: str, prediction: Prediction) -> None:
         """Order a request by its prediction, if it waits."""
         if request_id in self._queue:
-            score, expected, p90 = _lengths(prediction)
-            self._queue.predict(request_id, score=score, expected=expected, p90=p90)
+            score, expected, p90, learned = _lengths(prediction)
+            self._queue.predict(request_id, score=score, expected=expected, p90=p90, learned=learned)
 
     def cache(self, request_id: str, cached: int) -> None:
         """Say anew how much of a request the cache holds, if it waits."""
@@ -143,7 +143,7 @@ class WaitingRequests:
 def running_keys(states: Sequence[Any], records: Sequence[RequestRecord | None], rules: Rules, now: float) -> list[int]:
     """Keys of running requests, [n]: the one of the highest is preempted first."""
     lengths = [_lengths(r.prediction if r else None) for r in records]
-    score, expected, p90 = np.array(lengths, dtype=np.float64).T if lengths else np.empty((3, 0))
+    score, expected, p90, learned = np.array(lengths, dtype=np.float64).T if lengths else np.empty((4, 0))
     queue = OrderColumns(
         request_ids=[s.request_id for s in states],
         arrival=np.array([r.arrival if r else arrival_of(s) for r, s in zip(records, states, strict=True)]),
@@ -154,17 +154,19 @@ def running_keys(states: Sequence[Any], records: Sequence[RequestRecord | None],
         max_tokens=np.array([float(r.max_tokens) if r else 0.0 for r in records]),
         prompt_tokens=np.array([float(r.prompt_tokens) if r else 0.0 for r in records]),
         cached_prompt_tokens=np.array([float(r.cached_tokens) if r else 0.0 for r in records]),
+        learned=learned,
     )
     keys: list[int] = order_queue(queue, rules, now=now).serving_key.tolist()
     return keys
 
 
-def _lengths(prediction: Prediction | None) -> tuple[float, float, float]:
-    """Score, expectation and p90; NaN for what is not known."""
+def _lengths(prediction: Prediction | None) -> tuple[float, float, float, float]:
+    """Score, expectation, p90 and learned score; NaN for what is not known."""
     if prediction is None:
-        return math.nan, math.nan, math.nan
+        return math.nan, math.nan, math.nan, math.nan
     return (
         prediction.score,
         prediction.expected_token_count if prediction.HasField("expected_token_count") else math.nan,
         prediction.p90_token_count if prediction.HasField("p90_token_count") else math.nan,
+        prediction.learned_score if prediction.HasField("learned_score") else math.nan,
     )

@@ -29,7 +29,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from rankd_vllm.compatibility import check_queue, check_scheduler
 from rankd_vllm.counters import REPORTS, REQUESTS
 from rankd_vllm.sampling_shape import shape_of_sampling
-from rankd_vllm.waiting_queue import RankedRequests
+from rankd_vllm.waiting_queue import RankedRequests, learned_score_of
 
 _PROGRESS_EVERY, _BACKLOG_EVERY = 1.0, 0.1
 _SHORT_OF_MEMORY = 0.75
@@ -160,6 +160,7 @@ class RankScheduler(Scheduler):
             priority_class=np.array([ranked.class_of(r) for r in running], dtype=np.int64),
             prompt_tokens=np.array([float(r.num_prompt_tokens) for r in running]),
             cached_prompt_tokens=np.array([float(self._cached_at_start(r)) for r in running]),
+            learned=np.array([learned_score_of(p) for p in predictions]),
         )
         keys = order_queue(queue, ranked.rules, now=time.time()).serving_key.tolist()
         for request, key in zip(running, keys, strict=True):

@@ -14,6 +14,13 @@ from rankd_client.v1.prediction_pb2 import Prediction
 _CLASSES = range(-(2**15), 2**15)
 
 
+def learned_score_of(prediction: Prediction | None) -> float:
+    """The learned score of a prediction; NaN where there is none."""
+    if prediction is None or not prediction.HasField("learned_score"):
+        return math.nan
+    return prediction.learned_score
+
+
 class RankedRequests:
     """What vLLM calls a ``RequestQueue``, by a ``WaitingQueue``. Its time stands still while an iteration lasts."""
 
@@ -70,7 +77,8 @@ class RankedRequests:
         if request_id in self._requests:
             expected = prediction.expected_token_count if prediction.HasField("expected_token_count") else math.nan
             p90 = prediction.p90_token_count if prediction.HasField("p90_token_count") else math.nan
-            self._queue.predict(request_id, score=prediction.score, expected=expected, p90=p90)
+            learned = learned_score_of(prediction)
+            self._queue.predict(request_id, score=prediction.score, expected=expected, p90=p90, learned=learned)
             self._first = None
 
     def add_request(self, request: Any) -> None:

@@ -96,10 +96,14 @@ def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_
     )
     if not math.isnan(expected := answer.expected[index]):
         prediction.expected_token_count = expected
-    if answer.p50 is not None:
-        prediction.p50_token_count = answer.p50[index]
-    if answer.p90 is not None:
-        prediction.p90_token_count = answer.p90[index]
+    if answer.p50 is not None and not math.isnan(p50 := answer.p50[index]):
+        prediction.p50_token_count = p50
+    if answer.p90 is not None and not math.isnan(p90 := answer.p90[index]):
+        prediction.p90_token_count = p90
+    if (features := answer.features.get(index)) is not None:
+        prediction.features = features
+    if answer.learned is not None and not math.isnan(learned := answer.learned[index]):
+        prediction.learned_score = learned
     return prediction
 
 

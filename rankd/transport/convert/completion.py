@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rankd_client.v1 import completion_pb2, prediction_pb2
 
+from rankd.adaptation.features import MOST_BYTES
 from rankd.auth import Caller
 from rankd.clock import CLOCK
 from rankd.settings import LimitsSection
@@ -52,6 +53,25 @@ def check_identity(message: completion_pb2.Completion, limits: LimitsSection) ->
         raise RejectedError(
             completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
             f"prediction.tenant is longer than limits.max_name_bytes = {limits.max_name_bytes}",
+        )
+    _check_learned(message.prediction)
+
+
+def _check_learned(prediction: prediction_pb2.Prediction) -> None:
+    """Refuse what no daemon gave. Features that cannot be read are taken: a report is of use without them, too.
+
+    Raises:
+        RejectedError: with the field at fault.
+    """
+    if len(prediction.features) > MOST_BYTES:
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
+            f"prediction.features is longer than {MOST_BYTES} bytes: echo it unchanged",
+        )
+    if not math.isfinite(prediction.learned_score):
+        raise RejectedError(
+            completion_pb2.REJECTION_REASON_INVALID_PREDICTION,
+            "prediction.learned_score must be finite: echo the prediction unchanged",
         )
 
 
@@ -115,6 +135,7 @@ def completion_of(
         took=times.took,
         prompt_tokens=message.prompt_token_count,
         cached_prompt_tokens=message.cached_prompt_token_count,
+        features=prediction.features,
     )
     return completion, finish
 

@@ -8,8 +8,8 @@ from collections.abc import Generator, Sequence
 from rankd_client.v1 import rank_pb2
 
 from rankd.settings import LimitsSection, OrderSection
+from rankd.transport.convert.columns import RequestColumns
 from rankd.transport.convert.request import (
-    RequestColumns,
     Violations,
     check_count,
     check_unique,

@@ -1,4 +1,4 @@
-"""Items of a message as columns, and fields that many messages share. Errors name the field."""
+"""Fields that many messages share, and what is checked of them. Errors name the field."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import time
 from collections.abc import Sequence, Sized
 from typing import Any
 
-import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from rankd_client.ordering import Objective, Policy
-from rankd_client.v1 import prediction_pb2, rank_pb2
+from rankd_client.v1 import prediction_pb2
 
 from rankd.errors import FieldViolation, InvalidRequestError, NotFoundError
 from rankd.settings import LimitsSection, OrderSection
-from rankd.types import Constraints, RankQueue, Reason, TenantService
+from rankd.types import Reason
 
 POLICY_TO_PROTO = {
     Policy.FCFS: prediction_pb2.POLICY_FCFS,
@@ -47,10 +46,9 @@ REASON_TO_PROTO = {
 
 _MOST_VIOLATIONS = 10
 """Violations listed in one error; a hostile message must not make a large answer."""
-_LATEST_SECOND = 253402300799  # 9999-12-31, the end of google.protobuf.Timestamp's range
-_EARLIEST_SECOND = -62135596800  # 0001-01-01
+LATEST_SECOND = 253402300799  # 9999-12-31, the end of google.protobuf.Timestamp's range
+EARLIEST_SECOND = -62135596800  # 0001-01-01
 LONGEST_SECOND = 315576000000  # the end of google.protobuf.Duration's range
-_NAN = math.nan
 MOST_SHADOW_SCORES = 16
 """Of one prediction, as the wire contract has it."""
 
@@ -86,7 +84,7 @@ def too_long(text: str, limit: int) -> bool:
 
 def seconds_of(stamp: Timestamp, field: str, violations: Violations) -> float:
     """Seconds since the epoch."""
-    if not (_EARLIEST_SECOND <= stamp.seconds <= _LATEST_SECOND and 0 <= stamp.nanos < 1_000_000_000):
+    if not (EARLIEST_SECOND <= stamp.seconds <= LATEST_SECOND and 0 <= stamp.nanos < 1_000_000_000):
         violations.add(field, "is outside of years 1 to 9999, or its nanos outside of 0 to 999999999")
         return 0.0
     return stamp.seconds + stamp.nanos * 1e-9
@@ -152,161 +150,6 @@ def name_of(value: str, field: str, limits: LimitsSection, violations: Violation
     if too_long(value, limits.max_name_bytes):
         violations.add(field, f"is longer than limits.max_name_bytes = {limits.max_name_bytes}")
     return value
-
-
-class RequestColumns:
-    """Items of a queue, taken apart into columns. Filled item by item; ``index`` is for messages."""
-
-    def __init__(self, limits: LimitsSection, violations: Violations, now: float) -> None:
-        """Start empty."""
-        self._limits = limits
-        self._violations = violations
-        self._now = now
-        self.request_ids: list[str] = []
-        self.prompts: list[str | None] = []
-        self.arrival: list[float] = []
-        self.max_tokens: list[int] = []
-        self.generated: list[int] = []
-        self.score: list[float] = []
-        self.versions: list[str | None] = []
-        self.expected: list[float] = []
-        self.p90: list[float] = []
-        self.echoes = False
-        self.constraints = ConstraintColumns(limits, violations)
-
-    def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
-        """Take one item apart. This is the hot loop of a long queue: a few microseconds an item."""
-        request_id = item.request_id
-        if not request_id or too_long(request_id, self._limits.max_request_id_bytes):
-            self._violations.add(
-                f"{field}[{index}].request_id",
-                f"must have 1 to {self._limits.max_request_id_bytes} bytes (limits.max_request_id_bytes)",
-            )
-        self.request_ids.append(request_id)
-        if item.HasField("prompt"):
-            prompt = item.prompt
-            if too_long(prompt, self._limits.max_prompt_bytes):
-                self._violations.add(
-                    f"{field}[{index}].prompt",
-                    f"is longer than limits.max_prompt_bytes = {self._limits.max_prompt_bytes}",
-                )
-            self.prompts.append(prompt)
-        else:
-            self.prompts.append(None)
-        arrival = self._now
-        if item.HasField("arrival_time"):
-            stamp = item.arrival_time
-            seconds, nanos = stamp.seconds, stamp.nanos
-            if _EARLIEST_SECOND <= seconds <= _LATEST_SECOND and 0 <= nanos < 1_000_000_000:
-                arrival = min(seconds + nanos * 1e-9, arrival)
-            else:
-                seconds_of(stamp, f"{field}[{index}].arrival_time", self._violations)
-        self.arrival.append(arrival)
-        self.max_tokens.append(item.max_token_count)
-        self.generated.append(item.generated_token_count)
-        self.constraints.add(item, field, index)
-        if item.HasField("prediction"):
-            self._add_prediction(item.prediction, field, index)
-        else:
-            self.score.append(_NAN)
-            self.versions.append(None)
-            self.expected.append(_NAN)
-            self.p90.append(_NAN)
-
-    def _add_prediction(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> None:
-        score = prediction.score
-        if not math.isfinite(score):
-            self._violations.add(f"{field}[{index}].prediction.score", "must be finite: echo the prediction unchanged")
-        expected = _NAN
-        if prediction.HasField("expected_token_count"):
-            expected = prediction.expected_token_count
-            if not 0 <= expected <= self._limits.max_token_count:
-                self._violations.add(
-                    f"{field}[{index}].prediction.expected_token_count",
-                    f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
-                )
-        self.echoes = True
-        self.score.append(score)
-        self.versions.append(prediction.ranker_version)
-        self.expected.append(expected)
-        self.p90.append(self._p90(prediction, field, index))
-
-    def _p90(self, prediction: prediction_pb2.Prediction, field: str, index: int) -> float:
-        if not prediction.HasField("p90_token_count"):
-            return _NAN
-        if not 0 <= prediction.p90_token_count <= self._limits.max_token_count:
-            self._violations.add(
-                f"{field}[{index}].prediction.p90_token_count",
-                f"must be in 0 to limits.max_token_count = {self._limits.max_token_count}: echo it unchanged",
-            )
-        return prediction.p90_token_count
-
-    def queue(self, model: str, policy: Policy | None, ranker_version: str, tenant_service: TenantService) -> RankQueue:
-        """The queue; the caller has checked the violations."""
-        return RankQueue(
-            model=model,
-            now=self._now,
-            policy=policy,
-            ranker_version=ranker_version,
-            request_ids=self.request_ids,
-            prompts=self.prompts,
-            arrival=np.array(self.arrival, dtype=np.float64),
-            max_tokens=np.array(self.max_tokens, dtype=np.float64),
-            generated=np.array(self.generated, dtype=np.float64),
-            score=np.array(self.score, dtype=np.float64),
-            score_versions=self.versions,
-            expected=np.array(self.expected, dtype=np.float64),
-            p90=np.array(self.p90, dtype=np.float64),
-            echoes=self.echoes,
-            constraints=self.constraints.columns(),
-            tenant_service=tenant_service,
-        )
-
-
-class ConstraintColumns:
-    """What rules on top of a policy ask of items, by column."""
-
-    def __init__(self, limits: LimitsSection, violations: Violations) -> None:
-        """Start empty."""
-        self._limits = limits
-        self._violations = violations
-        self.deadline: list[float] = []
-        self.overtaken: list[int] = []
-        self.priority_class: list[int] = []
-        self.tenant: list[str] = []
-        self.prompt_tokens: list[int] = []
-        self.cached_prompt_tokens: list[int] = []
-        self.running: list[bool] = []
-
-    def add(self, item: rank_pb2.RankItem, field: str, index: int) -> None:
-        """Take one item apart."""
-        deadline = math.inf
-        if item.HasField("deadline"):
-            deadline = seconds_of(item.deadline, f"{field}[{index}].deadline", self._violations)
-        self.deadline.append(deadline)
-        self.overtaken.append(item.overtaken_count)
-        self.priority_class.append(item.priority_class)
-        tenant = item.tenant
-        if tenant and too_long(tenant, self._limits.max_name_bytes):
-            self._violations.add(
-                f"{field}[{index}].tenant", f"is longer than limits.max_name_bytes = {self._limits.max_name_bytes}"
-            )
-        self.tenant.append(tenant)
-        self.prompt_tokens.append(item.prompt_token_count)
-        self.cached_prompt_tokens.append(item.cached_prompt_token_count)
-        self.running.append(item.running)
-
-    def columns(self) -> Constraints:
-        """As arrays; None for what no item says anything of."""
-        return Constraints.of(
-            deadline=self.deadline,
-            overtaken=self.overtaken,
-            priority_class=self.priority_class,
-            tenant=self.tenant,
-            prompt_tokens=self.prompt_tokens,
-            cached_prompt_tokens=self.cached_prompt_tokens,
-            running=self.running,
-        )
 
 
 def check_count(items: Sized, field: str, limits: LimitsSection, violations: Violations) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from rankd_client.v1 import prediction_pb2, rank_pb2
 
 from rankd.ranking.stream import LastAnswer, StreamItem, StreamQueue
 from rankd.transport.convert.answer import patience_of
+from rankd.transport.convert.columns import RequestColumns
 from rankd.transport.convert.request import (
     OBJECTIVE_TO_PROTO,
     POLICY_TO_PROTO,
     REASON_TO_PROTO,
-    RequestColumns,
 )
 from rankd.types import PromptReach
 
@@ -28,7 +29,7 @@ def stream_items(
         messages: themselves.
         reach: how much of a prompt to keep.
     """
-    constraints = columns.constraints
+    constraints, places = columns.constraints, range(len(columns.request_ids))
     # By columns, in the order of StreamItem's fields: looking each up for every item takes longer than making the item.
     return map(
         StreamItem,
@@ -48,6 +49,8 @@ def stream_items(
         constraints.prompt_tokens,
         constraints.cached_prompt_tokens,
         constraints.running,
+        (columns.learned.get(i, math.nan) for i in places) if columns.learned else repeat(math.nan),
+        (columns.shapes.get(i) for i in places) if columns.shapes else repeat(None),
         (m.prediction.SerializeToString() if m.HasField("prediction") else b"" for m in messages),
     )
 
@@ -77,6 +80,7 @@ def scored(queue: StreamQueue, item: StreamItem, prediction: prediction_pb2.Pred
         version=prediction.ranker_version,
         expected=prediction.expected_token_count if has("expected_token_count") else math.nan,
         p90=prediction.p90_token_count if has("p90_token_count") else math.nan,
+        learned=prediction.learned_score if has("learned_score") else math.nan,
     )
 
 

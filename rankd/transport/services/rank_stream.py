@@ -18,9 +18,9 @@ from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.call import current_call
 from rankd.transport.convert.answer import item_filler
+from rankd.transport.convert.columns import RequestColumns
 from rankd.transport.convert.queue import tenant_service_steps
 from rankd.transport.convert.request import (
-    RequestColumns,
     Violations,
     check_count,
     check_model,

@@ -243,6 +243,7 @@ a_prediction = st.builds(
         optional={
             "ranker_version": st.text(max_size=3), "tenant": st.text(max_size=3), "expected_token_count": st.floats(),
             "p50_token_count": st.floats(), "p90_token_count": st.floats(), "pilot_slot": st.integers(0, 2**64 - 1),
+            "features": st.binary(max_size=3), "learned_score": st.floats(),
             "scored_at": st.builds(
                 Timestamp, seconds=st.integers(-(2**63), 2**63 - 1), nanos=st.integers(-(2**31), 2**31 - 1)
             ),

@@ -50,7 +50,9 @@ def test_it_is_the_closed_solution(prior: bool) -> None:
     penalty = Penalty()
     design = RidgeDesign(rows, weight, text=True, penalty=penalty)
     full = matrix(rows, design)
-    used = np.concatenate([np.arange(SMALL + 16), SMALL + 16 + np.flatnonzero((full[:, SMALL + 16 :] != 0).any(axis=0))])
+    used = np.concatenate(
+        [np.arange(SMALL + 16), SMALL + 16 + np.flatnonzero((full[:, SMALL + 16 :] != 0).any(axis=0))]
+    )
     x = full[:, used] - np.average(full[:, used], axis=0, weights=weight)
     y = targets(start.over(rows), log_length(rows.tokens), rows.complete)
     y = y - np.average(y, weights=weight)

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rankd_client.ordering import Objective, Policy
+from rankd_client.shape import RequestShape
 
+from rankd.adaptation import Adaptation
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
 from rankd.ranking.ranker import Basis
@@ -99,6 +101,38 @@ def test_a_new_prediction_stands_for_the_text():
     assert columns.score_versions == [None, "r@1"]
     assert columns.echoes
     assert [columns.score[1], columns.expected[1], columns.p90[1]] == [3.0, 50.0, 90.0]
+
+
+def test_a_shape_is_kept_until_its_request_is_scored():
+    """It counts as memory until then; a learned score stands in its place."""
+    queue = queue_of("a")
+    plain = queue.size
+    queue.put(item("b", shape=RequestShape(messages=3, step="s" * 200)))
+    queue.put(item("c", shape=RequestShape()))
+    assert queue.size > 3 * plain + 700
+    columns = queue.rank_queue()
+    assert columns.shapes == [None, RequestShape(messages=3, step="s" * 200), RequestShape()]
+    assert columns.learned is None
+    for request_id in ("b", "c"):
+        before = queue.size
+        queue.scored(queue.items[request_id], b"p" * 900, 3.0, "r@1", expected=50.0, p90=90.0, learned=4.0)
+        assert queue.items[request_id].shape is None
+        assert queue.size == sum(i.size for i in queue.items.values()) != before
+    columns = queue.rank_queue()
+    assert columns.shapes is None
+    assert columns.learned.tolist()[1:] == [4.0, 4.0]
+    assert math.isnan(columns.learned[0])
+    assert queue.size >= plain + 2 * 900
+
+
+def test_an_answer_holds_until_what_was_learned_is_taken_into_use_or_out_of_it():
+    """The order rests on it, as it does on the trust in the ranker."""
+    queue = queue_of("a")
+    queue.answered(answer_of(queue, [0]), BASIS)
+    assert queue.holds_until(BASIS) == math.inf
+    learning = replace(BASIS, trust=replace(TRUST, adaptation=Adaptation()))
+    assert queue.holds_until(learning) == math.inf, "that something is learned changes no order"
+    assert queue.holds_until(replace(BASIS, trust=replace(TRUST, learned_in_use=True))) == -math.inf
 
 
 def test_columns_are_made_anew_only_after_a_change():

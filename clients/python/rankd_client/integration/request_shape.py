@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rankd_client.integration.turns import USER, last_role
-from rankd_client.shape import RequestShape
+from rankd_client.shape import SHAPE_TEXTS, RequestShape
 
-MOST_STEP_BYTES = 256
-_MOST_BYTES = 64
+MOST_STEP_BYTES = SHAPE_TEXTS["step"]
+_MOST_BYTES = min(SHAPE_TEXTS.values())
 _MOST_NUMBER = 2**32 - 1
 _MOST_DIGITS = 10
 Body = Mapping[str, Any]

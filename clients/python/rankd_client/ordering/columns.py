@@ -42,6 +42,9 @@ class OrderColumns:
     """Cached ones included: what a request costs the engine, and its tenant. 0: not known."""
     cached_prompt_tokens: FloatArray | None = None
     """Those that the engine need not read."""
+    learned: FloatArray | None = None
+    """Scores that were learned from traffic; they are compared in place of ``score`` where every request that has a
+    score has one. NaN: none."""
 
     def __len__(self) -> int:
         return len(self.request_ids)

@@ -80,8 +80,22 @@ def policy_in_force(rules: Rules, queue: OrderColumns, lengths: FloatArray, *, c
     if rules.policy is Policy.FCFS or not np.isnan(lengths).all() or prompt_work(queue, rules) is not None:
         return rules.policy
     plain = rules.policy in _BY_SCORE and not rules.ignore_lengths
-    usable = plain and comparable and bool(np.isfinite(queue.score).any())
+    usable = plain and comparable and bool(np.isfinite(queue.score).any()) and compared_scores(queue) is not None
     return rules.policy if usable else Policy.FCFS
+
+
+def compared_scores(queue: OrderColumns) -> FloatArray | None:
+    """Scores that can be compared with each other, [n], of one ranker; NaN or infinite: none.
+
+    Learned scores where all that have a score have one, the ranker's own where none has. None where only some have:
+    the two kinds are no numbers of one kind, and only lengths are.
+    """
+    if queue.learned is None:
+        return queue.score
+    scored, learned = np.isfinite(queue.score), np.isfinite(queue.learned)
+    if not (scored & learned).any():
+        return queue.score
+    return None if (scored & ~learned).any() else np.where(scored, queue.learned, np.nan)
 
 
 def keys_of(
@@ -210,10 +224,12 @@ def _score_key(queue: OrderColumns, lengths: FloatArray, rules: Rules, *, compar
     """Keys of the SCORE policy: expected work where every scored request has a length, else plain scores."""
     scored = np.isfinite(queue.score)
     known = ~np.isnan(lengths)
-    if rules.ignore_lengths or not scored.any() or (known.any() and (not comparable or not (scored & ~known).any())):
+    scores = compared_scores(queue)
+    by_length = known.any() and (not comparable or not (scored & ~known).any())
+    if scores is None or rules.ignore_lengths or not scored.any() or by_length:
         expected = np.where(known, lengths, prior_of(rules.prior_expected, lengths[known]))
         return to_key(work_of(expected, queue, rules), _MILLI_TOKENS)
-    score = np.minimum(np.maximum(queue.score, -LARGEST_KEY), LARGEST_KEY)
+    score = np.minimum(np.maximum(scores, -LARGEST_KEY), LARGEST_KEY)
     return to_key(np.where(scored, score, np.median(score[scored])), _MICRO)
 
 

@@ -89,6 +89,7 @@ class WaitingQueue:
         tenant: str = "",
         prompt_tokens: float = 0.0,
         cached_prompt_tokens: float = 0.0,
+        learned: float = math.nan,
     ) -> None:
         """Let a request wait; one with an id that waits already replaces it. Arguments as in ``OrderColumns``."""
         if request_id in self._row:
@@ -100,15 +101,21 @@ class WaitingQueue:
         self._row[request_id] = row
         arrival = 0.0 if math.isnan(arrival) else time_of(arrival)
         # In the order of FLOATS; a length of 0 until it is measured, which is not an unknown one.
-        cached = cached_prompt_tokens
-        table.real[:, row] = (arrival, score, expected, p90, generated, max_tokens, deadline, prompt_tokens, cached, 0)
+        prompt, lengths = (prompt_tokens, cached_prompt_tokens), (expected, p90, generated, max_tokens)
+        table.real[:, row] = (arrival, score, *lengths, deadline, *prompt, learned, 0)
         table.whole[:, row] = (overtaken, priority_class, 0, self._code(tenant))
         self._any_class |= priority_class != 0
         self._any_deadline |= math.isfinite(deadline)
         self._new.add(request_id)
 
     def predict(
-        self, request_id: str, *, score: float = math.nan, expected: float = math.nan, p90: float = math.nan
+        self,
+        request_id: str,
+        *,
+        score: float = math.nan,
+        expected: float = math.nan,
+        p90: float = math.nan,
+        learned: float = math.nan,
     ) -> None:
         """Give a request that waits already its prediction, as ``add`` would have had it; a microsecond each.
 
@@ -118,6 +125,7 @@ class WaitingQueue:
         row = self._row[request_id]
         floats = self._table.floats
         floats["score"][row], floats["expected"][row], floats["p90"][row] = score, expected, p90
+        floats["learned"][row] = learned
         self._new.add(request_id)
 
     def cache(self, request_id: str, cached_prompt_tokens: float) -> None:

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from rankd_client.ordering.columns import OrderColumns
 from rankd_client.ordering.rules import FloatArray, IntArray
 
-FLOATS = ("arrival", "score", "expected", "p90", "generated", "max_tokens", "deadline", "prompt_tokens", "cached")
+FLOATS = (
+    "arrival",
+    "score",
+    "expected",
+    "p90",
+    "generated",
+    "max_tokens",
+    "deadline",
+    "prompt_tokens",
+    "cached",
+    "learned",
+)
 _INTS = ("overtaken", "priority_class")
 Rows = slice | NDArray[np.intp]
 
@@ -70,6 +81,7 @@ class WaitingTable:
             tenant=tenants,
             prompt_tokens=floats["prompt_tokens"][rows],
             cached_prompt_tokens=floats["cached"][rows],
+            learned=floats["learned"][rows],
         )
 
     def drop(self, row: int) -> None:

@@ -165,6 +165,7 @@ def queue_of(items):
         priority_class=column(items, "priority_class", 0, np.int64),
         prompt_tokens=column(items, "prompt_tokens", 0),
         cached_prompt_tokens=column(items, "cached_prompt_tokens", 0),
+        learned=column(items, "learned", NAN),
         running=column(items, "running", False, bool),
         tenant=[i.get("tenant", "") for i in items],
     )

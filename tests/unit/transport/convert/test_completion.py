@@ -1,14 +1,16 @@
 """What a report's message becomes."""
 
+import math
 import time
 
 import pytest
 from rankd_client.v1 import completion_pb2, prediction_pb2
 
+from rankd.adaptation.features import MOST_BYTES
 from rankd.auth import Caller
 from rankd.clock import CLOCK
 from rankd.settings import LimitsSection
-from rankd.transport.convert.completion import RejectedError, completion_of, expected_of
+from rankd.transport.convert.completion import RejectedError, check_identity, completion_of, expected_of
 
 
 def test_an_expected_length_that_no_answer_could_have_does_not_tune():
@@ -88,3 +90,33 @@ def test_nothing_arrived_long_before_it_was_scored(told, most):
     """One arrival of years ago would make requests seem to stay for years, and the cohort wait for them."""
     _, age = sent(**told)
     assert most - 2 < age < most
+
+
+def with_prediction(**fields):
+    """A report of a prediction that says so."""
+    prediction = prediction_pb2.Prediction(score=1.0, ranker_version="r@1", **fields)
+    return completion_pb2.Completion(
+        request_id="a", prediction=prediction, finish_reason=completion_pb2.FINISH_REASON_STOP
+    )
+
+
+@pytest.mark.parametrize("features", [b"", b"\x01", b"\xff" * MOST_BYTES])
+def test_features_are_handed_on_as_they_came(features):
+    """What they say is not looked at here: a report with some that say nothing is of use all the same."""
+    message = with_prediction(features=features)
+    check_identity(message, LimitsSection())
+    completion, _ = completion_of(
+        message, "m", Caller("x"), caller_now=time.time(), now=CLOCK.now(), limits=LimitsSection()
+    )
+    assert completion.features == features
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("features", b"x" * (MOST_BYTES + 1)), ("learned_score", math.nan), ("learned_score", math.inf)],
+)
+def test_what_no_prediction_carries_is_refused(field, value):
+    """With the field at fault."""
+    with pytest.raises(RejectedError, match=f"prediction.{field}") as error:
+        check_identity(with_prediction(**{field: value}), LimitsSection())
+    assert error.value.reason == completion_pb2.REJECTION_REASON_INVALID_PREDICTION
