@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import gzip
 import json
+import math
 import random
 import re
 import sys
@@ -194,6 +195,11 @@ def learned_scores(
     return out, in_use
 
 
+def _tau(scores: NDArray[np.float64], answered: NDArray[np.int64]) -> float:
+    found = tau_b(scores, answered)
+    return math.nan if found is None else found
+
+
 def tables(ranker: OfflineRanker, steps: Sequence[Step], after: int) -> Iterator[tuple[str, str, list[float]]]:
     """Text, what is known beside it, and the ranker's tau and the learned one: of agents' requests, then of all."""
     requests, tokens = [step.request() for step in steps], PromptTokens()
@@ -209,7 +215,7 @@ def tables(ranker: OfflineRanker, steps: Sequence[Step], after: int) -> Iterator
             ]
             learned, in_use = learned_scores(base, packed, steps)
             figures = [
-                tau_b(scores[where], answered[where]) for where in (late & agents, late) for scores in (base, learned)
+                _tau(scores[where], answered[where]) for where in (late & agents, late) for scores in (base, learned)
             ]
             yield name, kind, [*figures, float(in_use)]
 

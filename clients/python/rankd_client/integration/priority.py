@@ -11,6 +11,7 @@ from rankd_client.integration.circuit_breaker import CircuitBreaker
 from rankd_client.integration.openai_requests import OpenAIRequest
 from rankd_client.integration.prompt_tokens import PromptCount
 from rankd_client.integration.request_terms import NO_TERMS, RequestTerms
+from rankd_client.shape import NO_SHAPE
 
 _LARGEST = 2**63 - 1
 """vLLM takes any integer from its header, and its engine process fails to read one beyond 64 bits."""
@@ -72,7 +73,7 @@ def _items(request: OpenAIRequest, arrival: float, terms: RequestTerms, counts: 
             deadline=terms.deadline,
             priority_class=terms.priority_class,
             tenant=terms.tenant,
-            shape=shape,
+            shape=None if shape == NO_SHAPE else shape,
         )
         for index, (prompt, count) in enumerate(zip(request.prompts, counts, strict=True))
     ]
