@@ -200,14 +200,16 @@ def _tau(scores: NDArray[np.float64], answered: NDArray[np.int64]) -> float:
     return math.nan if found is None else found
 
 
-def tables(ranker: OfflineRanker, steps: Sequence[Step], after: int) -> Iterator[tuple[str, str, list[float]]]:
+def tables(
+    ranker: OfflineRanker, steps: Sequence[Step], after: int, texts: Sequence[str] = tuple(TEXTS)
+) -> Iterator[tuple[str, str, list[float]]]:
     """Text, what is known beside it, and the ranker's tau and the learned one: of agents' requests, then of all."""
     requests, tokens = [step.request() for step in steps], PromptTokens()
     answered = np.array([step.tokens for step in steps])
     agents = np.array([step.is_agent for step in steps])
     late = np.arange(len(steps)) >= after
-    for name, text_of in TEXTS.items():
-        scored = ranker.scored([text_of(*pair) for pair in zip(steps, requests, strict=True)])
+    for name in texts:
+        scored = ranker.scored([TEXTS[name](*pair) for pair in zip(steps, requests, strict=True)])
         base = np.array([one.score for one in scored])
         for kind in SHAPES:
             packed = [
@@ -226,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where the files are")
     parser.add_argument("--rankers", nargs="+", default=["minilm-l6", "ngram"], help="bundled rankers to try")
     parser.add_argument("--chats", nargs="*", default=list(CHATS), help="sources of chat, each a tenant; none: no chat")
+    parser.add_argument("--texts", nargs="+", default=list(TEXTS), choices=list(TEXTS), help="texts to try")
     parser.add_argument("--after", type=int, default=1000, help="completions that are learned from before any counts")
     parser.add_argument("--seeds", type=int, default=3, help="orders of arrival to average over")
     args = parser.parse_args(arguments)
@@ -234,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ranker = OfflineRanker(load_artifact(ranker_path(name)))
         print(f"{name}, {len(streams[0])} requests; tau of agents' and of all after the first {args.after}")
         print(f"{'text':26}{'known beside it':22}{'base':>7}{'learned':>9}{'base':>9}{'learned':>9}{'in use':>8}")
-        for rows in zip(*(tables(ranker, steps, args.after) for steps in streams), strict=True):
+        for rows in zip(*(tables(ranker, steps, args.after, args.texts) for steps in streams), strict=True):
             agents, agents_learned, every, every_learned, in_use = np.mean([row[2] for row in rows], axis=0)
             figures = f"{agents:7.3f}{agents_learned:9.3f}{every:9.3f}{every_learned:9.3f}{in_use:8.0f}"
             print(f"{rows[0][0]:26}{rows[0][1]:22}{figures}", flush=True)
