@@ -195,7 +195,7 @@ def learned_scores(
     return out, in_use
 
 
-def _tau(scores: NDArray[np.float64], answered: NDArray[np.int64]) -> float:
+def _tau(scores: NDArray[np.float64], answered: NDArray[np.float64]) -> float:
     found = tau_b(scores, answered)
     return math.nan if found is None else found
 
@@ -205,7 +205,7 @@ def tables(
 ) -> Iterator[tuple[str, str, list[float]]]:
     """Text, what is known beside it, and the ranker's tau and the learned one: of agents' requests, then of all."""
     requests, tokens = [step.request() for step in steps], PromptTokens()
-    answered = np.array([step.tokens for step in steps])
+    answered = np.array([float(step.tokens) for step in steps])
     agents = np.array([step.is_agent for step in steps])
     late = np.arange(len(steps)) >= after
     for name in texts:
