@@ -74,7 +74,7 @@ class ProxyRanking:
         if in_header and engine.name != "vllm":
             return RankedRequest("messages")
         sources = self._settings.terms
-        request = read_request(route, content, sources.tenant_field)
+        request = read_request(route, content, sources.tenant_field, sources.step_field)
         if request is None and headers.is_encoded(fields):
             # A priority cannot be put into it: that is for engines that take one in a header.
             if not _takes_header(engine):
@@ -105,7 +105,8 @@ class ProxyRanking:
     def _read_encoded(self, route: Route, fields: headers.Fields, content: bytes) -> OpenAIRequest | None:
         try:
             whole = decoded(content, codings_of(fields), self._settings.max_body_bytes)
-            return read_request(route, whole, self._settings.terms.tenant_field)
+            sources = self._settings.terms
+            return read_request(route, whole, sources.tenant_field, sources.step_field)
         except UnreadableError:
             return None
 

@@ -17,6 +17,7 @@ class Heard:
     """Seconds after its arrival."""
     objective: object
     model: str
+    shape: object = None
 
 
 @contextlib.contextmanager
@@ -53,4 +54,5 @@ def _requests(queue):
             None if deadline is None else round(deadline - queue.arrival[i], 3),
             queue.objective,
             queue.model,
+            None if queue.shapes is None else queue.shapes[i],
         )

@@ -96,7 +96,9 @@ class RankMiddleware:
     ) -> tuple[Scope, Send]:
         """The scope with a priority, and where the engine's id comes with the answer, a send that looks for it."""
         sources = self._settings.terms
-        request = read_request(route, content, sources.tenant_field) if content is not None else None
+        request = None
+        if content is not None:
+            request = read_request(route, content, sources.tenant_field, sources.step_field)
         if self._settings.client_priority == "keep" and (
             is_priority(_first(scope["headers"], PRIORITY)) or (request is not None and request.has_priority)
         ):

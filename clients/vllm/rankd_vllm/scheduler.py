@@ -28,6 +28,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from rankd_vllm.compatibility import check_queue, check_scheduler
 from rankd_vllm.counters import REPORTS, REQUESTS
+from rankd_vllm.sampling_shape import shape_of_sampling
 from rankd_vllm.waiting_queue import RankedRequests, learned_score_of
 
 _PROGRESS_EVERY, _BACKLOG_EVERY = 1.0, 0.1
@@ -74,6 +75,7 @@ class RankScheduler(Scheduler):
                 request.arrival_time,
                 request.max_tokens or 0,
                 cached_prompt_tokens=self._cached_tokens(request),
+                shape=shape_of_sampling(request.sampling_params),
             )
 
     def _cached_tokens(self, request: Any) -> int:

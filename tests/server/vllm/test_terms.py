@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from rankd_client import RankClient
+from rankd_client import RankClient, RequestShape
 from rankd_client.integration import FinishedRequest, Reporter
 from rankd_client.integration.request_terms import TermSources
 from rankd_client.ordering import Objective
@@ -130,3 +130,23 @@ def test_bytes_pass_as_they_came(daemon):
             assert (engine.bodies, engine.header(b"x-team")) == ([data], [b"blue"])
 
     run(story())
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+def test_the_shape_of_a_request_and_its_step_reach_the_daemon(start_daemon, path):
+    """By the header's default name; in no id, and in no log of the middleware's."""
+    daemon = start_daemon(guard={"enabled": False})
+
+    async def story():
+        async with middleware(Engine(), daemon.target) as app:
+            await post(app, REQUESTS[path] | {"tools": [{}, {}]}, path, [(b"X-Rankd-Step", b"plan")])
+            await post(app, REQUESTS[path], path)
+
+    with heard(daemon) as requests:
+        run(story())
+    messages = {"/v1/completions": 0, "/v1/chat/completions": 2}.get(path, 1)
+    role = "" if path == "/v1/completions" else "user"
+    assert [r.shape for r in requests] == [
+        RequestShape(messages=messages, last_role=role, tools=2, step="plan"),
+        RequestShape(messages=messages, last_role=role) if messages else None,
+    ]

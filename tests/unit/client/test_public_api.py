@@ -10,7 +10,7 @@ import pytest
 import rankd_client
 from rankd_client import AsyncRankClient, AsyncRankStream, RankClient, RankdClientError, RankStream
 
-FOR_ENGINES = {"shape", "calibration", "integration", "ordering", "v1"}
+FOR_ENGINES = {"calibration", "integration", "ordering", "shape", "v1"}
 PUBLIC = [getattr(rankd_client, name) for name in rankd_client.__all__]
 CLASSES = [one for one in PUBLIC if inspect.isclass(one) and not one.__module__.startswith("rankd_client.v1")]
 

@@ -5,8 +5,9 @@
 * where the daemon is: :class:`IntegrationSettings`, from environment variables
 * from an event loop, within a deadline: :class:`CircuitBreaker`, :func:`order_of`, :func:`priority_of`
 * from a scheduler, which never waits: :class:`BackgroundScores`
-* what a request of OpenAI's API asks for: :func:`route_of`, :func:`read_request`, :class:`RequestBody`
-* how many tokens its prompt has, about: :class:`PromptTokens`; its class, tenant and deadline: :class:`TermSources`
+* what a request of OpenAI's API asks for, and its shape: :func:`route_of`, :func:`read_request`, :class:`RequestBody`
+* how many tokens its prompt has, about: :class:`PromptTokens`
+* its class, tenant, step and deadline: :class:`TermSources`
 * what ended an answer, and whether its length is known: :func:`ending_of`, :class:`Ending`
 * what became of it: :class:`Reporter`, :class:`PredictionStore`, and tallies (:class:`Tally`) for a page of metrics
 """
@@ -23,12 +24,14 @@ from rankd_client.integration.prompt_text import NO_TEXT, PromptText
 from rankd_client.integration.prompt_tokens import PromptCount, PromptTokens
 from rankd_client.integration.reporter import FinishedRequest, Reporter, ReportSender, connect
 from rankd_client.integration.request_body import Message, Receive, RequestBody
+from rankd_client.integration.request_shape import MOST_STEP_BYTES, short_text, structured_format, whole_number
 from rankd_client.integration.request_terms import RequestTerms, TermSources
 from rankd_client.integration.settings import IntegrationSettings, log_under, logger, warn_once
 from rankd_client.integration.tally import CounterTally, MemoryTally, Tally
 
 __all__ = [
     "FCFS",
+    "MOST_STEP_BYTES",
     "NO_TEXT",
     "BackgroundScores",
     "Backoff",
@@ -63,5 +66,8 @@ __all__ = [
     "priority_of",
     "read_request",
     "route_of",
+    "short_text",
+    "structured_format",
     "warn_once",
+    "whole_number",
 ]

@@ -17,6 +17,7 @@ from rankd_client._forks import follow_forks
 from rankd_client.integration.settings import IntegrationSettings, logger, warn_once
 from rankd_client.integration.tally import MemoryTally, Tally
 from rankd_client.ordering import Policy, Rules
+from rankd_client.shape import RequestShape
 from rankd_client.v1.prediction_pb2 import Prediction
 
 FCFS = Rules(Policy.FCFS)
@@ -42,6 +43,8 @@ class ArrivedRequest:
     ranked_id: str
     cached_prompt_tokens: int = 0
     """What of the prompt the engine's prefix cache held on arrival."""
+    shape: RequestShape | None = None
+    """What else is known of it."""
 
     def item(self, text: str) -> Item:
         """What the daemon is asked, the text of the prompt given."""
@@ -52,6 +55,7 @@ class ArrivedRequest:
             max_tokens=self.max_tokens,
             prompt_tokens=len(self.token_ids),
             cached_prompt_tokens=self.cached_prompt_tokens,
+            shape=self.shape,
         )
 
 
@@ -108,11 +112,13 @@ class BackgroundScores:
         max_tokens: int,
         *,
         cached_prompt_tokens: int = 0,
+        shape: RequestShape | None = None,
     ) -> str:
         """Ask for a request; gives the id that it is ranked under, for its report."""
         self.start()
         ranked_id = f"{self._prefix}-{next(self._numbers)}"
-        self._inbox.put(ArrivedRequest(engine_id, token_ids, arrival, max_tokens, ranked_id, cached_prompt_tokens))
+        arrived = ArrivedRequest(engine_id, token_ids, arrival, max_tokens, ranked_id, cached_prompt_tokens, shape)
+        self._inbox.put(arrived)
         return ranked_id
 
     def remove(self, engine_id: str) -> None:

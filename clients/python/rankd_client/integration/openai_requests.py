@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from rankd_client.integration.prompt_text import PromptText, text_of_chat, text_of_response, texts_of_completion
+from rankd_client.integration.request_shape import shape_of_chat, shape_of_completion, shape_of_response, whole_number
+from rankd_client.integration.turns import ranked_text, text_of
+from rankd_client.shape import NO_SHAPE, RequestShape
 
 _MOST_PROMPTS = 256
 """Of one request that are asked about; the longest of them is what the request waits for."""
 _COMPLETION_MAX_TOKENS = 16
 """What OpenAI and vLLM take for a completion that names no ``max_tokens``."""
-_MOST_DIGITS = 10
-_TEXT_TYPES = (None, "text", "input_text")
-"""Types of a content's parts that are text, by all of these APIs."""
 
 
 class Route(Enum):
@@ -45,7 +44,8 @@ class OpenAIRequest:
 
     ``one_answer_per_prompt``: one answer per prompt, so that its length is the prompt's. ``model`` as the body names
     it, empty where it names none. ``asks_usage``: its answer is to say how many tokens it has, as all but streams do.
-    ``texts``: how much text each prompt has in all. ``tenant``: what stands where it was looked for.
+    ``texts``: how much text each prompt has in all. ``tenant`` and ``step``: what stands where it was looked for.
+    ``shape``: what else is said of it, its step left out.
     """
 
     prompts: tuple[str | None, ...]
@@ -59,9 +59,11 @@ class OpenAIRequest:
     texts: tuple[PromptText, ...] = ()
     service_tier: str = ""
     tenant: str = ""
+    step: str = ""
+    shape: RequestShape = NO_SHAPE
 
 
-def read_request(route: Route, body: bytes, tenant_field: str = "") -> OpenAIRequest | None:
+def read_request(route: Route, body: bytes, tenant_field: str = "", step_field: str = "") -> OpenAIRequest | None:
     """Read a body; None where it is not what the endpoint takes.
 
     What JSON holds, the engine judges: a field of another type counts as absent.
@@ -70,6 +72,7 @@ def read_request(route: Route, body: bytes, tenant_field: str = "") -> OpenAIReq
         route: the endpoint.
         body: JSON.
         tenant_field: the member that names the tenant, such as ``user`` or ``metadata.team``; default: none does.
+        step_field: the one that names the step of a workflow, such as ``metadata.step``; default: none does.
     """
     try:
         data = json.loads(body)
@@ -94,6 +97,8 @@ def read_request(route: Route, body: bytes, tenant_field: str = "") -> OpenAIReq
         texts=_texts_of(route, data, len(body)),
         service_tier=_member(data, "service_tier"),
         tenant=_member(data, tenant_field) if tenant_field else "",
+        step=_member(data, step_field) if step_field else "",
+        shape=_SHAPES[route](data),
     )
 
 
@@ -127,33 +132,23 @@ def _max_tokens(route: Route, data: dict[str, Any]) -> int:
         value = data.get("max_output_tokens")
     else:
         value = data.get("max_tokens", _COMPLETION_MAX_TOKENS if route is Route.COMPLETIONS else None)
-    number = _whole(value)
-    return number if 0 < number < 2**32 else 0
-
-
-def _whole(value: Any) -> int:
-    """A whole number as engines take it: 100.0 and "100" are one to them too; 0 for anything else."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return whole_number(value)
 
 
 def _of_completion(data: dict[str, Any]) -> list[str | None]:
     prompt = data.get("prompt")
     if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
-        return [_text(p) if isinstance(p, str) else None for p in prompt]
-    return [_text(prompt) if isinstance(prompt, str) else None]
+        return [text_of(p) if isinstance(p, str) else None for p in prompt]
+    return [text_of(prompt) if isinstance(prompt, str) else None]
 
 
 def _of_chat(data: dict[str, Any]) -> list[str | None]:
-    return [_last_user_text(data.get("messages"))]
+    return [ranked_text(data.get("messages"))]
 
 
 def _of_response(data: dict[str, Any]) -> list[str | None]:
     given = data.get("input")
-    return [_text(given) if isinstance(given, str) else _last_user_text(given)]
+    return [text_of(given) if isinstance(given, str) else ranked_text(given)]
 
 
 _PROMPTS = {
@@ -162,33 +157,9 @@ _PROMPTS = {
     Route.RESPONSES: _of_response,
     Route.MESSAGES: _of_chat,
 }
-
-
-def _last_user_text(messages: Any) -> str | None:
-    """The text of the user's last message that has one: what is answered, and what rankers are trained on.
-
-    What a tool gave back is no text of the user's, whether it is a message of its own (chat, responses) or a block of
-    the user's (messages). Nor is a picture, a sound or a document.
-    """
-    if not isinstance(messages, list):
-        return None
-    for message in reversed(messages):
-        if isinstance(message, dict) and message.get("role") == "user":
-            text = _text(message.get("content"))
-            if text is not None:
-                return text
-    return None
-
-
-def _text(content: Any) -> str | None:
-    """A content's text; None where it has none but blanks."""
-    text = content if isinstance(content, str) else "\n".join(_texts(content)) if isinstance(content, list) else ""
-    return None if not text or text.isspace() else text
-
-
-def _texts(parts: Iterable[Any]) -> Iterable[str]:
-    for part in parts:
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, dict) and part.get("type") in _TEXT_TYPES and isinstance(part.get("text"), str):
-            yield part["text"]
+_SHAPES = {
+    Route.COMPLETIONS: shape_of_completion,
+    Route.CHAT: shape_of_chat,
+    Route.RESPONSES: shape_of_response,
+    Route.MESSAGES: shape_of_chat,
+}

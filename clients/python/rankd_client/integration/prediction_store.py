@@ -12,6 +12,10 @@ from rankd_client.integration.prompt_tokens import PromptTokens
 from rankd_client.v1.prediction_pb2 import Prediction
 
 _CAPACITY = 65_536
+_MOST_BYTES = 64 * 2**20
+"""A prediction carries features of about a kilobyte: that is some 40,000 of them."""
+_OVERHEAD = 768
+"""Bytes that an entry takes beside its prediction as it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +31,24 @@ class StoredPrediction:
 
 
 class PredictionStore:
-    """Bounded: the oldest entry makes room. Safe across threads."""
+    """Bounded in number and in memory: the oldest entries make room. Safe across threads."""
 
-    def __init__(self, capacity: int = _CAPACITY) -> None:
-        """Remember nothing yet."""
+    def __init__(self, capacity: int = _CAPACITY, most_bytes: int = _MOST_BYTES) -> None:
+        """Remember nothing yet.
+
+        Args:
+            capacity: most entries. Requests that the engine never says the end of stay until they are pushed out.
+            most_bytes: most memory of them together, about.
+        """
         self.used = False
         """Whether anything was ever remembered."""
         self.prompt_tokens = PromptTokens()
         """What completions tell of prompts that are to come."""
-        self._capacity = capacity
+        self.nbytes = 0
+        """Of what is remembered, about."""
+        self._capacity, self._most_bytes = capacity, most_bytes
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, StoredPrediction] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[StoredPrediction, int]] = OrderedDict()
         follow_forks(self)
 
     def forked(self) -> None:
@@ -49,17 +60,25 @@ class PredictionStore:
 
     def put(self, engine_id: str, entry: StoredPrediction) -> None:
         """Keep an entry; one of the same id is replaced."""
+        size = entry.prediction.ByteSize() + _OVERHEAD
         with self._lock:
             self.used = True
-            self._entries[engine_id] = entry
-            self._entries.move_to_end(engine_id)
-            if len(self._entries) > self._capacity:
-                self._entries.popitem(last=False)
+            self._forget(self._entries.pop(engine_id, None))
+            self._entries[engine_id] = entry, size
+            self.nbytes += size
+            while len(self._entries) > self._capacity or (self.nbytes > self._most_bytes and len(self._entries) > 1):
+                self._forget(self._entries.popitem(last=False)[1])
 
     def take(self, engine_id: str) -> StoredPrediction | None:
         """Give an entry and forget it; None where there is none."""
         with self._lock:
-            return self._entries.pop(engine_id, None)
+            return self._forget(self._entries.pop(engine_id, None))
+
+    def _forget(self, held: tuple[StoredPrediction, int] | None) -> StoredPrediction | None:
+        if held is None:
+            return None
+        self.nbytes -= held[1]
+        return held[0]
 
     def learn(self, entry: StoredPrediction, tokens: int, cached: int) -> None:
         """Take in what the engine counted of an entry's prompt; 0 tokens where it did not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from rankd_client.integration.circuit_breaker import CircuitBreaker
 from rankd_client.integration.openai_requests import OpenAIRequest
 from rankd_client.integration.prompt_tokens import PromptCount
 from rankd_client.integration.request_terms import NO_TERMS, RequestTerms
+from rankd_client.shape import NO_SHAPE
 
 _LARGEST = 2**63 - 1
 """vLLM takes any integer from its header, and its engine process fails to read one beyond 64 bits."""
@@ -59,6 +61,7 @@ async def order_of(
 
 def _items(request: OpenAIRequest, arrival: float, terms: RequestTerms, counts: Sequence[PromptCount]) -> list[Item]:
     ranked_id = uuid.uuid4().hex
+    shape = dataclasses.replace(request.shape, step=terms.step) if terms.step else request.shape
     return [
         Item(
             prompt,
@@ -70,6 +73,7 @@ def _items(request: OpenAIRequest, arrival: float, terms: RequestTerms, counts: 
             deadline=terms.deadline,
             priority_class=terms.priority_class,
             tenant=terms.tenant,
+            shape=None if shape == NO_SHAPE else shape,
         )
         for index, (prompt, count) in enumerate(zip(request.prompts, counts, strict=True))
     ]

@@ -1,7 +1,8 @@
-"""What a request asks for beside its answer: a priority class, a tenant, a deadline, an objective. No I/O.
+"""What a request asks for beside its answer, and who asks: class, tenant, step, deadline, objective. No I/O.
 
-Nothing of it is believed unless the operator names where it stands, but for what only sets the one who asks back:
-whoever reaches the engine can write any header. What cannot be read counts as not said, and never costs a request.
+Nothing of it is believed unless the operator names where it stands, but for what only sets the one who asks back, and
+the step of a workflow, which says no more than a prompt could: whoever reaches the engine can write any header. What
+cannot be read counts as not said, and never costs a request.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rankd_client.integration.openai_requests import OpenAIRequest
+from rankd_client.integration.request_shape import MOST_STEP_BYTES, short_text
 from rankd_client.ordering import Objective
 
 MOST_CLASS = 127
@@ -33,6 +35,7 @@ class TermSources:
     ``service_tiers``: classes by values of the body's ``service_tier``. ``deadline_header`` has the seconds from
     arrival, or milliseconds where its name ends in ``-ms``. ``tenant_field`` is a member of the body, one in another
     after a dot. ``tenant_key`` makes a tenant of the client's credential, where neither header nor member names one.
+    ``step_header`` and ``step_field`` name the step of a workflow, of whose answers' length the daemon learns.
     """
 
     service_tiers: tuple[tuple[str, int], ...] = (("flex", 1),)
@@ -42,6 +45,8 @@ class TermSources:
     tenant_key: bytes = field(default=b"", repr=False)
     deadline_header: bytes = b""
     objective_header: bytes = b""
+    step_header: bytes = b"x-rankd-step"
+    step_field: str = ""
 
     def read(self, fields: Fields, request: OpenAIRequest | None, arrival: float) -> RequestTerms:
         """The terms of a request.
@@ -56,6 +61,7 @@ class TermSources:
             tenant=self._tenant(fields, request),
             deadline=self._deadline(fields, arrival),
             objective=_OBJECTIVES.get(_only(fields, self.objective_header).lower()),
+            step=self._step(fields, request),
         )
 
     def _class(self, fields: Fields, request: OpenAIRequest | None) -> int:
@@ -68,6 +74,10 @@ class TermSources:
     def _tenant(self, fields: Fields, request: OpenAIRequest | None) -> str:
         named = _name(_only(fields, self.tenant_header)) or _name(request.tenant if request is not None else "")
         return named or (_of_credential(fields, self.tenant_key) if self.tenant_key else "")
+
+    def _step(self, fields: Fields, request: OpenAIRequest | None) -> str:
+        said = _only(fields, self.step_header) or (request.step if request is not None else "")
+        return short_text(said, MOST_STEP_BYTES) if said else ""
 
     def _deadline(self, fields: Fields, arrival: float) -> float | None:
         said = _only(fields, self.deadline_header)
@@ -85,6 +95,7 @@ class RequestTerms:
     tenant: str = ""
     deadline: float | None = None
     objective: Objective | None = None
+    step: str = ""
 
 
 NO_TERMS = RequestTerms()

@@ -14,7 +14,13 @@ from rankd_client import TlsConfig
 from rankd_client._connection import shown_to
 from rankd_client._token import Token
 from rankd_client.integration.request_terms import TermSources
-from rankd_client.integration.term_settings import header_name, member_path, service_tiers, tenant_key
+from rankd_client.integration.term_settings import (
+    header_name,
+    header_name_or_none,
+    member_path,
+    service_tiers,
+    tenant_key,
+)
 from rankd_client.ordering import Objective
 
 logger = logging.getLogger("rankd_client.integration")
@@ -42,6 +48,8 @@ INTEGRATION_VARIABLES = (
     "RANKD_TENANT_KEY_FILE",
     "RANKD_DEADLINE_HEADER",
     "RANKD_OBJECTIVE_HEADER",
+    "RANKD_STEP_HEADER",
+    "RANKD_STEP_FIELD",
 )
 """What ``IntegrationSettings.from_environment`` reads. The daemon refuses variables that nobody reads."""
 
@@ -70,7 +78,7 @@ class IntegrationSettings:
     plaintext_token: bool = False
     web_proxy: bool = False
     terms: TermSources = field(default_factory=TermSources)
-    """Where requests say their class, tenant, deadline and objective."""
+    """Where requests say their class, tenant, step, deadline and objective."""
     objective: Objective | None = None
 
     @property
@@ -136,6 +144,8 @@ def _terms(environment: Mapping[str, str], default: TermSources) -> TermSources:
         tenant_key=_read(environment, "RANKD_TENANT_KEY_FILE", tenant_key, default.tenant_key),
         deadline_header=_read(environment, "RANKD_DEADLINE_HEADER", header_name, default.deadline_header),
         objective_header=_read(environment, "RANKD_OBJECTIVE_HEADER", header_name, default.objective_header),
+        step_header=_read(environment, "RANKD_STEP_HEADER", header_name_or_none, default.step_header),
+        step_field=_read(environment, "RANKD_STEP_FIELD", member_path, default.step_field),
     )
 
 

@@ -49,6 +49,15 @@ def header_name(text: str) -> bytes:
     return name.encode()
 
 
+def header_name_or_none(text: str) -> bytes:
+    """A header's name, in lower case; empty for ``none``, which is no header.
+
+    Raises:
+        ValueError: it is none, or one of HTTP's own.
+    """
+    return b"" if text == NONE else header_name(text)
+
+
 def member_path(text: str) -> str:
     """A member of a body, such as ``user`` or ``metadata.team``.
 

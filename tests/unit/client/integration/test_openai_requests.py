@@ -59,10 +59,16 @@ def messages(turns):
 WEATHER = ("user", "weather in Oslo?")
 CONVERSATIONS = {
     "a question": ([WEATHER], "weather in Oslo?"),
-    "a tool's result is last": ([WEATHER, ("user", TOOL)], "weather in Oslo?"),
-    "several of them": ([WEATHER, ("user", TOOL), ("user", TOOL)], "weather in Oslo?"),
+    "a tool's result is last": ([WEATHER, ("user", TOOL)], "12 C"),
+    "several of them": ([WEATHER, ("user", TOOL), ("user", TOOL)], "12 C"),
     "a text beside a result": ([WEATHER, ("user", TOOL, "and in Rome?")], "and in Rome?"),
     "an answer, and another question": ([WEATHER, ("user", TOOL), ("assistant", "12 C"), ("user", "why?")], "why?"),
+    "an answer that is begun": ([WEATHER, ("user", TOOL), ("assistant", "It is")], "12 C"),
+    "a question before an answer that is begun": ([WEATHER, ("assistant", "It is")], "weather in Oslo?"),
+    "a result of an earlier step": (
+        [WEATHER, ("user", TOOL), ("assistant", "12 C"), ("user", PICTURE)],
+        "weather in Oslo?",
+    ),
     "a picture alone is last": (
         [("user", "what is this?"), ("assistant", "a cat"), ("user", PICTURE)],
         "what is this?",
@@ -78,7 +84,7 @@ CONVERSATIONS = {
 
 @pytest.mark.parametrize(("turns", "text"), list(CONVERSATIONS.values()), ids=list(CONVERSATIONS))
 def test_the_same_conversation_is_read_the_same(turns, text):
-    """The user's last message that has text, in all three APIs that have messages."""
+    """The user's last message that has text, or what a tool gave back last, in all three APIs that have messages."""
     for spelled in (chat, responses, messages):
         route, body = spelled(turns)
         assert read_request(route, json.dumps(body).encode()).prompts == (text,), route

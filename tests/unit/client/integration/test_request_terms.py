@@ -96,3 +96,43 @@ def test_whatever_is_sent_makes_terms_that_the_daemon_takes(fields, tenant, tier
     assert -127 <= terms.priority_class <= 127
     assert len(terms.tenant.encode()) <= 256
     assert terms.deadline is None or 1000 < terms.deadline <= 1e7 + 1000
+
+
+@pytest.mark.parametrize(
+    ("variables", "header", "field"),
+    [
+        ({}, b"x-rankd-step", ""),
+        ({"RANKD_STEP_HEADER": "X-Node"}, b"x-node", ""),
+        ({"RANKD_STEP_HEADER": "none", "RANKD_STEP_FIELD": "metadata.step"}, b"", "metadata.step"),
+    ],
+)
+def test_where_a_step_is_named(variables, header, field):
+    """By default in a header of ours, as it gives nobody precedence."""
+    terms = IntegrationSettings.from_environment(variables).terms
+    assert (terms.step_header, terms.step_field) == (header, field)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said", "step"),
+    [
+        ([(b"X-Rankd-Step", b" plan ")], "", "plan"),
+        ([(b"X-Rankd-Step", b"plan")], "body", "plan"),
+        ([], "body", "body"),
+        ([(b"X-Rankd-Step", b"a"), (b"x-rankd-step", b"b")], "", ""),
+        ([(b"X-Rankd-Step", b"x" * 9999)], "", "x" * 256),
+        ([(b"X-Rankd-Step", b"\xff\xfe")], "", "\ufffd\ufffd"),
+        ([(b"X-Rankd-Step", b"")], "s" * 999, "s" * 256),
+    ],
+)
+def test_a_step_is_read_as_it_can_be_sent(fields, said, step):
+    """A header that comes twice is none; a long name is cut."""
+    request = OpenAIRequest((), step=said)
+    assert TermSources().read(fields, request, 0.0).step == step
+
+
+def test_a_step_that_cannot_be_named_is_refused():
+    """With the name of the variable."""
+    with pytest.raises(ValueError, match="RANKD_STEP_HEADER: must be the name of a header of your own"):
+        IntegrationSettings.from_environment({"RANKD_STEP_HEADER": "x step"})
+    with pytest.raises(ValueError, match="RANKD_STEP_FIELD: must be a member of the body"):
+        IntegrationSettings.from_environment({"RANKD_STEP_FIELD": "a b"})
