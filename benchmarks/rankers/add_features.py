@@ -19,6 +19,8 @@ from rankd.adaptation.features import MOST_DENSE
 from rankd.registry.artifact import write_manifest
 from rankd.registry.artifact_files import MANIFEST, MODEL
 from rankd.training.export.canonical_graph import canonical, to_bytes
+from rankd.training.export.export import CARD
+from rankd.training.export.model_card import FEATURES_LINE
 from rankd.training.export.parity import FEATURES
 
 _NGRAM_MEAN, _NGRAM_ALL = "vectors_mean", "features"
@@ -39,7 +41,18 @@ def main() -> int:
     (ranker / MODEL).write_bytes(to_bytes(with_features(onnx.load(ranker / MODEL))))
     kept = {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")}
     write_manifest(ranker, kept | {"features_output": FEATURES})
+    _mention(ranker / CARD)
     return 0
+
+
+def _mention(card: Path) -> None:
+    """Say it in the card, where the exporter does: before the sizes."""
+    if card.is_file():
+        lines = card.read_text(encoding="utf-8").split("\n")
+        place = next((i for i, line in enumerate(lines) if line.startswith("- **Size**")), None)
+        if place is not None:
+            lines.insert(place, FEATURES_LINE)
+            card.write_text("\n".join(lines), encoding="utf-8")
 
 
 def with_features(model: ModelProto) -> ModelProto:

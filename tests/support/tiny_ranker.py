@@ -45,10 +45,7 @@ def make_artifact(
         weights[WORDS.index(nan_word)] = np.nan
     model = _model(weights, input_names, work)
     if features:
-        table = np.eye(len(WORDS), features, dtype=np.float32)
-        if nan_features_word:
-            table[WORDS.index(nan_features_word)] = np.nan
-        _add_features(model, table)
+        _add_features(model, features, nan_features_word)
     onnx.save(model, path / "model.onnx")
     _tokenizer().save(str(path / "tokenizer.json"))
     fields = {
@@ -58,21 +55,20 @@ def make_artifact(
         "truncation": {"max_tokens": max_tokens, "head_tokens": max_tokens // 2, "tail_tokens": max_tokens // 2},
         "licence": "Apache-2.0",
         "inputs": list(declared_inputs or input_names),
+        "features_output": "features" if features else None,
+        "measured_tau": measured_tau,
+        "calibration": _calibration() if calibration else None,
     }
-    if features:
-        fields["features_output"] = "features"
-    if measured_tau is not None:
-        fields["measured_tau"] = measured_tau
-    if calibration:
-        fields["calibration"] = {
-            "knots": [
-                {"score": float(s), "expected": 100.0 + 10 * s, "p50": 80.0 + 8 * s, "p90": 200.0 + 20 * s}
-                for s in range(-10, 11)
-            ],
-            "mean_expected": 100.0,
-        }
-    write_manifest(path, fields)
+    write_manifest(path, {name: value for name, value in fields.items() if value is not None})
     return path
+
+
+def _calibration():
+    knots = [
+        {"score": float(s), "expected": 100.0 + 10 * s, "p50": 80.0 + 8 * s, "p90": 200.0 + 20 * s}
+        for s in range(-10, 11)
+    ]
+    return {"knots": knots, "mean_expected": 100.0}
 
 
 def _weights(scale, long):
@@ -119,8 +115,11 @@ def _model(weights, input_names, work):
     return model
 
 
-def _add_features(model, table):
-    """Add up rows of ``table`` over a prompt's tokens, as an output of its own."""
+def _add_features(model, width, nan_word):
+    """Count a prompt's words, as an output of its own."""
+    table = np.eye(len(WORDS), width, dtype=np.float32)
+    if nan_word:
+        table[WORDS.index(nan_word)] = np.nan
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(table, "table"))
     graph.initializer.append(numpy_helper.from_array(np.array([2], dtype=np.int64), "beyond"))

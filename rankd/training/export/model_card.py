@@ -16,6 +16,10 @@ _PRECISIONS = {
     "int8": "8-bit integers, for CPUs",
 }
 
+FEATURES_LINE = (
+    "- **Also gives** what it sees in a prompt, as numbers (the output `features`): a daemon learns its own traffic "
+    "from them. They change no score."
+)
 _MEASURED = (
     "Tau-b on prompts that it never saw (`measured_tau`): **{tau}**. 1 is a perfect order, 0 is chance; two answers "
     "of one model to the same prompt agree at about .63 to .69."
@@ -94,6 +98,7 @@ def _what(fields: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
         "",
         f"- **Reads** {_reads(cut)}.",
         *([f"- **Calculates** in {_PRECISIONS[fields['precision']]}."] if fields.get("precision") else []),
+        *([FEATURES_LINE] if fields.get("features_output") else []),
         *([f"- **Size** {_size_of(sizes)}."] if sizes else []),
         *([f"- **Speed** {_speed(fields['speed'])}."] if fields.get("speed") else []),
         f"- **Licence of the weights** {_line(fields['licence'])}.",

@@ -96,7 +96,9 @@ def _agrees(model: ModelProto, module: TransformerRanker) -> bool:
 class _ScoringRanker(nn.Module):
     """The module with its arguments by place, as exporters pass them, giving what is served: scores and features.
 
-    Features are what the head reads, or the first ``MOST_DENSE`` of it where it is more.
+    Features are what the head reads, or the first ``MOST_DENSE`` of it where it is more. Nothing better was found for
+    less: of MiniLM's 384, learning from the first 192 kept .87 of the gain in tau that all of them brought, from 192
+    random projections of them .81, and from 192 sums of two each .84 (1,000 prompts, mean of six sources).
     """
 
     def __init__(self, module: TransformerRanker) -> None:

@@ -16,6 +16,8 @@ from support import hostile_rankers
 from support.tiny_ranker import make_artifact
 from support.wire import admin_stub, details, item, rank_stub, request
 
+from rankd.types import Scored
+
 CHILDREN = ("rankd.registry.trial_process", "rankd.scoring.tokeniser_process")
 
 
@@ -137,15 +139,15 @@ def test_a_large_vocabulary_is_read_in_a_process_of_its_own(start_daemon, regist
         load(channel, "vocab")
         (process,) = children()
         ranker = daemon.app.registry.named("vocab@1.0.0")
-        scores = daemon.run(ranker.scorer.score(["long long", "short", ""], daemon.loop.time() + 60))
-        assert scores == pytest.approx([2.02, -0.99, 0.01], abs=1e-5)
+        found = daemon.run(ranker.scorer.score(["long long", "short", ""], daemon.loop.time() + 60))
+        assert [f.score for f in found] == pytest.approx([2.02, -0.99, 0.01], abs=1e-5)
         process.kill()
         wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
         ranker = daemon.app.registry.named("vocab@1.0.0")
 
         def again():
-            found = daemon.run(ranker.scorer.score(["long short long"], daemon.loop.time() + 60))
-            return found == pytest.approx([1.03], abs=1e-5) if isinstance(found[0], float) else False
+            (found,) = daemon.run(ranker.scorer.score(["long short long"], daemon.loop.time() + 60))
+            return isinstance(found, Scored) and found.score == pytest.approx(1.03, abs=1e-5)
 
         wait_until(again)
         admin_stub(channel).UnloadRanker(admin_pb2.UnloadRankerRequest(ranker_version="vocab@1.0.0"), timeout=30)

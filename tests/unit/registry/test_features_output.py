@@ -1,4 +1,4 @@
-"""A manifest that promises features: what is wrong with them is said at load, and what comes out broken costs no score."""
+"""A manifest that promises features: what is wrong is said at load, and what comes out broken costs no score."""
 
 import json
 

@@ -16,6 +16,7 @@ from rankd.registry.artifact import load_artifact
 from rankd.registry.artifact_files import MODEL
 from rankd.registry.bundled import ranker_path
 from rankd.scoring.onnx_model import pad
+from rankd.training.export.model_card import FEATURES_LINE
 
 NAMES_BEFORE = {"ngram": {"features": "vectors_mean", "all_features": "features"}, "minilm-l6": {"features": "n214"}}
 
@@ -31,6 +32,8 @@ def as_it_was(name, path):
         node.name = before.get(node.name, node.name)
     onnx.save(model, path / MODEL)
     rehash(path, features_output=None)
+    card = path / "README.md"
+    card.write_text(card.read_text().replace(FEATURES_LINE + "\n", ""))
     return path
 
 
@@ -41,11 +44,12 @@ def run_tool(monkeypatch, ranker):
 
 @pytest.mark.parametrize("name", ["minilm-l6", "ngram"])
 def test_what_it_writes_is_what_is_shipped(name, tmp_path, monkeypatch, capsys):
-    """A graph as it was becomes the bundled one, byte for byte, with its manifest; a second time nothing is written."""
+    """A graph as it was becomes the bundled one, byte for byte, with manifest and card; and once only."""
     ranker = as_it_was(name, tmp_path / name)
     assert start(ranker)[1].features == 0
+    assert "features" not in (ranker / "README.md").read_text()
     assert run_tool(monkeypatch, ranker) == 0
-    for file in (MODEL, "manifest.json"):
+    for file in (MODEL, "manifest.json", "README.md"):
         assert (ranker / file).read_bytes() == (ranker_path(name) / file).read_bytes()
     assert run_tool(monkeypatch, ranker) == 1
     assert "has features already" in capsys.readouterr().err
