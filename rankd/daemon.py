@@ -81,6 +81,7 @@ class App:
         self.follower = FleetFollower(fleet, self.monitor, settings)
         self.peers = FleetPeers(settings, self.follower, self.telemetry, self.files)
         self.pilots = LivePilots(self.telemetry)
+        self.monitor.jobs.held = self.pilots.measures
         tenants = TenantCounts(settings.page.tenants)
         self.ranker = QueueRanker(
             self.registry, self.monitor, self.shadows, self.pilots, settings.order, self.telemetry, tenants, self.log

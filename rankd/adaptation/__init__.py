@@ -1,16 +1,24 @@
 """Learning the traffic that is served, beside what the ranker knows: pure, no I/O, no clock."""
 
-from rankd.adaptation.adaptation import Adaptation, AdaptationState, AdaptationStatus, LearnedCompletion, Update
+from rankd.adaptation.adaptation import Adaptation, AdaptationStatus, Update
+from rankd.adaptation.completion import LearnedCompletion
 from rankd.adaptation.features import Features, pack, unpack
 from rankd.adaptation.hashing import FeatureHasher
+from rankd.adaptation.head import Head, TextHead
+from rankd.adaptation.proof import AdaptationState, Evidence, Finding, Proof
 
 __all__ = [
     "Adaptation",
     "AdaptationState",
     "AdaptationStatus",
+    "Evidence",
     "FeatureHasher",
     "Features",
+    "Finding",
+    "Head",
     "LearnedCompletion",
+    "Proof",
+    "TextHead",
     "Update",
     "pack",
     "unpack",

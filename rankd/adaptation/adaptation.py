@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import enum
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.adaptation.features import Features, unpack
+from rankd.adaptation.completion import LearnedCompletion
+from rankd.adaptation.head import TextHead
+from rankd.adaptation.learner import HeadLearner, Learned
+from rankd.adaptation.proof import AdaptationState, Evidence, Finding, Proof
+from rankd.adaptation.snapshot import restore_learned, restore_proof, save_learned, save_proof
+from rankd.adaptation.tenants import contradicting, weights
+from rankd.quality.serialise import Saved
 from rankd.quality.statistics.interval import Interval
-from rankd.quality.statistics.paired_comparison import PairedSample, compare
 
 Floats = NDArray[np.float64]
 
-
-class AdaptationState(enum.Enum):
-    """Where what was learned stands."""
-
-    LEARNING = "learning"
-    """Too few completions to say."""
-    NOT_BETTER = "not_better"
-    """It orders no better than the ranker alone, as far as can be said."""
-    IN_USE = "in_use"
-    """It orders better, and is used."""
-    STEPPED_BACK = "stepped_back"
-    """It was in use and did worse."""
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedCompletion:
-    """A completion as it is learned from, here or from a peer. It names no request."""
-
-    score: float
-    """The ranker's own score."""
-    features: bytes
-    tokens: int
-    """A lower bound unless ``complete``."""
-    complete: bool
-    source: int = 0
-    """Keyed hash of the tenant that reported it; 0 for none."""
-    at: float = 0.0
-    """When it was reported, seconds by the daemon's clock."""
-    learned: float = float("nan")
-    """The learned score as it was before it was reported; NaN where there was none."""
+LOOK = 32
+"""Completions after which experts are compared, what is due is solved, and the proof is looked at."""
+_MOST_WAITING = 512
+"""Completions that wait for the worker thread; further ones are left out, which takes a thousand of them a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,113 +48,183 @@ class AdaptationStatus:
 class Update:
     """What the worker thread found."""
 
-    weights: Floats
-    mean: Floats
-    status: tuple[Interval | None, Interval | None, Interval | None]
-    compared: int
+    learned: Learned
+    finding: Finding
+    left_out: int
+    contradicting: frozenset[int]
+    """Sources that are not learned from, as their reports contradict what the others teach."""
+    generation: int
+    """How often all was forgotten before the work began."""
 
 
 class Adaptation:
     """Learns, proves itself, and says by what to order. ``job``'s work runs in any thread, all else in one.
 
-    THE FRAME: a plain ridge on dense features stands here until the learner replaces it. The interface is what counts.
+    The work of one job alone touches the rows that are learned from: there is no second job while one is out.
     """
 
-    def __init__(self, *, completions: int = 4096, min_completions: int = 100, forget_after: float = 604800.0) -> None:
-        """Start without anything learned; the settings ``adapt.*``."""
-        self._rows: deque[tuple[LearnedCompletion, Features | None]] = deque(maxlen=completions)
-        self._least = min_completions
-        self._forget_after = forget_after
-        self._weights: Floats | None = None
-        self._mean: Floats | None = None
-        self._taken = self._solved_at = 0
-        self._status: tuple[Interval | None, Interval | None, Interval | None] = (None, None, None)
-        self._compared = 0
-        self.state = AdaptationState.LEARNING
-        self._since: float | None = None
-        self._switches = 0
+    def __init__(
+        self,
+        *,
+        completions: int = 4096,
+        min_completions: int = 100,
+        forget_after: float = 604800.0,
+        max_tenant_share: float = 0.5,
+    ) -> None:
+        """Start without anything learned; the settings ``adapt.*``, and ``quality.max_tenant_share``."""
+        self._most, self._least, self._forget_after = completions, min_completions, forget_after
+        self._share = max_tenant_share
+        self._generation = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._learner = HeadLearner(self._most, self._forget_after)
+        self._learned = Learned.nothing()
+        self._proof = Proof(least=self._least)
+        self._waiting: list[LearnedCompletion] = []
+        self._left_out = 0
+        self._contradicting: frozenset[int] = frozenset()
+        self._running = False
+        self._followed: bool | None = None
 
     # -- on the loop ---------------------------------------------------------------------------------------------------
 
     @property
     def in_use(self) -> bool:
         """Whether the learned score orders."""
-        return self.state is AdaptationState.IN_USE
+        return self._proof.in_use
+
+    @property
+    def state(self) -> AdaptationState:
+        """Where what was learned stands."""
+        return self._proof.state
 
     def scores(self, base: Floats, features: Sequence[bytes]) -> Floats:
         """Learned scores, the expected logarithm of lengths, [n]; NaN where nothing is known, or features cannot be."""
-        if self._weights is None:
-            return np.full(len(base), np.nan)
-        return np.array([self._score(s, unpack(f)) for s, f in zip(base.tolist(), features, strict=True)])
+        head = self._learned.head
+        return np.full(len(base), np.nan) if head is None else head.scores(base, features)
 
     def completed(self, completion: LearnedCompletion) -> None:
         """Take one final report, once."""
-        self._rows.append((completion, unpack(completion.features)))
-        self._taken += 1
+        if len(self._waiting) >= _MOST_WAITING:
+            self._left_out += 1
+            return
+        scores = completion.score, completion.learned
+        prompt = hash(completion.features)
+        self._proof.add(*scores, completion.tokens, completion.complete, completion.source, prompt)
+        self._waiting.append(completion)
 
     def job(self, now: float) -> Callable[[], Update] | None:
-        """Work for the worker thread, where some is due; None otherwise."""
-        del now
-        if self._taken < self._least or self._taken - self._solved_at < 64:
+        """Work for the worker thread, where some is due; None otherwise. Its result goes to ``take``.
+
+        Args:
+            now: seconds, by the clock of ``LearnedCompletion.at``.
+        """
+        if self._running or len(self._waiting) < LOOK:
             return None
-        self._solved_at = self._taken
-        rows = list(self._rows)
-        return lambda: _solve(rows)
+        waiting, self._waiting, self._running = self._waiting, [], True
+        learner, evidence, generation = self._learner, self._proof.evidence(), self._generation
+        share, before = self._share, self._contradicting
+
+        def work() -> Update:
+            try:
+                return _work(learner, waiting, evidence, share, before, now, generation)
+            except BaseException:
+                # Without a result there is no ``take``: the next job must not wait for it.
+                self._running = False
+                raise
+
+        return work
 
     def take(self, update: Update, now: float) -> bool:
         """Take what the work found; whether ``in_use`` changed."""
-        self._weights, self._mean = update.weights, update.mean
-        self._status, self._compared = update.status, update.compared
-        difference, before = update.status[2], self.in_use
-        if difference is not None:
-            if difference.low > 0:
-                self.state = AdaptationState.IN_USE
-            elif difference.high < 0 and before:
-                self.state = AdaptationState.STEPPED_BACK
-            elif not before:
-                self.state = AdaptationState.NOT_BETTER
-        if self.in_use is not before:
-            self._since, self._switches = now, self._switches + 1
+        if update.generation != self._generation:
+            return False
+        self._running = False
+        self._left_out += update.left_out
+        self._learned, self._contradicting = update.learned, update.contradicting
+        if self._followed is not None:
+            self._proof.finding = update.finding
+            return self.follow(self._followed, now)
+        before = self.in_use
+        self._proof.decide(update.finding, now)
         return self.in_use is not before
+
+    def follow(self, in_use: bool | None, now: float) -> bool:
+        """Stand where the fleet's leader does; whether ``in_use`` changed. Say it again at every round.
+
+        Args:
+            in_use: what the leader decided; None to decide by the own proof, from where it stands now. Before anything
+                was learned here it cannot be in use.
+            now: seconds by the daemon's clock.
+        """
+        self._followed = in_use
+        if in_use is None or (in_use and self._learned.head is None):
+            return False
+        return self._proof.follow(in_use, now)
+
+    def forget(self) -> bool:
+        """Forget all that was learned, and begin anew; whether ``in_use`` changed."""
+        before = self.in_use
+        self._generation += 1
+        self._start()
+        return before
 
     @property
     def status(self) -> AdaptationStatus:
         """What there is to show."""
+        proof, found = self._proof, self._proof.finding
+        figures = (None, None, None) if found is None else (found.base, found.learned, found.difference)
+        compared = 0 if found is None else found.compared
         return AdaptationStatus(
-            self.state, len(self._rows), self._compared, *self._status, self._since, self._switches, 0
+            proof.state, self._learned.completions, compared, *figures, proof.since, proof.switches, self._left_out
         )
 
-    def _score(self, base: float, features: Features | None) -> float:
-        if features is None or self._weights is None or self._mean is None:
-            return float("nan")
-        return float(self._weights @ _columns(base, features, len(self._mean)) + 0.0)
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is kept, without that of the proof."""
+        waiting = sum(len(one.features) + 200 for one in self._waiting)
+        return self._learner.nbytes + waiting
+
+    def head(self) -> TextHead | None:
+        """What was learned, as a function of the score and the text alone; None where nothing was."""
+        learned = self._learned
+        return None if learned.head is None else TextHead.of(learned.head, learned.beside)
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def save(self, ahead: float = 0.0) -> Saved:
+        """What was learned, never what from; the clock of saved times is ``ahead`` seconds ahead of this one's."""
+        columns, scalars = save_learned(self._learned)
+        proof_columns, proof = save_proof(self._proof, ahead)
+        return Saved(columns | proof_columns, {"learned": scalars, "proof": proof})
+
+    def restore(self, saved: Saved, now: float, ahead: float = 0.0) -> None:
+        """Go on where another one was saved; this one must have learned nothing yet.
+
+        Raises:
+            ValueError: what was saved cannot be; this one is as it was.
+            KeyError: something is missing.
+        """
+        learned = restore_learned(saved.columns, saved.scalars["learned"])
+        proof = restore_proof(Proof(least=self._least), saved.columns, saved.scalars["proof"], now, ahead)
+        if proof.in_use and learned.head is None:
+            raise ValueError("in use without anything learned")
+        self._learned, self._proof = learned, proof
+        self._learner = HeadLearner(self._most, self._forget_after, learned)
 
 
-def _columns(base: float, features: Features, dimensions: int) -> Floats:
-    dense = features.dense.astype(np.float64) * features.scale
-    return np.concatenate([[1.0, base], dense if len(dense) == dimensions else np.zeros(dimensions)])
-
-
-def _solve(rows: list[tuple[LearnedCompletion, Features | None]]) -> Update:
-    dimensions = max((len(f.dense) for _, f in rows if f is not None), default=0)
-    used = [(c, f) for c, f in rows if f is not None]
-    matrix = np.array([_columns(c.score, f, dimensions) for c, f in used])
-    target = np.log(np.array([c.tokens for c, _ in used]) + 4.0)
-    penalty = np.full(matrix.shape[1], 10.0)
-    penalty[:2] = 1e-6
-    weights = np.linalg.solve(matrix.T @ matrix + np.diag(penalty), matrix.T @ target)
-    judged = [c for c, _ in used if np.isfinite(c.learned)][-1024:]
-    status: tuple[Interval | None, Interval | None, Interval | None] = (None, None, None)
-    if len(judged) >= 100:
-        found = compare(
-            PairedSample(
-                np.array([c.learned for c in judged]),
-                np.array([c.score for c in judged]),
-                np.array([c.tokens for c in judged]),
-                np.array([c.complete for c in judged]),
-                np.zeros(len(judged), np.int64),
-                np.arange(len(judged)),
-            )
-        )
-        status = (found.incumbent.tau, found.candidate.tau, found.tau_difference)
-    return Update(weights, np.zeros(dimensions), status, len(judged))
+def _work(
+    learner: HeadLearner,
+    waiting: Sequence[LearnedCompletion],
+    evidence: Evidence,
+    share: float,
+    before: frozenset[int],
+    now: float,
+    generation: int,
+) -> Update:
+    taken = learner.rows.taken
+    left_out = contradicting(evidence, before)
+    learned = learner.learn(waiting, now, partial(weights, left_out=left_out, share=share))
+    lost = len(waiting) - (learner.rows.taken - taken) + sum(one.source in left_out for one in waiting)
+    return Update(learned, evidence.evaluate(left_out), min(lost, len(waiting)), left_out, generation)

@@ -8,6 +8,7 @@ the dense numbers in 8 bits each. Another layout gets another first byte.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ NUMBERS = 4
 """log(1 + n) of prompt tokens, of max_tokens, of messages and of tools; 0 where that is not known."""
 
 _LAYOUT = 1
+_MOST_SCALE = 1e6
+"""Beyond what any encoder gives: products with it stay far from overflowing."""
 _SHAPE = struct.Struct(f"<BB{NUMBERS}e")
 _TEXT = struct.Struct("<HHf")
 
@@ -85,7 +88,9 @@ def unpack(data: bytes) -> Features | None:
     start = at + (_TEXT.size if len(data) > at else 0)
     if shapes > MOST_SHAPE or words > MOST_WORDS or dimensions > MOST_DENSE:
         return None
-    if len(data) != start + 2 * words + dimensions or not np.isfinite((*numbers, scale)).all():
+    if len(data) != start + 2 * words + dimensions or not all(map(math.isfinite, numbers)):
+        return None
+    if not 0.0 <= scale <= _MOST_SCALE:
         return None
     shape = np.frombuffer(data, "<u2", shapes, _SHAPE.size)
     buckets = np.frombuffer(data, "<u2", words, start)

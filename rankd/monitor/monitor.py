@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rankd_client.calibration import Calibration
 from rankd_client.ordering import ServedRequest
 
+from rankd.adaptation import Adaptation
 from rankd.clock import CLOCK
 from rankd.monitor.health import BatchHealth
 from rankd.monitor.snapshot_key import SnapshotKey
+from rankd.monitor.traffic_learning import TrafficLearning
 from rankd.monitor.trust import Trust, trust_in
 from rankd.monitor.window import Window
 from rankd.monitor.window_jobs import WindowJobs
@@ -46,7 +49,8 @@ class Monitor:
         self._health: dict[str, BatchHealth] = {}
         self._gone: dict[str, None] = {}
         self.use_key(SnapshotKey(settings.quality.snapshot_key.get_secret_value()))
-        self.jobs = WindowJobs(settings, self.apply_evidence)
+        self.jobs = WindowJobs(settings, self.apply_evidence, self._use_learned)
+        self.learning = TrafficLearning(self.jobs)
         self._changed = asyncio.Event()
 
     # -- what orders need ----------------------------------------------------------------------------------------------
@@ -65,7 +69,19 @@ class Monitor:
     def trust(self, model: str, ranker_version: str) -> Trust:
         """How far to trust a registered ranker on a model; by its base window where the model sent no reports."""
         window = self._windows.own_or_base(model, ranker_version)
-        return trust_in(window.guard, window.calibration, window.load, self._settings)
+        return trust_in(
+            window.guard,
+            window.calibration,
+            window.load,
+            self._settings,
+            adaptation=window.adaptation,
+            learned_in_use=window.learned_in_use,
+            base_calibration=window.base_calibration,
+        )
+
+    def adaptation(self, model: str, ranker_version: str) -> Adaptation | None:
+        """What is learned of a model's traffic beside a registered ranker; None where nothing is."""
+        return self._windows.own_or_base(model, ranker_version).adaptation
 
     # -- evidence ------------------------------------------------------------------------------------------------------
 
@@ -91,10 +107,13 @@ class Monitor:
         if window is None:
             return None
         # Decided at a request's first report: of one that is learned from, all later reports are taken.
-        if not window.tracker.knows(report.key) and not window.shares.admit(completion.reporter, now):
+        known = window.tracker.knows(report.key)
+        if not known and not window.shares.admit(completion.reporter, now):
             return ReportVerdict.OVER_SHARE
-        verdict = window.tracker.add(report, now)
+        learned = self.learning.predicted(window, completion, known=known, key=report.key)
+        verdict = window.tracker.add(report if math.isnan(learned) else replace(report, learned=learned), now)
         if completion.final and verdict is ReportVerdict.ACCEPTED:
+            self.learning.learn(window, completion, learned, report.source, now)
             self._learn_load(window, completion, now)
         self.jobs.evaluate_guard_if_due(window, now)
         self.jobs.refit(window)
@@ -116,6 +135,8 @@ class Monitor:
         """Let pins end and figures age; call about once a second."""
         for window in self.all_windows():
             self._transit(window, window.guard.tick(now))
+            self.jobs.adapt(window)
+            self.jobs.follow_adaptation(window)
             self.jobs.estimate(window, now)
 
     async def refresh(self, windows: list[Window], now: float) -> None:
@@ -201,7 +222,7 @@ class Monitor:
         self._health[ranker_version] = BatchHealth()
         for model, calibration in calibrations.items():
             if (window := self._windows.open_for_report(model, ranker_version, CLOCK.now())) is not None:
-                window.prior = window.calibration = calibration
+                window.prior = window.base_calibration = calibration
 
     def unloaded(self, ranker_version: str) -> None:
         """Note that a ranker left memory; late reports of it are still taken, unless many others left since."""
@@ -251,7 +272,7 @@ class Monitor:
         self.jobs.estimate(window, now)
 
     async def changed(self, timeout: float) -> bool:
-        """Wait for a guard to change, or for ``timeout`` seconds; say which."""
+        """Wait for a guard to change, or which scores order, or for ``timeout`` seconds; say which."""
         event = self._changed
         try:
             await asyncio.wait_for(event.wait(), timeout)
@@ -279,5 +300,21 @@ class Monitor:
             to=transition.to.value,
             reason=transition.reason.value,
         )
+        self._wake()
+
+    def _use_learned(self, window: Window, learned: bool) -> None:
+        """Let learned scores order a window, or the ranker's own, and judge these at once."""
+        if not self._windows.follows(window):
+            return
+        window.use_learned(learned)
+        now = CLOCK.now()
+        self._telemetry.adaptation_switched(
+            model=window.model, ranker_version=window.ranker_version, to="learned" if learned else "base"
+        )
+        self.jobs.evaluate_guard(window, now)
+        self.jobs.estimate(window, now)
+        self._wake()
+
+    def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

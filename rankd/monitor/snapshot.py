@@ -14,6 +14,7 @@ from rankd.errors import ConfigError
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot_file import SnapshotColumns, SnapshotError, read, write
 from rankd.monitor.snapshot_window import restore_window, save_window
+from rankd.monitor.tracker_settings import feature_key_id
 from rankd.quality.serialise import Saved, moment
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
@@ -32,7 +33,7 @@ class Snapshots:
         self._settings = settings
         self._monitor = monitor
         self._telemetry = telemetry
-        self._written: list[tuple[str, str, int, int]] = []
+        self._written: list[tuple[str, str, int, int, bool]] = []
         self._failing = False
         # One thread: two writers would take each other's file.
         self._thread = ThreadPoolExecutor(1, "rankd-snapshot")
@@ -83,10 +84,11 @@ class Snapshots:
         """Copy on the loop, a window at a time; pack and write beside it."""
         windows, columns, state = [], SnapshotColumns(), []
         for index, window in enumerate(self._monitor.reported_windows()):
-            saved = save_window(window)
+            saved = save_window(window, feature_key_id(self._settings, window.ranker_version))
             columns |= {f"{index}/{name}": column for name, column in saved.columns.items()}
             windows.append(saved.scalars)
-            state.append((window.model, window.ranker_version, window.tracker.completions, window.transitions))
+            known = window.tracker.completions, window.transitions, window.learned_in_use
+            state.append((window.model, window.ranker_version, *known))
             await asyncio.sleep(0)
         if state == self._written and not self._failing:
             return

@@ -14,13 +14,14 @@ from rankd_client.ordering import CostEstimate, Objective, ObjectiveOutcome, Ser
 from rankd.clock import CLOCK
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.monitor import Monitor
-from rankd.monitor.tracker_settings import quality_settings
+from rankd.monitor.tracker_settings import feature_key_id, quality_settings
 from rankd.monitor.window import Window
 from rankd.quality import GuardReason
 from rankd.quality.serialise import Saved, moment, number, restore_guard, restore_tracker, save_guard, save_tracker
 from rankd.quality.values import MAX_TOKENS
 from rankd.settings import Settings
 
+_LEARNED = "learned"
 _REASONS = frozenset(("no_evidence", "judged", *(reason.value for reason in GuardReason)))
 _MOST_KNOTS = 4096
 _MOST_PATIENCE = 1e6
@@ -30,12 +31,14 @@ _RATIOS = ("mean_ratio", "p99_ratio", "first_token_ratio")
 _SHARES = ("slo_share", "arrival_slo_share")
 
 
-def save_window(window: Window) -> Saved:
-    """Copy a window."""
+def save_window(window: Window, key_id: str = "") -> Saved:
+    """Copy a window; ``key_id`` says what the features of its completions are hashed with."""
     ahead = CLOCK.offset()
-    tracker, calibration = save_tracker(window.tracker, ahead), window.calibration
+    tracker = save_tracker(window.tracker, ahead)
+    learned = None if window.adaptation is None else window.adaptation.save(ahead)
+    columns = {} if learned is None else {f"{_LEARNED}/{name}": column for name, column in learned.columns.items()}
     return Saved(
-        tracker.columns,
+        tracker.columns | columns,
         {
             "model": window.model,
             "ranker_version": window.ranker_version,
@@ -48,10 +51,14 @@ def save_window(window: Window) -> Saved:
             "prompt_cost": window.load.prompt_cost,
             "queued": window.load.queued,
             "guard": save_guard(window.guard, ahead),
-            "calibration": calibration
+            # A rankd from before anything was learned finds the ranker's own map here.
+            "calibration": _saved_calibration(window.base_calibration),
+            _LEARNED: learned
             and {
-                "knots": [[k.score, k.expected, k.p50, k.p90] for k in calibration.knots],
-                "mean_expected": calibration.mean_expected,
+                "key_id": key_id,
+                "in_use": window.learned_in_use,
+                "calibration": _saved_calibration(window.learned_calibration),
+                "head": learned.scalars,
             },
             "tracker": tracker.scalars,
         },
@@ -73,7 +80,12 @@ def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: fl
     """
     fields, now = saved.scalars, CLOCK.now()
     base = monitor.base(str(fields["ranker_version"]))
-    tracker = restore_tracker(quality_settings(settings), Saved(saved.columns, fields["tracker"]), now, ahead)
+    learned = fields.get(_LEARNED)  # not there where nothing was learned, or before anything could be
+    if not settings.adapt.enabled or (learned and learned["key_id"] != feature_key_id(settings, base.ranker_version)):
+        learned = None
+    tracker = restore_tracker(
+        quality_settings(settings), Saved(saved.columns, fields["tracker"]), now, ahead, learned=learned is not None
+    )
     window = monitor.new_window(_name(fields["model"], settings), base.ranker_version, tracker)
     reason = fields["reason"]
     if reason not in _REASONS:
@@ -82,10 +94,31 @@ def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: fl
         window.reason = reason
     window.used_at = min(moment(fields["used_at"]) - ahead, now)
     if fields["calibration"] is not None:
-        window.calibration = _calibration(fields["calibration"], settings.limits.max_token_count)
+        window.base_calibration = _calibration(fields["calibration"], settings.limits.max_token_count)
+    if learned is not None:
+        _restore_learned(window, Saved(saved.columns, learned), settings, ahead)
+    if bool((fields.get(_LEARNED) or {}).get("in_use")) is not window.learned_in_use:
+        window.guard.scores_changed(better=False)  # it stood where it did because of other scores
     window.refit_at = tracker.completions
     restore_load(window.load, fields)
     return window
+
+
+def _restore_learned(window: Window, saved: Saved, settings: Settings, ahead: float) -> None:
+    """Put back what was learned beside the ranker, and whether it orders.
+
+    Raises:
+        ValueError: it cannot be.
+        KeyError: something is missing.
+    """
+    assert window.adaptation is not None
+    fields, prefix = saved.scalars, f"{_LEARNED}/"
+    columns = {n.removeprefix(prefix): column for n, column in saved.columns.items() if n.startswith(prefix)}
+    window.adaptation.restore(Saved(columns, fields["head"]), CLOCK.now(), ahead)
+    if fields["calibration"] is not None:
+        window.learned_calibration = _calibration(fields["calibration"], settings.limits.max_token_count)
+    if fields["in_use"] is True and window.learned_calibration is not None and window.adaptation.in_use:
+        window.tracker.use_learned(True)
 
 
 def _name(value: Any, settings: Settings) -> str:
@@ -93,6 +126,15 @@ def _name(value: Any, settings: Settings) -> str:
     if not isinstance(value, str) or len(value.encode()) > settings.limits.max_name_bytes:
         raise ValueError("model: a name is expected")
     return value
+
+
+def _saved_calibration(calibration: Calibration | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    return {
+        "knots": [[k.score, k.expected, k.p50, k.p90] for k in calibration.knots],
+        "mean_expected": calibration.mean_expected,
+    }
 
 
 def _calibration(fields: dict[str, Any], most_tokens: float) -> Calibration:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
+from rankd.adaptation import Adaptation, FeatureHasher
 from rankd.quality import GuardSettings, QualitySettings, TenantShares
 from rankd.settings import Settings
+
+_LONGEST_KEY = 64
+"""Bytes of a key that BLAKE2b takes."""
 
 
 def quality_settings(settings: Settings) -> QualitySettings:
@@ -42,3 +48,24 @@ def tenant_shares(settings: Settings) -> TenantShares:
     quality = settings.quality
     least = settings.guard.min_known * (1.0 - quality.max_tenant_share)
     return TenantShares(quality.max_tenant_share, quality.tenant_share_period, least, settings.guard.cohort)
+
+
+def new_adaptation(settings: Settings) -> Adaptation | None:
+    """What learns the traffic of one window; None where nothing is to be learned."""
+    adapt = settings.adapt
+    if not adapt.enabled:
+        return None
+    return Adaptation(
+        completions=adapt.completions,
+        min_completions=adapt.min_completions,
+        forget_after=adapt.forget_after,
+        max_tenant_share=settings.quality.max_tenant_share,
+    )
+
+
+def feature_key_id(settings: Settings, ranker_version: str) -> str:
+    """Says which key a ranker's features are hashed with; of features of another one nothing that was learned holds."""
+    secret = settings.adapt.key.get_secret_value() or settings.quality.snapshot_key.get_secret_value()
+    key = secret.encode("utf-8", "surrogatepass")
+    key = hashlib.blake2b(key).digest() if len(key) > _LONGEST_KEY else key
+    return FeatureHasher(key, ranker_version).key_id.hex()

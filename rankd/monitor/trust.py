@@ -70,14 +70,26 @@ class Trust:
         return max(known, default=0.0) or None
 
 
-def trust_in(guard: Guard, calibration: Calibration | None, load: ModelLoad, settings: Settings) -> Trust:
+def trust_in(
+    guard: Guard,
+    calibration: Calibration | None,
+    load: ModelLoad,
+    settings: Settings,
+    *,
+    adaptation: Adaptation | None = None,
+    learned_in_use: bool = False,
+    base_calibration: Calibration | None = None,
+) -> Trust:
     """How far a ranker is to be trusted on a model. Pure: whoever has a guard asks it the same way.
 
     Args:
         guard: as it stands.
-        calibration: from scores to lengths, as learned.
+        calibration: from the scores in use to lengths, as learned.
         load: of the served model.
         settings: the daemon's.
+        adaptation: what is learned of the model's traffic; None where nothing is.
+        learned_in_use: whether that orders.
+        base_calibration: from the ranker's own scores to lengths.
     """
     enabled = settings.guard.enabled
     ignores_lengths = enabled and guard.ignores_lengths
@@ -92,6 +104,9 @@ def trust_in(guard: Guard, calibration: Calibration | None, load: ModelLoad, set
         calibration=calibration,
         level=level,
         ignores_lengths=ignores_lengths,
+        adaptation=adaptation,
+        learned_in_use=learned_in_use,
+        base_calibration=base_calibration if learned_in_use else None,
         load=load,
     )
 

@@ -42,13 +42,15 @@ class Window:
     """The manifest carries a measured tau."""
     prior: Calibration | None
     """The manifest's."""
-    calibration: Calibration | None
-    """The prior refined by completions."""
-    adaptation: Adaptation | None = None
-    """What is learned of its traffic beside the ranker; None where nothing is."""
+    base_calibration: Calibration | None
+    """From the ranker's own scores to lengths: the prior refined by completions."""
     load: ModelLoad = field(default_factory=ModelLoad)
     shares: TenantShares = field(default_factory=TenantShares)
     """Whose reports it was learned from."""
+    adaptation: Adaptation | None = None
+    """What is learned of its traffic beside the ranker; None where nothing is. What it wants is not in use yet."""
+    learned_calibration: Calibration | None = None
+    """From learned scores to lengths; there is one wherever these are in use."""
     reason: str = "no_evidence"
     transitions: int = 0
     changes: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOST_CHANGES))
@@ -66,3 +68,20 @@ class Window:
     """None where there are no peers."""
     fleet_completions: dict[str, int] = field(default_factory=dict)
     """Completions by replica when this one last decided on the fleet's evidence; empty where another one leads."""
+
+    @property
+    def learned_in_use(self) -> bool:
+        """Whether learned scores order, rather than the ranker's own."""
+        return self.tracker.learned_in_use
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """From the scores in use to lengths."""
+        return self.learned_calibration if self.learned_in_use else self.base_calibration
+
+    def use_learned(self, learned: bool) -> None:
+        """Let learned scores order, or the ranker's own; nothing that was found of the others is evidence then."""
+        assert not learned or self.learned_calibration is not None
+        self.tracker.use_learned(learned)
+        self.guard.scores_changed(better=learned)
+        self.evidence = None

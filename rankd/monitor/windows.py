@@ -14,7 +14,7 @@ from rankd_client.calibration import Calibration
 from rankd.errors import NotFoundError, QuotaError
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.supported import ServedHistory
-from rankd.monitor.tracker_settings import guard_settings, quality_settings, tenant_shares
+from rankd.monitor.tracker_settings import guard_settings, new_adaptation, quality_settings, tenant_shares
 from rankd.monitor.window import Window
 from rankd.quality import Guard, QualitySettings, QualityTracker
 from rankd.settings import Settings
@@ -78,6 +78,10 @@ class Windows:
         """
         return self._windows.get((model, ranker_version)) or self.base(ranker_version)
 
+    def follows(self, window: Window) -> bool:
+        """Whether a window is still one of these: not evicted, nor begun anew."""
+        return self._windows.get((window.model, window.ranker_version)) is window
+
     def all(self) -> Iterator[Window]:
         """Those of models with reports, then the bases."""
         yield from list(self._windows.values())
@@ -136,7 +140,7 @@ class Windows:
         window = Window(
             model, ranker_version, tracker, guard, base.measured, base.prior, base.prior, reason=base.reason
         )
-        window.shares = tenant_shares(self._settings)
+        window.shares, window.adaptation = tenant_shares(self._settings), new_adaptation(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((w.load for w in self._windows.values() if w.model == model), None)
         window.load = known or ModelLoad(history=ServedHistory(self._settings.order.tune_window))

@@ -103,6 +103,10 @@ class LivePilots:
                 model=model, state=report.state.value, reason=report.reason, blocks=report.blocks
             )
 
+    def measures(self, model: str) -> bool:
+        """Whether a pilot is under way for a model: what orders should not change for the better meanwhile."""
+        return self._active(model) is not None
+
     # -- live traffic --------------------------------------------------------------------------------------------------
 
     def policy(self, model: str) -> Policy | None:

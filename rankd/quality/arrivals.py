@@ -49,6 +49,7 @@ class ArrivalTable:
         self._free = list(range(capacity - 1, -1, -1))
         self._key = np.zeros(capacity, dtype=np.uint64)
         self._score = np.zeros(capacity, dtype=np.float64)
+        self._learned = np.full(capacity, np.nan)
         self._tokens = np.zeros(capacity, dtype=np.int64)
         self._arrival = np.full(capacity, np.inf)
         self._seen = np.zeros(capacity, dtype=np.float64)
@@ -66,6 +67,11 @@ class ArrivalTable:
 
     def __contains__(self, key: int) -> bool:
         return key & _MASK in self._slots
+
+    def learned(self, key: int) -> float:
+        """A request's learned score; NaN where there is none, or the request is not known."""
+        slot = self._slots.get(key & _MASK)
+        return math.nan if slot is None else float(self._learned[slot])
 
     @property
     def level(self) -> int:
@@ -113,6 +119,7 @@ class ArrivalTable:
         self._slots[key] = slot
         self._key[slot] = key
         self._score[slot] = report.score
+        self._learned[slot] = report.learned
         self._source[slot] = report.source & _MASK
         self._prompt[slot] = UNKNOWN_PROMPT
         self._arrival[slot] = arrival
@@ -158,13 +165,15 @@ class ArrivalTable:
             expired=expired,
         )
 
-    def cohort(self, size: int, now: float, settle: float) -> Cohort:
+    def cohort(self, size: int, now: float, settle: float, *, learned: bool = False) -> Cohort:
         """The last ``size`` arrivals old enough for a share ``settle`` of requests to have ended by their age.
+
+        With ``learned`` by learned scores, of those that have one, as if there had been no others.
 
         An open request whose progress expired stays, as the lower bound last heard: to drop it would
         select on the score, since under load it is the high scores that starve.
         """
-        used = np.flatnonzero(self._state != _FREE)
+        used = self._having(self._state != _FREE, learned)
         ended = used[self._state[used] != OPEN]
         if len(ended):
             if not self.progress_seen(now):
@@ -175,11 +184,15 @@ class ArrivalTable:
         if len(used) > size:
             used = used[np.argpartition(self._arrival[used], len(used) - size)[-size:]]
         used = used[np.argsort(self._arrival[used], kind="stable")]
-        return self._cohort_of(used)
+        return self._cohort_of(used, learned)
 
-    def _cohort_of(self, used: NDArray[np.intp]) -> Cohort:
-        complete = self._state[used] == _COMPLETE
-        return Cohort(self._score[used], self._tokens[used], complete, self._source[used], self._prompt[used])
+    def _having(self, kept: NDArray[np.bool_], learned: bool) -> NDArray[np.intp]:
+        """Slots of those ``kept`` that have a score of the column."""
+        return np.flatnonzero(kept & ~np.isnan(self._learned) if learned else kept)
+
+    def _cohort_of(self, used: NDArray[np.intp], learned: bool) -> Cohort:
+        complete, score = self._state[used] == _COMPLETE, self._learned if learned else self._score
+        return Cohort(score[used], self._tokens[used], complete, self._source[used], self._prompt[used])
 
     def _settled_age(self, ended: NDArray[np.intp], settle: float) -> float:
         """The age by which a share of requests has ended; no one source makes it much longer than the others have it.
@@ -196,11 +209,11 @@ class ArrivalTable:
                 age = min(age, max(_LONG_AGE, _AGE_LEVERAGE * float(np.quantile(self._sojourn[others], settle))))
         return age
 
-    def known(self) -> Cohort:
-        """Every request in the table that has ended, oldest arrival first."""
-        used = np.flatnonzero(self._state >= _COMPLETE)
+    def known(self, *, learned: bool = False) -> Cohort:
+        """Every request in the table that has ended, oldest arrival first; with ``learned`` as ``cohort``."""
+        used = self._having(self._state >= _COMPLETE, learned)
         used = used[np.argsort(self._arrival[used], kind="stable")]
-        return self._cohort_of(used)
+        return self._cohort_of(used, learned)
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
@@ -241,6 +254,7 @@ class ArrivalTable:
         return {
             "key": self._key,
             "score": self._score,
+            "learned": self._learned,
             "tokens": self._tokens,
             "arrival": self._arrival,
             "seen": self._seen,

@@ -35,6 +35,8 @@ class Guard:
         self._healthy = True
         self._pin: tuple[GuardMode, float] | None = None
         self._tau_low: float | None = None
+        self._other_scores = False
+        """Whether the lower bound of tau is that of other scores than order now."""
         self._prompts = PromptJudgement()
         """Never changed in place: a copy of this guard goes its own way."""
 
@@ -110,7 +112,7 @@ class Guard:
         origin = self.mode
         self._stay = min(max(standing.stay, self.settings.dwell), self.settings.dwell_max)
         self._recovered_at, self._relapses = min(standing.recovered_at, self._now), standing.relapses
-        self._tau_low = standing.tau_low
+        self._tau_low, self._other_scores = standing.tau_low, False
         if standing.prompts != self._prompts.standing:
             self._prompts = PromptJudgement(standing.prompts)
         if self.standing.scoring_failed or standing.scoring_failed:
@@ -164,7 +166,8 @@ class Guard:
         good = settings.floor + settings.margin
         bad_for_all = tau.high < settings.floor and all(t < settings.floor for t in evidence.without)
         good_for_all = tau.low > good and all(t > good for t in evidence.without)
-        self._tau_low = supported_lower_bound(tau, evidence.without, self._tau_low)
+        before, self._other_scores = None if self._other_scores else self._tau_low, False
+        self._tau_low = supported_lower_bound(tau, evidence.without, before)
         self._judge_prompts(evidence)
         self._below = self._below + 1 if bad_for_all else 0
         self._above = self._above + 1 if good_for_all else 0
@@ -194,6 +197,19 @@ class Guard:
         if self._mode is GuardMode.WARMING_UP and (good or (self._measured and not self._below)):
             return self._go(GuardMode.RANKED, GuardReason.WARMED_UP, evidence)
         return None
+
+    def scores_changed(self, *, better: bool) -> None:
+        """Note that other scores order from now on: what was seen of the ones before confirms nothing of these.
+
+        Args:
+            better: whether they were proven to order better; where the ones before fell back, how often they had
+                relapsed then holds these back no longer.
+        """
+        self._below = self._above = 0
+        self._other_scores = True
+        self._prompts = self._prompts.unclear()
+        if better and self._cause is GuardReason.QUALITY:
+            self._stay, self._relapses = self.settings.dwell, 0
 
     def observe_health(self, evidence: HealthEvidence, now: float) -> Transition | None:
         """Decide on how scoring went."""

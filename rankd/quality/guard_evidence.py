@@ -42,6 +42,8 @@ class GuardEvidence:
     """Share of the cohort that ``tau`` leaves out, since one tenant's reports contradict those of the others."""
     prompts: PromptEvidence | None = None
     """None where no prompt is known to cost anything."""
+    learned: bool = False
+    """Whether it is of learned scores; False: of the ranker's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class GuardSnapshot:
     completions: int
     cohort: Cohort
     work: WorkModel = field(default_factory=WorkModel)
+    learned: bool = False
+    """Whether the cohort is of learned scores."""
 
     def evaluate(self) -> GuardEvidence:
         """Compute the evidence: some 4 ms where much is imputed, 1 ms where all is decided.
@@ -63,7 +67,9 @@ class GuardSnapshot:
         works = work_cohorts(self.cohort, self.work)
         weighed = leave_one_tenant_out(self.cohort if works is None else works.expected, self._tau_of)
         prompts = None if works is None else self._of_prompts(works, weighed)
-        return GuardEvidence(self.at, self.completions, weighed.tau, weighed.without, weighed.left_out, prompts)
+        return GuardEvidence(
+            self.at, self.completions, weighed.tau, weighed.without, weighed.left_out, prompts, self.learned
+        )
 
     def _tau_of(self, cohort: Cohort) -> CohortTau:
         return cohort_tau(cohort, self.settings.horizon, self.settings.guard_z, self.settings.min_cohort)

@@ -33,13 +33,18 @@ _TIMES = ("arrivals/arrival", "arrivals/seen")
 """Columns of times; ``arrivals/sojourn`` is a duration."""
 
 _SINCE_PROMPTS = "arrivals/prompt"
+_LEARNED = "arrivals/learned"
+"""NaN where there is no learned score."""
 
 _GROUPS: dict[str, dict[str, Any]] = {
     "plain": {"score": np.float64, "tokens": np.int64},
     "compared": {"score": np.float64, "tokens": np.int64},
+    "learned_plain": {"score": np.float64, "tokens": np.int64},
+    "learned_compared": {"score": np.float64, "tokens": np.int64},
     "arrivals": {
         "key": np.uint64,
         "score": np.float64,
+        "learned": np.float64,
         "tokens": np.int64,
         "arrival": np.float64,
         "seen": np.float64,
@@ -77,7 +82,9 @@ def save_tracker(tracker: QualityTracker, ahead: float = 0.0) -> Saved:
     return Saved(columns, {"completions": tracker.completions} | sampling)
 
 
-def restore_tracker(settings: QualitySettings, saved: Saved, now: float, ahead: float = 0.0) -> QualityTracker:
+def restore_tracker(
+    settings: QualitySettings, saved: Saved, now: float, ahead: float = 0.0, *, learned: bool = True
+) -> QualityTracker:
     """A tracker that knows what was saved, as far as it fits the settings; some milliseconds.
 
     Args:
@@ -85,6 +92,7 @@ def restore_tracker(settings: QualitySettings, saved: Saved, now: float, ahead: 
         saved: what ``save_tracker`` gave; anybody may have written to it since.
         now: by the tracker's clock. What is said to be of later is of now.
         ahead: seconds that the clock of saved times is ahead of the tracker's.
+        learned: whether learned scores are those of what orders from now on; False leaves them out.
 
     Raises:
         ValueError: what was saved cannot be.
@@ -93,8 +101,10 @@ def restore_tracker(settings: QualitySettings, saved: Saved, now: float, ahead: 
     columns = dict(saved.columns)
     if _SINCE_PROMPTS not in columns:  # written before prompts were counted
         columns[_SINCE_PROMPTS] = np.full(len(columns["arrivals/key"]), UNKNOWN_PROMPT, dtype=np.int64)
+    if not learned or _LEARNED not in columns:  # or written before anything was learned
+        columns |= _nothing_learned(len(columns["arrivals/key"]))
     groups = {group: _group(columns, group, kinds) for group, kinds in _GROUPS.items()}
-    for group in ("plain", "compared", "arrivals"):
+    for group in ("plain", "compared", "learned_plain", "learned_compared", "arrivals"):
         tokens = groups[group]["tokens"]
         if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) <= MAX_TOKENS:
             raise ValueError(f"{group}: tokens out of range")
@@ -113,6 +123,15 @@ def restore_tracker(settings: QualitySettings, saved: Saved, now: float, ahead: 
     return tracker
 
 
+def _nothing_learned(arrivals: int) -> Columns:
+    rows = ("learned_plain", "learned_compared")
+    return (
+        {_LEARNED: np.full(arrivals, np.nan)}
+        | {f"{group}/score": np.zeros(0) for group in rows}
+        | {f"{group}/tokens": np.zeros(0, dtype=np.int64) for group in rows}
+    )
+
+
 def _scalars(saved: Scalars, now: float, ahead: float) -> Scalars:
     """What a tracker knows beside its columns, checked, by its own clock."""
     progress_at = saved["progress_at"]
@@ -127,7 +146,7 @@ def _scalars(saved: Scalars, now: float, ahead: float) -> Scalars:
 
 
 def _group(columns: Mapping[str, NDArray[Any]], group: str, kinds: Mapping[str, Any]) -> Columns:
-    """The columns of a group, of one length, without NaN or infinity."""
+    """The columns of a group, of one length, without infinity, and without NaN but for learned scores."""
     found = {name: columns[f"{group}/{name}"] for name in kinds}
     sizes = {column.shape for column in found.values()}
     if len(sizes) != 1 or len(sizes.pop()) != 1:
@@ -135,7 +154,8 @@ def _group(columns: Mapping[str, NDArray[Any]], group: str, kinds: Mapping[str, 
     for name, kind in kinds.items():
         if found[name].dtype != kind:
             raise ValueError(f"{group}/{name}: is {found[name].dtype}")
-        if found[name].dtype == np.float64 and not np.isfinite(found[name]).all():
+        allowed = np.isnan(found[name]) if f"{group}/{name}" == _LEARNED else False
+        if found[name].dtype == np.float64 and not (np.isfinite(found[name]) | allowed).all():
             raise ValueError(f"{group}/{name}: not finite")
     return found
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from rankd.quality.arrivals import OPEN, ArrivalTable, Occupancy
 from rankd.quality.censoring.cohort_tau import cohort_tau
+from rankd.quality.complete_requests import CompleteRequests
 from rankd.quality.guard_evidence import GuardSnapshot
 from rankd.quality.statistics.cohort import Cohort
 from rankd.quality.statistics.cohort_sums import CohortTau
 from rankd.quality.statistics.pair_counters import Comparer
-from rankd.quality.statistics.rolling_pairs import PairSums, PairWindow
+from rankd.quality.statistics.rolling_pairs import PairSums
 from rankd.quality.values import MAX_TOKENS, OutcomeReport, QualityEstimate, QualitySettings, ReportVerdict
 from rankd.quality.work import WorkModel, realised_gain, work_cohorts
 
@@ -40,6 +41,8 @@ class EstimateSnapshot:
     stale: int
     invalid: int
     work: WorkModel
+    learned: bool = False
+    """Whether all of it is of learned scores."""
 
     def evaluate(self) -> QualityEstimate:
         """Compute the estimate: some milliseconds at the default sizes."""
@@ -74,6 +77,7 @@ class EstimateSnapshot:
             duplicates=self.duplicates,
             stale=self.stale,
             invalid=self.invalid,
+            learned=self.learned,
         )
 
     def _tau_of(self, cohort: Cohort) -> CohortTau:
@@ -84,16 +88,14 @@ class QualityTracker:
     """Everything that reports say about one (model, ranker version), in bounded memory.
 
     Not thread-safe: ``add`` and ``snapshot`` belong to one thread; a snapshot's ``evaluate`` to any.
-    Successive readings of the plain window share most of their requests; see ``PairWindow``.
+    Successive readings of the plain window share most of their requests; see ``PairWindow``. Requests have two scores,
+    the ranker's own and a learned one, where there is one; everything is taken of one of them (docs/adr/0021).
     """
 
     def __init__(self, settings: QualitySettings | None = None) -> None:
         """Start empty."""
         self.settings = settings or QualitySettings()
-        self._plain = PairWindow(self.settings.window)
-        """The plain window: complete requests only."""
-        self.compared = Comparer(self.settings.pair_window)
-        """Pair counters: what Prometheus adds up over replicas."""
+        self._complete = CompleteRequests(self.settings.window, self.settings.pair_window)
         self._arrivals = ArrivalTable(self.settings.arrivals, self.settings.progress_ttl)
         # A dict keeps the order of insertion: the oldest key is the first to be forgotten.
         self._ended: dict[int, None] = {}
@@ -106,6 +108,29 @@ class QualityTracker:
     def completions(self) -> int:
         """Final reports accepted so far."""
         return self._completions
+
+    @property
+    def compared(self) -> Comparer:
+        """Pair counters: what Prometheus adds up over replicas."""
+        return self._complete.compared
+
+    @property
+    def learned_in_use(self) -> bool:
+        """Whether learned scores are what everything is taken of."""
+        return self._complete.learned_in_use
+
+    def use_learned(self, learned: bool) -> None:
+        """Take everything of learned scores from now on, or of the ranker's own, as if it had always been so.
+
+        Requests that have no learned score are left out meanwhile. The guard's evidence is due then.
+        """
+        if learned is not self.learned_in_use:
+            self._complete.use_learned(learned)
+            self._guard_at = min(self._guard_at, self._completions - self.settings.guard_every)
+
+    def learned(self, key: int) -> float:
+        """The learned score of a request, as it was first reported; NaN where there is none."""
+        return self._arrivals.learned(key)
 
     @property
     def guard_due(self) -> bool:
@@ -148,8 +173,7 @@ class QualityTracker:
             self._completions += 1
             self._times.append(now)
             if report.complete:
-                self._plain.add(report.score, report.tokens)
-                self.compared.add(report.score, report.tokens)
+                self._complete.add(report.score, report.learned, report.tokens)
         return ReportVerdict.ACCEPTED
 
     def snapshot(self, now: float, work: WorkModel | None = None) -> EstimateSnapshot:
@@ -157,33 +181,37 @@ class QualityTracker:
         return EstimateSnapshot(
             at=now,
             settings=self.settings,
-            plain=self._plain.sums(),
-            cohort=self._arrivals.cohort(self.settings.cohort, now, self.settings.settle),
+            plain=self._complete.plain.sums(),
+            cohort=self._cohort(self.settings.cohort, now),
             occupancy=self._arrivals.occupancy(now),
             progress_seen=self._arrivals.progress_seen(now),
             duplicates=self._verdicts[ReportVerdict.DUPLICATE],
             stale=self._verdicts[ReportVerdict.STALE],
             invalid=self._verdicts[ReportVerdict.INVALID],
             work=work or WorkModel(),
+            learned=self.learned_in_use,
         )
+
+    def _cohort(self, size: int, now: float) -> Cohort:
+        return self._arrivals.cohort(size, now, self.settings.settle, learned=self.learned_in_use)
 
     def guard_snapshot(self, now: float, work: WorkModel | None = None) -> GuardSnapshot:
         """Copy the short recent cohort that the guard decides on, as ``snapshot``; ``guard_due`` starts anew."""
         self._guard_at = self._completions
-        settings = self.settings
-        cohort = self._arrivals.cohort(settings.guard_cohort, now, settings.settle)
         return GuardSnapshot(
-            at=now, settings=settings, completions=self._completions, cohort=cohort, work=work or WorkModel()
+            at=now,
+            settings=self.settings,
+            completions=self._completions,
+            cohort=self._cohort(self.settings.guard_cohort, now),
+            work=work or WorkModel(),
+            learned=self.learned_in_use,
         )
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
     def contents(self) -> dict[str, dict[str, NDArray[Any]]]:
         """Copies of the requests it knows, in columns: what ``refill`` takes."""
-        plain, compared = self._plain.recent(), self.compared.recent()
-        return {
-            "plain": {"score": plain[0], "tokens": plain[1]},
-            "compared": {"score": compared[0], "tokens": compared[1]},
+        return self._complete.contents() | {
             "arrivals": self._arrivals.contents(),
             "ended": {"key": np.fromiter(self._ended, dtype=np.uint64, count=len(self._ended))},
         }
@@ -195,15 +223,14 @@ class QualityTracker:
     def refill(self, contents: dict[str, dict[str, NDArray[Any]]], scalars: dict[str, Any], now: float) -> None:
         """Take what another tracker knew; this one must be empty. Verdicts count from here on.
 
+        The ranker's own scores are in use then, whatever was.
+
         Raises:
             ValueError: it cannot be.
             KeyError: something is missing.
         """
         self._completions = int(scalars["completions"])
-        self._plain.refill(**contents["plain"])
-        compared = (contents["compared"][c][-self.settings.pair_window :].tolist() for c in ("score", "tokens"))
-        for score, tokens in zip(*compared, strict=True):
-            self.compared.remember(score, tokens)
+        self._complete.refill(contents)
         self._arrivals.refill(contents["arrivals"], scalars, now)
         # The last to end, by when they did: what the pace is computed from.
         ends = contents["arrivals"]["seen"][contents["arrivals"]["state"] != OPEN]
@@ -211,6 +238,9 @@ class QualityTracker:
         keys = contents["ended"]["key"][-self.settings.dedupe :]
         self._ended = dict.fromkeys(keys.tolist())
 
-    def lengths(self) -> Cohort:
-        """Scores, lengths and whether each is complete, of the requests that ended: for calibration."""
-        return self._arrivals.known()
+    def lengths(self, *, learned: bool = False) -> Cohort:
+        """Scores, lengths and whether each is complete, of the requests that ended: for calibration.
+
+        With ``learned`` learned scores, of those that have one; whatever is in use.
+        """
+        return self._arrivals.known(learned=learned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from rankd.quality.statistics.interval import Interval
@@ -33,6 +34,8 @@ class OutcomeReport:
     """A 64-bit hash of the tenant that reports; 0 where none is known."""
     prompt: int = UNKNOWN_PROMPT
     """Prompt tokens that the engine has to read, or has read; ``UNKNOWN_PROMPT`` where they were not counted."""
+    learned: float = math.nan
+    """The learned score, as it was at the request's first report; NaN where there was none."""
 
 
 class ReportVerdict(enum.Enum):
@@ -130,3 +133,5 @@ class QualityEstimate:
     duplicates: int
     stale: int
     invalid: int
+    learned: bool = False
+    """Whether all of this is of learned scores; False: of the ranker's own."""

@@ -52,6 +52,13 @@ METRICS: dict[str, Metric] = {
     "rankd.guard.transitions": Metric(
         "counter", "{transition}", "Changes of a guard, by from, to and reason.", ("from", "to", "reason")
     ),
+    "rankd.adaptation.switches": Metric(
+        "counter",
+        "{switch}",
+        "Changes of what orders, by what does since: learned (scores that were learned of the traffic) or base (the "
+        "ranker's own).",
+        ("to",),
+    ),
     "rankd.shadow.prompts": Metric(
         "counter", "{prompt}", "Prompts offered to shadows, by outcome: scored, failed, dropped.", ("outcome",)
     ),
@@ -255,6 +262,7 @@ FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
         for outcome in ("scored", "echoed", "deadline", "overloaded", "ranker_unavailable", "needs_prompt")
     ),
     "rankd.completions": ((("outcome", "accepted"),),),
+    "rankd.adaptation.switches": ((("to", "learned"),), (("to", "base"),)),
 }
 """Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,
 Prometheus never sees the first step, and one that is not there cannot be compared with 0."""
@@ -283,6 +291,8 @@ EVENTS: dict[str, str] = {
     "shadow_started": "A candidate scores in the shadow.",
     "shadow_stopped": "A candidate scores no more; so many prompts scored, so many completions of them reported.",
     "guard_changed": "A guard changed its mode.",
+    "adaptation_switched": "What was learned of a model's traffic orders from now on (`to`: learned), or the ranker's "
+    "own scores do (base).",
     "pilot_changed": "A pilot was planned, began or ended: its `state`, why, and the `blocks` that were measured.",
     "completion_log_failing": "The completion log cannot be written, or drops rows; `reason` says which. Told once.",
     "completion_log_recovered": "The completion log is written again.",

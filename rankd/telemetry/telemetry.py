@@ -215,6 +215,11 @@ class Telemetry:
             event = {"model": model, "ranker_version": ranker_version, **what}
             trace.get_current_span().add_event("guard_changed", event)
 
+    def adaptation_switched(self, *, model: str, ranker_version: str, to: str) -> None:
+        """Report that learned scores order from now on, or the ranker's own."""
+        self._counts["rankd.adaptation.switches"][(("to", to),)] += 1
+        _log.info("adaptation_switched", model=model, ranker_version=ranker_version, to=to)
+
     def pilot_changed(self, *, model: str, state: str, reason: str, blocks: int) -> None:
         """Report a pilot's beginning, its start and its end."""
         _log.info("pilot_changed", model=model, state=state, reason=reason, blocks=blocks)

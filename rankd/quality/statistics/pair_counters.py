@@ -68,6 +68,11 @@ class Comparer:
         self._score[slot], self._tokens[slot] = score, tokens
         self._taken += 1
 
+    def compare_with(self, score: Floats, tokens: Ints) -> None:
+        """Compare later reports with the latest of these, the oldest first, and with no others; counts nothing."""
+        self._taken = size = min(len(score), self._window)
+        self._score[:size], self._tokens[:size] = score[len(score) - size :], tokens[len(tokens) - size :]
+
     def recent(self) -> tuple[Floats, Ints]:
         """Scores and lengths of the reports that the next one is compared with, oldest first."""
         size = min(self._taken, self._window)

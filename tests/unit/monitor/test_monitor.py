@@ -25,7 +25,7 @@ def final(n: int, model: str = "llm") -> Completion:
 
 
 def test_one_refit_at_a_time_learns_from_all_reports() -> None:
-    """However many reports come at once, at most one refit and one look wait; in the end no report is left out."""
+    """However many reports come at once, one refit, one look and one lesson wait at most; in the end none is left out."""
 
     async def scenario() -> None:
         m = monitor(order={"recalibrate_every": 16})
@@ -33,7 +33,7 @@ def test_one_refit_at_a_time_learns_from_all_reports() -> None:
         m.jobs.estimates.start("other work", lambda: lambda: busy.wait(20), lambda _: None)
         for n in range(2000):
             assert m.report(final(n), time.time()) is ReportVerdict.ACCEPTED
-        assert m.jobs.estimates._executor._work_queue.qsize() <= 2
+        assert m.jobs.estimates._executor._work_queue.qsize() <= 3
         busy.set()
         window = m.reported_windows()[0]
         end = time.monotonic() + 20

@@ -1,0 +1,139 @@
+"""What was learned: weights of a linear head, in the terms of what a prediction carries."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd.adaptation.features import BUCKETS, MOST_DENSE, NUMBERS, Features, unpack
+from rankd.adaptation.rows import Columns
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+_TEXT_HEAD = struct.Struct("<BddII")
+_PIECE = 512
+"""Rows that are made floats at once: it bounds memory, and how long the interpreter's lock is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear function of the ranker's score and a request's features: the expected logarithm of its length."""
+
+    intercept: float
+    slope: float
+    """Of the ranker's score."""
+    numbers: Singles
+    """[NUMBERS]"""
+    dense: Singles
+    """Of the dequantised pooled features, [d]; empty where the head does not use them."""
+    buckets: Singles
+    """[COLUMNS], words first; empty where it uses none."""
+
+    @classmethod
+    def affine(cls, intercept: float, slope: float) -> Head:
+        """A head that knows nothing but the score."""
+        return cls(intercept, slope, *(np.zeros(n, np.float32) for n in (NUMBERS, 0, 0)))
+
+    def raised(self, step: float) -> Head:
+        """The same, ``step`` higher."""
+        return replace(self, intercept=self.intercept + step)
+
+    def over(self, rows: Columns) -> Floats:
+        """Predictions for rows, [n]."""
+        out = self.intercept + self.slope * rows.score + rows.numbers @ self.numbers
+        if len(self.buckets):
+            out = out + rows.bags.times(self.buckets)
+        if len(self.dense) and rows.dense.shape[1] == len(self.dense):
+            out = out + dense_times(rows.dense, self.dense) * rows.scale
+        return np.asarray(out)
+
+    def one(self, score: float, features: Features) -> float:
+        """The prediction for one request."""
+        out = self.intercept + self.slope * score
+        for weight, number in zip(self.numbers.tolist(), features.numbers, strict=True):
+            out += weight * number
+        if len(self.buckets):
+            words, shape = features.words, features.shape
+            if len(words):
+                out += float(np.add.reduce(self.buckets[words])) / math.sqrt(len(words))
+            if len(shape):
+                out += float(np.add.reduce(self.buckets[BUCKETS:][shape]))
+        if len(features.dense) and len(features.dense) == len(self.dense):
+            out += float(features.dense.astype(np.float32).dot(self.dense)) * features.scale
+        return out
+
+    def scores(self, base: Floats, features: Sequence[bytes]) -> Floats:
+        """Predictions for requests as they travel, [n]; NaN where features cannot be."""
+        out = np.full(len(base), np.nan)
+        for i, (score, data) in enumerate(zip(base.tolist(), features, strict=True)):
+            found = unpack(data)
+            if found is not None:
+                out[i] = self.one(score, found)
+        # A hostile step of dense numbers may overflow: such a request has no learned score.
+        out[~np.isfinite(out)] = np.nan
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class TextHead:
+    """A head for prompts of which nothing but the text is known: all else is at its average."""
+
+    intercept: float
+    slope: float
+    dense: Singles
+    """Of the dequantised pooled features, [d]."""
+    words: Singles
+    """Of buckets, [BUCKETS]: their sum counts divided by the square root of how many a prompt has."""
+
+    @classmethod
+    def of(cls, head: Head, beside: float) -> TextHead:
+        """Take a head; ``beside`` is what numbers and shapes add to it on average."""
+        words = head.buckets[:BUCKETS] if len(head.buckets) else np.zeros(BUCKETS, np.float32)
+        return cls(head.intercept + beside, head.slope, head.dense, words)
+
+    def pack(self) -> bytes:
+        """As bytes (docs/science/adaptation.md)."""
+        start = _TEXT_HEAD.pack(1, self.intercept, self.slope, len(self.dense), len(self.words))
+        return start + self.dense.astype("<f4").tobytes() + self.words.astype("<f4").tobytes()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> TextHead:
+        """Undo ``pack``; raises ValueError where it cannot have given that."""
+        if len(data) < _TEXT_HEAD.size:
+            raise ValueError("a learned head is longer")
+        layout, intercept, slope, dense, words = _TEXT_HEAD.unpack_from(data)
+        if layout != 1 or dense > MOST_DENSE or words != BUCKETS:
+            raise ValueError("a learned head of another layout")
+        if len(data) != _TEXT_HEAD.size + 4 * (dense + words):
+            raise ValueError("a learned head of another length")
+        weights = np.frombuffer(data, "<f4", dense + words, _TEXT_HEAD.size).astype(np.float32)
+        if not (np.isfinite(weights).all() and math.isfinite(intercept) and math.isfinite(slope)):
+            raise ValueError("a learned head is of finite numbers")
+        return cls(intercept, slope, weights[:dense], weights[dense:])
+
+
+def combined(heads: Sequence[Head], shares: Sequence[float]) -> Head:
+    """The head that predicts the weighted mean of what heads predict."""
+    dense, buckets = (max((len(getattr(h, name)) for h in heads), default=0) for name in ("dense", "buckets"))
+    total = [np.zeros(n, np.float32) for n in (NUMBERS, dense, buckets)]
+    for head, share in zip(heads, shares, strict=True):
+        for i, own in enumerate((head.numbers, head.dense, head.buckets)):
+            if len(own):
+                total[i] += np.float32(share) * own
+    pairs = list(zip(heads, shares, strict=True))
+    return Head(sum(h.intercept * s for h, s in pairs), sum(h.slope * s for h, s in pairs), *total)
+
+
+def dense_times(dense: NDArray[np.int8], weights: Singles) -> Singles:
+    """Product of dense features with weights, [n], in pieces."""
+    out = np.empty(len(dense), np.float32)
+    for start in range(0, len(dense), _PIECE):
+        piece = slice(start, start + _PIECE)
+        out[piece] = dense[piece].astype(np.float32) @ weights
+    return out

@@ -1,0 +1,178 @@
+"""What is learned from completions, and when: all of it in the worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankd.adaptation.completion import LearnedCompletion
+from rankd.adaptation.experts import Expert, Shares
+from rankd.adaptation.features import BUCKETS, unpack
+from rankd.adaptation.head import Head, combined
+from rankd.adaptation.rows import Columns, CompletionRing
+from rankd.adaptation.solver import affine, log_length, ridge, targets
+
+Floats = NDArray[np.float64]
+
+LEAST_ROWS = 32
+"""Completions below which nothing is learned."""
+_SHORT = 256.0
+"""Half-life of the short memory, in completions."""
+_SHORT_ROWS = 1024
+_MOST_SCORE = 1e6
+"""A score further from zero is not learned from; NaN is not either."""
+_LEVEL_HALF_LIFE = 2048.0
+"""Completions after which half of a difference in level is left; fewer at first, when the level is not known well."""
+_ITERATIONS = 8
+"""Passes of a search that starts where the last one ended; more bring nothing (docs/science/adaptation.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is known after some work; immutable."""
+
+    heads: tuple[Head, ...]
+    """One per expert; empty where nothing is known."""
+    shares: Shares
+    head: Head | None
+    """All of them by their shares."""
+    completions: int
+    """Learned from, as far as they are not forgotten."""
+    beside: float
+    """What numbers and shapes add to the combined head on average."""
+
+    @classmethod
+    def nothing(cls) -> Learned:
+        """Nothing is known."""
+        return cls((), Shares.start(), None, 0, 0.0)
+
+
+class HeadLearner:
+    """Rows and what was learned from them; one thread at a time."""
+
+    def __init__(self, most: int, forget_after: float, known: Learned | None = None) -> None:
+        """Start with what is known from before, if anything.
+
+        Args:
+            most: completions that are kept.
+            forget_after: seconds after which one is not learned from.
+            known: weights that were learned before a restart.
+        """
+        self.rows = CompletionRing(most)
+        self._forget_after = forget_after
+        self.learned = known or Learned.nothing()
+        self._prior, self._known = self.learned.heads, self.learned.completions
+        self._solved = {Expert.LONG: 0, Expert.SHORT: 0}
+
+    def learn(
+        self,
+        completions: Sequence[LearnedCompletion],
+        now: float,
+        trust: Callable[[NDArray[np.uint64]], Floats] | None = None,
+    ) -> Learned:
+        """Compare what was predicted of completions with what came, then learn from them.
+
+        Args:
+            completions: new ones.
+            now: by the clock that dated them.
+            trust: weights of rows by their sources, [n] of [n]; None: all count alike.
+        """
+        taken = self._add(completions)
+        known = self.learned
+        shares = known.shares
+        if known.heads and taken:
+            shares = _judged(known, shares, self.rows.latest(taken))
+        heads = known.heads
+        if len(self.rows) >= LEAST_ROWS and self._due():
+            heads = self._solve(heads, now, trust)
+        head = combined(heads, shares.values.tolist()) if heads else None
+        if head is not None and known.head is not None:
+            head = head.raised(_step(known.head, head, self.rows.latest(LEAST_ROWS)) * self._level_kept(taken))
+        beside = known.beside if heads is known.heads else _beside(heads, shares, self.rows.latest(_SHORT_ROWS))
+        known_before = round(self._known * self._left) if self._prior else 0
+        self.learned = Learned(heads, shares, head, len(self.rows) + known_before, beside)
+        return self.learned
+
+    def _level_kept(self, taken: int) -> float:
+        half_life = min(_LEVEL_HALF_LIFE, max(LEAST_ROWS, self.rows.taken / 4))
+        return float(0.5 ** (taken / half_life))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of rows and weights."""
+        heads = (*self.learned.heads, *self._prior, *([self.learned.head] if self.learned.head else []))
+        weights = {id(part): part.nbytes for head in heads for part in (head.numbers, head.dense, head.buckets)}
+        return self.rows.nbytes + sum(weights.values())
+
+    @property
+    def _left(self) -> float:
+        """How much of what was known before a restart new rows have not taken the place of."""
+        return max(0.0, 1.0 - self.rows.taken / self.rows.most)
+
+    def _add(self, completions: Sequence[LearnedCompletion]) -> int:
+        taken = 0
+        for one in completions:
+            features = unpack(one.features)
+            if features is None or not abs(one.score) <= _MOST_SCORE or one.tokens < 0:
+                continue
+            self.rows.add(one.score, features, one.tokens, one.complete, one.source, one.at)
+            taken += 1
+        return min(taken, self.rows.most)
+
+    def _due(self) -> bool:
+        return self._expert_due(Expert.SHORT) or self._expert_due(Expert.LONG)
+
+    def _expert_due(self, expert: Expert) -> bool:
+        reach = len(self.rows) if expert is Expert.LONG else min(len(self.rows), 2 * int(_SHORT))
+        return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, reach // 8)
+
+    def _solve(
+        self, heads: tuple[Head, ...], now: float, trust: Callable[[NDArray[np.uint64]], Floats] | None
+    ) -> tuple[Head, ...]:
+        since = now - self._forget_after
+        found = list(heads)
+        fresh = self.rows.latest(_SHORT_ROWS, since)
+        if len(fresh) < LEAST_ROWS:
+            return heads
+        weight = np.ones(len(fresh)) if trust is None else trust(fresh.source)
+        short = weight * 0.5 ** (np.arange(len(fresh) - 1, -1, -1) / _SHORT)
+        score = affine(fresh, weight, heads[Expert.SCORE] if heads else None)
+        shape = ridge(fresh, weight, heads[Expert.SHAPE] if heads else score, text=False, iterations=_ITERATIONS)
+        found = [score, shape, *(heads[Expert.LONG :] if heads else (score, score))]
+        found[Expert.SHORT] = ridge(fresh, short, found[Expert.SHORT], prior=self._before(Expert.SHORT))
+        self._solved[Expert.SHORT] = self.rows.taken
+        if self._expert_due(Expert.LONG):
+            rows = self.rows.latest(self.rows.most, since)
+            weight = np.ones(len(rows)) if trust is None else trust(rows.source)
+            found[Expert.LONG] = ridge(
+                rows, weight, found[Expert.LONG], prior=self._before(Expert.LONG), iterations=_ITERATIONS
+            )
+            self._solved[Expert.LONG] = self.rows.taken
+        return tuple(found)
+
+    def _before(self, expert: Expert) -> Head | None:
+        if self._left <= 0:
+            self._prior = ()
+        return combined([self._prior[expert]], [self._left]) if self._prior else None
+
+
+def _step(before: Head, after: Head, rows: Columns) -> float:
+    """What the level of a new head is changed by, so that scores of before and after compare in a queue."""
+    return float((before.over(rows) - after.over(rows)).mean()) if len(rows) else 0.0
+
+
+def _beside(heads: tuple[Head, ...], shares: Shares, rows: Columns) -> float:
+    head = combined(heads, shares.values.tolist())
+    bags = rows.bags
+    shape = float((head.buckets[bags.index] * (bags.index >= BUCKETS)).sum()) if len(head.buckets) else 0.0
+    return float((rows.numbers @ head.numbers).mean()) + shape / len(rows)
+
+
+def _judged(known: Learned, shares: Shares, rows: Columns) -> Shares:
+    predicted = np.column_stack([head.over(rows) for head in known.heads])
+    logs = log_length(rows.tokens)
+    mixed = predicted @ shares.values
+    return shares.after(predicted, targets(mixed, logs, rows.complete))
