@@ -4,7 +4,6 @@ import asyncio
 import time
 
 from rankd_client.calibration import Calibration, Knot
-from support.learned_traffic import LearnedTraffic
 
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import Window
@@ -12,6 +11,7 @@ from rankd.quality import ReportVerdict
 from rankd.settings import Settings, load_settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Completion
+from support.learned_traffic import LearnedTraffic
 
 VERSION = "r@1"
 PRIOR = Calibration((Knot(-3.0, 20.0), Knot(3.0, 900.0)), 200.0)

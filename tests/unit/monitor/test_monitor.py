@@ -25,7 +25,7 @@ def final(n: int, model: str = "llm") -> Completion:
 
 
 def test_one_refit_at_a_time_learns_from_all_reports() -> None:
-    """However many reports come at once, one refit, one look and one lesson wait at most; in the end none is left out."""
+    """However many reports come at once, one refit, one look and one lesson wait at most; in the end none is left."""
 
     async def scenario() -> None:
         m = monitor(order={"recalibrate_every": 16})
