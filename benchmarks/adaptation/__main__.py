@@ -25,7 +25,7 @@ CHANGING = 5
 COUNTS = (200, 500, 1000, 2000, 4000)
 NEXT = 500
 FEWEST = 150
-BEFORE, AFTER = 2000, 1000
+BEFORE, AFTER = 1000, 1000
 """Completions before and after a change."""
 BARS = {"minilm-l6": {200: 0.03, 1000: 0.10}, "ngram": {1000: 0.15}}
 """Least median gain after so many completions."""
