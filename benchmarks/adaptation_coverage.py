@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.intervals import covers, defined
-from rankd.adaptation.proof import Proof
+from rankd.adaptation.proof import EARLY, ENTER, ENTER_EARLY, LEAST, RECENT, SIZE, Proof
 from rankd.quality.statistics.paired_comparison import PairedSample, compare
 
 Floats = NDArray[np.float64]
@@ -149,6 +149,19 @@ def no_better() -> Iterator[Law]:
     yield Law("the same, sessions share .3", shared=0.3)
 
 
+def crossings(walks: int, wider: float) -> float:
+    """Share of random walks of 5,000 steps that come into use: what equally good scores do, if intervals are exact."""
+    steps = np.random.default_rng(3).standard_normal((walks, 5000))
+    walk = np.concatenate((np.zeros((walks, 1)), np.cumsum(steps, axis=1)), axis=1)
+    crossed = np.zeros(walks, bool)
+    for at in range(LOOK * math.ceil(LEAST / LOOK), 5001, LOOK):
+        size = min(at, SIZE)
+        bound = wider * (ENTER_EARLY if at <= EARLY else ENTER) * math.sqrt(size)
+        recent = walk[:, at] > walk[:, max(at - RECENT, 0)]
+        crossed |= (walk[:, at] - walk[:, at - size] > bound) & recent
+    return float(crossed.mean())
+
+
 def quantiles(values: list[int]) -> str:
     """Median and 90th percentile."""
     return f"{np.median(values):.0f}, {np.quantile(values, 0.9):.0f}" if values else "never"
@@ -167,6 +180,8 @@ def main() -> int:
         print(f"gain {law.gain}, {law.censored:.0%} cut short, shared {law.shared}: {', '.join(cells)}", flush=True)
     with ProcessPoolExecutor(asked.workers) as pool:
         print("into use although no better, of streams of 5,000")
+        for wider in (1.0, 1.06):
+            print(f"random walks, intervals {wider} times as wide: {crossings(10 * runs, wider):.2%}", flush=True)
         for law in no_better():
             false = sum(bool(found) for found in streams(pool, law, 5000, runs))
             print(f"{law.name}: {false} of {runs}", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,44 +15,6 @@ Floats = NDArray[np.float64]
 
 BLOCK = 32
 """Completions that are predicted at once: what is learned changes no more often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """Requests in the order of their completion: columns of [n]."""
-
-    score: Floats
-    features: Sequence[bytes]
-    tokens: NDArray[np.int64]
-    source: NDArray[np.int64]
-    """Of their tenant; 0 for none."""
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self.score)
-
-    def at(self, places: NDArray[np.int64]) -> Requests:
-        """Some of them, in this order."""
-        features = [self.features[at] for at in places.tolist()]
-        return Requests(self.score[places], features, self.tokens[places], self.source[places])
-
-    def of(self, source: int) -> Requests:
-        """The same of one tenant."""
-        return Requests(self.score, self.features, self.tokens, np.full(len(self), source))
-
-    def reported(self, tokens: NDArray[np.int64]) -> Requests:
-        """The same with other lengths."""
-        return Requests(self.score, self.features, tokens, self.source)
-
-
-def joined(parts: Sequence[Requests]) -> Requests:
-    """One after the other."""
-    return Requests(
-        np.concatenate([part.score for part in parts]),
-        [features for part in parts for features in part.features],
-        np.concatenate([part.tokens for part in parts]),
-        np.concatenate([part.source for part in parts]),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +40,22 @@ class Served:
         return _tau(base, length), _tau(used, length)
 
 
-def served(adaptation: Adaptation, requests: Requests) -> Served:
-    """Predict and learn, one block after the other."""
-    size = len(requests)
-    learned, in_use = np.full(size, np.nan), np.zeros(size, bool)
+def served(adaptation: Adaptation, completions: Sequence[LearnedCompletion]) -> Served:
+    """Predict and learn, one block after the other, a second apart."""
+    size = len(completions)
+    base = np.array([one.score for one in completions])
+    learned, in_use, left_out = np.full(size, np.nan), np.zeros(size, bool), 0
     for start in range(0, size, BLOCK):
-        places = np.arange(start, min(start + BLOCK, size))
-        part = requests.at(places)
-        learned[places] = adaptation.scores(part.score, part.features)
-        in_use[places] = adaptation.in_use
-        for at in places.tolist():
-            adaptation.completed(
-                LearnedCompletion(
-                    float(requests.score[at]),
-                    requests.features[at],
-                    int(requests.tokens[at]),
-                    True,
-                    int(requests.source[at]),
-                    float(at),
-                    float(learned[at]),
-                )
-            )
-        work = adaptation.job(float(places[-1]))
-        if work is not None:
-            adaptation.take(work(), float(places[-1]))
-    return Served(requests.score, learned, in_use, requests.tokens, adaptation.status.left_out)
+        part, at = completions[start : start + BLOCK], slice(start, min(start + BLOCK, size))
+        learned[at] = adaptation.scores(base[at], [one.features for one in part])
+        in_use[at] = adaptation.in_use
+        for second, (one, own) in enumerate(zip(part, learned[at].tolist(), strict=True), start=start):
+            adaptation.completed(replace(one, at=float(second), learned=own))
+        if (work := adaptation.job(float(start + BLOCK))) is not None:
+            adaptation.take(work(), float(start + BLOCK))
+            left_out = adaptation.status.left_out
+    tokens = np.array([one.tokens for one in completions])
+    return Served(base, learned, in_use, tokens, left_out)
 
 
 Signs = NDArray[np.int8]

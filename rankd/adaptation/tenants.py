@@ -5,7 +5,7 @@ most what those of all others do. And a tenant whose reports contradict what the
 
 - whose lengths run against the ranker's score, which no report can move, while those of the others run with it, and
   which what was learned does not order either, although it was learned from that tenant too;
-- or which is ordered much worse with what was learned than without, although it was learned from that tenant too,
+- or which is surely ordered worse with what was learned than without, although it was learned from that tenant too,
   while the others are surely ordered better: lengths inverted around what the score says.
 
 A tenant that merely differs is one that the ranker orders less well, or only what was learned does: it is learned from
@@ -36,11 +36,13 @@ BACKWARDS = 2.6
 """Standard deviations that a tenant's tau must lie below zero to be left out."""
 LEAST_BACKWARDS = 0.1
 """By how much it must lie below zero: a ranker that says nothing of a tenant's answers is no proof that it lies."""
-MUCH_WORSE = 0.15
-"""By how much a tenant's tau must be lower with what was learned: honest ones that differ were up to .19 worse for a
-while, but never surely so."""
-SURELY = 3.2
-"""Standard deviations of that, and of the others' gain."""
+WORSE = 0.03
+"""By how much a tenant's tau must be lower with what was learned than without."""
+SURELY = 3.3
+"""Standard deviations of that. Honest tenants that differ were up to .19 worse for a while, by 2.8 deviations at most
+(docs/science/adaptation_proof.md)."""
+BETTER = 2.5
+"""Standard deviations of the others' gain."""
 _MOST_EXAMINED = 12
 
 
@@ -68,7 +70,7 @@ def contradicting(evidence: Evidence, before: Collection[int] = ()) -> frozenset
     taught = compare(evidence.sample(others)) if len(others) >= LEAST else None
     if taught is None or taught.incumbent.tau is None or taught.incumbent.tau.low <= 0:
         backwards = set()
-    if taught is None or taught.tau_difference is None or deviations(taught.tau_difference) < SURELY:
+    if taught is None or taught.tau_difference is None or deviations(taught.tau_difference) < BETTER:
         worse &= set(before)
     return frozenset(backwards | worse) | (frozenset(before) - frozenset(largest))
 
@@ -110,12 +112,12 @@ def _backwards(base: Interval | None, learned: Interval | None, before: bool) ->
 
 
 def _worse(difference: Interval | None, before: bool) -> bool:
-    """Whether what was learned orders much worse than the ranker's score alone."""
+    """Whether what was learned surely orders worse than the ranker's score alone."""
     if difference is None:
         return False
     if before:
-        return difference.value < -LEAST_BACKWARDS
-    return difference.value < -MUCH_WORSE and deviations(difference) < -SURELY
+        return difference.value < -WORSE
+    return difference.value < -WORSE and deviations(difference) < -SURELY
 
 
 def _from_zero(tau: Interval) -> float:
