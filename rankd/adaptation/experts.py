@@ -32,8 +32,8 @@ MEMORY = {Expert.MIDDLE: 512, Expert.SHORT: 128}
 """Completions after which one counts half."""
 HALF_LIFE = 48.0
 """Completions after which an error counts half. Short: what is left of an expert's merits after a change delays it."""
-_CAUTION = np.log(np.array([1.0, 0.3, 0.3, 0.3, 0.3]))
-"""What is believed of the experts before any of them predicted."""
+_BELIEF = np.log(np.array([1.0, 0.3, 5.0, 5.0, 5.0]))
+"""What is believed of the experts before any of them predicted; whether any of it orders is for the proof to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,6 @@ class Shares:
             return np.asarray(np.eye(len(Expert))[Expert.SCORE])
         # Errors are measured by those of the best, as if its were of normal noise.
         noise = max(float(self.losses.min()) / self.weight, 1e-6)
-        logs = _CAUTION - (self.losses - self.losses.min()) / (2.0 * noise)
+        logs = _BELIEF - (self.losses - self.losses.min()) / (2.0 * noise)
         found = np.exp(logs - logs.max())
         return np.asarray(found / found.sum())
