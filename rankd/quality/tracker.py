@@ -89,7 +89,8 @@ class QualityTracker:
 
     Not thread-safe: ``add`` and ``snapshot`` belong to one thread; a snapshot's ``evaluate`` to any.
     Successive readings of the plain window share most of their requests; see ``PairWindow``. Requests have two scores,
-    the ranker's own and a learned one, where there is one; everything is taken of one of them (docs/adr/0021).
+    the ranker's own and a learned one, where there is one; everything is taken of one of them
+    (docs/adr/0021-two-scores-never-mixed.md).
     """
 
     def __init__(self, settings: QualitySettings | None = None) -> None:
