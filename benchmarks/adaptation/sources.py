@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from rankd.adaptation import LearnedCompletion
 from rankd.registry.artifact import load_artifact
+from rankd.training.data.row import NEAR_CAP
 from rankd.training.evaluation.offline_ranker import OfflineRanker
+
+_LEAST_AT_CAP = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,25 @@ def load(path: Path, ranker: OfflineRanker, most: int) -> Source:
     """Read, score and hash up to ``most`` rows ({prompt, output_tokens, optional no_final_punct})."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [row for line in lines if (row := json.loads(line))["output_tokens"] is not None][:most]
-    prompts = [row["prompt"] for row in rows]
+    prompts, cap = [row["prompt"] for row in rows], _cap([row["output_tokens"] for row in rows])
     completions = [
         LearnedCompletion(
             scored.score,
             # Prompt tokens as an engine would count them are not in the rows: four characters are about one.
             ranker.hasher.pack(scored.text, prompt_tokens=len(prompt) / 4),
             row["output_tokens"],
-            not row.get("no_final_punct", False),
+            cap is None or row["output_tokens"] < (NEAR_CAP * cap if row.get("no_final_punct") else cap),
         )
         for row, prompt, scored in zip(rows, prompts, ranker.scored(prompts), strict=True)
     ]
     return Source(path.name.removesuffix(".jsonl.gz"), completions)
+
+
+def _cap(tokens: list[int]) -> int | None:
+    """Where answers were cut: the greatest length, where several have it; None where nothing was.
+
+    An answer without a final full stop, far below that, is a short answer and not a part of one: the median of those
+    that FLASK marks has two tokens.
+    """
+    most = max(tokens, default=0)
+    return most if tokens.count(most) >= _LEAST_AT_CAP else None
