@@ -26,6 +26,8 @@ from engines.vllm.simulated import simulated
 SOURCES = ("alpaca20k-seqsched__vicuna-7b", "halueval2__chatgpt", "alpaca52k__text-davinci-003", "flask__gpt4")
 DRAWS = 5
 AT_ONCE = 100
+SHORT = 400
+"""Characters of a prompt that is not cut."""
 
 
 def rows(source):
@@ -71,6 +73,7 @@ def drawn(source, model, seed, count, learned):
     everything = rows(source)
     random.Random(seed).shuffle(everything)
     burst, others = everything[:count], everything[count : count + learned]
+    burst.sort(key=lambda r: len(r["prompt"]) > SHORT)  # tokens_of checks the first one, whole
     with running(Daemon()) as daemon, RankClient(daemon.target, timeout=120, model=source) as client:
         own, _, before = asked(client, burst, "before")
         teach(client, others)
