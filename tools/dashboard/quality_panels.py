@@ -181,8 +181,8 @@ HELP = [
     ),
     Panel(
         "Changes of what orders",
-        "Changes since the replicas began to scores that were learned of the traffic (learned), and back to the ranker's "
-        "own (base).",
+        "Changes since the replicas began to scores that were learned of the traffic (learned), and back to the "
+        "ranker's own (base).",
         [(f"sum by (to) (rankd_adaptation_switches_total{{{REPLICA}}})", "to {{to}}")],
         low=0,
     ),
