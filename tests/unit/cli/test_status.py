@@ -50,27 +50,35 @@ def learned(state, difference=None, **others):
         (
             learned("not_better", -0.002),
             False,
-            "from 1,240 completions: tau .31 against .31 (difference 0, -.04 to .04), "
-            "not better yet: the ranker's own scores order",
+            (
+                "from 1,240 completions: tau .31 against .31 (difference 0, -.04 to .04), "
+                "not better yet: the ranker's own scores order"
+            ),
         ),
         (
             learned("in_use", 0.1, since=AT, switches=1),
             True,
-            "from 1,240 completions: tau .41 against .31 (difference .10, .06 to .14), "
-            "in use since 2026-09-21 14:13:20 UTC",
+            (
+                "from 1,240 completions: tau .41 against .31 (difference .10, .06 to .14), "
+                "in use since 2026-09-21 14:13:20 UTC"
+            ),
         ),
         (learned("in_use"), True, "from 1,240 completions, in use"),
         (
             learned("in_use", 0.1, since=AT),
             False,
-            "from 1,240 completions: tau .41 against .31 (difference .10, .06 to .14), "
-            "better, and comes into use when no pilot is under way",
+            (
+                "from 1,240 completions: tau .41 against .31 (difference .10, .06 to .14), "
+                "better, and comes into use when no pilot is under way"
+            ),
         ),
         (
             learned("stepped_back", -0.1, since=AT, switches=2),
             False,
-            "from 1,240 completions: tau .21 against .31 (difference -.10, -.14 to -.06), "
-            "stepped back at 2026-09-21 14:13:20 UTC: traffic changed; the ranker's own scores order",
+            (
+                "from 1,240 completions: tau .21 against .31 (difference -.10, -.14 to -.06), "
+                "stepped back at 2026-09-21 14:13:20 UTC: traffic changed; the ranker's own scores order"
+            ),
         ),
         (
             learned("learning", left_out=1300),
