@@ -98,7 +98,7 @@ def test_it_shows_new_completions_by_itself(look, start_daemon):
         assert "client.report" in page.text("#next")
         client.report([Completed(r.request_id, r.prediction, output_tokens=9) for r in queue], timeout=30)
         report_many(daemon, "llm", 310)
-    page.wait_for_text("0.9", "#tiles", 15)
+    page.wait_for_text("0.9", "#tiles")
     page.wait_for_text("320 accepted", "#reports-note")
     assert page.run("document.getElementById('window').checkVisibility()") is False  # one model is no choice
     assert page.run("window.same && document.querySelector('details').open")

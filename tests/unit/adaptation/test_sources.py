@@ -24,9 +24,7 @@ def test_everything_is_hashed_with_the_same_key(adapt, snapshot, key):
 
 def test_a_key_of_any_length_and_any_letters_does():
     """The hash takes 64 bytes: longer ones count whole."""
-    keys = {
-        feature_key(load_settings(adapt={"key": secret})) for secret in ("k" * 64, "k" * 65, "k" * 66, "ключ" * 40)
-    }
+    keys = {feature_key(load_settings(adapt={"key": secret})) for secret in ("k" * 64, "k" * 65, "k" * 66, "ключ" * 40)}
     assert len(keys) == 4
     assert all(len(key) <= 64 for key in keys)
 
