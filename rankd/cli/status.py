@@ -210,16 +210,14 @@ def learned_line(learned: LearnedQuality, in_use: bool) -> str:
             f": tau {_short(own.value)} against {_short(base.value)} (difference {_short(difference.value)}, {bounds})"
         )
     since = f" since {_utc(learned.since)}" if learned.since is not None else ""
-    wanted = learned.state == "in_use"
     says = {
         "learning": "too few to say whether it orders better",
         "not_better": "not better yet: the ranker's own scores order",
-        "in_use": f"in use{since}",
+        "in_use": f"in use{since}" if in_use else "better, and comes into use when no pilot is under way",
         "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed; the ranker's own scores order",
     }
-    held = "; held back while a pilot is under way" if wanted is not in_use else ""
     left_out = f"; {learned.left_out:,} left out" if learned.left_out else ""
-    return f"{line}, {says.get(learned.state, learned.state)}{held}{left_out}"
+    return f"{line}, {says.get(learned.state, learned.state)}{left_out}"
 
 
 def _short(figure: float) -> str:

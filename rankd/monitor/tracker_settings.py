@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from rankd.adaptation import Adaptation, FeatureHasher
+from rankd.adaptation.sources import feature_key
 from rankd.quality import GuardSettings, QualitySettings, TenantShares
 from rankd.settings import Settings
-
-_LONGEST_KEY = 64
-"""Bytes of a key that BLAKE2b takes."""
 
 
 def quality_settings(settings: Settings) -> QualitySettings:
@@ -65,7 +61,4 @@ def new_adaptation(settings: Settings) -> Adaptation | None:
 
 def feature_key_id(settings: Settings, ranker_version: str) -> str:
     """Says which key a ranker's features are hashed with; of features of another one nothing that was learned holds."""
-    secret = settings.adapt.key.get_secret_value() or settings.quality.snapshot_key.get_secret_value()
-    key = secret.encode("utf-8", "surrogatepass")
-    key = hashlib.blake2b(key).digest() if len(key) > _LONGEST_KEY else key
-    return FeatureHasher(key, ranker_version).key_id.hex()
+    return FeatureHasher(feature_key(settings), ranker_version).key_id.hex()

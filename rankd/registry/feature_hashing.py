@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Self
 
 from rankd.adaptation import FeatureHasher
+from rankd.adaptation.sources import feature_key
 from rankd.settings import Settings
-
-_LONGEST_KEY = 64
-"""Bytes of a key that BLAKE2b takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +23,9 @@ class FeatureHashing:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """What the settings say; a longer key is hashed to one of 64 bytes."""
+        """What the settings say."""
         adapt = settings.adapt
-        secret = adapt.key.get_secret_value() or settings.quality.snapshot_key.get_secret_value()
-        key = secret.encode("utf-8", "surrogatepass")
-        return cls(adapt.enabled, adapt.text, hashlib.blake2b(key).digest() if len(key) > _LONGEST_KEY else key)
+        return cls(adapt.enabled, adapt.text, feature_key(settings))
 
     def hasher(self, ranker_version: str) -> FeatureHasher | None:
         """What makes a ranker's features; None where there are to be none."""

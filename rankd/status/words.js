@@ -51,7 +51,7 @@ function learned(l) {
   const says = {
     learning: "too few completions to say whether it orders better",
     not_better: "not better yet: the ranker's own scores order",
-    in_use: l.in_use ? `in use${l.since ? ` since ${moment(l.since)}` : ""}` : "better, and held back while a pilot is under way",
+    in_use: l.in_use ? `in use${l.since ? ` since ${moment(l.since)}` : ""}` : "better, and comes into use when no pilot is under way",
     stepped_back: `stepped back${l.since ? ` at ${moment(l.since)}` : ""}: traffic changed`,
   };
   const compared = l.difference ? `tau ${tau(l.learned_tau?.value)} against the ranker's ${tau(l.base_tau?.value)} (difference ${between(l.difference)}); ` : "";

@@ -16,6 +16,7 @@ from support.repository import ROOT
 
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 AXE = ROOT / ".venv" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+PHONE, DESK = {"width": 375, "height": 812, "mobile": True}, {"width": 1440, "height": 900}
 REQUIRED = bool(os.environ.get("REQUIRE_BROWSER") or os.environ.get("CI"))
 
 
@@ -171,3 +172,12 @@ class Page:
     def close(self):
         self._browser.call("Target.closeTarget", targetId=self._target)
         del self._browser._pages[self._session]
+
+
+def violations(page):
+    """What axe-core finds, as lines to read."""
+    page.run(AXE.read_text(encoding="utf-8"))
+    found = page.run(
+        "axe.run().then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.nodes.map((n) => n.target)])))"
+    )
+    return json.loads(found)

@@ -181,10 +181,51 @@ HELP = [
     ),
     Panel(
         "Changes of what orders",
-        "Changes since the replicas began to scores that were learned of the traffic (learned), and back to the ranker's "
-        "own (base).",
+        "Changes since the replicas began to scores that were learned of the traffic (learned), and back to the "
+        "ranker's own (base).",
         [(f"sum by (to) (rankd_adaptation_switches_total{{{REPLICA}}})", "to {{to}}")],
         low=0,
+    ),
+    Panel(
+        "Learned scores order",
+        "1 where what was learned of the traffic orders, and the figures of quality are of it; 0 where the ranker's "
+        "own scores do. A pilot under way keeps learned scores out of use.",
+        [(f"rankd_adaptation_in_use{{{BOTH}}}", "{{instance}} {{model}} {{ranker_version}}")],
+        kind="state-timeline",
+        value_names={"0": ("the ranker's own", "blue"), "1": ("learned", "green")},
+    ),
+    Panel(
+        "Completions that are learned from",
+        "Those that are not forgotten, on each replica; peers' included. None where clients report without the "
+        "features that predictions carry.",
+        [(f"rankd_adaptation_completions{{{BOTH}}}", "{{instance}} {{model}} {{ranker_version}}")],
+        low=0,
+        decimals=0,
+    ),
+    Panel(
+        "Tau of what was learned, and of the ranker",
+        "Both on the same recent completions, each predicted before it was learned from. No unit; nothing while these "
+        "are few.",
+        [
+            (f'rankd_adaptation_learned_tau{{{BOTH},bound="value"}}', "learned {{instance}} {{model}}"),
+            (f'rankd_adaptation_base_tau{{{BOTH},bound="value"}}', "ranker {{instance}} {{model}}"),
+        ],
+        decimals=2,
+        width=12,
+        dashed="^ranker.*",
+    ),
+    Panel(
+        "What learning adds to tau, and its interval",
+        "Learned less the ranker's own, paired, with the ends of its interval. Learned scores come into use while it "
+        "is surely above 0, and leave it when recent completions speak against them. No unit.",
+        [
+            (f'rankd_adaptation_difference{{{BOTH},bound="value"}}', "difference {{instance}} {{model}}"),
+            (f'rankd_adaptation_difference{{{BOTH},bound="low"}}', "low {{instance}} {{model}}"),
+            (f'rankd_adaptation_difference{{{BOTH},bound="high"}}', "high {{instance}} {{model}}"),
+        ],
+        decimals=2,
+        width=12,
+        dashed="^(low|high).*",
     ),
     Panel(
         "Guards held by an operator",

@@ -72,7 +72,8 @@ class LearnedQuality:
     switches: int
     """How often it was taken into use or stepped back."""
     left_out: int
-    """Completions that contradict those of other tenants."""
+    """Completions that were not learned from: their predictions came back without features, too many waited, or their
+    tenant's reports contradict those of the others."""
 
 
 @dataclass(frozen=True, slots=True)

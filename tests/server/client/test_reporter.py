@@ -61,7 +61,7 @@ def test_only_what_was_cut_short_is_censored(start_daemon, wait_until):
 
 def test_prompts_are_told_as_the_engine_counted_them(reported_daemon, wait_until):
     """What is learned of costs is learned of those."""
-    with RankClient(reported_daemon.target, timeout=5.0) as client:
+    with RankClient(reported_daemon.target, timeout=30) as client:
         store, kept = PredictionStore(), Kept(client)
         store.put("a", remembered(client, "short"))
         reporter = Reporter(store, lambda: kept)

@@ -64,7 +64,7 @@ def test_a_killed_daemon_loses_what_came_after_the_last_write(start_process, wai
         traffic(client, range(60))
     wait_until(path.exists, what="a snapshot")
     first.process.send_signal(signal.SIGKILL)
-    first.process.wait(10)
+    first.process.wait(60)
     assert quality(start_process(environment=environment)).window_size == 60
 
 

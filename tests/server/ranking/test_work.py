@@ -19,7 +19,7 @@ def ranking(start_daemon):
 
 def rank(daemon, *items, **fields):
     with daemon.channel() as channel:
-        return rank_stub(channel).Rank(request(*items, **fields), timeout=5)
+        return rank_stub(channel).Rank(request(*items, **fields), timeout=30)
 
 
 def test_long_prompts_are_work_unless_they_are_cached(ranking):
@@ -61,12 +61,12 @@ def test_the_configured_objective_holds_where_a_call_names_none(ranking):
     """In a client, too, which may have one of its own."""
     daemon = ranking(objective="makespan")
     prompts = [Item(SHORT, request_id="a"), Item(LONG, request_id="b")]
-    with RankClient(daemon.target, timeout=5) as client:
+    with RankClient(daemon.target, timeout=30) as client:
         ranked = client.rank(prompts)
         assert ([r.request_id for r in ranked], ranked.objective) == (["b", "a"], Objective.MAKESPAN)
         first = client.rank(prompts, objective=Objective.FIRST)
         assert ([r.request_id for r in first], first.objective) == (["a", "b"], Objective.FIRST)
-    with RankClient(daemon.target, timeout=5, objective=Objective.FIRST) as client:
+    with RankClient(daemon.target, timeout=30, objective=Objective.FIRST) as client:
         assert [r.request_id for r in client.rank(prompts)] == ["a", "b"]
         with client.stream() as stream:
             assert stream.step(prompts, max_wait=5.0) == ["a", "b"]
@@ -93,10 +93,10 @@ def test_an_objective_that_is_none_is_refused_by_name(ranking, fields, named):
     daemon = ranking()
     with daemon.channel() as channel:
         with pytest.raises(grpc.RpcError) as refused:
-            rank_stub(channel).Rank(request(item("a", SHORT), **fields), timeout=5)
+            rank_stub(channel).Rank(request(item("a", SHORT), **fields), timeout=30)
         options = rank_pb2.RankStreamOptions(**fields)
         with pytest.raises(grpc.RpcError) as ended:
-            next(rank_stub(channel).RankStream(iter([rank_pb2.RankStreamRequest(options=options)]), timeout=5))
+            next(rank_stub(channel).RankStream(iter([rank_pb2.RankStreamRequest(options=options)]), timeout=30))
     for error, field in ((refused.value, "objective"), (ended.value, "options.objective")):
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert named in str(details(error))
@@ -121,7 +121,7 @@ def test_a_stream_knows_what_is_cached(ranking):
 
 def test_counts_that_cannot_be_are_refused_alone(daemon):
     """A report with more cached prompt tokens than prompt tokens, beside one that is good."""
-    with RankClient(daemon.target, timeout=5) as client:
+    with RankClient(daemon.target, timeout=30) as client:
         first = client.rank([Item(SHORT, request_id="a"), Item(SHORT, request_id="b")])
         done = [
             Completed("a", first[0].prediction, 5, prompt_tokens=10, cached_prompt_tokens=11),

@@ -1,13 +1,12 @@
 """The page in a real browser, on real daemons."""
 
-import json
 import time
 
 import pytest
 from rankd_client import Completed, Item, RankClient
 from rankd_client.ordering import CostEstimate, Objective, ObjectiveOutcome, ServiceCosts
 from rankd_client.v1 import completion_pb2
-from support.browser import AXE, Chromium, need_browser
+from support.browser import DESK, PHONE, violations
 from support.daemon import Daemon
 from support.wire import completion, completion_stub, report_many
 
@@ -15,37 +14,8 @@ from rankd.quality import GuardReason, GuardStanding
 from rankd.quality.prompt_judgement import PromptStanding
 from rankd.types import GuardMode
 
-PHONE, DESK = {"width": 375, "height": 812, "mobile": True}, {"width": 1440, "height": 900}
 COMPLETIONS, OTHERS = 50_000, 2_500
 HOSTILE = '"><img src=x onerror=alert(1)></td><script>alert(2)</script>\u202eevil'
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """The browser, shared: each page has a profile of its own."""
-    need_browser()
-    browser = Chromium(tmp_path_factory.mktemp("chromium"))
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def look(chromium, start_daemon):
-    """Opens pages; whatever a test does, none may complain or ask anybody else. They close before daemons stop."""
-    del start_daemon
-    opened = []
-
-    def begin(daemon, path="/", **how):
-        page = chromium.open(daemon.http + path, **how)
-        opened.append((page, daemon.http))
-        return page
-
-    yield begin
-    for page, origin in opened:
-        assert page.complaints == []
-        assert page.failed == []
-        assert [url for url in page.asked if not url.startswith(origin + "/")] == []
-        page.close()
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +49,6 @@ def busy(tiny):
     time.sleep(2.2)  # two points of history
     yield daemon
     daemon.stop()
-
-
-def violations(page):
-    """What axe-core finds, as lines to read."""
-    page.run(AXE.read_text(encoding="utf-8"))
-    found = page.run(
-        "axe.run().then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.nodes.map((n) => n.target)])))"
-    )
-    return json.loads(found)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -137,7 +98,7 @@ def test_it_shows_new_completions_by_itself(look, start_daemon):
         assert "client.report" in page.text("#next")
         client.report([Completed(r.request_id, r.prediction, output_tokens=9) for r in queue], timeout=30)
         report_many(daemon, "llm", 310)
-    page.wait_for_text("0.9", "#tiles", 15)
+    page.wait_for_text("0.9", "#tiles")
     page.wait_for_text("320 accepted", "#reports-note")
     assert page.run("document.getElementById('window').checkVisibility()") is False  # one model is no choice
     assert page.run("window.same && document.querySelector('details').open")

@@ -28,6 +28,8 @@ OF_A_WINDOW = {
     "rankd_quality_pair_tokens_total",
     "rankd_quality_pair_products_total",
     "rankd_quality_pair_token_products_total",
+    "rankd_adaptation_in_use",
+    "rankd_adaptation_completions",
 }
 
 

@@ -80,7 +80,7 @@ def test_prompts_and_what_was_cached_of_them_are_told(start_daemon, wait_until):
     """Counted by the engine's own cache; and who has a prompt cached goes before who has not, though it came later."""
     # Whatever a ranker says of such prompts, it is their length that decides.
     name, registration = registered(start_daemon(order={"policy": "score", "prompt_cost": 10}).target)
-    with RankClient(registration.settings.target, timeout=5.0) as client:
+    with RankClient(registration.settings.target, timeout=30) as client:
         kept = Kept(client)
         registration._reports = Reporter(PredictionStore(), lambda: kept, registration._sent)
         prefix, other = [LONG] * 64, [LONG + 1] * 64

@@ -1,10 +1,22 @@
-"""Tests of ``rankd status``: what scripts read."""
+"""Tests of ``rankd status``: what scripts read, and what it says of what was learned."""
 
 from __future__ import annotations
 
-from rankd_client import AdaptiveRules, Policy, PolicyInForce, QualityReport, Rules, ServiceStatus
+import pytest
+from rankd_client import (
+    AdaptiveRules,
+    Estimate,
+    LearnedQuality,
+    Policy,
+    PolicyInForce,
+    QualityReport,
+    Rules,
+    ServiceStatus,
+)
 
-from rankd.cli.status import as_json
+from rankd.cli.status import as_json, learned_line
+
+AT = 1_790_000_000.0
 
 
 def test_keys_of_json_are_those_of_the_wire():
@@ -16,3 +28,67 @@ def test_keys_of_json_are_those_of_the_wire():
     assert shown["dial"]["backlog_share"] == 0.25
     assert shown["dial"]["rules"]["policy"] == "due"
     assert "adaptive_rules" not in shown
+
+
+def learned(state, difference=None, **others):
+    """What a daemon tells of what was learned."""
+    compared = {"base_tau": None, "learned_tau": None, "difference": None}
+    if difference is not None:
+        compared = {
+            "base_tau": Estimate(0.31, 0.25, 0.37),
+            "learned_tau": Estimate(0.31 + difference, 0.35, 0.47),
+            "difference": Estimate(difference, difference - 0.04, difference + 0.04),
+        }
+    fields = {"completions": 1240, "compared": 800, "since": None, "switches": 0, "left_out": 0} | others
+    return LearnedQuality(state=state, **compared, **fields)
+
+
+@pytest.mark.parametrize(
+    ("told", "in_use", "line"),
+    [
+        (learned("learning", completions=12), False, "from 12 completions, too few to say whether it orders better"),
+        (
+            learned("not_better", -0.002),
+            False,
+            (
+                "from 1,240 completions: tau .31 against .31 (difference 0, -.04 to .04), "
+                "not better yet: the ranker's own scores order"
+            ),
+        ),
+        (
+            learned("in_use", 0.1, since=AT, switches=1),
+            True,
+            (
+                "from 1,240 completions: tau .41 against .31 (difference .10, .06 to .14), "
+                "in use since 2026-09-21 14:13:20 UTC"
+            ),
+        ),
+        (learned("in_use"), True, "from 1,240 completions, in use"),
+        (
+            learned("in_use", 0.1, since=AT),
+            False,
+            (
+                "from 1,240 completions: tau .41 against .31 (difference .10, .06 to .14), "
+                "better, and comes into use when no pilot is under way"
+            ),
+        ),
+        (
+            learned("stepped_back", -0.1, since=AT, switches=2),
+            False,
+            (
+                "from 1,240 completions: tau .21 against .31 (difference -.10, -.14 to -.06), "
+                "stepped back at 2026-09-21 14:13:20 UTC: traffic changed; the ranker's own scores order"
+            ),
+        ),
+        (
+            learned("learning", left_out=1300),
+            False,
+            "from 1,240 completions, too few to say whether it orders better; 1,300 left out",
+        ),
+        (learned("a_later_state"), False, "from 1,240 completions, a_later_state"),
+    ],
+    ids=["learning", "not better", "in use", "since the start", "held", "stepped back", "left out", "unknown"],
+)
+def test_what_was_learned_is_said_in_a_sentence(told, in_use, line):
+    """Each state: whether it orders is never left open, nor said where it does not."""
+    assert learned_line(told, in_use) == line
