@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.intervals import covers, defined
-from rankd.adaptation.proof import EARLY, ENTER, ENTER_EARLY, LEAST, RECENT, SIZE, Proof
+from rankd.adaptation.evidence import RECENT, SIZE
+from rankd.adaptation.proof import EARLY, ENTER, ENTER_EARLY, LEAST, Proof
 from rankd.quality.statistics.paired_comparison import PairedSample, compare
 
 Floats = NDArray[np.float64]

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.adaptation.completion import LearnedCompletion
+from rankd.adaptation.evidence import Evidence, Finding
 from rankd.adaptation.head import TextHead
 from rankd.adaptation.learner import HeadLearner, Learned
-from rankd.adaptation.proof import AdaptationState, Evidence, Finding, Proof
+from rankd.adaptation.proof import AdaptationState, Proof
 from rankd.adaptation.snapshot import restore_learned, restore_proof, save_learned, save_proof
 from rankd.adaptation.tenants import contradicting, weights
 from rankd.quality.serialise import Saved
@@ -109,9 +110,15 @@ class Adaptation:
         if len(self._waiting) >= _MOST_WAITING:
             self._left_out += 1
             return
-        scores = completion.score, completion.learned
-        prompt = hash(completion.features)
-        self._proof.add(*scores, completion.tokens, completion.complete, completion.source, prompt)
+        self._proof.add(
+            completion.score,
+            completion.learned,
+            completion.tokens,
+            completion.complete,
+            completion.source,
+            prompt=hash(completion.features),
+            arrival=completion.arrival,
+        )
         self._waiting.append(completion)
 
     def job(self, now: float) -> Callable[[], Update] | None:

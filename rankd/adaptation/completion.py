@@ -21,3 +21,5 @@ class LearnedCompletion:
     """When it was reported, seconds by the daemon's clock."""
     learned: float = float("nan")
     """The learned score as it was before it was reported; NaN where there was none."""
+    arrival: float = float("nan")
+    """When the request arrived, by the same clock; NaN where that is not known."""

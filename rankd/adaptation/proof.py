@@ -11,21 +11,18 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd.adaptation.evidence import SAME_TIME, Evidence, Finding
 from rankd.quality.statistics.interval import Interval
-from rankd.quality.statistics.paired_comparison import PairedSample, compare
 
-SIZE = 1024
-"""Completions that are remembered: a comparison takes some 30 ms where lengths are censored, and a few where not."""
+REMEMBERED = 8192
+"""Completions that are remembered: of a queue that is longer nothing is known until it has passed."""
 LEAST = 100
 """Compared completions below which nothing is decided."""
-RECENT = 144
-"""Completions that a step back is decided on: two looks fit into 200 completions after a change."""
 ENTER = 3.4
 """Standard deviations that the difference must lie above zero to come into use."""
 ENTER_EARLY = 2.8
@@ -42,7 +39,8 @@ LONGEST_STAY = 2048
 FORGIVEN = 8192
 """Completions in use after which earlier steps back do not count any more."""
 _Z = 1.959964
-_COLUMNS = ("base", "learned", "tokens", "complete")
+_COLUMNS = ("base", "learned", "tokens", "complete", "arrival")
+_MOST_SAVED = 2048
 
 
 class AdaptationState(enum.Enum):
@@ -58,66 +56,10 @@ class AdaptationState(enum.Enum):
     """It was in use and did worse."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What evidence says. Intervals are of 95 % for a single look."""
-
-    seen: int
-    """Completions that had been added when the evidence was taken."""
-    compared: int
-    base: Interval | None
-    learned: Interval | None
-    difference: Interval | None
-    """Learned less base, of all that count; None where undefined."""
-    recent: Interval | None
-    """The same of the last ``RECENT``; None while they are fewer."""
-    epoch: int = 0
-    """Switches until then: a finding from before a switch decides nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """A copy of what was predicted and what came, oldest first, to be evaluated in any thread: columns of [n]."""
-
-    base: NDArray[np.float64]
-    learned: NDArray[np.float64]
-    tokens: NDArray[np.int64]
-    complete: NDArray[np.bool_]
-    prompt: NDArray[np.int64]
-    """Equal where prompts are equal, 0 where that is not known."""
-    source: NDArray[np.uint64]
-    """Whose report it is; 0 for nobody's in particular."""
-    first: int
-    """The first row that counts of those that are remembered."""
-    seen: int
-    epoch: int = 0
-
-    def evaluate(self, left_out: frozenset[int] = frozenset()) -> Finding:
-        """Compare both: a few milliseconds, and 10 to 40 where some lengths are lower bounds.
-
-        Args:
-            left_out: sources whose reports do not count.
-        """
-        rows = np.arange(self.first, len(self.base))
-        if left_out:
-            rows = rows[~np.isin(self.source[rows], np.array(sorted(left_out), np.uint64))]
-        whole = compare(self.sample(rows))
-        recent = compare(self.sample(rows[-RECENT:])).tau_difference if len(rows) >= RECENT else None
-        figures = whole.incumbent.tau, whole.candidate.tau, whole.tau_difference
-        return Finding(self.seen, len(rows), *figures, recent, self.epoch)
-
-    def sample(self, rows: NDArray[np.int64]) -> PairedSample:
-        """Some rows as they are compared: the learned score is the candidate."""
-        tokens, prompt = self.tokens[rows], self.prompt[rows]
-        group = np.where(prompt == 0, -1 - np.arange(len(rows)), np.abs(prompt))
-        strata = np.zeros(len(rows), np.int64)
-        return PairedSample(self.learned[rows], self.base[rows], tokens, self.complete[rows], strata, group)
-
-
 class Proof:
     """What is known of two scores, and which is to be used. ``evaluate`` of its evidence runs in any thread."""
 
-    def __init__(self, *, size: int = SIZE, least: int = LEAST) -> None:
+    def __init__(self, *, size: int = REMEMBERED, least: int = LEAST) -> None:
         """Start without any.
 
         Args:
@@ -128,6 +70,11 @@ class Proof:
         self._base, self._learned = np.zeros(size), np.zeros(size)
         self._tokens, self._prompt = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self._complete, self._source = np.zeros(size, bool), np.zeros(size, np.uint64)
+        self._arrival = np.zeros(size)
+        self._latest = 0.0
+        """The latest arrival."""
+        self._whole_after = -math.inf
+        """The latest arrival of those that are remembered no more."""
         self.seen = 0
         """Completions added since the start."""
         self.state = AdaptationState.LEARNING
@@ -136,8 +83,8 @@ class Proof:
         self.switches = 0
         self.finding: Finding | None = None
         """The latest."""
-        self._from = 0
-        """The first completion that counts."""
+        self._after = -math.inf
+        """Requests count that arrived later than this."""
         self._back_until = 0
         self._entered = 0
         self._steps_back = 0
@@ -147,7 +94,16 @@ class Proof:
         """Whether the learned score is to order."""
         return self.state is AdaptationState.IN_USE
 
-    def add(self, base: float, learned: float, tokens: int, complete: bool, source: int = 0, prompt: int = 0) -> None:
+    def add(
+        self,
+        base: float,
+        learned: float,
+        tokens: int,
+        complete: bool,
+        source: int = 0,
+        prompt: int = 0,
+        arrival: float = math.nan,
+    ) -> None:
         """Take a completion that both predicted before it was learned from; one with a score that is none is left out.
 
         Args:
@@ -157,18 +113,22 @@ class Proof:
             complete: whether the length is known.
             source: whose report it is, as in ``OutcomeReport``; 0 for nobody's in particular.
             prompt: any number that is equal for equal prompts; 0 where that is not known.
+            arrival: when the request arrived, seconds by any one clock; NaN where that is not known: after all others.
         """
         if not (math.isfinite(base) and math.isfinite(learned)):
             return
+        arrival = math.floor(arrival / SAME_TIME) if math.isfinite(arrival) else self._latest + 1.0
         at = self.seen % self._size
+        if self.seen >= self._size:
+            self._whole_after = max(self._whole_after, float(self._arrival[at]))
         self._base[at], self._learned[at], self._tokens[at] = base, learned, tokens
         self._complete[at], self._source[at], self._prompt[at] = complete, source, prompt
+        self._arrival[at], self._latest = arrival, max(self._latest, arrival)
         self.seen += 1
 
     def evidence(self) -> Evidence:
         """A copy of all that is remembered."""
-        oldest = max(self.seen - self._size, 0)
-        rows = np.arange(oldest, self.seen) % self._size
+        rows = np.arange(max(self.seen - self._size, 0), self.seen) % self._size
         return Evidence(
             self._base[rows],
             self._learned[rows],
@@ -176,7 +136,9 @@ class Proof:
             self._complete[rows],
             self._prompt[rows],
             self._source[rows],
-            max(self._from - oldest, 0),
+            self._arrival[rows],
+            self._after,
+            self._whole_after,
             self.seen,
             self.switches,
         )
@@ -212,14 +174,20 @@ class Proof:
     def save(self) -> dict[str, Any]:
         """What a restart is to know: plain values and columns of numbers. It tells nobody's prompts, ids or names."""
         evidence = self.evidence()
+        dropped, arrival = evidence.arrival[:-_MOST_SAVED], evidence.arrival[-_MOST_SAVED:]
+        after = max(self._after, self._whole_after, float(dropped.max()) if len(dropped) else -math.inf)
+        counted = arrival > after
+        columns = {name: getattr(evidence, name)[-_MOST_SAVED:][counted].astype(np.float64) for name in _COLUMNS}
         return {
             "state": self.state.value,
             "since": self.since,
+            "after": _seconds(after) if math.isfinite(after) else None,
             "switches": self.switches,
             "steps_back": self._steps_back,
             "stay": max(0, self._back_until - self.seen),
             "entered": self.seen - self._entered,
-            **{name: getattr(evidence, name)[evidence.first :].astype(np.float64) for name in _COLUMNS},
+            **columns,
+            "arrival": _seconds(columns["arrival"]),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -229,11 +197,13 @@ class Proof:
             raise ValueError("every column of the proof must have one entry per completion")
         if not all(np.isfinite(column).all() for column in columns):
             raise ValueError("every number of the proof must be finite")
-        state, since = AdaptationState(saved["state"]), saved["since"]
+        state, since, after = AdaptationState(saved["state"]), saved["since"], saved["after"]
         switches, steps, stay, entered = (int(saved[n]) for n in ("switches", "steps_back", "stay", "entered"))
-        for base, learned, tokens, complete in zip(*(c.tolist() for c in columns), strict=True):
-            self.add(base, learned, int(tokens), bool(complete))
-        self.state, self.since = state, None if since is None else float(since)
+        after = -math.inf if after is None else float(math.floor(after / SAME_TIME))
+        for base, learned, tokens, complete, arrival in zip(*(c.tolist() for c in columns), strict=True):
+            self.add(base, learned, int(tokens), bool(complete), arrival=arrival)
+        self.state, self.since, self._after = state, None if since is None else float(since), after
+        self._latest = max(self._latest, after)
         self.switches, self._steps_back = switches, steps
         self._back_until, self._entered = self.seen + stay, self.seen - entered
 
@@ -257,12 +227,21 @@ class Proof:
     def _step_back(self, finding: Finding, now: float) -> None:
         self._steps_back += 1
         self._back_until = finding.seen + min(self._least * 2 ** (self._steps_back - 1), LONGEST_STAY)
-        self._from = self.seen  # what came before the change says nothing of what comes after it
+        self._after = self._latest  # what came before the change says nothing of what comes after it
         self._switch(AdaptationState.STEPPED_BACK, now)
 
     def _switch(self, state: AdaptationState, now: float) -> None:
         self.state, self.since = state, now
         self.switches += 1
+
+
+@overload
+def _seconds(steps: float) -> float: ...
+@overload
+def _seconds(steps: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def _seconds(steps: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """The middle of a step of ``SAME_TIME``."""
+    return (steps + 0.5) * SAME_TIME
 
 
 def deviations(found: Interval) -> float:

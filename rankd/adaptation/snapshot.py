@@ -62,8 +62,10 @@ def restore_learned(columns: Mapping[str, NDArray[Any]], scalars: Mapping[str, A
 def save_proof(proof: Proof, ahead: float) -> tuple[Columns, Scalars]:
     """The proof's part; its times ``ahead`` seconds later."""
     saved = proof.save()
-    if saved["since"] is not None:
-        saved["since"] += ahead
+    for name in ("since", "after"):
+        if saved[name] is not None:
+            saved[name] += ahead
+    saved["arrival"] = saved["arrival"] + ahead
     columns = {_PROOF + name: value for name, value in saved.items() if isinstance(value, np.ndarray)}
     return columns, {name: value for name, value in saved.items() if not isinstance(value, np.ndarray)}
 
@@ -73,10 +75,11 @@ def restore_proof(
 ) -> Proof:
     """Let a proof take over what ``save_proof`` gave. Raises ValueError or KeyError where it cannot have."""
     own = {name.removeprefix(_PROOF): _column(value) for name, value in columns.items() if name.startswith(_PROOF)}
-    since = scalars["since"]
-    since = None if since is None else min(moment(since) - ahead, now)
+    times = {name: scalars[name] for name in ("since", "after")}
+    times = {name: None if at is None else min(moment(at) - ahead, now) for name, at in times.items()}
+    own["arrival"] = np.minimum(own["arrival"] - ahead, now)
     try:
-        proof.restore({**scalars, **own, "since": since})
+        proof.restore({**scalars, **own, **times})
     except TypeError as error:
         raise ValueError("proof: what was saved cannot be") from error
     return proof

@@ -19,7 +19,8 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.adaptation.proof import Evidence, deviations
+from rankd.adaptation.evidence import Evidence
+from rankd.adaptation.proof import deviations
 from rankd.quality.statistics.cohort import NOTABLE
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.paired_comparison import compare
@@ -53,20 +54,20 @@ def contradicting(evidence: Evidence, before: Collection[int] = ()) -> frozenset
         evidence: what was predicted, and what came.
         before: those that were left out until now; they are until they contradict no more.
     """
-    found, counts = np.unique(evidence.source[evidence.source != 0], return_counts=True)
-    notable = counts >= max(LEAST, NOTABLE * len(evidence.base))
+    rows = evidence.settled(all_that_is_known=True)
+    source = evidence.source[rows]
+    found, counts = np.unique(source[source != 0], return_counts=True)
+    notable = counts >= max(LEAST, NOTABLE * len(rows))
     largest = found[notable][np.argsort(-counts[notable], kind="stable")][:_MOST_EXAMINED].tolist()
-    figures = {source: _figures(evidence, source) for source in largest}
-    backwards = {
-        source for source, (base, learned, _) in figures.items() if _backwards(base, learned, source in before)
-    }
-    worse = {source for source, (_, _, difference) in figures.items() if _worse(difference, source in before)}
+    figures = {one: _figures(evidence, rows[source == np.uint64(one)]) for one in largest}
+    backwards = {one for one, (base, learned, _) in figures.items() if _backwards(base, learned, one in before)}
+    worse = {one for one, (_, _, difference) in figures.items() if _worse(difference, one in before)}
     if not backwards | worse:
         # Of those that brought too little to be judged nothing new is known.
         return frozenset(before) - frozenset(largest)
     unknown = frozenset(before) & frozenset(found[~notable].tolist())
     suspected = np.array(sorted(backwards | worse | unknown), np.uint64)
-    others = np.flatnonzero(~np.isin(evidence.source, suspected))
+    others = rows[~np.isin(source, suspected)]
     taught = compare(evidence.sample(others)) if len(others) >= LEAST else None
     if taught is None or taught.incumbent.tau is None or taught.incumbent.tau.low <= 0:
         backwards = set()
@@ -94,10 +95,9 @@ def weights(source: NDArray[np.uint64], left_out: Collection[int] = (), share: f
     return np.asarray((total / counts)[place])
 
 
-def _figures(evidence: Evidence, source: int) -> tuple[Interval | None, Interval | None, Interval | None]:
+def _figures(evidence: Evidence, rows: NDArray[np.int64]) -> tuple[Interval | None, Interval | None, Interval | None]:
     """Tau of the ranker's score and of the learned one over a tenant's latest completions, and their difference."""
-    rows = np.flatnonzero(evidence.source == np.uint64(source))[-LATEST:]
-    found = compare(evidence.sample(rows))
+    found = compare(evidence.sample(rows[-LATEST:]))
     return found.incumbent.tau, found.candidate.tau, found.tau_difference
 
 

@@ -56,7 +56,14 @@ class TrafficLearning:
             return
         source = self.sources.source(completion.reporter)
         row = LearnedCompletion(
-            completion.score, completion.features, completion.tokens, completion.complete, source, now, learned
+            completion.score,
+            completion.features,
+            completion.tokens,
+            completion.complete,
+            source,
+            now,
+            learned,
+            min(completion.arrival, now),
         )
         self._take(window, row, now)
         if self.tell is not None:

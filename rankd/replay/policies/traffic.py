@@ -47,6 +47,7 @@ class ReplayedTraffic:
         )
         self._features, self._scores = features, scores
         self._output: list[int] = trace.output.tolist()
+        self._arrival: list[float] = trace.arrival.tolist()
         self._tenant = [0] * len(trace) if trace.tenant is None else (trace.tenant + 1).tolist()
         self._learned = np.full(len(trace), np.nan)
         self._completions = 0
@@ -81,9 +82,8 @@ class ReplayedTraffic:
         if not np.isfinite(score):
             return False
         tokens, learned = self._output[request], self.learned(request)
-        self._adaptation.completed(
-            LearnedCompletion(score, self._features[request], tokens, True, self._tenant[request], now, learned)
-        )
+        row = score, self._features[request], tokens, True, self._tenant[request], now, learned
+        self._adaptation.completed(LearnedCompletion(*row, self._arrival[request]))
         if (job := self._adaptation.job(now)) is None:
             return False
         changed = self._adaptation.take(job(), now)

@@ -50,6 +50,7 @@ def add_answer(out: quality_pb2.GetFleetShareResponse, answer: LearnedAnswer, no
             age_seconds=max(0.0, now - completion.at),
             instance="" if row.instance == answer.until.instance else row.instance,
             sequence=row.sequence,
+            arrival_age_seconds=max(0.0, now - completion.arrival) if math.isfinite(completion.arrival) else 0.0,
         )
     out.learned_until.instance = answer.until.instance
     out.learned_until.sequence = answer.until.sequence
@@ -65,6 +66,7 @@ def answer_from_proto(message: quality_pb2.GetFleetShareResponse, now: float) ->
             and told.output_token_count <= MAX_TOKENS
             and len(told.features) <= MOST_BYTES
             and 0 <= told.age_seconds <= LONGEST_AGE
+            and 0 <= told.arrival_age_seconds <= LONGEST_AGE
             and 1 <= told.sequence <= _MOST_SEQUENCE
             and len(told.instance) <= MOST_INSTANCE
             and max(len(told.model.encode()), len(told.ranker_version.encode())) <= MOST_NAME_BYTES
@@ -83,5 +85,6 @@ def _row(told: quality_pb2.LearnedCompletion, instance: str, now: float) -> Lear
         complete=told.complete,
         source=told.source,
         at=now - told.age_seconds,
+        arrival=now - max(told.age_seconds, told.arrival_age_seconds),
     )
     return LearnedRow(told.model, told.ranker_version, completion, instance, told.sequence)

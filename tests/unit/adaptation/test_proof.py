@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
+from rankd.adaptation.evidence import RECENT, Evidence, Finding
 from rankd.adaptation.proof import (
     FORGIVEN,
     LEAST,
     LONGEST_STAY,
-    RECENT,
     AdaptationState,
-    Evidence,
-    Finding,
     Proof,
     deviations,
 )
@@ -274,6 +272,7 @@ def test_the_reported_interval_holds_the_truth() -> None:
         scores = [rho * log + math.sqrt(1 - rho * rho) * rng.standard_normal(256) for rho in (0.4, 0.6)]
         tokens = np.maximum(1, np.exp(6 + log)).astype(np.int64)
         none, known = np.zeros(256, np.int64), np.ones(256, bool)
-        found = Evidence(*scores, tokens, known, none, none.astype(np.uint64), 0, 256).evaluate().difference
+        rest = none, none.astype(np.uint64), np.arange(256.0), -1.0, -1.0, 256
+        found = Evidence(*scores, tokens, known, *rest).evaluate().difference
         held += found is not None and found.low <= truth <= found.high
     assert 184 <= held <= 199

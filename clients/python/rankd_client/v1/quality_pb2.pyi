@@ -373,7 +373,7 @@ class LearnedCursor(_message.Message):
     def __init__(self, instance: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class LearnedCompletion(_message.Message):
-    __slots__ = ("model", "ranker_version", "score", "features", "output_token_count", "complete", "source", "age_seconds", "instance", "sequence")
+    __slots__ = ("model", "ranker_version", "score", "features", "output_token_count", "complete", "source", "age_seconds", "instance", "sequence", "arrival_age_seconds")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -384,6 +384,7 @@ class LearnedCompletion(_message.Message):
     AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ARRIVAL_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     score: float
@@ -394,7 +395,8 @@ class LearnedCompletion(_message.Message):
     age_seconds: float
     instance: str
     sequence: int
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., score: _Optional[float] = ..., features: _Optional[bytes] = ..., output_token_count: _Optional[int] = ..., complete: bool = ..., source: _Optional[int] = ..., age_seconds: _Optional[float] = ..., instance: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+    arrival_age_seconds: float
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., score: _Optional[float] = ..., features: _Optional[bytes] = ..., output_token_count: _Optional[int] = ..., complete: bool = ..., source: _Optional[int] = ..., age_seconds: _Optional[float] = ..., instance: _Optional[str] = ..., sequence: _Optional[int] = ..., arrival_age_seconds: _Optional[float] = ...) -> None: ...
 
 class GetFleetShareResponse(_message.Message):
     __slots__ = ("instance", "senior_since", "shares", "learned", "learned_until", "learned_key_id", "more_learned")
