@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -82,10 +83,13 @@ class Snapshots:
 
     async def _write(self, path: Path) -> None:
         """Copy on the loop, a window at a time; pack and write beside it."""
-        windows, columns, state = [], SnapshotColumns(), []
-        for index, window in enumerate(self._monitor.reported_windows()):
+        windows: list[dict[str, Any]] = []
+        columns, state = SnapshotColumns(), []
+        for window in self._monitor.reported_windows():
             saved = save_window(window, feature_key_id(self._settings, window.ranker_version))
-            columns |= {f"{index}/{name}": column for name, column in saved.columns.items()}
+            if not _writable(saved):
+                continue  # nothing of one model costs all the others
+            columns |= {f"{len(windows)}/{name}": column for name, column in saved.columns.items()}
             windows.append(saved.scalars)
             known = window.tracker.completions, window.transitions, window.learned_in_use
             state.append((window.model, window.ranker_version, *known))
@@ -100,7 +104,8 @@ class Snapshots:
         }
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, write, path, header, columns)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A value that cannot be written must not end the snapshots to come.
             if not self._failing:
                 self._telemetry.snapshot_failing(error)
             self._failing = True
@@ -142,6 +147,15 @@ class Snapshots:
             window.restored_at = now - CLOCK.offset() - max(0.0, age)
             self._monitor.add_restored(window, CLOCK.now())
         self._telemetry.snapshot_restored(len(restored), sum(w.tracker.completions for w in restored))
+
+
+def _writable(saved: Saved) -> bool:
+    """Whether a window's values are all numbers that a file can hold."""
+    try:
+        json.dumps(saved.scalars, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _part(columns: SnapshotColumns, index: int) -> SnapshotColumns:

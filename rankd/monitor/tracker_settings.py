@@ -60,5 +60,9 @@ def new_adaptation(settings: Settings) -> Adaptation | None:
 
 
 def feature_key_id(settings: Settings, ranker_version: str) -> str:
-    """Says which key a ranker's features are hashed with; of features of another one nothing that was learned holds."""
-    return FeatureHasher(feature_key(settings), ranker_version).key_id.hex()
+    """Says which key a ranker's features are hashed with, and whether there are any of the text.
+
+    Of features of another key, or another kind, nothing that was learned holds.
+    """
+    key = FeatureHasher(feature_key(settings), ranker_version).key_id.hex()
+    return key if settings.adapt.text else f"{key}-without-text"

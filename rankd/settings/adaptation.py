@@ -31,7 +31,7 @@ class AdaptSection(Section):
         604800.0, ge=60, le=LONGEST, description="Seconds after which a completion is not learned from any more."
     )
     min_completions: int = Field(
-        100, ge=32, le=65536, description="Completions of known length before anything learned may order."
+        100, ge=32, le=1024, description="Completions of known length before anything learned may order."
     )
     key: SecretStr = Field(
         SecretStr(""),

@@ -27,8 +27,8 @@ class QualitySection(Section):
         32,
         ge=1,
         le=4096,
-        description="Pairs of served model and ranker version that are followed, 3.6 MB each; reports of others are "
-        "accepted, and nothing is learned from them.",
+        description="Pairs of served model and ranker version that are followed, up to 7 MB each, half of it to learn "
+        "from (adapt); reports of others are accepted, and nothing is learned from them.",
     )
     forget_after: float = Field(
         86400.0,

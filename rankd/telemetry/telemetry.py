@@ -275,9 +275,10 @@ class Telemetry:
         """Report that a snapshot was left alone."""
         _log.warning("snapshot_unusable", reason=reason)
 
-    def snapshot_failing(self, error: OSError) -> None:
+    def snapshot_failing(self, error: OSError | ValueError) -> None:
         """Report that the snapshot cannot be written."""
-        _log.error("snapshot_failing", reason=errno.errorcode.get(error.errno or 0, "unknown"), **describe_error(error))
+        number = error.errno if isinstance(error, OSError) else None
+        _log.error("snapshot_failing", reason=errno.errorcode.get(number or 0, "unknown"), **describe_error(error))
 
     def fleet_changed(self, replicas: int) -> None:
         """Report how many replicas are heard."""

@@ -138,7 +138,7 @@ PROCESS = [
     ),
     Panel(
         "Memory",
-        "Memory in use, bytes: the ranker, scores, and 3.6 MB per window of quality.",
+        "Memory in use, bytes: the ranker, scores, and up to 7 MB per window of quality.",
         [(f"process_resident_memory_bytes{{{REPLICA}}}", "{{instance}}")],
         unit="bytes",
         low=0,
