@@ -1,12 +1,15 @@
 """What a file of windows holds of what was learned, and what it may hold."""
 
 import json
+import math
 import time
 
 import numpy as np
 import pytest
 from support.served_model import VERSION, Served, in_loop
 
+from rankd.monitor.snapshot import Snapshots
+from rankd.monitor.snapshot_file import read
 from rankd.monitor.snapshot_window import restore_window, save_window
 from rankd.monitor.tracker_settings import feature_key_id
 from rankd.quality.serialise import Saved
@@ -126,3 +129,23 @@ def readable(served: Served, saved: Saved) -> bool:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError):
         return False
     return True
+
+
+def test_a_value_that_no_file_holds_costs_its_own_model_alone(tmp_path) -> None:
+    """A file is written all the same, of all other models, and again later."""
+
+    async def scenario() -> None:
+        file = tmp_path / "windows.npz"
+        served = Served(quality={"snapshot": str(file)})
+        await served.report(16)
+        other = served.monitor.open_window("other", VERSION, time.time())
+        assert other is not None
+        other.load.mean_prompt = math.nan
+        snapshots = Snapshots(served.settings, served.monitor, served.telemetry)
+        await snapshots.start()
+        await snapshots.close()
+        header, _ = read(file)
+        assert [view["model"] for view in header["views"]] == ["llm"]
+        served.monitor.close()
+
+    in_loop(scenario())
