@@ -16,6 +16,7 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
+from rankd.adaptation import AdaptationState
 from rankd.auth import FileWatch
 from rankd.clock import CLOCK
 from rankd.completion_log import CompletionLog
@@ -257,7 +258,9 @@ def _facts_of(window: Window) -> dict[str, str]:
     if window.adaptation is not None:
         found = window.adaptation.status
         orders = "learned scores order" if window.learned_in_use else "the ranker's own scores order"
-        facts[f"learned{name}"] = f"{found.state.value.replace('_', ' ')}, {found.completions:,} completions; {orders}"
+        held = found.state is AdaptationState.IN_USE and not window.learned_in_use
+        state = "better" if held else found.state.value.replace("_", " ")
+        facts[f"learned{name}"] = f"{state}, {found.completions:,} completions; {orders}"
     estimate = window.estimate
     if estimate is not None and estimate.tau is not None:
         tau = estimate.tau

@@ -83,6 +83,7 @@ def test_the_daemon_starts_as_it_is_rendered_and_helm_test_ranks_over_it(name, t
         "rankd-client": {"token": TOKEN},
         "rankd-join": {"join-key": "j"},
         "rankd-snapshot": {"snapshot-key": "s"},
+        "rankd-learning": {"learning-key": "l"},
     }
     if given(name).get("tls"):
         (tmp_path / "pki").mkdir()

@@ -74,7 +74,8 @@ class Five:
             "well": (ranker, self._log("well") | _certificate(directory)),
             "trying": (ranker, self._log("trying") | {"RANKD_REGISTRY": str(directory / "registry")}),
             "full": (ranker, self._log("full")),
-            "backwards": (backwards, {}),
+            # What learns its traffic would turn its order round before the guard has seen enough of it.
+            "backwards": (backwards, {"RANKD_ADAPT__ENABLED": "false"}),
             "mute": (stumbling, busy),
         }
         settings = {"RANKD_ORDER__TUNE_EVERY": "200", "RANKD_PROMOTION__MIN_COMPLETIONS": "50"}

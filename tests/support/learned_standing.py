@@ -2,6 +2,8 @@
 
 import asyncio
 
+from rankd_client import AdminClient, PilotPlan
+
 from rankd.clock import CLOCK
 from rankd.monitor.window import Window
 from rankd.quality.serialise import Saved
@@ -48,3 +50,10 @@ def teach(daemon: Daemon, model: str, saved: Saved) -> Window:
         return window
 
     return daemon.run(adopt())
+
+
+def hold_back(daemon: Daemon, window: Window) -> None:
+    """Let a pilot be under way that began before learned scores came into use."""
+    with AdminClient(daemon.admin_target) as admin:
+        admin.start_pilot(PilotPlan(slot=60, blocks=6, model=window.model))
+    daemon.call(window.use_learned, False)

@@ -11,7 +11,7 @@ OWNED = frozenset(
         "listen", "metrics", "admin", "provider", "ranker", "registry", "drain_delay", "drain_timeout",
         "tls.certificate", "tls.private_key", "tls.client_ca", "auth.file", "auth.anonymous", "signing.file",
         "auth.plaintext", "completion_log.directory", "completion_log.join_key", "quality.snapshot",
-        "quality.snapshot_key",
+        "quality.snapshot_key", "adapt.key",
         "fleet.peers", "fleet.follow", "fleet.token_file", "fleet.tls_roots", "fleet.tls_name",
     }
 )  # fmt: skip

@@ -86,6 +86,11 @@ volumeMounts:
     secretKeyRef: {name: {{ .Values.snapshot.key.existingSecret }}, key: {{ .Values.snapshot.key.key }}}
 {{- end }}
 {{- end }}
+{{- if .Values.learning.key.existingSecret }}
+- name: RANKD_ADAPT__KEY
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.learning.key.existingSecret }}, key: {{ .Values.learning.key.key }}}
+{{- end }}
 {{- include "rankd.trustEnv" . }}
 {{- include "rankd.fleetEnv" . }}
 {{- with .Values.otlp.endpoint }}

@@ -3,7 +3,7 @@
 import time
 
 from support.browser import DESK, PHONE, violations
-from support.learned_standing import taught, teach
+from support.learned_standing import hold_back, taught, teach
 from support.wire import report_many
 
 
@@ -26,7 +26,7 @@ def test_what_was_learned_has_a_tile_that_says_whether_it_orders(look, start_dae
     assert f"+{status.difference.value:.2f}" in shown
     assert f"tau {status.learned_tau.value:.2f} against the ranker's {status.base_tau.value:.2f}" in shown
     assert violations(page) == []
-    daemon.call(window.use_learned, False)
+    hold_back(daemon, window)
     look_again()
     page.wait_for_text("better, and comes into use when no pilot is under way", "#tiles")
     daemon.call(window.adaptation.follow, False, time.time())

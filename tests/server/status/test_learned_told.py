@@ -6,7 +6,7 @@ from urllib.request import urlopen
 
 import pytest
 from rankd_client import RankClient
-from support.learned_standing import taught, teach
+from support.learned_standing import hold_back, taught, teach
 from support.wire import report_many
 
 from rankd.clock import CLOCK
@@ -71,9 +71,16 @@ def test_what_orders_is_told_with_what_it_is_worth(start_daemon, call, saved):
             assert exposed[f"{figure} {bound}"] == pytest.approx(exact)
     facts = read(daemon, "/?plain")
     assert f"in use, {status.completions:,} completions; learned scores order" in facts
-    shown = call("status", "--target", daemon.target).stdout
+    shown = " ".join(call("status", "--target", daemon.target).stdout.split())
     assert f"from {status.completions:,} completions: tau" in shown
     assert "in use since" in shown
+    hold_back(daemon, window)
+    assert f"better, {status.completions:,} completions; the ranker" in read(daemon, "/?plain")
+    with RankClient(daemon.target, timeout=30) as client:
+        (quality,) = client.quality().qualities
+    assert (quality.learned.state, quality.learned_in_use) == ("in_use", False)
+    shown = " ".join(call("status", "--target", daemon.target).stdout.split())
+    assert "better, and comes into use when no pilot is under way" in shown
 
 
 def test_what_is_not_known_is_told_as_such(start_daemon):
