@@ -224,6 +224,9 @@ class Monitor:
         self.learning.forget(window)
         if window.learned_in_use:
             self._use_learned(window, False)
+        # Of scores of two heads none may judge the other.
+        window.tracker.forget_learned()
+        window.learned_calibration = None
 
     def begin_anew(self, ranker_version: str, *, trusted: bool | None, calibrations: dict[str, Calibration]) -> None:
         """Begin anew with a ranker that was just measured on recent completions.

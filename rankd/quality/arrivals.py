@@ -82,6 +82,10 @@ class ArrivalTable:
         """Whether anybody reported progress of late."""
         return now - self._progress_at <= 10 * self._ttl
 
+    def forget_learned(self) -> None:
+        """Forget all learned scores: what gave them was forgotten."""
+        self._learned[:] = np.nan
+
     def update(self, report: OutcomeReport, now: float) -> bool:
         """Take the latest report on a request; false where it is older than what is known."""
         slot = self._slots.get(report.key & _MASK)

@@ -38,6 +38,10 @@ class _Ring:
         order = np.arange(self._taken - size, self._taken) % len(self._score)
         return self._score[order], self._tokens[order]
 
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._taken = 0
+
     def refill(self, score: NDArray[np.float64], tokens: NDArray[np.int64]) -> None:
         """Hold the latest of these, the oldest first, and nothing else."""
         self._taken = size = min(len(score), len(self._score))
@@ -82,6 +86,12 @@ class CompleteRequests:
         self._compared_aside.refill(*self.compared.recent())
         self.plain.refill(*plain)
         self.compared.compare_with(*compared)
+
+    def forget_learned(self) -> None:
+        """Forget the requests of the learned column, which must not be in use."""
+        assert not self.learned_in_use
+        self._window_aside.clear()
+        self._compared_aside.clear()
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 

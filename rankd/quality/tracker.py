@@ -129,6 +129,12 @@ class QualityTracker:
             self._complete.use_learned(learned)
             self._guard_at = min(self._guard_at, self._completions - self.settings.guard_every)
 
+    def forget_learned(self) -> None:
+        """Forget all learned scores, and take everything of the ranker's own."""
+        self.use_learned(False)
+        self._complete.forget_learned()
+        self._arrivals.forget_learned()
+
     def learned(self, key: int) -> float:
         """The learned score of a request, as it was first reported; NaN where there is none."""
         return self._arrivals.learned(key)

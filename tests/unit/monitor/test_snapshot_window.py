@@ -149,3 +149,20 @@ def test_a_value_that_no_file_holds_costs_its_own_model_alone(tmp_path) -> None:
         served.monitor.close()
 
     in_loop(scenario())
+
+
+def test_what_is_forgotten_judges_nothing_that_is_learned_later() -> None:
+    """Neither scores of the head that was forgotten nor their map to lengths are left."""
+
+    async def scenario() -> None:
+        served = Served()
+        await served.until(True, 800)
+        served.monitor.forget_learned(served.window)
+        assert not served.window.learned_in_use
+        assert served.window.learned_calibration is None
+        assert len(served.window.tracker.lengths(learned=True).score) == 0
+        assert len(served.window.tracker.lengths().score) == served.reported
+        assert await served.until(True, 1200) < 1200
+        served.monitor.close()
+
+    in_loop(scenario())
