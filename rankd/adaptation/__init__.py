@@ -2,10 +2,11 @@
 
 from rankd.adaptation.adaptation import Adaptation, AdaptationStatus, Update
 from rankd.adaptation.completion import LearnedCompletion
+from rankd.adaptation.evidence import Evidence, Finding
 from rankd.adaptation.features import Features, pack, unpack
 from rankd.adaptation.hashing import FeatureHasher
 from rankd.adaptation.head import Head, TextHead
-from rankd.adaptation.proof import AdaptationState, Evidence, Finding, Proof
+from rankd.adaptation.proof import AdaptationState, Proof
 
 __all__ = [
     "Adaptation",
