@@ -32,7 +32,7 @@ class Traffic:
             for r in self._client.rank(items)
             for long in [r.request_id.startswith(LONG)]
         ]
-        assert self._client.report(done).accepted == count
+        assert self._client.report(done, timeout=30).accepted == count
 
 
 @pytest.fixture
