@@ -32,7 +32,7 @@ class Queue:
         rate = self.servers * self.load
         if not self.burst:
             return np.cumsum(rng.exponential(1.0 / rate, size))
-        return (np.arange(size) // self.burst) * (self.burst / rate)
+        return np.asarray((np.arange(size) // self.burst) * (self.burst / rate), np.float64)
 
 
 class QueuedStream:
