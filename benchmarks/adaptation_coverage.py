@@ -2,7 +2,8 @@
 
 Prints the tables of docs/science/adaptation_proof.md: how often the reported interval of the difference holds the
 truth, how often a score that is no better comes into use, how soon one that is better does, and how soon one that
-became worse is left again. ``--quick`` takes some minutes.
+became worse is left again. ``--quick`` takes some minutes. With ``--burst`` or ``--load`` requests wait in a queue that
+is served by the score in use, and are reported in that order.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.intervals import covers, defined
+from benchmarks.queued_streams import Queue, QueuedStream
 from rankd.adaptation.evidence import RECENT, SIZE
 from rankd.adaptation.proof import EARLY, ENTER, ENTER_EARLY, LEAST, Proof
 from rankd.quality.statistics.paired_comparison import PairedSample, compare
@@ -128,15 +130,26 @@ def coverage(law: Law, size: int, runs: int) -> float:
     return float(np.mean(held))
 
 
-def _one(law: Law, size: int, after: Law | None, run: int) -> list[int]:
+def _one(law: Law, size: int, after: Law | None, queue: Queue | None, run: int) -> list[int]:
     rng = np.random.default_rng([2, run, size])
     stream = draw(rng, size, law)
-    return switches(stream if after is None else stream.joined(draw(rng, size, after)))
+    stream = stream if after is None else stream.joined(draw(rng, size, after))
+    if queue is None:
+        return switches(stream)
+    return QueuedStream(stream.base, stream.learned, stream.tokens, stream.complete).switches(queue, rng, LOOK)
 
 
-def streams(pool: ProcessPoolExecutor, law: Law, size: int, runs: int, after: Law | None = None) -> list[list[int]]:
-    """Switches of many streams of ``size`` completions, and of as many more by another law where one is given."""
-    return list(pool.map(partial(_one, law, size, after), range(runs), chunksize=2))
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs many streams."""
+
+    pool: ProcessPoolExecutor
+    queue: Queue | None
+    """In which requests wait; None: completions come in the order of arrival."""
+
+    def streams(self, law: Law, size: int, runs: int, after: Law | None = None) -> list[list[int]]:
+        """Switches of many streams of ``size`` completions, and of as many more by another law where one is given."""
+        return list(self.pool.map(partial(_one, law, size, after, self.queue), range(runs), chunksize=2))
 
 
 def no_better() -> Iterator[Law]:
@@ -168,37 +181,49 @@ def quantiles(values: list[int]) -> str:
     return f"{np.median(values):.0f}, {np.quantile(values, 0.9):.0f}" if values else "never"
 
 
+def _intervals(runs: int) -> None:
+    print("coverage of the difference's 95 % interval")
+    for law in (Law("", 0.0), Law("", 0.05), Law("", 0.05, censored=0.2), Law("", 0.05, shared=0.1)):
+        cells = [f"n {size}: {coverage(law, size, 5 * runs):.3f}" for size in (200, 500, 1024)]
+        print(f"gain {law.gain}, {law.censored:.0%} cut short, shared {law.shared}: {', '.join(cells)}", flush=True)
+    print("into use although no better, of streams of 5,000")
+    for wider in (1.0, 1.06):
+        print(f"random walks, intervals {wider} times as wide: {crossings(10 * runs, wider):.2%}", flush=True)
+
+
+def _switches(runner: Runner, runs: int, size: int) -> None:
+    for law in no_better():
+        false = sum(bool(found) for found in runner.streams(law, 5000, runs))
+        print(f"{law.name}: {false} of {runs}", flush=True)
+    print("completions until in use (median, 90th percentile), of streams of 3,000, and steps back of it")
+    for gain in (0.02, 0.05, 0.1, 0.2):
+        found = runner.streams(Law("", gain), 3000, runs // 4)
+        first = [one[0] for one in found if one]
+        back = sum(len(one) > 1 for one in found)
+        print(f"gain {gain}: {len(first)} of {len(found)}: {quantiles(first)}; {back} stepped back", flush=True)
+    print("completions until it steps back after a change (median, 90th percentile, within 200)")
+    for loss in (0.05, 0.1, 0.2):
+        found = runner.streams(Law("", 0.15), size, runs // 4, Law("", -loss))
+        used = [[at - size for at in one if at > size][:1] for one in found if sum(at <= size for at in one) % 2]
+        after = [one[0] for one in used if one]
+        within = np.mean([bool(one) and one[0] <= 200 for one in used])
+        print(f"+.15, then -{loss}: {quantiles(after)}, {within:.0%} of {len(used)}", flush=True)
+
+
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.adaptation_coverage", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few streams: to see that it works")
     parser.add_argument("--workers", type=int, default=2, help="processes; default: 2")
+    parser.add_argument("--burst", type=int, default=0, help="requests that arrive at once, and wait in a queue")
+    parser.add_argument("--load", type=float, default=0.0, help="of a queue; default: none, or .9 of bursts")
     asked = parser.parse_args()
+    queue = Queue(asked.burst, asked.load or 0.9) if asked.burst or asked.load else None
     runs = 40 if asked.quick else 400
-    print("coverage of the difference's 95 % interval")
-    for law in (Law("", 0.0), Law("", 0.05), Law("", 0.05, censored=0.2), Law("", 0.05, shared=0.1)):
-        cells = [f"n {size}: {coverage(law, size, 5 * runs):.3f}" for size in (200, 500, 1024)]
-        print(f"gain {law.gain}, {law.censored:.0%} cut short, shared {law.shared}: {', '.join(cells)}", flush=True)
+    if queue is None:
+        _intervals(runs)
     with ProcessPoolExecutor(asked.workers) as pool:
-        print("into use although no better, of streams of 5,000")
-        for wider in (1.0, 1.06):
-            print(f"random walks, intervals {wider} times as wide: {crossings(10 * runs, wider):.2%}", flush=True)
-        for law in no_better():
-            false = sum(bool(found) for found in streams(pool, law, 5000, runs))
-            print(f"{law.name}: {false} of {runs}", flush=True)
-        print("completions until in use (median, 90th percentile), of streams of 3,000, and steps back of it")
-        for gain in (0.02, 0.05, 0.1, 0.2):
-            found = streams(pool, Law("", gain), 3000, runs // 4)
-            first = [one[0] for one in found if one]
-            back = sum(len(one) > 1 for one in found)
-            print(f"gain {gain}: {len(first)} of {len(found)}: {quantiles(first)}; {back} stepped back", flush=True)
-        print("completions until it steps back after a change (median, 90th percentile, within 200)")
-        for loss in (0.05, 0.1, 0.2):
-            found = streams(pool, Law("", 0.15), 1600, runs // 4, Law("", -loss))
-            used = [[at - 1600 for at in one if at > 1600][:1] for one in found if sum(at <= 1600 for at in one) % 2]
-            after = [one[0] for one in used if one]
-            within = np.mean([bool(one) and one[0] <= 200 for one in used])
-            print(f"+.15, then -{loss}: {quantiles(after)}, {within:.0%} of {len(used)}", flush=True)
+        _switches(Runner(pool, queue), runs, max(1600, 2 * asked.burst))
     return 0
 
 

@@ -102,7 +102,8 @@ def test_what_one_was_told_of_orders_at_the_other(start_replica, wait_until):
         return windows_in_use(one, other)
 
     wait_until(more, what="what was learned in use at both")
-    assert len(other.app.follower.learning.rows) >= 100
+    rows = [daemon.app.follower.learning.rows for daemon in (one, other)]
+    wait_until(lambda: len(rows[1]) == len(rows[0]) >= 100, what="all that one took, at the other")
     with RankClient(other.target, model="m", timeout=10) as client:
         order = client.rank([" ".join(LONG[:3]) + " please", " ".join(SHORT[:3]) + " please"])
     assert [r.index for r in order] == [1, 0]

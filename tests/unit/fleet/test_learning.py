@@ -193,7 +193,7 @@ def test_what_may_be_in_a_snapshot_proves_nothing():
 def row(**changes):
     """A completion of a peer's, in a message."""
     message = quality_pb2.GetFleetShareResponse(instance="peer", learned_key_id=bytes(8))
-    good = LearnedCompletion(score=0.5, features=pack(b""), tokens=50, complete=True, source=7, at=100.0)
+    good = LearnedCompletion(score=0.5, features=pack(b""), tokens=50, complete=True, source=7, at=100.0, arrival=70.0)
     rows = [LearnedRow("m", VERSION, good, "peer", 1), LearnedRow("m", VERSION, good, "other", 2)]
     add_answer(message, LearnedAnswer(rows, LearnedCursor("peer", 2), more=True), 160.0)
     for name, value in changes.items():
@@ -206,6 +206,9 @@ def test_what_is_told_arrives_whatever_the_clocks_say():
     answer = answer_from_proto(row(), 1060.0)
     assert [(r.instance, r.sequence) for r in answer.rows] == [("peer", 1), ("other", 2)]
     assert answer.rows[0].completion.at == pytest.approx(1000.0)
+    assert answer.rows[0].completion.arrival == pytest.approx(970.0)
+    of_an_older_release = answer_from_proto(row(arrival_age_seconds=0.0), 1060.0).rows[0].completion
+    assert of_an_older_release.arrival == of_an_older_release.at
     assert (answer.rows[0].completion.source, answer.rows[0].completion.tokens) == (7, 50)
     assert (answer.until, answer.more) == (LearnedCursor("peer", 2), True)
     for question in (LearnedQuestion(LearnedCursor("x", 3)), LearnedQuestion(LearnedCursor("x", 3), True), None):
@@ -217,6 +220,7 @@ NONSENSE = {
     "output_token_count": 2**32 - 1,
     "features": bytes(4096),
     "age_seconds": -1.0,
+    "arrival_age_seconds": math.nan,
     "sequence": 2**63,
     "instance": "x" * 65,
     "model": "n" * 70_000,
