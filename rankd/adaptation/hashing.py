@@ -17,6 +17,8 @@ _PLACES = 4
 _NONE = 2**16 - 1
 """No bucket; sorted behind them all."""
 _LEAST_STEP = float(np.finfo(np.float32).tiny)
+_MOST_STEP = 1e6
+"""Features with larger ones are refused whole where they are read (``unpack``): words would be lost with them."""
 
 
 class FeatureHasher:
@@ -142,8 +144,8 @@ def _quantised(pooled: NDArray[np.float32]) -> tuple[NDArray[np.int8], list[floa
         return pooled.astype(np.int8), [0.0] * len(pooled)
     steps = (np.abs(pooled).max(axis=1).astype(np.float64) / 127.0).astype(np.float32)
     scales: list[float] = steps.tolist()
-    if all(_LEAST_STEP <= scale < math.inf for scale in scales):
+    if all(_LEAST_STEP <= scale <= _MOST_STEP for scale in scales):
         return np.rint(pooled / steps[:, None]).astype(np.int8), scales
-    usable = np.array([_LEAST_STEP <= scale < math.inf for scale in scales])
+    usable = np.array([_LEAST_STEP <= scale <= _MOST_STEP for scale in scales])
     clean = np.where(usable[:, None], pooled, 0)
     return np.rint(clean / np.where(usable, steps, 1)[:, None]).astype(np.int8), np.where(usable, steps, 0).tolist()

@@ -39,9 +39,9 @@ NEEDS = {
     "Guard's mode": Need((5,), 0, 2, 1),
     "Changes of guards": flow(2),
     "Changes of what orders": Need((2,)),
-    # one learns nothing; the mute one is told no lengths
-    "Learned scores order": Need((4,), 0, 1),
-    "Completions that are learned from": Need((4,), above=100),
+    # the backwards one learns nothing, the mute one is told no lengths
+    "Learned scores order": Need((3,), 0, 1),
+    "Completions that are learned from": Need((3,), above=100),
     "Tau of what was learned, and of the ranker": Need((3, 3), -1, 1, 0.4),
     "What learning adds to tau, and its interval": Need((3, 3, 3), -2, 2),
     "Guards held by an operator": Need((5,), 0, 0),

@@ -36,7 +36,7 @@ class Prometheus:
     def __init__(self, directory, jobs, rules):
         self.url = f"http://127.0.0.1:{_free_port()}"
         config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
             "rule_files": [str(path) for path in rules],
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": targets}]} for job, targets in jobs.items()
