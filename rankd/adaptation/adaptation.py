@@ -145,6 +145,9 @@ class Adaptation:
         self._learned, self._contradicting = update.learned, update.contradicting
         if self._followed is not None:
             self._proof.finding = update.finding
+            if self.state is AdaptationState.LEARNING and update.finding.compared >= self._least:
+                # Whether it is better is the leader's to say, and it did not.
+                self._proof.state = AdaptationState.NOT_BETTER
             return self.follow(self._followed, now)
         before = self.in_use
         self._proof.decide(update.finding, now)
