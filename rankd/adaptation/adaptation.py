@@ -227,7 +227,10 @@ def _work(
     generation: int,
 ) -> Update:
     taken = learner.rows.taken
-    left_out = contradicting(evidence, before)
+    doubted = learner.doubted
+    against = learner.witness.against(learner.rows, doubted, before)
+    left_out = contradicting(evidence, before - doubted) | against
+    learner.doubt(against)
     learned = learner.learn(waiting, now, partial(weights, left_out=left_out, share=share))
     lost = len(waiting) - (learner.rows.taken - taken) + sum(one.source in left_out for one in waiting)
     return Update(learned, evidence.evaluate(left_out), min(lost, len(waiting)), left_out, generation)

@@ -43,7 +43,8 @@ class Head:
     @classmethod
     def affine(cls, intercept: float, slope: float) -> Head:
         """A head that knows nothing but the score."""
-        return cls(intercept, slope, *(np.zeros(n, np.float32) for n in (NUMBERS, 0, 0)))
+        nothing = np.zeros(0, np.float32)
+        return cls(intercept, slope, np.zeros(NUMBERS, np.float32), nothing, nothing)
 
     def bounded(self, low: float, high: float) -> Head:
         """The same, its predictions between these, and not more than 1 beside them."""
@@ -143,7 +144,8 @@ def combined(heads: Sequence[Head], shares: Sequence[float]) -> Head:
                 total[i] += np.float32(share) * own
     pairs = list(zip(heads, shares, strict=True))
     low, high = min(head.low for head in heads), max(head.high for head in heads)
-    return Head(sum(h.intercept * s for h, s in pairs), sum(h.slope * s for h, s in pairs), *total, low, high)
+    intercept, slope = sum(h.intercept * s for h, s in pairs), sum(h.slope * s for h, s in pairs)
+    return Head(intercept, slope, total[0], total[1], total[2], low, high)
 
 
 def dense_times(dense: NDArray[np.int8], weights: Singles) -> Singles:

@@ -15,6 +15,7 @@ from rankd.adaptation.features import BUCKETS, unpack
 from rankd.adaptation.head import Head, combined
 from rankd.adaptation.rows import Columns, CompletionRing
 from rankd.adaptation.solver import affine, log_length, ridge, targets
+from rankd.adaptation.witness import Witness
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -70,6 +71,15 @@ class HeadLearner:
         self.learned = known or Learned.nothing()
         self._prior, self._known = self.learned.heads, self.learned.completions
         self._solved = dict.fromkeys(_TEXT, 0)
+        self.witness = Witness()
+        self.doubted: frozenset[int] = frozenset()
+        """Sources that the others contradict; they are for ``trust`` to leave out."""
+
+    def doubt(self, sources: frozenset[int]) -> None:
+        """Know whom the others contradict; what was learned of one more of them is unlearned as soon as can be."""
+        if sources - self.doubted:
+            self._solved = dict.fromkeys(_TEXT, 0)
+        self.doubted = sources
 
     def learn(
         self,

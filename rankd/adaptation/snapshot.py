@@ -52,9 +52,9 @@ def restore_learned(columns: Mapping[str, NDArray[Any]], scalars: Mapping[str, A
         raise ValueError("weights: another number is expected")
     if len(losses) != len(Expert) + 1 or losses.min() < 0:
         raise ValueError("losses: one for each expert is expected, not below 0")
-    singles = [part.astype(np.float32) for part in (linear[6:], dense, buckets)]
+    numbers, dense_weights, bucket_weights = (part.astype(np.float32) for part in (linear[6:], dense, buckets))
     low, high = float(linear[4]), float(linear[5])
-    head = Head(float(linear[0]), float(linear[1]), *singles, low, high)
+    head = Head(float(linear[0]), float(linear[1]), numbers, dense_weights, bucket_weights, low, high)
     score = Head.affine(float(linear[2]), float(linear[3])).bounded(low, high)
     return Learned(
         (score, score, head, head, head), Shares(losses[:-1].copy(), float(losses[-1])), head, completions, beside
