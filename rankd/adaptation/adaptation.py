@@ -228,8 +228,9 @@ def _work(
 ) -> Update:
     taken = learner.rows.taken
     doubted = learner.doubted
-    against = learner.witness.against(learner.rows, doubted, before)
-    left_out = contradicting(evidence, before - doubted) | against
+    suspected = contradicting(evidence, before - doubted)
+    against = learner.witness.against(learner.rows, doubted, suspected)
+    left_out = (suspected - learner.witness.borne_out) | against
     learner.doubt(against)
     learned = learner.learn(waiting, now, partial(weights, left_out=left_out, share=share))
     lost = len(waiting) - (learner.rows.taken - taken) + sum(one.source in left_out for one in waiting)

@@ -44,14 +44,16 @@ class Witness:
         """Start without anybody examined."""
         self._looks = 0
         self._due: dict[int, int] = {}
+        self.borne_out: frozenset[int] = frozenset()
+        """Sources that the others' head surely ordered at the last look: they do not contradict anybody."""
 
-    def against(self, ring: CompletionRing, before: frozenset[int], left_out: Collection[int]) -> frozenset[int]:
+    def against(self, ring: CompletionRing, before: frozenset[int], suspected: Collection[int]) -> frozenset[int]:
         """Sources that contradict what the others teach.
 
         Args:
             ring: rows that are learned from.
             before: what this said the last time.
-            left_out: sources that are no witnesses.
+            suspected: sources that are no witnesses, and are looked at first.
         """
         self._looks += 1
         rows = ring.latest(LATEST)
@@ -59,17 +61,20 @@ class Witness:
         notable = counts >= max(LEAST, NOTABLE * len(rows))
         largest = found[notable][np.argsort(-counts[notable], kind="stable")][:_MOST_TENANTS].tolist()
         self._due = {source: at for source, at in self._due.items() if source in largest}
+        self.borne_out &= frozenset(largest)
+        self._due |= {source: 0 for source in suspected if source in self.borne_out}
         due = [source for source in largest if self._due.get(source, 0) <= self._looks]
         if not due or len(rows) < LEAST + LEAST_OTHERS:
             return before
         source = min(due, key=lambda one: self._due.get(one, 0))
-        correlations = _correlations(rows, source, (set(left_out) | before) - {source})
+        correlations = _correlations(rows, source, (set(suspected) | before) - {source})
         if correlations is None:
             self._due[source] = self._looks + 1
             return before
         learned, own, others, size = correlations
         deviations = _deviations(learned, size)
         self._due[source] = self._looks + (1 if deviations < 2.0 else _CLEARED)
+        self.borne_out = self.borne_out | {source} if deviations > 2.0 else self.borne_out - {source}
         if source in before:
             return before if deviations < -1.0 else before - {source}
         surely = deviations < -AGAINST and learned < -LEAST_AGAINST
