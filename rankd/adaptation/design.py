@@ -164,7 +164,8 @@ def standardised(raw: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
     mean = share @ held
     spread = np.sqrt(share @ np.square(held - mean))
     spread = np.where(spread > 1e-6 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
-    return (held - mean) / spread, mean, spread
+    far = _FAR * np.maximum(usual, spread)
+    return np.clip(raw - mean, -far, far) / spread, mean, spread
 
 
 def _usual(length: Floats) -> float:

@@ -59,12 +59,13 @@ def affine(rows: Columns, weight: Floats, start: Head | None) -> Head:
     head = start or Head.affine(float(np.median(logs)), 0.0)
     share = weight / weight.sum()
     columns, (middle,), (spread,) = standardised(rows.score[:, None], weight)
-    held = columns[:, 0]
+    mean = float(share @ columns[:, 0])
+    held = columns[:, 0] - mean
     variance = float(share @ np.square(held))
     for _ in range(3):
         target = targets(expected, logs, rows.complete)
         slope = max(float(share @ (held * target)) / variance, 0.0) if variance > 1e-6 else 0.0
-        intercept = float(share @ target) - slope * float(middle / spread)
+        intercept = float(share @ target) - slope * (float(middle / spread) + mean)
         head = Head.affine(intercept, slope / float(spread)).bounded(*_bounds(logs))
         expected = head.over(rows)
     return head

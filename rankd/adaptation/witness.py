@@ -33,7 +33,7 @@ LEAST_AGAINST = 0.2
 _MOST = 256
 _PASSES = 6
 _MOST_TENANTS = 5
-_CLEARED = 8
+_CLEARED = 16
 """Looks after which one that the others' head orders is looked at again."""
 
 
@@ -73,7 +73,7 @@ class Witness:
             return before
         learned, own, others, size = correlations
         deviations = _deviations(learned, size)
-        self._due[source] = self._looks + (1 if deviations < 2.0 else _CLEARED)
+        self._due[source] = self._looks + (3 if -1.0 < deviations < 2.0 else 1 if deviations < 2.0 else _CLEARED)
         self.borne_out = self.borne_out | {source} if deviations > 2.0 else self.borne_out - {source}
         if source in before:
             return before if deviations < -1.0 else before - {source}

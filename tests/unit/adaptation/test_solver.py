@@ -35,8 +35,8 @@ def matrix(rows: Columns, design: RidgeDesign) -> np.ndarray:
     np.add.at(buckets, (row, rows.bags.index), rows.bags.value)
     raw = np.column_stack([rows.score, rows.numbers])
     usual = 1.4826 * np.median(np.abs(raw - np.median(raw, axis=0)), axis=0)
-    held = np.clip(raw, np.median(raw, axis=0) - 4 * usual, np.median(raw, axis=0) + 4 * usual)
-    small = (held - design.middle) / design.spread
+    far = 4 * np.maximum(usual, design.spread)
+    small = np.clip(raw - design.middle, -far, far) / design.spread
     length = np.linalg.norm(dense, axis=1)
     dense = dense * np.minimum(1.0, 2.0 * np.median(length) / length)[:, None]
     length = np.linalg.norm(dense - np.average(dense, axis=0, weights=design.weight), axis=1)
