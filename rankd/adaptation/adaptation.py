@@ -152,6 +152,9 @@ class Adaptation:
         self._learned, self._contradicting = update.learned, update.contradicting
         if self._followed is not None:
             self._proof.finding = update.finding
+            if self.state is AdaptationState.LEARNING and update.finding.compared >= self._least:
+                # Whether it is better is the leader's to say, and it did not.
+                self._proof.state = AdaptationState.NOT_BETTER
             return self.follow(self._followed, now)
         before = self.in_use
         self._proof.decide(update.finding, now)
@@ -231,7 +234,11 @@ def _work(
     generation: int,
 ) -> Update:
     taken = learner.rows.taken
-    left_out = contradicting(evidence, before)
+    doubted = learner.doubted
+    suspected = contradicting(evidence, before - doubted)
+    against = learner.witness.against(learner.rows, doubted, suspected)
+    left_out = (suspected - learner.witness.borne_out) | against
+    learner.doubt(against)
     learned = learner.learn(waiting, now, partial(weights, left_out=left_out, share=share))
     lost = len(waiting) - (learner.rows.taken - taken) + sum(one.source in left_out for one in waiting)
     return Update(learned, evidence.evaluate(left_out), min(lost, len(waiting)), left_out, generation)

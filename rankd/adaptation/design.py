@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,10 @@ _PIECE = 512
 _FAR = 4.0
 """A score or number counts as no further from the mean than this many standard deviations."""
 _LONG = 2.0
-"""Dense features of a row count as no longer than this many times their usual length."""
+"""Dense features of a row count as no longer than this many times their usual length; centred, twice that."""
+_LEAST_UNIT = 0.25
+"""The unit of centred dense features as a part of the usual length, at least: where most rows are the same, next to
+nothing is left of them, and what is left of rounding must not count as a direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,8 @@ class RidgeDesign:
         self._dimensions = rows.dense.shape[1] if text else 0
         self.size = SMALL + self._dimensions + COLUMNS
         raw = np.column_stack([rows.score, rows.numbers])
-        self.middle, self.spread = _middle_and_spread(raw, weight)
-        self._small = np.clip((raw - self.middle) / self.spread, -_FAR, _FAR).astype(np.float32)
+        held, self.middle, self.spread = standardised(raw, weight)
+        self._small = held.astype(np.float32)
         self.unit = 1.0
         self._factor = np.zeros(len(rows), np.float32)
         if self._dimensions:
@@ -122,15 +126,17 @@ class RidgeDesign:
         for piece in self._pieces():
             dense = rows.dense[piece].astype(np.float32)
             length[piece] = np.sqrt(np.einsum("ij,ij->i", dense, dense)) * rows.scale[piece]
+        usual = _usual(length)
         # One row of huge numbers must not become the mean.
-        self._factor = (rows.scale * _held(length, _LONG)).astype(np.float32)
+        self._factor = (rows.scale * _held(length, _LONG * usual)).astype(np.float32)
         mean = self._back(self.weight)[own] / max(self.total, 1e-12)
         for piece in self._pieces():
             dense = rows.dense[piece].astype(np.float32) * self._factor[piece][:, None] - mean
             length[piece] = np.sqrt(np.einsum("ij,ij->i", dense, dense))
-        some = length[rows.scale > 0]
-        self.unit = max(float(np.median(some)), 1e-12) if len(some) else 1.0
-        self._factor = (self._factor * _held(length, _LONG) / self.unit).astype(np.float32)
+        # The root of the mean square, not the median, which says nothing where most rows are the same.
+        some = np.square(length[self._factor > 0])
+        self.unit = max(math.sqrt(float(some.mean())) if len(some) else 0.0, _LEAST_UNIT * usual)
+        self._factor = (self._factor * _held(length, 2.0 * _LONG * self.unit) / self.unit).astype(np.float32)
 
     def _precision(self, penalty: Penalty) -> Singles:
         counts = (1, NUMBERS, self._dimensions, BUCKETS, BUCKETS)
@@ -147,20 +153,27 @@ class RidgeDesign:
         return out
 
 
-def _middle_and_spread(raw: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Weighted means and deviations of what lies within four usual deviations of the median."""
+def standardised(raw: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
+    """Columns, weighted means and deviations, each of what lies within four usual deviations of the median."""
     middle = np.median(raw, axis=0)
-    usual = 1.4826 * np.median(np.abs(raw - middle), axis=0)
-    usual = np.where(usual > 0, usual, raw.std(axis=0) / 4.0)
+    off = np.abs(raw - middle)
+    # Where most are the same, the others say what is usual: what they are held to must not be nothing.
+    usual = 1.4826 * np.array([_usual(column) for column in off.T])
     held = np.clip(raw, middle - _FAR * usual, middle + _FAR * usual)
     share = weight / max(float(weight.sum()), 1e-12)
     mean = share @ held
     spread = np.sqrt(share @ np.square(held - mean))
-    return mean, np.where(spread > 1e-6, spread, 1.0)
+    spread = np.where(spread > 1e-6 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
+    far = _FAR * np.maximum(usual, spread)
+    return np.clip(raw - mean, -far, far) / spread, mean, spread
+
+
+def _usual(length: Floats) -> float:
+    """The median of those that have a length."""
+    some = length[length > 0]
+    return float(np.median(some)) if len(some) else 1.0
 
 
 def _held(length: Floats, most: float) -> Floats:
-    """What to multiply rows with so that none is longer than ``most`` times the median."""
-    some = length[length > 0]
-    usual = float(np.median(some)) if len(some) else 1.0
-    return np.minimum(1.0, most * usual / np.maximum(length, 1e-12))
+    """What to multiply rows with so that none is longer than ``most``."""
+    return np.minimum(1.0, most / np.maximum(length, 1e-12))

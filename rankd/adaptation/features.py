@@ -26,7 +26,7 @@ NUMBERS = 4
 """log(1 + n) of prompt tokens, of max_tokens, of messages and of tools; 0 where that is not known."""
 
 _LAYOUT = 1
-_MOST_SCALE = 1e6
+_MOST_SCALE = 1.001e6
 """Beyond what any encoder gives: products with it stay far from overflowing."""
 _SHAPE = struct.Struct(f"<BB{NUMBERS}e")
 _TEXT = struct.Struct("<HHf")

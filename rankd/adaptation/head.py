@@ -34,11 +34,21 @@ class Head:
     """Of the dequantised pooled features, [d]; empty where the head does not use them."""
     buckets: Singles
     """[COLUMNS], words first; empty where it uses none."""
+    low: float = -math.inf
+    """Below it predictions are drawn in, keeping their order, by at most 1: no length of what was learned from was
+    near it."""
+    high: float = math.inf
+    """Above it likewise."""
 
     @classmethod
     def affine(cls, intercept: float, slope: float) -> Head:
         """A head that knows nothing but the score."""
-        return cls(intercept, slope, *(np.zeros(n, np.float32) for n in (NUMBERS, 0, 0)))
+        nothing = np.zeros(0, np.float32)
+        return cls(intercept, slope, np.zeros(NUMBERS, np.float32), nothing, nothing)
+
+    def bounded(self, low: float, high: float) -> Head:
+        """The same, its predictions between these, and not more than 1 beside them."""
+        return replace(self, low=low, high=high)
 
     def raised(self, step: float) -> Head:
         """The same, ``step`` higher."""
@@ -51,7 +61,9 @@ class Head:
             out = out + rows.bags.times(self.buckets)
         if len(self.dense) and rows.dense.shape[1] == len(self.dense):
             out = out + dense_times(rows.dense, self.dense) * rows.scale
-        return np.asarray(out)
+        inside = np.clip(out, self.low, self.high)
+        beyond = out - inside
+        return np.asarray(inside + beyond / (1.0 + np.abs(beyond)))
 
     def one(self, score: float, features: Features) -> float:
         """The prediction for one request."""
@@ -66,7 +78,10 @@ class Head:
                 out += float(np.add.reduce(self.buckets.take(shape + np.int64(BUCKETS))))
         if len(features.dense) and len(features.dense) == len(self.dense):
             out += float(features.dense.astype(np.float32).dot(self.dense)) * features.scale
-        return out
+        if self.low <= out <= self.high:
+            return out
+        inside = self.low if out < self.low else self.high
+        return inside + (out - inside) / (1.0 + abs(out - inside))
 
     def scores(self, base: Floats, features: Sequence[bytes]) -> Floats:
         """Predictions for requests as they travel, [n]; NaN where features cannot be."""
@@ -118,14 +133,19 @@ class TextHead:
 
 def combined(heads: Sequence[Head], shares: Sequence[float]) -> Head:
     """The head that predicts the weighted mean of what heads predict."""
-    dense, buckets = (max((len(getattr(h, name)) for h in heads), default=0) for name in ("dense", "buckets"))
+    # The number of dense features may have changed: those that learned last know it.
+    dense, buckets = (
+        next((n for h in reversed(heads) if (n := len(getattr(h, name)))), 0) for name in ("dense", "buckets")
+    )
     total = [np.zeros(n, np.float32) for n in (NUMBERS, dense, buckets)]
     for head, share in zip(heads, shares, strict=True):
         for i, own in enumerate((head.numbers, head.dense, head.buckets)):
-            if len(own):
+            if len(own) == len(total[i]):
                 total[i] += np.float32(share) * own
     pairs = list(zip(heads, shares, strict=True))
-    return Head(sum(h.intercept * s for h, s in pairs), sum(h.slope * s for h, s in pairs), *total)
+    low, high = min(head.low for head in heads), max(head.high for head in heads)
+    intercept, slope = sum(h.intercept * s for h, s in pairs), sum(h.slope * s for h, s in pairs)
+    return Head(intercept, slope, total[0], total[1], total[2], low, high)
 
 
 def dense_times(dense: NDArray[np.int8], weights: Singles) -> Singles:

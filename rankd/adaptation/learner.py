@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ from rankd.adaptation.features import BUCKETS, unpack
 from rankd.adaptation.head import Head, combined
 from rankd.adaptation.rows import Columns, CompletionRing
 from rankd.adaptation.solver import affine, log_length, ridge, targets
+from rankd.adaptation.witness import Witness
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 Trusted = Callable[[NDArray[np.uint64]], Floats]
 """Weights of rows by their sources, [n] of [n]."""
@@ -68,6 +71,15 @@ class HeadLearner:
         self.learned = known or Learned.nothing()
         self._prior, self._known = self.learned.heads, self.learned.completions
         self._solved = dict.fromkeys(_TEXT, 0)
+        self.witness = Witness()
+        self.doubted: frozenset[int] = frozenset()
+        """Sources that the others contradict; they are for ``trust`` to leave out."""
+
+    def doubt(self, sources: frozenset[int]) -> None:
+        """Know whom the others contradict; what was learned of one more of them is unlearned as soon as can be."""
+        if sources - self.doubted:
+            self._solved = dict.fromkeys(_TEXT, 0)
+        self.doubted = sources
 
     def learn(
         self,
@@ -82,11 +94,11 @@ class HeadLearner:
             now: by the clock that dated them.
             trust: weights of rows by their sources, [n] of [n]; None: all count alike.
         """
-        taken = self._add(completions)
         known = self.learned
+        taken, fresh = self._add(completions, known.head is not None)
         shares = known.shares
-        if known.heads and taken:
-            shares = _judged(known, shares, self.rows.latest(taken), trust)
+        if known.heads and fresh.any():
+            shares = _judged(known, shares, self.rows.latest(taken), fresh, trust)
         heads = known.heads
         if len(self.rows) >= LEAST_ROWS and any(map(self._due, _TEXT)):
             heads = self._solve(heads, now, trust)
@@ -114,15 +126,20 @@ class HeadLearner:
         """How much of what was known before a restart new rows have not taken the place of."""
         return max(0.0, 1.0 - self.rows.taken / self.rows.most)
 
-    def _add(self, completions: Sequence[LearnedCompletion]) -> int:
-        taken = 0
+    def _add(self, completions: Sequence[LearnedCompletion], known: bool) -> tuple[int, Bools]:
+        """How many were taken, and which of those nothing may have learned from yet.
+
+        A head that was taken over may have learned what a peer tells of before; such a row comes without a prediction.
+        """
+        fresh = []
         for one in completions:
             features = unpack(one.features)
             if features is None or not abs(one.score) <= _MOST_SCORE or one.tokens < 0:
                 continue
             self.rows.add(one.score, features, one.tokens, one.complete, one.source, one.at)
-            taken += 1
-        return min(taken, self.rows.most)
+            fresh.append(not known or math.isfinite(one.learned))
+        fresh = fresh[-self.rows.most :]
+        return len(fresh), np.array(fresh, np.bool_)
 
     def _reach(self, expert: Expert) -> int:
         """How many of the rows an expert learns from: beyond four half-lives there is nothing to learn."""
@@ -180,8 +197,8 @@ def _beside(heads: tuple[Head, ...], shares: Shares, rows: Columns) -> float:
     return float((rows.numbers @ head.numbers).mean()) + shape / len(rows)
 
 
-def _judged(known: Learned, shares: Shares, rows: Columns, trust: Trusted | None) -> Shares:
-    used = np.ones(len(rows), np.bool_) if trust is None else trust(rows.source) > 0
+def _judged(known: Learned, shares: Shares, rows: Columns, fresh: Bools, trust: Trusted | None) -> Shares:
+    used = fresh if trust is None else fresh & (trust(rows.source) > 0)
     predicted = np.column_stack([head.over(rows) for head in known.heads])
     mixed = predicted @ shares.values
     return shares.after(predicted[used], targets(mixed, log_length(rows.tokens), rows.complete)[used])

@@ -16,6 +16,8 @@ Bools = NDArray[np.bool_]
 
 COLUMNS = 2 * BUCKETS
 """Columns of buckets: words first, then a request's shape."""
+_MOST_STRANGE = 32
+"""Rows with another number of dense features than the first had, more than with that, until it is taken as theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class CompletionRing:
         self._numbers = np.zeros((most, NUMBERS), np.float32)
         self._dense = np.zeros((most, 0), np.int8)
         self._scale = np.zeros(most, np.float32)
+        self._strange = 0
+        """Rows with another number of dense features, less those with this one."""
         self._words = np.zeros((most, MOST_WORDS), np.uint16)
         self._word_count = np.zeros(most, np.uint8)
         self._shape = np.zeros((most, MOST_SHAPE), np.uint16)
@@ -103,8 +107,11 @@ class CompletionRing:
         """Add one; the oldest gives way."""
         place = self.taken % self.most
         dimensions = len(features.dense)
-        if dimensions and not self._dense.shape[1]:
+        if dimensions:
+            self._strange = max(0, self._strange + (-1 if dimensions == self._dense.shape[1] else 1))
+        if dimensions and (not self._dense.shape[1] or self._strange > _MOST_STRANGE):
             self._dense = np.zeros((self.most, dimensions), np.int8)
+            self._scale[:], self._strange = 0.0, 0
         self._score[place] = score
         self._numbers[place] = features.numbers
         if dimensions == self._dense.shape[1]:

@@ -29,7 +29,8 @@ def save_learned(learned: Learned) -> tuple[Columns, Scalars]:
     if learned.head is None:
         return {}, scalars
     head, score = learned.head, learned.heads[Expert.SCORE]
-    linear = np.array([head.intercept, head.slope, score.intercept, score.slope, *head.numbers])
+    bounds = head.low, head.high
+    linear = np.array([head.intercept, head.slope, score.intercept, score.slope, *bounds, *head.numbers])
     columns = {
         "linear": linear,
         "dense": head.dense.astype(np.float64),
@@ -47,13 +48,14 @@ def restore_learned(columns: Mapping[str, NDArray[Any]], scalars: Mapping[str, A
     if "linear" not in columns:
         return Learned((), Shares.start(), None, 0, 0.0)
     linear, dense, buckets, losses = (_column(columns[name]) for name in ("linear", "dense", "buckets", "losses"))
-    if len(linear) != 4 + NUMBERS or len(dense) > MOST_DENSE or len(buckets) not in (0, COLUMNS):
+    if len(linear) != 6 + NUMBERS or len(dense) > MOST_DENSE or len(buckets) not in (0, COLUMNS):
         raise ValueError("weights: another number is expected")
     if len(losses) != len(Expert) + 1 or losses.min() < 0:
         raise ValueError("losses: one for each expert is expected, not below 0")
-    singles = [part.astype(np.float32) for part in (linear[4:], dense, buckets)]
-    head = Head(float(linear[0]), float(linear[1]), *singles)
-    score = Head.affine(float(linear[2]), float(linear[3]))
+    numbers, dense_weights, bucket_weights = (part.astype(np.float32) for part in (linear[6:], dense, buckets))
+    low, high = float(linear[4]), float(linear[5])
+    head = Head(float(linear[0]), float(linear[1]), numbers, dense_weights, bucket_weights, low, high)
+    score = Head.affine(float(linear[2]), float(linear[3])).bounded(low, high)
     return Learned(
         (score, score, head, head, head), Shares(losses[:-1].copy(), float(losses[-1])), head, completions, beside
     )

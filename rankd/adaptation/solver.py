@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.adaptation.design import Penalty, RidgeDesign
+from rankd.adaptation.design import Penalty, RidgeDesign, standardised
 from rankd.adaptation.head import Head
 from rankd.adaptation.rows import Columns
 
@@ -18,7 +18,10 @@ SOFTENING = 4.0
 """Added to lengths before the logarithm is taken: one token more or less says little."""
 _CLIP = 2.5
 """A length counts as no further from what was expected than this many usual deviations (Huber 1964)."""
-_LEAST_SPREAD = 0.1
+_LEAST_SPREAD = 0.25
+"""Where most answers are equally long, the others are learned from all the same."""
+_BEYOND = 0.5
+"""By how much an expected length may lie beyond all that were seen, as a logarithm."""
 
 
 def log_length(tokens: NDArray[np.int64]) -> Floats:
@@ -55,13 +58,15 @@ def affine(rows: Columns, weight: Floats, start: Head | None) -> Head:
     expected = start.over(rows) if start is not None else np.full(len(rows), np.median(logs))
     head = start or Head.affine(float(np.median(logs)), 0.0)
     share = weight / weight.sum()
+    columns, (middle,), (spread,) = standardised(rows.score[:, None], weight)
+    mean = float(share @ columns[:, 0])
+    held = columns[:, 0] - mean
+    variance = float(share @ np.square(held))
     for _ in range(3):
         target = targets(expected, logs, rows.complete)
-        mean = float(share @ rows.score)
-        centred = rows.score - mean
-        variance = float(share @ np.square(centred))
-        slope = max(float(share @ (centred * target)) / variance, 0.0) if variance > 0 else 0.0
-        head = Head.affine(float(share @ target) - slope * mean, slope)
+        slope = max(float(share @ (held * target)) / variance, 0.0) if variance > 1e-6 else 0.0
+        intercept = float(share @ target) - slope * (float(middle / spread) + mean)
+        head = Head.affine(intercept, slope / float(spread)).bounded(*_bounds(logs))
         expected = head.over(rows)
     return head
 
@@ -90,17 +95,25 @@ def ridge(
         tolerance: the search ends where the error's norm is this part of what it is without any weights.
     """
     design = RidgeDesign(rows, weight, text=text, penalty=penalty or Penalty())
-    target = targets(start.over(rows), log_length(rows.tokens), rows.complete)
+    logs = log_length(rows.tokens)
+    target = targets(start.over(rows), logs, rows.complete)
     level = float(weight @ target / weight.sum())
     at = design.parameters(start)
     pull = design.parameters(prior) * design.precision if prior is not None else np.float32(0.0)
     weighted = ((target - level) * weight).astype(np.float32)
     goal = design.transposed_times(weighted) + pull
-    return design.head(_conjugate_gradients(design, goal, at, iterations, tolerance), level)
+    return design.head(_conjugate_gradients(design, goal, at, iterations, tolerance), level).bounded(*_bounds(logs))
+
+
+def _bounds(logs: Floats) -> tuple[float, float]:
+    return float(logs.min()) - _BEYOND, float(logs.max()) + _BEYOND
 
 
 def _conjugate_gradients(design: RidgeDesign, goal: Singles, at: Singles, iterations: int, tolerance: float) -> Singles:
     rest = goal - design.normal(at)
+    if float(at @ (goal + rest)) < 0.0 or not np.isfinite(rest).all():
+        # Worse than no weights at all, as after a change of what columns are measured in.
+        at, rest = np.zeros_like(at), goal
     step = design.preconditioner * rest
     direction: Singles = step
     energy = float(rest @ step)

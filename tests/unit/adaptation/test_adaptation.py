@@ -105,7 +105,7 @@ def test_what_is_saved_holds_no_completion() -> None:
     adaptation = Adaptation()
     serve(adaptation, LearnedTraffic(8).completions(320))
     learned = {name: len(c) for name, c in adaptation.save().columns.items() if not name.startswith("proof_")}
-    assert learned == {"linear": 8, "dense": 16, "buckets": 2 * 16381, "losses": 6}
+    assert learned == {"linear": 10, "dense": 16, "buckets": 2 * 16381, "losses": 6}
 
 
 @pytest.mark.parametrize("name", ["linear", "dense", "buckets", "losses"])

@@ -34,11 +34,14 @@ def matrix(rows: Columns, design: RidgeDesign) -> np.ndarray:
     row = np.repeat(np.arange(len(rows)), rows.bags.count)
     np.add.at(buckets, (row, rows.bags.index), rows.bags.value)
     raw = np.column_stack([rows.score, rows.numbers])
-    small = np.clip((raw - design.middle) / design.spread, -4, 4)
+    usual = 1.4826 * np.median(np.abs(raw - np.median(raw, axis=0)), axis=0)
+    far = 4 * np.maximum(usual, design.spread)
+    small = np.clip(raw - design.middle, -far, far) / design.spread
     length = np.linalg.norm(dense, axis=1)
     dense = dense * np.minimum(1.0, 2.0 * np.median(length) / length)[:, None]
     length = np.linalg.norm(dense - np.average(dense, axis=0, weights=design.weight), axis=1)
-    dense = dense * np.minimum(1.0, 2.0 * np.median(length) / length)[:, None] / np.median(length)
+    unit = np.sqrt(np.square(length).mean())
+    dense = dense * np.minimum(1.0, 4.0 * unit / length)[:, None] / unit
     return np.column_stack([small, dense, buckets])
 
 
