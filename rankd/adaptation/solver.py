@@ -14,8 +14,9 @@ from rankd.adaptation.rows import Columns
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-SOFTENING = 4.0
-"""Added to lengths before the logarithm is taken: one token more or less says little."""
+SOFTENING = 20.0
+"""Added to lengths before the logarithm is taken: some tokens more or less of a short answer say little. Of 4, 12, 16, 20
+and 24 tokens the mixture of sources of ``benchmarks.adaptation`` is best ordered by the last two."""
 _CLIP = 2.5
 """A length counts as no further from what was expected than this many usual deviations (Huber 1964)."""
 _LEAST_SPREAD = 0.25
