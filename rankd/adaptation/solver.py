@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 SOFTENING = 20.0
-"""Added to lengths before the logarithm is taken: some tokens more or less of a short answer say little. Of 4, 12, 16, 20
-and 24 tokens the mixture of sources of ``benchmarks.adaptation`` is best ordered by the last two."""
+"""Added to lengths before the logarithm is taken: some tokens more or less of a short answer say little. Of 4, 12, 16,
+20 and 24 tokens the last two order the mixture of ``benchmarks.adaptation`` best."""
 _CLIP = 2.5
 """A length counts as no further from what was expected than this many usual deviations (Huber 1964)."""
 _LEAST_SPREAD = 0.25
