@@ -73,7 +73,8 @@ def test_the_engine_reads_what_the_proxy_read(start_engine, start_proxy, sent):
     within(lambda: proxy.server.proxy.in_flight == 0)
     lines = [seen.line for seen in upstream.seen]
     assert lines[-1] == b"GET /next HTTP/1.1"
-    assert all(seen.whole for seen in upstream.seen)
+    # Of a body in chunks that turns out to be none the engine may have got a beginning, which was then cut.
+    assert sum(not seen.whole for seen in upstream.seen) <= (b"chunked" in sent)
     assert sum(proxy.counts("answers").get(name, 0) for name in ("2xx", "cancelled")) >= len(lines)
     for seen in upstream.seen:
         assert len(seen.values(b"content-length")) + len(seen.values(b"transfer-encoding")) <= 1
