@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 LOOK = 32
 """Completions after which experts are compared, what is due is solved, and the proof is looked at."""
+_FORGET_EVERY = 60.0
+"""Seconds between two looks for what is too old, or a tenth of ``adapt.forget_after`` where that is less."""
 _MOST_WAITING = 512
 """Completions that wait for the worker thread; further ones are left out, which takes a thousand of them a second."""
 
@@ -33,7 +35,7 @@ class AdaptationStatus:
 
     state: AdaptationState
     completions: int
-    """Learned from, as far as they are not forgotten."""
+    """Learned from, as far as they are kept, or were so before a restart."""
     compared: int
     """Recent ones behind the figures below."""
     base_tau: Interval | None
@@ -87,6 +89,7 @@ class Adaptation:
         self._contradicting: frozenset[int] = frozenset()
         self._running = False
         self._followed: bool | None = None
+        self._forgot_at = float("-inf")
 
     # -- on the loop ---------------------------------------------------------------------------------------------------
 
@@ -124,10 +127,15 @@ class Adaptation:
     def job(self, now: float) -> Callable[[], Update] | None:
         """Work for the worker thread, where some is due; None otherwise. Its result goes to ``take``.
 
+        Ask once in a while even where nothing completes: what is too old is forgotten here.
+
         Args:
             now: seconds, by the clock of ``LearnedCompletion.at``.
         """
-        if self._running or len(self._waiting) < LOOK:
+        if self._running:
+            return None
+        self._forget_old(now)
+        if len(self._waiting) < LOOK:
             return None
         waiting, self._waiting, self._running = self._waiting, [], True
         learner, evidence, generation = self._learner, self._proof.evidence(), self._generation
@@ -142,6 +150,14 @@ class Adaptation:
                 raise
 
         return work
+
+    def _forget_old(self, now: float) -> None:
+        """Keep no completion that is older than ``adapt.forget_after``."""
+        if now - self._forgot_at < min(_FORGET_EVERY, self._forget_after / 10.0):
+            return
+        self._forgot_at = now
+        self._waiting = [one for one in self._waiting if not one.at < now - self._forget_after]
+        self._learned = self._learner.forget(now)
 
     def take(self, update: Update, now: float) -> bool:
         """Take what the work found; whether ``in_use`` changed."""
