@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import kendalltau
 from support.learned_traffic import LearnedTraffic, serve
 
-from rankd.adaptation import Adaptation, AdaptationState, LearnedCompletion
+from rankd.adaptation import Adaptation, AdaptationState, ImplausibleError, LearnedCompletion
 
 MOST_BYTES = 4_000_000
 
@@ -147,6 +147,51 @@ def test_completions_of_long_ago_are_not_learned_from() -> None:
     features = [one.features for one in after]
     forgot, never_knew = adaptation.scores(base(after), features), fresh.scores(base(after), features)
     assert tau(forgot, after) > tau(never_knew, after) - 0.03
+
+
+def test_old_completions_are_forgotten_though_no_new_ones_come() -> None:
+    """Rows and what waits; the weights that rest on them stay."""
+    adaptation, completions = Adaptation(forget_after=100.0), LearnedTraffic(16).completions(90)
+    serve(adaptation, completions)  # a second apart; 26 of them wait
+    before = adaptation.scores(base(completions), [one.features for one in completions])
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (64, 26)
+    assert adaptation.job(130.0) is None
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (34, 26)
+    assert adaptation.job(175.0) is None
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (0, 15)
+    assert adaptation.job(200.0) is None
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (0, 0)
+    assert (adaptation.scores(base(completions), [one.features for one in completions]) == before).all()
+    serve(adaptation, [replace(one, at=300.0) for one in completions[:64]], start=300.0)
+    assert adaptation.status.completions == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps_back", 65), ("steps_back", -1), ("steps_back", 1.0), ("switches", -1), ("stay", 2**31 + 1)]
+    + [("entered", -5), ("entered", 2**31 + 1), ("entered", True)],
+)
+def test_counts_that_cannot_be_are_refused(name: str, value: object) -> None:
+    adaptation, restarted = Adaptation(), Adaptation()
+    serve(adaptation, LearnedTraffic(9).completions(200))
+    saved = adaptation.save()
+    saved.scalars["proof"][name] = value
+    with pytest.raises(ImplausibleError):
+        restarted.restore(saved, now=1.0)
+    assert restarted.status == Adaptation().status
+
+
+@pytest.mark.parametrize("name", ["linear", "dense", "buckets", "proof_tokens"])
+@pytest.mark.parametrize("value", [1e300, -1e300, 1e12])
+def test_numbers_that_cannot_be_are_refused(name: str, value: float) -> None:
+    """1e300 is infinite as a weight in single precision."""
+    adaptation, restarted = Adaptation(), Adaptation()
+    serve(adaptation, LearnedTraffic(9).completions(200))
+    saved = adaptation.save()
+    saved.columns[name][0] = value
+    with pytest.raises(ImplausibleError):
+        restarted.restore(saved, now=1.0)
+    assert restarted.status == Adaptation().status
 
 
 def test_one_job_at_a_time_and_a_failed_one_does_not_end_learning() -> None:
