@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 LOOK = 32
 """Completions after which experts are compared, what is due is solved, and the proof is looked at."""
+_CALM = 512
+"""Compared ones from which on that is done after twice as many, unless what was learned did worse of late."""
 _FORGET_EVERY = 60.0
 """Seconds between two looks for what is too old, or a tenth of ``adapt.forget_after`` where that is less."""
 _MOST_WAITING = 512
@@ -88,6 +90,7 @@ class Adaptation:
         self._left_out = 0
         self._contradicting: frozenset[int] = frozenset()
         self._running = False
+        self._looks = 0
         self._followed: bool | None = None
         self._forgot_at = float("-inf")
 
@@ -135,21 +138,31 @@ class Adaptation:
         if self._running:
             return None
         self._forget_old(now)
-        if len(self._waiting) < LOOK:
+        if len(self._waiting) < self._look_after:
             return None
+        self._looks += 1
         waiting, self._waiting, self._running = self._waiting, [], True
         learner, evidence, generation = self._learner, self._proof.evidence(), self._generation
         share, before = self._share, self._contradicting
+        # Where nobody is left out, who is to be is looked for every other time: it is a third of the work.
+        suspicious = bool(before) or self._looks % 2 == 0
 
         def work() -> Update:
             try:
-                return _work(learner, waiting, evidence, share, before, now, generation)
+                return _work(learner, waiting, evidence, share, before, now, generation, suspicious)
             except BaseException:
                 # Without a result there is no ``take``: the next job must not wait for it.
                 self._running = False
                 raise
 
         return work
+
+    @property
+    def _look_after(self) -> int:
+        """Completions that have to wait until there is work."""
+        found = self._proof.finding
+        calm = found is not None and found.compared >= _CALM and found.recent is not None and found.recent.value >= 0
+        return 2 * LOOK if calm else LOOK
 
     def _forget_old(self, now: float) -> None:
         """Keep no completion that is older than ``adapt.forget_after``."""
@@ -236,6 +249,8 @@ class Adaptation:
         proof = restore_proof(Proof(least=self._least), saved.columns, saved.scalars["proof"], now, ahead)
         if proof.in_use and learned.head is None:
             raise ValueError("in use without anything learned")
+        # Shown, but nothing is decided on it: that was done before.
+        proof.finding = proof.evidence().evaluate()
         self._learned, self._proof = learned, proof
         self._learner = HeadLearner(self._most, self._forget_after, learned)
 
@@ -248,10 +263,11 @@ def _work(
     before: frozenset[int],
     now: float,
     generation: int,
+    suspicious: bool,
 ) -> Update:
     taken = learner.rows.taken
     doubted = learner.doubted
-    suspected = contradicting(evidence, before - doubted)
+    suspected = contradicting(evidence, before - doubted) if suspicious else frozenset()
     against = learner.witness.against(learner.rows, doubted, suspected)
     left_out = (suspected - learner.witness.borne_out) | against
     learner.doubt(against)

@@ -159,8 +159,9 @@ class HeadLearner:
         return min(len(self.rows), 4 * MEMORY.get(expert, self.rows.most))
 
     def _due(self, expert: Expert) -> bool:
-        """Whether there is an eighth more than when it last learned."""
-        return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, self._reach(expert) // 8)
+        """Whether there is an eighth more than when it last learned; of all rows a sixth, as that takes longest."""
+        part = 6 if expert is Expert.LONG else 8
+        return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, self._reach(expert) // part)
 
     def _solve(self, heads: tuple[Head, ...], trust: Trusted | None) -> tuple[Head, ...]:
         rows, weight = self._trusted(_SCORE_ROWS, trust)

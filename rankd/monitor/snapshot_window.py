@@ -96,7 +96,7 @@ def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: fl
 
 
 def _restored(monitor: Monitor, settings: Settings, saved: Saved, ahead: float, learned: Any) -> Window:
-    """A window with ``learned`` of what was saved, which is None where nothing was learned, or before anything could be.
+    """A window with ``learned`` of what was saved: None where nothing was learned, or before anything could be.
 
     Raises:
         ValueError: what was saved cannot be.
