@@ -6,6 +6,7 @@ from rankd.adaptation.evidence import Evidence, Finding
 from rankd.adaptation.features import Features, pack, unpack
 from rankd.adaptation.hashing import FeatureHasher
 from rankd.adaptation.head import Head, TextHead
+from rankd.adaptation.plausible import ImplausibleError
 from rankd.adaptation.proof import AdaptationState, Proof
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Features",
     "Finding",
     "Head",
+    "ImplausibleError",
     "LearnedCompletion",
     "Proof",
     "TextHead",

@@ -23,6 +23,10 @@ Floats = NDArray[np.float64]
 
 LOOK = 32
 """Completions after which experts are compared, what is due is solved, and the proof is looked at."""
+_CALM = 512
+"""Compared ones from which on that is done after twice as many, unless what was learned did worse of late."""
+_FORGET_EVERY = 60.0
+"""Seconds between two looks for what is too old, or a tenth of ``adapt.forget_after`` where that is less."""
 _MOST_WAITING = 512
 """Completions that wait for the worker thread; further ones are left out, which takes a thousand of them a second."""
 
@@ -33,7 +37,7 @@ class AdaptationStatus:
 
     state: AdaptationState
     completions: int
-    """Learned from, as far as they are not forgotten."""
+    """Learned from, as far as they are kept, or were so before a restart."""
     compared: int
     """Recent ones behind the figures below."""
     base_tau: Interval | None
@@ -86,7 +90,9 @@ class Adaptation:
         self._left_out = 0
         self._contradicting: frozenset[int] = frozenset()
         self._running = False
+        self._looks = 0
         self._followed: bool | None = None
+        self._forgot_at = float("-inf")
 
     # -- on the loop ---------------------------------------------------------------------------------------------------
 
@@ -124,24 +130,47 @@ class Adaptation:
     def job(self, now: float) -> Callable[[], Update] | None:
         """Work for the worker thread, where some is due; None otherwise. Its result goes to ``take``.
 
+        Ask once in a while even where nothing completes: what is too old is forgotten here.
+
         Args:
             now: seconds, by the clock of ``LearnedCompletion.at``.
         """
-        if self._running or len(self._waiting) < LOOK:
+        if self._running:
             return None
+        self._forget_old(now)
+        if len(self._waiting) < self._look_after:
+            return None
+        self._looks += 1
         waiting, self._waiting, self._running = self._waiting, [], True
         learner, evidence, generation = self._learner, self._proof.evidence(), self._generation
         share, before = self._share, self._contradicting
+        # Where nobody is left out, who is to be is looked for every other time: it is a third of the work.
+        suspicious = bool(before) or self._looks % 2 == 0
 
         def work() -> Update:
             try:
-                return _work(learner, waiting, evidence, share, before, now, generation)
+                return _work(learner, waiting, evidence, share, before, now, generation, suspicious)
             except BaseException:
                 # Without a result there is no ``take``: the next job must not wait for it.
                 self._running = False
                 raise
 
         return work
+
+    @property
+    def _look_after(self) -> int:
+        """Completions that have to wait until there is work."""
+        found = self._proof.finding
+        calm = found is not None and found.compared >= _CALM and found.recent is not None and found.recent.value >= 0
+        return 2 * LOOK if calm else LOOK
+
+    def _forget_old(self, now: float) -> None:
+        """Keep no completion that is older than ``adapt.forget_after``."""
+        if now - self._forgot_at < min(_FORGET_EVERY, self._forget_after / 10.0):
+            return
+        self._forgot_at = now
+        self._waiting = [one for one in self._waiting if not one.at < now - self._forget_after]
+        self._learned = self._learner.forget(now)
 
     def take(self, update: Update, now: float) -> bool:
         """Take what the work found; whether ``in_use`` changed."""
@@ -220,6 +249,8 @@ class Adaptation:
         proof = restore_proof(Proof(least=self._least), saved.columns, saved.scalars["proof"], now, ahead)
         if proof.in_use and learned.head is None:
             raise ValueError("in use without anything learned")
+        # Shown, but nothing is decided on it: that was done before.
+        proof.finding = proof.evidence().evaluate()
         self._learned, self._proof = learned, proof
         self._learner = HeadLearner(self._most, self._forget_after, learned)
 
@@ -232,10 +263,11 @@ def _work(
     before: frozenset[int],
     now: float,
     generation: int,
+    suspicious: bool,
 ) -> Update:
     taken = learner.rows.taken
     doubted = learner.doubted
-    suspected = contradicting(evidence, before - doubted)
+    suspected = contradicting(evidence, before - doubted) if suspicious else frozenset()
     against = learner.witness.against(learner.rows, doubted, suspected)
     left_out = (suspected - learner.witness.borne_out) | against
     learner.doubt(against)

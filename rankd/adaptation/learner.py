@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,21 +94,34 @@ class HeadLearner:
             now: by the clock that dated them.
             trust: weights of rows by their sources, [n] of [n]; None: all count alike.
         """
+        since = now - self._forget_after
+        self.rows.forget(since)
         known = self.learned
+        completions = [one for one in completions if not one.at < since]
         taken, fresh = self._add(completions, known.head is not None)
         shares = known.shares
         if known.heads and fresh.any():
             shares = _judged(known, shares, self.rows.latest(taken), fresh, trust)
         heads = known.heads
         if len(self.rows) >= LEAST_ROWS and any(map(self._due, _TEXT)):
-            heads = self._solve(heads, now, trust)
+            heads = self._solve(heads, trust)
         head = combined(heads, shares.values.tolist()) if heads else None
         if head is not None and known.head is not None:
             head = head.raised(_step(known.head, head, self.rows.latest(LEAST_ROWS)) * self._level_kept(taken))
         beside = known.beside if heads is known.heads else _beside(heads, shares, self.rows.latest(_SCORE_ROWS))
-        known_before = round(self._known * self._left) if self._prior else 0
-        self.learned = Learned(heads, shares, head, len(self.rows) + known_before, beside)
+        self.learned = Learned(heads, shares, head, self._completions, beside)
         return self.learned
+
+    def forget(self, now: float) -> Learned:
+        """Keep no completion that is too old; what was learned from it stays until the next solve."""
+        if self.rows.forget(now - self._forget_after):
+            self.learned = replace(self.learned, completions=self._completions)
+        return self.learned
+
+    @property
+    def _completions(self) -> int:
+        """Learned from, as far as they are kept, or were so before a restart."""
+        return len(self.rows) + (round(self._known * self._left) if self._prior else 0)
 
     def _level_kept(self, taken: int) -> float:
         half_life = min(_LEVEL_HALF_LIFE, max(LEAST_ROWS, self.rows.taken / 2))
@@ -146,12 +159,12 @@ class HeadLearner:
         return min(len(self.rows), 4 * MEMORY.get(expert, self.rows.most))
 
     def _due(self, expert: Expert) -> bool:
-        """Whether there is an eighth more than when it last learned."""
-        return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, self._reach(expert) // 8)
+        """Whether there is an eighth more than when it last learned; of all rows a sixth, as that takes longest."""
+        part = 6 if expert is Expert.LONG else 8
+        return self.rows.taken - self._solved[expert] >= max(LEAST_ROWS, self._reach(expert) // part)
 
-    def _solve(self, heads: tuple[Head, ...], now: float, trust: Trusted | None) -> tuple[Head, ...]:
-        since = now - self._forget_after
-        rows, weight = self._trusted(_SCORE_ROWS, since, trust)
+    def _solve(self, heads: tuple[Head, ...], trust: Trusted | None) -> tuple[Head, ...]:
+        rows, weight = self._trusted(_SCORE_ROWS, trust)
         if np.count_nonzero(weight) < LEAST_ROWS:
             return heads
         score = affine(rows, weight, heads[Expert.SCORE] if heads else None)
@@ -159,7 +172,7 @@ class HeadLearner:
         found[Expert.SCORE] = score
         found[Expert.SHAPE] = ridge(rows, weight, found[Expert.SHAPE], text=False, iterations=_ITERATIONS)
         for expert in self._next():
-            rows, weight = self._trusted(self._reach(expert), since, trust)
+            rows, weight = self._trusted(self._reach(expert), trust)
             if np.count_nonzero(weight) < LEAST_ROWS:
                 continue
             if (half_life := MEMORY.get(expert)) is not None:
@@ -175,8 +188,8 @@ class HeadLearner:
         longest = min(large, key=self._solved.__getitem__, default=None)
         return [expert for expert in due if expert is longest or expert not in large]
 
-    def _trusted(self, most: int, since: float, trust: Trusted | None) -> tuple[Columns, Floats]:
-        rows = self.rows.latest(most, since)
+    def _trusted(self, most: int, trust: Trusted | None) -> tuple[Columns, Floats]:
+        rows = self.rows.latest(most)
         return rows, np.ones(len(rows)) if trust is None else trust(rows.source)
 
     def _before(self, expert: Expert) -> Head | None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankd.adaptation.evidence import SAME_TIME, Evidence, Finding
+from rankd.adaptation.plausible import MOST_COUNT, MOST_STEPS_BACK, ImplausibleError, count
 from rankd.quality.statistics.interval import Interval
 
 REMEMBERED = 8192
@@ -185,7 +186,7 @@ class Proof:
             "switches": self.switches,
             "steps_back": self._steps_back,
             "stay": max(0, self._back_until - self.seen),
-            "entered": self.seen - self._entered,
+            "entered": min(self.seen - self._entered, MOST_COUNT),
             **columns,
             "arrival": _seconds(columns["arrival"]),
         }
@@ -198,7 +199,10 @@ class Proof:
         if not all(np.isfinite(column).all() for column in columns):
             raise ValueError("every number of the proof must be finite")
         state, since, after = AdaptationState(saved["state"]), saved["since"], saved["after"]
-        switches, steps, stay, entered = (int(saved[n]) for n in ("switches", "steps_back", "stay", "entered"))
+        switches, stay, entered = (count(saved[name]) for name in ("switches", "stay", "entered"))
+        steps, tokens = count(saved["steps_back"], MOST_STEPS_BACK), columns[_COLUMNS.index("tokens")]
+        if len(tokens) and not 0 <= tokens.min() <= tokens.max() <= MOST_COUNT:
+            raise ImplausibleError("tokens in range are expected")
         after = -math.inf if after is None else float(math.floor(after / SAME_TIME))
         for base, learned, tokens, complete, arrival in zip(*(c.tolist() for c in columns), strict=True):
             self.add(base, learned, int(tokens), bool(complete), arrival=arrival)
@@ -225,7 +229,7 @@ class Proof:
         return whole is not None and finding.compared >= SETTLED and whole.value < 0
 
     def _step_back(self, finding: Finding, now: float) -> None:
-        self._steps_back += 1
+        self._steps_back = min(self._steps_back + 1, MOST_STEPS_BACK)
         self._back_until = finding.seen + min(self._least * 2 ** (self._steps_back - 1), LONGEST_STAY)
         self._after = self._latest  # what came before the change says nothing of what comes after it
         self._switch(AdaptationState.STEPPED_BACK, now)

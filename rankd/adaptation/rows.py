@@ -79,6 +79,7 @@ class CompletionRing:
         self.most = most
         self.taken = 0
         """How many were ever added."""
+        self._size = self._next = 0
         self._score = np.zeros(most)
         self._numbers = np.zeros((most, NUMBERS), np.float32)
         self._dense = np.zeros((most, 0), np.int8)
@@ -96,7 +97,7 @@ class CompletionRing:
 
     def __len__(self) -> int:
         """How many are kept."""
-        return min(self.taken, self.most)
+        return self._size
 
     @property
     def nbytes(self) -> int:
@@ -105,7 +106,7 @@ class CompletionRing:
 
     def add(self, score: float, features: Features, tokens: int, complete: bool, source: int, at: float) -> None:
         """Add one; the oldest gives way."""
-        place = self.taken % self.most
+        place = self._next
         dimensions = len(features.dense)
         if dimensions:
             self._strange = max(0, self._strange + (-1 if dimensions == self._dense.shape[1] else 1))
@@ -129,11 +130,24 @@ class CompletionRing:
         self._source[place] = source
         self._at[place] = at
         self.taken += 1
+        self._size, self._next = min(self._size + 1, self.most), (place + 1) % self.most
+
+    def forget(self, since: float) -> bool:
+        """Keep nothing of before ``since``; whether there was any of it. It takes a millisecond or two where so."""
+        places = self._places(self._size)
+        kept = places[~(self._at[places] < since)]
+        if len(kept) == len(places):
+            return False
+        for array in vars(self).values():
+            if isinstance(array, np.ndarray):
+                array[: len(kept)] = array[kept]
+                array[len(kept) :] = 0
+        self._size, self._next = len(kept), len(kept) % self.most
+        return True
 
     def latest(self, most: int, since: float = float("-inf")) -> Columns:
         """The last ``most``, oldest first, without those of before ``since``."""
-        size = min(most, len(self))
-        places = np.arange(self.taken - size, self.taken) % self.most
+        places = self._places(min(most, self._size))
         places = places[self._at[places] >= since]
         return Columns(
             self._score[places],
@@ -146,6 +160,10 @@ class CompletionRing:
             self._source[places],
             self._at[places],
         )
+
+    def _places(self, size: int) -> Ints:
+        """Where the last ``size`` are, oldest first."""
+        return np.arange(self._next - size, self._next) % self.most
 
     def _bags(self, places: Ints) -> Bags:
         words, shapes = self._word_count[places].astype(np.int64), self._shape_count[places].astype(np.int64)

@@ -13,9 +13,10 @@ from rankd.adaptation.experts import Expert, Shares
 from rankd.adaptation.features import MOST_DENSE, NUMBERS
 from rankd.adaptation.head import Head
 from rankd.adaptation.learner import Learned
+from rankd.adaptation.plausible import bounds, count, weights
 from rankd.adaptation.proof import Proof
 from rankd.adaptation.rows import COLUMNS
-from rankd.quality.serialise import moment, whole
+from rankd.quality.serialise import moment
 
 Columns = dict[str, NDArray[Any]]
 Scalars = dict[str, Any]
@@ -42,7 +43,7 @@ def save_learned(learned: Learned) -> tuple[Columns, Scalars]:
 
 def restore_learned(columns: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> Learned:
     """Take over what ``save_learned`` gave. Raises ValueError or KeyError where it cannot have."""
-    completions, beside = whole(scalars["completions"], 2**53), scalars["beside"]
+    completions, beside = count(scalars["completions"]), scalars["beside"]
     if not isinstance(beside, float) or not math.isfinite(beside):
         raise ValueError("beside: a finite number is expected")
     if "linear" not in columns:
@@ -50,10 +51,11 @@ def restore_learned(columns: Mapping[str, NDArray[Any]], scalars: Mapping[str, A
     linear, dense, buckets, losses = (_column(columns[name]) for name in ("linear", "dense", "buckets", "losses"))
     if len(linear) != 6 + NUMBERS or len(dense) > MOST_DENSE or len(buckets) not in (0, COLUMNS):
         raise ValueError("weights: another number is expected")
+    weights(np.concatenate([linear, dense, buckets, [beside]]))
     if len(losses) != len(Expert) + 1 or losses.min() < 0:
         raise ValueError("losses: one for each expert is expected, not below 0")
     numbers, dense_weights, bucket_weights = (part.astype(np.float32) for part in (linear[6:], dense, buckets))
-    low, high = float(linear[4]), float(linear[5])
+    low, high = bounds(float(linear[4]), float(linear[5]))
     head = Head(float(linear[0]), float(linear[1]), numbers, dense_weights, bucket_weights, low, high)
     score = Head.affine(float(linear[2]), float(linear[3])).bounded(low, high)
     return Learned(

@@ -43,6 +43,7 @@ class FleetFollower:
         monotonic, now = time.monotonic(), CLOCK.now()
         self.fleet.round_done(monotonic, time.time_ns())
         self.learning.round_done(monotonic)
+        self.learning.rows.forget_old(now)
         own = {(w.model, w.ranker_version): w for w in self.monitor.reported_windows()}
         for key in {*own, *self.fleet.keys(monotonic)}:
             window = own.get(key) or self._open_window(key, now)

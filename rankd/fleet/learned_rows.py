@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from itertools import takewhile
@@ -74,6 +75,8 @@ class LearnedRows:
         self._own: deque[tuple[int, LearnedRow]] = deque()
         """Those of ``_all`` that were reported here, with their numbers."""
         self._place = self._sequence = 0
+        self._oldest = math.inf
+        """No completion is of before that."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -88,17 +91,20 @@ class LearnedRows:
     def add_heard(self, row: LearnedRow) -> None:
         """Keep one that a peer told."""
         self._place += 1
+        self._oldest = min(self._oldest, row.completion.at)
         self._all.append((self._place, row))
         while len(self._all) > self._most:
             self._drop_oldest()
 
     def own_after(self, cursor: LearnedCursor, now: float) -> LearnedAnswer:
         """Own completions after a cursor, the oldest first."""
-        return self._after(self._own, self._sequence, cursor, now)
+        self.forget_old(now)
+        return self._after(self._own, self._sequence, cursor)
 
     def all_after(self, cursor: LearnedCursor, now: float) -> LearnedAnswer:
         """All completions after a place in them, the oldest first."""
-        return self._after(self._all, self._place, cursor, now)
+        self.forget_old(now)
+        return self._after(self._all, self._place, cursor)
 
     def forget(self, model: str, ranker_version: str) -> None:
         """Keep nothing of one served model and ranker version."""
@@ -107,16 +113,22 @@ class LearnedRows:
             for rows in (self._all, self._own)
         )
 
+    def forget_old(self, now: float) -> None:
+        """Keep none that is too old; what peers told need not come in order."""
+        since = now - self._forget_after
+        if self._oldest >= since:
+            return
+        self._all, self._own = (
+            deque(entry for entry in rows if entry[1].completion.at >= since) for rows in (self._all, self._own)
+        )
+        self._oldest = min((row.completion.at for _, row in self._all), default=math.inf)
+
     def _drop_oldest(self) -> None:
         _, row = self._all.popleft()
         if row.instance == self._instance:
             self._own.popleft()
 
-    def _after(
-        self, rows: deque[tuple[int, LearnedRow]], last: int, cursor: LearnedCursor, now: float
-    ) -> LearnedAnswer:
-        while self._all and now - self._all[0][1].completion.at > self._forget_after:
-            self._drop_oldest()
+    def _after(self, rows: deque[tuple[int, LearnedRow]], last: int, cursor: LearnedCursor) -> LearnedAnswer:
         seen = min(cursor.sequence, last) if cursor.instance == self._instance else 0
         # From the newest back: who asks at every round is told few.
         found = list(takewhile(lambda entry: entry[0] > seen, reversed(rows)))[::-1]

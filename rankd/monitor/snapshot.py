@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +13,7 @@ from rankd.clock import CLOCK
 from rankd.errors import ConfigError
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot_file import SnapshotColumns, SnapshotError, read, write
-from rankd.monitor.snapshot_window import restore_window, save_window
+from rankd.monitor.snapshot_window import restore_window, save_window, writable
 from rankd.monitor.tracker_settings import feature_key_id
 from rankd.quality.serialise import Saved, moment
 from rankd.settings import Settings
@@ -35,7 +34,7 @@ class Snapshots:
         self._monitor = monitor
         self._telemetry = telemetry
         self._written: list[tuple[str, str, int, int, bool]] = []
-        self._failing = False
+        self._failing = self._left_out = False
         # One thread: two writers would take each other's file.
         self._thread = ThreadPoolExecutor(1, "rankd-snapshot")
         self._task: asyncio.Task[None] | None = None
@@ -84,16 +83,20 @@ class Snapshots:
     async def _write(self, path: Path) -> None:
         """Copy on the loop, a window at a time; pack and write beside it."""
         windows: list[dict[str, Any]] = []
-        columns, state = SnapshotColumns(), []
+        columns, state, left_out = SnapshotColumns(), [], False
         for window in self._monitor.reported_windows():
             saved = save_window(window, feature_key_id(self._settings, window.ranker_version))
-            if not _writable(saved):
-                continue  # nothing of one model costs all the others
+            if not writable(saved):
+                left_out = True  # nothing of one model costs all the others
+                continue
             columns |= {f"{len(windows)}/{name}": column for name, column in saved.columns.items()}
             windows.append(saved.scalars)
             known = window.tracker.completions, window.transitions, window.learned_in_use
             state.append((window.model, window.ranker_version, *known))
             await asyncio.sleep(0)
+        if left_out and not self._left_out:
+            self._telemetry.snapshot_window_left_out()
+        self._left_out = left_out
         if state == self._written and not self._failing:
             return
         header = {
@@ -147,15 +150,6 @@ class Snapshots:
             window.restored_at = now - CLOCK.offset() - max(0.0, age)
             self._monitor.add_restored(window, CLOCK.now())
         self._telemetry.snapshot_restored(len(restored), sum(w.tracker.completions for w in restored))
-
-
-def _writable(saved: Saved) -> bool:
-    """Whether a window's values are all numbers that a file can hold."""
-    try:
-        json.dumps(saved.scalars, allow_nan=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _part(columns: SnapshotColumns, index: int) -> SnapshotColumns:

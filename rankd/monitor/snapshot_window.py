@@ -5,19 +5,30 @@ Times in a file are the machine's clock's, which outlives the process; a window'
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import CostEstimate, Objective, ObjectiveOutcome, ServiceCosts
 
+from rankd.adaptation import ImplausibleError
 from rankd.clock import CLOCK
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.tracker_settings import feature_key_id, quality_settings
 from rankd.monitor.window import Window
 from rankd.quality import GuardReason
-from rankd.quality.serialise import Saved, moment, number, restore_guard, restore_tracker, save_guard, save_tracker
+from rankd.quality.serialise import (
+    Saved,
+    can_be,
+    moment,
+    number,
+    restore_guard,
+    restore_tracker,
+    save_guard,
+    save_tracker,
+)
 from rankd.quality.values import MAX_TOKENS
 from rankd.settings import Settings
 
@@ -66,7 +77,7 @@ def save_window(window: Window, key_id: str = "") -> Saved:
 
 
 def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: float) -> Window:
-    """A window as it was, followed by nobody yet.
+    """A window as it was, followed by nobody yet; without what was learned where that is implausible.
 
     Args:
         monitor: what knows its ranker.
@@ -78,9 +89,21 @@ def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: fl
         ValueError: what was saved cannot be.
         KeyError: something is missing.
     """
+    try:
+        return _restored(monitor, settings, saved, ahead, saved.scalars.get(_LEARNED))
+    except ImplausibleError:
+        return _restored(monitor, settings, saved, ahead, None)
+
+
+def _restored(monitor: Monitor, settings: Settings, saved: Saved, ahead: float, learned: Any) -> Window:
+    """A window with ``learned`` of what was saved: None where nothing was learned, or before anything could be.
+
+    Raises:
+        ValueError: what was saved cannot be.
+        KeyError: something is missing.
+    """
     fields, now = saved.scalars, CLOCK.now()
     base = monitor.base(str(fields["ranker_version"]))
-    learned = fields.get(_LEARNED)  # not there where nothing was learned, or before anything could be
     if not settings.adapt.enabled or (learned and learned["key_id"] != feature_key_id(settings, base.ranker_version)):
         learned = None
     tracker = restore_tracker(
@@ -102,6 +125,15 @@ def restore_window(monitor: Monitor, settings: Settings, saved: Saved, ahead: fl
     window.refit_at = tracker.completions
     restore_load(window.load, fields)
     return window
+
+
+def writable(saved: Saved) -> bool:
+    """Whether a window's values are all numbers that a file can hold, and that are read again."""
+    try:
+        json.dumps(saved.scalars, allow_nan=False)
+    except ValueError:
+        return False
+    return can_be(saved.columns)
 
 
 def _restore_learned(window: Window, saved: Saved, settings: Settings, ahead: float) -> None:

@@ -154,10 +154,20 @@ def _group(columns: Mapping[str, NDArray[Any]], group: str, kinds: Mapping[str, 
     for name, kind in kinds.items():
         if found[name].dtype != kind:
             raise ValueError(f"{group}/{name}: is {found[name].dtype}")
-        allowed = np.isnan(found[name]) if f"{group}/{name}" == _LEARNED else False
-        if found[name].dtype == np.float64 and not (np.isfinite(found[name]) | allowed).all():
+        if not _can_be(f"{group}/{name}", found[name]):
             raise ValueError(f"{group}/{name}: not finite")
     return found
+
+
+def can_be(columns: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether columns hold no infinity, and no NaN where none may be."""
+    return all(_can_be(name, column) for name, column in columns.items())
+
+
+def _can_be(name: str, column: NDArray[Any]) -> bool:
+    if column.dtype != np.float64:
+        return True
+    return bool((np.isfinite(column) | (np.isnan(column) if name == _LEARNED else False)).all())
 
 
 def save_guard(guard: Guard, ahead: float = 0.0) -> Scalars:

@@ -320,6 +320,8 @@ EVENTS: dict[str, str] = {
     "snapshot_restored": "Windows of an earlier process were restored: how many, with so many completions.",
     "snapshot_unusable": "The snapshot was left alone, `reason` says why; windows begin empty.",
     "snapshot_failing": "The snapshot cannot be written. Told once until it can.",
+    "snapshot_window_left_out": "What is known of some model is not in the snapshot, as it holds numbers that cannot "
+    "be; all others are. Told once until it can be written. It is a bug.",
     "telemetry_variable_unusable": "A variable of OpenTelemetry's (`setting`) cannot be used, and is done without: its "
     "default holds, or where it says how or where to send, nothing is sent. `reason` names the remedy. Told once.",
     "fleet_changed": "So many replicas are heard now, this one included (`replicas`).",

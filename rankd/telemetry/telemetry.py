@@ -280,6 +280,10 @@ class Telemetry:
         number = error.errno if isinstance(error, OSError) else None
         _log.error("snapshot_failing", reason=errno.errorcode.get(number or 0, "unknown"), **describe_error(error))
 
+    def snapshot_window_left_out(self) -> None:
+        """Report that some window is not in the snapshot."""
+        _log.error("snapshot_window_left_out")
+
     def fleet_changed(self, replicas: int) -> None:
         """Report how many replicas are heard."""
         _log.info("fleet_changed", replicas=replicas)

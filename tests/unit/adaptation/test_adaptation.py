@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import kendalltau
 from support.learned_traffic import LearnedTraffic, serve
 
-from rankd.adaptation import Adaptation, AdaptationState, LearnedCompletion
+from rankd.adaptation import Adaptation, AdaptationState, ImplausibleError, LearnedCompletion
 
 MOST_BYTES = 4_000_000
 
@@ -123,7 +123,7 @@ def test_a_hostile_snapshot_is_refused_and_changes_nothing(name: str, value: np.
 def test_all_is_forgotten_and_work_that_is_out_changes_nothing() -> None:
     adaptation, completions = Adaptation(), LearnedTraffic(10).completions(700)
     serve(adaptation, completions)
-    for one in completions[:32]:
+    for one in completions[:64]:
         adaptation.completed(one)
     job = adaptation.job(1.0)
     assert job is not None
@@ -147,6 +147,92 @@ def test_completions_of_long_ago_are_not_learned_from() -> None:
     features = [one.features for one in after]
     forgot, never_knew = adaptation.scores(base(after), features), fresh.scores(base(after), features)
     assert tau(forgot, after) > tau(never_knew, after) - 0.03
+
+
+def test_looks_are_rarer_once_enough_was_compared_and_not_where_it_did_worse_of_late() -> None:
+    """And a change for the worse is still found within 200 completions."""
+    adaptation, traffic, inverted = Adaptation(), LearnedTraffic(17), LearnedTraffic(17, text=-0.8)
+    looks = looks_of(adaptation, traffic.completions(400))
+    assert set(np.diff(looks)) == {32}
+    assert set(np.diff(looks_of(adaptation, traffic.completions(1200))[12:])) == {64}
+    assert adaptation.in_use
+    looks = looks_of(adaptation, inverted.completions(200))
+    assert 32 in np.diff(looks)
+    assert adaptation.state is AdaptationState.STEPPED_BACK
+
+
+def looks_of(adaptation: Adaptation, completions: list[LearnedCompletion]) -> list[int]:
+    """After which completions there was work."""
+    looks = []
+    for i, one in enumerate(completions):
+        before = adaptation._looks
+        serve(adaptation, [one], start=float(i))
+        if adaptation._looks > before:
+            looks.append(i)
+    return looks
+
+
+def test_after_a_restart_the_figures_of_before_are_shown_at_once() -> None:
+    """Of what was saved; nothing is decided on them anew."""
+    adaptation, restarted = Adaptation(), Adaptation()
+    serve(adaptation, LearnedTraffic(18).completions(800))
+    restarted.restore(adaptation.save(), now=2000.0)
+    before, status = adaptation.status, restarted.status
+    assert (status.state, status.switches, status.since) == (before.state, before.switches, before.since)
+    assert abs(status.compared - before.compared) < 64
+    assert status.difference is not None
+    assert before.difference is not None
+    assert status.difference.value == pytest.approx(before.difference.value, abs=0.03)
+    assert Adaptation().status.compared == 0
+
+
+def test_old_completions_are_forgotten_though_no_new_ones_come() -> None:
+    """Rows and what waits; the weights that rest on them stay."""
+    adaptation, completions = Adaptation(forget_after=100.0), LearnedTraffic(16).completions(90)
+    serve(adaptation, completions)  # a second apart; 26 of them wait
+    before = adaptation.scores(base(completions), [one.features for one in completions])
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (64, 26)
+    assert adaptation.job(130.0) is None
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (34, 26)
+    assert adaptation.job(175.0) is None
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (0, 15)
+    assert adaptation.job(200.0) is None
+    assert (adaptation.status.completions, len(adaptation._waiting)) == (0, 0)
+    assert (adaptation.scores(base(completions), [one.features for one in completions]) == before).all()
+    serve(adaptation, [replace(one, at=300.0) for one in completions[:64]], start=300.0)
+    assert adaptation.status.completions == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("steps_back", wrong) for wrong in (65, -1, 1.0)),
+        *(("entered", wrong) for wrong in (-5, 2**31 + 1, True)),
+        ("switches", -1),
+        ("stay", 2**31 + 1),
+    ],
+)
+def test_counts_that_cannot_be_are_refused(name: str, value: object) -> None:
+    adaptation, restarted = Adaptation(), Adaptation()
+    serve(adaptation, LearnedTraffic(9).completions(200))
+    saved = adaptation.save()
+    saved.scalars["proof"][name] = value
+    with pytest.raises(ImplausibleError):
+        restarted.restore(saved, now=1.0)
+    assert restarted.status == Adaptation().status
+
+
+@pytest.mark.parametrize("name", ["linear", "dense", "buckets", "proof_tokens"])
+@pytest.mark.parametrize("value", [1e300, -1e300, 1e12])
+def test_numbers_that_cannot_be_are_refused(name: str, value: float) -> None:
+    """1e300 is infinite as a weight in single precision."""
+    adaptation, restarted = Adaptation(), Adaptation()
+    serve(adaptation, LearnedTraffic(9).completions(200))
+    saved = adaptation.save()
+    saved.columns[name][0] = value
+    with pytest.raises(ImplausibleError):
+        restarted.restore(saved, now=1.0)
+    assert restarted.status == Adaptation().status
 
 
 def test_one_job_at_a_time_and_a_failed_one_does_not_end_learning() -> None:

@@ -57,3 +57,33 @@ def test_another_number_of_dense_features_counts_as_none() -> None:
 
     ring.add(0.0, replace(features, dense=np.ones(5, np.int8)), 1, True, 0, 0.0)
     assert ring.latest(1).scale.tolist() == [0.0]
+
+
+def test_what_is_forgotten_is_overwritten_and_the_ring_goes_on() -> None:
+    """In whatever order they came; those that are left stay in theirs."""
+    ring, traffic = CompletionRing(50), LearnedTraffic(1)
+    times = [float(i) if i % 3 else 1000.0 + i for i in range(70)]
+
+    def add(at: float) -> None:
+        one = traffic.completion(at)
+        features = unpack(one.features)
+        assert features is not None
+        ring.add(one.score, features, one.tokens, one.complete, 7, one.at)
+
+    for at in times:
+        add(at)
+    tokens = ring.latest(50).tokens[ring.latest(50).at >= 500.0].tolist()
+    assert not ring.forget(20.0)
+    assert ring.forget(500.0)
+    left = [at for at in times[20:] if at >= 500.0]
+    assert ring.latest(50).at.tolist() == left
+    assert ring.latest(50).tokens.tolist() == tokens
+    assert (len(ring), ring.taken) == (len(left), 70)
+    kept = [array for array in vars(ring).values() if isinstance(array, np.ndarray)]
+    assert not any(array[len(left) :].any() for array in kept)
+    for at in range(2000, 2060):
+        add(float(at))
+        left.append(float(at))
+    assert ring.latest(50).at.tolist() == left[-50:]
+    assert ring.forget(3000.0)
+    assert len(ring) == len(ring.latest(50)) == 0

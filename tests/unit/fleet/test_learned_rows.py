@@ -90,3 +90,19 @@ def test_what_is_forgotten_of_one_model_is_told_no_more():
     rows.forget("m", "r@1")
     assert [(row.model, row.sequence) for row in rows.own_after(START, 0.0).rows] == [("other", 3)]
     assert len(rows) == 1
+
+
+def test_old_ones_are_forgotten_though_nobody_asks_and_whatever_came_first():
+    """A peer may tell of what is older than what was heard before."""
+    rows = rows_of()
+    rows.add_own("m", "r@1", completion(1, at=90.0))
+    rows.add_heard(LearnedRow("m", "r@1", completion(2, at=10.0), "other", 1))
+    rows.add_own("m", "r@1", completion(3, at=20.0))
+    rows.add_own("m", "r@1", completion(4, at=95.0))
+    rows.forget_old(100.0)
+    assert len(rows) == 4
+    rows.forget_old(130.0)
+    assert len(rows) == 2
+    assert tokens(rows.all_after(START, 130.0)) == tokens(rows.own_after(START, 130.0)) == [1, 4]
+    rows.forget_old(500.0)
+    assert len(rows) == 0

@@ -10,7 +10,7 @@ from support.served_model import VERSION, Served, in_loop
 
 from rankd.monitor.snapshot import Snapshots
 from rankd.monitor.snapshot_file import read
-from rankd.monitor.snapshot_window import restore_window, save_window
+from rankd.monitor.snapshot_window import restore_window, save_window, writable
 from rankd.monitor.tracker_settings import feature_key_id
 from rankd.quality.serialise import Saved
 from rankd.settings import load_settings
@@ -120,6 +120,59 @@ def test_hostile_fields_of_what_was_learned_are_refused() -> None:
         restarted.monitor.close()
 
     in_loop(scenario())
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps_back", 10**9), ("buckets", 1e300)])
+def test_of_what_was_learned_an_implausible_number_costs_only_that(name, value) -> None:
+    """The ranker's own scores come back; what stood where it did by the others is judged anew."""
+
+    async def scenario() -> None:
+        served, restarted = Served(), Served()
+        saved = await saved_after(served)
+        if name == "buckets":
+            saved.columns["learned/buckets"][0] = value
+        else:
+            saved.scalars["learned"]["head"]["proof"][name] = value
+        window = restore_window(restarted.monitor, restarted.settings, saved, 0.0)
+        assert window.tracker.completions == served.window.tracker.completions
+        assert window.calibration == served.window.base_calibration
+        assert window.adaptation.status.completions == 0
+        assert not window.adaptation.in_use
+        assert len(window.tracker.lengths(learned=True).score) == 0
+        served.monitor.close()
+        restarted.monitor.close()
+
+    in_loop(scenario())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_in_an_array_that_cannot_be_costs_its_own_model_alone_and_is_told_once(
+    tmp_path, capsys, value
+) -> None:
+    """No model's name is told. Scores that were never learned may be NaN."""
+
+    async def scenario() -> None:
+        file = tmp_path / "windows.npz"
+        served = Served(quality={"snapshot": str(file)})
+        await served.until(True, 800)
+        other = served.monitor.open_window("other", VERSION, time.time())
+        assert other is not None
+        other.adaptation.restore(served.window.adaptation.save(), time.time())
+        other.adaptation._learned.head.dense[0] = value
+        assert not writable(save_window(other))
+        assert writable(save_window(served.window))
+        snapshots = Snapshots(served.settings, served.monitor, served.telemetry)
+        await snapshots.start()
+        await snapshots._write(file)
+        await snapshots.close()
+        header, _ = read(file)
+        assert [view["model"] for view in header["views"]] == ["llm"]
+        served.monitor.close()
+
+    in_loop(scenario())
+    told = [line for line in capsys.readouterr().out.splitlines() if "snapshot_window_left_out" in line]
+    assert len(told) == 1
+    assert "other" not in told[0]
 
 
 def readable(served: Served, saved: Saved) -> bool:

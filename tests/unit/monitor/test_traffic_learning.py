@@ -116,7 +116,7 @@ def test_evidence_that_was_in_flight_at_a_switch_is_dropped() -> None:
     """It was of scores that order no more: the guard waits for what is computed of the ones that do."""
 
     async def scenario() -> None:
-        served = Served(adapt={"min_completions": 4096})
+        served = Served(adapt={"min_completions": 1024})
         await served.report(300)
         window, jobs = served.window, served.monitor.jobs
         await served.idle()
