@@ -29,6 +29,8 @@ ENTER = 3.4
 ENTER_EARLY = 2.8
 """The same until ``EARLY`` completions were compared for the first time: there are few looks, and a few are spent."""
 EARLY = 320
+ENTER_RECENT = 4.2
+"""The same for the latest ``RECENT`` alone: what the first, poor heads predicted must not hold back a good one."""
 LEAVE = 1.0
 """Standard deviations that the recent difference must lie below zero to step back."""
 SETTLED = 512
@@ -220,7 +222,8 @@ class Proof:
         if finding.recent is not None and finding.recent.value < 0:
             return False
         early = self.switches == 0 and finding.seen <= EARLY
-        return deviations(found) > (ENTER_EARLY if early else ENTER)
+        plainly = finding.recent is not None and deviations(finding.recent) > ENTER_RECENT
+        return plainly or deviations(found) > (ENTER_EARLY if early else ENTER)
 
     def _worse(self, finding: Finding) -> bool:
         recent, whole = finding.recent, finding.difference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,15 @@ def test_a_gain_that_is_unsure_or_tiny_is_none() -> None:
     after(proof, 500)
     assert proof.decide(finding(proof, 0.05, deviation=0.02), 0.0) is AdaptationState.NOT_BETTER
     assert proof.decide(finding(proof, 0.005, deviation=0.0005), 0.0) is AdaptationState.NOT_BETTER
+
+
+def test_a_gain_that_the_latest_show_plainly_is_used_though_all_together_do_not() -> None:
+    """What the first heads predicted was poor; the present one is judged by what it predicts."""
+    for deviation, state in ((0.03, AdaptationState.IN_USE), (0.05, AdaptationState.NOT_BETTER)):
+        proof = Proof()
+        after(proof, 500)
+        recent = Interval(0.18, 0.18 - 1.96 * deviation, 0.18 + 1.96 * deviation)
+        assert proof.decide(replace(finding(proof, 0.06, 0.03, compared=400), recent=recent), 1.0) is state
 
 
 def test_the_way_back_into_use_doubles_with_each_step_back_up_to_a_bound_and_is_forgiven() -> None:
