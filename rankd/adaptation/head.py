@@ -16,7 +16,7 @@ from rankd.adaptation.rows import Columns
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-_TEXT_HEAD = struct.Struct("<BddII")
+_TEXT_HEAD = struct.Struct("<BddddII")
 _PIECE = 512
 """Rows that are made floats at once: it bounds memory, and how long the interpreter's lock is held."""
 
@@ -103,16 +103,20 @@ class TextHead:
     """Of the dequantised pooled features, [d]."""
     words: Singles
     """Of buckets, [BUCKETS]: their sum counts divided by the square root of how many a prompt has."""
+    low: float = -math.inf
+    """As ``Head.low``."""
+    high: float = math.inf
 
     @classmethod
     def of(cls, head: Head, beside: float) -> TextHead:
         """Take a head; ``beside`` is what numbers and shapes add to it on average."""
         words = head.buckets[:BUCKETS] if len(head.buckets) else np.zeros(BUCKETS, np.float32)
-        return cls(head.intercept + beside, head.slope, head.dense, words)
+        return cls(head.intercept + beside, head.slope, head.dense, words, head.low, head.high)
 
     def pack(self) -> bytes:
         """As bytes (docs/science/adaptation.md)."""
-        start = _TEXT_HEAD.pack(1, self.intercept, self.slope, len(self.dense), len(self.words))
+        numbers = self.intercept, self.slope, self.low, self.high
+        start = _TEXT_HEAD.pack(2, *numbers, len(self.dense), len(self.words))
         return start + self.dense.astype("<f4").tobytes() + self.words.astype("<f4").tobytes()
 
     @classmethod
@@ -120,15 +124,15 @@ class TextHead:
         """Undo ``pack``; raises ValueError where it cannot have given that."""
         if len(data) < _TEXT_HEAD.size:
             raise ValueError("a learned head is longer")
-        layout, intercept, slope, dense, words = _TEXT_HEAD.unpack_from(data)
-        if layout != 1 or dense > MOST_DENSE or words != BUCKETS:
+        layout, intercept, slope, low, high, dense, words = _TEXT_HEAD.unpack_from(data)
+        if layout != 2 or dense > MOST_DENSE or words != BUCKETS:
             raise ValueError("a learned head of another layout")
         if len(data) != _TEXT_HEAD.size + 4 * (dense + words):
             raise ValueError("a learned head of another length")
         weights = np.frombuffer(data, "<f4", dense + words, _TEXT_HEAD.size).astype(np.float32)
-        if not (np.isfinite(weights).all() and math.isfinite(intercept) and math.isfinite(slope)):
+        if not (np.isfinite(weights).all() and math.isfinite(intercept) and math.isfinite(slope)) or not low <= high:
             raise ValueError("a learned head is of finite numbers")
-        return cls(intercept, slope, weights[:dense], weights[dense:])
+        return cls(intercept, slope, weights[:dense], weights[dense:], low, high)
 
 
 def combined(heads: Sequence[Head], shares: Sequence[float]) -> Head:

@@ -41,7 +41,9 @@ def teach(daemon: Daemon, model: str, saved: Saved) -> Window:
         (window,) = (w for w in monitor.reported_windows() if w.model == model)
         window.adaptation.restore(saved, now)
         monitor.tick(now)
-        while window.adaptation.status.difference is None or not window.learned_in_use:
+        told = 0
+        while told < 96 or window.adaptation.status.difference is None or not window.learned_in_use:
+            told += 1
             completion = traffic.completion(CLOCK.now())
             monitor.learn_from_peer(window.model, window.ranker_version, completion, CLOCK.now())
             await asyncio.sleep(0.01)

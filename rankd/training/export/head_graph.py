@@ -79,8 +79,13 @@ class _HeadGraph:
         total = self._weight(np.float32(head.intercept))
         for part in parts[:-1]:
             total = self._add("Add", part, total)
+        whole = self._add("Add", parts[-1], total)
+        # Beyond the lengths that were learned from it is drawn in, as the daemon does it.
+        low, high = (self._weight(np.float32(np.clip(bound, -1e30, 1e30))) for bound in (head.low, head.high))
+        inside = self._add("Clip", whole, low, high)
+        beside = self._add("Softsign", self._add("Sub", whole, inside))
         name = self._free("learned_score")
-        self._nodes.append(helper.make_node("Add", [parts[-1], total], [name], name=name))
+        self._nodes.append(helper.make_node("Add", [inside, beside], [name], name=name))
         graph.node.extend(self._nodes)
         kept = [o for o in graph.output if o.name != score]
         del graph.output[:]

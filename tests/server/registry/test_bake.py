@@ -111,7 +111,11 @@ def test_a_baked_ranker_scores_as_its_daemon_learned(daemon, baked):
     own = OfflineRanker(load_artifact(baked)).alone(PROMPTS)
     apart = learned_scores(daemon, PROMPTS, "a") - own, learned_scores(daemon, PROMPTS, "b") - own
     for difference in apart:
-        assert np.ptp(difference) < 1e-3
+        constant = difference[np.argmax(np.abs(difference))]
+        # Less of it beyond the lengths that were learned from, where scores are drawn in.
+        assert np.count_nonzero(np.abs(difference - constant) < 1e-3) >= 4
+        assert (np.sign(constant) * difference > -1e-3).all()
+        assert (np.abs(difference) < abs(constant) + 1e-3).all()
     assert abs(float(np.mean(apart))) < 0.1
     assert np.ptp(own) > 1
 

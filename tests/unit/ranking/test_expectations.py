@@ -83,7 +83,9 @@ def learner():
         dense = rng.normal(size=2)
         features = HASHER.pack(text(dense=dense))
         tokens = round(math.exp(4 + dense[0]))
-        made.completed(LearnedCompletion(rng.normal(), features, tokens, complete=True, at=float(number)))
+        score, at = rng.normal(), float(number)
+        (learned,) = made.scores(np.array([score]), [features]).tolist()
+        made.completed(LearnedCompletion(score, features, tokens, complete=True, at=at, learned=learned))
         if (job := made.job(float(number))) is not None:
             made.take(job(), float(number))
     assert np.isfinite(made.scores(np.zeros(1), [HASHER.pack(text())])).all()

@@ -100,6 +100,6 @@ def test_a_ranker_without_mask_and_features_gets_a_mask():
 def test_bytes_that_are_no_head_are_refused():
     """Cut, empty, of another layout."""
     good = head_of(FeatureHasher(b"", "r@1"), 3).pack()
-    for bad in (b"", good[:20], good[:-1], good + b"x", good[:32] + b"\2" + good[33:]):
+    for bad in (b"", good[:20], good[:-1], good + b"x", good[:32] + b"\1" + good[33:]):
         with pytest.raises(ValueError, match="head"):
             FoldedHead.unpack(bad)
