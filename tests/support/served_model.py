@@ -27,15 +27,22 @@ class Served:
         self.monitor.register(VERSION, measured=True, calibration=PRIOR)
         self.traffic, self.inverted = LearnedTraffic(seed), LearnedTraffic(seed, text=-0.8)
         self.reported = 0
+        self._began = time.time() - 10_000
 
     @property
     def window(self) -> Window:
         return self.monitor.own_or_base("llm", VERSION)
 
+    @property
+    def now(self) -> float:
+        """When the last report came; they come a second apart, however fast the test is."""
+        return self._began + self.reported
+
     async def report(self, count: int, *, inverted: bool = False, features: bool = True, tenant: str = "") -> None:
         """So many completions, each final at its first report; ``inverted``: what was long by its text is short."""
         for one in (self.inverted if inverted else self.traffic).completions(count):
             self.reported += 1
+            at = self.now
             completion = Completion(
                 f"r{self.reported}",
                 "llm",
@@ -44,11 +51,11 @@ class Served:
                 one.tokens,
                 final=True,
                 complete=True,
-                arrival=time.time(),
+                arrival=at,
                 reporter=tenant,
                 features=one.features if features else b"",
             )
-            assert self.monitor.report(completion, time.time()) is ReportVerdict.ACCEPTED
+            assert self.monitor.report(completion, at) is ReportVerdict.ACCEPTED
             if self.reported % 8 == 0:
                 await self.idle()
 

@@ -80,13 +80,13 @@ def test_each_is_predicted_before_it_is_learned_from_and_keeps_that_score() -> N
         served = Served()
         await served.report(300)
         one = served.traffic.completion()
-        first = Completion("p", "llm", VERSION, one.score, 0, False, False, time.time(), features=one.features)
-        served.monitor.report(first, time.time())
+        first = Completion("p", "llm", VERSION, one.score, 0, False, False, served.now, features=one.features)
+        served.monitor.report(first, served.now)
         predicted = served.window.adaptation.scores(np.array([one.score]), [one.features])[0]
         await served.report(100)
         later = served.window.adaptation.scores(np.array([one.score]), [one.features])[0]
         assert later != predicted
-        served.monitor.report(replace(first, tokens=one.tokens, final=True, complete=True), time.time())
+        served.monitor.report(replace(first, tokens=one.tokens, final=True, complete=True), served.now)
         assert served.window.tracker.lengths(learned=True).score[-101] == predicted
         served.monitor.close()
 
