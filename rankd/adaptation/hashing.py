@@ -12,8 +12,10 @@ from rankd_client.shape import NO_SHAPE, RequestShape
 
 from rankd.adaptation.features import BUCKETS, MOST_WORDS, pack, pack_texts
 
-_PLACES = 4
+PLACES = 4
 """Tokens at the start that also count by where they stand."""
+SIFT = 65537
+"""A prime by which the order is drawn in which buckets are left out where they are too many."""
 _NONE = 2**16 - 1
 """No bucket; sorted behind them all."""
 _LEAST_STEP = float(np.finfo(np.float32).tiny)
@@ -34,7 +36,7 @@ class FeatureHasher:
         self.multipliers = [int(m) % (2**31 - 3) | 1 for m in draws]
         """Of a word; of the first and second word of a pair, and what is added; of a word and its place, and what is
         added; of the order in which buckets are left out where they are too many."""
-        self._places = np.arange(_PLACES) * self.multipliers[5] + self.multipliers[6]
+        self._places = np.arange(PLACES) * self.multipliers[5] + self.multipliers[6]
 
     def text(self, ids: Sequence[NDArray[np.int64]], pooled: NDArray[np.float32] | None = None) -> list[bytes]:
         """What to keep of prompts; a batch takes little longer than one.
@@ -62,15 +64,15 @@ class FeatureHasher:
         single, first, second, add, *_ = self.multipliers
         inner, lengths = _rectangle(ids)
         width = inner.shape[1]
-        found = np.empty((len(ids), 2 * width + _PLACES), np.int64)
+        found = np.empty((len(ids), 2 * width + PLACES), np.int64)
         np.multiply(inner, single, out=found[:, :width])
         pairs = found[:, width : 2 * width - 1]  # the last word has none: what stands there is never kept
         np.multiply(inner[:, :-1], first, out=pairs)
         pairs += inner[:, 1:] * second + add
-        found[:, 2 * width :] = inner[:, :_PLACES] * self.multipliers[4] + self._places
+        found[:, 2 * width :] = inner[:, :PLACES] * self.multipliers[4] + self._places
         buckets = (found % BUCKETS).astype(np.uint16)
         columns = np.arange(width + 1)
-        buckets[np.concatenate((columns[:-1], columns[1:], columns[:_PLACES])) >= lengths[:, None]] = _NONE
+        buckets[np.concatenate((columns[:-1], columns[1:], columns[:PLACES])) >= lengths[:, None]] = _NONE
         buckets.sort(axis=1)
         kept = buckets < _NONE
         kept[:, 1:] &= buckets[:, 1:] != buckets[:, :-1]
@@ -83,7 +85,7 @@ class FeatureHasher:
         """Leave out what is too much, in place: those that are kept come first, in the order in which they are."""
         over = counts > MOST_WORDS
         # One number to sort by, below 2^31: the place in the order, and the bucket itself.
-        order = (buckets[over].astype(np.int64) * self.multipliers[7] % 65537 << 14).astype(np.int32) + buckets[over]
+        order = (buckets[over].astype(np.int64) * self.multipliers[7] % SIFT << 14).astype(np.int32) + buckets[over]
         order[~kept[over]] = np.iinfo(np.int32).max
         order.sort(axis=1)
         buckets[over, :MOST_WORDS] = order[:, :MOST_WORDS] & (2**14 - 1)
@@ -132,7 +134,7 @@ def _octave(number: float) -> str:
 def _rectangle(ids: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Tokens of prompts without the special ones at their ends, a row each, zeros behind; and how many each has."""
     lengths = [max(len(row) - 2, 0) for row in ids]
-    out = np.zeros((len(ids), max(_PLACES, *lengths)), np.int64)
+    out = np.zeros((len(ids), max(PLACES, *lengths)), np.int64)
     for i, (row, length) in enumerate(zip(ids, lengths, strict=True)):
         out[i, :length] = row[1:-1]
     return out, np.array(lengths)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rankd_client._policy import knots_of
 from rankd_client._quality import LearnedQuality, learned_quality_of
-from rankd_client.calibration import Calibration, Knot
+from rankd_client.calibration import Calibration
 from rankd_client.v1 import admin_pb2
 
 
@@ -26,15 +27,7 @@ class LearnedHead:
 
 def learned_of(message: admin_pb2.GetLearnedResponse) -> LearnedHead:
     """What was learned, as plain values."""
-    knots = tuple(
-        Knot(
-            k.score,
-            k.expected_token_count,
-            k.p50_token_count if k.HasField("p50_token_count") else None,
-            k.p90_token_count if k.HasField("p90_token_count") else None,
-        )
-        for k in message.calibration
-    )
+    knots = knots_of(message.calibration)
     calibration = Calibration(knots, message.mean_expected_token_count) if knots else None
     quality = learned_quality_of(message.adaptation)
     return LearnedHead(message.ranker_version, message.path, message.head, quality, calibration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -85,17 +85,22 @@ class PolicyInForce:
         return replace(adaptive, rules=replace(adaptive.rules, policy=Policy.BOOST), objective=objective), learned
 
 
-def policy_in_force(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
-    """A daemon's message."""
-    knots = tuple(
+def knots_of(messages: Iterable[quality_pb2.CalibrationKnot]) -> tuple[Knot, ...]:
+    """A calibration's points."""
+    return tuple(
         Knot(
             k.score,
             k.expected_token_count,
             k.p50_token_count if k.HasField("p50_token_count") else None,
             k.p90_token_count if k.HasField("p90_token_count") else None,
         )
-        for k in policy.calibration
+        for k in messages
     )
+
+
+def policy_in_force(policy: quality_pb2.PolicyInForce) -> PolicyInForce:
+    """A daemon's message."""
+    knots = knots_of(policy.calibration)
     return PolicyInForce(
         model=policy.model,
         ranker_version=policy.ranker_version,

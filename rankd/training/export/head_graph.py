@@ -14,15 +14,13 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_help
 
 from rankd.adaptation.features import BUCKETS, MOST_WORDS
 from rankd.adaptation.folding import FoldedHead
+from rankd.adaptation.hashing import PLACES, SIFT
 from rankd.errors import ArtifactError
 from rankd.training.export.canonical_graph import canonical
 
 LEAST_OPSET = 13
-_PLACES = 4
-"""As ``FeatureHasher`` has it."""
 _SHIFT = 2**14
 """More than there are buckets: a bucket and its place in the order are one number."""
-_SIFT = 65537
 _NONE = 2**40
 """Above any such number."""
 
@@ -111,7 +109,7 @@ class _HeadGraph:
         """Weights of hashed words, each once: [b]."""
         bucket, there = self._buckets()
         sift = self._int(self._head.multipliers[7])
-        order = self._add("Mod", self._add("Mul", bucket, sift), self._int(_SIFT))
+        order = self._add("Mod", self._add("Mul", bucket, sift), self._int(SIFT))
         key = self._add("Add", self._add("Mul", order, self._int(_SHIFT)), bucket)
         key = self._add("Where", there, key, self._int(_NONE))
         count = self._add("Slice", self._add("Shape", key), self._int([1]), self._int([2]))
@@ -143,7 +141,7 @@ class _HeadGraph:
         inner = self._add("And", self._add("Greater", at, self._int(0)), mask)
         inner = self._add("And", inner, self._add("Less", at, self._add("Sub", length, self._int(1))))
         paired = self._add("And", inner, self._add("Less", at, self._add("Sub", length, self._int(2))))
-        placed = self._add("And", inner, self._add("LessOrEqual", at, self._int(_PLACES)))
+        placed = self._add("And", inner, self._add("LessOrEqual", at, self._int(PLACES)))
         where = self._add("Mul", self._add("Sub", at, self._int(1)), step)
         hashes = (
             self._add("Mul", ids, single),

@@ -33,7 +33,7 @@ def adaptation_of(status: AdaptationStatus) -> quality_pb2.Adaptation:
         ("difference", status.difference),
     ):
         if bounded is not None:
-            getattr(out, name).CopyFrom(_estimate(bounded))
+            getattr(out, name).CopyFrom(estimate_of(bounded))
     if status.since is not None:
         out.since.CopyFrom(timestamp(CLOCK.to_wall(status.since)))
     return out
@@ -46,8 +46,13 @@ def learned_of(
     out = admin_pb2.GetLearnedResponse(
         ranker_version=ranker_version, path=path, head=head, adaptation=adaptation_of(status)
     )
-    if calibration is None:
-        return out
+    if calibration is not None:
+        add_calibration(out, calibration)
+    return out
+
+
+def add_calibration(out: admin_pb2.GetLearnedResponse | quality_pb2.PolicyInForce, calibration: Calibration) -> None:
+    """Say in a message how scores become lengths."""
     out.mean_expected_token_count = calibration.mean_expected
     for knot in calibration.to_knots():
         added = out.calibration.add(score=knot.score, expected_token_count=knot.expected)
@@ -55,8 +60,8 @@ def learned_of(
             added.p50_token_count = knot.p50
         if knot.p90 is not None:
             added.p90_token_count = knot.p90
-    return out
 
 
-def _estimate(bounded: Interval) -> quality_pb2.Estimate:
+def estimate_of(bounded: Interval) -> quality_pb2.Estimate:
+    """A figure with its interval as proto."""
     return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rankd_client.v1 import admin_pb2, quality_pb2
+from rankd_client.v1 import admin_pb2
 
-from rankd.quality import Interval
 from rankd.quality.statistics.paired_comparison import SampleFigures
 from rankd.registry.comparison import ComparisonOptions, ComparisonResult, ComparisonVerdict, EvidenceKind
 from rankd.settings import LimitsSection, PromotionSection
+from rankd.transport.convert.adaptation import estimate_of
 from rankd.transport.convert.request import Violations, name_of
 
 _EVIDENCE_TO_PROTO = {
@@ -74,9 +74,9 @@ def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
     _fill(out.candidate, figures.candidate)
     _fill(out.in_service, figures.incumbent)
     if figures.tau_difference is not None:
-        out.tau_difference.CopyFrom(_estimate(figures.tau_difference))
+        out.tau_difference.CopyFrom(estimate_of(figures.tau_difference))
     if figures.gain_difference is not None:
-        out.realised_gain_difference.CopyFrom(_estimate(figures.gain_difference))
+        out.realised_gain_difference.CopyFrom(estimate_of(figures.gain_difference))
     out.completion_count = figures.size
     out.censored_count = figures.censored
     out.decided_pair_share = figures.decided_pair_share or 0.0
@@ -85,10 +85,6 @@ def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
 
 def _fill(out: admin_pb2.RankerFigures, figures: SampleFigures) -> None:
     if figures.tau is not None:
-        out.tau.CopyFrom(_estimate(figures.tau))
+        out.tau.CopyFrom(estimate_of(figures.tau))
     if figures.realised_gain is not None:
-        out.realised_gain.CopyFrom(_estimate(figures.realised_gain))
-
-
-def _estimate(bounded: Interval) -> quality_pb2.Estimate:
-    return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
+        out.realised_gain.CopyFrom(estimate_of(figures.realised_gain))

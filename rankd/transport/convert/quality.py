@@ -18,9 +18,8 @@ from rankd_client.v1 import quality_pb2
 from rankd.clock import CLOCK
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
-from rankd.quality import Interval
 from rankd.ranking.policy import EffectivePolicy
-from rankd.transport.convert.adaptation import adaptation_of
+from rankd.transport.convert.adaptation import adaptation_of, add_calibration, estimate_of
 from rankd.transport.convert.request import OBJECTIVE_TO_PROTO, POLICY_TO_PROTO, REASON_TO_PROTO, timestamp, to_duration
 from rankd.types import GuardMode
 
@@ -43,7 +42,7 @@ def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:
         out.fleet.followed, out.fleet.leading = fleet.decides, fleet.leads
         out.fleet.peer_count, out.fleet.replica_count = fleet.peers, fleet.replicas
         if fleet.tau is not None:
-            out.fleet.tau.CopyFrom(_estimate(fleet.tau))
+            out.fleet.tau.CopyFrom(estimate_of(fleet.tau))
     if window.adaptation is not None:
         out.adaptation.CopyFrom(adaptation_of(window.adaptation.status))
         out.learned_in_use = window.learned_in_use
@@ -59,7 +58,7 @@ def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:
         ("realised_gain", estimate.realised_gain),
     ):
         if bounded is not None:
-            getattr(out, name).CopyFrom(_estimate(bounded))
+            getattr(out, name).CopyFrom(estimate_of(bounded))
     if estimate.head_tau is not None:
         out.head_tau = estimate.head_tau
     if estimate.tail_tau is not None:
@@ -90,10 +89,6 @@ def guard_of(window: Window, enabled: bool) -> quality_pb2.GuardStatus:
     return out
 
 
-def _estimate(bounded: Interval) -> quality_pb2.Estimate:
-    return quality_pb2.Estimate(value=bounded.value, low=bounded.low, high=bounded.high)
-
-
 def policy_in_force_of(
     model: str, ranker_version: str, effective: EffectivePolicy, trust: Trust
 ) -> quality_pb2.PolicyInForce:
@@ -110,15 +105,8 @@ def policy_in_force_of(
     )
     if (costs := trust.load.costs) is not None:
         out.costs.CopyFrom(costs_of(costs))
-    if trust.calibration is None:
-        return out
-    out.mean_expected_token_count = trust.calibration.mean_expected
-    for knot in trust.calibration.to_knots():
-        added = out.calibration.add(score=knot.score, expected_token_count=knot.expected)
-        if knot.p50 is not None:
-            added.p50_token_count = knot.p50
-        if knot.p90 is not None:
-            added.p90_token_count = knot.p90
+    if trust.calibration is not None:
+        add_calibration(out, trust.calibration)
     return out
 
 
