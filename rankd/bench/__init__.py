@@ -1,3 +1,3 @@
 """``rankd bench``: a running daemon measured beside its floors, the model alone and gRPC alone, in one run."""
 
-SCENARIOS = ("latency", "throughput", "echo", "queue", "overload", "memory")
+SCENARIOS = ("latency", "throughput", "echo", "queue", "calls", "overload", "memory")

@@ -6,7 +6,9 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import numpy as np
@@ -16,6 +18,9 @@ from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, 
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 EMPTY_METHOD = "/floor.Floor/Empty"
+FLOORS = ("aio", "uvloop", "threads")
+"""Servers with an empty method: grpc.aio on asyncio's loop, on uvloop's, and grpc's server with four threads."""
+_OPTIONS = [("grpc.so_reuseport", 0)]
 BUDGETS = {"cpu": (64, 128, 256, 512, 1024), "cuda": (4096, 8192, 16384, 32768)}
 
 
@@ -76,14 +81,48 @@ async def _serve_empty() -> None:
     async def empty(_: bytes, __: grpc.aio.ServicerContext) -> bytes:
         return b""
 
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    handlers = {"Empty": grpc.unary_unary_rpc_method_handler(empty)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("floor.Floor", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    server = grpc.aio.server(options=_OPTIONS)
+    port = _listen(server, empty)
     await server.start()
-    print(json.dumps({"listen": f"127.0.0.1:{port}"}), file=sys.stderr, flush=True)
+    _tell(port)
     await server.wait_for_termination()
 
 
+def _serve_empty_in_threads(threads: int) -> None:
+    """The same with grpc's other server, which has no event loop and hands each call to a thread."""
+
+    def empty(_: bytes, __: grpc.ServicerContext) -> bytes:
+        return b""
+
+    server = grpc.server(ThreadPoolExecutor(threads), options=_OPTIONS)
+    port = _listen(server, empty)
+    server.start()
+    _tell(port)
+    server.wait_for_termination()
+
+
+def _listen(server: Any, empty: Callable[..., Any]) -> int:
+    handlers = {"Empty": grpc.unary_unary_rpc_method_handler(empty)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("floor.Floor", handlers),))
+    port: int = server.add_insecure_port("127.0.0.1:0")
+    return port
+
+
+def _tell(port: int) -> None:
+    print(json.dumps({"listen": f"127.0.0.1:{port}"}), file=sys.stderr, flush=True)
+
+
+def main(kind: str) -> None:
+    """Serve as one of ``FLOORS``."""
+    if kind == "threads":
+        _serve_empty_in_threads(4)
+    elif kind == "uvloop":
+        import uvloop  # noqa: PLC0415 - not everywhere
+
+        uvloop.run(_serve_empty())
+    else:
+        asyncio.run(_serve_empty())
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve_empty())
+    main(*sys.argv[1:] or FLOORS[:1])

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from rankd.bench import SCENARIOS, scenarios
-from rankd.bench.floor import OfflineLoop
+from rankd.bench.calls import calls
+from rankd.bench.floor import FLOORS, OfflineLoop
 from rankd.bench.process import MeasuredProcess, two_cores
 from rankd.bench.prompts import PromptSupply
 from rankd.bench.scenarios import Figures
@@ -34,6 +35,7 @@ AIMS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
     ("throughput", ("ratio", "median"), "at least 0.90 of the floor", lambda v: v >= 0.90),
     ("echo", ("ms_256", "median"), "under 3 ms", lambda v: v < 3),
     ("echo", ("ms_10000", "median"), "under 80 ms", lambda v: v < 80),
+    ("calls", ("calls_per_second", "median"), "at least 3,000", lambda v: v >= 3000),
     ("overload", ("answered_share",), "at least 0.999", lambda v: v >= 0.999),
     ("overload", ("ranked_of_100_after_5_s",), "100", lambda v: v == 100),
     ("queue", ("ratio",), "about 1: as soon as the model can have read it", lambda v: v <= 1.25),
@@ -73,7 +75,7 @@ def _show_progress(progress: Progress, task: TaskID, share: float) -> None:
 def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callable[[float], None]) -> Figures:
     """One scenario, with a fresh daemon."""
     prompts = PromptSupply(arguments.prompts, seed=SCENARIOS.index(name))
-    daemon_cores, generator_cores = two_cores() if name == "overload" else (None, None)
+    daemon_cores, generator_cores = two_cores() if name in ("calls", "overload") else (None, None)
     before = os.sched_getaffinity(0) if generator_cores else None
     with ExitStack() as stack:
         daemon = stack.enter_context(_daemon(arguments, daemon_cores))
@@ -83,6 +85,14 @@ def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callabl
         if name == "latency":
             empty = stack.enter_context(MeasuredProcess(["rankd.bench.floor"], environment={}, cores=None))
             return scenarios.latency(daemon, empty, _offline(arguments), prompts, arguments.rounds, on_progress)
+        if name == "calls":
+            floors = {
+                floor: stack.enter_context(
+                    MeasuredProcess(["rankd.bench.floor", floor], environment={}, cores=daemon_cores)
+                )
+                for floor in FLOORS
+            }
+            return calls(daemon, floors, prompts, arguments.rounds, on_progress)
         if name == "throughput":
             return scenarios.throughput(daemon, _offline(arguments), prompts, arguments.rounds, on_progress)
         if name == "echo":
