@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
@@ -67,7 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
         ranker=arguments.ranker,
         provider=arguments.provider,
     )
-    return _ended(asyncio.run(serve(settings)))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return _ended(runner.run(serve(settings)))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed: a call comes round the loop four times, and each costs a third with it."""
+    try:
+        import uvloop  # noqa: PLC0415 - there is none for Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _ended(status: int) -> int:

@@ -9,17 +9,31 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from opentelemetry.metrics import CallbackOptions, Histogram, Observation
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-from rankd.telemetry.catalogue import CHOSEN_LABELS, FROM_ZERO, METRICS, READ_ELSEWHERE, SECOND_BUCKETS, SIZE_BUCKETS
+from rankd.telemetry.catalogue import (
+    CHOSEN_LABELS,
+    FROM_ZERO,
+    METRICS,
+    READ_ELSEWHERE,
+    SECOND_BUCKETS,
+    SECONDS,
+    SIZE_BUCKETS,
+)
+from rankd.telemetry.plain_histogram import LabelItems, PlainHistogram
 from rankd.telemetry.readings import Readings
 
-LabelItems = tuple[tuple[str, str], ...]
-"""Names and values of labels."""
+_BOUNDARIES = {
+    name: SECOND_BUCKETS if metric.unit == SECONDS else SIZE_BUCKETS
+    for name, metric in METRICS.items()
+    if metric.kind == "histogram"
+}
+Record = Callable[[float, LabelItems], None]
+"""Takes a value and its labels."""
 
 
 class Instruments:
@@ -51,25 +65,30 @@ class Instruments:
             resource=resource,
             views=[
                 View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(boundaries))
-                for name, boundaries in (
-                    ("*.duration", SECOND_BUCKETS),
-                    ("rankd.batch.prompts", SIZE_BUCKETS),
-                    ("rankd.batch.tokens", SIZE_BUCKETS),
-                )
+                for name, boundaries in _BOUNDARIES.items()
             ],
         )
         self._readings = readings
         self._meter = self._provider.get_meter("rankd", version)
         self.counts: dict[str, Counter[LabelItems]] = {}
         """Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step."""
-        self.histograms: dict[str, Histogram] = {}
+        self.histograms: dict[str, Record] = {}
+        """What takes a histogram's values. Without exemplars, which only OpenTelemetry's own have, plain numbers, too."""
         for name, metric in METRICS.items():
             if metric.kind == "counter" and name not in READ_ELSEWHERE:
                 self.counts[name] = Counter(dict.fromkeys(FROM_ZERO.get(name, () if metric.labels else ((),)), 0))
                 read = partial(self._observations, name)
                 self._meter.create_observable_counter(name, [read], metric.unit, metric.description)
             elif metric.kind == "histogram":
-                self.histograms[name] = self._meter.create_histogram(name, metric.unit, metric.description)
+                self.histograms[name] = self._histogram(name, exemplars=exemplars)
+
+    def _histogram(self, name: str, *, exemplars: bool) -> Record:
+        if exemplars:
+            metric = METRICS[name]
+            theirs = self._meter.create_histogram(name, metric.unit, metric.description)
+            return lambda value, labels: theirs.record(value, dict(labels))
+        plain = self._readings.histograms[name] = PlainHistogram(_BOUNDARIES[name])
+        return plain.record
 
     def _observations(self, name: str, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value, dict(labels)) for labels, value in list(self.counts[name].items())]

@@ -15,15 +15,16 @@ from typing import Any
 
 import structlog
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import ObservableCounter, export
-from opentelemetry.sdk.metrics.export import AggregationTemporality, NumberDataPoint
+from opentelemetry.sdk.metrics import Histogram, ObservableCounter, export
+from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint, NumberDataPoint
 
 from rankd.telemetry.catalogue import METRICS, Metric
+from rankd.telemetry.plain_histogram import LabelItems, PlainHistogram, Tally
 from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
 Read = Callable[[], Iterable[tuple[float, dict[str, str]]]]
-_Series = tuple[str, tuple[tuple[str, str], ...]]
+_Series = tuple[str, LabelItems]
 
 
 class Readings:
@@ -32,6 +33,8 @@ class Readings:
     def __init__(self) -> None:
         """Start without any."""
         self._reads: dict[str, Read] = {}
+        self.histograms: dict[str, PlainHistogram] = {}
+        """By metric; those that are not among OpenTelemetry's own."""
 
     def add(self, name: str, read: Read) -> None:
         """Read this for a metric of the catalogue."""
@@ -51,16 +54,21 @@ class Readings:
 class ReadingExport:
     """Adds readings to what one reader exports; knows what it exported last, and nothing of what is gone."""
 
-    def __init__(self, readings: Readings, *, delta: bool) -> None:
-        """Take what is read; ``delta`` exports counters as what came since the last time."""
+    def __init__(self, readings: Readings, *, delta: bool, delta_histograms: bool = False) -> None:
+        """Take what is read; ``delta`` exports counters as what came since the last time, and so for histograms."""
         self._readings = readings
         self._delta = delta
+        self._delta_histograms = delta_histograms
+        self._began = time.time_ns()
+        self._tallies: dict[_Series, tuple[Tally, int]] = {}
+        """Histograms exported as differences: what was exported last, and when."""
         self._last: dict[_Series, tuple[float, int]] = {}
         """Counters: the value that was exported last, and since when it counts, in nanoseconds since the epoch."""
 
     def added_to(self, data: export.MetricsData) -> export.MetricsData:
         """The same with readings in the scope of the daemon's own metrics."""
-        metrics = self._metrics(time.time_ns())
+        now = time.time_ns()
+        metrics = self._metrics(now) + self._histograms(now)
         return replace(
             data,
             resource_metrics=[
@@ -87,6 +95,43 @@ class ReadingExport:
             shown = export.Gauge(points) if declared.kind == "gauge" else export.Sum(points, kind, is_monotonic=True)
             out.append(export.Metric(name, declared.description, declared.unit, shown))
         return out
+
+    def _histograms(self, now: int) -> list[export.Metric]:
+        out = []
+        kind = AggregationTemporality.DELTA if self._delta_histograms else AggregationTemporality.CUMULATIVE
+        for name, histogram in self._readings.histograms.items():
+            points = [
+                point
+                for labels, tally in histogram.tallies()
+                if (point := self._histogram_point(name, histogram, labels, tally, now)) is not None
+            ]
+            if points:
+                declared = METRICS[name]
+                out.append(export.Metric(name, declared.description, declared.unit, export.Histogram(points, kind)))
+        return out
+
+    def _histogram_point(
+        self, name: str, histogram: PlainHistogram, labels: LabelItems, tally: Tally, now: int
+    ) -> HistogramDataPoint | None:
+        since = self._began
+        if self._delta_histograms:
+            before, since = self._tallies.get((name, labels), (None, since))
+            self._tallies[name, labels] = tally, now
+            if before is not None:
+                tally = tally.since(before)
+                if not tally.count:
+                    return None
+        return HistogramDataPoint(
+            dict(labels),
+            since,
+            now,
+            tally.count,
+            tally.total,
+            tally.buckets,
+            histogram.boundaries,
+            tally.least,
+            tally.most,
+        )
 
     def _point(
         self,
@@ -125,8 +170,13 @@ class PeriodicReader(export.PeriodicExportingMetricReader):
     def __init__(self, readings: Readings, exporter: export.MetricExporter) -> None:
         """Take the readings, and the exporter, which says whether counters are sent as differences."""
         # First: the base starts a thread that collects.
-        wanted = (getattr(exporter, "_preferred_temporality", None) or {}).get(ObservableCounter)
-        self._export = ReadingExport(readings, delta=wanted is AggregationTemporality.DELTA)
+        wanted = getattr(exporter, "_preferred_temporality", None) or {}
+        delta = AggregationTemporality.DELTA
+        self._export = ReadingExport(
+            readings,
+            delta=wanted.get(ObservableCounter) is delta,
+            delta_histograms=wanted.get(Histogram) is delta,
+        )
         super().__init__(exporter)
 
     def _receive_metrics(self, metrics_data: export.MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:

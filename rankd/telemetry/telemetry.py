@@ -66,6 +66,8 @@ class Telemetry:
         readers = make_metric_readers(self.registry, self._exporters, readings, usable)
         self._instruments = Instruments(version, resource, readers, readings, exemplars=self.recording)
         self._counts, self._histograms = self._instruments.counts, self._instruments.histograms
+        self._stage_duration = self._histograms["rankd.stage.duration"]
+        self._call_duration = self._histograms["rpc.server.call.duration"]
         self.stages = StageTimes()
         for variable, reason in usable.unusable.items():
             _log.warning("telemetry_variable_unusable", setting=variable, reason=reason)
@@ -118,7 +120,7 @@ class Telemetry:
     def stage_seconds(self, name: str, seconds: float) -> None:
         """Note how long a stage took."""
         self.stages.add(name, seconds)
-        self._histograms["rankd.stage.duration"].record(seconds, {"stage": name})
+        self._stage_duration(seconds, (("stage", name),))
 
     @contextmanager
     def linked(self, name: str, spans: Sequence[object], **attributes: int) -> Iterator[None]:
@@ -139,8 +141,8 @@ class Telemetry:
 
     def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None:
         """Count a batch that succeeded."""
-        self._histograms["rankd.batch.prompts"].record(prompts)
-        self._histograms["rankd.batch.tokens"].record(padded)
+        self._histograms["rankd.batch.prompts"](prompts, ())
+        self._histograms["rankd.batch.tokens"](padded, ())
         self._counts["rankd.batch.padding"][()] += padded - tokens
         self.stage_seconds("infer", seconds)
 
@@ -153,10 +155,8 @@ class Telemetry:
 
     def call(self, method: str, status: str, seconds: float, error_type: str | None) -> None:
         """Count a call that ended."""
-        attributes = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": status}
-        if error_type is not None:
-            attributes["error.type"] = error_type
-        self._histograms["rpc.server.call.duration"].record(seconds, attributes)
+        labels = ("rpc.system.name", "grpc"), ("rpc.method", method), ("rpc.response.status_code", status)
+        self._call_duration(seconds, labels if error_type is None else (*labels, ("error.type", error_type)))
         if method == _RANK:
             self.stages.add("call", seconds)
 

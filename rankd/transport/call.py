@@ -47,6 +47,7 @@ class Call:
     """
 
     __slots__ = (
+        "_address",
         "_began",
         "_caller",
         "_context",
@@ -70,7 +71,8 @@ class Call:
         self._hold: Reservation | None = None
         self._ending: RankdError | None = None
         self._task: asyncio.Task[Any] | None = None
-        self.peer = peer_name(context.peer() or "")
+        self._address: str = context.peer() or ""
+        self.peer = peer_name(self._address)
         self.caller = ""
         self._kept = CALL_BYTES
         """Bytes that the call holds between two messages."""
@@ -78,10 +80,9 @@ class Call:
     async def __aenter__(self) -> Self:
         gate = self._gate
         self._began = time.perf_counter()
-        parent = _propagator.extract(
-            {k: v for k, v in self._context.invocation_metadata() or () if k in _TRACE_HEADERS}
-        )
+        headers = {k: v for k, v in self._context.invocation_metadata() or () if k in _TRACE_HEADERS}
         if gate.telemetry.recording:
+            parent = _propagator.extract(headers)
             self._span = gate.telemetry.tracer.start_span(
                 self._method.name,
                 parent,
@@ -89,10 +90,9 @@ class Call:
                 attributes={"rpc.system.name": "grpc", "rpc.method": self._method.name},
             )
             otel_context.attach(trace.set_span_in_context(self._span, parent))
-        else:
+        elif headers:
             # Nothing is recorded, but logs carry the caller's trace id.
-            self._span = trace.get_current_span(parent)
-            otel_context.attach(parent)
+            otel_context.attach(_propagator.extract(headers))
         # Never detached: a call has a task, and so a context, of its own, and a stream that its caller cancelled is
         # closed in another one, where OpenTelemetry would log a failure.
         gate.in_flight += self._method.ours
@@ -114,7 +114,7 @@ class Call:
             else:
                 self._caller = authenticator.admit(name.rpartition("/")[0], self._context)
             set_current_caller(self._caller)
-            take_turns(self._context)
+            take_turns(self._caller, self._address)
             if self._method.ours:
                 self._count()
         self._take_place()

@@ -74,16 +74,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Find the method's handler and wrap it in a ``Call``, once per handler."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            self._gate.telemetry.call(_UNKNOWN_METHOD, "UNIMPLEMENTED", 0.0, "UNIMPLEMENTED")
+            self.count_unknown()
             return None
         # By handler and not by name: listeners share this interceptor, and what one of them serves (administration)
         # must not be found on another. A server keeps its handlers as long as it lives, so their ids are theirs.
         known = self._wrapped.get(id(handler))
         if known is None or known[0] is not handler:
-            known = self._wrapped[id(handler)] = handler, self._wrap(handler, handler_call_details.method)
+            known = self._wrapped[id(handler)] = handler, self.wrap(handler, handler_call_details.method)
         return known[1]
 
-    def _wrap(self, handler: grpc.RpcMethodHandler, name: str) -> grpc.RpcMethodHandler:
+    def count_unknown(self) -> None:
+        """Count a call of a method that is not served."""
+        self._gate.telemetry.call(_UNKNOWN_METHOD, "UNIMPLEMENTED", 0.0, "UNIMPLEMENTED")
+
+    def wrap(self, handler: grpc.RpcMethodHandler, name: str) -> grpc.RpcMethodHandler:
         """A handler that gets bytes, and reads them itself: grpc would before we know who calls."""
         decode = handler.request_deserializer
         most, slices = self._limits.max_items, self._time_slices
@@ -111,9 +115,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap_unary(self, inner: Any, method: Method) -> Any:
         async def unary(_: object, context: grpc.aio.ServicerContext) -> bytes:
             async with Call(self._gate, method, context) as call:
-                return call.encode(await _maybe_await(inner(await call.receive(), context)))
+                return call.encode(await inner(await call.receive(), context))
 
-        return unary
+        async def sync_unary(_: object, context: grpc.aio.ServicerContext) -> bytes:
+            async with Call(self._gate, method, context) as call:
+                return call.encode(inner(await call.receive(), context))
+
+        return unary if inspect.iscoroutinefunction(inner) else sync_unary
 
     def _wrap_unary_stream(self, inner: Any, method: Method) -> Any:
         async def unary_stream(_: object, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
@@ -165,7 +173,3 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 async def _awaited(work: Awaitable[Any]) -> Any:
     return await work
-
-
-async def _maybe_await(result: Any) -> Any:
-    return await result if asyncio.iscoroutine(result) else result

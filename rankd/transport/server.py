@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -54,6 +56,42 @@ def options(limits: LimitsSection, connections: int) -> list[tuple[str, int]]:
     ]
 
 
+class WrappedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Takes handlers for a server in its place, and wraps each method's once.
+
+    An interceptor would be asked for the handler again at every call, through coroutines of its own.
+    """
+
+    def __init__(self, server: grpc.aio.Server, interceptor: CallInterceptor) -> None:
+        """Wrap for a server."""
+        self._server = server
+        self._interceptor = interceptor
+        self._others: list[grpc.GenericRpcHandler] = []
+        self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
+        server.add_generic_rpc_handlers((self,))
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, grpc.RpcMethodHandler]) -> None:
+        """Serve a service's methods, each of which waits for calls in a line of its own."""
+        wrapped = {name: self._interceptor.wrap(each, f"/{service}/{name}") for name, each in handlers.items()}
+        self._server.add_registered_method_handlers(service, wrapped)
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Ask these for methods that are not registered."""
+        self._others.extend(handlers)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """The handler of a method that is not registered, for gRPC; None where there is none."""
+        method = handler_call_details.method
+        if (known := self._wrapped.get(method)) is not None:
+            return known
+        for each in self._others:
+            if (handler := each.service(handler_call_details)) is not None:
+                self._wrapped[method] = self._interceptor.wrap(handler, method)
+                return self._wrapped[method]
+        self._interceptor.count_unknown()
+        return None
+
+
 class Listener:
     """One gRPC server on one address."""
 
@@ -66,18 +104,18 @@ class Listener:
         self._settings = settings
         self._setting = setting
         self._server = grpc.aio.server(
-            interceptors=[interceptor],
             options=options(settings.limits, grpc_connections(settings, admin=setting == "admin")),
         )
+        self._handlers = WrappedHandlers(self._server, interceptor)
         self._health = health.aio.HealthServicer()
         self._names: list[str] = []
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._handlers)
         self.port = 0
 
     @property
-    def server(self) -> grpc.aio.Server:
+    def server(self) -> WrappedHandlers:
         """For the generated ``add_*_to_server`` functions."""
-        return self._server
+        return self._handlers
 
     async def start(self, names: list[str]) -> None:
         """Bind, and serve the named services.
@@ -89,7 +127,7 @@ class Listener:
         self._names = ["", *names]
         reflection.enable_server_reflection(
             (*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
-            self._server,
+            self._handlers,
         )
         credentials = self._certificates.credentials()
         try:

@@ -17,9 +17,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-import grpc
-
-from rankd.transport.authentication import current_caller
+from rankd.auth import Caller
 
 SLICE_SECONDS = 0.002
 _CROWD = 32
@@ -29,10 +27,9 @@ T = TypeVar("T")
 _caller: ContextVar[str] = ContextVar("rankd_turns", default="")
 
 
-def take_turns(context: grpc.aio.ServicerContext) -> None:
+def take_turns(caller: Caller, peer: str) -> None:
     """Let the slices of the present call be its credential's, or its connection's where it shows none."""
-    caller = current_caller()
-    _caller.set(caller.key if caller.credential is not None else context.peer() or "")
+    _caller.set(caller.key if caller.credential is not None else peer)
 
 
 class TimeSlice:
