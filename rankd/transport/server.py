@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from rankd_client.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -125,9 +125,9 @@ class Listener:
         """
         address = getattr(self._settings, self._setting)
         self._names = ["", *names]
-        reflection.enable_server_reflection(
-            (*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
-            self._handlers,
+        shown = (*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(shown), self._handlers
         )
         credentials = self._certificates.credentials()
         try:
