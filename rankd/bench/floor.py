@@ -117,7 +117,7 @@ def main(kind: str) -> None:
     if kind == "threads":
         _serve_empty_in_threads(4)
     elif kind == "uvloop":
-        import uvloop  # noqa: PLC0415 - not everywhere
+        import uvloop
 
         uvloop.run(_serve_empty())
     else:

@@ -297,9 +297,7 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
     return block[after : after + size], after + size
 
 
-def closed_loop(
-    client: LightClient, messages: Sequence[bytes], in_flight: int, seconds: float
-) -> Iterator[Outcome]:
+def closed_loop(client: LightClient, messages: Sequence[bytes], in_flight: int, seconds: float) -> Iterator[Outcome]:
     """Keep ``in_flight`` calls under way for some seconds, the messages in turn; what ends, as it ends."""
     end = time.perf_counter() + seconds
     sent = 0

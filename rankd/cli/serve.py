@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's, where it is installed: a call comes round the loop four times, and each costs a third with it."""
     try:
-        import uvloop  # noqa: PLC0415 - there is none for Windows
+        import uvloop
     except ImportError:
         return None
     return uvloop.new_event_loop

@@ -60,17 +60,60 @@ def in_force(
         backlog_tokens: output tokens still to be made for what waits, as ``backlog_of`` gives; 0 where not known.
         objective: what the call asks the queue to be ordered for; None for the configured one.
     """
-    adaptive_rules = adaptive_rules_of(order, wanted, objective)
+    return InForce(order)(trust, wanted, backlog_tokens, objective)
+
+
+_MOST_KEPT = 64
+"""Answers of ``InForce`` that are kept: of served models, and of what their callers ask for."""
+
+
+class InForce:
+    """Policies in force under the same settings. What follows from the same inputs is kept: it is asked at each call."""
+
+    def __init__(self, order: OrderSection) -> None:
+        """Take the settings, which do not change."""
+        self._order = order
+        self._adaptive: dict[tuple[Policy | None, Objective | None], AdaptiveRules] = {}
+        self._kept: dict[object, tuple[object, EffectivePolicy]] = {}
+
+    def __call__(
+        self, trust: Trust, wanted: Policy | None, backlog_tokens: float, objective: Objective | None
+    ) -> EffectivePolicy:
+        """As ``in_force``."""
+        asked = wanted, objective
+        adaptive_rules = self._adaptive.get(asked)
+        if adaptive_rules is None:
+            adaptive_rules = self._adaptive[asked] = adaptive_rules_of(self._order, wanted, objective)
+        drain = trust.drain(backlog_tokens)
+        costs = self._costs(trust, adaptive_rules)
+        key = asked, id(trust.load)
+        basis = trust.level, trust.ranks, trust.ignores_lengths, trust.worth_waiting, drain, costs
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == basis:
+            return kept[1]
+        effective = _effective(adaptive_rules, trust, wanted, drain, costs)
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[key] = basis, effective
+        return effective
+
+    def _costs(self, trust: Trust, adaptive_rules: AdaptiveRules) -> LearnedCosts:
+        # What was tuned is the configured policy's: patience has another meaning under each.
+        order = self._order
+        tuned = adaptive_rules.rules.policy.value == order.policy
+        return trust.learned(policy_tuned=tuned, prompt_cost=order.prompt_cost if order.prompt_cost >= 0 else None)
+
+
+def _effective(
+    adaptive_rules: AdaptiveRules, trust: Trust, wanted: Policy | None, drain: float | None, learned: LearnedCosts
+) -> EffectivePolicy:
     objective = adaptive_rules.objective
     base = adaptive_rules.rules.policy
     wanted = wanted or policy_for(objective, base)
-    # What was tuned is the configured policy's: patience has another meaning under each.
-    cost = order.prompt_cost if order.prompt_cost >= 0 else None
-    learned = trust.learned(policy_tuned=base.value == order.policy, prompt_cost=cost)
     level = trust.level if wanted is not Policy.FCFS else 0.0
     trusted = trust.level > 0
     scores_count = trusted and not trust.ignores_lengths
-    rules = adaptive_rules.at(level, trust.drain(backlog_tokens), learned)
+    rules = adaptive_rules.at(level, drain, learned)
     return EffectivePolicy(
         objective=objective,
         wanted=wanted,

@@ -14,14 +14,15 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rankd_client.ordering import OrderColumns, Ordering, Policy, Rules, order_queue
+from rankd_client.ordering import OrderColumns, Policy, Rules, order_queue
 
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import Trust
 from rankd.pilot.live import LivePilots
 from rankd.ranking.expectations import Expectations, FreshScores, expectation_steps, scored_by
-from rankd.ranking.policy import EffectivePolicy, backlog_of, in_force
+from rankd.ranking.policy import EffectivePolicy, InForce, backlog_of
+from rankd.ranking.single import ORDER, column, expect_single, is_single, key_single
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
@@ -86,7 +87,7 @@ class QueueRanker:
         self._registry = registry
         self._shadows = shadows
         self._monitor = monitor
-        self._settings = order
+        self._in_force = InForce(order)
         self._telemetry = telemetry
         self._loop = asyncio.get_running_loop()
         self.counts = RankCounts()
@@ -187,12 +188,16 @@ class QueueRanker:
         return found
 
     def _order(self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores) -> Steps[Answer]:
+        if is_single(queue):
+            answer = self._order_single(queue, ranker, trust, fresh_scores)
+            if answer is not None:
+                return answer
         known = yield from expectation_steps(queue, ranker, trust, fresh_scores)
         fresh, missing = ~np.isnan(fresh_scores.score), fresh_scores.missing
         yield
         empty = not queue.request_ids
         columns = _columns(queue, known, fresh)
-        effective = self._effective(queue, columns, trust)
+        effective = self._effective(queue, backlog_of(columns, trust, queue.backlog), trust)
         reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
         ordering = order_queue(
             columns,
@@ -207,7 +212,7 @@ class QueueRanker:
             order=ordering.order,
             serving_key=ordering.serving_key,
             policy=effective.policy if empty else ordering.policy,
-            reason=reason if empty else _reason(effective.policy, reason, ordering, missing),
+            reason=reason if empty else _reason(effective.policy, reason, ordering.policy, missing),
             ranker_version=ranker.version,
             score=known.score,
             expected=known.expected,
@@ -220,17 +225,50 @@ class QueueRanker:
             patience=effective.rules.patience,
             objective=effective.objective,
             prompt_cost=effective.rules.prompt_cost,
-            timeless=_timeless(ordering, effective.rules, columns),
+            timeless=_timeless(ordering.policy, effective.rules, has_deadline=columns.deadline is not None),
             scored_at=0.0,
             features=known.features,
             learned=known.learned,
         )
 
-    def _effective(self, queue: RankQueue, columns: OrderColumns, trust: Trust) -> EffectivePolicy:
+    def _order_single(
+        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores
+    ) -> Answer | None:
+        """The answer to a queue of one; None where that takes all columns."""
+        effective = self._effective(queue, 0.0, trust)
+        known = expect_single(queue, ranker, trust, fresh_scores)
+        found = key_single(queue, ranker, known, effective.rules)
+        if found is None:
+            return None
+        key, policy = found
+        reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
+        return Answer(
+            order=ORDER,
+            serving_key=np.array((key,)),
+            policy=policy,
+            reason=_reason(effective.policy, reason, policy, fresh_scores.missing),
+            ranker_version=ranker.version,
+            score=np.array((known.score,)),
+            expected=np.array((known.expected,)),
+            p50=column(known.p50),
+            p90=column(known.p90),
+            fresh=np.array((known.fresh,)),
+            missing=fresh_scores.missing,
+            shadow_scores={},
+            pilot_slots={},
+            patience=effective.rules.patience,
+            objective=effective.objective,
+            prompt_cost=effective.rules.prompt_cost,
+            timeless=_timeless(policy, effective.rules, has_deadline=False),
+            scored_at=0.0,
+            features={} if known.features is None else {0: known.features},
+            learned=column(known.learned),
+        )
+
+    def _effective(self, queue: RankQueue, backlog: float, trust: Trust) -> EffectivePolicy:
         """The policy in force for a queue."""
         wanted = queue.policy or self._pilots.policy(queue.model)
-        backlog = backlog_of(columns, trust, queue.backlog)
-        return in_force(self._settings, trust, wanted, backlog, objective=queue.objective)
+        return self._in_force(trust, wanted, backlog, queue.objective)
 
     def _count(self, policy: Policy, reason: Reason, items: int, missing: Collection[Reason], fresh: int) -> None:
         self.counts.calls += 1
@@ -250,9 +288,9 @@ async def run_at_once(steps: Steps[T]) -> T:
             return result
 
 
-def _timeless(ordering: Ordering, rules: Rules, columns: OrderColumns) -> bool:
+def _timeless(policy: Policy, rules: Rules, *, has_deadline: bool) -> bool:
     """Whether an order stays the same as time passes."""
-    return ordering.policy is not Policy.AGED and rules.wait_cap == math.inf and columns.deadline is None
+    return policy is not Policy.AGED and rules.wait_cap == math.inf and not has_deadline
 
 
 def _columns(queue: RankQueue, known: Expectations, fresh: NDArray[np.bool_]) -> OrderColumns:
@@ -284,7 +322,7 @@ def _usable_predictions(queue: RankQueue, version: str) -> NDArray[np.bool_]:
     return usable
 
 
-def _reason(policy: Policy, reason: Reason, ordering: Ordering, missing: dict[int, Reason]) -> Reason:
+def _reason(policy: Policy, reason: Reason, followed: Policy, missing: dict[int, Reason]) -> Reason:
     """One reason for the whole answer: the policy's own, else the commonest among items without a score."""
     if reason is not Reason.NONE:
         return reason
@@ -294,4 +332,4 @@ def _reason(policy: Policy, reason: Reason, ordering: Ordering, missing: dict[in
     if missing:
         return Reason.NEEDS_PROMPT
     # Scored, yet in arrival order: there is no calibration to tell how many tokens a score stands for.
-    return Reason.RANKER_UNAVAILABLE if ordering.policy is not policy else Reason.NONE
+    return Reason.RANKER_UNAVAILABLE if followed is not policy else Reason.NONE

@@ -128,6 +128,9 @@ class Scorer:
         Returns:
             Per prompt its score, or why there is none: DEADLINE, OVERLOADED or RANKER_UNAVAILABLE.
         """
+        if len(prompts) == 1 and (known := self._cache.get(self._cache.digest(prompts[0]))) is not None:
+            self.cached += 1
+            return [known]
         # One too many until all prompts have joined, so that early results do not end the wait.
         waiter = CallWaiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())
         results: list[Result] = [Reason.DEADLINE] * len(prompts)

@@ -48,10 +48,8 @@ class PlainHistogram:
             tally.buckets[place] += 1
             tally.count += 1
             tally.total += value
-            if value < tally.least:
-                tally.least = value
-            if value > tally.most:
-                tally.most = value
+            tally.least = min(tally.least, value)
+            tally.most = max(tally.most, value)
 
     def tallies(self) -> list[tuple[LabelItems, Tally]]:
         """All values so far, by labels."""

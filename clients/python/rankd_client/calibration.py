@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +39,10 @@ class Calibration:
 
     knots: tuple[Knot, ...]
     mean_expected: float
+    _points: dict[str, tuple[FloatArray, FloatArray] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Points of the maps, by what they give, made when first asked for; None where that is unknown."""
 
     def __post_init__(self) -> None:
         """Refuse what is not such a map.
@@ -66,17 +70,19 @@ class Calibration:
 
     def expected(self, scores: FloatArray) -> FloatArray:
         """Expected lengths in tokens, same shape as ``scores``."""
-        return self._map([k.expected for k in self.knots], scores)
+        points = self._map("expected")
+        assert points is not None  # of every knot
+        return np.interp(scores, *points)
 
     def p50(self, scores: FloatArray) -> FloatArray | None:
         """Median lengths in tokens; None where unknown."""
-        values = [k.p50 for k in self.knots if k.p50 is not None]
-        return self._map(values, scores) if values else None
+        points = self._map("p50")
+        return None if points is None else np.interp(scores, *points)
 
     def p90(self, scores: FloatArray) -> FloatArray | None:
         """90th percentiles of length in tokens; None where unknown."""
-        values = [k.p90 for k in self.knots if k.p90 is not None]
-        return self._map(values, scores) if values else None
+        points = self._map("p90")
+        return None if points is None else np.interp(scores, *points)
 
     def rising(self) -> Calibration:
         """The same map with its flat stretches ``centred``, so that no two scores are tied without need."""
@@ -94,8 +100,13 @@ class Calibration:
         """The points of the map."""
         return self.knots
 
-    def _map(self, values: Sequence[float], scores: FloatArray) -> FloatArray:
-        return np.interp(scores, *_with_ends([k.score for k in self.knots], values))
+    def _map(self, name: str) -> tuple[FloatArray, FloatArray] | None:
+        """The points of a map, scores and lengths."""
+        if name not in self._points:
+            values = [getattr(k, name) for k in self.knots]
+            known = None if None in values else _with_ends([k.score for k in self.knots], values)
+            self._points[name] = None if known is None else (np.array(known[0]), np.array(known[1]))
+        return self._points[name]
 
 
 def _with_ends(scores: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:

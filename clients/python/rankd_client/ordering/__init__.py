@@ -9,6 +9,7 @@ from rankd_client.ordering.patience_tuning import ObjectiveOutcome, tune
 from rankd_client.ordering.rules import ClassPolicy, Objective, Policy, Rules
 from rankd_client.ordering.served import CompletionHistory, ServedRequest, ServedRequests
 from rankd_client.ordering.service_costs import CostEstimate, ServiceCosts, fit_costs
+from rankd_client.ordering.single import order_single
 from rankd_client.ordering.waiting_queue import WaitingQueue
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "WaitingQueue",
     "fit_costs",
     "order_queue",
+    "order_single",
     "parse_target",
     "policy_for",
     "trust_of",

@@ -11,9 +11,9 @@ from rankd_client.ordering.columns import OrderColumns, finite, sane
 from rankd_client.ordering.rules import FloatArray, IntArray, Policy, Rules
 from rankd_client.ordering.work import prompt_work, running_time, work_of
 
-_MS = 1000.0
-_MILLI_TOKENS = 1000.0
-_MICRO = 1e6
+MS = 1000.0
+MILLI_TOKENS = 1000.0
+MICRO = 1e6
 LARGEST_KEY = float(2**62)
 """Keys are clamped well inside of int64, where float64 still converts without overflow."""
 _LARGEST_PATIENCE = 1e12
@@ -147,15 +147,15 @@ def _key_of(
 ) -> IntArray:
     """Keys under one policy, whatever the classes."""
     if policy in (Policy.DUE, Policy.BOOST):
-        return to_key(_due(policy, queue, lengths, arrival, rules), _MS)
+        return to_key(_due(policy, queue, lengths, arrival, rules), MS)
     if policy in _BY_SCORE:
         key = _score_key(queue, lengths, rules, comparable=comparable)
         return key if policy is Policy.SCORE else -key
     if policy is Policy.AGED:
         ratio = np.maximum(sane(now, -LARGEST_KEY, LARGEST_KEY, 0.0) - arrival, 0.0)
         work = work_of(filled(lengths, queue, rules.prior_expected), queue, rules)
-        return to_key(-ratio / aged_size(work, rules.age_exponent), _MICRO)
-    return to_key(arrival, _MS)
+        return to_key(-ratio / aged_size(work, rules.age_exponent), MICRO)
+    return to_key(arrival, MS)
 
 
 def aged_size(work: FloatArray, exponent: float) -> FloatArray:
@@ -228,9 +228,9 @@ def _score_key(queue: OrderColumns, lengths: FloatArray, rules: Rules, *, compar
     by_length = known.any() and (not comparable or not (scored & ~known).any())
     if scores is None or rules.ignore_lengths or not scored.any() or by_length:
         expected = np.where(known, lengths, prior_of(rules.prior_expected, lengths[known]))
-        return to_key(work_of(expected, queue, rules), _MILLI_TOKENS)
+        return to_key(work_of(expected, queue, rules), MILLI_TOKENS)
     score = np.minimum(np.maximum(scores, -LARGEST_KEY), LARGEST_KEY)
-    return to_key(np.where(scored, score, np.median(score[scored])), _MICRO)
+    return to_key(np.where(scored, score, np.median(score[scored])), MICRO)
 
 
 def patience_of(patience: float) -> float:
