@@ -73,12 +73,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where it is installed: a call comes round the loop four times, and each costs a third with it."""
+    """Uvloop's loop, where it is installed: a call comes round it four times, and each is a third cheaper."""
     try:
         import uvloop
     except ImportError:
         return None
-    return uvloop.new_event_loop
+
+    class PreciseLoop(uvloop.Loop):
+        """Tells the time as asyncio's own loop does: uvloop tells that of its last turn, in whole milliseconds."""
+
+        def time(self) -> float:
+            """Seconds."""
+            return time.monotonic()
+
+    return PreciseLoop
 
 
 def _ended(status: int) -> int:

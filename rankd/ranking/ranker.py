@@ -123,6 +123,8 @@ class QueueRanker:
         """
         ranker = self._registry.resolve(queue.ranker_version)
         trust = self._monitor.trust(queue.model, ranker.version)
+        if is_single(queue):
+            return await self._rank_single(queue, ranker, trust, deadline)
         usable = _usable_predictions(queue, ranker.version)
         run = run or run_at_once
         scores = await self._score(queue, ranker, trust, usable, deadline, run)
@@ -130,10 +132,43 @@ class QueueRanker:
         with self._telemetry.stage("order"):
             answer = await run(self._order(queue, ranker, trust, scores))
         answer.scored_at = scored_at
-        self._count(answer.policy, answer.reason, len(answer.score), answer.missing.values(), int(answer.fresh.sum()))
+        fresh = int(np.count_nonzero(answer.fresh))
+        self._count(answer.policy, answer.reason, len(answer.score), answer.missing.values(), fresh)
         self._tenants.count(queue.constraints.tenant, len(answer.score), answer.fresh, answer.missing)
         await run(self._tell(queue, ranker, answer))
         return answer
+
+    async def _rank_single(self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, deadline: float) -> Answer:
+        """Order a queue of one: as all others, without what numpy and pauses cost."""
+        scores = await self._score_single(queue, ranker, trust, deadline)
+        scored_at = self._loop.time()
+        with self._telemetry.stage("order"):
+            answer = self._order_single(queue, ranker, trust, scores)
+            if answer is None:
+                answer = finish(self._order(queue, ranker, trust, scores))
+        answer.scored_at = scored_at
+        fresh = int(answer.fresh[0])
+        self._count(answer.policy, answer.reason, 1, answer.missing.values(), fresh)
+        self._tenants.count(queue.constraints.tenant, 1, answer.fresh, answer.missing)
+        finish(self._tell(queue, ranker, answer))
+        return answer
+
+    async def _score_single(self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, deadline: float) -> FreshScores:
+        """Score the only item, where it brings no usable prediction."""
+        found = FreshScores(np.array((math.nan,)))
+        if queue.echoes and _usable_predictions(queue, ranker.version)[0]:
+            return found
+        text = queue.prompts[0]
+        if text is None:
+            found.missing[0] = Reason.NEEDS_PROMPT
+            return found
+        until = deadline if trust.worth_waiting else self._loop.time()
+        (result,) = await ranker.scorer.score((ranker.scorer.cut(text),), until)
+        if isinstance(result, Reason):
+            found.missing[0] = result
+        else:
+            found.score[0], found.texts[0] = result
+        return found
 
     def _tell(self, queue: RankQueue, ranker: LoadedRanker, answer: Answer) -> Steps[None]:
         """Tell who else wants to know, some items at a time: pilots, shadows, the completion log."""
@@ -188,10 +223,6 @@ class QueueRanker:
         return found
 
     def _order(self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores) -> Steps[Answer]:
-        if is_single(queue):
-            answer = self._order_single(queue, ranker, trust, fresh_scores)
-            if answer is not None:
-                return answer
         known = yield from expectation_steps(queue, ranker, trust, fresh_scores)
         fresh, missing = ~np.isnan(fresh_scores.score), fresh_scores.missing
         yield
@@ -279,6 +310,11 @@ class QueueRanker:
 
 
 async def run_at_once(steps: Steps[T]) -> T:
+    """As ``finish``, for who takes a ``Run``."""
+    return finish(steps)
+
+
+def finish(steps: Steps[T]) -> T:
     """Do work that says by ``yield`` where others may come between, without a pause; give what it returns."""
     while True:
         try:

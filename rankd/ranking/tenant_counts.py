@@ -7,7 +7,7 @@ tenant loses with its place is counted under the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,9 @@ class TenantCounts:
         self._named: dict[str, TenantTally] = {}
         self._others = TenantTally()
 
-    def count(self, names: Sequence[str] | None, items: int, fresh: NDArray[np.bool_], missing: Iterable[int]) -> None:
+    def count(
+        self, names: Sequence[str] | None, items: int, fresh: NDArray[np.bool_], missing: Collection[int]
+    ) -> None:
         """Count an answer.
 
         Args:
@@ -63,7 +65,9 @@ class TenantCounts:
         if not items:
             return
         if names is None:
-            self._take("", TenantTally(1, items, int(fresh.sum()), sum(1 for _ in missing)))
+            self._take(
+                "", TenantTally(1, items, int(np.count_nonzero(fresh)), sum(1 for _ in missing) if missing else 0)
+            )
             return
         scored = Counter(names[i] for i in np.flatnonzero(fresh).tolist())
         unscored = Counter(names[i] for i in missing)

@@ -119,7 +119,7 @@ class PredictionSigner:
 
     async def filter_all(self, items: Sequence[rank_pb2.RankItem], field: str, model: str) -> None:
         """Do ``filter_untrusted`` for the items of one message, in time slices where they are many."""
-        if not self._verifies:
+        if not self.verifies:
             return
         async with self._time_slice(len(items)) as time_slice:
             for index, item in enumerate(items):
@@ -128,7 +128,8 @@ class PredictionSigner:
                 self.filter_untrusted(item, f"{field}[{index}]", model)
 
     @property
-    def _verifies(self) -> bool:
+    def verifies(self) -> bool:
+        """Whether ``filter_all`` has anything to look at: there are keys, or the caller is one tenant's."""
         return self.keys is not None or bool(current_caller().tenant)
 
     def filter_untrusted(self, item: rank_pb2.RankItem, field: str, model: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import grpc
 from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 
-from rankd.ranking.ranker import QueueRanker, run_at_once
+from rankd.ranking.ranker import QueueRanker, finish
 from rankd.ranking.stream import StreamQueue
 from rankd.settings import Settings
 from rankd.transport.answer_pace import AnswerPace
@@ -51,17 +51,22 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
 
     async def Rank(self, request: rank_pb2.RankRequest, context: grpc.aio.ServicerContext) -> rank_pb2.RankResponse:  # noqa: N802
         """Order one queue."""
-        deadline = self._deadline(context, len(request.items))
-        run = self._time_slices.run if len(request.items) > _SHORT else run_at_once
-        if len(request.items) <= self._limits.max_items:
-            await self._signer.filter_all(request.items, "items", request.model)
-        queue = await run(queue_steps(request, self._limits, self._order))
+        items = request.items
+        count = len(items)
+        deadline = self._deadline(context, count)
+        run = self._time_slices.run if count > _SHORT else None
+        if count <= self._limits.max_items and self._signer.verifies:
+            await self._signer.filter_all(items, "items", request.model)
+        steps = queue_steps(request, self._limits, self._order)
+        queue = finish(steps) if run is None else await run(steps)
         check_model(queue.model, self._models)
         answer = await self._ranker.rank(queue, deadline, run)
-        response = await run(response_steps(answer, request.items))
-        await self._signer.sign_all(response.items, answer, queue.model)
+        answering = response_steps(answer, items)
+        response = finish(answering) if run is None else await run(answering)
+        if self._signer.keys is not None:
+            await self._signer.sign_all(response.items, answer, queue.model)
         # From the last score, or from when there was no more waiting for any: ordering and answering.
-        self._pace.learn(len(request.items), self._loop.time() - min(answer.scored_at, deadline))
+        self._pace.learn(count, self._loop.time() - min(answer.scored_at, deadline))
         return response
 
     def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> float:
