@@ -20,6 +20,7 @@ from rich.table import Table
 from rankd.bench import SCENARIOS, scenarios
 from rankd.bench.calls import calls
 from rankd.bench.floor import FLOORS, OfflineLoop
+from rankd.bench.overload import overload
 from rankd.bench.process import MeasuredProcess, two_cores
 from rankd.bench.prompts import PromptSupply
 from rankd.bench.scenarios import Figures
@@ -72,7 +73,7 @@ def _show_progress(progress: Progress, task: TaskID, share: float) -> None:
     progress.update(task, completed=share)
 
 
-def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callable[[float], None]) -> Figures:
+def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callable[[float], None]) -> Figures:  # noqa: PLR0911
     """One scenario, with a fresh daemon."""
     prompts = PromptSupply(arguments.prompts, seed=SCENARIOS.index(name))
     daemon_cores, generator_cores = two_cores() if name in ("calls", "overload") else (None, None)
@@ -100,7 +101,7 @@ def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callabl
         if name == "queue":
             return scenarios.long_queue(daemon, _offline(arguments), prompts, on_progress)
         if name == "overload":
-            return scenarios.overload(daemon, prompts, arguments.seconds, on_progress)
+            return overload(daemon, prompts, arguments.seconds, on_progress)
         return scenarios.soak(daemon, prompts, arguments.requests, on_progress)
 
 

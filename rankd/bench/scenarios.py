@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import statistics
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ ProgressCallback = Callable[[float], None]
 Figures = dict[str, Any]
 """By name; milliseconds, shares and counts, as their names say."""
 
-_OPTIONS = [
+OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     # What is measured is on this machine, whatever http_proxy says.
@@ -58,8 +57,8 @@ def latency(
     wire: list[float] = []
     rank: list[float] = []
     with (
-        grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel,
-        grpc.insecure_channel(empty.target, options=_OPTIONS) as bare,
+        grpc.insecure_channel(daemon.target, options=OPTIONS) as channel,
+        grpc.insecure_channel(empty.target, options=OPTIONS) as bare,
     ):
         stub = rank_pb2_grpc.RankServiceStub(channel)
         nothing = bare.unary_unary(EMPTY_METHOD)
@@ -91,7 +90,7 @@ def throughput(
         batch = prompts.take(count)
         floor, budget = offline.best_rate(batch)
         on_progress((n + 0.5) / rounds)
-        rate = asyncio.run(_saturate(daemon.target, batch))
+        rate = asyncio.run(saturate(daemon.target, batch))
         on_progress((n + 1) / rounds)
         floors.append(floor)
         rates.append(rate)
@@ -107,9 +106,9 @@ def throughput(
     }
 
 
-async def _saturate(target: str, prompts: Sequence[str]) -> float:
+async def saturate(target: str, prompts: Sequence[str]) -> float:
     """Prompts per second through calls of 50 prompts, eight at a time."""
-    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         calls = iter([prompts[i : i + _BULK] for i in range(0, len(prompts), _BULK)])
 
@@ -126,7 +125,7 @@ async def _saturate(target: str, prompts: Sequence[str]) -> float:
 def echo(daemon: MeasuredProcess, prompts: PromptSupply, rounds: int, on_progress: ProgressCallback) -> Figures:
     """Queues whose predictions are echoed: what parsing, ordering and answering take."""
     figures: Figures = {}
-    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
+    with grpc.insecure_channel(daemon.target, options=OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         scored = _scored(stub, prompts.take(64)).items
         for done, size in enumerate((256, 10_000)):
@@ -152,7 +151,7 @@ def long_queue(
     batch = prompts.take(size)
     request = rank_request(batch)
     calls, shares, failed = 0, [], 0
-    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
+    with grpc.insecure_channel(daemon.target, options=OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         began = time.perf_counter()
         while True:
@@ -179,84 +178,11 @@ def long_queue(
     }
 
 
-def overload(daemon: MeasuredProcess, prompts: PromptSupply, seconds: float, on_progress: ProgressCallback) -> Figures:
-    """Single prompts at four times the capacity, open loop, each with an engine's deadline; then after a pause."""
-    capacity = asyncio.run(_saturate(daemon.target, prompts.take(600)))
-    requests = [rank_request([p]) for p in prompts.take(int(4 * capacity * seconds * 1.1) + 100)]
-    figures = asyncio.run(_open_loop(daemon, requests, 4 * capacity, seconds, on_progress))
-    time.sleep(5)
-    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
-        stub = rank_pb2_grpc.RankServiceStub(channel)
-        ranked = 0
-        for _ in range(100):
-            ranked += stub.Rank(rank_request([next(prompts)]), timeout=DEADLINE).unscored_count == 0
-            time.sleep(0.02)
-    return {"capacity_prompts_per_second": capacity, **figures, "ranked_of_100_after_5_s": ranked}
-
-
-async def _open_loop(
-    daemon: MeasuredProcess,
-    requests: list[rank_pb2.RankRequest],
-    rate: float,
-    seconds: float,
-    on_progress: ProgressCallback,
-) -> Figures:
-    """Send at Poisson times whatever comes back; waiting counts from the time a call was due."""
-    draw = random.Random(1)  # noqa: S311 - nothing secret
-    outcomes: Counter[str] = Counter()
-    times: list[float] = []
-    memory: list[int] = []
-    async with grpc.aio.insecure_channel(daemon.target, options=_OPTIONS) as channel:
-        stub = rank_pb2_grpc.RankServiceStub(channel)
-        tasks: set[asyncio.Task[None]] = set()
-        began = due = time.perf_counter()
-        for request in requests:
-            due += draw.expovariate(rate)
-            if due - began > seconds:
-                break
-            if (ahead := due - time.perf_counter()) > 0:
-                await asyncio.sleep(ahead)
-            task = asyncio.create_task(_send(stub, request, outcomes, times))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            if len(memory) <= due - began:
-                memory.append(daemon.memory)
-                on_progress((due - began) / seconds)
-        late = time.perf_counter() - due
-        await asyncio.gather(*tasks)
-    calls = sum(outcomes.values())
-    answered = sum(n for k, n in outcomes.items() if not k.startswith("failed"))
-    return {
-        "calls": calls,
-        "calls_per_second": calls / seconds,
-        "generator_behind_seconds": late,
-        "answered_share": answered / calls,
-        "outcomes": dict(outcomes),
-        "call_ms": spread(times),
-        "memory_mb_after_10_s": memory[min(10, len(memory) - 1)] / 2**20,
-        "memory_mb_at_end": memory[-1] / 2**20,
-    }
-
-
-async def _send(
-    stub: rank_pb2_grpc.RankServiceStub, request: rank_pb2.RankRequest, outcomes: Counter[str], times: list[float]
-) -> None:
-    """One call with an engine's deadline: count how it ended and note how long it took, milliseconds."""
-    began = time.perf_counter()
-    try:
-        answer = await stub.Rank(request, timeout=DEADLINE)
-        ranked = answer.unscored_count == 0 and not answer.reason
-        outcomes["ranked" if ranked else f"reason_{answer.reason}"] += 1
-    except grpc.aio.AioRpcError as error:
-        outcomes[f"failed_{error.code().name}"] += 1
-    times.append((time.perf_counter() - began) * 1000)
-
-
 def soak(daemon: MeasuredProcess, prompts: PromptSupply, requests: int, on_progress: ProgressCallback) -> Figures:
     """Memory after many requests, each ranked once and reported once, against that after 10,000."""
     early, first = 0, min(10_000, requests // 2)
     done = 0
-    with grpc.insecure_channel(daemon.target, options=_OPTIONS) as channel:
+    with grpc.insecure_channel(daemon.target, options=OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         reports = completion_pb2_grpc.CompletionServiceStub(channel)
         while done < requests:

@@ -14,7 +14,7 @@ import asyncio
 import errno
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -172,15 +172,16 @@ class Telemetry:
         """Count a Rank answer."""
         self._counts["rankd.answers"][("policy", policy), ("reason", reason)] += 1
 
-    def items(self, *, scored: int, echoed: int, unscored: Iterable[Reason]) -> None:
+    def items(self, *, scored: int, echoed: int, unscored: Collection[Reason]) -> None:
         """Count the items of an answer."""
         items = self._counts["rankd.items"]
         if scored:
             items[_SCORED] += scored
         if echoed:
             items[_ECHOED] += echoed
-        for identity, number in Counter(map(id, unscored)).items():
-            items[_UNSCORED[identity]] += number
+        if unscored:
+            for identity, number in Counter(map(id, unscored)).items():
+                items[_UNSCORED[identity]] += number
 
     def completion(self, outcome: str) -> None:
         """Count a report: accepted, duplicate, or why it was rejected."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -65,7 +66,7 @@ def item_filler(
         item = items[position]
         ranked: rank_pb2.RankedItem = add(request_id=item.request_id, index=position, serving_key=keys[position])
         if fresh[position]:
-            ranked.prediction.CopyFrom(_prediction(answer, position, scored_at))
+            _fill_prediction(ranked.prediction, answer, position, scored_at)
             if item.tenant:
                 ranked.prediction.tenant = item.tenant
             if position in slots:
@@ -90,10 +91,10 @@ def _add_shadows(prediction: prediction_pb2.Prediction, scores: list[tuple[str, 
             prediction.shadow_scores.add(ranker_version=version, score=score)
 
 
-def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_pb2.Prediction:
-    prediction = prediction_pb2.Prediction(
-        score=answer.score[index], ranker_version=answer.ranker_version, scored_at=scored_at
-    )
+def _fill_prediction(prediction: prediction_pb2.Prediction, answer: Answer, index: int, scored_at: Timestamp) -> None:
+    prediction.score = answer.score[index]
+    prediction.ranker_version = answer.ranker_version
+    prediction.scored_at.CopyFrom(scored_at)
     if not math.isnan(expected := answer.expected[index]):
         prediction.expected_token_count = expected
     if answer.p50 is not None and not math.isnan(p50 := answer.p50[index]):
@@ -104,11 +105,11 @@ def _prediction(answer: Answer, index: int, scored_at: Timestamp) -> prediction_
         prediction.features = features
     if answer.learned is not None and not math.isnan(learned := answer.learned[index]):
         prediction.learned_score = learned
-    return prediction
 
 
+@lru_cache(maxsize=256)
 def patience_of(policy: Policy, patience: float) -> Duration | None:
-    """What an answer says of patience: nothing, but under DUE and BOOST."""
+    """What an answer says of patience: nothing, but under DUE and BOOST. The same message each time: it is copied."""
     knows = policy in (Policy.DUE, Policy.BOOST)
     return to_duration(min(patience, float(LONGEST_SECOND))) if knows else None
 
