@@ -66,7 +66,10 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         if self._signer.keys is not None:
             await self._signer.sign_all(response.items, answer, queue.model)
         # From the last score, or from when there was no more waiting for any: ordering and answering.
-        self._pace.learn(count, self._loop.time() - min(answer.scored_at, deadline))
+        now = self._loop.time()
+        self._pace.learn(count, now - min(answer.scored_at, deadline))
+        if answer.scored_at >= deadline and count <= _SHORT:
+            self._pace.late(now - deadline)
         return response
 
     def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> float:

@@ -42,3 +42,15 @@ def test_an_empty_queue_says_nothing():
     pace = AnswerPace()
     pace.learn(0, 1.0)
     assert (pace.margin(1000), pace.margin(0)) == (IDLE, 0.0)
+
+
+def test_late_answers_are_given_sooner_until_that_is_over():
+    """Twice what they were late, at most ten milliseconds; what comes in time again makes it what it was."""
+    pace = AnswerPace()
+    pace.late(0.002)
+    assert pace.margin(0) == pytest.approx(0.004)
+    pace.late(3.0)
+    assert pace.margin(0) == pytest.approx(0.01)
+    for _ in range(500):
+        pace.late(-1.0)
+    assert pace.margin(0) < 1e-5
