@@ -20,9 +20,11 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 _ACK = _END_STREAM = 1
 _END_HEADERS, _PADDED, _PRIORITY = 4, 8, 32
-_TABLE_SIZE, _PUSH, _INITIAL_WINDOW, _MOST_FRAME = 1, 2, 4, 5
+_TABLE_SIZE, _PUSH, _INITIAL_WINDOW = 1, 2, 4
 _LARGEST_WINDOW = 2**31 - 1
 _FIRST_WINDOW = 65_535
+_FRAME = 16_384
+"""Bytes of a frame that every peer takes."""
 _CANCEL = struct.pack(">I", 8)
 _STATUS = b"grpc-status"
 _STATIC_ENTRIES = 61
@@ -117,14 +119,14 @@ class LightClient:
                 break
             self._window -= size
             headers = self._headers if self._next_id > 1 else self._first_headers
-            out.append(_frame(_HEADERS, _END_HEADERS, self._next_id, headers))
-            out.append(_frame(_DATA, _END_STREAM, self._next_id, struct.pack(">BI", 0, len(message)) + message))
+            data = struct.pack(">BI", 0, len(message)) + message
+            out.append(_frame(_HEADERS, _END_HEADERS, self._next_id, headers) + _data_frames(self._next_id, data))
             self._open[self._next_id] = _Open(self._numbers, now)
             self._next_id += 2
             self._numbers += 1
         if out:
             self._socket.sendall(b"".join(out))
-        return len(out) // 2
+        return len(out)
 
     def wait(self, seconds: float | None) -> list[Outcome]:
         """What ended; waits for the first of them, for at most ``seconds`` or until a deadline.
@@ -241,6 +243,13 @@ class LightClient:
 
 def _frame(kind: int, flags: int, identity: int, payload: bytes = b"") -> bytes:
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, identity) + payload
+
+
+def _data_frames(identity: int, data: bytes) -> bytes:
+    """A message and the end of what is sent, in frames of what every server takes."""
+    last = max(0, len(data) - 1) // _FRAME * _FRAME
+    before = [_frame(_DATA, 0, identity, data[at : at + _FRAME]) for at in range(0, last, _FRAME)]
+    return b"".join(before) + _frame(_DATA, _END_STREAM, identity, data[last:])
 
 
 def _text(value: str) -> bytes:

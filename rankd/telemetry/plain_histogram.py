@@ -34,7 +34,7 @@ class PlainHistogram:
 
     def __init__(self, boundaries: Sequence[float]) -> None:
         """Take the upper bounds of its buckets, rising."""
-        self.boundaries = tuple(float(b) for b in boundaries)
+        self.boundaries = tuple(boundaries)
         self._tallies: dict[LabelItems, Tally] = {}
         self._lock = threading.Lock()
 
