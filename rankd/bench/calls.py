@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from rankd_client.v1 import rank_pb2
 
 from rankd.bench.floor import EMPTY_METHOD
-from rankd.bench.light_client import LightClient, Outcome, closed_loop
+from rankd.bench.light_client import EndedCall, LightClient, closed_loop
 from rankd.bench.process import MeasuredProcess
 from rankd.bench.prompts import PromptSupply
 from rankd.bench.scenarios import Figures, ProgressCallback, rank_request, spread
@@ -98,7 +98,7 @@ def _measure(each: Measured, in_flight: int, seconds: float) -> Figures:
     }
 
 
-def _check(each: Measured, outcome: Outcome, first: int) -> None:
+def _check(each: Measured, outcome: EndedCall, first: int) -> None:
     if outcome.status != 0:
         raise RankdError(f"{each.name}: a call ended with status {outcome.status}")
     if outcome.number % _CHECK_EVERY == 0:

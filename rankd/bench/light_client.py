@@ -32,7 +32,7 @@ _STATIC_ENTRIES = 61
 
 
 @dataclass(slots=True)
-class Outcome:
+class EndedCall:
     """How a call ended."""
 
     number: int
@@ -94,7 +94,7 @@ class LightClient:
         self._block: tuple[int, bytes] | None = None
         self._ends = False
         self._statuses: dict[bytes, int | None] = {}
-        self._ended: list[Outcome] = []
+        self._ended: list[EndedCall] = []
         settings = struct.pack(">HIHIHI", _TABLE_SIZE, 0, _PUSH, 0, _INITIAL_WINDOW, _LARGEST_WINDOW)
         grow = struct.pack(">I", _LARGEST_WINDOW - _FIRST_WINDOW)
         self._socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW, 0, 0, grow))
@@ -128,7 +128,7 @@ class LightClient:
             self._socket.sendall(b"".join(out))
         return len(out)
 
-    def wait(self, seconds: float | None) -> list[Outcome]:
+    def wait(self, seconds: float | None) -> list[EndedCall]:
         """What ended; waits for the first of them, for at most ``seconds`` or until a deadline.
 
         Raises:
@@ -167,7 +167,7 @@ class LightClient:
             seconds = now - call.began
             if self._timeout is not None and seconds > self._timeout:
                 status = None
-            self._ended.append(Outcome(call.number, status, call.body[5:], seconds))
+            self._ended.append(EndedCall(call.number, status, call.body[5:], seconds))
 
     def _take(self, data: bytes, now: float) -> None:
         """Read the frames that are whole."""
@@ -306,7 +306,7 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
     return block[after : after + size], after + size
 
 
-def closed_loop(client: LightClient, messages: Sequence[bytes], in_flight: int, seconds: float) -> Iterator[Outcome]:
+def closed_loop(client: LightClient, messages: Sequence[bytes], in_flight: int, seconds: float) -> Iterator[EndedCall]:
     """Keep ``in_flight`` calls under way for some seconds, the messages in turn; what ends, as it ends."""
     end = time.perf_counter() + seconds
     sent = 0
@@ -320,7 +320,7 @@ def closed_loop(client: LightClient, messages: Sequence[bytes], in_flight: int, 
 
 def open_loop(
     client: LightClient, messages: Iterator[bytes], times: Iterator[float], on_lag: Callable[[float], None]
-) -> Iterator[Outcome]:
+) -> Iterator[EndedCall]:
     """Begin a call at each of ``times``, whatever comes back; what ends, as it ends.
 
     Args:

@@ -13,7 +13,7 @@ import grpc
 from rankd_client.v1 import rank_pb2, rank_pb2_grpc
 
 from rankd.bench.calls import RANK_METHOD
-from rankd.bench.light_client import LightClient, Outcome, open_loop
+from rankd.bench.light_client import EndedCall, LightClient, open_loop
 from rankd.bench.process import MeasuredProcess
 from rankd.bench.prompts import PromptSupply
 from rankd.bench.scenarios import DEADLINE, OPTIONS, Figures, ProgressCallback, rank_request, saturate, spread
@@ -45,7 +45,9 @@ def _open_loop(
     times: list[float] = []
     lags: list[float] = []
     memory: list[int] = []
-    messages = [rank_request([p], prefix="r").SerializeToString() for p in prompts.take(int(rate * seconds * 1.1) + 100)]
+    messages = [
+        rank_request([p], prefix="r").SerializeToString() for p in prompts.take(int(rate * seconds * 1.1) + 100)
+    ]
     client = LightClient(daemon.target, RANK_METHOD, timeout=DEADLINE)
     used, own, began = daemon.processor_seconds, time.process_time(), time.perf_counter()
     try:
@@ -82,7 +84,7 @@ def _poisson(rate: float, began: float, seconds: float) -> Iterator[float]:
         yield due
 
 
-def _kind(outcome: Outcome) -> str:
+def _kind(outcome: EndedCall) -> str:
     """How a call ended: ranked, the reason why not, or the status with which it failed; late is none that counts."""
     if outcome.status is None:
         return "failed_LATE"

@@ -13,7 +13,7 @@ LabelItems = tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
-class Tally:
+class BucketCounts:
     """The values of one set of labels."""
 
     buckets: list[int]
@@ -23,7 +23,7 @@ class Tally:
     most: float = -math.inf
     count: int = field(default=0)
 
-    def since(self, before: Tally) -> Tally:
+    def since(self, before: BucketCounts) -> BucketCounts:
         """What came after an earlier reading; the least and the most are those of all that came."""
         buckets = [now - then for now, then in zip(self.buckets, before.buckets, strict=True)]
         return replace(self, buckets=buckets, total=self.total - before.total, count=self.count - before.count)
@@ -35,7 +35,7 @@ class PlainHistogram:
     def __init__(self, boundaries: Sequence[float]) -> None:
         """Take the upper bounds of its buckets, rising."""
         self.boundaries = tuple(boundaries)
-        self._tallies: dict[LabelItems, Tally] = {}
+        self._tallies: dict[LabelItems, BucketCounts] = {}
         self._lock = threading.Lock()
 
     def record(self, value: float, labels: LabelItems = ()) -> None:
@@ -44,14 +44,14 @@ class PlainHistogram:
         with self._lock:
             tally = self._tallies.get(labels)
             if tally is None:
-                tally = self._tallies[labels] = Tally([0] * (len(self.boundaries) + 1))
+                tally = self._tallies[labels] = BucketCounts([0] * (len(self.boundaries) + 1))
             tally.buckets[place] += 1
             tally.count += 1
             tally.total += value
             tally.least = min(tally.least, value)
             tally.most = max(tally.most, value)
 
-    def tallies(self) -> list[tuple[LabelItems, Tally]]:
+    def tallies(self) -> list[tuple[LabelItems, BucketCounts]]:
         """All values so far, by labels."""
         with self._lock:
             return [(labels, replace(tally, buckets=tally.buckets.copy())) for labels, tally in self._tallies.items()]

@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics import Histogram, ObservableCounter, export
 from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint, NumberDataPoint
 
 from rankd.telemetry.catalogue import METRICS, Metric
-from rankd.telemetry.plain_histogram import LabelItems, PlainHistogram, Tally
+from rankd.telemetry.plain_histogram import BucketCounts, LabelItems, PlainHistogram
 from rankd.telemetry.redaction import describe_error
 
 _log = structlog.get_logger("rankd")
@@ -60,7 +60,7 @@ class ReadingExport:
         self._delta = delta
         self._delta_histograms = delta_histograms
         self._began = time.time_ns()
-        self._tallies: dict[_Series, tuple[Tally, int]] = {}
+        self._tallies: dict[_Series, tuple[BucketCounts, int]] = {}
         """Histograms exported as differences: what was exported last, and when."""
         self._last: dict[_Series, tuple[float, int]] = {}
         """Counters: the value that was exported last, and since when it counts, in nanoseconds since the epoch."""
@@ -111,7 +111,7 @@ class ReadingExport:
         return out
 
     def _histogram_point(
-        self, name: str, histogram: PlainHistogram, labels: LabelItems, tally: Tally, now: int
+        self, name: str, histogram: PlainHistogram, labels: LabelItems, tally: BucketCounts, now: int
     ) -> HistogramDataPoint | None:
         since = self._began
         if self._delta_histograms:

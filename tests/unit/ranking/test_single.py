@@ -97,7 +97,9 @@ def test_it_is_what_the_steps_for_columns_give(learner, data):
 
 
 @pytest.mark.parametrize(
-    "more", [{"deadline": 5.0}, {"priority_class": 1}, {"prompt_tokens": 7}, {"backlog": 3}], ids=lambda m: next(iter(m))
+    "more",
+    [{"deadline": 5.0}, {"priority_class": 1}, {"prompt_tokens": 7}, {"backlog": 3}],
+    ids=lambda m: next(iter(m)),
 )
 def test_what_takes_all_columns_is_left_to_them(more):
     """Rules on top of a policy, prompts that cost something, and what waits beside."""
