@@ -45,9 +45,8 @@ def _open_loop(
     times: list[float] = []
     lags: list[float] = []
     memory: list[int] = []
-    messages = [
-        rank_request([p], prefix="r").SerializeToString() for p in prompts.take(int(rate * seconds * 1.1) + 100)
-    ]
+    texts = prompts.take(int(rate * seconds * 1.1) + 100)
+    messages = [rank_request([text]).SerializeToString() for text in texts]
     client = LightClient(daemon.target, RANK_METHOD, timeout=DEADLINE)
     used, own, began = daemon.processor_seconds, time.process_time(), time.perf_counter()
     try:

@@ -68,7 +68,7 @@ _MOST_KEPT = 64
 
 
 class InForce:
-    """Policies in force under the same settings. What follows from the same inputs is kept: it is asked at each call."""
+    """Policies in force under the same settings. It is asked at each call, and keeps what the same inputs gave."""
 
     def __init__(self, order: OrderSection) -> None:
         """Take the settings, which do not change."""

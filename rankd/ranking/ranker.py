@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rankd_client.ordering import OrderColumns, Policy, Rules, order_queue
+from rankd_client.ordering import OrderColumns, Policy, order_queue
 
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
@@ -22,7 +22,8 @@ from rankd.monitor.trust import Trust
 from rankd.pilot.live import LivePilots
 from rankd.ranking.expectations import Expectations, FreshScores, expectation_steps, scored_by
 from rankd.ranking.policy import EffectivePolicy, InForce, backlog_of
-from rankd.ranking.single import ORDER, column, expect_single, is_single, key_single
+from rankd.ranking.reasons import is_timeless, reason_of
+from rankd.ranking.single import answer_single, is_single
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
@@ -243,7 +244,7 @@ class QueueRanker:
             order=ordering.order,
             serving_key=ordering.serving_key,
             policy=effective.policy if empty else ordering.policy,
-            reason=reason if empty else _reason(effective.policy, reason, ordering.policy, missing),
+            reason=reason if empty else reason_of(effective.policy, reason, ordering.policy, missing),
             ranker_version=ranker.version,
             score=known.score,
             expected=known.expected,
@@ -256,7 +257,7 @@ class QueueRanker:
             patience=effective.rules.patience,
             objective=effective.objective,
             prompt_cost=effective.rules.prompt_cost,
-            timeless=_timeless(ordering.policy, effective.rules, has_deadline=columns.deadline is not None),
+            timeless=is_timeless(ordering.policy, effective.rules, has_deadline=columns.deadline is not None),
             scored_at=0.0,
             features=known.features,
             learned=known.learned,
@@ -267,34 +268,7 @@ class QueueRanker:
     ) -> Answer | None:
         """The answer to a queue of one; None where that takes all columns."""
         effective = self._effective(queue, 0.0, trust)
-        known = expect_single(queue, ranker, trust, fresh_scores)
-        found = key_single(queue, ranker, known, effective.rules)
-        if found is None:
-            return None
-        key, policy = found
-        reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
-        return Answer(
-            order=ORDER,
-            serving_key=np.array((key,)),
-            policy=policy,
-            reason=_reason(effective.policy, reason, policy, fresh_scores.missing),
-            ranker_version=ranker.version,
-            score=np.array((known.score,)),
-            expected=np.array((known.expected,)),
-            p50=column(known.p50),
-            p90=column(known.p90),
-            fresh=np.array((known.fresh,)),
-            missing=fresh_scores.missing,
-            shadow_scores={},
-            pilot_slots={},
-            patience=effective.rules.patience,
-            objective=effective.objective,
-            prompt_cost=effective.rules.prompt_cost,
-            timeless=_timeless(policy, effective.rules, has_deadline=False),
-            scored_at=0.0,
-            features={} if known.features is None else {0: known.features},
-            learned=column(known.learned),
-        )
+        return answer_single(queue, ranker, trust, fresh_scores, effective)
 
     def _effective(self, queue: RankQueue, backlog: float, trust: Trust) -> EffectivePolicy:
         """The policy in force for a queue."""
@@ -324,11 +298,6 @@ def finish(steps: Steps[T]) -> T:
             return result
 
 
-def _timeless(policy: Policy, rules: Rules, *, has_deadline: bool) -> bool:
-    """Whether an order stays the same as time passes."""
-    return policy is not Policy.AGED and rules.wait_cap == math.inf and not has_deadline
-
-
 def _columns(queue: RankQueue, known: Expectations, fresh: NDArray[np.bool_]) -> OrderColumns:
     constraints = queue.constraints
     return OrderColumns(
@@ -356,16 +325,3 @@ def _usable_predictions(queue: RankQueue, version: str) -> NDArray[np.bool_]:
         return np.zeros(len(queue.request_ids), dtype=np.bool_)
     usable: NDArray[np.bool_] = ~np.isnan(queue.score) & (scored_by(queue, version) | ~np.isnan(queue.expected))
     return usable
-
-
-def _reason(policy: Policy, reason: Reason, followed: Policy, missing: dict[int, Reason]) -> Reason:
-    """One reason for the whole answer: the policy's own, else the commonest among items without a score."""
-    if reason is not Reason.NONE:
-        return reason
-    causes = [r for r in missing.values() if r is not Reason.NEEDS_PROMPT]
-    if causes:
-        return max(set(causes), key=lambda r: (causes.count(r), r.value))
-    if missing:
-        return Reason.NEEDS_PROMPT
-    # Scored, yet in arrival order: there is no calibration to tell how many tokens a score stands for.
-    return Reason.RANKER_UNAVAILABLE if followed is not policy else Reason.NONE

@@ -16,13 +16,15 @@ from rankd_client.ordering import Policy, Rules, order_single
 
 from rankd.monitor.trust import Trust
 from rankd.ranking.expectations import FreshScores
+from rankd.ranking.policy import EffectivePolicy
+from rankd.ranking.reasons import is_timeless, reason_of
 from rankd.registry.loaded import LoadedRanker
-from rankd.types import RankQueue
+from rankd.types import Answer, RankQueue, Reason
 
 _NAN = math.nan
-ORDER: NDArray[np.intp] = np.zeros(1, dtype=np.intp)
+_ORDER: NDArray[np.intp] = np.zeros(1, dtype=np.intp)
 """Of one item. Nobody writes to an answer's order."""
-ORDER.flags.writeable = False
+_ORDER.flags.writeable = False
 
 
 def is_single(queue: RankQueue) -> bool:
@@ -74,7 +76,7 @@ def expect_single(queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_sc
             _fill(found, trust.calibration if told else trust.base_calibration, found.learned if told else found.score)
     elif trust.calibration is not None:
         if blank:
-            found.expected = float(trust.calibration.expected(np.float64(found.score)))
+            found.expected = float(trust.calibration.expected(np.asarray(found.score)))
         if fresh:
             _fill_quantiles(found, trust.calibration, found.score)
     if 0 in fresh_scores.missing:
@@ -94,13 +96,13 @@ def _learned(queue: RankQueue, trust: Trust, fresh_scores: FreshScores, found: S
 
 def _fill(found: SingleExpectation, calibration: Calibration | None, value: float) -> None:
     if calibration is not None:
-        found.expected = float(calibration.expected(np.float64(value)))
+        found.expected = float(calibration.expected(np.asarray(value)))
         if found.fresh:
             _fill_quantiles(found, calibration, value)
 
 
 def _fill_quantiles(found: SingleExpectation, calibration: Calibration, value: float) -> None:
-    low, high = calibration.p50(np.float64(value)), calibration.p90(np.float64(value))
+    low, high = calibration.p50(np.asarray(value)), calibration.p90(np.asarray(value))
     found.p50 = None if low is None else float(low)
     found.p90 = None if high is None else float(high)
 
@@ -123,6 +125,40 @@ def key_single(
     )
 
 
-def column(value: float | None) -> NDArray[np.float64] | None:
+def answer_single(
+    queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores, effective: EffectivePolicy
+) -> Answer | None:
+    """The answer to a queue of one under a policy in force; None where it takes all columns."""
+    known = expect_single(queue, ranker, trust, fresh_scores)
+    found = key_single(queue, ranker, known, effective.rules)
+    if found is None:
+        return None
+    key, policy = found
+    reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
+    return Answer(
+        order=_ORDER,
+        serving_key=np.array((key,)),
+        policy=policy,
+        reason=reason_of(effective.policy, reason, policy, fresh_scores.missing),
+        ranker_version=ranker.version,
+        score=np.array((known.score,)),
+        expected=np.array((known.expected,)),
+        p50=_column(known.p50),
+        p90=_column(known.p90),
+        fresh=np.array((known.fresh,)),
+        missing=fresh_scores.missing,
+        shadow_scores={},
+        pilot_slots={},
+        patience=effective.rules.patience,
+        objective=effective.objective,
+        prompt_cost=effective.rules.prompt_cost,
+        timeless=is_timeless(policy, effective.rules, has_deadline=False),
+        scored_at=0.0,
+        features={} if known.features is None else {0: known.features},
+        learned=_column(known.learned),
+    )
+
+
+def _column(value: float | None) -> NDArray[np.float64] | None:
     """One value as a column; None stays None."""
     return None if value is None else np.array((value,))

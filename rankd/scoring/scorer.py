@@ -114,6 +114,12 @@ class Scorer:
         """Look scores up without waiting or queueing."""
         return [self._cache.get(self._cache.digest(p)) for p in prompts]
 
+    def _known(self, prompt: str) -> Scored | None:
+        """The score of a caller's prompt, where it need not wait."""
+        known = self._cache.get(self._cache.digest(prompt))
+        self.cached += known is not None
+        return known
+
     async def score(self, prompts: Sequence[str], deadline: float) -> list[Result]:
         """Score prompts.
 
@@ -128,8 +134,7 @@ class Scorer:
         Returns:
             Per prompt its score, or why there is none: DEADLINE, OVERLOADED or RANKER_UNAVAILABLE.
         """
-        if len(prompts) == 1 and (known := self._cache.get(self._cache.digest(prompts[0]))) is not None:
-            self.cached += 1
+        if len(prompts) == 1 and (known := self._known(prompts[0])) is not None:
             return [known]
         # One too many until all prompts have joined, so that early results do not end the wait.
         waiter = CallWaiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())

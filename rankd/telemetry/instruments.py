@@ -73,7 +73,7 @@ class Instruments:
         self.counts: dict[str, Counter[LabelItems]] = {}
         """Counters are plain numbers, read when metrics are collected: OpenTelemetry's own take 5 µs a step."""
         self.histograms: dict[str, Record] = {}
-        """What takes a histogram's values. Without exemplars, which only OpenTelemetry's own have, plain numbers, too."""
+        """What takes a histogram's values: plain numbers, too, but where exemplars are wanted."""
         for name, metric in METRICS.items():
             if metric.kind == "counter" and name not in READ_ELSEWHERE:
                 self.counts[name] = Counter(dict.fromkeys(FROM_ZERO.get(name, () if metric.labels else ((),)), 0))

@@ -56,7 +56,7 @@ def options(limits: LimitsSection, connections: int) -> list[tuple[str, int]]:
     ]
 
 
-class WrappedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+class WrappedHandlers(grpc.GenericRpcHandler):
     """Takes handlers for a server in its place, and wraps each method's once.
 
     An interceptor would be asked for the handler again at every call, through coroutines of its own.

@@ -121,7 +121,5 @@ def test_a_server_that_goes_is_an_error():
         client = LightClient(target, METHOD)
         client.begin([b"x"])
         ended(client, 1)
-    client.begin([])
     with pytest.raises((RankdError, OSError)):
-        while True:
-            client.wait(30.0)
+        ended(client, 1)

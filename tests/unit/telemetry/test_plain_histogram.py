@@ -23,7 +23,7 @@ class Exported(MetricExporter):
         super().__init__(preferred_temporality={Histogram: temporality})
         self.points = []
 
-    def export(self, metrics_data, timeout_millis=10_000, **kwargs):
+    def export(self, metrics_data, timeout_millis=10_000, **kwargs):  # noqa: ARG002
         for resource in encode_metrics(metrics_data).resource_metrics:
             for scope in resource.scope_metrics:
                 for metric in (m for m in scope.metrics if m.HasField("histogram")):
@@ -41,7 +41,7 @@ class Exported(MetricExporter):
     def shutdown(self, timeout_millis=30_000, **kwargs):
         """Nothing is open."""
 
-    def force_flush(self, timeout_millis=10_000):
+    def force_flush(self, timeout_millis=10_000):  # noqa: ARG002
         return True
 
 
@@ -99,5 +99,5 @@ def test_otlp_sends_the_same(temporality):
 
     theirs, ours = recorded(reader_of, 3)
     assert theirs == ours
-    counts = [dict((p[0], p[1]) for p in page)[CALLS] for page in ours]
+    counts = [{p[0]: p[1] for p in page}[CALLS] for page in ours]
     assert counts == ([200] * 3 if temporality is AggregationTemporality.DELTA else [200, 400, 600])
