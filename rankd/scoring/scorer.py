@@ -33,7 +33,6 @@ _JOIN_AT_ONCE = 256
 _LEAVE_AT_ONCE = 64
 _LEAVE_AFTER = 0.01
 """Seconds after its deadline at which a call with more prompts than that is taken off what it waited for."""
-
 Result = Scored | Reason
 
 
@@ -116,8 +115,8 @@ class Scorer:
 
     def _known(self, prompt: str) -> Scored | None:
         """The score of a caller's prompt, where it need not wait."""
-        known = self._cache.get(self._cache.digest(prompt))
-        self.cached += known is not None
+        if (known := self._cache.get(self._cache.digest(prompt))) is not None:
+            self.cached += 1
         return known
 
     async def score(self, prompts: Sequence[str], deadline: float) -> list[Result]:
