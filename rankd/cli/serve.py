@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         provider=arguments.provider,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return _ended(runner.run(serve(settings)))
+        status = runner.run(serve(settings))
+    return _ended(status)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
