@@ -135,7 +135,7 @@ class Int8Encoder:
             writer.add("Reshape", x, shape) for x in self._behind_norm(f"{i}.attention", normed, norm, scaled)
         )
         # [tokens, batch, heads, size] is read as [batch, heads, tokens, size].
-        heads_of = {"domain": OWN, "transBatchB": 1}
+        heads_of: dict[str, Any] = {"domain": OWN, "transBatchB": 1}
         logits = writer.add("FusedMatMul", query, key, transBatchA=1, transB=1, **heads_of)
         chances = writer.add("Softmax", writer.add("Add", logits, self._mask_bias), axis=-1)
         mixed = writer.add("FusedMatMul", chances, value, **heads_of)

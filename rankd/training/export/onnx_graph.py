@@ -28,7 +28,7 @@ from rankd.training.quiet import quiet_libraries, without_stdout
 
 _OPSET = 17
 _FUSED = ("Attention", "MultiHeadAttention", "EmbedLayerNormalization", "LayerNormalization", "SkipLayerNormalization")
-_ACTIVATIONS = {"gelu": ("BiasGelu", "FastGelu", "Gelu"), "relu": ("Relu",)}
+_ACTIVATIONS: dict[str, tuple[str, ...]] = {"gelu": ("BiasGelu", "FastGelu", "Gelu"), "relu": ("Relu",)}
 """Operators of a feed-forward part's activation, by the configuration's ``hidden_act``."""
 _ENCODERS = frozenset({"bert"})
 """Model types whose attention is known to fuse; if it does not, something is wrong."""
