@@ -15,11 +15,13 @@ WITH_ROOM = [*WORDS[:-4], "\u4e00", *[f"[unused{i}]" for i in range(3)]]
 
 
 def make_base(path: Path, *, kind="bert", positions=64, words=WORDS) -> Path:
-    """Write a model of some thousand parameters with a WordPiece tokenizer."""
+    """Write a model of some thousand parameters with a WordPiece tokenizer; ``relu`` is a BERT with that activation."""
     torch.manual_seed(0)
     sizes = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    if kind == "bert":
-        model = BertModel(BertConfig(intermediate_size=64, max_position_embeddings=positions, **sizes))
+    if kind in ("bert", "relu"):
+        active = "gelu" if kind == "bert" else "relu"
+        config = BertConfig(intermediate_size=64, max_position_embeddings=positions, hidden_act=active, **sizes)
+        model = BertModel(config)
     else:
         model = OPTModel(OPTConfig(ffn_dim=64, word_embed_proj_dim=32, max_position_embeddings=positions, **sizes))
     model.save_pretrained(path)

@@ -12,7 +12,15 @@ from rankd.training.export.int8_encoder import eight_bit
 from rankd.training.export.read_encoder import Floats
 
 
-class FloatProducts:
+class _Relu:
+    """Activations by ReLU as one operator."""
+
+    def relu(self, writer: GraphWriter, x: str) -> str:
+        """Cut off."""
+        return writer.add("Relu", x)
+
+
+class FloatProducts(_Relu):
     """float32, as trained."""
 
     def read(self, writer: GraphWriter, x: str, place: str) -> tuple[str, ...]:
@@ -25,7 +33,7 @@ class FloatProducts:
         return writer.add("Add", writer.add("MatMul", ready[0], writer.weight(weight)), writer.weight(bias))
 
 
-class _Int8Products:
+class _Int8Products(_Relu):
     """int8 weights with a scale for each output, uint8 activations."""
 
     def times(self, writer: GraphWriter, ready: tuple[str, ...], weight: Floats, bias: Floats) -> str:
@@ -50,6 +58,11 @@ class FixedGridProducts(_Int8Products):
         zero = writer.weight(int(np.clip(round(-low / step), 0, 255)), np.uint8)
         scale = writer.weight(step)
         return writer.add("QuantizeLinear", x, scale, zero), scale, zero
+
+    def relu(self, writer: GraphWriter, x: str) -> str:
+        """Nothing to do: none was negative when the range was looked for, so that rounding cuts them off."""
+        del writer
+        return x
 
 
 class BatchGridProducts(_Int8Products):
@@ -78,7 +91,7 @@ class TokenGridProducts(_Int8Products):
 
 
 @dataclass(frozen=True, slots=True)
-class BlockGridProducts:
+class BlockGridProducts(_Relu):
     """``MatMulNBits``: weights of 8 bits with a scale for each block, activations rounded by block at run time."""
 
     block: int = 128

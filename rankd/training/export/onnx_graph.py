@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,8 @@ from rankd.training.quiet import quiet_libraries, without_stdout
 
 _OPSET = 17
 _FUSED = ("Attention", "MultiHeadAttention", "EmbedLayerNormalization", "LayerNormalization", "SkipLayerNormalization")
-_GELUS = ("BiasGelu", "FastGelu", "Gelu")
+_ACTIVATIONS: dict[str, tuple[str, ...]] = {"gelu": ("BiasGelu", "FastGelu", "Gelu"), "relu": ("Relu",)}
+"""Operators of a feed-forward part's activation, by the configuration's ``hidden_act``."""
 _ENCODERS = frozenset({"bert"})
 """Model types whose attention is known to fuse; if it does not, something is wrong."""
 
@@ -50,9 +52,10 @@ def fused_graph(module: TransformerRanker) -> FusedGraph:
     model = _fuse(_exported(module), config.num_attention_heads, config.hidden_size)
     _fix_outputs(model, min(module.head.in_features, MOST_DENSE))
     counts = Counter(n.op_type for n in model.graph.node)
-    fused = {name: counts[name] for name in (*_FUSED, *_GELUS) if counts[name]}
+    active = _ACTIVATIONS.get(getattr(config, "hidden_act", "gelu"), _ACTIVATIONS["gelu"])
+    fused = {name: counts[name] for name in (*_FUSED, *active) if counts[name]}
     if config.model_type in _ENCODERS:
-        _check_fused(fused, config.num_hidden_layers)
+        _check_fused(fused, config.num_hidden_layers, active)
     return FusedGraph(canonical(model), fused)
 
 
@@ -167,12 +170,12 @@ def _fix_outputs(model: ModelProto, features: int) -> None:
     model.graph.output.extend(outputs)
 
 
-def _check_fused(fused: dict[str, int], layers: int) -> None:
-    gelus = sum(fused.get(name, 0) for name in _GELUS)
+def _check_fused(fused: dict[str, int], layers: int, active: Sequence[str]) -> None:
+    found = sum(fused.get(name, 0) for name in active)
     wanted = {"Attention": layers, "SkipLayerNormalization": 2 * layers}
     missing = [f"{fused.get(name, 0)} of {n} {name}" for name, n in wanted.items() if fused.get(name, 0) < n]
-    if gelus < layers:
-        missing.append(f"{gelus} of {layers} Gelu")
+    if found < layers:
+        missing.append(f"{found} of {layers} {active[-1]}")
     if missing:
         raise ArtifactError(
             "NOT_FUSED",

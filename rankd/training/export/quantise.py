@@ -84,7 +84,7 @@ def observe(encoder: EncoderWeights, model: ModelProto, ids: Ids) -> dict[str, O
         real, mask = pad([chosen[r].astype(np.int64) for r in rows])
         found = session.run([body.places[p] for p in places], dict(zip(INPUTS, (real, mask), strict=True)))
         for place, values in zip(places, found, strict=True):
-            active = values[mask.astype(bool)]
+            active = values[mask.T.astype(bool)]  # [tokens, batch, channels]
             seen[place].append(
                 ObservedActivations(
                     active.min(axis=0), active.max(axis=0), active.ravel()[:: max(1, active.size // 4096)]

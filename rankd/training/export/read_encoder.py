@@ -12,6 +12,8 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 Floats = NDArray[np.float32]
 
+_BIAS_RELU = "BiasRelu"
+"""Name here for what onnxruntime does not fuse: a sum with a bias, and a ReLU."""
 _LAYER = (
     "Attention",
     "MatMul",
@@ -21,6 +23,7 @@ _LAYER = (
     "MatMul",
     "SkipLayerNormalization",
 )
+_WITH_RELU = tuple(_BIAS_RELU if operator == "BiasGelu" else operator for operator in _LAYER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class EncoderLayer:
     down: Floats
     down_bias: Floats
     end: LayerNorm
+    relu: bool = False
+    """Whether ``up`` is followed by a ReLU, and not by a Gelu."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,10 @@ def read_encoder(model: ModelProto) -> EncoderWeights | None:
     for node in graph.node:
         if node.op_type == "Constant":
             constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    body = [n for n in graph.node if n.op_type in {*_LAYER, "EmbedLayerNormalization"}]
+    body = [n for n in _with_relus(list(graph.node)) if n.op_type in {*_LAYER, *_WITH_RELU, "EmbedLayerNormalization"}]
     depth = (len(body) - 1) // len(_LAYER)
-    if depth < 1 or tuple(n.op_type for n in body) != ("EmbedLayerNormalization", *_LAYER * depth):
+    known = [("EmbedLayerNormalization", *kind * depth) for kind in (_LAYER, _WITH_RELU)]
+    if depth < 1 or tuple(n.op_type for n in body) not in known:
         return None
     parts = [body[1 + i * len(_LAYER) :][: len(_LAYER)] for i in range(depth)]
     first = _attributes(parts[0][0])
@@ -102,8 +108,23 @@ def read_encoder(model: ModelProto) -> EncoderWeights | None:
     )
 
 
+def _with_relus(nodes: list[NodeProto]) -> list[NodeProto]:
+    """Each sum that a ReLU reads, and the ReLU, as one node of two inputs like ``BiasGelu``."""
+    sums = {n.output[0]: n for n in nodes if n.op_type == "Add"}
+    products = {n.output[0] for n in nodes if n.op_type == "MatMul"}
+    out = []
+    for node in nodes:
+        if node.op_type == "Relu" and node.input[0] in sums:
+            # The exporter writes the bias first, onnxruntime's own sums have it second.
+            read = sorted(sums[node.input[0]].input, key=lambda name: name not in products)
+            out.append(helper.make_node(_BIAS_RELU, read, list(node.output)))
+        else:
+            out.append(node)
+    return out
+
+
 def _layer(nodes: list[NodeProto], constants: dict[str, NDArray[Any]]) -> EncoderLayer:
-    attention, out, middle, up, gelu, down, end = nodes
+    attention, out, middle, up, active, down, end = nodes
     return EncoderLayer(
         qkv=constants[attention.input[1]],
         qkv_bias=constants[attention.input[2]],
@@ -111,10 +132,11 @@ def _layer(nodes: list[NodeProto], constants: dict[str, NDArray[Any]]) -> Encode
         out_bias=constants[middle.input[4]],
         middle=LayerNorm(constants[middle.input[2]], constants[middle.input[3]]),
         up=constants[up.input[1]],
-        up_bias=constants[gelu.input[1]],
+        up_bias=constants[active.input[1]],
         down=constants[down.input[1]],
         down_bias=constants[end.input[4]],
         end=LayerNorm(constants[end.input[2]], constants[end.input[3]]),
+        relu=active.op_type == _BIAS_RELU,
     )
 
 

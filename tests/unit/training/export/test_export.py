@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,7 @@ RECIPE = Recipe(epochs=3, lr=3e-3, head_lr=1e-2, list_size=32, piece=8)
 ABOUT = {"name": "made", "version": "1.2", "data": "generated", "licence": "Apache-2.0"}
 
 
-@pytest.fixture(scope="module", params=["bert-listmle", "bert-lognormal", "opt-listmle"])
+@pytest.fixture(scope="module", params=["bert-listmle", "bert-lognormal", "relu-listmle", "opt-listmle"])
 def fitted(request, tmp_path_factory):
     kind, loss = request.param.split("-")
     base = load_base(str(make_base(tmp_path_factory.mktemp("base"), kind=kind)), CUT)
@@ -208,9 +209,22 @@ def test_operators_are_fused(fitted, exported):
     if fitted.base.pooling == "mean":
         assert report.fused["Attention"] == 2
         assert report.fused["SkipLayerNormalization"] == 4
-        assert report.fused["BiasGelu"] == 2
+        assert report.fused["Relu" if fitted.module.body.config.hidden_act == "relu" else "BiasGelu"] == 2
     else:
         assert report.fused["LayerNormalization"] == 5
+
+
+def test_an_encoder_in_int8_is_products_and_little_else(fitted, exported):
+    """Six products a layer in int8; heads are read where they lie, and ReLU is part of the rounding."""
+    if fitted.base.pooling != "mean":
+        pytest.skip("only encoders are rewritten")
+    counts = Counter(node.op_type for node in onnx.load(exported("int8")[0] / "model.onnx").graph.node)
+    relu = fitted.module.body.config.hidden_act == "relu"
+    assert (counts["MatMulIntegerToFloat"], counts["FusedMatMul"], counts["LayerNormalization"]) == (12, 4, 5)
+    assert (counts["Gelu"], counts["Relu"]) == (0 if relu else 2, 0)
+    assert counts["Transpose"] == 2 + 2  # one a layer, ids and states
+    assert counts["QuantizeLinear"] == 8
+    assert not counts["DynamicQuantizeLinear"]
 
 
 def test_calibration_is_learned_on_what_is_served(exported):
