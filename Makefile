@@ -20,7 +20,7 @@ TRACES ?=
 VLLM_SOURCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench examples soak attacks study sim-check engines fleet format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench examples soak attacks study sim-check engines fleet peers format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -144,6 +144,19 @@ rankers: setup-train ## train and judge the rankers of rankd/rankers anew, from 
 bench: setup ## measure, and write out/bench.json
 	$(BIN)/rankd bench --json out/bench.json
 
+# What was installed is named by the file of pins, so that another file installs anew. rankd itself runs from .venv.
+PEERS := $(VENV)-peers
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	@echo 'installing the peers (1.7 GB with torch for CPUs) ...'
+	@$(PEERS)/bin/python -m pip install --progress-bar on -q '$(TORCH)' && \
+		$(PEERS)/bin/python -m pip install --progress-bar on -q -r benchmarks/peers/requirements.txt || \
+		{ echo 'the peers come from PyPI, for Python 3.11: is there a network? rankd alone: $(BIN)/python -m benchmarks.peers --only rankd' >&2; exit 1; }
+	@touch $@
+
+peers: setup $(PEERS)/.installed ## rankd beside infinity and transformers on the same encoder, out/peers.json; wants a quiet machine; PEERS_ARGS=--quick is short
+	$(BIN)/python -m benchmarks.peers --environment $(PEERS) --json out/peers.json $(PEERS_ARGS)
+
 study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; an hour on two cores, STUDY_ARGS=--quick ten minutes
 	$(BIN)/python -m benchmarks.policies.study $(if $(TRACES),--traces $(TRACES)) --out out/study $(STUDY_ARGS)
 
@@ -183,4 +196,4 @@ format: setup ## put the code into shape
 	$(BIN)/ruff format .
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) $(VENV)-protos $(VENV)-lowest $(VENV)-vllm out
+	rm -rf $(VENV) $(VENV)-protos $(VENV)-lowest $(VENV)-vllm $(VENV)-peers out

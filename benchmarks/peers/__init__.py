@@ -1,0 +1,1 @@
+"""rankd beside other servers of the same encoder: ``make peers``."""
