@@ -17,9 +17,11 @@ from rankd.errors import ArtifactError, UnavailableError
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import shown
 from rankd.registry.bundled import default_ranker_path
-from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out
+from rankd.registry.preparation import LoadPlan, load_and_try, load_model, read_tokeniser
 from rankd.registry.trial import RankerTrial, trial_memory
 from rankd.scoring.onnx_model import OnnxModel, lower_priority
+from rankd.scoring.placed_model import PlacedModel
+from rankd.scoring.placement import Placement
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.scoring.tokeniser_apart import TokeniserApart
@@ -39,6 +41,8 @@ class LoadedParts:
 
     tokeniser: PromptLimits
     model: OnnxModel
+    placement: Placement | None
+    """Where its nodes ran on CUDA, as of ``PlacedModel``."""
     thread: ThreadPoolExecutor
     """The one thread that runs the model."""
 
@@ -113,8 +117,8 @@ class RankerLoader:
         self._preparing.add(preparation)
         try:
             async with asyncio.timeout(self._scoring.load_seconds):
-                tokeniser, model = await asyncio.shield(future)
-            return LoadedParts(tokeniser, model, thread)
+                tokeniser, placed = await asyncio.shield(future)
+            return LoadedParts(tokeniser, placed.model, placed.placement, thread)
         except BaseException as error:
             preparation.end()
             thread.shutdown(wait=False)
@@ -171,24 +175,29 @@ class _Preparation:
         self._tokeniser: PromptLimits | None = None
         self._model: OnnxModel | None = None
 
-    def run(self) -> tuple[PromptLimits, OnnxModel]:
+    def run(self) -> tuple[PromptLimits, PlacedModel]:
         """Build both, and warm up."""
         try:
             tokeniser = self._tokeniser = self._read_tokeniser()
-            model = self._model = load_model(
-                self._plan,
-                self._artifact.model,
-                telemetry=self._scoring.onnxruntime_telemetry,
-                memory=self._scoring.model_memory or memory_limit() // 2,
-            )
-            self._artifact.model.close()  # not whenever it is forgotten: it is as large as the weights
-            if self._ended:
-                model.end()
-            try_out(self._plan, tokeniser, model)
+            placed = load_and_try(self._plan, tokeniser, self._load)
         except BaseException:
             self._close_tokeniser()
             raise
-        return tokeniser, model
+        self._artifact.model.close()
+        return tokeniser, placed
+
+    def _load(self, plan: LoadPlan) -> OnnxModel:
+        model = self._model = load_model(
+            plan,
+            self._artifact.model,
+            telemetry=self._scoring.onnxruntime_telemetry,
+            memory=self._scoring.model_memory or memory_limit() // 2,
+        )
+        if model.provider == "cpu":
+            self._artifact.model.close()  # not whenever it is forgotten: it is as large as the weights
+        if self._ended:
+            model.end()
+        return model
 
     def _read_tokeniser(self) -> PromptLimits:
         if not self._apart:
@@ -214,7 +223,7 @@ class _Preparation:
             self._model.end()
 
 
-def _forget(future: asyncio.Future[tuple[PromptLimits, OnnxModel]]) -> None:
+def _forget(future: asyncio.Future[tuple[PromptLimits, PlacedModel]]) -> None:
     """Look at a result that nobody may wait for any more, so that asyncio does not complain of it."""
     if not future.cancelled():
         future.exception()

@@ -56,7 +56,7 @@ def _try(answer: Any) -> None:
 
 def _load(fields: Any, request: Any, answer: Any) -> None:
     # What takes a while to import waits until the files are in order, and new.
-    from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out  # noqa: PLC0415
+    from rankd.registry.preparation import LoadPlan, load_and_try, load_model, read_tokeniser  # noqa: PLC0415
     from rankd.scoring.gpu import cuda_device_present  # noqa: PLC0415
     from rankd.scoring.tokeniser_safety import belongs_apart  # noqa: PLC0415
 
@@ -71,9 +71,7 @@ def _load(fields: Any, request: Any, answer: Any) -> None:
     answer(began="reading the tokenizer")
     tokeniser = read_tokeniser(plan, content[TOKENIZER])
     apart = belongs_apart(content[TOKENIZER].read())
-    answer(began="loading the model")
-    loaded = load_model(plan, content[MODEL])
-    try_out(plan, tokeniser, loaded, lambda what: answer(began=what))
+    load_and_try(plan, tokeniser, lambda plan: load_model(plan, content[MODEL]), lambda what: answer(began=what))
     answer(passed=True, tokeniser_apart=apart)
 
 

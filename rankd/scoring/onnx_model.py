@@ -16,6 +16,7 @@ from rankd.adaptation.features import MOST_DENSE
 from rankd.errors import ArtifactError, InferenceError
 from rankd.scoring.gpu import CUDA
 from rankd.scoring.onnxruntime_import import import_onnxruntime
+from rankd.scoring.placement import Placement
 from rankd.scoring.session import ModelSpec, SessionOptions, create_session
 
 Ids = NDArray[np.int64]
@@ -37,11 +38,13 @@ class OnnxModel:
         """
         self._spec = replace(spec, content=None)  # which is as large as the weights, and not needed any more
         self._ort = import_onnxruntime(telemetry=options.telemetry)
-        self._session = create_session(self._ort, spec, options)
+        self._session, self._profile = create_session(self._ort, spec, options)
         self._running: Any = None
         self._ended = False
         self.provider: Literal["cuda", "cpu"] = "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
         self._device = options.cuda_device
+        self.placement: Placement | None = None
+        """Where nodes ran at warm-up; None where it was not asked for, or cannot be known."""
         self.features = 0
         """Pooled features that it gives of a prompt; 0 for none."""
         self._check_signature()
@@ -87,6 +90,10 @@ class OnnxModel:
                 f"float32[batch, d] with d a fixed number from 1 to {MOST_DENSE}",
             )
         self.features = width
+
+    def end_profile(self) -> None:
+        """Write down no longer where nodes run, and take ``placement`` from the last run."""
+        self.placement = self._profile.end(self._session) or self.placement
 
     def run(self, ids: Ids, mask: Ids) -> Scores:
         """Score a batch.
@@ -161,7 +168,7 @@ class OnnxModel:
 
 
 def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> None:
-    """Run known prompts, and the largest batch, before serving.
+    """Run known prompts, and the largest batch, before serving; where they ran is known then.
 
     Args:
         model: the model.
@@ -191,6 +198,7 @@ def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> N
             f"a batch of {max_batch_tokens} tokens fails at warm-up ({type(error).__name__}), smaller ones do not: "
             "lower scoring.max_batch_tokens (RANKD_SCORING__MAX_BATCH_TOKENS)",
         ) from None
+    model.end_profile()
 
 
 def pad(rows: list[Ids], multiple: int = 1) -> tuple[Ids, Ids]:

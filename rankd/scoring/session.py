@@ -5,19 +5,19 @@ A session that was asked to run on CUDA and does not is an error; onnxruntime al
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rankd.errors import ArtifactError, ProviderError
-from rankd.scoring.gpu import CUDA, cuda_device_present
+from rankd.scoring.gpu import CUDA, Provider, cuda_device_present
 from rankd.scoring.memory_file import MemoryFile
 from rankd.scoring.onnxruntime_import import import_onnxruntime
+from rankd.scoring.placement import CPU, Profile
 
 _arenas: list[int] = []
 """The limit of this process's arena, as soon as it has one."""
-
-_CPU = "CPUExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ModelSpec:
 class SessionOptions:
     """Where and how the model runs. ``cuda_memory_limit`` in bytes."""
 
-    provider: Literal["auto", "cuda", "cpu"] = "auto"
+    provider: Provider = "auto"
     threads: int = 1
     cuda_memory_limit: int = 4 * 2**30
     cuda_device: int = 0
@@ -46,16 +46,19 @@ class SessionOptions:
     """onnxruntime's own, to its maker; see ``import_onnxruntime``."""
     memory: int = 0
     """Bytes that all models of the process that have this limit may calculate in on the CPU; 0: no limit."""
+    profile: bool = False
+    """Whether onnxruntime writes down where nodes run, until ``OnnxModel.end_profile``. The CPU alone needs none."""
 
 
-def create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
-    """Create an ``onnxruntime.InferenceSession``.
+def create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> tuple[Any, Profile]:
+    """Create an ``onnxruntime.InferenceSession``, and the profile that it writes; an empty one where none is wanted.
 
     Raises:
         ProviderError: CUDA was asked for and is not to be had.
         ArtifactError: BAD_MODEL.
     """
-    providers, wanted = _providers(ort, options)
+    wanted = choose_provider(options.provider)
+    providers = [_cuda(options), CPU] if wanted == "cuda" else [CPU]
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.threads
     session_options.inter_op_num_threads = 1
@@ -70,9 +73,11 @@ def create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
         # Weights go back to the system with their model; they are as many as the file says.
         session_options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     source: str | bytes = b""
+    profile = Profile()
     try:
         source = Path(spec.path).read_bytes() if spec.content is None else spec.content.source()
-        session = ort.InferenceSession(source, session_options, providers=providers)
+        with profile.of(session_options) if options.profile else contextlib.nullcontext():
+            session = ort.InferenceSession(source, session_options, providers=providers)
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
         if wanted == "cuda":
             raise ProviderError(f"provider cuda: onnxruntime could not start it: {_first_line(error)}") from None
@@ -84,7 +89,7 @@ def create_session(ort: Any, spec: ModelSpec, options: SessionOptions) -> Any:
             "provider cuda: onnxruntime fell back to the CPU: check the driver, CUDA 13 and cuDNN 9, "
             "or start with --provider cpu"
         )
-    return session
+    return session, profile
 
 
 def _bound_memory(most: int) -> None:
@@ -101,26 +106,27 @@ def _bound_memory(most: int) -> None:
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": most, **growth}))
 
 
-def _providers(ort: Any, options: SessionOptions) -> tuple[list[Any], Literal["cuda", "cpu"]]:
-    cuda = (
-        CUDA,
-        {
-            "device_id": options.cuda_device,
-            "gpu_mem_limit": options.cuda_memory_limit,
-            "arena_extend_strategy": "kSameAsRequested",
-        },
-    )
-    if options.provider == "cpu":
-        return [_CPU], "cpu"
-    usable = cuda_device_present() and CUDA in ort.get_available_providers()
-    if usable:
-        return [cuda, _CPU], "cuda"
-    if options.provider == "cuda":
+def choose_provider(provider: Provider) -> Literal["cuda", "cpu"]:
+    """Say where a session runs: with ``auto`` on a GPU that onnxruntime can use here, else on the CPU.
+
+    Raises:
+        ProviderError: CUDA was asked for and is not to be had.
+    """
+    if provider == "cpu":
+        return "cpu"
+    if cuda_device_present():
+        return "cuda"
+    if provider == "cuda":
         raise ProviderError(
             "provider cuda: no CUDA device or no CUDA build of onnxruntime on this machine; "
             "install onnxruntime-gpu and a driver, or start with --provider auto or cpu"
         )
-    return [_CPU], "cpu"
+    return "cpu"
+
+
+def _cuda(options: SessionOptions) -> tuple[str, dict[str, Any]]:
+    limits = {"gpu_mem_limit": options.cuda_memory_limit, "arena_extend_strategy": "kSameAsRequested"}
+    return CUDA, {"device_id": options.cuda_device, **limits}
 
 
 def _first_line(error: Exception) -> str:
