@@ -1,7 +1,8 @@
 """Where a model's nodes ran, by onnxruntime's own profile.
 
 Without a GPU every node of a profile ran on the CPU: that is what a silent fallback looks like, and is judged as if
-CUDA had been asked for. ``cuda_profile.json`` is made up in onnxruntime's form: two runs, the second one mostly on CUDA.
+CUDA had been asked for. ``cuda_profile.json`` is made up in onnxruntime's form: two runs, the second mostly on
+CUDA.
 """
 
 import json
@@ -48,7 +49,7 @@ def warm(model):
     warm_up(model, ENCODED, max_batch_tokens=64)
 
 
-def test_a_real_profile_names_the_products_that_ran_on_the_cpu(private):
+def test_a_real_profile_names_the_products_that_ran_on_the_cpu():
     """All 36 products of the int8 encoder, its attention's, and its head's; nothing was copied."""
     model = load()
     warm(model)
@@ -62,7 +63,7 @@ def test_a_real_profile_names_the_products_that_ran_on_the_cpu(private):
 
 
 def test_no_file_stays_behind(private):
-    """The profile's file has no name any more when the model runs, so that even a process that is killed leaves none."""
+    """The profile's file has no name any more when the model runs: even a process that is killed leaves none."""
     model = load()
     assert list(private.iterdir()) == []
     warm(model)
@@ -107,12 +108,13 @@ def test_where_no_file_can_be_made_nothing_is_known(private, monkeypatch):
 
 def test_a_session_without_profile_writes_none(private):
     """A model for the CPU pays nothing."""
+    private.rmdir()
     model = load(profile=False)
     warm(model)
     assert model.placement is None
 
 
-def test_warming_up_again_keeps_what_is_known(private):
+def test_warming_up_again_keeps_what_is_known():
     """The profile ends once."""
     model = load(name="ngram")
     warm(model)
