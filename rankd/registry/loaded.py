@@ -56,6 +56,11 @@ class LoadedRanker:
         return self.manifest.measured_tau
 
     @property
+    def precision(self) -> str | None:
+        """What the graph that runs calculates in; None where its manifest does not say."""
+        return self.manifest.precision
+
+    @property
     def device_share(self) -> float | None:
         """Of the model's time, what did not pass on the CPU, 0 to 1; None where it runs there, or that is not known."""
         if self.placement is None or self.scorer.provider == "cpu":

@@ -23,6 +23,7 @@ from rankd.scoring.onnx_model import OnnxModel, lower_priority
 from rankd.scoring.placed_model import PlacedModel
 from rankd.scoring.placement import Placement
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
+from rankd.scoring.session import choose_provider
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.scoring.tokeniser_apart import TokeniserApart
 from rankd.settings import Provider, ScoringSection
@@ -193,7 +194,7 @@ class _Preparation:
             telemetry=self._scoring.onnxruntime_telemetry,
             memory=self._scoring.model_memory or memory_limit() // 2,
         )
-        if model.provider == "cpu":
+        if plan.provider != "auto" or choose_provider("auto") == "cpu":  # else the CPU may have to take it
             self._artifact.model.close()  # not whenever it is forgotten: it is as large as the weights
         if self._ended:
             model.end()
