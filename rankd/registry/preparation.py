@@ -26,6 +26,7 @@ class LoadPlan:
     """What has to be known to load a ranker, in values that JSON has."""
 
     model_path: str
+    """Of the graph that is loaded, ``model.onnx`` or ``model.cuda.onnx``."""
     tokenizer_path: str
     inputs: tuple[str, ...]
     output: str
