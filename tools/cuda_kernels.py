@@ -1,7 +1,7 @@
 """Write the table of CUDA kernels anew: ``python -m tools.cuda_kernels OperatorKernels.md "VERSION"``.
 
-The page is ``docs/OperatorKernels.md`` of microsoft/onnxruntime; ``VERSION`` says of which tag or commit, and goes into
-the table's head. What encoders are made of is taken from it, in opset 13 and later.
+The page is ``OperatorKernels.md`` in the documentation of microsoft/onnxruntime; ``VERSION`` says of which tag or
+commit, and goes into the table's head. What encoders are made of is taken from it, in opset 13 and later.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> int:
     """Write the table from onnxruntime's page."""
     page, version = Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2]
     head = [
-        f"# CUDA kernels of onnxruntime, {version}: docs/OperatorKernels.md of microsoft/onnxruntime,",
+        f"# CUDA kernels of onnxruntime, {version}: OperatorKernels.md of microsoft/onnxruntime,",
         "# shortened by tools/cuda_kernels.py to what encoders are made of, opset 13 and later.",
         "# domain, operator, versions, inputs > outputs (or those of another opset), types",
     ]

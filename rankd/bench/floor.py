@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 
 from rankd.registry.artifact import Artifact
+from rankd.scoring.gpu import running_provider
 from rankd.scoring.onnx_model import Ids, OnnxModel, pad
 from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
@@ -32,9 +33,8 @@ class OfflineLoop:
             Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens),
             artifact.tokenizer.read(),
         )
-        spec = ModelSpec(
-            str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens, artifact.model
-        )
+        graph = artifact.graph(running_provider(options.provider))
+        spec = ModelSpec(str(graph.path), tuple(manifest.inputs), manifest.output, cut.max_tokens, graph.content)
         self._model = OnnxModel(spec, options)
         self.provider = self._model.provider
 

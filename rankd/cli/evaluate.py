@@ -213,6 +213,7 @@ def _learning(adapt: AdaptEvaluation) -> RenderableType:
 
 
 def _head(e: Evaluation) -> RenderableType:
+    from rankd.training.evaluation.graphs import in_words
     from rankd.training.evaluation.json_report import estimator
 
     o, s = e.overall, e.speed
@@ -239,6 +240,8 @@ def _head(e: Evaluation) -> RenderableType:
         "latency", f"p50 {s.latency_p50_ms:.2f} ms, p99 {s.latency_p99_ms:.2f} ms, one of {s.latency_prompts} at a time"
     )
     table.add_row("machine", s.machine)
+    for graph in e.graphs if len(e.graphs) > 1 else ():
+        table.add_row("graph", in_words(graph))
     return table
 
 

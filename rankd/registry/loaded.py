@@ -58,7 +58,8 @@ class LoadedRanker:
     @property
     def precision(self) -> str | None:
         """What the graph that runs calculates in; None where its manifest does not say."""
-        return self.manifest.precision
+        cuda = self.manifest.cuda if self.scorer.provider == "cuda" else None
+        return self.manifest.precision if cuda is None else cuda.precision
 
     @property
     def device_share(self) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rankd.registry.artifact_files import MODEL
 from rankd.scoring.gpu import Provider
 from rankd.scoring.memory_file import MemoryFile
 from rankd.scoring.onnx_model import OnnxModel, warm_up
@@ -27,6 +28,7 @@ class LoadPlan:
     """What has to be known to load a ranker, in values that JSON has."""
 
     model_path: str
+    """Of the graph that is loaded, ``model.onnx`` or ``model.cuda.onnx``."""
     tokenizer_path: str
     inputs: tuple[str, ...]
     output: str
@@ -93,7 +95,8 @@ def load_and_try(
 
     def loaded(provider: Provider) -> OnnxModel:
         began("loading the model")
-        return load(replace(plan, provider=provider))
+        path = str(Path(plan.model_path).with_name(MODEL)) if provider == "cpu" else plan.model_path
+        return load(replace(plan, provider=provider, model_path=path))
 
     return load_placed(plan.provider, plan.model_path, loaded, lambda model: _try_out(plan, tokeniser, model, began))
 

@@ -30,6 +30,16 @@ def wanted_provider(provider: Provider, gpu_paths: Sequence[Path] = GPU_PATHS) -
     return provider
 
 
+def running_provider(provider: Provider) -> Literal["cuda", "cpu"]:
+    """Say where a model will run: for ``auto``, on CUDA only where a device is usable; asking takes a while.
+
+    Where CUDA was asked for and is not to be had, the session says so.
+    """
+    if provider == "auto":
+        return "cuda" if cuda_device_present() else "cpu"
+    return provider
+
+
 def cuda_device_present() -> bool:
     """Say whether onnxruntime can use a CUDA device here; ``auto`` must not pay for a failing session."""
     ort = import_onnxruntime()

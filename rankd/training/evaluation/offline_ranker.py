@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
 from rankd.scoring.batch_runner import WIDTH_MULTIPLE
+from rankd.scoring.gpu import running_provider
 from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.session import ModelSpec, SessionOptions
@@ -37,8 +39,11 @@ class OfflineRanker:
         provider: Provider = "cpu",
         threads: int = 1,
         key: bytes = b"",
+        graph: Literal["cuda", "cpu"] | None = None,
     ) -> None:
         """Load it; ``truncation`` overrides the manifest's, ``key`` is what words are hashed with.
+
+        ``graph`` loads the graph for one provider, wherever it runs; None: the one that belongs there.
 
         Raises:
             ArtifactError: its model or tokenizer cannot be used.
@@ -49,14 +54,16 @@ class OfflineRanker:
         """Makes the texts' part of features, and packs them with the requests' shapes."""
         spec = manifest.truncation
         cut = truncation or Truncation(spec.max_tokens, spec.head_tokens, spec.tail_tokens)
+        self.graph = artifact.graph(graph or running_provider(provider))
+        """What was loaded."""
         self._tokeniser = Tokeniser(artifact.tokenizer_path, cut, artifact.tokenizer.read())
         self._model = OnnxModel(
             ModelSpec(
-                str(artifact.model_path),
+                str(self.graph.path),
                 tuple(manifest.inputs),
                 manifest.output,
                 cut.max_tokens,
-                artifact.model,
+                self.graph.content,
                 manifest.features_output,
             ),
             SessionOptions(provider, threads, options.cuda_memory_limit, options.cuda_device),

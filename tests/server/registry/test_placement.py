@@ -13,7 +13,7 @@ from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
 from rankd.registry.bundled import default_ranker_path
-from rankd.scoring import session
+from rankd.scoring import gpu, session
 from rankd.scoring.placement import CPU
 
 NGRAM = default_ranker_path().parent / "ngram"
@@ -24,7 +24,8 @@ NAMED = "2 x Gemm, 2 x MatMulInteger, 1 x FusedGemm"
 @pytest.fixture
 def silent_fallback(monkeypatch):
     """A provider that is there and runs nothing. The ranker comes with the package: no process of its own tries it."""
-    monkeypatch.setattr(session, "cuda_device_present", lambda: True)
+    for module in (gpu, session):
+        monkeypatch.setattr(module, "cuda_device_present", lambda: True)
     monkeypatch.setattr(session, "CUDA", CPU)
 
 
