@@ -53,7 +53,10 @@ class Speed:
     latency_prompts: int
     threads: int
     provider: str
+    """Where it really ran."""
     machine: str
+    device_share: float | None = None
+    """Of the model's time on a GPU, what did not pass on the CPU; None where it ran there, or that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,7 @@ def _score(
         threads=threads,
         provider=offline.provider,
         machine=machine(),
+        device_share=offline.device_share,
     )
     return np.array([one.score for one in found])[places], [found[i].text for i in places.tolist()], speed
 

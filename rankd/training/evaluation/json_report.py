@@ -29,6 +29,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "latency_prompts": speed.latency_prompts,
         "threads": speed.threads,
         "provider": speed.provider,
+        "device_share": speed.device_share,
         "machine": speed.machine,
         "graphs": [
             {

@@ -14,6 +14,7 @@ from rankd.scoring.onnx_model import Scores
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.data.lists import EncodedRows
 from rankd.training.export.canonical_graph import to_bytes
+from rankd.training.export.cuda_kernels import nodes_without_kernel
 from rankd.training.export.fp16 import encoder_in_fp16, refuse_overflow
 from rankd.training.export.parity import onnx_runner, scores_of, tau_lost
 
@@ -51,8 +52,8 @@ def write_cuda_graph(
         out: the ranker's directory.
 
     Raises:
-        ArtifactError: NO_CUDA_GRAPH, where the graph is not of the form that can be written; OVERFLOW, NAN_SCORES or
-            TAU_LOST.
+        ArtifactError: NO_CUDA_GRAPH, where the graph is not of the form that can be written; NO_CUDA_KERNEL, where the
+            table of CUDA's kernels has none for its products; OVERFLOW, NAN_SCORES or TAU_LOST.
     """
     path = out / CUDA_MODEL
     path.unlink(missing_ok=True)
@@ -61,6 +62,8 @@ def write_cuda_graph(
     written = encoder_in_fp16(model, small=True)
     if written is None:
         raise ArtifactError("NO_CUDA_GRAPH", "only encoders of BERT's form get a graph for CUDA beside the other")
+    if left := [str(node) for node in nodes_without_kernel(written) if node.is_product]:
+        raise ArtifactError("NO_CUDA_KERNEL", f"onnxruntime would leave to the CPU: {'; '.join(left[:3])}")
     content = to_bytes(written)
     scores = scores_of(onnx_runner(content), encoded.ids)
     if not np.isfinite(scores).all():

@@ -6,15 +6,20 @@ The fault: onnxruntime is taken to have CUDA, and places every node on the CPU, 
 import json
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from rankd_client import AdminClient, Item, RankClient
 from structlog.testing import capture_logs
 from support.tiny_ranker import make_artifact
 
+from rankd.bench.floor import OfflineLoop
 from rankd.errors import ArtifactError
+from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
 from rankd.scoring import gpu, session
 from rankd.scoring.placement import CPU
+from rankd.scoring.session import SessionOptions
+from rankd.training.evaluation.offline_ranker import OfflineRanker
 
 NGRAM = default_ranker_path().parent / "ngram"
 LEFT = {"MatMulInteger": 2, "Gemm": 2, "FusedGemm": 1}
@@ -64,6 +69,22 @@ def test_cuda_refuses_to_start(start_daemon):
     """The error names operators, how many, and the remedy."""
     with pytest.raises(ArtifactError, match=rf"5 of its matrix products .*{NAMED}.*--provider cpu"):
         start_daemon(ranker=NGRAM, provider="cuda")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate provider")
+@pytest.mark.usefixtures("silent_fallback")
+def test_rankers_beside_the_daemon_go_where_it_would_put_them():
+    """``rankd evaluate`` and ``rankd bench`` judge what would serve, and refuse what it would refuse."""
+    artifact = load_artifact(NGRAM)
+    auto = OfflineRanker(artifact, provider="auto")
+    auto.warm_up()
+    assert (auto.provider, auto.device_share, auto.placement.cpu_products) == ("cpu", None, LEFT)
+    assert np.array_equal(auto.scores(["a", "Write an essay"]), OfflineRanker(artifact).scores(["a", "Write an essay"]))
+    assert OfflineLoop(artifact, SessionOptions("auto")).provider == "cpu"
+    with pytest.raises(ArtifactError, match=NAMED):
+        OfflineRanker(artifact, provider="cuda").warm_up()
+    with pytest.raises(ArtifactError, match=NAMED):
+        OfflineLoop(artifact, SessionOptions("cuda"))
 
 
 def test_where_nothing_was_asked_of_a_gpu_nothing_is_said(start_daemon, tmp_path):
