@@ -8,14 +8,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rankd.telemetry.catalogue import EVENTS, METRICS, PROCESS_METRICS, SPANS
+from rankd.telemetry.catalogue import METRICS, PROCESS_METRICS, SPANS
+from rankd.telemetry.events import EVENTS
 from rankd.telemetry.redaction import LOG_KEYS
 from tools.generated import REFERENCE, main, paragraph
 
 FILE = REFERENCE / "telemetry.md"
 _TEMPLATE = """# Telemetry
 
-Made from the declarations in `rankd/telemetry/catalogue.py` by `make generate`; a test compares.
+Made from the declarations in `rankd/telemetry/catalogue.py` and `events.py` by `make generate`; a test compares.
 
 Metrics are served at `/metrics`. In Prometheus dots are underscores, counters end in `_total` and seconds in
 `_seconds`. Traces and metrics go out over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one for traces or

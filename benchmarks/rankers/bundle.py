@@ -76,7 +76,7 @@ BUNDLED = (
         "minilm-l6",
         "minilm",
         "int8",
-        25_000_000,
+        60_000_000,
         {"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.1},
         glosses=False,
     ),
@@ -94,6 +94,7 @@ def main() -> int:
     parser.add_argument("--version", default="1.0.0", help="default: 1.0.0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="default: 1; others give other weights")
+    parser.add_argument("--float32", type=Path, help="where to write each in float32 too, to compare with")
     parser.add_argument("--work", type=Path, help="where checkpoints are kept, to go on after a kill")
     arguments = parser.parse_args()
     rows = training_rows(arguments.data, seed=arguments.seed)
@@ -125,6 +126,8 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
         )
         report = export(fitted, Path(place), plan)
         print(f"{bundled.name}: {report}", file=sys.stderr)
+        if arguments.float32 is not None:
+            export(fitted, arguments.float32 / bundled.name, replace(plan, precision="fp32"))
         _describe(Path(place), arguments, base.name, options.loss, report)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
         if size > bundled.largest:

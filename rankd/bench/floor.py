@@ -8,13 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import numpy as np
 
 from rankd.registry.artifact import Artifact
-from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad
+from rankd.registry.preparation import WARM_UP_PROMPTS
+from rankd.scoring.gpu import Provider, running_provider
+from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
+from rankd.scoring.placed_model import load_placed
+from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 EMPTY_METHOD = "/floor.Floor/Empty"
@@ -36,11 +42,25 @@ class OfflineLoop:
             Truncation(cut.max_tokens, cut.head_tokens, cut.tail_tokens),
             artifact.tokenizer.read(),
         )
-        spec = ModelSpec(
-            str(artifact.model_path), tuple(manifest.inputs), manifest.output, cut.max_tokens, artifact.model
-        )
-        self._model = OnnxModel(spec, options)
+        self._model = self._load(artifact, options)
         self.provider = self._model.provider
+
+    def _load(self, artifact: Artifact, options: SessionOptions) -> OnnxModel:
+        """The model where the daemon would run it."""
+        manifest, cuda = artifact.manifest, running_provider(options.provider) == "cuda"
+
+        def load(provider: Provider) -> OnnxModel:
+            graph = artifact.graph(running_provider(provider))
+            spec = ModelSpec(
+                str(graph.path), tuple(manifest.inputs), manifest.output, self._tokeniser.max_tokens, graph.content
+            )
+            return OnnxModel(spec, replace(options, provider=provider, profile=cuda and provider != "cpu"))
+
+        def warm(model: OnnxModel) -> None:
+            if cuda:
+                warm_up(model, self._encode(WARM_UP_PROMPTS), max_batch_tokens=DEFAULT_BATCH_TOKENS[model.provider])
+
+        return load_placed(options.provider, str(artifact.path), load, warm).model
 
     def one(self, prompt: str) -> float:
         """Seconds for one prompt alone."""

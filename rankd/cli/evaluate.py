@@ -213,6 +213,7 @@ def _learning(adapt: AdaptEvaluation) -> RenderableType:
 
 
 def _head(e: Evaluation) -> RenderableType:
+    from rankd.training.evaluation.graphs import in_words
     from rankd.training.evaluation.json_report import estimator
 
     o, s = e.overall, e.speed
@@ -234,11 +235,14 @@ def _head(e: Evaluation) -> RenderableType:
         table.add_row("tau, one queue", f"{e.pooled_tau:.3f} over all rows, whatever source and model")
     table.add_row("calibration", _calibration(e))
     threads = f"{s.threads} thread{'' if s.threads == 1 else 's'}"
-    table.add_row("throughput", f"{s.prompts_per_second:,.1f} prompts/s in batches, {threads} on {s.provider}")
+    on_gpu = "" if s.device_share is None else f", {s.device_share:.0%} of the model's time on the GPU"
+    table.add_row("throughput", f"{s.prompts_per_second:,.1f} prompts/s in batches, {threads} on {s.provider}{on_gpu}")
     table.add_row(
         "latency", f"p50 {s.latency_p50_ms:.2f} ms, p99 {s.latency_p99_ms:.2f} ms, one of {s.latency_prompts} at a time"
     )
     table.add_row("machine", s.machine)
+    for graph in e.graphs if len(e.graphs) > 1 else ():
+        table.add_row("graph", in_words(graph))
     return table
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rankd.errors import ArtifactError, ConfigError
 from rankd.registry.artifact import Artifact, load_artifact
-from rankd.registry.artifact_files import MANIFEST, MODEL, TOKENIZER
+from rankd.registry.artifact_files import ALL_FILES
 
-_COPIED = (MODEL, TOKENIZER, MANIFEST, "README.md")
+_COPIED = (*ALL_FILES, "README.md")
 
 
 def install(artifact: Artifact, registry: str) -> str:

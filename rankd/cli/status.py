@@ -17,6 +17,7 @@ from rankd_client import (
     QualityReport,
     RankClient,
     RankdUnavailableError,
+    ServiceStatus,
 )
 from rankd_client.ordering import ObjectiveOutcome, Policy
 from rich.console import Group, RenderableType
@@ -99,6 +100,8 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     service = report.service
     head = Table.grid(padding=(0, 2))
     head.add_row("ranker", Text(printable(f"{service.ranker_version} on {service.provider}"), style="bold"))
+    if placed := _placed(service):
+        head.add_row("model", Text(printable(placed), style="bold red" if service.placement.cpu_products else ""))
     up = _lasting(time.time() - service.started_at)
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
     if service.failing_files:
@@ -231,6 +234,18 @@ def _bounded(estimate: Estimate | None, note: str) -> str:
         return "not enough completions yet"
     bar = "█" * round(max(0.0, min(1.0, estimate.value)) * _BAR)
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}) {bar:░<{_BAR}} {note}"
+
+
+def _placed(service: ServiceStatus) -> str:
+    """What the model calculates in and where; empty where the daemon does not say."""
+    placement = service.placement
+    parts = [placement.precision] if placement.precision else []
+    if placement.device_share is not None:
+        parts.append(f"{placement.device_share:.0%} of its time on the GPU")
+    if placement.cpu_products:
+        products = ", ".join(f"{n} x {operator}" for operator, n in sorted(placement.cpu_products.items()))
+        parts.append(f"on the CPU though there is a GPU: no CUDA kernel for {products}")
+    return ", ".join(parts)
 
 
 def _lasting(seconds: float) -> str:

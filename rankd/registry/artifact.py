@@ -1,10 +1,13 @@
 """A ranker as a directory: ``model.onnx``, ``tokenizer.json`` and a ``manifest.json`` that vouches for both.
 
+It may have a second graph beside it, ``model.cuda.onnx``: the same ranker in an arithmetic of which CUDA has kernels.
+What is served is chosen by where it runs, and version, tokenizer and calibration are one.
+
 Everything that can be wrong with a directory has its own reason, and a message that names the file or field and the
 remedy. What only the model itself can show (its inputs, its scores) is checked by ``infer``.
 
 Each file is read once, into memory: what is hashed is what is loaded, and a model whose tensors are in further files
-is refused. The three may be symbolic links, also to outside the directory: model stores and Kubernetes mounts are made
+is refused. All may be symbolic links, also to outside the directory: model stores and Kubernetes mounts are made
 of them. File names are fixed, never taken from the manifest, and the hashes vouch for what a link leads to.
 """
 
@@ -21,6 +24,7 @@ from rankd_client.calibration import Calibration, Knot
 
 from rankd.errors import ArtifactError
 from rankd.registry.artifact_files import (
+    CUDA_MODEL,
     DEFAULT_MAX_BYTES,
     MANIFEST,
     MODEL,
@@ -107,6 +111,13 @@ class Measurement(_Part):
     """The ranker saw this data in training: the figure says little."""
 
 
+class CudaSpec(_Part):
+    """What there is to say of ``model.cuda.onnx``."""
+
+    precision: Literal["fp32", "fp16"]
+    """What it calculates in."""
+
+
 class Manifest(_Part):
     """``manifest.json``, version 1. Unknown fields are refused: they would be promises that nobody keeps."""
 
@@ -122,7 +133,9 @@ class Manifest(_Part):
     """The model's second output, float32[batch, d] with d <= 384: what it sees in a prompt, for what is learned of the
     traffic beside it. None: it has none."""
     precision: Literal["fp32", "fp16", "int8"] | None = None
-    """What the model calculates in. None: not stated."""
+    """What ``model.onnx`` calculates in. None: not stated."""
+    cuda: CudaSpec | None = None
+    """Of the graph for CUDA. None: there is none, and ``model.onnx`` runs everywhere."""
     direction: Literal["higher_is_longer"]
     truncation: TruncationSpec
     calibration: CalibrationSpec | None = None
@@ -136,8 +149,8 @@ class Manifest(_Part):
     @field_validator("sha256")
     @classmethod
     def _both(cls, value: dict[str, str]) -> dict[str, str]:
-        if set(value) != {MODEL, TOKENIZER}:
-            raise ValueError(f"must have exactly {MODEL} and {TOKENIZER}")
+        if set(value) - {CUDA_MODEL} != {MODEL, TOKENIZER}:
+            raise ValueError(f"must have exactly {MODEL} and {TOKENIZER}, and {CUDA_MODEL} with the field cuda")
         return value
 
     @field_validator("inputs")
@@ -149,9 +162,29 @@ class Manifest(_Part):
         return value
 
     @model_validator(mode="after")
+    def _hashed(self) -> Manifest:
+        if (self.cuda is not None) != (CUDA_MODEL in self.sha256):
+            there, missing = (CUDA_MODEL, "cuda") if self.cuda is None else ("cuda", CUDA_MODEL)
+            where = "there is no field" if self.cuda is None else "sha256 has no"
+            raise ValueError(f"{there} is given and {where} {missing}: give both or neither")
+        return self
+
+    @model_validator(mode="after")
     def _monotone(self) -> Manifest:
         calibration_of(self)  # raises ValueError where it is no such map
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A ranker's graph for one provider."""
+
+    path: Path
+    """Where it came from, for messages."""
+    content: MemoryFile
+    """The bytes that were hashed; they are what is loaded."""
+    precision: str | None
+    """What it calculates in. None: not stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +194,21 @@ class Artifact:
     path: Path
     manifest: Manifest
     model: MemoryFile
-    """The bytes of ``model.onnx`` that were hashed; they are what is loaded."""
+    """The bytes of ``model.onnx`` that were hashed."""
     tokenizer: MemoryFile
     """Those of ``tokenizer.json``."""
+    cuda_model: MemoryFile | None = None
+    """Those of ``model.cuda.onnx``; None where there is none."""
 
     @classmethod
     def of(cls, files: ArtifactFiles) -> Artifact:
         """What was read, as a ranker whose hashes are right.
 
         Raises:
-            ArtifactError: BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION or BAD_HASH.
+            ArtifactError: BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION, MISSING_FILE, UNNAMED_FILE or BAD_HASH.
         """
         manifest = _parsed(files.content[MANIFEST].read(), files.path / MANIFEST)
+        _check_named(manifest, files)
         for name, expected in sorted(manifest.sha256.items()):
             if (actual := files.sha256[name]) != expected:
                 raise ArtifactError(
@@ -180,16 +216,36 @@ class Artifact:
                     f"{files.path / name} has sha256 {actual}, {MANIFEST} says {expected}: "
                     "the file is damaged or was replaced; copy the directory again",
                 )
-        return cls(files.path, manifest, files.content[MODEL], files.content[TOKENIZER])
+        content = files.content
+        return cls(files.path, manifest, content[MODEL], content[TOKENIZER], content.get(CUDA_MODEL))
 
     @property
     def ranker_version(self) -> str:
         """``name@version``."""
         return f"{self.manifest.name}@{self.manifest.version}"
 
+    def graph(self, provider: Literal["cuda", "cpu"]) -> Graph:
+        """What is loaded where it runs on ``provider``: without a graph for CUDA, ``model.onnx`` there too."""
+        if provider == "cuda" and self.cuda_model is not None and self.manifest.cuda is not None:
+            return Graph(self.path / CUDA_MODEL, self.cuda_model, self.manifest.cuda.precision)
+        return Graph(self.model_path, self.model, self.manifest.precision)
+
+    def graphs(self) -> list[Graph]:
+        """All there are, the CPU's first."""
+        both = [self.graph("cpu"), self.graph("cuda")]
+        return both[:1] if self.cuda_model is None else both
+
+    def keep(self, provider: Literal["cuda", "cpu"]) -> Graph:
+        """The provider's graph; the memory of another one is given back."""
+        kept = self.graph(provider)
+        for graph in self.graphs():
+            if graph.path != kept.path:
+                graph.content.close()
+        return kept
+
     @property
     def model_path(self) -> Path:
-        """Where the model came from, for messages."""
+        """Where ``model.onnx`` came from, for messages."""
         return self.path / MODEL
 
     @property
@@ -220,30 +276,47 @@ def load_artifact(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Artifact:
 
     Args:
         path: the directory.
-        max_bytes: of its three files together.
+        max_bytes: of its files together.
 
     Raises:
         ArtifactError: NOT_A_DIRECTORY, MISSING_FILE, EMPTY_FILE, UNREADABLE_FILE, CHANGED_MEANWHILE, TOO_LARGE,
-            BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION, BAD_HASH, EXTERNAL_DATA or BAD_MODEL.
+            BAD_MANIFEST, UNKNOWN_MANIFEST_VERSION, UNNAMED_FILE, BAD_HASH, EXTERNAL_DATA or BAD_MODEL.
     """
     artifact = Artifact.of(read_files(path, max_bytes))
-    refuse_external_data(memoryview(artifact.model.read()), str(artifact.model_path))
+    for graph in artifact.graphs():
+        refuse_external_data(memoryview(graph.content.read()), str(graph.path))
     return artifact
 
 
 def write_manifest(path: Path, fields: dict[str, Any]) -> Manifest:
-    """Write ``manifest.json`` for a directory that holds the other two files; hashes are taken here.
+    """Write ``manifest.json`` for a directory that holds the other files; hashes are taken here.
 
     Raises:
         ArtifactError: BAD_MANIFEST, where ``fields`` do not make one; nothing is written then.
     """
-    hashes = {name: sha256_of(path / name) for name in (MODEL, TOKENIZER)}
+    names = (MODEL, TOKENIZER, CUDA_MODEL) if fields.get("cuda") else (MODEL, TOKENIZER)
+    hashes = {name: sha256_of(path / name) for name in names}
     manifest = _validated({"manifest_version": MANIFEST_VERSION, "sha256": hashes, **fields}, path / MANIFEST)
     text = json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False)
     temporary = path / (MANIFEST + ".new")
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path / MANIFEST)
     return manifest
+
+
+def _check_named(manifest: Manifest, files: ArtifactFiles) -> None:
+    """The manifest names every graph that is there, and no other: a forgotten file would be served, or trusted in."""
+    path = files.path / CUDA_MODEL
+    if CUDA_MODEL in manifest.sha256 and CUDA_MODEL not in files.sha256:
+        raise ArtifactError(
+            "MISSING_FILE",
+            f"{path} is missing, and {MANIFEST} names it: copy the directory again, or take cuda and its hash out",
+        )
+    if CUDA_MODEL in files.sha256 and CUDA_MODEL not in manifest.sha256:
+        raise ArtifactError(
+            "UNNAMED_FILE",
+            f"{path} is there, and {MANIFEST} does not name it: remove the file, or copy the directory again",
+        )
 
 
 def _parsed(content: bytes, path: Path) -> Manifest:

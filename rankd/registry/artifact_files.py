@@ -17,7 +17,11 @@ from rankd.errors import ArtifactError
 from rankd.scoring.memory_file import MemoryFile, seal
 
 MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
+CUDA_MODEL = "model.cuda.onnx"
+"""The graph for CUDA, which a ranker may have beside the one for CPUs."""
 FILES = (MANIFEST, MODEL, TOKENIZER)
+"""What every ranker has."""
+ALL_FILES = (*FILES, CUDA_MODEL)
 LARGEST_MANIFEST = 2**19
 DEFAULT_MAX_BYTES = 2**30
 """Of all files together, unless a setting says otherwise."""
@@ -31,16 +35,25 @@ class ArtifactFiles:
     path: Path
     """The directory, without links."""
     content: Mapping[str, MemoryFile]
+    """By name, of the files that are there."""
     sha256: Mapping[str, str]
+
+    @classmethod
+    def of(cls, path: Path, content: Mapping[str, MemoryFile], sha256: Mapping[str, str]) -> ArtifactFiles:
+        """What was filled of the files in memory; one that stayed empty is given back."""
+        for name, file in content.items():
+            if name not in sha256:
+                file.close()
+        return cls(path, {name: content[name] for name in sha256}, sha256)
 
 
 def empty_files() -> dict[str, MemoryFile]:
-    """A file in memory for each of a ranker's.
+    """A file in memory for each that a ranker may have.
 
     Raises:
         OSError: no descriptor is to be had.
     """
-    return {name: MemoryFile(name) for name in FILES}
+    return {name: MemoryFile(name) for name in ALL_FILES}
 
 
 def read_files(path: Path, max_bytes: int) -> ArtifactFiles:
@@ -54,7 +67,7 @@ def read_files(path: Path, max_bytes: int) -> ArtifactFiles:
     except OSError as error:
         raise ArtifactError("UNREADABLE_FILE", f"ranker {shown(path)}: {error.strerror}") from None
     resolved, sha256 = fill_files(path, {name: file.fd for name, file in content.items()}, max_bytes)
-    return ArtifactFiles(resolved, content, sha256)
+    return ArtifactFiles.of(resolved, content, sha256)
 
 
 def fill_files(path: Path, descriptors: Mapping[str, int], max_bytes: int) -> tuple[Path, dict[str, str]]:
@@ -66,7 +79,7 @@ def fill_files(path: Path, descriptors: Mapping[str, int], max_bytes: int) -> tu
         max_bytes: of all files together.
 
     Returns:
-        The directory without links, and each file's SHA-256 in hex.
+        The directory without links, and the SHA-256, in hex, of each file that is there.
 
     Raises:
         ArtifactError: NOT_A_DIRECTORY, MISSING_FILE, EMPTY_FILE, UNREADABLE_FILE, BAD_MANIFEST or TOO_LARGE.
@@ -77,9 +90,10 @@ def fill_files(path: Path, descriptors: Mapping[str, int], max_bytes: int) -> tu
                 "NOT_A_DIRECTORY", f"ranker {shown(path)}: no such directory; give one that holds {MANIFEST}"
             )
         path = path.resolve()
-        sizes = {name: _size_of(path / name) for name in FILES}
+        there = (*FILES, CUDA_MODEL) if os.path.lexists(path / CUDA_MODEL) else FILES
+        sizes = {name: _size_of(path / name) for name in there}
         _check_sizes(path, sizes, max_bytes)
-        return path, {name: _read(path / name, descriptors[name], sizes[name]) for name in FILES}
+        return path, {name: _read(path / name, descriptors[name], sizes[name]) for name in there}
     except OSError as error:  # a directory that may not be entered, a path that is too long
         raise ArtifactError(
             "UNREADABLE_FILE", f"ranker {short(shown(path))} cannot be read: {error.strerror}; check its permissions"
@@ -89,7 +103,10 @@ def fill_files(path: Path, descriptors: Mapping[str, int], max_bytes: int) -> tu
 def _size_of(path: Path) -> int:
     if not path.is_file():  # opening a fifo would wait for somebody who writes
         what = "is not a file" if path.exists() else "is missing"
-        raise ArtifactError("MISSING_FILE", f"{path} {what}: a ranker needs {MODEL}, {TOKENIZER} and {MANIFEST}")
+        needed = f"a ranker needs {MODEL}, {TOKENIZER} and {MANIFEST}"
+        if path.name == CUDA_MODEL:
+            needed = f"copy it again, or remove it if {MANIFEST} does not name it"
+        raise ArtifactError("MISSING_FILE", f"{path} {what}: {needed}")
     size = path.stat().st_size
     if size == 0:
         raise ArtifactError("EMPTY_FILE", f"{path} is empty: copy the directory again")

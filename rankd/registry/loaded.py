@@ -6,6 +6,7 @@ A call resolves its ranker once, at its beginning, and finishes with it: a swap 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rankd.monitor.monitor import Monitor
 from rankd.registry.artifact import Artifact, Manifest
 from rankd.registry.feature_hashing import NO_FEATURES, FeatureHashing
 from rankd.registry.loader import RankerLoader, model_thread
+from rankd.scoring.placement import Placement
 from rankd.scoring.scorer import Scorer
 from rankd.scoring.tokeniser import CHARS_PER_TOKEN, Truncation
 from rankd.settings import Provider, ScoringSection
@@ -43,6 +45,8 @@ class LoadedRanker:
     scorer: Scorer
     calibration: Calibration | None
     manifest: Manifest
+    placement: Placement | None = None
+    """Where its nodes ran on CUDA; if it runs on the CPU, why. None where CUDA was not tried, or that is not known."""
     hasher: FeatureHasher | None = None
     """Packs what predictions carry to be learned from; None where nothing is learned."""
 
@@ -50,6 +54,24 @@ class LoadedRanker:
     def measured_tau(self) -> float | None:
         """tau-b measured before it was shipped; None where its manifest has none."""
         return self.manifest.measured_tau
+
+    @property
+    def precision(self) -> str | None:
+        """What the graph that runs calculates in; None where its manifest does not say."""
+        cuda = self.manifest.cuda if self.scorer.provider == "cuda" else None
+        return self.manifest.precision if cuda is None else cuda.precision
+
+    @property
+    def device_share(self) -> float | None:
+        """Of the model's time, what did not pass on the CPU, 0 to 1; None where it runs there, or that is not known."""
+        if self.placement is None or self.scorer.provider == "cpu":
+            return None
+        return self.placement.device_share
+
+    @property
+    def cpu_products(self) -> Mapping[str, int]:
+        """Matrix products by operator that CUDA left to the CPU, which is why it was loaded for the CPU."""
+        return {} if self.placement is None else self.placement.cpu_products
 
 
 class Registry:
@@ -141,9 +163,11 @@ class Registry:
                 version, measured=artifact.manifest.measured_tau is not None, calibration=calibration
             )
             scorer.runner.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
-            ranker = LoadedRanker(version, artifact.path, scorer, calibration, artifact.manifest, hasher)
+            ranker = LoadedRanker(
+                version, artifact.path, scorer, calibration, artifact.manifest, parts.placement, hasher
+            )
             self._rankers[version] = ranker
-            _log.info("ranker_loaded", ranker_version=version, provider=parts.model.provider)
+            _log_loaded(ranker)
             return ranker
 
     def _loaded(self, artifact: Artifact) -> LoadedRanker | None:
@@ -254,6 +278,16 @@ class Registry:
             leaving.cancel()
         for ranker in (*self._rankers.values(), *self._leaving):
             ranker.scorer.close()
+
+
+def _log_loaded(ranker: LoadedRanker) -> None:
+    provider, placement, version = ranker.scorer.provider, ranker.placement, ranker.version
+    if placement is not None and placement.cpu_products:
+        _log.warning("ranker_not_on_gpu", ranker_version=version, operators=placement.named_products())
+    if placement is None and provider == "cuda":
+        _log.warning("ranker_placement_unknown", ranker_version=version)
+    share = {"share": round(placement.device_share, 4)} if placement is not None and provider == "cuda" else {}
+    _log.info("ranker_loaded", ranker_version=version, provider=provider, **share)
 
 
 def reach_of(truncation: Truncation) -> PromptReach:

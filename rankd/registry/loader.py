@@ -12,15 +12,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rankd.errors import ArtifactError, UnavailableError
-from rankd.registry.artifact import Artifact, load_artifact
-from rankd.registry.artifact_files import shown
+from rankd.registry.artifact import Artifact, Graph, load_artifact
+from rankd.registry.artifact_files import TOKENIZER, ArtifactFiles, shown
 from rankd.registry.bundled import default_ranker_path
-from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out
+from rankd.registry.preparation import LoadPlan, load_and_try, load_model, read_tokeniser
 from rankd.registry.trial import RankerTrial, trial_memory
+from rankd.scoring.gpu import running_provider
 from rankd.scoring.onnx_model import OnnxModel, lower_priority
+from rankd.scoring.placed_model import PlacedModel
+from rankd.scoring.placement import Placement
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
+from rankd.scoring.session import choose_provider
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.scoring.tokeniser_apart import TokeniserApart
 from rankd.settings import Provider, ScoringSection
@@ -30,7 +35,8 @@ _AT_ONCE = 2
 """Trials at the same time: one that hangs holds nobody up, and memory for more is not planned for."""
 
 _passed: dict[tuple[str, str, LoadPlan], bool] = {}
-"""What passed its trial in this process, by hashes and plan: whether its tokeniser belongs apart."""
+"""What passed its trial in this process, by hashes of graph and tokenizer, and plan: whether its tokeniser belongs
+apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class LoadedParts:
 
     tokeniser: PromptLimits
     model: OnnxModel
+    placement: Placement | None
+    """Where its nodes ran on CUDA, as of ``PlacedModel``."""
     thread: ThreadPoolExecutor
     """The one thread that runs the model."""
 
@@ -59,12 +67,13 @@ class RankerLoader:
         self._trials: set[RankerTrial] = set()
         self._preparing: set[_Preparation] = set()
         self._stopping = False
+        self._runs_on: Literal["cuda", "cpu"] | None = None
 
     async def read(self, path: Path, needed: Callable[[Artifact], bool]) -> tuple[Artifact, bool]:
         """Read a directory, and try it out where it is ``needed``.
 
         Returns:
-            What was read, and whether its tokeniser belongs into a process of its own.
+            What was read, less graphs for other providers, and whether its tokeniser belongs into a process of its own.
 
         Raises:
             ArtifactError: the directory cannot be served.
@@ -72,8 +81,7 @@ class RankerLoader:
             UnavailableError: the daemon ends.
         """
         if _bundled(path):  # whoever can write there can write rankd itself
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(None, load_artifact, path, self._scoring.max_artifact_bytes), False
+            return await self._off_loop(lambda: load_artifact(path, self._scoring.max_artifact_bytes)), False
         async with self._places:
             self._check_stopping()
             async with RankerTrial(path, self._scoring) as trial:
@@ -87,15 +95,34 @@ class RankerLoader:
                     self._trials.discard(trial)
 
     async def _tried(self, trial: RankerTrial, needed: Callable[[Artifact], bool]) -> tuple[Artifact, bool]:
-        files = await trial.read()
-        artifact = await asyncio.get_running_loop().run_in_executor(None, Artifact.of, files)
+        files: ArtifactFiles = await trial.read()
+        artifact = await self._off_loop(lambda: Artifact.of(files))
         if not needed(artifact):
             return artifact, False
-        plan = self._plan(artifact)
-        key = (files.sha256["model.onnx"], files.sha256["tokenizer.json"], plan)
+        graph = artifact.graph(self._runs())
+        plan = self._plan(artifact, graph)
+        hashes = " ".join(files.sha256[g.path.name] for g in artifact.graphs())
+        key = (hashes, files.sha256[TOKENIZER], plan)
         if key not in _passed:
             _passed[key] = await trial.run(plan)
         return artifact, _passed[key]
+
+    async def _off_loop(self, read: Callable[[], Artifact]) -> Artifact:
+        """Read, and give back the memory of graphs that will not run here."""
+
+        def kept() -> Artifact:
+            artifact = read()
+            self._runs_on = self._runs_on or running_provider(self._provider)
+            if self._provider != "auto" or self._runs_on == "cpu":  # else the CPU may have to take it
+                artifact.keep(self._runs_on)
+            return artifact
+
+        return await asyncio.get_running_loop().run_in_executor(None, kept)
+
+    def _runs(self) -> Literal["cuda", "cpu"]:
+        """Where models run; known once a ranker was read."""
+        assert self._runs_on is not None
+        return self._runs_on
 
     async def prepare(self, artifact: Artifact, *, apart: bool, nice: int) -> LoadedParts:
         """Load and warm up what was read.
@@ -106,15 +133,16 @@ class RankerLoader:
             UnavailableError: the daemon ends.
         """
         self._check_stopping()
-        preparation = _Preparation(artifact, self._plan(artifact), self._scoring, apart=apart)
+        graph = artifact.graph(self._runs())
+        preparation = _Preparation(artifact, graph, self._plan(artifact, graph), self._scoring, apart=apart)
         thread = model_thread(nice)
         future = asyncio.get_running_loop().run_in_executor(thread, preparation.run)
         future.add_done_callback(_forget)
         self._preparing.add(preparation)
         try:
             async with asyncio.timeout(self._scoring.load_seconds):
-                tokeniser, model = await asyncio.shield(future)
-            return LoadedParts(tokeniser, model, thread)
+                tokeniser, placed = await asyncio.shield(future)
+            return LoadedParts(tokeniser, placed.model, placed.placement, thread)
         except BaseException as error:
             preparation.end()
             thread.shutdown(wait=False)
@@ -141,11 +169,11 @@ class RankerLoader:
         if self._stopping:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
 
-    def _plan(self, artifact: Artifact) -> LoadPlan:
+    def _plan(self, artifact: Artifact, graph: Graph) -> LoadPlan:
         manifest, scoring = artifact.manifest, self._scoring
         cut = manifest.truncation
         return LoadPlan(
-            model_path=str(artifact.model_path),
+            model_path=str(graph.path),
             tokenizer_path=str(artifact.tokenizer_path),
             inputs=tuple(manifest.inputs),
             output=manifest.output,
@@ -162,8 +190,11 @@ class RankerLoader:
 class _Preparation:
     """A ranker that is being loaded in a thread, such that another thread can end it."""
 
-    def __init__(self, artifact: Artifact, plan: LoadPlan, scoring: ScoringSection, *, apart: bool) -> None:
+    def __init__(
+        self, artifact: Artifact, graph: Graph, plan: LoadPlan, scoring: ScoringSection, *, apart: bool
+    ) -> None:
         self._artifact = artifact
+        self._graph = graph
         self._plan = plan
         self._scoring = scoring
         self._apart = apart
@@ -171,24 +202,35 @@ class _Preparation:
         self._tokeniser: PromptLimits | None = None
         self._model: OnnxModel | None = None
 
-    def run(self) -> tuple[PromptLimits, OnnxModel]:
+    def run(self) -> tuple[PromptLimits, PlacedModel]:
         """Build both, and warm up."""
         try:
             tokeniser = self._tokeniser = self._read_tokeniser()
-            model = self._model = load_model(
-                self._plan,
-                self._artifact.model,
-                telemetry=self._scoring.onnxruntime_telemetry,
-                memory=self._scoring.model_memory or memory_limit() // 2,
-            )
-            self._artifact.model.close()  # not whenever it is forgotten: it is as large as the weights
-            if self._ended:
-                model.end()
-            try_out(self._plan, tokeniser, model)
+            placed = load_and_try(self._plan, tokeniser, self._load)
         except BaseException:
             self._close_tokeniser()
             raise
-        return tokeniser, model
+        self._close_graphs()
+        return tokeniser, placed
+
+    def _load(self, plan: LoadPlan) -> OnnxModel:
+        graph = self._artifact.graph("cpu") if plan.provider == "cpu" else self._graph
+        model = self._model = load_model(
+            plan,
+            graph.content,
+            telemetry=self._scoring.onnxruntime_telemetry,
+            memory=self._scoring.model_memory or memory_limit() // 2,
+        )
+        if plan.provider != "auto" or choose_provider("auto") == "cpu":  # else the CPU may have to take it
+            self._close_graphs()
+        if self._ended:
+            model.end()
+        return model
+
+    def _close_graphs(self) -> None:
+        """Give back the memory, not whenever it is forgotten: it is as large as the weights."""
+        for graph in self._artifact.graphs():
+            graph.content.close()
 
     def _read_tokeniser(self) -> PromptLimits:
         if not self._apart:
@@ -214,7 +256,7 @@ class _Preparation:
             self._model.end()
 
 
-def _forget(future: asyncio.Future[tuple[PromptLimits, OnnxModel]]) -> None:
+def _forget(future: asyncio.Future[tuple[PromptLimits, PlacedModel]]) -> None:
     """Look at a result that nobody may wait for any more, so that asyncio does not complain of it."""
     if not future.cancelled():
         future.exception()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
+from rankd.registry.artifact_files import MODEL
+from rankd.scoring.gpu import Provider
 from rankd.scoring.memory_file import MemoryFile
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, warm_up
+from rankd.scoring.onnx_model import OnnxModel, warm_up
+from rankd.scoring.placed_model import PlacedModel, load_placed
+from rankd.scoring.session import ModelSpec, SessionOptions, choose_provider
 from rankd.scoring.tokeniser import PromptLimits, Tokeniser, Truncation
 
 WARM_UP_PROMPTS = (
@@ -25,12 +28,13 @@ class LoadPlan:
     """What has to be known to load a ranker, in values that JSON has."""
 
     model_path: str
+    """Of the graph that is loaded, ``model.onnx`` or ``model.cuda.onnx``."""
     tokenizer_path: str
     inputs: tuple[str, ...]
     output: str
     truncation: tuple[int, int, int]
     """``max_tokens``, ``head_tokens``, ``tail_tokens``."""
-    provider: Literal["auto", "cuda", "cpu"]
+    provider: Provider
     threads: int
     cuda_memory_limit: int
     cuda_device: int
@@ -52,9 +56,12 @@ def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False, 
         ArtifactError: BAD_MODEL, BAD_INPUTS or BAD_OUTPUT.
         ProviderError: CUDA was asked for and is not to be had.
     """
+    profile = choose_provider(plan.provider) == "cuda"
     return OnnxModel(
         ModelSpec(plan.model_path, tuple(plan.inputs), plan.output, plan.cut.max_tokens, content, plan.features),
-        SessionOptions(plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory),
+        SessionOptions(
+            plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory, profile
+        ),
     )
 
 
@@ -67,18 +74,34 @@ def read_tokeniser(plan: LoadPlan, content: MemoryFile) -> Tokeniser:
     return Tokeniser(Path(plan.tokenizer_path), plan.cut, content.read())
 
 
-def try_out(plan: LoadPlan, tokeniser: PromptLimits, model: OnnxModel, began: Callable[[str], object] = str) -> None:
-    """Score the warm-up prompts, and the largest batch.
+def load_and_try(
+    plan: LoadPlan,
+    tokeniser: PromptLimits,
+    load: Callable[[LoadPlan], OnnxModel],
+    began: Callable[[str], object] = str,
+) -> PlacedModel:
+    """Load the model where it really runs, and score the warm-up prompts and the largest batch.
 
     Args:
-        plan: what was loaded.
+        plan: what is loaded.
         tokeniser: its tokeniser.
-        model: its model.
+        load: gives the model of a plan; a second time if the first one does not run where it was asked to.
         began: called with what begins.
 
     Raises:
-        ArtifactError: see ``warm_up``.
+        ArtifactError: see ``load_placed`` and ``warm_up``.
+        ProviderError: CUDA was asked for and is not to be had.
     """
+
+    def loaded(provider: Provider) -> OnnxModel:
+        began("loading the model")
+        path = str(Path(plan.model_path).with_name(MODEL)) if provider == "cpu" else plan.model_path
+        return load(replace(plan, provider=provider, model_path=path))
+
+    return load_placed(plan.provider, plan.model_path, loaded, lambda model: _try_out(plan, tokeniser, model, began))
+
+
+def _try_out(plan: LoadPlan, tokeniser: PromptLimits, model: OnnxModel, began: Callable[[str], object]) -> None:
     began("tokenising")
     encoded = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
     began("warming up")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rankd.errors import ArtifactError, ProviderError, UnavailableError
-from rankd.registry.artifact_files import FILES, ArtifactFiles, empty_files, shown
+from rankd.registry.artifact_files import ArtifactFiles, empty_files, shown
 from rankd.registry.preparation import LoadPlan
 from rankd.scoring import child_process
 from rankd.settings import ScoringSection
@@ -85,14 +85,14 @@ class RankerTrial:
         settings = self._settings
         await self._send(
             path=str(self._path),
-            descriptors={name: self._content[name].fd for name in FILES},
+            descriptors={name: file.fd for name, file in self._content.items()},
             max_bytes=settings.max_artifact_bytes,
             memory=trial_memory(settings),
             seconds=settings.load_seconds,
             nice=settings.nice,
         )
         answer = await self._answer(lambda a: "sha256" in a)
-        return ArtifactFiles(Path(answer["path"]), self._content, answer["sha256"])
+        return ArtifactFiles.of(Path(answer["path"]), self._content, answer["sha256"])
 
     async def run(self, plan: LoadPlan) -> bool:
         """Let it load and warm up what it read.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rankd.errors import ArtifactError, ProviderError
-from rankd.registry.artifact_files import MODEL, TOKENIZER, fill_files
+from rankd.registry.artifact_files import CUDA_MODEL, MODEL, TOKENIZER, fill_files
 from rankd.registry.external_data import refuse_external_data
 from rankd.scoring import child_process
 from rankd.scoring.memory_file import MemoryFile
@@ -56,7 +56,7 @@ def _try(answer: Any) -> None:
 
 def _load(fields: Any, request: Any, answer: Any) -> None:
     # What takes a while to import waits until the files are in order, and new.
-    from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out  # noqa: PLC0415
+    from rankd.registry.preparation import LoadPlan, load_and_try, load_model, read_tokeniser  # noqa: PLC0415
     from rankd.scoring.gpu import cuda_device_present  # noqa: PLC0415
     from rankd.scoring.tokeniser_safety import belongs_apart  # noqa: PLC0415
 
@@ -66,14 +66,20 @@ def _load(fields: Any, request: Any, answer: Any) -> None:
     child_process.lower("RLIMIT_CPU", int(request["seconds"] * (plan.threads + 2)) + 1)
     if not on_cuda:  # CUDA reserves more than it takes
         child_process.bound_memory(request["memory"])
-    mapped = mmap.mmap(content[MODEL].fd, 0, prot=mmap.PROT_READ)  # what this reads need not fit into memory twice
-    refuse_external_data(memoryview(mapped), plan.model_path)
+    for name in (MODEL, CUDA_MODEL):
+        if content[name].size:
+            # What this reads need not fit into memory twice.
+            mapped = mmap.mmap(content[name].fd, 0, prot=mmap.PROT_READ)
+            refuse_external_data(memoryview(mapped), str(Path(plan.model_path).with_name(name)))
     answer(began="reading the tokenizer")
     tokeniser = read_tokeniser(plan, content[TOKENIZER])
     apart = belongs_apart(content[TOKENIZER].read())
-    answer(began="loading the model")
-    loaded = load_model(plan, content[MODEL])
-    try_out(plan, tokeniser, loaded, lambda what: answer(began=what))
+    load_and_try(
+        plan,
+        tokeniser,
+        lambda chosen: load_model(chosen, content[Path(chosen.model_path).name]),
+        lambda what: answer(began=what),
+    )
     answer(passed=True, tokeniser_apart=apart)
 
 

@@ -12,21 +12,31 @@ from typing import Literal
 
 from rankd.scoring.onnxruntime_import import import_onnxruntime
 
+Provider = Literal["auto", "cuda", "cpu"]
+"""Where a model is asked to run."""
 CUDA = "CUDAExecutionProvider"
 """What onnxruntime calls it."""
 GPU_PATHS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """What is there where the kernel has an NVIDIA GPU, and where Windows lends one to Linux (WSL)."""
 
 
-def wanted_provider(
-    provider: Literal["auto", "cuda", "cpu"], gpu_paths: Sequence[Path] = GPU_PATHS
-) -> Literal["cuda", "cpu"]:
+def wanted_provider(provider: Provider, gpu_paths: Sequence[Path] = GPU_PATHS) -> Literal["cuda", "cpu"]:
     """Say where a model should run, whether or not it can: for ``auto``, on the GPU that the machine shows.
 
     A GPU whose driver or whose onnxruntime does not fit leaves ``auto`` on the CPU, and nothing says so.
     """
     if provider == "auto":
         return "cuda" if any(path.exists() for path in gpu_paths) else "cpu"
+    return provider
+
+
+def running_provider(provider: Provider) -> Literal["cuda", "cpu"]:
+    """Say where a model will run: for ``auto``, on CUDA only where a device is usable; asking takes a while.
+
+    Where CUDA was asked for and is not to be had, the session says so.
+    """
+    if provider == "auto":
+        return "cuda" if cuda_device_present() else "cpu"
     return provider
 
 

@@ -65,6 +65,8 @@ class StateGauges:
         observe("rankd.queue.tokens", lambda: self._sum(lambda s: s.queued_tokens))
         observe("rankd.cache.entries", lambda: self._sum(lambda s: s.cached_scores))
         observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.ranker.device_share", self._device_shares)
+        observe("rankd.ranker.cpu_products", self._cpu_products)
         observe("rankd.tls.certificate_expiry", self._certificate_expiry)
         observe("rankd.file.failing", self._failing_files)
         provider: Labels = {"provider": wanted_provider(self._settings.provider)}
@@ -104,6 +106,16 @@ class StateGauges:
     def _ranker_info(self) -> Observations:
         ranker = self._registry.in_service
         return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _device_shares(self) -> Iterator[tuple[float, Labels]]:
+        for ranker in self._registry.all():
+            if ranker.device_share is not None:
+                yield ranker.device_share, {"ranker_version": ranker.version}
+
+    def _cpu_products(self) -> Iterator[tuple[float, Labels]]:
+        for ranker in self._registry.all():
+            for operator, count in ranker.cpu_products.items():
+                yield float(count), {"ranker_version": ranker.version, "operator": operator}
 
     def _certificate_expiry(self) -> Observations:
         end = self._certificate_end()

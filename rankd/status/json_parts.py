@@ -157,6 +157,9 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
         "version": ranker.version,
         "role": next((role for role, has_it in roles.items() if has_it), "loaded"),
         "provider": ranker.scorer.provider,
+        "precision": ranker.precision,
+        "device_share": ranker.device_share,
+        "cpu_products": dict(ranker.cpu_products),
         "measured_tau": ranker.measured_tau,
         "queued_prompts": ranker.scorer.queued_prompts,
         "shadow": None

@@ -194,9 +194,15 @@ function showStages({ stages }) {
   fill($("stages"), ["stage", "p50", "p90", "p99"], stages.map((s) => [s.stage, lasting(s.p50), lasting(s.p90), lasting(s.p99)]));
 }
 
+// Its graph's precision; and whether the GPU has no kernels for it.
+function runsOn({ provider, precision, cpu_products: products }) {
+  const left = Object.entries(products).map(([operator, n]) => `${count(n)} × ${operator}`);
+  return [provider, precision, left.length ? `no CUDA kernel for ${left.join(", ")}` : null].filter(Boolean).join(", ");
+}
+
 function showRankers({ rankers }) {
-  fill($("rankers"), ["ranker", "role", "runs on", "tau when made", "waiting", "in the shadow"], rankers.map((r) => [
-    r.version, ROLES[r.role] ?? words(r.role), r.provider, tau(r.measured_tau), count(r.queued_prompts),
+  fill($("rankers"), ["ranker", "role", "runs on", "of its time on the GPU", "tau when made", "waiting", "in the shadow"], rankers.map((r) => [
+    r.version, ROLES[r.role] ?? words(r.role), runsOn(r), percent(r.device_share), tau(r.measured_tau), count(r.queued_prompts),
     r.shadow ? `${count(r.shadow.scored)} scored, ${count(r.shadow.completions)} completions, ${count(r.shadow.dropped)} left out` : NONE,
   ]));
 }

@@ -13,6 +13,24 @@ RANKER = [
         kind="table",
     ),
     Panel(
+        "Time on the GPU",
+        "Of the time of models that run on the GPU, what did not pass in nodes on the CPU, in a run at their warm-up.",
+        [(f"rankd_ranker_device_share{{{REPLICA}}}", "{{instance}} {{ranker_version}}")],
+        unit="percentunit",
+        low=0,
+    ),
+    Panel(
+        "Products without CUDA kernel",
+        "Matrix products that the GPU left to the CPU, by operator. Such a ranker was loaded for the CPU.",
+        [
+            (
+                f"sum by (instance, ranker_version, operator) (rankd_ranker_cpu_products{{{REPLICA}}})",
+                "{{instance}} {{ranker_version}} {{operator}}",
+            )
+        ],
+        low=0,
+    ),
+    Panel(
         "Batches",
         "Batches per second that models read, candidates in the shadow included, and that failed. Failed ones leave "
         "their requests without a score.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rankd_client._messages import enum_name, seconds_of
+from rankd_client._placement import ModelPlacement, model_placement_of
 from rankd_client._policy import PolicyInForce, policy_in_force
 from rankd_client.v1 import quality_pb2
 
@@ -150,6 +151,8 @@ class ServiceStatus:
     """A shutdown began."""
     failing_files: tuple[str, ...] = ()
     """Settings whose file cannot be read, or is wrong: what it held before is in force, a withdrawn token included."""
+    placement: ModelPlacement = field(default_factory=ModelPlacement)
+    """Where the model of the ranker in service really runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,7 @@ def report_of(answer: Any) -> QualityReport:
             failed_batches=service.failed_batch_count,
             draining=service.draining,
             failing_files=tuple(service.failing_files),
+            placement=model_placement_of(service.placement),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),

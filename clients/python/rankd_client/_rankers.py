@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rankd_client._messages import enum_name, seconds_of
+from rankd_client._placement import ModelPlacement, model_placement_of
 from rankd_client._quality import Estimate, estimate_of
 from rankd_client.v1 import admin_pb2
 
@@ -45,6 +46,8 @@ class RankerInfo:
     """tau-b as its manifest has it; None where it has none."""
     shadow: ShadowState | None
     """None while it does not score in the shadow."""
+    placement: ModelPlacement = field(default_factory=ModelPlacement)
+    """Where its model really runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +159,5 @@ def ranker_of(message: admin_pb2.Ranker) -> RankerInfo:
         path=message.path,
         measured_tau=message.measured_tau if message.HasField("measured_tau") else None,
         shadow=shadow,
+        placement=model_placement_of(message.placement),
     )

@@ -120,6 +120,12 @@ def _out_flags(verb: argparse.ArgumentParser) -> None:
         help="int8 for CPUs (default), fp16 for CUDA; all writes one directory each",
     )
     verb.add_argument(
+        "--cuda",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write an encoder's fp16 graph for CUDA beside the int8 one, in the same ranker; default: yes",
+    )
+    verb.add_argument(
         "--most-tau-lost",
         type=_fraction,
         metavar="X",
@@ -188,6 +194,7 @@ def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
         words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     for source, tokens in arguments.cap:
         words += ["--cap", f"{source}={tokens}"]
+    words += [] if arguments.cuda else ["--no-cuda"]
     return shlex.join([*words, "--bf16" if options.bf16 else "--no-bf16", "--out"]) + " DIR"
 
 

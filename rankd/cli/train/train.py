@@ -188,6 +188,7 @@ def _export(
                 data=names.data,
                 licence=names.licence,
                 most_tau_lost=arguments.most_tau_lost,
+                cuda=arguments.cuda,
                 card={"base": fitted.base.name, "loss": fitted.options.loss, "reproduce": command},
             )
             report = export(fitted, out, plan)
@@ -196,6 +197,11 @@ def _export(
             f"{report.largest_difference:.2g} of PyTorch's",
             highlight=False,
         )
+        if report.cuda is not None:
+            lost = f"{report.cuda.tau_lost:+.4f} tau lost"
+            console.print(f"for CUDA beside it: fp16, {report.cuda.bytes / 1e6:.1f} MB, {lost}", highlight=False)
+        elif report.no_cuda:
+            console.print(f"no graph for CUDA beside it: {report.no_cuda}", highlight=False)
     _say_next(arguments, arguments.out / chosen[0] if len(chosen) > 1 else arguments.out, fitted)
 
 

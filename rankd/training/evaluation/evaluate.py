@@ -23,6 +23,7 @@ from rankd.training.data.dataset import Row
 from rankd.training.evaluation import curves, figures
 from rankd.training.evaluation.curves import Band, CalibrationQuality, GainCurve
 from rankd.training.evaluation.figures import EvaluationFigures
+from rankd.training.evaluation.graphs import GraphFigures, compare_graphs
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.evaluation.prequential import AdaptEvaluation, evaluate_adaptation
 from rankd.types import Scored
@@ -52,7 +53,10 @@ class Speed:
     latency_prompts: int
     threads: int
     provider: str
+    """Where it really ran."""
     machine: str
+    device_share: float | None = None
+    """Of the model's time on a GPU, what did not pass on the CPU; None where it ran there, or that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Evaluation:
     bands: list[Band]
     gain_curve: GainCurve | None
     speed: Speed
+    graphs: tuple[GraphFigures, ...] = ()
+    """Every graph that the ranker has, the judged one first."""
     adapt: AdaptEvaluation | None = None
     """What learning the traffic would have brought; None where that was not asked for."""
 
@@ -117,7 +123,8 @@ def evaluate(
     calibration = artifact.calibration()
     expected = None if calibration is None else calibration.expected(scores[finite])
     sample = figures.scored([rows[i] for i in finite.tolist()], scores[finite], expected)
-    evaluation = _evaluation(artifact, sample, len(rows) - len(finite), speed)
+    graphs = compare_graphs(artifact, offline, list(dict.fromkeys(r.prompt for r in sample.rows)))
+    evaluation = replace(_evaluation(artifact, sample, len(rows) - len(finite), speed), graphs=graphs)
     if adapt is None:
         return evaluation
     kept = [texts[i] for i in finite.tolist()]
@@ -203,6 +210,7 @@ def _score(
         threads=threads,
         provider=offline.provider,
         machine=machine(),
+        device_share=offline.device_share,
     )
     return np.array([one.score for one in found])[places], [found[i].text for i in places.tolist()], speed
 

@@ -29,7 +29,20 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "latency_prompts": speed.latency_prompts,
         "threads": speed.threads,
         "provider": speed.provider,
+        "device_share": speed.device_share,
         "machine": speed.machine,
+        "graphs": [
+            {
+                "file": g.file,
+                "precision": g.precision,
+                "provider": g.provider,
+                "judged": g.judged,
+                "compared_prompts": g.prompts,
+                "agreement_tau": _round(g.agreement),
+                "largest_difference": _round(g.largest_difference),
+            }
+            for g in evaluation.graphs
+        ],
         "groups": [{"name": f.name, **_figures_json(f)} for f in evaluation.groups],
         "models": [{"name": f.name, **_figures_json(f)} for f in evaluation.models],
         "sources": [{"name": f.name, **_figures_json(f)} for f in evaluation.sources],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,12 @@ from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
 from rankd.scoring.batch_runner import WIDTH_MULTIPLE
-from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad, warm_up
+from rankd.scoring.gpu import running_provider
+from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
+from rankd.scoring.placed_model import load_placed
+from rankd.scoring.placement import Placement
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.settings import Provider, ScoringSection
 from rankd.types import Scored
@@ -36,45 +41,84 @@ class OfflineRanker:
         provider: Provider = "cpu",
         threads: int = 1,
         key: bytes = b"",
+        graph: Literal["cuda", "cpu"] | None = None,
     ) -> None:
         """Load it; ``truncation`` overrides the manifest's, ``key`` is what words are hashed with.
+
+        ``graph`` loads the graph for one provider, wherever it runs; None: the one that belongs there.
 
         Raises:
             ArtifactError: its model or tokenizer cannot be used.
             ProviderError: CUDA was asked for and is not to be had.
         """
-        manifest, options = artifact.manifest, ScoringSection(threads=threads)
+        self._artifact, self._options = artifact, ScoringSection(threads=threads)
         self.hasher = FeatureHasher(key, artifact.ranker_version)
         """Makes the texts' part of features, and packs them with the requests' shapes."""
-        spec = manifest.truncation
+        spec = artifact.manifest.truncation
         cut = truncation or Truncation(spec.max_tokens, spec.head_tokens, spec.tail_tokens)
         self._tokeniser = Tokeniser(artifact.tokenizer_path, cut, artifact.tokenizer.read())
-        self._model = OnnxModel(
+        self._asked = provider
+        self.placement: Placement | None = None
+        """Where its nodes ran on CUDA, after a warm-up; as of ``PlacedModel``."""
+        self._take(self._load(provider, graph))
+
+    def _load(
+        self, provider: Provider, graph: Literal["cuda", "cpu"] | None = None, *, profile: bool = False
+    ) -> OnnxModel:
+        manifest, options = self._artifact.manifest, self._options
+        self.graph = self._artifact.graph(graph or running_provider(provider))
+        """What was loaded."""
+        return OnnxModel(
             ModelSpec(
-                str(artifact.model_path),
+                str(self.graph.path),
                 tuple(manifest.inputs),
                 manifest.output,
-                cut.max_tokens,
-                artifact.model,
+                self._tokeniser.max_tokens,
+                self.graph.content,
                 manifest.features_output,
             ),
-            SessionOptions(provider, threads, options.cuda_memory_limit, options.cuda_device),
+            SessionOptions(provider, options.threads, options.cuda_memory_limit, options.cuda_device, profile=profile),
         )
-        self.provider = self._model.provider
+
+    def _take(self, model: OnnxModel) -> None:
+        self._model = model
+        self.provider = model.provider
         self._multiple = WIDTH_MULTIPLE[self.provider]
         self._limits = {
             "max_tokens": DEFAULT_BATCH_TOKENS[self.provider],
-            "max_prompts": options.max_batch_prompts,
-            "max_padding_share": options.max_padding_share,
+            "max_prompts": self._options.max_batch_prompts,
+            "max_padding_share": self._options.max_padding_share,
         }
 
     def warm_up(self) -> None:
         """Run what the daemon runs before it serves; a ranker that it would refuse is refused here too.
 
+        With ``auto`` one that it would load for the CPU is loaded for the CPU.
+
         Raises:
-            ArtifactError: BAD_OUTPUT, NAN_SCORES or CONSTANT_SCORES.
+            ArtifactError: BAD_OUTPUT, NAN_SCORES, CONSTANT_SCORES or PRODUCTS_ON_CPU.
         """
-        warm_up(self._model, self._encode(WARM_UP_PROMPTS), max_batch_tokens=int(self._limits["max_tokens"]))
+        if running_provider(self._asked) == "cpu" or self.placement is not None:
+            self._warm(self._model)
+            return
+        # Anew, under a profile: nobody who scores without a warm-up should pay for one.
+        del self._model
+        placed = load_placed(
+            self._asked,
+            str(self.graph.path),
+            lambda provider: self._load(provider, profile=provider != "cpu"),
+            self._warm,
+        )
+        self._take(placed.model)
+        self.placement = placed.placement
+
+    @property
+    def device_share(self) -> float | None:
+        """Of the model's time, what did not pass on the CPU, 0 to 1; None where it runs there, or that is not known."""
+        return None if self.placement is None or self.provider == "cpu" else self.placement.device_share
+
+    def _warm(self, model: OnnxModel) -> None:
+        warm_up(model, self._encode(WARM_UP_PROMPTS), max_batch_tokens=DEFAULT_BATCH_TOKENS[model.provider])
 
     def length(self, prompt: str) -> int:
         """Tokens of a prompt, no more than the limit."""

@@ -27,6 +27,7 @@ from rankd.quality.statistics.interval import Interval
 from rankd.training.evaluation import pictures
 from rankd.training.evaluation.evaluate import Evaluation
 from rankd.training.evaluation.figures import EvaluationFigures
+from rankd.training.evaluation.graphs import in_words
 from rankd.training.evaluation.json_report import estimator
 from rankd.training.evaluation.learning_card import learning_cards
 
@@ -150,6 +151,7 @@ def _more_card(e: Evaluation) -> str:
         ("Prompts per second, in batches", f"{s.prompts_per_second:,.1f}"),
         ("A prompt alone, median", f"{s.latency_p50_ms:.2f} ms"),
         ("A prompt alone, 99th percentile", f"{s.latency_p99_ms:.2f} ms"),
+        *(("Graph", escape(in_words(g))) for g in e.graphs if len(e.graphs) > 1),
     ]
     note = (
         f"Speed on {escape(s.machine)}, {count(s.threads, 'thread')}, {s.latency_prompts:,} prompts timed alone; "

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from onnx import ModelProto, load_from_string
 from rankd_client import LearnedHead
@@ -18,14 +18,16 @@ from rankd_client.calibration import Calibration
 
 from rankd.adaptation.folding import FoldedHead
 from rankd.errors import ArtifactError, ConfigError
-from rankd.registry.artifact import Artifact, Manifest, load_artifact, write_manifest
-from rankd.registry.artifact_files import FILES, MODEL, TOKENIZER
+from rankd.registry.artifact import Artifact, Graph, Manifest, load_artifact, write_manifest
+from rankd.registry.artifact_files import ALL_FILES, TOKENIZER
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.canonical_graph import to_bytes
 from rankd.training.export.head_graph import fold
 from rankd.training.export.model_card import write_card
 
 CARD = "README.md"
+_PROVIDERS: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
+"""In the order of ``Artifact.graphs``; on a CPU the graph for CUDA runs too, slowly."""
 _NOTICES = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*")
 _TEXT_ALONE = (
     "It knows a request by its text: tenants, steps and other marks of its shape count as they did on average. What a "
@@ -91,7 +93,8 @@ def bake(base: Path, learned: LearnedHead, out: Path, plan: BakePlan) -> BakedRa
             written = Path(directory) / "ranker"
             written.mkdir()
             _write(artifact, head, learned, written, plan)
-            OfflineRanker(load_artifact(written)).warm_up()
+            for graph in _PROVIDERS[: len(artifact.graphs())]:
+                OfflineRanker(load_artifact(written), graph=graph).warm_up()
             written.rename(out)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror}; free space or name another") from None
@@ -101,12 +104,14 @@ def bake(base: Path, learned: LearnedHead, out: Path, plan: BakePlan) -> BakedRa
 
 def _write(artifact: Artifact, head: FoldedHead, learned: LearnedHead, out: Path, plan: BakePlan) -> None:
     manifest = artifact.manifest
-    model, output = fold(_graph(artifact), head, score=manifest.output, features=manifest.features_output)
-    (out / MODEL).write_bytes(to_bytes(model))
+    output = manifest.output
+    for graph in artifact.graphs():
+        model, output = fold(_read(graph), head, score=manifest.output, features=manifest.features_output)
+        (out / graph.path.name).write_bytes(to_bytes(model))
     (out / TOKENIZER).write_bytes(artifact.tokenizer.read())
     for pattern in _NOTICES:
         for notice in artifact.path.glob(pattern):
-            if notice.is_file() and notice.name not in FILES:
+            if notice.is_file() and notice.name not in ALL_FILES:
                 shutil.copyfile(notice, out / notice.name)
     fields = _fields(manifest, learned, output, plan)
     write_manifest(out, fields)
@@ -114,20 +119,18 @@ def _write(artifact: Artifact, head: FoldedHead, learned: LearnedHead, out: Path
     write_card({**fields, "base": learned.ranker_version, "limits": limits}, fields["measurements"], out / CARD)
 
 
-def _graph(artifact: Artifact) -> ModelProto:
+def _read(graph: Graph) -> ModelProto:
     try:
-        return load_from_string(artifact.model.read())
+        return load_from_string(graph.content.read())
     except Exception as error:  # noqa: BLE001 - protobuf's, by whichever of its builds
-        raise ArtifactError(
-            "BAD_MODEL", f"{artifact.model_path}: onnx cannot read it ({type(error).__name__})"
-        ) from None
+        raise ArtifactError("BAD_MODEL", f"{graph.path}: onnx cannot read it ({type(error).__name__})") from None
 
 
 def _fields(manifest: Manifest, learned: LearnedHead, output: str, plan: BakePlan) -> dict[str, Any]:
     """The new manifest; what does not hold of the new ranker is left out, such as the old one's measurements."""
     quality, served = learned.quality, plan.model or "the served model"
     kept: dict[str, Any] = manifest.model_dump(
-        mode="json", include={"features_output", "precision", "direction", "truncation", "data", "licence"}
+        mode="json", include={"features_output", "precision", "cuda", "direction", "truncation", "data", "licence"}
     )
     tau = quality.learned_tau
     traffic = f"completions of {served}, as features: no prompt was kept"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,15 +13,18 @@ from rankd_client.calibration import fit_monotone
 
 from rankd.errors import ArtifactError, ConfigError
 from rankd.registry.artifact import write_manifest
-from rankd.registry.artifact_files import MODEL, TOKENIZER
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, Scores, SessionOptions
+from rankd.registry.artifact_files import CUDA_MODEL, MODEL, TOKENIZER
+from rankd.scoring.onnx_model import OnnxModel, Scores
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.training.bases.base import NGRAM
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.data.dataset import Row
 from rankd.training.data.lists import EncodedRows, encode
 from rankd.training.export.canonical_graph import to_bytes
+from rankd.training.export.cuda_graph import PRECISION as CUDA_PRECISION
+from rankd.training.export.cuda_graph import CudaReport, write_cuda_graph
 from rankd.training.export.model_card import write_card
-from rankd.training.export.onnx_graph import fused_graph
+from rankd.training.export.onnx_graph import FusedGraph, fused_graph
 from rankd.training.export.parity import (
     FEATURES,
     INPUTS,
@@ -63,6 +66,10 @@ class ExportReport:
     """Fused operators in the graph, by name."""
     ranges_by_batch: bool
     """Whether activations are quantised by ranges of the batch, so that a score depends on its neighbours."""
+    cuda: CudaReport | None = None
+    """Of the graph for CUDA; None: there is none."""
+    no_cuda: str = ""
+    """Why there is none, where there was to be one."""
 
     def for_card(self) -> dict[str, Any]:
         """What a model card says of an export."""
@@ -70,6 +77,7 @@ class ExportReport:
             "largest_difference": self.largest_difference,
             "tau_lost": self.tau_lost,
             "ranges_by_batch": self.ranges_by_batch,
+            "cuda_tau_lost": None if self.cuda is None else self.cuda.tau_lost,
         }
 
 
@@ -99,6 +107,8 @@ class ExportPlan:
     """What ``rankd.training.export.model_card`` takes beside the manifest's fields."""
     most_tau_lost: float | None = None
     """tau that the precision may cost; None: ``MOST_TAU_LOST``; ``inf`` allows any."""
+    cuda: bool = True
+    """Whether an encoder in int8 gets a graph for CUDA beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,8 @@ class ExportedGraph:
     """The rows to check on."""
     expected: Scores
     """PyTorch's scores of them, float64[rows]."""
+    float32: FusedGraph | None
+    """A transformer in float32."""
 
 
 def export(fitted: FittedRanker, out: Path, plan: ExportPlan) -> ExportReport:
@@ -124,6 +136,7 @@ def export(fitted: FittedRanker, out: Path, plan: ExportPlan) -> ExportReport:
     graph = make_graph(fitted, plan)
     _write_model(fitted, out, to_bytes(graph.model))
     actual, report = check(fitted, out, graph, plan)
+    report = _with_cuda(fitted, out, graph, plan, report)
     write_description(fitted, out, plan, calibration_fields(actual, graph.encoded, plan.data), report)
     return report
 
@@ -140,8 +153,26 @@ def make_graph(fitted: FittedRanker, plan: ExportPlan) -> ExportedGraph:
     encoded = encode(_spaced(plan.calibration_rows, CHECKED_ROWS), fitted.base.tokeniser(), "first")
     with one_thread():
         expected = scores_of(torch_runner(fitted.module), encoded.ids)
-        model, fused = build(fitted, plan.precision, encoded)
-    return ExportedGraph(model, fused, encoded, expected)
+        transformer = fitted.module if isinstance(fitted.module, TransformerRanker) else None
+        float32 = None if transformer is None else fused_graph(transformer)
+        model, fused = build(fitted, plan.precision, encoded, float32)
+    return ExportedGraph(model, fused, encoded, expected, float32)
+
+
+def _with_cuda(
+    fitted: FittedRanker, out: Path, graph: ExportedGraph, plan: ExportPlan, report: ExportReport
+) -> ExportReport:
+    """The report, with the graph for CUDA where there is to be one. One that cannot be had stops nothing."""
+    (out / CUDA_MODEL).unlink(missing_ok=True)
+    if not plan.cuda or plan.precision != "int8" or graph.float32 is None:
+        return report
+    assert isinstance(fitted.module, TransformerRanker)
+    try:
+        with one_thread():
+            cuda = write_cuda_graph(graph.float32.model, fitted.module, graph.encoded, graph.expected, out)
+    except ArtifactError as error:
+        return replace(report, no_cuda=str(error))
+    return replace(report, cuda=cuda)
 
 
 def check(fitted: FittedRanker, out: Path, graph: ExportedGraph, plan: ExportPlan) -> tuple[Scores, ExportReport]:
@@ -185,6 +216,7 @@ def write_description(
         "output": SCORE,
         "features_output": FEATURES,
         "precision": plan.precision,
+        "cuda": None if report.cuda is None else {"precision": CUDA_PRECISION},
         "direction": "higher_is_longer",
         "truncation": {
             "max_tokens": cut.max_tokens,
@@ -203,27 +235,30 @@ def write_description(
     write_card({**fields, **report.for_card(), **plan.card}, plan.measurements, out / CARD)
 
 
-def build(fitted: FittedRanker, precision: Precision, encoded: EncodedRows) -> tuple[ModelProto, dict[str, int]]:
+def build(
+    fitted: FittedRanker, precision: Precision, encoded: EncodedRows, float32: FusedGraph | None = None
+) -> tuple[ModelProto, dict[str, int]]:
     """The model in a precision, and how many of which operators were fused.
 
     Args:
         fitted: what was trained.
         precision: what to calculate in.
         encoded: real prompts, for what has to be calibrated on some.
+        float32: a transformer's graph, where it was made already.
     """
     if fitted.base.name == NGRAM:
         from rankd.training.bases.ngram import to_onnx
 
         return to_onnx(fitted.module, precision), {}
     assert isinstance(fitted.module, TransformerRanker)
-    return transformer_graph(fitted.module, precision, encoded)
+    return transformer_graph(fitted.module, precision, encoded, float32)
 
 
 def transformer_graph(
-    module: TransformerRanker, precision: Precision, encoded: EncodedRows
+    module: TransformerRanker, precision: Precision, encoded: EncodedRows, float32: FusedGraph | None = None
 ) -> tuple[ModelProto, dict[str, int]]:
     """The same of a transformer."""
-    graph = fused_graph(module)
+    graph = float32 or fused_graph(module)
     if precision == "fp16":
         from rankd.training.export.fp16 import to_fp16
 

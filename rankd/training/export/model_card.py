@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from rankd.errors import ConfigError
-from rankd.registry.artifact_files import MODEL, TOKENIZER
+from rankd.registry.artifact_files import CUDA_MODEL, MODEL, TOKENIZER
 
 _PRECISIONS = {
     "fp32": "32-bit floats",
@@ -52,8 +52,9 @@ def write_card(fields: Mapping[str, Any], measurements: Sequence[Mapping[str, An
     Args:
         fields: the manifest's fields. Beside them the card takes, where given: ``base`` and ``loss`` (text), ``limits``
             (sentences), ``languages`` (data set → language), ``speed`` (``prompts_per_second``, ``threads``,
-            ``machine``), ``tau_lost`` and ``largest_difference`` (of the export, against PyTorch), ``ranges_by_batch``
-            (whether int8 takes them from the batch), ``reproduce`` (a command).
+            ``machine``), ``tau_lost`` and ``largest_difference`` (of the export, against PyTorch), ``cuda_tau_lost``
+            (of the graph for CUDA), ``ranges_by_batch`` (whether int8 takes them from the batch), ``reproduce`` (a
+            command).
         measurements: as ``rankd.registry.artifact.Measurement`` has them.
         path: ``README.md`` in the ranker's directory; the sizes of the files beside it are stated.
 
@@ -80,7 +81,8 @@ def card(fields: Mapping[str, Any], measurements: Sequence[Mapping[str, Any]], s
 
 
 def _sizes(directory: Path) -> dict[str, int]:
-    return {name: (directory / name).stat().st_size for name in (MODEL, TOKENIZER) if (directory / name).is_file()}
+    names = (MODEL, CUDA_MODEL, TOKENIZER)
+    return {name: (directory / name).stat().st_size for name in names if (directory / name).is_file()}
 
 
 def _what(fields: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
@@ -98,14 +100,20 @@ def _what(fields: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
         "",
         f"- **Reads** {_reads(cut)}.",
         *([f"- **Calculates** in {_PRECISIONS[fields['precision']]}."] if fields.get("precision") else []),
+        *([cuda_line(fields["cuda"]["precision"])] if fields.get("cuda") else []),
         *([FEATURES_LINE] if fields.get("features_output") else []),
-        *([f"- **Size** {_size_of(sizes)}."] if sizes else []),
+        *([_size_line(sizes)] if sizes else []),
         *([f"- **Speed** {_speed(fields['speed'])}."] if fields.get("speed") else []),
         f"- **Licence of the weights** {_line(fields['licence'])}.",
     ]
     if fields.get("description"):
         lines += ["", str(fields["description"]).strip()]
     return "\n".join(lines)
+
+
+def cuda_line(precision: str) -> str:
+    """What a card says of the graph for CUDA."""
+    return f"- **On CUDA** runs `{CUDA_MODEL}`, the same ranker in {precision.removeprefix('fp')}-bit floats."
 
 
 def _reads(cut: Mapping[str, int]) -> str:
@@ -115,8 +123,13 @@ def _reads(cut: Mapping[str, int]) -> str:
     return f"up to {most:,} tokens of a prompt, of longer ones the first {head:,} and the last {tail:,}"
 
 
-def _size_of(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{size / 1e6:.1f} MB `{name}`" for name, size in sizes.items())
+def size_line(directory: Path) -> str:
+    """What a card says of the sizes of a directory's files."""
+    return _size_line(_sizes(directory))
+
+
+def _size_line(sizes: Mapping[str, int]) -> str:
+    return "- **Size** " + ", ".join(f"{size / 1e6:.1f} MB `{name}`" for name, size in sizes.items()) + "."
 
 
 def _speed(speed: Mapping[str, Any]) -> str:
@@ -216,6 +229,8 @@ def _making(fields: Mapping[str, Any]) -> str:
         away = fields.get("largest_difference")
         far = "" if away is None else f"; no score is more than {away:.2g} away from PyTorch's"
         lines += [f"The export costs {fields['tau_lost']:+.4f} tau against PyTorch{far}.", ""]
+    if fields.get("cuda_tau_lost") is not None:
+        lines += [cuda_loss_line(fields["cuda_tau_lost"]), ""]
     lines += [
         "Judge it on your own traffic, and replace it by one trained on your own log:",
         "",
@@ -226,6 +241,11 @@ def _making(fields: Mapping[str, Any]) -> str:
         "```",
     ]
     return "\n".join(lines)
+
+
+def cuda_loss_line(tau_lost: float) -> str:
+    """What a card says of the order that the graph for CUDA loses."""
+    return f"The graph for CUDA costs {tau_lost:+.4f} tau against PyTorch, as a CPU calculates it."
 
 
 def _line(text: Any) -> str:

@@ -27,6 +27,7 @@ from rankd.transport.authentication import current_caller
 from rankd.transport.convert.adaptation import learned_of
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.pilot import plan_of, status_of
+from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.quality import guard_of
 from rankd.transport.convert.request import Violations, check_model, duration_of, name_of, timestamp
 from rankd.transport.streams import StreamKind, Streams
@@ -271,6 +272,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             previous=previous is not None and ranker.version == previous.version,
             provider=ranker.scorer.provider,
             path=str(ranker.path),
+            placement=placement_message(ranker),
         )
         if ranker.measured_tau is not None:
             out.measured_tau = ranker.measured_tau

@@ -21,6 +21,7 @@ from rankd.settings import Settings
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.fleet_learned import add_answer, question_from_proto
+from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.request import Violations, duration_of, timestamp
 from rankd.transport.quality_answers import QualityAnswers
 from rankd.transport.streams import StreamKind, Streams
@@ -138,4 +139,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             failed_batch_count=sum(s.runner.counts.failed_batches for s in scorers),
             draining=self._streams.draining,
             failing_files=self._files.failing(),
+            placement=placement_message(ranker),
         )

@@ -75,7 +75,7 @@ def test_after_many_promotions_the_ranker_in_service_is_shown():
 def test_all_labels_that_others_choose_are_read_and_not_kept():
     """What is declared with other labels than words of ours is among those that pass the instruments by."""
     words = {"policy", "reason", "outcome", "stage", "from", "to", "kind", "of", "mode", "bound", "verdict"}
-    words |= {"evidence", "objective", "provider", "setting"}
+    words |= {"evidence", "objective", "provider", "setting", "operator"}
     words |= {"rpc.system.name", "rpc.method", "rpc.response.status_code", "error.type"}
     for name, metric in METRICS.items():
         assert set(metric.labels) - words <= CHOSEN_LABELS, name

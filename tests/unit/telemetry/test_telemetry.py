@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import generate_latest
 from support.repository import ROOT
 
-from rankd.telemetry.catalogue import EVENTS
+from rankd.telemetry.events import EVENTS
 from rankd.telemetry.providers import wanted_exporters
 from rankd.telemetry.redaction import LOG_KEYS, describe_error
 from rankd.telemetry.telemetry import Telemetry

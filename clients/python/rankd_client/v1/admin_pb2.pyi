@@ -100,7 +100,7 @@ class ForgetLearnedResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Ranker(_message.Message):
-    __slots__ = ("ranker_version", "in_service", "previous", "provider", "path", "measured_tau", "shadow")
+    __slots__ = ("ranker_version", "in_service", "previous", "provider", "path", "measured_tau", "shadow", "placement")
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     IN_SERVICE_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +108,7 @@ class Ranker(_message.Message):
     PATH_FIELD_NUMBER: _ClassVar[int]
     MEASURED_TAU_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     ranker_version: str
     in_service: bool
     previous: bool
@@ -115,7 +116,8 @@ class Ranker(_message.Message):
     path: str
     measured_tau: float
     shadow: ShadowProgress
-    def __init__(self, ranker_version: _Optional[str] = ..., in_service: bool = ..., previous: bool = ..., provider: _Optional[str] = ..., path: _Optional[str] = ..., measured_tau: _Optional[float] = ..., shadow: _Optional[_Union[ShadowProgress, _Mapping]] = ...) -> None: ...
+    placement: _quality_pb2.ModelPlacement
+    def __init__(self, ranker_version: _Optional[str] = ..., in_service: bool = ..., previous: bool = ..., provider: _Optional[str] = ..., path: _Optional[str] = ..., measured_tau: _Optional[float] = ..., shadow: _Optional[_Union[ShadowProgress, _Mapping]] = ..., placement: _Optional[_Union[_quality_pb2.ModelPlacement, _Mapping]] = ...) -> None: ...
 
 class ShadowProgress(_message.Message):
     __slots__ = ("since", "scored_count", "completion_count", "dropped_count")
