@@ -40,9 +40,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--provider", choices=("cuda", "cpu"), default="cuda", help="cpu tries out the code itself")
     parser.add_argument("--ranker", default=None, help="directory or name of a bundled ranker. Default: minilm-l6")
     parser.add_argument("--graph", type=Path, default=None, help="its graph in fp16 or fp32, where it has no CUDA one")
-    parser.add_argument(
-        "--json", type=Path, default=Path("out/gpu.json"), help="where results go. Default: out/gpu.json"
-    )
+    parser.add_argument("--json", type=Path, default=Path("out/gpu.json"), help="results. Default: out/gpu.json")
     return parser.parse_args(arguments)
 
 
@@ -55,16 +53,16 @@ def _run(chosen: argparse.Namespace, parts: set[str]) -> int:
 
     settings = {name: str(value) for name, value in sorted(vars(chosen).items())}
     results = Results(chosen.json, settings)
-    if parts - {"bars"}:
-        _measure(chosen, parts, results)
+    usable = not parts - {"bars"} or _measure(chosen, parts, results)
     bars = bars_of(results, chosen.provider)
     results.start("bars", [{"aim": b.aim, "value": b.value, "verdict": b.verdict, "note": b.note} for b in bars])
     show(results, bars, Console(width=None if sys.stdout.isatty() else 200))
     print(f"written to {chosen.json}")
-    return 0
+    return 0 if usable else 1
 
 
-def _measure(chosen: argparse.Namespace, parts: set[str], results: object) -> None:
+def _measure(chosen: argparse.Namespace, parts: set[str], results: object) -> bool:
+    """Run the parts that measure; False where onnxruntime cannot use the provider."""
     from benchmarks.gpu.daemons import run_daemons, served_ranker
     from benchmarks.gpu.encoder import find_encoder
     from benchmarks.gpu.environment import run_environment
@@ -73,9 +71,13 @@ def _measure(chosen: argparse.Namespace, parts: set[str], results: object) -> No
     from benchmarks.gpu.scale import Scale
     from rankd.registry.artifact import load_artifact
     from rankd.registry.bundled import wanted_ranker
+    from rankd.scoring.gpu import cuda_device_present
 
     assert isinstance(results, Results)
-    scale = Scale(chosen.provider, chosen.quick, chosen.seconds)
+    usable = chosen.provider == "cpu" or cuda_device_present()
+    if not usable:
+        results.say("onnxruntime", "NO CUDA: no driver, or no onnxruntime-gpu; only PyTorch's loop is run")
+    scale = Scale(chosen.provider, chosen.quick, chosen.seconds, onnxruntime=usable)
     artifact = load_artifact(wanted_ranker(chosen.ranker))
     encoder = find_encoder(artifact, chosen.graph)
     if not encoder.real:
@@ -89,9 +91,10 @@ def _measure(chosen: argparse.Namespace, parts: set[str], results: object) -> No
         if "raw" in parts:
             scale.begin()
             run_raw(results, files, scale)
-        if "daemon" in parts:
+        if "daemon" in parts and usable:
             scale.begin()
             run_daemons(results, served_ranker(Path(folder), artifact, encoder, files, scale), scale)
+    return usable
 
 
 if __name__ == "__main__":

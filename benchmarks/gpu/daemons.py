@@ -31,40 +31,45 @@ def served_ranker(folder: Path, artifact: Artifact, encoder: Encoder, files: Fil
     """The directory to serve: the ranker's own, or on CUDA one with an fp16 graph where it has none."""
     if not scale.cuda or (artifact.path / "model.cuda.onnx").exists():
         return artifact.path
-    out = folder / "served"
+    return write_ranker(folder / "served", artifact, files.path("served"), encoder.source)
+
+
+def write_ranker(out: Path, artifact: Artifact, graph: str, source: str) -> Path:
+    """Write a ranker's directory that has ``graph`` in place of the artifact's, half precision as it says."""
     out.mkdir()
-    shutil.copyfile(files.path("served"), out / MODEL)
+    shutil.copyfile(graph, out / MODEL)
     (out / TOKENIZER).write_bytes(artifact.tokenizer.read())
     outputs = {o.name for o in onnx.load(str(out / MODEL), load_external_data=False).graph.output}
     kept = artifact.manifest.model_dump(mode="json", include={"name", "version", "inputs", "output", "truncation"})
     fields: dict[str, Any] = {**kept, "precision": "fp16", "direction": "higher_is_longer", "licence": "for this run"}
     if artifact.manifest.features_output in outputs:
         fields["features_output"] = artifact.manifest.features_output
-    write_manifest(out, {**fields, "data": [{"name": encoder.source, "licence": "for this run"}]})
+    write_manifest(out, {**fields, "data": [{"name": source, "licence": "for this run"}]})
     return out
 
 
 def run_daemons(results: Results, ranker: Path, scale: Scale) -> None:
     """Throughput by number of daemons, then latency at half of the best, then memory; each written as it comes."""
-    results.start("daemon", found := {"throughput": [], "half_load": [], "memory": []})
+    found: dict[str, list[Row]] = {"throughput": [], "half_load": [], "memory": [], "cut": []}
+    results.start("daemon", found)
     plan = scale.daemons
     for workload in plan.workloads:
         with Generators(ranker, workload, items=plan.items, payloads=plan.payloads, processes=plan.generators) as load:
             for servers in plan.servers if workload == plan.workloads[0] else [_best(found["throughput"])["servers"]]:
                 if scale.left() > plan.row_cap:
-                    row = _guarded(lambda n=servers: _throughput(load, ranker, n, scale))  # type: ignore[misc]
+                    row = _guarded(lambda n=servers: _throughput(load, ranker, n, scale))
                     _keep(results, found["throughput"], {"workload": workload, "servers": servers, **row})
     best = _best([row for row in found["throughput"] if row["workload"] == plan.workloads[0]])
     for items in plan.half_load_items:
         if scale.left() > plan.row_cap and best.get("prompts_per_second"):
-            row = _guarded(lambda n=items: _half_load(ranker, best, n, scale))  # type: ignore[misc]
+            row = _guarded(lambda n=items: _half_load(ranker, best, n, scale))
             _keep(results, found["half_load"], {"workload": plan.workloads[0], "items_per_call": items, **row})
     for limit in _MEMORY_LIMITS if scale.cuda else ():
         if scale.left() > plan.row_cap:
-            row = _guarded(lambda n=limit: _memory(ranker, n, scale))  # type: ignore[misc]
+            row = _guarded(lambda n=limit: _memory(ranker, n, scale))
             _keep(results, found["memory"], {"limit": limit, **row})
     if scale.left() <= plan.row_cap:
-        found["cut"] = "some rows were left out: no time left of --seconds"
+        found["cut"].append({"error": "some rows were left out: no time left of --seconds"})
     results.write()
 
 
@@ -79,7 +84,7 @@ def _guarded(measure: Any) -> Row:
     try:
         row: Row = measure()
     except (RankdError, RuntimeError, OSError) as error:
-        return {"error": str(error)[-500:]}
+        return {"error": " ".join(str(error).split())[-500:]}
     return row
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from rankd.errors import ConfigError
@@ -44,7 +46,7 @@ def find_encoder(artifact: Artifact, graph: Path | None) -> Encoder:
     path = graph or (own if own.exists() else None)
     if path is not None:
         try:
-            weights = read_encoder(as_float32(onnx.load(str(path))))
+            weights = read_any(onnx.load(str(path)))
         except (OSError, ValueError) as error:
             raise ConfigError(f"--graph: {path} cannot be read: {error}") from None
         if weights is not None:
@@ -52,6 +54,46 @@ def find_encoder(artifact: Artifact, graph: Path | None) -> Encoder:
         if graph is not None:
             raise ConfigError(f"--graph: {path} is not a BERT with fused attention: export it as fp16 or fp32")
     return Encoder(stand_in(), "weights at random, in the bundled encoder's shape", real=False)
+
+
+def read_any(model: ModelProto) -> EncoderWeights | None:
+    """Read a graph in fp32 or fp16, with its embedding in one operator or in several; None where it is neither form."""
+    whole = as_float32(model)
+    return read_encoder(whole) or read_encoder(_embedding_in_one(whole))
+
+
+def _embedding_in_one(model: ModelProto) -> ModelProto:
+    """The graph with the norm of words and positions as one operator, which ``read_encoder`` knows it by."""
+    graph = model.graph
+    makes = {name: node for node in graph.node for name in node.output}
+    constants = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
+    place = next((i for i, n in enumerate(graph.node) if n.op_type == "SkipLayerNormalization"), None)
+    norm = None if place is None else graph.node[place]
+    positions = None if norm is None else makes.get(norm.input[1])
+    if place is None or norm is None or len(norm.input) != 4 or positions is None or positions.op_type != "Slice":
+        return model
+    words = _table(makes[norm.input[0]], makes, constants)
+    if words is None or positions.input[0] not in constants:
+        return model
+    graph.initializer.append(numpy_helper.from_array(words, "all_words"))
+    names = ("input_ids", "", "all_words", positions.input[0], "", norm.input[2], norm.input[3], "attention_mask")
+    one = helper.make_node("EmbedLayerNormalization", names, norm.output, domain=norm.domain)
+    one.attribute.extend(norm.attribute)
+    graph.node[place].CopyFrom(one)
+    return model
+
+
+def _table(node: NodeProto, makes: dict[str, NodeProto], constants: dict[str, NDArray[Any]]) -> Floats | None:
+    """What a node looks words up in, float32[words, hidden]; in int8 it is multiplied with a scale of each."""
+    if node.op_type == "Gather":
+        table = constants.get(node.input[0])
+        return None if table is None else table.astype(np.float32)
+    if node.op_type == "Cast":
+        return _table(makes[node.input[0]], makes, constants)
+    if node.op_type != "Mul":
+        return None
+    parts = [_table(makes[name], makes, constants) for name in node.input]
+    return None if parts[0] is None or parts[1] is None else parts[0] * parts[1]
 
 
 def as_float32(model: ModelProto) -> ModelProto:
@@ -81,10 +123,12 @@ def stand_in(layers: int = _LAYERS, words: int = _WORDS) -> EncoderWeights:
     random = np.random.default_rng(0)
 
     def matrix(rows: int, columns: int) -> Floats:
-        return (random.standard_normal((rows, columns)) / np.sqrt(rows)).astype(np.float32)
+        values: Floats = (random.standard_normal((rows, columns)) / np.sqrt(rows)).astype(np.float32)
+        return values
 
     def bias(size: int) -> Floats:
-        return (0.02 * random.standard_normal(size)).astype(np.float32)
+        values: Floats = (0.02 * random.standard_normal(size)).astype(np.float32)
+        return values
 
     def norm() -> LayerNorm:
         return LayerNorm(1 + bias(_WIDTH), bias(_WIDTH))
@@ -96,7 +140,7 @@ def stand_in(layers: int = _LAYERS, words: int = _WORDS) -> EncoderWeights:
             down=matrix(_INNER, _WIDTH), down_bias=bias(_WIDTH), end=norm(),
         )  # fmt: skip
 
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "tail_axis": np.array([1], dtype=np.int64),
         "tail_last": np.array([-1], dtype=np.int64),
         "tail_head": matrix(_WIDTH, 1),
@@ -111,7 +155,7 @@ def stand_in(layers: int = _LAYERS, words: int = _WORDS) -> EncoderWeights:
 
 def _tail() -> tuple[NodeProto, ...]:
     """Mean of the states of real tokens, and a linear head."""
-    steps: list[tuple[str, list[str], str, dict[str, int]]] = [
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Cast", ["attention_mask"], "tail_mask", {"to": TensorProto.FLOAT}),
         ("Unsqueeze", ["tail_mask", "tail_last"], "tail_wide", {}),
         ("ReduceSum", ["tail_wide", "tail_axis"], "tail_count", {"keepdims": 0}),

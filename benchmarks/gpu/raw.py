@@ -67,6 +67,8 @@ def variants(scale: Scale) -> list[Variant]:
         *(Variant(f"{name}={value}", "served", options={name: value}) for name, value in _OPTIONS),
         Variant("fp32 mask, use_tf32=0", "fp32 mask", options={"use_tf32": "0"}),
     ]
+    if not scale.onnxruntime:
+        return [variant for variant in found if variant.kind == "torch"]
     if scale.cuda:
         return found[:9] if scale.quick else found
     # On a CPU a smoke test: half precision has no kernels there worth timing, and nothing of a device exists.
@@ -116,9 +118,9 @@ class Files:
     def references(self, name: str) -> dict[str, list[float]]:
         """Scores on the CPU that a graph's are compared with: those of the same weights only."""
         shipped = name == "int8" or (name == "served" and not self._cuda)
-        if self._encoder.real:
-            return {"fp32": self._float, "int8": self._served}
-        return {"int8": self._served} if shipped else {"fp32": self._float}
+        if shipped:
+            return {"int8": self._served}
+        return {"fp32": self._float, **({"int8": self._served} if self._encoder.real else {})}
 
     def _reference(self, graph: str, rows: list[Ids]) -> list[float]:
         session = Session(SessionPlan(self.path(graph), "cpu"))
@@ -127,7 +129,8 @@ class Files:
 
 def run_raw(results: Results, files: Files, scale: Scale) -> None:
     """Run each variant in a process of its own; a part that has no time left says what it left out."""
-    results.start("raw", found := {"variants": {}})
+    found: dict[str, dict[str, list[Row]]] = {"variants": {}}
+    results.start("raw", found)
     for variant in variants(scale):
         rows: list[Row] = []
         found["variants"][variant.name] = rows

@@ -52,6 +52,8 @@ class Scale:
     quick: bool
     seconds: float
     """What each part may take."""
+    onnxruntime: bool = True
+    """Whether it can use the provider; where not, PyTorch may."""
     _until: float = field(default=0.0)
 
     @property

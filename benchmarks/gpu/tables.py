@@ -65,12 +65,11 @@ def _raw(variants: dict[str, list[Row]]) -> Table:
         shape = max(_of(rows, "shape"), key=lambda r: float(r["prompts_per_second"]), default=None)
         best = f"{shape['prompts_per_second']:,.0f} at {shape['batch']} x {shape['tokens']}" if shape else "-"
         agreed = (_of(rows, "agreement") or [{}])[0]
-        taus = [v for k, v in agreed.items() if k.startswith("tau_") and v is not None]
-        differences = [v for k, v in agreed.items() if k.startswith("difference_")]
+        tau, difference = (agreed.get(f"{k}_fp32", agreed.get(f"{k}_int8")) for k in ("tau", "difference"))
         placed = (_of(rows, "placement") or [{}])[0].get("products_on_cpu_count")
         table.add_row(
             name, *(_number(max(rates, default=None)) for rates in mixes.values()), best,
-            _number(min(taus, default=None)), _number(max(differences, default=None)), _number(placed),
+            _number(tau), _number(difference), _number(placed),
             "; ".join(row["error"] for row in rows if "error" in row)[:80],
         )  # fmt: skip
     return table
@@ -99,16 +98,19 @@ def _padding(variants: dict[str, list[Row]]) -> Table:
     return table
 
 
+_USED = (
+    "prompts_per_batch", "model_busy_share", "loop_busy_share", "loop_us_per_prompt", "tokenise_us_per_prompt",
+    "infer_us_per_prompt", "processor_us_per_prompt",
+)  # fmt: skip
+
+
 def _throughput(rows: list[Row]) -> Table:
     names = ("workload", "daemons", "prompts/s", "call p99, ms", "prompts a batch", "model busy", "loop busy")
     table = _table("Daemon", *names, "us a prompt: loop", "tokenise", "model", "all threads", "failed")
     for row in rows:
-        used = row.get("daemon", {})
-        cells = [used.get(k) for k in ("prompts_per_batch", "model_busy_share", "loop_busy_share",
-                 "loop_us_per_prompt", "tokenise_us_per_prompt", "infer_us_per_prompt", "processor_us_per_prompt")]  # fmt: skip
-        failed = row.get("error") or "; ".join(row["reasons"]) or _number(row["unscored"])
-        table.add_row(row["workload"], _number(row["servers"]), _number(row.get("prompts_per_second")),
-                      _number(row.get("ms_p99")), *map(_number, cells), failed[-80:])  # fmt: skip
+        cells = [row.get("prompts_per_second"), row.get("ms_p99"), *(row.get("daemon", {}).get(k) for k in _USED)]
+        failed = row.get("error") or "; ".join(row.get("reasons", [])) or _number(row.get("unscored"))
+        table.add_row(row["workload"], _number(row["servers"]), *map(_number, cells), failed[:120])
     return table
 
 
@@ -130,5 +132,5 @@ def _memory(rows: list[Row]) -> Table:
                  for k in ("started", "loaded")]  # fmt: skip
         cells = [row["limit"] / 2**20, *(None if g is None else g / 2**20 for g in grown)]
         failed = row.get("error") or _number(row.get("unscored"))
-        table.add_row(*map(_number, cells), _number(row.get("prompts_per_second")), failed[-80:])
+        table.add_row(*map(_number, cells), _number(row.get("prompts_per_second")), failed[:120])
     return table

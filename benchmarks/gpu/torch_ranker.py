@@ -12,9 +12,9 @@ from onnx import NodeProto, helper
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.gpu.encoder import as_float32
+from benchmarks.gpu.encoder import read_any
 from rankd.scoring.onnx_model import Ids
-from rankd.training.export.read_encoder import EncoderLayer, LayerNorm, read_encoder
+from rankd.training.export.read_encoder import EncoderLayer, LayerNorm
 
 _TYPES = {"fp16": torch.float16, "fp32": torch.float32, "bf16": torch.bfloat16}
 Operator = Callable[[list[Any], dict[str, Any]], Tensor]
@@ -29,7 +29,7 @@ class TorchRanker:
         Raises:
             ValueError: the graph is no BERT with fused attention.
         """
-        weights = read_encoder(as_float32(onnx.load(graph)))
+        weights = read_any(onnx.load(graph))
         if weights is None:
             raise ValueError(f"{graph} is no BERT with fused attention")
         self.version, self.device, self._type = torch.__version__, device, _TYPES[precision]
