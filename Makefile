@@ -20,7 +20,7 @@ TRACES ?=
 VLLM_SOURCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench examples soak attacks study sim-check engines fleet peers format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench examples soak attacks study sim-check engines fleet peers gpu format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -190,6 +190,12 @@ engines: setup-train $(VLLM)/.installed ## rankd inside real engines: vLLM, tran
 
 fleet: setup ## five replicas under load, restarted, killed, frozen and drained; needs prometheus; 8 minutes
 	PYTHONPATH=tests $(BIN)/python -m soak.five_replicas --json out/five_daemons.json
+
+# Installs nothing and asks nobody: for hosts without a network. PYTHON=... names a Python with onnxruntime-gpu; without it
+# .venv's is taken where there is one. GPU_ARGS: --quick, --only raw, --seconds 120, --graph FILE, --provider cpu ...
+GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)),$(PYTHON))
+gpu: ## the model and the daemon on a GPU: throughput, latency, memory; out/gpu.json; 15 minutes, GPU_ARGS=--quick 4
+	PYTHONPATH='$(CURDIR):$(CURDIR)/clients/python' $(GPU_PYTHON) -m benchmarks.gpu $(GPU_ARGS)
 
 format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
