@@ -302,7 +302,7 @@ def models_in_memory():
 
 def test_a_model_is_in_memory_once(start_daemon, registry):
     """Once it is loaded, the bytes that were read and hashed are given back: they are as many as its weights."""
-    with_second_graph(make_artifact(registry / "x"), make_artifact(registry / "y"))
+    with_second_graph(make_artifact(registry / "x", name="x"), make_artifact(registry / "y"))
     gc.collect()
     before = len(models_in_memory())
     daemon = start_daemon(registry=registry)

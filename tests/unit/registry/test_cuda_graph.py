@@ -129,13 +129,13 @@ def test_a_link_to_outside_serves_and_is_hashed(ranker, tmp_path):
 @pytest.mark.parametrize(
     ("change_", "said"),
     [
-        (lambda r: {"cuda": None}, "the field cuda"),
+        (lambda _: {"cuda": None}, "the field cuda"),
         (lambda r: {"sha256": hashes(r, MODEL, TOKENIZER)}, "the field cuda"),
         (lambda r: {"sha256": hashes(r, MODEL, CUDA_MODEL)}, "sha256"),
-        (lambda r: {"cuda": {"precision": "int8"}}, "cuda.precision"),
-        (lambda r: {"cuda": {}}, "cuda.precision"),
-        (lambda r: {"cuda": {"precision": "fp16", "device": 1}}, "cuda.device"),
-        (lambda r: {"cuda": True}, "cuda"),
+        (lambda _: {"cuda": {"precision": "int8"}}, "cuda.precision"),
+        (lambda _: {"cuda": {}}, "cuda.precision"),
+        (lambda _: {"cuda": {"precision": "fp16", "device": 1}}, "cuda.device"),
+        (lambda _: {"cuda": True}, "cuda"),
     ],
 )
 def test_a_manifest_that_says_half_of_it(ranker, change_, said):
