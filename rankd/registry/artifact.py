@@ -111,10 +111,9 @@ class Measurement(_Part):
 
 
 class CudaSpec(_Part):
-    """What there is to say of ``model.cuda.onnx``."""
+    """What ``model.cuda.onnx`` calculates in."""
 
     precision: Literal["fp32", "fp16"]
-    """What it calculates in."""
 
 
 class Manifest(_Part):
@@ -223,7 +222,7 @@ class Artifact:
 
     def graph(self, provider: Literal["cuda", "cpu"]) -> Graph:
         """What is loaded where it runs on ``provider``: without a graph for CUDA, ``model.onnx`` there too."""
-        if provider == "cuda" and self.cuda_model is not None and self.manifest.cuda is not None:
+        if provider == "cuda" and self.cuda_model and self.manifest.cuda:
             return Graph(self.path / CUDA_MODEL, self.cuda_model, self.manifest.cuda.precision)
         return Graph(self.model_path, self.model, self.manifest.precision)
 
