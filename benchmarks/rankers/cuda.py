@@ -1,7 +1,8 @@
 """Give a ranker its graph for CUDA, and measure what it costs: ``python -m benchmarks.rankers.cuda``.
 
 The graph is made from the same ranker exported in float32 (``rankd train --precision fp32``, or ``--float32`` of
-``benchmarks.rankers.bundle``), into the directory of the one that is served on CPUs. The same bytes each time.
+``benchmarks.rankers.bundle``), into the directory of the one that is served on CPUs; without it, from the int8 graph's
+own weights, which have lost what that graph has lost. The same bytes each time.
 
 What it costs is measured on a CPU, paired, on the same prompts. Two columns bound what CUDA does: in the first the file
 runs as it is, where onnxruntime calculates in float32 with weights of half precision; in the second every node's result
@@ -20,9 +21,10 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
+from benchmarks.rankers.int8_weights import read_int8_encoder
 from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, drawn, read_source
 from rankd.errors import ConfigError
-from rankd.registry.artifact import Artifact, load_artifact, write_manifest
+from rankd.registry.artifact import Artifact, Manifest, load_artifact, write_manifest
 from rankd.registry.artifact_files import CUDA_MODEL, MANIFEST, MODEL, TOKENIZER
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.training.data.lists import EncodedRows, encode
@@ -30,7 +32,6 @@ from rankd.training.export.canonical_graph import canonical, to_bytes
 from rankd.training.export.cuda_encoder import CudaEncoder
 from rankd.training.export.cuda_graph import PRECISION
 from rankd.training.export.export import CARD
-from rankd.training.export.fp16 import encoder_in_fp16
 from rankd.training.export.model_card import cuda_line, size_line
 from rankd.training.export.parity import Run, onnx_runner, scores_of, tau_lost
 from rankd.training.export.read_encoder import EncoderWeights, read_encoder
@@ -41,38 +42,48 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.rankers.cuda", description="Give a ranker its graph for CUDA, and measure its cost."
     )
-    parser.add_argument("--float32", type=Path, required=True, help="the ranker exported with precision fp32")
+    parser.add_argument(
+        "--float32", type=Path, help="the ranker exported with precision fp32; default: the int8 graph's own weights"
+    )
     parser.add_argument("--artifact", type=Path, required=True, help="the one for CPUs, whose directory is changed")
     parser.add_argument("--data", type=Path, help=DATA_HELP + "; measures what the graph costs")
     parser.add_argument("--prompts", type=int, default=1500, help="most prompts of a source; default: 1500")
     arguments = parser.parse_args()
+    if arguments.data is not None and arguments.float32 is None:
+        raise ConfigError("--data measures against float32: give --float32 too")
     model = add_cuda(arguments.float32, arguments.artifact)
     if arguments.data is not None:
         measure(model, load_artifact(arguments.artifact), arguments.data, arguments.prompts)
     return 0
 
 
-def add_cuda(float32: Path, ranker: Path) -> ModelProto:
+def add_cuda(float32: Path | None, ranker: Path) -> ModelProto:
     """Write ``model.cuda.onnx``, and name it in manifest and card.
 
     Returns:
-        The graph in float32.
+        The graph that it was made from.
 
     Raises:
         ConfigError: ``float32`` is another ranker, or its graph is not of the form that can be written.
     """
-    first, second = load_artifact(float32).manifest, json.loads((ranker / MANIFEST).read_text(encoding="utf-8"))
-    if first.precision != "fp32" or first.sha256[TOKENIZER] != second["sha256"][TOKENIZER]:
-        raise ConfigError(f"--float32 {float32}: not {ranker} in float32: give the same ranker with precision fp32")
-    model = onnx.load(float32 / MODEL)
-    written = encoder_in_fp16(model, small=True)
-    if written is None:
-        raise ConfigError(f"--float32 {float32}: its graph is no fused BERT-like encoder")
-    (ranker / CUDA_MODEL).write_bytes(to_bytes(written))
-    kept = {k: v for k, v in second.items() if k not in ("manifest_version", "sha256")}
+    fields = json.loads((ranker / MANIFEST).read_text(encoding="utf-8"))
+    model = onnx.load((float32 or ranker) / MODEL)
+    if float32 is not None:
+        _check_same(load_artifact(float32).manifest, fields, float32)
+    encoder = read_int8_encoder(model) if float32 is None else read_encoder(model)
+    if encoder is None:
+        raise ConfigError(f"{float32 or ranker}: its graph is no BERT-like encoder as rankd exports them")
+    written = CudaEncoder(encoder, small=True).model(list(model.graph.input), list(model.graph.output))
+    (ranker / CUDA_MODEL).write_bytes(to_bytes(canonical(written)))
+    kept = {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")}
     write_manifest(ranker, kept | {"cuda": {"precision": PRECISION}})
     _mention(ranker / CARD)
     return model
+
+
+def _check_same(float32: Manifest, fields: Any, path: Path) -> None:
+    if float32.precision != "fp32" or float32.sha256[TOKENIZER] != fields["sha256"][TOKENIZER]:
+        raise ConfigError(f"--float32 {path}: give the same ranker, exported with precision fp32")
 
 
 def _mention(card: Path) -> None:

@@ -50,7 +50,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         "directory",
         metavar="DIR",
         type=ranker_path,
-        help="the ranker: model.onnx, tokenizer.json, manifest.json; or a bundled one's name",
+        help="the ranker: model.onnx, tokenizer.json, manifest.json, perhaps model.cuda.onnx; or a bundled one's name",
     )
     add_admin_flags(verb)
     verb.add_argument("--model", help="judge on the completions of this served model; default: all, each by itself")

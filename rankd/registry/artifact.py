@@ -1,7 +1,6 @@
 """A ranker as a directory: ``model.onnx``, ``tokenizer.json`` and a ``manifest.json`` that vouches for both.
 
-It may have a second graph beside it, ``model.cuda.onnx``: the same ranker in an arithmetic of which CUDA has kernels.
-What is served is chosen by where it runs, and version, tokenizer and calibration are one.
+It may have a second graph, ``model.cuda.onnx``, in an arithmetic of which CUDA has kernels: where it runs chooses.
 
 Everything that can be wrong with a directory has its own reason, and a message that names the file or field and the
 remedy. What only the model itself can show (its inputs, its scores) is checked by ``infer``.
@@ -112,10 +111,9 @@ class Measurement(_Part):
 
 
 class CudaSpec(_Part):
-    """What there is to say of ``model.cuda.onnx``."""
+    """What ``model.cuda.onnx`` calculates in."""
 
     precision: Literal["fp32", "fp16"]
-    """What it calculates in."""
 
 
 class Manifest(_Part):
@@ -164,9 +162,7 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _hashed(self) -> Manifest:
         if (self.cuda is not None) != (CUDA_MODEL in self.sha256):
-            there, missing = (CUDA_MODEL, "cuda") if self.cuda is None else ("cuda", CUDA_MODEL)
-            where = "there is no field" if self.cuda is None else "sha256 has no"
-            raise ValueError(f"{there} is given and {where} {missing}: give both or neither")
+            raise ValueError(f"the field cuda and the sha256 of {CUDA_MODEL} belong together: give both or neither")
         return self
 
     @model_validator(mode="after")
@@ -184,7 +180,7 @@ class Graph:
     content: MemoryFile
     """The bytes that were hashed; they are what is loaded."""
     precision: str | None
-    """What it calculates in. None: not stated."""
+    """None: not stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,21 +222,19 @@ class Artifact:
 
     def graph(self, provider: Literal["cuda", "cpu"]) -> Graph:
         """What is loaded where it runs on ``provider``: without a graph for CUDA, ``model.onnx`` there too."""
-        if provider == "cuda" and self.cuda_model is not None and self.manifest.cuda is not None:
+        if provider == "cuda" and self.cuda_model and self.manifest.cuda:
             return Graph(self.path / CUDA_MODEL, self.cuda_model, self.manifest.cuda.precision)
         return Graph(self.model_path, self.model, self.manifest.precision)
 
     def graphs(self) -> list[Graph]:
         """All there are, the CPU's first."""
-        both = [self.graph("cpu"), self.graph("cuda")]
-        return both[:1] if self.cuda_model is None else both
+        return [self.graph("cpu")] if self.cuda_model is None else [self.graph("cpu"), self.graph("cuda")]
 
     def keep(self, provider: Literal["cuda", "cpu"]) -> Graph:
         """The provider's graph; the memory of another one is given back."""
         kept = self.graph(provider)
-        for graph in self.graphs():
-            if graph.path != kept.path:
-                graph.content.close()
+        for graph in (g for g in self.graphs() if g.path != kept.path):
+            graph.content.close()
         return kept
 
     @property

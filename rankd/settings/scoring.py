@@ -42,7 +42,7 @@ class ScoringSection(Section):
         30.0, gt=0, le=LONGEST, description="A batch that the model reads for longer is given up, seconds."
     )
     max_artifact_bytes: int = Field(
-        2**30, ge=2**16, le=2**40, description="Most bytes of a ranker's three files together; larger ones are refused."
+        2**30, ge=2**16, le=2**40, description="Most bytes of a ranker's files together; larger ones are refused."
     )
     load_seconds: float = Field(
         60.0,

@@ -1,9 +1,10 @@
 """What a daemon does with a ranker's directory before it serves, without the daemon."""
 
 import json
+import shutil
 
 from rankd.registry.artifact import load_artifact, write_manifest
-from rankd.registry.artifact_files import MANIFEST
+from rankd.registry.artifact_files import CUDA_MODEL, MANIFEST, MODEL
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.onnx_model import OnnxModel, warm_up
 from rankd.scoring.session import ModelSpec, SessionOptions
@@ -33,3 +34,10 @@ def rehash(ranker, **fields):
     """Vouch for the files as they are now, so that only what reads them can object; ``fields`` replace others."""
     old = {k: v for k, v in fields_of(ranker).items() if k not in ("manifest_version", "sha256")}
     write_manifest(ranker, old | fields)
+
+
+def with_second_graph(ranker, other, precision="fp16"):
+    """Give a ranker the graph of another one as its own for CUDA, under one manifest."""
+    shutil.copyfile(other / MODEL, ranker / CUDA_MODEL)
+    rehash(ranker, cuda={"precision": precision})
+    return ranker

@@ -52,8 +52,8 @@ class CudaEncoder:
     def _lengths(self) -> str:
         """Tokens of each prompt, int32[batch]: padding stands behind them.
 
-        Of all masks this is the one that every attention kernel but one takes; a mask [batch, tokens] leaves only the
-        slowest (``onnxruntime/contrib_ops/cuda/bert/attention.cc``).
+        The fused kernels of ``Attention`` take this mask, and the unfused one does too; a mask [batch, tokens] leaves
+        only that (``onnxruntime/contrib_ops/cuda/bert/attention.cc``).
         """
         writer = self._writer
         counted = writer.add("Cast", INPUTS[1], to=TensorProto.FLOAT)

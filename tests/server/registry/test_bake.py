@@ -2,17 +2,23 @@
 
 import asyncio
 import random
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from rankd_client import AdminClient, Completed, Item, RankClient, RankdRefusedError
+from rankd_client import AdminClient, Completed, Item, LearnedHead, LearnedQuality, RankClient, RankdRefusedError
 from rankd_client.shape import RequestShape
 from support.daemon import Daemon
 
+from rankd.adaptation import FeatureHasher, TextHead
+from rankd.adaptation.features import BUCKETS
+from rankd.adaptation.folding import FoldedHead
 from rankd.cli import main
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import ranker_path
 from rankd.training.evaluation.offline_ranker import OfflineRanker
+from rankd.training.export.bake import BakePlan
+from rankd.training.export.bake import bake as bake_ranker
 
 TOPICS = {
     "poem": 40, "proof": 900, "recipe": 300, "haiku": 12, "essay": 1500, "joke": 60, "summary": 150, "translation": 90,
@@ -195,3 +201,22 @@ def test_a_daemon_that_learns_nothing_says_so(start_daemon):
     daemon = start_daemon(adapt={"enabled": False})
     with AdminClient(daemon.admin_target) as admin, pytest.raises(RankdRefusedError, match=r"adapt\.enabled"):
         admin.learned()
+
+
+def test_both_graphs_of_an_encoder_are_baked(tmp_path):
+    """What was learned stands behind each: where the first graphs order alike, so do the new ones."""
+    base = ranker_path("minilm-l6")
+    manifest = load_artifact(base).manifest
+    version = f"{manifest.name}@{manifest.version}"
+    rng = np.random.default_rng(0)
+    weights = (rng.standard_normal(n).astype(np.float32) * s for n, s in ((384, 0.5), (BUCKETS, 0.1)))
+    head = FoldedHead.of(TextHead(4.2, 0.7, *weights), FeatureHasher(b"key", version))
+    quality = LearnedQuality("in_use", **dict.fromkeys(f.name for f in fields(LearnedQuality) if f.name != "state"))
+    learned = LearnedHead(version, str(base), head.pack(), replace(quality, completions=300), None)
+    baked = bake_ranker(base, learned, tmp_path / "both", BakePlan("both", "1", "served"))
+    artifact = load_artifact(baked.path)
+    assert artifact.manifest.cuda == manifest.cuda
+    cpu, cuda = (OfflineRanker(artifact, graph=p).scores(PROMPTS) for p in ("cpu", "cuda"))
+    assert np.corrcoef(cpu, cuda)[0, 1] > 0.98
+    assert np.corrcoef(cpu, OfflineRanker(load_artifact(base)).scores(PROMPTS))[0, 1] < 0.98
+    assert "model.cuda.onnx" in (baked.path / "README.md").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from rankd_client.v1 import admin_pb2, prediction_pb2
 from support import hostile_rankers
+from support.ranker_start import with_second_graph
 from support.tiny_ranker import make_artifact
 from support.wire import admin_stub, details, item, rank_stub, request
 
@@ -77,6 +78,10 @@ def test_an_endless_graph_holds_nobody_up(start_daemon, registry):
         (lambda p: hostile_rankers.with_tokenizer(p, hostile_rankers.repeating_tokenizer(10**6), name="x"), "MEMORY"),
         (lambda p: hostile_rankers.external(p, name="x"), "weights.bin"),
         (lambda p: hostile_rankers.external(p, "../../../etc/passwd", name="x"), "etc/passwd"),
+        (
+            lambda p: with_second_graph(make_artifact(p, name="x"), hostile_rankers.external(p.parent / "y", name="y")),
+            r"x/model.cuda.onnx.*weights.bin",
+        ),
     ],
     ids=[
         "huge constant",
@@ -87,6 +92,7 @@ def test_an_endless_graph_holds_nobody_up(start_daemon, registry):
         "repeated text",
         "external data",
         "path traversal",
+        "external data for CUDA",
     ],
 )
 def test_what_does_not_pass_its_trial(start_daemon, registry, make, said):
@@ -152,6 +158,18 @@ def test_a_large_vocabulary_is_read_in_a_process_of_its_own(start_daemon, regist
         wait_until(again)
         admin_stub(channel).UnloadRanker(admin_pb2.UnloadRankerRequest(ranker_version="vocab@1.0.0"), timeout=30)
     wait_until(lambda: not children())
+
+
+def test_a_graph_for_cuda_does_not_run_on_a_cpu(start_daemon, registry):
+    """One that never ends is there, is hashed and looked through, and is not what is loaded: nobody waits for it."""
+    endless = hostile_rankers.endless(registry / "endless", name="endless")
+    with_second_graph(make_artifact(registry / "x", name="x"), endless)
+    daemon = start_daemon(registry=registry, scoring={"load_seconds": 30.0})
+    with daemon.channel(daemon.admin_target) as channel:
+        assert load(channel, "x").ranker.ranker_version == "x@1.0.0"
+    ranker = daemon.app.registry.named("x@1.0.0")
+    (found,) = daemon.run(ranker.scorer.score(["long long"], daemon.loop.time() + 60))
+    assert found.score == pytest.approx(2.04, abs=1e-5)
 
 
 def test_a_second_load_of_the_same_bytes_is_the_first(start_daemon, registry):
@@ -279,12 +297,12 @@ def models_in_memory():
     for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile, by a thread of somebody else
             names.append(str(link.readlink()))
-    return [name for name in names if "memfd:model.onnx" in name]
+    return [name for name in names if "memfd:model." in name]
 
 
 def test_a_model_is_in_memory_once(start_daemon, registry):
     """Once it is loaded, the bytes that were read and hashed are given back: they are as many as its weights."""
-    make_artifact(registry / "x")
+    with_second_graph(make_artifact(registry / "x", name="x"), make_artifact(registry / "y"))
     gc.collect()
     before = len(models_in_memory())
     daemon = start_daemon(registry=registry)

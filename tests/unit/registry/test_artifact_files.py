@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 from support.hostile_rankers import external
+from support.ranker_start import with_second_graph
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
 from rankd.registry import artifact_files
 from rankd.registry.artifact import load_artifact
-from rankd.registry.artifact_files import FILES, LARGEST_MANIFEST, MANIFEST, MODEL, TOKENIZER, read_files
+from rankd.registry.artifact_files import (
+    ALL_FILES,
+    CUDA_MODEL,
+    LARGEST_MANIFEST,
+    MANIFEST,
+    MODEL,
+    TOKENIZER,
+    read_files,
+)
 from rankd.scoring.onnx_model import OnnxModel, pad
 from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
@@ -20,7 +29,8 @@ from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 @pytest.fixture
 def ranker(tmp_path):
-    return make_artifact(tmp_path / "r")
+    """One with a graph for CUDA beside the other."""
+    return with_second_graph(make_artifact(tmp_path / "r"), make_artifact(tmp_path / "cuda", scale=2.0))
 
 
 def refused(path, reason, max_bytes=2**20):
@@ -52,7 +62,7 @@ def test_what_was_read_cannot_be_changed(ranker, change):
         change(artifact.model.fd)
 
 
-@pytest.mark.parametrize("name", [MODEL, TOKENIZER])
+@pytest.mark.parametrize("name", [MODEL, CUDA_MODEL, TOKENIZER])
 def test_a_sparse_file_is_refused_before_it_is_read(ranker, name):
     """As many bytes as a disk does not have: the size is said and the setting; nothing is read."""
     os.truncate(ranker / name, 2**40)
@@ -64,7 +74,7 @@ def test_a_sparse_file_is_refused_before_it_is_read(ranker, name):
 
 def test_files_count_together(ranker):
     """Each may be small enough, and all of them too large."""
-    size = sum((ranker / name).stat().st_size for name in FILES)
+    size = sum((ranker / name).stat().st_size for name in ALL_FILES)
     load_artifact(ranker, size)
     refused(ranker, "TOO_LARGE", size - 1)
 
@@ -75,7 +85,7 @@ def test_a_manifest_of_many_bytes(ranker):
     assert MANIFEST in refused(ranker, "BAD_MANIFEST")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ALL_FILES)
 @pytest.mark.parametrize("how", ["grows", "shrinks", "fifo", "gone", "device"])
 def test_a_directory_that_changes_while_it_is_read(ranker, monkeypatch, name, how):
     """Between the look at a file and its reading: an error that says so, never a wait or a file without end."""
@@ -106,7 +116,7 @@ def open_files():
     for each in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             links.append(str(each.readlink()))
-    return sum("memfd:" in link and any(name in link for name in FILES) for link in links)
+    return sum("memfd:" in link and any(name in link for name in ALL_FILES) for link in links)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory files are Linux's")
@@ -116,9 +126,20 @@ def test_descriptors_go_with_what_was_read(ranker):
     for _ in range(20):
         load_artifact(ranker)
     files = read_files(ranker, 2**20)
-    assert open_files() == before + len(FILES)
+    assert open_files() == before + len(ALL_FILES)
     del files
     assert open_files() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory files are Linux's")
+@pytest.mark.parametrize(("provider", "kept"), [("cpu", MODEL), ("cuda", CUDA_MODEL)])
+def test_the_graph_that_does_not_run_here_is_given_back(ranker, provider, kept):
+    """Its memory goes at once, and the other's bytes are still there to be loaded."""
+    artifact = load_artifact(ranker)
+    before = open_files()
+    graph = artifact.keep(provider)
+    assert open_files() == before - 1
+    assert graph.content.read() == (ranker / kept).read_bytes()
 
 
 def test_weights_in_another_file_are_refused(tmp_path):

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
+from support.hostile_rankers import foreign
+from support.ranker_start import with_second_graph
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError, ConfigError
@@ -242,6 +244,29 @@ def test_the_verdict_is_plain_json_with_the_promised_keys(ranker):
         "prompts_per_second",
     } <= set(verdict)
     assert "long" not in text
+
+
+def test_every_graph_is_run_and_held_against_the_judged_one(tmp_path):
+    """One that orders alike agrees; one that orders the other way round is seen; one that cannot be loaded is named."""
+    plain = make_artifact(tmp_path / "plain")
+    assert [(g.file, g.judged) for g in evaluate(plain, rows_of(60)).graphs] == [("model.onnx", True)]
+    for scale, agreement, off in ((2.0, 1.0, 0.5), (-1.0, -1.0, 1.0)):
+        other = make_artifact(tmp_path / f"other{scale}", scale=scale)
+        ranker = with_second_graph(make_artifact(tmp_path / f"r{scale}"), other)
+        evaluation = evaluate(ranker, rows_of(60))
+        judged, second = evaluation.graphs
+        assert (judged.file, judged.judged, second.file, second.judged) == (
+            "model.onnx",
+            True,
+            "model.cuda.onnx",
+            False,
+        )
+        assert second.agreement == pytest.approx(agreement)
+        assert second.largest_difference > off
+        assert [g["judged"] for g in as_json(evaluation)["graphs"]] == [True, False]
+    with_second_graph(plain, foreign(tmp_path / "foreign", domain="evil", operator="Run"))
+    with pytest.raises(ArtifactError, match=r"model\.cuda\.onnx cannot be loaded"):
+        evaluate(plain, rows_of(60))
 
 
 @pytest.mark.parametrize(
