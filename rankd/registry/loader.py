@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from rankd.registry.artifact_files import shown
 from rankd.registry.bundled import default_ranker_path
 from rankd.registry.preparation import LoadPlan, load_model, read_tokeniser, try_out
 from rankd.registry.trial import RankerTrial, trial_memory
-from rankd.scoring.onnx_model import OnnxModel, lower_priority
+from rankd.scoring.onnx_model import OnnxModel
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.scoring.tokeniser_apart import TokeniserApart
+from rankd.scoring.workers import ModelWorkers, worker_counts
 from rankd.settings import Provider, ScoringSection
 from rankd.settings.memory_limit import memory_limit
 
@@ -39,13 +39,8 @@ class LoadedParts:
 
     tokeniser: PromptLimits
     model: OnnxModel
-    thread: ThreadPoolExecutor
-    """The one thread that runs the model."""
-
-
-def model_thread(nice: int) -> ThreadPoolExecutor:
-    """A thread for a model; those that onnxruntime creates in it inherit its priority."""
-    return ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
+    workers: ModelWorkers
+    """The threads that run the model."""
 
 
 class RankerLoader:
@@ -106,18 +101,18 @@ class RankerLoader:
             UnavailableError: the daemon ends.
         """
         self._check_stopping()
-        preparation = _Preparation(artifact, self._plan(artifact), self._scoring, apart=apart)
-        thread = model_thread(nice)
-        future = asyncio.get_running_loop().run_in_executor(thread, preparation.run)
+        plan = self._plan(artifact)
+        preparation = _Preparation(artifact, plan, self._scoring, apart=apart)
+        one = ModelWorkers(1, nice)
+        future = asyncio.get_running_loop().run_in_executor(one, preparation.run)
         future.add_done_callback(_forget)
         self._preparing.add(preparation)
         try:
             async with asyncio.timeout(self._scoring.load_seconds):
                 tokeniser, model = await asyncio.shield(future)
-            return LoadedParts(tokeniser, model, thread)
+            return LoadedParts(tokeniser, model, ModelWorkers(dict(plan.workers)[model.provider], nice))
         except BaseException as error:
             preparation.end()
-            thread.shutdown(wait=False)
             self._check_stopping()
             if not isinstance(error, TimeoutError):
                 raise
@@ -127,6 +122,7 @@ class RankerLoader:
                 f"{self._scoring.load_seconds:g} allows; raise RANKD_SCORING__LOAD_SECONDS",
             ) from None
         finally:
+            one.shutdown(wait=False)
             self._preparing.discard(preparation)
 
     def stop(self) -> None:
@@ -152,6 +148,7 @@ class RankerLoader:
             truncation=(cut.max_tokens, cut.head_tokens, cut.tail_tokens),
             provider=self._provider,
             threads=scoring.threads,
+            workers=worker_counts(scoring),
             cuda_memory_limit=scoring.cuda_memory_limit,
             cuda_device=scoring.cuda_device,
             batch_tokens=tuple((p, scoring.max_batch_tokens or n) for p, n in DEFAULT_BATCH_TOKENS.items()),

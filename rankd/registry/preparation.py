@@ -32,6 +32,9 @@ class LoadPlan:
     """``max_tokens``, ``head_tokens``, ``tail_tokens``."""
     provider: Literal["auto", "cuda", "cpu"]
     threads: int
+    """Of each worker."""
+    workers: tuple[tuple[str, int], ...]
+    """By provider, batches that run at the same time."""
     cuda_memory_limit: int
     cuda_device: int
     batch_tokens: tuple[tuple[str, int], ...]
@@ -46,15 +49,16 @@ class LoadPlan:
 
 
 def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False, memory: int = 0) -> OnnxModel:
-    """Load the model of a plan from its bytes.
+    """Load the model of a plan from its bytes, once: all workers run it, and share its threads beside their own.
 
     Raises:
         ArtifactError: BAD_MODEL, BAD_INPUTS or BAD_OUTPUT.
         ProviderError: CUDA was asked for and is not to be had.
     """
+    threads = 1 + (plan.threads - 1) * dict(plan.workers)["cpu"]
     return OnnxModel(
         ModelSpec(plan.model_path, tuple(plan.inputs), plan.output, plan.cut.max_tokens, content, plan.features),
-        SessionOptions(plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory),
+        SessionOptions(plan.provider, threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory),
     )
 
 
@@ -68,7 +72,7 @@ def read_tokeniser(plan: LoadPlan, content: MemoryFile) -> Tokeniser:
 
 
 def try_out(plan: LoadPlan, tokeniser: PromptLimits, model: OnnxModel, began: Callable[[str], object] = str) -> None:
-    """Score the warm-up prompts, and the largest batch.
+    """Score the warm-up prompts, and the largest batch in each worker at once.
 
     Args:
         plan: what was loaded.
@@ -82,4 +86,5 @@ def try_out(plan: LoadPlan, tokeniser: PromptLimits, model: OnnxModel, began: Ca
     began("tokenising")
     encoded = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
     began("warming up")
-    warm_up(model, encoded, max_batch_tokens=dict(plan.batch_tokens)[model.provider])
+    tokens, workers = dict(plan.batch_tokens)[model.provider], dict(plan.workers)[model.provider]
+    warm_up(model, encoded, max_batch_tokens=tokens, workers=workers)

@@ -181,7 +181,7 @@ class BatchQueue:
         self._live: list[dict[QueuedPrompt, None]] = [{} for _ in range(max_length + 1)]
         self._late: list[dict[QueuedPrompt, None]] = [{} for _ in range(max_length + 1)]
         self._late_order: dict[QueuedPrompt, None] = {}
-        self._live_count = 0
+        self._live_count = self._live_tokens = 0
         self._late_next = False
         """Of bulk and late entries, the late ones come next."""
         self._urgent_at = -math.inf
@@ -197,6 +197,7 @@ class BatchQueue:
         if entry.live:
             self._live[entry.tokens][entry] = None
             self._live_count += 1
+            self._live_tokens += entry.tokens
             heapq.heappush(self._by_deadline, (entry.deadline, next(self._sequence), entry))
         else:
             self._late[entry.tokens][entry] = None
@@ -206,6 +207,7 @@ class BatchQueue:
         """Take an entry out, wherever it is; one that is not here is ignored."""
         if entry in self._live[entry.tokens]:
             del self._live[entry.tokens][entry]
+            self._live_tokens -= entry.tokens
             self._live_count -= 1  # its place in the heap is skipped when it comes up
             self._hopeless.pop(entry, None)
         elif entry in self._late_order:
@@ -218,13 +220,14 @@ class BatchQueue:
             self.remove(entry)
             self.add(entry)
 
-    def form(self, start: float, seconds_per_token: float, ahead: float = 0.0) -> list[QueuedPrompt]:
+    def form(self, start: float, seconds_per_token: float, ahead: float = 0.0, workers: int = 1) -> list[QueuedPrompt]:
         """Take the next batch out; empty where nothing is ready, or nothing that should be lined up already.
 
         Args:
             start: when the model can begin with it, on the clock of the deadlines, seconds.
             seconds_per_token: how long the model takes per padded token, to tell which deadlines can be met.
             ahead: seconds of work that the model has been handed already.
+            workers: that will share what waits: batches are cut such that they end together.
         """
         anchor = self._anchor(start, seconds_per_token)
         if anchor is None:
@@ -235,6 +238,8 @@ class BatchQueue:
         self._late_next = not urgent and anchor.live
         buckets = self._live if anchor.live else self._late
         budget = self._budget(anchor, start, seconds_per_token, urgent=urgent)
+        if workers > 1 and anchor.live:
+            budget = min(budget, self._even_share(workers))
         batch = [anchor]
         self.remove(anchor)
         longest, real = anchor.tokens, anchor.tokens
@@ -290,6 +295,11 @@ class BatchQueue:
             return self._max_tokens
         in_time = (anchor.deadline - start if urgent else SHARED_SECONDS) / seconds_per_token
         return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
+
+    def _even_share(self, workers: int) -> int:
+        """Padded tokens of a batch where as few batches as will do are the same number for each worker."""
+        rounds = -(-self._live_tokens // (workers * self._max_tokens))
+        return max(-(-self._live_tokens // (workers * rounds)), self._efficient_tokens)
 
     def _neighbours(self, buckets: list[dict[QueuedPrompt, None]], length: int) -> Iterator[QueuedPrompt]:
         """Entries by distance in length from ``length``, oldest first within a length."""
