@@ -12,7 +12,8 @@ import grpc
 import numpy as np
 
 from rankd.registry.artifact import Artifact
-from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad
+from rankd.scoring.onnx_model import Ids, OnnxModel, pad
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 EMPTY_METHOD = "/floor.Floor/Empty"

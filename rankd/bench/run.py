@@ -25,7 +25,7 @@ from rankd.bench.scenarios import Figures
 from rankd.errors import ConfigError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
-from rankd.scoring.onnx_model import SessionOptions
+from rankd.scoring.session import SessionOptions
 from rankd.version import VERSION
 
 # (scenario, path of the figure, what it should be, whether a value is that)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from rankd.scoring.memory_file import MemoryFile
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, warm_up
+from rankd.scoring.onnx_model import OnnxModel, warm_up
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import PromptLimits, Tokeniser, Truncation
 
 WARM_UP_PROMPTS = (

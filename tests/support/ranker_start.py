@@ -5,7 +5,8 @@ import json
 from rankd.registry.artifact import load_artifact, write_manifest
 from rankd.registry.artifact_files import MANIFEST
 from rankd.registry.preparation import WARM_UP_PROMPTS
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, warm_up
+from rankd.scoring.onnx_model import OnnxModel, warm_up
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 

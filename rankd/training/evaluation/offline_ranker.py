@@ -13,8 +13,9 @@ from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
 from rankd.scoring.batch_runner import WIDTH_MULTIPLE
-from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, SessionOptions, pad, warm_up
+from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
 from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.settings import Provider, ScoringSection
 from rankd.types import Scored

@@ -14,7 +14,8 @@ from rankd_client.calibration import fit_monotone
 from rankd.errors import ArtifactError, ConfigError
 from rankd.registry.artifact import write_manifest
 from rankd.registry.artifact_files import MODEL, TOKENIZER
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, Scores, SessionOptions
+from rankd.scoring.onnx_model import OnnxModel, Scores
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.training.bases.base import NGRAM
 from rankd.training.bases.transformer import TransformerRanker
 from rankd.training.data.dataset import Row

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rankd.scoring.onnx_model import Ids, ModelSpec, OnnxModel, Scores, SessionOptions, pad
+from rankd.scoring.onnx_model import Ids, OnnxModel, Scores, pad
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.training.data.lists import EncodedRows
 from rankd.training.fit.validate import group_tau
 

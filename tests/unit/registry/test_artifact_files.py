@@ -13,7 +13,8 @@ from rankd.errors import ArtifactError
 from rankd.registry import artifact_files
 from rankd.registry.artifact import load_artifact
 from rankd.registry.artifact_files import FILES, LARGEST_MANIFEST, MANIFEST, MODEL, TOKENIZER, read_files
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad
+from rankd.scoring.onnx_model import OnnxModel, pad
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 
 

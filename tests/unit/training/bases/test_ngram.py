@@ -5,7 +5,8 @@ import onnx
 import pytest
 import torch
 
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions
+from rankd.scoring.onnx_model import OnnxModel
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Truncation
 from rankd.training.bases.chinese_glosses import common_characters
 from rankd.training.bases.ngram import NgramBase, NgramRanker, NgramSizes, to_onnx

@@ -15,7 +15,8 @@ from support.tiny_encoder import make_base, make_rows  # noqa: E402
 from benchmarks.rankers.int8 import compare_recipes, recipes  # noqa: E402
 from rankd.errors import ArtifactError, ConfigError  # noqa: E402
 from rankd.registry.artifact import load_artifact  # noqa: E402
-from rankd.scoring.onnx_model import ModelSpec, OnnxModel, SessionOptions, pad  # noqa: E402
+from rankd.scoring.onnx_model import OnnxModel, pad  # noqa: E402
+from rankd.scoring.session import ModelSpec, SessionOptions  # noqa: E402
 from rankd.scoring.tokeniser import Tokeniser, Truncation  # noqa: E402
 from rankd.training.bases.base import Recipe  # noqa: E402
 from rankd.training.bases.load import load_base  # noqa: E402
