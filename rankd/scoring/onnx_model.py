@@ -170,8 +170,8 @@ class OnnxModel:
         return [value.numpy() for value in binding.get_outputs()]
 
 
-def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> None:
-    """Run known prompts, and the largest batch, before serving.
+def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int, workers: int = 1) -> None:
+    """Run known prompts, and the largest batches that run at the same time, before serving.
 
     Args:
         model: the model.
@@ -200,15 +200,12 @@ def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> N
             for run in [pool.submit(model.run_with_features, *batch) for _ in range(workers)]:
                 run.result()
     except (InferenceError, MemoryError, RuntimeError) as error:
-        what = (
-            f"{workers} batches of {max_batch_tokens} tokens at once fail"
-            if workers > 1
-            else (f"a batch of {max_batch_tokens} tokens fails")
-        )
+        several = f" in each of {workers} workers" if workers > 1 else ""
         raise ArtifactError(
             "BATCH_TOO_LARGE",
-            f"{what} at warm-up ({type(error).__name__}), smaller ones do not: lower scoring.max_batch_tokens "
-            f"(RANKD_SCORING__MAX_BATCH_TOKENS){' or scoring.workers' if workers > 1 else ''}",
+            f"a batch of {max_batch_tokens} tokens{several} fails at warm-up ({type(error).__name__}), smaller ones do "
+            "not: lower scoring.max_batch_tokens (RANKD_SCORING__MAX_BATCH_TOKENS)"
+            f"{' or scoring.workers (RANKD_SCORING__WORKERS)' if workers > 1 else ''}",
         ) from None
 
 
