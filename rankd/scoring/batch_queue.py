@@ -297,9 +297,12 @@ class BatchQueue:
         return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
 
     def _even_share(self, workers: int) -> int:
-        """Padded tokens of a batch where as few batches as will do are the same number for each worker."""
-        rounds = -(-self._live_tokens // (workers * self._max_tokens))
-        return max(-(-self._live_tokens // (workers * rounds)), self._efficient_tokens)
+        """Padded tokens of a batch such that what waits ends at once in all workers; whole ones where much does."""
+        waiting, whole = self._live_tokens, workers * self._max_tokens
+        if waiting >= 2 * whole:
+            return self._max_tokens
+        batches = workers if waiting <= whole else 2 * workers
+        return max(-(-waiting // batches), self._efficient_tokens)
 
     def _neighbours(self, buckets: list[dict[QueuedPrompt, None]], length: int) -> Iterator[QueuedPrompt]:
         """Entries by distance in length from ``length``, oldest first within a length."""

@@ -10,7 +10,6 @@ import asyncio
 import heapq
 import math
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -185,13 +184,12 @@ class BatchRunner:
         ids, mask = batch.ids, batch.mask
         self._telemetry.queued(batch.began - batch.since, batch.spans)
         with self._telemetry.linked("infer", batch.spans, prompts=len(ids), padded_tokens=ids.size):
-            began = time.perf_counter()
             if (hasher := self.hasher) is None:
                 found = [Scored(score) for score in self.model.run(ids, mask).tolist()]
             else:
                 scores, pooled = self.model.run_with_features(ids, mask)
                 found = [Scored(*both) for both in zip(scores.tolist(), hasher.text(batch.rows, pooled), strict=True)]
-            return found, time.perf_counter() - began
+        return found, self._loop.time() - batch.began
 
     def _inferred(self, batch: _Batch, future: asyncio.Future[tuple[list[Scored], float]]) -> None:
         del self._batches[batch]
