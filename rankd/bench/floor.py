@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -44,22 +45,33 @@ class OfflineLoop:
         self._model.run(*pad(self._encode([prompt])))
         return time.perf_counter() - began
 
-    def rate(self, prompts: Sequence[str], budget: int) -> float:
-        """Prompts per second over all prompts, sorted by length and cut into batches of ``budget`` padded tokens."""
-        began = time.perf_counter()
-        rows = sorted(self._encode(prompts), key=len)
-        start = 0
-        while start < len(rows):
-            end = start + 1
-            while end < len(rows) and len(rows[end]) * (end + 1 - start) <= budget:
-                end += 1
-            self._model.run(*pad(rows[start:end]))
-            start = end
-        return len(rows) / (time.perf_counter() - began)
+    def rate(self, prompts: Sequence[str], budget: int, workers: int = 1) -> float:
+        """Prompts per second over all prompts, sorted by length and cut into batches of ``budget`` padded tokens.
 
-    def best_rate(self, prompts: Sequence[str]) -> tuple[float, int]:
+        ``workers`` threads tokenise a part each, and then take batch after batch; all run the one session.
+        """
+        with ThreadPoolExecutor(workers) as pool:
+            began = time.perf_counter()
+            parts = pool.map(self._encode, [prompts[n::workers] for n in range(workers)])
+            rows = sorted((row for part in parts for row in part), key=len)
+            start = 0
+            runs = []
+            while start < len(rows):
+                end = start + 1
+                while end < len(rows) and len(rows[end]) * (end + 1 - start) <= budget:
+                    end += 1
+                runs.append(pool.submit(self._read, rows[start:end]))
+                start = end
+            for run in runs:
+                run.result()
+            return len(rows) / (time.perf_counter() - began)
+
+    def _read(self, rows: list[Ids]) -> None:
+        self._model.run(*pad(rows))
+
+    def best_rate(self, prompts: Sequence[str], workers: int = 1) -> tuple[float, int]:
         """The best rate over token budgets, and its budget."""
-        rates = {budget: self.rate(prompts, budget) for budget in BUDGETS[self.provider]}
+        rates = {budget: self.rate(prompts, budget, workers) for budget in BUDGETS[self.provider]}
         best = max(rates, key=lambda b: rates[b])
         return rates[best], best
 
