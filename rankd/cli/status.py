@@ -17,6 +17,7 @@ from rankd_client import (
     QualityReport,
     RankClient,
     RankdUnavailableError,
+    ServiceStatus,
 )
 from rankd_client.ordering import ObjectiveOutcome, Policy
 from rich.console import Group, RenderableType
@@ -94,11 +95,17 @@ def as_json(report: QualityReport) -> dict[str, Any]:
     return out
 
 
+def _where(service: ServiceStatus) -> str:
+    """Where the ranker runs, and in how many workers; daemons before these were told say nothing of them."""
+    count = service.workers
+    return service.provider + (f", {count} worker{'s' if count > 1 else ''}" if count else "")
+
+
 def view(report: QualityReport, before: QualityReport | None = None, interval: float = 1.0) -> RenderableType:
     """The report for people. ``before`` is that of an ``interval`` (seconds) ago, for rates."""
     service = report.service
     head = Table.grid(padding=(0, 2))
-    head.add_row("ranker", Text(printable(f"{service.ranker_version} on {service.provider}"), style="bold"))
+    head.add_row("ranker", Text(printable(f"{service.ranker_version} on {_where(service)}"), style="bold"))
     up = _lasting(time.time() - service.started_at)
     head.add_row("daemon", f"rankd {service.rankd_version}, up {up}" + (", draining" if service.draining else ""))
     if service.failing_files:

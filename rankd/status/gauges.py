@@ -65,6 +65,7 @@ class StateGauges:
         observe("rankd.queue.tokens", lambda: self._sum(lambda s: s.queued_tokens))
         observe("rankd.cache.entries", lambda: self._sum(lambda s: s.cached_scores))
         observe("rankd.ranker.info", self._ranker_info)
+        observe("rankd.ranker.workers", self._workers)
         observe("rankd.tls.certificate_expiry", self._certificate_expiry)
         observe("rankd.file.failing", self._failing_files)
         provider: Labels = {"provider": wanted_provider(self._settings.provider)}
@@ -104,6 +105,10 @@ class StateGauges:
     def _ranker_info(self) -> Observations:
         ranker = self._registry.in_service
         return [(1.0, {"ranker_version": ranker.version, "provider": ranker.scorer.provider})]
+
+    def _workers(self) -> Observations:
+        rankers = self._registry.all()
+        return [(float(r.scorer.runner.workers), {"ranker_version": r.version}) for r in rankers]
 
     def _certificate_expiry(self) -> Observations:
         end = self._certificate_end()

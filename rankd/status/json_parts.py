@@ -157,6 +157,7 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
         "version": ranker.version,
         "role": next((role for role, has_it in roles.items() if has_it), "loaded"),
         "provider": ranker.scorer.provider,
+        "workers": ranker.scorer.runner.workers,
         "measured_tau": ranker.measured_tau,
         "queued_prompts": ranker.scorer.queued_prompts,
         "shadow": None

@@ -150,6 +150,8 @@ class ServiceStatus:
     """A shutdown began."""
     failing_files: tuple[str, ...] = ()
     """Settings whose file cannot be read, or is wrong: what it held before is in force, a withdrawn token included."""
+    workers: int = 0
+    """Batches that the ranker in service reads at the same time; 0 of a daemon that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ def report_of(answer: Any) -> QualityReport:
             failed_batches=service.failed_batch_count,
             draining=service.draining,
             failing_files=tuple(service.failing_files),
+            workers=service.worker_count,
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),

@@ -138,4 +138,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             failed_batch_count=sum(s.runner.counts.failed_batches for s in scorers),
             draining=self._streams.draining,
             failing_files=self._files.failing(),
+            worker_count=ranker.scorer.runner.workers,
         )

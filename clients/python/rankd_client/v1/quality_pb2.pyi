@@ -289,7 +289,7 @@ class ClassObjective(_message.Message):
     def __init__(self, priority_class: _Optional[int] = ..., objective: _Optional[_Union[_prediction_pb2.Objective, str]] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., tuned_patience_per_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files")
+    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "worker_count")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +303,7 @@ class ServiceStatus(_message.Message):
     FAILED_BATCH_COUNT_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     FAILING_FILES_FIELD_NUMBER: _ClassVar[int]
+    WORKER_COUNT_FIELD_NUMBER: _ClassVar[int]
     rankd_version: str
     ranker_version: str
     provider: str
@@ -316,7 +317,8 @@ class ServiceStatus(_message.Message):
     failed_batch_count: int
     draining: bool
     failing_files: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ...) -> None: ...
+    worker_count: int
+    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., worker_count: _Optional[int] = ...) -> None: ...
 
 class GetQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version")
