@@ -172,7 +172,6 @@ class App:
             ranker_version=ranker.version,
             provider=ranker.scorer.provider,
             workers=ranker.scorer.runner.workers,
-            threads=settings.scoring.threads,
             listen=f"{settings.listen.rpartition(':')[0]}:{self.public.port}",
             admin=f"{settings.admin.rpartition(':')[0]}:{self.admin.port}" if self.admin else "off",
             metrics=f"http://{settings.metrics.rpartition(':')[0]}:{self.http.port}/" if self.http else "off",

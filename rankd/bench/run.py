@@ -47,7 +47,8 @@ AIMS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
     ("memory", ("ratio",), "at most 1.10", lambda v: v <= 1.10),
 ]
 
-_OF_DAEMONS = ("ratio_to_best_loop", "daemon_ms_per_prompt", "generator_cores")
+_BESIDE = ("ratio_to_best_loop", "processor_ms_per_prompt", "generator_ms_per_prompt", "generator_cores")
+_COLUMNS = ("what", "median", "25 to 75 %", "of best loop", "its ms of CPU", "generator's ms", "generator's cores")
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -177,10 +178,10 @@ def _show(results: Figures) -> None:
 def _rates(figures: Figures) -> Table:
     """The loops and the daemons beside each other."""
     table = Table(title="prompts a second: loops by workers x threads, and daemons")
-    for column in ("what", "median", "25 to 75 %", "of the best loop", "daemon's ms a prompt", "generator's cores"):
+    for column in _COLUMNS:
         table.add_column(column)
     for name, found in (*figures["offline"].items(), *figures["daemon"].items()):
         rate = found["prompts_per_second"]
-        more = [f"{found[key]['median']:.3g}" if key in found else "" for key in _OF_DAEMONS]
+        more = [f"{found[key]['median']:.3g}" if key in found else "" for key in _BESIDE]
         table.add_row(name, f"{rate['median']:.0f}", f"{rate['p25']:.0f} to {rate['p75']:.0f}", *more)
     return table

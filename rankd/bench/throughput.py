@@ -55,35 +55,42 @@ def throughput(
             rate, budget = loop.best_rate(batch, workers)
             rates[f"{workers}x{threads}"].append(rate)
             budgets[f"{workers}x{threads}"][budget] += 1
+            used[f"{workers}x{threads}"].append({"processor_ms_per_prompt": loop.processor_ms})
             on_progress((done := done + 1) / steps)
         for name, daemon in daemons.items():
             figures = _measure(daemon, batch)
-            rates[name].append(figures["prompts_per_second"])
+            rates[name].append(figures.pop("prompts_per_second"))
             used[name].append(figures)
             on_progress((done := done + 1) / steps)
-    names = [f"{workers}x{threads}" for workers, threads in loops]
-    best = [max(of_round) for of_round in zip(*(rates[name] for name in names), strict=True)]
-    (one, *_) = names
     return {
-        "offline": {
-            name: {
-                "prompts_per_second": spread(rates[name]),
-                "best_budget_tokens": budgets[name].most_common(1)[0][0],
-            }
-            for name in names
-        },
-        "daemon": {
-            name: {
-                "prompts_per_second": spread(rates[name]),
-                "ratio_to_best_loop": spread([a / b for a, b in zip(rates[name], best, strict=True)]),
-                f"ratio_to_{one}": spread([a / b for a, b in zip(rates[name], rates[one], strict=True)]),
-                **{key: spread([f[key] for f in used[name]]) for key in used[name][0] if key != "prompts_per_second"},
-            }
-            for name in daemons
-        },
+        **_compared(rates, used, [f"{workers}x{threads}" for workers, threads in loops], list(daemons)),
+        "best_budget_tokens": {name: counts.most_common(1)[0][0] for name, counts in budgets.items()},
         "mean_prompt_tokens": first.mean_tokens(batch),
         "prompts_per_round": count,
     }
+
+
+def _compared(
+    rates: Mapping[str, list[float]], used: Mapping[str, list[Figures]], loops: list[str], daemons: list[str]
+) -> Figures:
+    """The rates of loops and daemons, and each daemon's over the best loop of its round, and over one worker's."""
+    best = [max(of_round) for of_round in zip(*(rates[name] for name in loops), strict=True)]
+    figures: Figures = {"offline": {}, "daemon": {}}
+    for name in loops:
+        figures["offline"][name] = {"prompts_per_second": spread(rates[name]), **_spreads(used[name])}
+    for name in daemons:
+        figures["daemon"][name] = {
+            "prompts_per_second": spread(rates[name]),
+            "ratio_to_best_loop": spread([a / b for a, b in zip(rates[name], best, strict=True)]),
+            f"ratio_to_{loops[0]}": spread([a / b for a, b in zip(rates[name], rates[loops[0]], strict=True)]),
+            **_spreads(used[name]),
+        }
+    return figures
+
+
+def _spreads(figures: list[Figures]) -> Figures:
+    """Of each figure, over all rounds."""
+    return {key: spread([of_round[key] for of_round in figures]) for key in figures[0]}
 
 
 def _measure(daemon: MeasuredProcess, prompts: list[str]) -> Figures:
@@ -91,9 +98,11 @@ def _measure(daemon: MeasuredProcess, prompts: list[str]) -> Figures:
     own, its, began = time.process_time(), daemon.processor_seconds, time.perf_counter()
     rate = asyncio.run(saturate(daemon.target, prompts))
     wall = time.perf_counter() - began
+    own, its = time.process_time() - own, daemon.processor_seconds - its
     return {
         "prompts_per_second": rate,
-        "generator_cores": (time.process_time() - own) / wall,
-        "daemon_cores": (daemon.processor_seconds - its) / wall,
-        "daemon_ms_per_prompt": (daemon.processor_seconds - its) / len(prompts) * 1000,
+        "generator_cores": own / wall,
+        "daemon_cores": its / wall,
+        "generator_ms_per_prompt": own / len(prompts) * 1000,
+        "processor_ms_per_prompt": its / len(prompts) * 1000,
     }

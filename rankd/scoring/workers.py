@@ -13,8 +13,8 @@ _MOST = 16
 """Workers that are chosen at most: beyond these the event loop, which is one core, is what ends first."""
 _ALL_CORES = 3
 """Up to so many cores each has a worker: the loop takes what it needs, since workers yield to it."""
-_MEMORY = 2**27
-"""Bytes of memory that there should be for each worker that is chosen, for what it calculates in and all the rest."""
+_MEMORY = 2**26
+"""Bytes of memory that there should be for each worker that is chosen; the bundled encoder's calculates in 2 MiB."""
 
 
 class ModelWorkers(ThreadPoolExecutor):

@@ -111,9 +111,7 @@ METRICS: dict[str, Metric] = {
     "rankd.ranker.info": Metric(
         "gauge", "1", "1 for the ranker in service, by version and provider.", ("ranker_version", "provider")
     ),
-    "rankd.ranker.workers": Metric(
-        "gauge", "{worker}", "Batches that a ranker reads at the same time; a shadow has one.", ("ranker_version",)
-    ),
+    "rankd.ranker.workers": Metric("gauge", "{worker}", "Batches that a ranker reads at once.", ("ranker_version",)),
     "rankd.provider.wanted": Metric(
         "gauge",
         "1",

@@ -25,8 +25,8 @@ GIB = 2**30
         (64, 1.5, 8 * GIB, 1, 1),
         (64, 0.5, 8 * GIB, 1, 1),
         (2, 2.0, 8 * GIB, 1, 2),  # a quota that bounds nothing
-        (64, math.inf, GIB // 2, 1, 4),  # a container of 512 MiB on a large node
-        (64, math.inf, GIB // 16, 1, 1),
+        (64, math.inf, GIB // 2, 1, 8),  # a container of 512 MiB on a large node
+        (64, math.inf, GIB // 32, 1, 1),
     ],
 )
 def test_by_what_there_is(cores, quota, memory, threads, workers):
