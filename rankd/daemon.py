@@ -58,7 +58,7 @@ _HTTP_SECONDS = 6.0
 _LAST_BYTES = 1.0
 """Seconds for connections once no call is under way: those that never say anything would take all of the grace."""
 _STUCK = 5.0
-"""Seconds after which a batch that still runs counts as evidence against the ranker."""
+"""Seconds after which batches that still run in all workers count as evidence against the ranker."""
 
 
 class App:
@@ -171,6 +171,7 @@ class App:
             version=VERSION,
             ranker_version=ranker.version,
             provider=ranker.scorer.provider,
+            workers=ranker.scorer.runner.workers,
             listen=f"{settings.listen.rpartition(':')[0]}:{self.public.port}",
             admin=f"{settings.admin.rpartition(':')[0]}:{self.admin.port}" if self.admin else "off",
             metrics=f"http://{settings.metrics.rpartition(':')[0]}:{self.http.port}/" if self.http else "off",
@@ -234,7 +235,7 @@ class App:
             now = CLOCK.now()
             CLOCK.offset()  # notices where the machine's clock was set
             for ranker in self.registry.all():
-                if (seconds := ranker.scorer.runner.running_for) > _STUCK:
+                if (seconds := ranker.scorer.runner.stalled_for) > _STUCK:
                     self.monitor.still_running(ranker.version, seconds, now)
                 ranker.scorer.runner.give_up_after(self.settings.scoring.max_batch_seconds)
             self.monitor.tick(now)

@@ -16,10 +16,10 @@ import numpy as np
 
 from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
+from rankd.scoring.batch_sizes import DEFAULT_BATCH_TOKENS
 from rankd.scoring.gpu import Provider, running_provider
 from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
 from rankd.scoring.placed_model import load_placed
-from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 
@@ -44,6 +44,8 @@ class OfflineLoop:
         )
         self._model = self._load(artifact, options)
         self.provider = self._model.provider
+        self.processor_ms = 0.0
+        """Processor time for each prompt of the last ``rate``, of all threads."""
 
     def _load(self, artifact: Artifact, options: SessionOptions) -> OnnxModel:
         """The model where the daemon would run it."""
@@ -68,24 +70,37 @@ class OfflineLoop:
         self._model.run(*pad(self._encode([prompt])))
         return time.perf_counter() - began
 
-    def rate(self, prompts: Sequence[str], budget: int) -> float:
-        """Prompts per second over all prompts, sorted by length and cut into batches of ``budget`` padded tokens."""
-        began = time.perf_counter()
-        rows = sorted(self._encode(prompts), key=len)
-        start = 0
-        while start < len(rows):
-            end = start + 1
-            while end < len(rows) and len(rows[end]) * (end + 1 - start) <= budget:
-                end += 1
-            self._model.run(*pad(rows[start:end]))
-            start = end
-        return len(rows) / (time.perf_counter() - began)
+    def rate(self, prompts: Sequence[str], budget: int, workers: int = 1) -> float:
+        """Prompts per second over all prompts, sorted by length and cut into batches of ``budget`` padded tokens.
 
-    def best_rate(self, prompts: Sequence[str]) -> tuple[float, int]:
-        """The best rate over token budgets, and its budget."""
-        rates = {budget: self.rate(prompts, budget) for budget in BUDGETS[self.provider]}
+        ``workers`` threads tokenise a part each, and then take batch after batch; all run the one session.
+        """
+        with ThreadPoolExecutor(workers) as pool:
+            began, used = time.perf_counter(), time.process_time()
+            parts = pool.map(self._encode, [prompts[n::workers] for n in range(workers)])
+            rows = sorted((row for part in parts for row in part), key=len)
+            start = 0
+            runs = []
+            while start < len(rows):
+                end = start + 1
+                while end < len(rows) and len(rows[end]) * (end + 1 - start) <= budget:
+                    end += 1
+                runs.append(pool.submit(self._read, rows[start:end]))
+                start = end
+            for run in runs:
+                run.result()
+            self.processor_ms = (time.process_time() - used) / len(rows) * 1000
+            return len(rows) / (time.perf_counter() - began)
+
+    def _read(self, rows: list[Ids]) -> None:
+        self._model.run(*pad(rows))
+
+    def best_rate(self, prompts: Sequence[str], workers: int = 1) -> tuple[float, int]:
+        """The best rate over token budgets, and its budget; ``processor_ms`` is that rate's."""
+        rates = {budget: (self.rate(prompts, budget, workers), self.processor_ms) for budget in BUDGETS[self.provider]}
         best = max(rates, key=lambda b: rates[b])
-        return rates[best], best
+        self.processor_ms = rates[best][1]
+        return rates[best][0], best
 
     def mean_tokens(self, prompts: Sequence[str]) -> float:
         """Mean tokens of a prompt, as the model reads it."""

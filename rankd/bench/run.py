@@ -24,16 +24,23 @@ from rankd.bench.overload import overload
 from rankd.bench.process import MeasuredProcess, two_cores
 from rankd.bench.prompts import PromptSupply
 from rankd.bench.scenarios import Figures
+from rankd.bench.throughput import loop_shapes, throughput
 from rankd.errors import ConfigError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
 from rankd.scoring.session import SessionOptions
+from rankd.settings.processors import usable_cores
 from rankd.version import VERSION
 
 # (scenario, path of the figure, what it should be, whether a value is that)
 AIMS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
     ("latency", ("added_ms", "median"), "at most 1.5 ms over the floors", lambda v: v <= 1.5),
-    ("throughput", ("ratio", "median"), "at least 0.90 of the floor", lambda v: v >= 0.90),
+    (
+        "throughput",
+        ("daemon", "default", "ratio_to_best_loop", "median"),
+        "at least 0.85 of the best loop",
+        lambda v: v >= 0.85,
+    ),
     ("echo", ("ms_256", "median"), "under 3 ms", lambda v: v < 3),
     ("echo", ("ms_10000", "median"), "under 80 ms", lambda v: v < 80),
     ("calls", ("calls_per_second", "median"), "at least 3,000", lambda v: v >= 3000),
@@ -42,6 +49,9 @@ AIMS: list[tuple[str, tuple[str, ...], str, Callable[[float], bool]]] = [
     ("queue", ("ratio",), "about 1: as soon as the model can have read it", lambda v: v <= 1.25),
     ("memory", ("ratio",), "at most 1.10", lambda v: v <= 1.10),
 ]
+
+_BESIDE = ("ratio_to_best_loop", "processor_ms_per_prompt", "generator_ms_per_prompt", "generator_cores")
+_COLUMNS = ("what", "median", "25 to 75 %", "of best loop", "its ms of CPU", "generator's ms", "generator's cores")
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -95,7 +105,10 @@ def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callabl
             }
             return calls(daemon, floors, prompts, arguments.rounds, on_progress)
         if name == "throughput":
-            return scenarios.throughput(daemon, _offline(arguments), prompts, arguments.rounds, on_progress)
+            one = stack.enter_context(_daemon(arguments, None, workers=1))
+            loops = {shape: _offline(arguments, *shape) for shape in loop_shapes(usable_cores(), arguments.threads)}
+            daemons = {"default": daemon, "one worker": one}
+            return throughput(daemons, loops, prompts, arguments.rounds, on_progress)
         if name == "echo":
             return scenarios.echo(daemon, prompts, arguments.rounds, on_progress)
         if name == "queue":
@@ -105,7 +118,7 @@ def _run_scenario(name: str, arguments: argparse.Namespace, on_progress: Callabl
         return scenarios.soak(daemon, prompts, arguments.requests, on_progress)
 
 
-def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> MeasuredProcess:
+def _daemon(arguments: argparse.Namespace, cores: set[int] | None, workers: int | None = None) -> MeasuredProcess:
     command = ["rankd", "serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
     command += ["--provider", arguments.provider]
     if arguments.ranker:
@@ -114,15 +127,18 @@ def _daemon(arguments: argparse.Namespace, cores: set[int] | None) -> MeasuredPr
     # Made-up completions say nothing about the ranker, and the guard would be right to say so.
     environment = {
         "RANKD_SCORING__THREADS": str(arguments.threads),
+        "RANKD_SCORING__WORKERS": str(arguments.workers if workers is None else workers),
         "RANKD_LOG_FORMAT": "json",
         "RANKD_GUARD__ENABLED": "false",
     }
     return MeasuredProcess(command, environment=environment, cores=cores)
 
 
-def _offline(arguments: argparse.Namespace) -> OfflineLoop:
+def _offline(arguments: argparse.Namespace, workers: int = 1, threads: int = 0) -> OfflineLoop:
+    """A loop for so many workers, which share the threads of one session as the daemon's do."""
     artifact = load_artifact(arguments.ranker or default_ranker_path())
-    return OfflineLoop(artifact, SessionOptions(arguments.provider, threads=arguments.threads))
+    threads = 1 + ((threads or arguments.threads) - 1) * workers
+    return OfflineLoop(artifact, SessionOptions(arguments.provider, threads=threads))
 
 
 def _machine() -> Figures:
@@ -147,6 +163,7 @@ def _settings(arguments: argparse.Namespace) -> Figures:
         "ranker": str(arguments.ranker or "bundled"),
         "provider": arguments.provider,
         "threads": arguments.threads,
+        "workers": arguments.workers,
         "prompts": str(arguments.prompts or "made up"),
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
@@ -165,3 +182,17 @@ def _show(results: Figures) -> None:
         if value is not None:
             table.add_row(name, " ".join(path), f"{value:.4g}", aim, "met" if met(value) else "MISSED")
     console.print(table)
+    if "throughput" in results["figures"]:
+        console.print(_rates(results["figures"]["throughput"]))
+
+
+def _rates(figures: Figures) -> Table:
+    """The loops and the daemons beside each other."""
+    table = Table(title="prompts a second: loops by workers x threads, and daemons")
+    for column in _COLUMNS:
+        table.add_column(column)
+    for name, found in (*figures["offline"].items(), *figures["daemon"].items()):
+        rate = found["prompts_per_second"]
+        more = [f"{found[key]['median']:.3g}" if key in found else "" for key in _BESIDE]
+        table.add_row(name, f"{rate['median']:.0f}", f"{rate['p25']:.0f} to {rate['p75']:.0f}", *more)
+    return table

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -30,7 +29,7 @@ OPTIONS = [
     ("grpc.address_http_proxy_enabled_addresses", ""),
 ]
 _SINGLE_CALLS = 60
-_BULK, _CALLS_AT_ONCE = 50, 8
+_BULK, _CALLS_AT_ONCE = 32, 8
 DEADLINE = 0.05
 """Seconds an engine waits for an order by default."""
 
@@ -80,34 +79,8 @@ def latency(
     }
 
 
-def throughput(
-    daemon: MeasuredProcess, offline: OfflineLoop, prompts: PromptSupply, rounds: int, on_progress: ProgressCallback
-) -> Figures:
-    """Prompts per second of a saturated daemon, against the best offline loop over prompts of the same kind."""
-    count = 1000 if offline.provider == "cpu" else 100_000
-    floors, rates, ratios, budgets = [], [], [], []
-    for n in range(rounds):
-        batch = prompts.take(count)
-        floor, budget = offline.best_rate(batch)
-        on_progress((n + 0.5) / rounds)
-        rate = asyncio.run(saturate(daemon.target, batch))
-        on_progress((n + 1) / rounds)
-        floors.append(floor)
-        rates.append(rate)
-        ratios.append(rate / floor)
-        budgets.append(budget)
-    return {
-        "offline_prompts_per_second": spread(floors),
-        "offline_best_budget_tokens": Counter(budgets).most_common(1)[0][0],
-        "daemon_prompts_per_second": spread(rates),
-        "ratio": spread(ratios),
-        "mean_prompt_tokens": offline.mean_tokens(batch),
-        "prompts_per_round": count,
-    }
-
-
 async def saturate(target: str, prompts: Sequence[str]) -> float:
-    """Prompts per second through calls of 50 prompts, eight at a time."""
+    """Prompts per second through calls of 32 prompts, eight at a time."""
     async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
         stub = rank_pb2_grpc.RankServiceStub(channel)
         calls = iter([prompts[i : i + _BULK] for i in range(0, len(prompts), _BULK)])

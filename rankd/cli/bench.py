@@ -19,6 +19,13 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--ranker", type=ranker_path, metavar="DIR", help="or a bundled one's name; default: minilm-l6")
     verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], default="auto")
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="of the model, daemon and floor; default: 1")
+    verb.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the daemon; default: 0, which chooses as the daemon does",
+    )
     verb.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt per line; default: made-up ones")
     verb.add_argument("--rounds", type=int, default=5, metavar="N", help="of alternating floor and daemon; default: 5")
     verb.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of overload; default: 60")

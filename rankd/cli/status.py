@@ -95,11 +95,17 @@ def as_json(report: QualityReport) -> dict[str, Any]:
     return out
 
 
+def _where(service: ServiceStatus) -> str:
+    """Where the ranker runs, and in how many workers; daemons before these were told say nothing of them."""
+    count = service.workers
+    return service.provider + (f", {count} worker{'s' if count > 1 else ''}" if count else "")
+
+
 def view(report: QualityReport, before: QualityReport | None = None, interval: float = 1.0) -> RenderableType:
     """The report for people. ``before`` is that of an ``interval`` (seconds) ago, for rates."""
     service = report.service
     head = Table.grid(padding=(0, 2))
-    head.add_row("ranker", Text(printable(f"{service.ranker_version} on {service.provider}"), style="bold"))
+    head.add_row("ranker", Text(printable(f"{service.ranker_version} on {_where(service)}"), style="bold"))
     if placed := _placed(service):
         head.add_row("model", Text(printable(placed), style="bold red" if service.placement.cpu_products else ""))
     up = _lasting(time.time() - service.started_at)

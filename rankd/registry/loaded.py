@@ -19,10 +19,11 @@ from rankd.errors import ArtifactError, NotFoundError
 from rankd.monitor.monitor import Monitor
 from rankd.registry.artifact import Artifact, Manifest
 from rankd.registry.feature_hashing import NO_FEATURES, FeatureHashing
-from rankd.registry.loader import RankerLoader, model_thread
+from rankd.registry.loader import RankerLoader
 from rankd.scoring.placement import Placement
 from rankd.scoring.scorer import Scorer
 from rankd.scoring.tokeniser import CHARS_PER_TOKEN, Truncation
+from rankd.scoring.workers import ModelWorkers, worker_counts
 from rankd.settings import Provider, ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import PromptReach
@@ -153,7 +154,7 @@ class Registry:
                 version,
                 parts.tokeniser,
                 parts.model,
-                parts.thread,
+                parts.workers,
                 self._scoring,
                 self._telemetry,
                 hasher if self._hashing.text else None,
@@ -192,12 +193,14 @@ class Registry:
         return 0 if self._provider == "cuda" else self._scoring.nice
 
     def set_background(self, ranker: LoadedRanker, *, background: bool) -> None:
-        """Let a ranker run at the lowest priority and make no features of texts, or as usual again.
+        """Let a ranker run in one worker at the lowest priority and make no features of texts, or as usual again.
 
-        A thread cannot raise its own priority, so each gets a new one. With ``scoring.threads`` above 1 the further
+        A thread cannot raise its own priority, so workers are new ones. With ``scoring.threads`` above 1 the further
         threads keep theirs.
         """
-        ranker.scorer.run_in(model_thread(_LOWEST if background else self._nice), background=background)
+        count = dict(worker_counts(self._scoring))[ranker.scorer.provider]
+        workers = ModelWorkers(1, _LOWEST) if background else ModelWorkers(count, self._nice)
+        ranker.scorer.run_in(workers, background=background)
 
     def _batch_done(self, version: str, *, ok: bool, seconds: float) -> None:
         self._monitor.batch_done(version, ok=ok, seconds=seconds, now=CLOCK.now())

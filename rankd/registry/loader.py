@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,14 +19,15 @@ from rankd.registry.artifact_files import TOKENIZER, ArtifactFiles, shown
 from rankd.registry.bundled import default_ranker_path
 from rankd.registry.preparation import LoadPlan, load_and_try, load_model, read_tokeniser
 from rankd.registry.trial import RankerTrial, trial_memory
+from rankd.scoring.batch_sizes import DEFAULT_BATCH_TOKENS
 from rankd.scoring.gpu import running_provider
-from rankd.scoring.onnx_model import OnnxModel, lower_priority
+from rankd.scoring.onnx_model import OnnxModel
 from rankd.scoring.placed_model import PlacedModel
 from rankd.scoring.placement import Placement
-from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.session import choose_provider
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.scoring.tokeniser_apart import TokeniserApart
+from rankd.scoring.workers import ModelWorkers, worker_counts
 from rankd.settings import Provider, ScoringSection
 from rankd.settings.memory_limit import memory_limit
 
@@ -47,13 +47,8 @@ class LoadedParts:
     model: OnnxModel
     placement: Placement | None
     """Where its nodes ran on CUDA, as of ``PlacedModel``."""
-    thread: ThreadPoolExecutor
-    """The one thread that runs the model."""
-
-
-def model_thread(nice: int) -> ThreadPoolExecutor:
-    """A thread for a model; those that onnxruntime creates in it inherit its priority."""
-    return ThreadPoolExecutor(1, "rankd-model", initializer=lower_priority, initargs=(nice,))
+    workers: ModelWorkers
+    """The threads that run the model."""
 
 
 class RankerLoader:
@@ -134,18 +129,19 @@ class RankerLoader:
         """
         self._check_stopping()
         graph = artifact.graph(self._runs())
-        preparation = _Preparation(artifact, graph, self._plan(artifact, graph), self._scoring, apart=apart)
-        thread = model_thread(nice)
-        future = asyncio.get_running_loop().run_in_executor(thread, preparation.run)
+        plan = self._plan(artifact, graph)
+        preparation = _Preparation(artifact, graph, plan, self._scoring, apart=apart)
+        one = ModelWorkers(1, nice)
+        future = asyncio.get_running_loop().run_in_executor(one, preparation.run)
         future.add_done_callback(_forget)
         self._preparing.add(preparation)
         try:
             async with asyncio.timeout(self._scoring.load_seconds):
                 tokeniser, placed = await asyncio.shield(future)
-            return LoadedParts(tokeniser, placed.model, placed.placement, thread)
+            workers = ModelWorkers(dict(plan.workers)[placed.model.provider], nice)
+            return LoadedParts(tokeniser, placed.model, placed.placement, workers)
         except BaseException as error:
             preparation.end()
-            thread.shutdown(wait=False)
             self._check_stopping()
             if not isinstance(error, TimeoutError):
                 raise
@@ -155,6 +151,7 @@ class RankerLoader:
                 f"{self._scoring.load_seconds:g} allows; raise RANKD_SCORING__LOAD_SECONDS",
             ) from None
         finally:
+            one.shutdown(wait=False)
             self._preparing.discard(preparation)
 
     def stop(self) -> None:
@@ -180,6 +177,7 @@ class RankerLoader:
             truncation=(cut.max_tokens, cut.head_tokens, cut.tail_tokens),
             provider=self._provider,
             threads=scoring.threads,
+            workers=worker_counts(scoring),
             cuda_memory_limit=scoring.cuda_memory_limit,
             cuda_device=scoring.cuda_device,
             batch_tokens=tuple((p, scoring.max_batch_tokens or n) for p, n in DEFAULT_BATCH_TOKENS.items()),

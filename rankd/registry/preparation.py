@@ -36,6 +36,9 @@ class LoadPlan:
     """``max_tokens``, ``head_tokens``, ``tail_tokens``."""
     provider: Provider
     threads: int
+    """Of each worker."""
+    workers: tuple[tuple[str, int], ...]
+    """By provider, batches that run at the same time."""
     cuda_memory_limit: int
     cuda_device: int
     batch_tokens: tuple[tuple[str, int], ...]
@@ -50,18 +53,17 @@ class LoadPlan:
 
 
 def load_model(plan: LoadPlan, content: MemoryFile, *, telemetry: bool = False, memory: int = 0) -> OnnxModel:
-    """Load the model of a plan from its bytes.
+    """Load the model of a plan from its bytes, once: all workers run it, and share its threads beside their own.
 
     Raises:
         ArtifactError: BAD_MODEL, BAD_INPUTS or BAD_OUTPUT.
         ProviderError: CUDA was asked for and is not to be had.
     """
     profile = choose_provider(plan.provider) == "cuda"
+    threads = 1 + (plan.threads - 1) * dict(plan.workers)["cpu"]
     return OnnxModel(
         ModelSpec(plan.model_path, tuple(plan.inputs), plan.output, plan.cut.max_tokens, content, plan.features),
-        SessionOptions(
-            plan.provider, plan.threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory, profile
-        ),
+        SessionOptions(plan.provider, threads, plan.cuda_memory_limit, plan.cuda_device, telemetry, memory, profile),
     )
 
 
@@ -80,7 +82,7 @@ def load_and_try(
     load: Callable[[LoadPlan], OnnxModel],
     began: Callable[[str], object] = str,
 ) -> PlacedModel:
-    """Load the model where it really runs, and score the warm-up prompts and the largest batch.
+    """Load the model where it really runs; score the warm-up prompts, and the largest batch in each worker at once.
 
     Args:
         plan: what is loaded.
@@ -105,4 +107,5 @@ def _try_out(plan: LoadPlan, tokeniser: PromptLimits, model: OnnxModel, began: C
     began("tokenising")
     encoded = tokeniser.encode([tokeniser.cut(p) for p in WARM_UP_PROMPTS])
     began("warming up")
-    warm_up(model, encoded, max_batch_tokens=dict(plan.batch_tokens)[model.provider])
+    tokens, workers = dict(plan.batch_tokens)[model.provider], dict(plan.workers)[model.provider]
+    warm_up(model, encoded, max_batch_tokens=tokens, workers=workers)

@@ -63,7 +63,8 @@ def _load(fields: Any, request: Any, answer: Any) -> None:
     plan = LoadPlan(**fields)
     content = {name: MemoryFile.of(fd) for name, fd in request["descriptors"].items()}
     on_cuda = plan.provider != "cpu" and cuda_device_present()
-    child_process.lower("RLIMIT_CPU", int(request["seconds"] * (plan.threads + 2)) + 1)
+    most = max(count for _, count in plan.workers)
+    child_process.lower("RLIMIT_CPU", int(request["seconds"] * (plan.threads * most + 2)) + 1)
     if not on_cuda:  # CUDA reserves more than it takes
         child_process.bound_memory(request["memory"])
     for name in (MODEL, CUDA_MODEL):

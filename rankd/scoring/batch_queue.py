@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -180,13 +181,14 @@ class BatchQueue:
         self._efficient_tokens = min(efficient_tokens, max_tokens)
         self._live: list[dict[QueuedPrompt, None]] = [{} for _ in range(max_length + 1)]
         self._late: list[dict[QueuedPrompt, None]] = [{} for _ in range(max_length + 1)]
-        self._late_order: dict[QueuedPrompt, None] = {}
-        self._live_count = 0
+        # A plain dict looks for its first key past all that were deleted before it.
+        self._late_order: OrderedDict[QueuedPrompt, None] = OrderedDict()
+        self._live_count = self._live_tokens = 0
         self._late_next = False
         """Of bulk and late entries, the late ones come next."""
         self._urgent_at = -math.inf
         self._by_deadline: list[tuple[float, int, QueuedPrompt]] = []
-        self._hopeless: dict[QueuedPrompt, None] = {}
+        self._hopeless: OrderedDict[QueuedPrompt, None] = OrderedDict()
         self._sequence = count()
 
     def __len__(self) -> int:
@@ -197,6 +199,7 @@ class BatchQueue:
         if entry.live:
             self._live[entry.tokens][entry] = None
             self._live_count += 1
+            self._live_tokens += entry.tokens
             heapq.heappush(self._by_deadline, (entry.deadline, next(self._sequence), entry))
         else:
             self._late[entry.tokens][entry] = None
@@ -206,6 +209,7 @@ class BatchQueue:
         """Take an entry out, wherever it is; one that is not here is ignored."""
         if entry in self._live[entry.tokens]:
             del self._live[entry.tokens][entry]
+            self._live_tokens -= entry.tokens
             self._live_count -= 1  # its place in the heap is skipped when it comes up
             self._hopeless.pop(entry, None)
         elif entry in self._late_order:
@@ -218,13 +222,14 @@ class BatchQueue:
             self.remove(entry)
             self.add(entry)
 
-    def form(self, start: float, seconds_per_token: float, ahead: float = 0.0) -> list[QueuedPrompt]:
+    def form(self, start: float, seconds_per_token: float, ahead: float = 0.0, workers: int = 1) -> list[QueuedPrompt]:
         """Take the next batch out; empty where nothing is ready, or nothing that should be lined up already.
 
         Args:
             start: when the model can begin with it, on the clock of the deadlines, seconds.
             seconds_per_token: how long the model takes per padded token, to tell which deadlines can be met.
             ahead: seconds of work that the model has been handed already.
+            workers: that will share what waits: batches are cut such that they end together.
         """
         anchor = self._anchor(start, seconds_per_token)
         if anchor is None:
@@ -235,6 +240,8 @@ class BatchQueue:
         self._late_next = not urgent and anchor.live
         buckets = self._live if anchor.live else self._late
         budget = self._budget(anchor, start, seconds_per_token, urgent=urgent)
+        if workers > 1 and anchor.live:
+            budget = min(budget, self._even_share(workers))
         batch = [anchor]
         self.remove(anchor)
         longest, real = anchor.tokens, anchor.tokens
@@ -290,6 +297,14 @@ class BatchQueue:
             return self._max_tokens
         in_time = (anchor.deadline - start if urgent else SHARED_SECONDS) / seconds_per_token
         return self._max_tokens if in_time >= self._max_tokens else max(int(in_time), self._efficient_tokens)
+
+    def _even_share(self, workers: int) -> int:
+        """Padded tokens of a batch such that what waits ends at once in all workers; whole ones where much does."""
+        waiting, whole = self._live_tokens, workers * self._max_tokens
+        if waiting >= 2 * whole:
+            return self._max_tokens
+        batches = workers if waiting <= whole else 2 * workers
+        return max(-(-waiting // batches), self._efficient_tokens)
 
     def _neighbours(self, buckets: list[dict[QueuedPrompt, None]], length: int) -> Iterator[QueuedPrompt]:
         """Entries by distance in length from ``length``, oldest first within a length."""

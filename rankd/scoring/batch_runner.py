@@ -1,30 +1,32 @@
-"""From the queue to the model's thread and back: batches, the model's pace, and the work that it was handed.
+"""From the queue to the model's workers and back: batches, the model's pace, and the work that it was handed.
 
-On the event loop's thread, but for the model itself. One batch runs, one is prepared for when it ends.
+On the event loop's thread, but for the model itself. Every worker runs one batch. As many are lined up, in one line:
+whichever worker ends first takes the next, so that a batch that hangs keeps no other one waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
-import time
-from collections import deque
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 from rankd.adaptation import FeatureHasher
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt, UrgentDemand, spans_of
+from rankd.scoring.batch_sizes import WIDTH_MULTIPLE
 from rankd.scoring.onnx_model import Ids, OnnxModel, pad
+from rankd.scoring.workers import ModelWorkers
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Scored
 
-WIDTH_MULTIPLE = {"cpu": 1, "cuda": 16}
-"""Widths on CUDA are bucketed: onnxruntime's memory arena there grows with every new shape."""
-
 _BATCHES_AHEAD = 2
-"""One runs, one is ready for when it ends."""
+"""For each worker: one that runs, one for when it ends."""
+_HANGS = 1.0
+"""Seconds after which a worker whose batch should have ended long ago is counted on no more."""
+_OVERDUE = 4.0
+"""How many times longer than expected it has run by then, at least."""
 
 _PACE_MEMORY = 0.1
 """Weight of the latest batch in the moving average of the model's pace."""
@@ -41,6 +43,24 @@ class BatchCounts:
     failed_batches: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """One batch, from when it is handed over until the event loop has what became of it."""
+
+    entries: list[QueuedPrompt]
+    rows: list[Ids]
+    ids: Ids
+    mask: Ids
+    since: float
+    """When its oldest prompt was admitted, on the event loop's clock, seconds."""
+    spans: list[object]
+    workers: ModelWorkers
+    began: float = 0.0
+    """When a worker took it, on the same clock; 0 while it is lined up."""
+    thread: int = 0
+    """The worker's, by ``threading.get_ident()``."""
+
+
 class BatchRunner:
     """Runs one loaded model, batch by batch, as long as its queue holds anything."""
 
@@ -48,17 +68,17 @@ class BatchRunner:
         self,
         queue: BatchQueue,
         model: OnnxModel,
-        thread: ThreadPoolExecutor,
+        workers: ModelWorkers,
         telemetry: Telemetry,
         take: Callable[[list[QueuedPrompt], list[Scored] | None], None],
         hasher: FeatureHasher | None = None,
     ) -> None:
-        """Take a warmed-up model and the one thread that runs it.
+        """Take a warmed-up model and the threads that run it.
 
         Args:
             queue: what to read.
             model: the model.
-            thread: its thread.
+            workers: its threads.
             telemetry: what counts it.
             take: gets a batch and what was found, [prompts], or None.
             hasher: makes the text's part of features; None makes none.
@@ -71,90 +91,118 @@ class BatchRunner:
         self._loop = asyncio.get_running_loop()
         self.demand = UrgentDemand()
         self._queue = queue
-        self._thread = thread
+        self._workers = workers
         self._telemetry = telemetry
         self._take = take
         self._multiple = WIDTH_MULTIPLE[model.provider]
-        self._ahead: deque[int] = deque()
-        """Padded tokens of the batches handed to the model; the first one runs."""
+        self._batches: dict[_Batch, None] = {}
+        """Those that the workers were handed, in this order."""
         self._seconds_per_token = 0.0
-        self._batch_began = 0.0
+        """Of one worker, while the others run as they do."""
 
     @property
-    def running_for(self) -> float:
-        """Seconds since the batch that runs now began; 0 where none runs."""
-        return self._loop.time() - self._batch_began if self._ahead else 0.0
+    def workers(self) -> int:
+        """Batches that are read at the same time."""
+        return self._workers.count
 
-    def run_in(self, thread: ThreadPoolExecutor) -> None:
-        """Let another thread run the model from the next batch on; the one before ends with what it was handed."""
-        before, self._thread = self._thread, thread
+    @property
+    def stalled_for(self) -> float:
+        """Seconds for which every worker has been busy with the batch that it runs; 0 while one is free."""
+        began = [b.began for b in self._batches if b.began and b.workers is self._workers]
+        return self._loop.time() - max(began) if len(began) >= self._workers.count else 0.0
+
+    def run_in(self, workers: ModelWorkers) -> None:
+        """Let other threads run the model from the next batch on; those before end with what they were handed."""
+        before, self._workers = self._workers, workers
         before.shutdown(wait=False)
 
-    def tokens_until(self, deadline: float) -> float:
-        """Tokens that the model can read by then, after what it was handed; any number before its pace is known."""
-        if self._seconds_per_token <= 0:
-            return math.inf
-        return (deadline - self._free_at(self._loop.time())) / self._seconds_per_token
+    def tokens_until(self, deadline: float) -> tuple[float, float]:
+        """What the workers can read by then, after what they were handed; any number before the pace is known.
+
+        Returns:
+            Tokens of all workers together, and of the one that can read most: no prompt may be longer.
+        """
+        pace = self._seconds_per_token
+        if pace <= 0:
+            return math.inf, math.inf
+        free = self._free_at(self._loop.time())
+        return sum(deadline - at for at in free if at < deadline) / pace, (deadline - free[0]) / pace
 
     def pump(self) -> None:
-        """Hand batches to the model's thread, as many as may be ahead."""
-        while len(self._ahead) < _BATCHES_AHEAD:
-            now = self._loop.time()
-            start = self._free_at(now)
-            batch = self._queue.form(start, self._seconds_per_token, start - now if self._ahead else 0.0)
-            if not batch:
+        """Hand batches to the workers, as many as may be ahead."""
+        while True:
+            handed = sum(b.workers is self._workers for b in self._batches)
+            if handed >= _BATCHES_AHEAD * self._workers.count:
                 return
-            for entry in batch:
-                self.demand.drop(entry)
-            try:
-                rows = [e.ids for e in batch if e.ids is not None]
-                ids, mask = pad(rows, self._multiple)
-                since = min(e.since for e in batch)
-                infer = partial(self._infer, rows, ids, mask, spans_of(batch), since)
-                future = self._loop.run_in_executor(self._thread, infer)
-            except (MemoryError, RuntimeError) as error:  # no memory, no thread to be had, or closed
-                self._fail(batch, error)
+            now = self._loop.time()
+            free = self._free_at(now)
+            if math.isinf(free[0]):
+                return  # all of them hang
+            sharing = max(self._workers.count - handed, 0) or self._workers.count  # those that are idle, or else all
+            entries = self._queue.form(free[0], self._seconds_per_token, free[0] - now, sharing)
+            if not entries:
+                return
+            self._hand_over(entries)
+
+    def _hand_over(self, entries: list[QueuedPrompt]) -> None:
+        for entry in entries:
+            self.demand.drop(entry)
+        try:
+            rows = [e.ids for e in entries if e.ids is not None]
+            since = min(e.since for e in entries)
+            batch = _Batch(entries, rows, *pad(rows, self._multiple), since, spans_of(entries), self._workers)
+            future = self._loop.run_in_executor(self._workers, self._infer, batch)
+        except (MemoryError, RuntimeError) as error:  # no memory, no thread to be had, or closed
+            self._fail(entries, error)
+            return
+        self._batches[batch] = None
+        future.add_done_callback(lambda f: self._inferred(batch, f))
+
+    def _free_at(self, now: float) -> list[float]:
+        """When each worker will have done what they were handed, the earliest first; never for one that hangs."""
+        pace, free, lined_up = self._seconds_per_token, [], []
+        for batch in self._batches:
+            if batch.workers is not self._workers:
                 continue
-            if not self._ahead:
-                self._batch_began = now
-            self._ahead.append(ids.size)
-            future.add_done_callback(lambda f, batch=batch: self._inferred(batch, f))  # type: ignore[misc]
+            if not batch.began:
+                lined_up.append(batch)
+                continue
+            ran, expected = now - batch.began, pace * batch.ids.size
+            hangs = ran > max(_HANGS, _OVERDUE * expected)
+            free.append(math.inf if hangs else max(now, batch.began + expected))
+        free += [now] * (self._workers.count - len(free))
+        heapq.heapify(free)
+        for batch in lined_up:
+            heapq.heapreplace(free, free[0] + pace * batch.ids.size)
+        return free
 
-    def _free_at(self, now: float) -> float:
-        """When the model will have done what it was handed."""
-        if not self._ahead:
-            return now
-        running, pace = self._ahead[0], self._seconds_per_token
-        return max(now, self._batch_began + pace * running) + pace * (sum(self._ahead) - running)
-
-    def _infer(
-        self, rows: list[Ids], ids: Ids, mask: Ids, spans: list[object], since: float
-    ) -> tuple[list[Scored], float]:
-        # Here, and not where the batch is handed over: it may have waited for the one before.
-        self._telemetry.queued(self._loop.time() - since, spans)
-        with self._telemetry.linked("infer", spans, prompts=len(ids), padded_tokens=ids.size):
-            began = time.perf_counter()
+    def _infer(self, batch: _Batch) -> tuple[list[Scored], float]:
+        # Here, and not where the batch is handed over: it may have waited for the ones before.
+        batch.thread, batch.began = threading.get_ident(), self._loop.time()
+        ids, mask = batch.ids, batch.mask
+        self._telemetry.queued(batch.began - batch.since, batch.spans)
+        with self._telemetry.linked("infer", batch.spans, prompts=len(ids), padded_tokens=ids.size):
             if (hasher := self.hasher) is None:
                 found = [Scored(score) for score in self.model.run(ids, mask).tolist()]
             else:
                 scores, pooled = self.model.run_with_features(ids, mask)
-                found = [Scored(*both) for both in zip(scores.tolist(), hasher.text(rows, pooled), strict=True)]
-            return found, time.perf_counter() - began
+                found = [Scored(*both) for both in zip(scores.tolist(), hasher.text(batch.rows, pooled), strict=True)]
+        return found, self._loop.time() - batch.began
 
-    def _inferred(self, batch: list[QueuedPrompt], future: asyncio.Future[tuple[list[Scored], float]]) -> None:
-        size = self._ahead.popleft()
-        seconds = self._loop.time() - self._batch_began
+    def _inferred(self, batch: _Batch, future: asyncio.Future[tuple[list[Scored], float]]) -> None:
+        del self._batches[batch]
+        seconds = self._loop.time() - batch.began if batch.began else 0.0
         failed = future.cancelled() or future.exception() is not None
         if failed:
-            self._fail(batch, None if future.cancelled() else future.exception())
+            self._fail(batch.entries, None if future.cancelled() else future.exception())
         else:
             found, ran = future.result()
             self.counts.batches += 1
-            self.counts.scored += len(batch)
-            self._telemetry.batch_done(len(batch), sum(e.tokens for e in batch), size, ran)
+            self.counts.scored += len(batch.entries)
+            size = batch.ids.size
+            self._telemetry.batch_done(len(batch.entries), sum(map(len, batch.rows)), size, ran)
             self._learn_pace(ran / size)
-            self._take(batch, found)
-        self._batch_began = self._loop.time()
+            self._take(batch.entries, found)
         self.on_batch(not failed, seconds)
         self.pump()
 
@@ -164,19 +212,21 @@ class BatchRunner:
         likely = min(seconds_per_token, _PACE_JUMP * known) if known else seconds_per_token
         self._seconds_per_token += (likely - known) * (_PACE_MEMORY if known else 1.0)
 
-    def _fail(self, batch: list[QueuedPrompt], error: BaseException | None) -> None:
+    def _fail(self, entries: list[QueuedPrompt], error: BaseException | None) -> None:
         """Give a batch up; without an error it was cancelled, as when the daemon stops."""
         self.counts.failed_batches += 1
         if error is not None:
             self._telemetry.batch_failed(error)
-        self._take(batch, None)
+        self._take(entries, None)
 
     def give_up_after(self, seconds: float) -> None:
-        """End the batch that runs now if it has for so long; its prompts fail, as of a model that is broken."""
-        if self.running_for > seconds:
-            self.model.give_up()
+        """End every batch that has run for so long; its prompts fail, as of a model that is broken. Others go on."""
+        now = self._loop.time()
+        for batch in self._batches:
+            if batch.began and now - batch.began > seconds:
+                self.model.give_up(batch.thread)
 
     def close(self) -> None:
-        """Let the thread end, and what it runs."""
+        """Let the threads end, and what they run."""
         self.model.end()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ _OUT_OF_MEMORY = re.compile(r"bad.?alloc|allocat\w+ memory|available memory|out 
 
 
 class OnnxModel:
-    """A ranker in onnxruntime. ``run`` is called from one worker thread at a time."""
+    """A ranker in onnxruntime. ``run`` may be called from several threads at once: weights are shared."""
 
     def __init__(self, spec: ModelSpec, options: SessionOptions) -> None:
         """Create the session.
@@ -39,7 +40,8 @@ class OnnxModel:
         self._spec = replace(spec, content=None)  # which is as large as the weights, and not needed any more
         self._ort = import_onnxruntime(telemetry=options.telemetry)
         self._session, self._profile = create_session(self._ort, spec, options)
-        self._running: Any = None
+        self._running: dict[int, Any] = {}
+        """What ends a run that is under way, by the thread that it is in."""
         self._ended = False
         self.provider: Literal["cuda", "cpu"] = "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
         self._device = options.cuda_device
@@ -130,26 +132,34 @@ class OnnxModel:
         inputs = {
             name: np.zeros_like(ids) if feeds.get(name) is None else feeds[name] for name in self._spec.input_names
         }
-        self._running = options = self._ort.RunOptions()
-        if self._ended:
-            raise InferenceError("onnxruntime was ended")
+        thread, options = threading.get_ident(), self._ort.RunOptions()
+        self._running[thread] = options
+        if self._ended:  # looked at after the options are where ``end`` finds them
+            options.terminate = True
         try:
             run = self._run_cuda if self.provider == "cuda" else self._run_cpu
             scores, *others = run(inputs, names, options)
         except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
             what = "out of memory" if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) else None
             raise InferenceError(f"onnxruntime failed: {what or type(error).__name__}") from None
+        finally:
+            del self._running[thread]
         if scores.shape != (ids.shape[0],):
             raise InferenceError(f"the model answered with shape {scores.shape} to a batch of {ids.shape[0]}")
         return [scores.astype(np.float64), *others]
 
-    def give_up(self) -> None:
-        """End the batch that runs now, which fails, at its next node or turn of a loop; from any thread."""
-        if self._running is not None:
-            self._running.terminate = True
+    def give_up(self, thread: int | None = None) -> None:
+        """End what runs now, which fails, at its next node or turn of a loop; from any thread.
+
+        Args:
+            thread: by its ``threading.get_ident()``, the one whose run is ended; None: all of them.
+        """
+        for running, options in list(self._running.items()):
+            if thread in {None, running}:
+                options.terminate = True
 
     def end(self) -> None:
-        """End the batch that runs now, and fail every later one."""
+        """End the batches that run now, and fail every later one."""
         self._ended = True
         self.give_up()
 
@@ -167,13 +177,14 @@ class OnnxModel:
         return [value.numpy() for value in binding.get_outputs()]
 
 
-def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> None:
-    """Run known prompts, and the largest batch, before serving; where they ran is known then.
+def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int, workers: int = 1) -> None:
+    """Run known prompts, and the largest batches that run at the same time; where they ran is known then.
 
     Args:
         model: the model.
         encoded: distinct prompts, int64[tokens] each.
-        max_batch_tokens: padded tokens of the largest batch; running it once takes the memory it needs.
+        max_batch_tokens: padded tokens of the largest batch.
+        workers: batches at the same time; running them once takes the memory they need.
 
     Raises:
         ArtifactError: BAD_OUTPUT, NAN_SCORES, CONSTANT_SCORES or BATCH_TOO_LARGE.
@@ -191,12 +202,17 @@ def warm_up(model: OnnxModel, encoded: list[Ids], *, max_batch_tokens: int) -> N
     longest = max(encoded, key=len)
     rows = max(1, max_batch_tokens // len(longest))
     try:
-        model.run_with_features(*pad([longest] * rows))
-    except (InferenceError, MemoryError) as error:
+        batch = pad([longest] * rows)
+        with ThreadPoolExecutor(workers) as pool:  # whose threads are as low in priority as this one
+            for run in [pool.submit(model.run_with_features, *batch) for _ in range(workers)]:
+                run.result()
+    except (InferenceError, MemoryError, RuntimeError) as error:
+        several = f" in each of {workers} workers" if workers > 1 else ""
         raise ArtifactError(
             "BATCH_TOO_LARGE",
-            f"a batch of {max_batch_tokens} tokens fails at warm-up ({type(error).__name__}), smaller ones do not: "
-            "lower scoring.max_batch_tokens (RANKD_SCORING__MAX_BATCH_TOKENS)",
+            f"a batch of {max_batch_tokens} tokens{several} fails at warm-up ({type(error).__name__}), smaller ones do "
+            "not: lower scoring.max_batch_tokens (RANKD_SCORING__MAX_BATCH_TOKENS)"
+            f"{' or scoring.workers (RANKD_SCORING__WORKERS)' if workers > 1 else ''}",
         ) from None
     model.end_profile()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
+from collections import OrderedDict
 
 from rankd.types import Scored
 
@@ -30,8 +31,8 @@ class ScoreCache:
         self._bytes = 0
         self._key = secrets.token_bytes(32)
         self._salt = hashlib.blake2b(ranker_version.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        # A dict remembers insertion order: the first entry is the least recently used.
-        self._scores: dict[bytes, Scored] = {}
+        # The first entry is the least recently used; a plain dict would look for it past all that were deleted.
+        self._scores: OrderedDict[bytes, Scored] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._scores)
@@ -43,9 +44,9 @@ class ScoreCache:
 
     def get(self, digest: bytes) -> Scored | None:
         """The score, now the most recently used one, or None."""
-        score = self._scores.pop(digest, None)
+        score = self._scores.get(digest)
         if score is not None:
-            self._scores[digest] = score
+            self._scores.move_to_end(digest)
         return score
 
     def put(self, digest: bytes, score: Scored) -> None:
@@ -57,7 +58,7 @@ class ScoreCache:
         self._scores[digest] = score
         self._bytes += _size(score)
         while len(self._scores) > self._entries or self._bytes > self._most_bytes:
-            self._bytes -= _size(self._scores.pop(next(iter(self._scores))))
+            self._bytes -= _size(self._scores.popitem(last=False)[1])
 
 
 def _size(score: Scored) -> int:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from rankd.adaptation import FeatureHasher
 from rankd.scoring.admission import Admission
 from rankd.scoring.batch_queue import URGENT_SECONDS, BatchQueue, CallWaiter, QueuedPrompt
-from rankd.scoring.batch_runner import WIDTH_MULTIPLE, BatchRunner
+from rankd.scoring.batch_runner import BatchRunner
+from rankd.scoring.batch_sizes import DEFAULT_BATCH_TOKENS, EFFICIENT_BATCH_TOKENS, WIDTH_MULTIPLE
 from rankd.scoring.onnx_model import Ids, OnnxModel
 from rankd.scoring.prompt_encoder import PromptEncoder
 from rankd.scoring.score_cache import ScoreCache
 from rankd.scoring.tokeniser import PromptLimits
+from rankd.scoring.workers import ModelWorkers
 from rankd.settings import ScoringSection
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason, Scored
-
-DEFAULT_BATCH_TOKENS = {"cpu": 128, "cuda": 16384}
-EFFICIENT_BATCH_TOKENS = {"cpu": 1, "cuda": 4096}
-"""Batches are not made smaller than this to meet a deadline; a CPU reads one prompt about as fast as many."""
 
 _JOIN_AT_ONCE = 256
 """Prompts of one call that are looked up before the event loop serves others: a millisecond or two."""
@@ -48,12 +46,12 @@ class Scorer:
         ranker_version: str,
         tokeniser: PromptLimits,
         model: OnnxModel,
-        model_thread: ThreadPoolExecutor,
+        workers: ModelWorkers,
         settings: ScoringSection,
         telemetry: Telemetry,
         hasher: FeatureHasher | None = None,
     ) -> None:
-        """Take a warmed-up model and the one thread that runs it; ``hasher`` makes features of texts, None none."""
+        """Take a warmed-up model and the threads that run it; ``hasher`` makes features of texts, None none."""
         self._hasher = hasher
         self.ranker_version = ranker_version
         self.provider = model.provider
@@ -65,7 +63,7 @@ class Scorer:
         self._cache = ScoreCache(settings.cache_entries, ranker_version, settings.cache_bytes)
         self._admission = Admission(settings.max_queued_prompts, settings.max_queued_tokens)
         self._pending: dict[bytes, QueuedPrompt] = {}
-        self._late: dict[QueuedPrompt, None] = {}
+        self._late: OrderedDict[QueuedPrompt, None] = OrderedDict()
         self._callers: dict[CallWaiter, None] = {}
         self._joining = asyncio.Lock()
         """Held by the long call of which some prompts are looked up."""
@@ -78,7 +76,7 @@ class Scorer:
             efficient_tokens=EFFICIENT_BATCH_TOKENS[model.provider],
         )
         self._encoder = PromptEncoder(tokeniser, settings.tokeniser_threads, telemetry, self._take_ids, self._fail)
-        self.runner = BatchRunner(self._queue, model, model_thread, telemetry, self._take_scores, hasher)
+        self.runner = BatchRunner(self._queue, model, workers, telemetry, self._take_scores, hasher)
 
     @property
     def queued_prompts(self) -> int:
@@ -100,10 +98,10 @@ class Scorer:
         """Scores in the cache."""
         return len(self._cache)
 
-    def run_in(self, thread: ThreadPoolExecutor, *, background: bool) -> None:
-        """Let another thread run the model; in the background nobody learns from what is read: no features are made."""
+    def run_in(self, workers: ModelWorkers, *, background: bool) -> None:
+        """Let other threads run the model; in the background nobody learns from what is read: no features are made."""
         self.runner.hasher = None if background else self._hasher
-        self.runner.run_in(thread)
+        self.runner.run_in(workers)
 
     def cut(self, prompt: str) -> str:
         """Shorten a prompt to what can matter to this ranker; scoring the result gives the prompt's score."""
@@ -185,7 +183,7 @@ class Scorer:
         waiting: list[tuple[int, QueuedPrompt]],
     ) -> None:
         """Look some prompts up, and let ``waiter`` wait for those that can have a score in time."""
-        budget = self._tokens_in_time(waiter)
+        budget, longest = self._tokens_in_time(waiter)
         for i in indices:
             digest = self._cache.digest(prompts[i])
             known = self._cache.get(digest)
@@ -196,7 +194,7 @@ class Scorer:
                 results[i] = Reason.OVERLOADED
             elif waiter in entry.waiters:
                 waiting.append((i, entry))  # the same prompt twice in one call
-            elif entry.tokens <= budget or entry.waiters:
+            elif entry.tokens <= min(budget, longest) or entry.waiters:
                 budget -= 0 if entry in self.runner.demand else entry.tokens
                 self._add_waiter(entry, waiter)
                 waiting.append((i, entry))
@@ -205,13 +203,18 @@ class Scorer:
         self._encoder.pump()
         self.runner.pump()
 
-    def _tokens_in_time(self, waiter: CallWaiter) -> float:
-        """Tokens that the model can still read before an urgent caller's deadline, after those that are due sooner."""
+    def _tokens_in_time(self, waiter: CallWaiter) -> tuple[float, float]:
+        """What the model can still read before an urgent caller's deadline, after what is due sooner.
+
+        Returns:
+            Tokens, and those of the longest prompt.
+        """
         now = self._loop.time()
         if waiter.deadline - now > URGENT_SECONDS:
-            return math.inf
+            return math.inf, math.inf
         self._queue.note_urgent(now)
-        return self.runner.tokens_until(waiter.deadline) - self.runner.demand.until(waiter.deadline)
+        tokens, longest = self.runner.tokens_until(waiter.deadline)
+        return tokens - self.runner.demand.until(waiter.deadline), longest
 
     def _find_or_admit(self, digest: bytes, prompt: str) -> QueuedPrompt | None:
         """The entry of a prompt, a new one where there is none; None where there is no room."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+from rankd.settings.control_groups import MEMBERSHIP, ROOT, control_groups
+
 _STATM = Path("/proc/self/statm")
 _UNKNOWN = 2**32
 """Bytes of a machine that does not say: as a small one has."""
@@ -16,7 +17,7 @@ _UNLIMITED = 2**60
 """What cgroups of version 1 say where there is no limit is a number of this size."""
 
 
-def memory_limit(root: Path = _CGROUP, membership: Path = Path("/proc/self/cgroup")) -> int:
+def memory_limit(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int:
     """Bytes that this process, with those beside it in its container, may have at most.
 
     Args:
@@ -60,20 +61,9 @@ def _process_limits() -> Iterator[int]:
 
 
 def _cgroup_limits(root: Path, membership: Path) -> Iterator[int]:
-    """The limits of our control group and of all above it. Within a container its own is the root: that counts too."""
-    groups: list[tuple[Path, str]] = [(root, "memory.max"), (root / "memory", "memory.limit_in_bytes")]
-    try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        mount, name = (root, "memory.max") if not controllers else (root / "memory", "memory.limit_in_bytes")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        own = mount / path.lstrip("/")
-        groups += [(group, name) for group in (own, *own.parents) if group.is_relative_to(mount)]
-    for group, name in groups:
+    """The limits of our control group and of all above it."""
+    for group, version in control_groups("memory", root, membership):
+        name = "memory.max" if version == 2 else "memory.limit_in_bytes"
         try:
             value = int((group / name).read_text(encoding="ascii"))
         except (OSError, ValueError):

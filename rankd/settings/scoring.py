@@ -10,7 +10,16 @@ from rankd.settings.section import LONGEST, Section
 class ScoringSection(Section):
     """How prompts become scores."""
 
-    threads: int = Field(1, ge=1, le=256, description="Threads of the model (onnxruntime intra-op).")
+    workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Batches that the model reads at the same time, each on a core of its own; 0 chooses: on a CPU by "
+        "the cores, the quota and the memory that the process may use, up to 16; on cuda 1.",
+    )
+    threads: int = Field(
+        1, ge=1, le=256, description="Threads of each worker (onnxruntime intra-op); more than 1 is for large models."
+    )
     tokeniser_threads: int = Field(1, ge=1, le=64, description="Threads that tokenise.")
     max_batch_tokens: int = Field(
         0, ge=0, le=2**18, description="Padded tokens in one batch; 0 chooses by provider: cpu 128, cuda 16384."

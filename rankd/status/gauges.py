@@ -67,6 +67,7 @@ class StateGauges:
         observe("rankd.ranker.info", self._ranker_info)
         observe("rankd.ranker.device_share", self._device_shares)
         observe("rankd.ranker.cpu_products", self._cpu_products)
+        observe("rankd.ranker.workers", self._workers)
         observe("rankd.tls.certificate_expiry", self._certificate_expiry)
         observe("rankd.file.failing", self._failing_files)
         provider: Labels = {"provider": wanted_provider(self._settings.provider)}
@@ -116,6 +117,10 @@ class StateGauges:
         for ranker in self._registry.all():
             for operator, count in ranker.cpu_products.items():
                 yield float(count), {"ranker_version": ranker.version, "operator": operator}
+
+    def _workers(self) -> Observations:
+        rankers = self._registry.all()
+        return [(float(r.scorer.runner.workers), {"ranker_version": r.version}) for r in rankers]
 
     def _certificate_expiry(self) -> Observations:
         end = self._certificate_end()

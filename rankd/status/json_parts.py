@@ -160,6 +160,7 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
         "precision": ranker.precision,
         "device_share": ranker.device_share,
         "cpu_products": dict(ranker.cpu_products),
+        "workers": ranker.scorer.runner.workers,
         "measured_tau": ranker.measured_tau,
         "queued_prompts": ranker.scorer.queued_prompts,
         "shadow": None

@@ -101,7 +101,7 @@ class Status:
         ranker, counts = self._registry.in_service, self._ranker.counts
         facts = {
             "rankd": VERSION,
-            "ranker": f"{ranker.version} on {ranker.scorer.provider}",
+            "ranker": f"{ranker.version} on {ranker.scorer.provider}, workers: {ranker.scorer.runner.workers}",
             "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(CLOCK.to_wall(self._started))),
             "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
             "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",

@@ -125,6 +125,7 @@ METRICS: dict[str, Metric] = {
         "and operator: with provider auto such a ranker is loaded for the CPU. Absent where there are none.",
         ("ranker_version", "operator"),
     ),
+    "rankd.ranker.workers": Metric("gauge", "{worker}", "Batches that a ranker reads at once.", ("ranker_version",)),
     "rankd.provider.wanted": Metric(
         "gauge",
         "1",

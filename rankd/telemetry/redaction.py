@@ -9,7 +9,7 @@ LOG_KEYS = frozenset(
     {"model", "ranker_version", "provider", "origin", "to", "reason", "listen", "metrics", "admin", "method",
      "error_type", "frames", "names", "previous", "calls", "version", "verdict", "evidence", "completions", "prompts",
      "difference", "low", "high", "state", "blocks", "setting", "windows", "upstream", "engine", "direction", "target",
-     "replicas", "operators", "share"}
+     "replicas", "operators", "share", "workers"}
 )  # fmt: skip
 """Keys that a log event may carry. None of them ever holds a prompt, token ids, a request id or a secret."""
 

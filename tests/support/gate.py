@@ -33,8 +33,8 @@ class Gate:
         if self.fail:
             raise InferenceError("injected")
 
-    def give_up(self):
-        self._model.give_up()
+    def give_up(self, thread=None):
+        self._model.give_up(thread)
 
     def end(self):
         self._model.end()

@@ -31,6 +31,12 @@ RANKER = [
         low=0,
     ),
     Panel(
+        "Workers",
+        "Batches that a ranker reads at the same time, as scoring.workers says or the daemon chose. A shadow has one.",
+        [(f"max by (ranker_version) (rankd_ranker_workers{{{REPLICA}}})", "{{ranker_version}}")],
+        low=0,
+    ),
+    Panel(
         "Batches",
         "Batches per second that models read, candidates in the shadow included, and that failed. Failed ones leave "
         "their requests without a score.",
@@ -149,7 +155,7 @@ LOG = [
 PROCESS = [
     Panel(
         "Processor",
-        "Cores in use. On a CPU the ranker takes one per scoring.threads when busy.",
+        "Cores in use. On a CPU the ranker takes one for each thread of each worker when busy.",
         [(f"rate(process_cpu_seconds_total{{{REPLICA}}}{WINDOW})", "{{instance}}")],
         decimals=2,
         low=0,

@@ -153,6 +153,8 @@ class ServiceStatus:
     """Settings whose file cannot be read, or is wrong: what it held before is in force, a withdrawn token included."""
     placement: ModelPlacement = field(default_factory=ModelPlacement)
     """Where the model of the ranker in service really runs."""
+    workers: int = 0
+    """Batches that the ranker in service reads at the same time; 0 of a daemon that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ def report_of(answer: Any) -> QualityReport:
             draining=service.draining,
             failing_files=tuple(service.failing_files),
             placement=model_placement_of(service.placement),
+            workers=service.worker_count,
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),

@@ -13,12 +13,11 @@ from rankd.adaptation import FeatureHasher
 from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
-from rankd.scoring.batch_runner import WIDTH_MULTIPLE
+from rankd.scoring.batch_sizes import DEFAULT_BATCH_TOKENS, WIDTH_MULTIPLE
 from rankd.scoring.gpu import running_provider
 from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
 from rankd.scoring.placed_model import load_placed
 from rankd.scoring.placement import Placement
-from rankd.scoring.scorer import DEFAULT_BATCH_TOKENS
 from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.settings import Provider, ScoringSection

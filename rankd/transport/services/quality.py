@@ -140,4 +140,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             draining=self._streams.draining,
             failing_files=self._files.failing(),
             placement=placement_message(ranker),
+            worker_count=ranker.scorer.runner.workers,
         )

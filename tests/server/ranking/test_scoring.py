@@ -18,12 +18,22 @@ SOON = 7.9
 """A deadline of which half is waited, which makes a call urgent; the other half is the margin."""
 
 
-@pytest.fixture
-def gated(start_daemon):
-    daemon = start_daemon(scoring={"nice": 0} | IN_TIME)
+@pytest.fixture(params=[1, 2, 4])
+def gated(start_daemon, request):
+    """A daemon with so many workers."""
+    daemon = start_daemon(scoring={"nice": 0, "workers": request.param} | IN_TIME)
     gate = Gate(daemon)
     yield daemon, gate
     gate.open.set()
+
+
+def fill(daemon, gate, stub, wait_until):
+    """Calls with a prompt for each worker, one after the other, held at the gate."""
+    calls = []
+    for n in range(daemon.scorer.runner.workers):
+        calls.append(stub.Rank.future(request(item(str(n), f"long w{n}")), timeout=20))
+        wait_until(lambda n=n: gate.batches == [1] * (n + 1))
+    return calls
 
 
 def test_too_late_is_fcfs_and_then_ranked(gated, wait_until):
@@ -44,18 +54,18 @@ def test_too_late_is_fcfs_and_then_ranked(gated, wait_until):
 
 
 def test_the_wait_for_the_model_is_measured(gated, wait_until):
-    """Stage `queue` is the time from admission until the model begins, behind the batch before it; once per batch."""
+    """Stage `queue` is the time from admission until a worker begins, behind the batches before; once per batch."""
     daemon, gate = gated
     gate.open.clear()
-    with daemon.channel() as channel, ThreadPoolExecutor(2) as pool:
+    with daemon.channel() as channel:
+        stub = rank_stub(channel)
         began = time.monotonic()
-        first = pool.submit(rank_stub(channel).Rank, request(item("a", "w1")), timeout=10)
-        wait_until(lambda: gate.batches == [1])
-        second = pool.submit(rank_stub(channel).Rank, request(item("b", "w2"), item("c", "w3")), timeout=10)
-        wait_until(lambda: daemon.scorer.queued_prompts == 3)
+        calls = fill(daemon, gate, stub, wait_until)
+        calls.append(stub.Rank.future(request(item("b", "w2"), item("c", "w3")), timeout=20))
+        wait_until(lambda: daemon.scorer.queued_prompts == len(calls) + 1)
         time.sleep(0.3)
         gate.open.set()
-        assert (first.result().unscored_count, second.result().unscored_count) == (0, 0)
+        assert [call.result().unscored_count for call in calls] == [0] * len(calls)
         most = time.monotonic() - began
     page = urlopen(daemon.http + "/metrics").read().decode().splitlines()
     name = "rankd_stage_duration_seconds"
@@ -71,7 +81,7 @@ def test_what_cannot_be_read_in_time_is_not_waited_for(gated, wait_until):
     """With more asked than the model can read, an answer comes at once; the prompts are read later, for the cache."""
     daemon, gate = gated
     gate.seconds_per_token = 0.01
-    crowd = request(*(item(f"c{n}", f"crowd {n}") for n in range(60)))
+    crowd = request(*(item(f"c{n}", f"crowd {n}") for n in range(60 * daemon.scorer.runner.workers)))
     one = request(item("x", "one more " * 25))
     with daemon.channel() as channel, ThreadPoolExecutor(1) as pool:
         rank_stub(channel).Rank(request(item("p", "pace")), timeout=30)
@@ -108,18 +118,19 @@ def test_cancelled_calls_leave_no_work(gated, wait_until):
     gate.open.clear()
     with daemon.channel() as channel:
         stub = rank_stub(channel)
-        blocker = stub.Rank.future(request(item("x", "w1")), timeout=20)
-        wait_until(lambda: gate.batches == [1])
-        stays = stub.Rank.future(request(item("b", "w3")), timeout=20)
-        wait_until(lambda: daemon.scorer.queued_prompts == 2)
-        leaves = stub.Rank.future(request(*(item(str(i), f"w4 w{i}") for i in range(20)), item("b", "w3")), timeout=20)
-        wait_until(lambda: daemon.scorer.queued_prompts == 22)
+        stay = fill(daemon, gate, stub, wait_until)
+        workers = len(stay)
+        for n in range(workers):  # lined up for when a worker is free
+            stay.append(stub.Rank.future(request(item("b", f"w3 w{n}")), timeout=20))
+            wait_until(lambda: daemon.scorer.queued_prompts == len(stay))
+        new = (item(str(i), f"w4 w{i}") for i in range(20))
+        leaves = stub.Rank.future(request(*new, item("b", "w3 w0")), timeout=20)
+        wait_until(lambda: daemon.scorer.queued_prompts == len(stay) + 20)
         leaves.cancel()
-        wait_until(lambda: daemon.scorer.queued_prompts == 2, what="dropping the cancelled prompts")
+        wait_until(lambda: daemon.scorer.queued_prompts == len(stay), what="dropping the cancelled prompts")
         gate.open.set()
-        assert ids(stays.result()) == ["b"]
-        assert ids(blocker.result()) == ["x"]
-    assert gate.prompts_read <= 3
+        assert [ids(call.result()) for call in stay] == [[str(n)] for n in range(workers)] + [["b"]] * workers
+    assert gate.prompts_read == len(stay)
 
 
 def test_a_full_queue_says_overloaded_and_late_work_yields(start_daemon, wait_until):
@@ -195,12 +206,12 @@ def test_guard_stops_ranking_with_a_failing_model_and_returns(start_daemon, wait
 
 
 def test_a_hanging_model_is_noticed(gated, wait_until, monkeypatch):
-    """A batch that never ends is evidence: calls stop waiting for it."""
+    """Batches that never end, in all workers, are evidence: calls stop waiting for them."""
     daemon, gate = gated
     monkeypatch.setattr("rankd.daemon._STUCK", 0.5)
     gate.open.clear()
     with daemon.channel() as channel:
-        rank_stub(channel).Rank(request(item("a", "w1")), timeout=SOON)
+        fill(daemon, gate, rank_stub(channel), wait_until)
         wait_until(lambda: not daemon.app.monitor.trust("", "tiny@1.0.0").worth_waiting)
         answer = rank_stub(channel).Rank(request(item("b", "w2")), timeout=3600)  # whoever waits, waits for too long
         assert answer.policy == pb.POLICY_FCFS

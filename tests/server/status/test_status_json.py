@@ -35,7 +35,7 @@ def fields(value):
 
 def test_a_daemon_that_knows_nothing_says_so(start_daemon):
     """Nothing was reported: figures are null, not 0, and the one window listed stands for all models."""
-    state = told(start_daemon())
+    state = told(start_daemon(scoring={"workers": 2}))
     (window,) = state["windows"]
     assert (window["model"], window["completions"], window["guard"]["mode"]) == ("", 0, "warming_up")
     assert window["tau"] is window["realised_gain"] is window["decided_pair_share"] is None
@@ -47,6 +47,7 @@ def test_a_daemon_that_knows_nothing_says_so(start_daemon):
         "precision": None,
         "device_share": None,
         "cpu_products": {},
+        "workers": 2,
         "measured_tau": 0.5,
         "queued_prompts": 0,
         "shadow": None,
