@@ -114,8 +114,13 @@ class CallWaiter:
     def entry_decided(self) -> None:
         """One entry is decided, or there are no more to join."""
         self.left -= 1
+        if self.left == 0:
+            self.finish()
+
+    def finish(self) -> None:
+        """Let the call go on."""
         # A call that was cancelled or is over its deadline has cancelled its future; setting that would raise.
-        if self.left == 0 and not self.finished.done():
+        if not self.finished.done():
             self.finished.set_result(None)
 
 

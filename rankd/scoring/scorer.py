@@ -266,7 +266,7 @@ class Scorer:
 
     async def _wait(self, waiter: CallWaiter) -> None:
         """Wait until all entries are decided or the deadline has come."""
-        timer = self._loop.call_at(waiter.deadline, _set_done, waiter.finished)
+        timer = self._loop.call_at(waiter.deadline, waiter.finish)
         try:
             await waiter.finished
         finally:
@@ -346,8 +346,3 @@ class Scorer:
         self._encoder.close()
         self._tokeniser.close()
         self.runner.close()
-
-
-def _set_done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
