@@ -1,7 +1,7 @@
 """An encoder written anew for CUDA: fused operators of which onnxruntime has kernels there, in half precision.
 
 Seven nodes a layer. Each has a CUDA kernel for float16 (onnxruntime 1.31's own list of kernels, which
-``rankd.scoring.placement`` checks): ``Attention`` is the product for queries, keys and values, the softmax and what it
+``rankd.training.export.cuda_kernels`` checks): ``Attention`` is the product for queries, keys and values, the softmax and what it
 mixes; ``SkipLayerNormalization`` takes bias, residual and norm, with its statistics in float32; products add up in
 float32. The last layer's states are brought to float32, so that the mean over tokens, the features and the score are
 what they are elsewhere.
