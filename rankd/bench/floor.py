@@ -17,7 +17,7 @@ import numpy as np
 from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_sizes import DEFAULT_BATCH_TOKENS
-from rankd.scoring.gpu import Provider, running_provider
+from rankd.scoring.gpu import Provider, choose_provider
 from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
 from rankd.scoring.placed_model import load_placed
 from rankd.scoring.session import ModelSpec, SessionOptions
@@ -49,10 +49,10 @@ class OfflineLoop:
 
     def _load(self, artifact: Artifact, options: SessionOptions) -> OnnxModel:
         """The model where the daemon would run it."""
-        manifest, cuda = artifact.manifest, running_provider(options.provider) == "cuda"
+        manifest, cuda = artifact.manifest, choose_provider(options.provider) == "cuda"
 
         def load(provider: Provider) -> OnnxModel:
-            graph = artifact.graph(running_provider(provider))
+            graph = artifact.graph(choose_provider(provider))
             spec = ModelSpec(
                 str(graph.path), tuple(manifest.inputs), manifest.output, self._tokeniser.max_tokens, graph.content
             )

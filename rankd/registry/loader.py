@@ -20,11 +20,10 @@ from rankd.registry.bundled import default_ranker_path
 from rankd.registry.preparation import LoadPlan, load_and_try, load_model, read_tokeniser
 from rankd.registry.trial import RankerTrial, trial_memory
 from rankd.scoring.batch_sizes import DEFAULT_BATCH_TOKENS
-from rankd.scoring.gpu import running_provider
+from rankd.scoring.gpu import choose_provider
 from rankd.scoring.onnx_model import OnnxModel
 from rankd.scoring.placed_model import PlacedModel
 from rankd.scoring.placement import Placement
-from rankd.scoring.session import choose_provider
 from rankd.scoring.tokeniser import PromptLimits
 from rankd.scoring.tokeniser_apart import TokeniserApart
 from rankd.scoring.workers import ModelWorkers, worker_counts
@@ -107,7 +106,7 @@ class RankerLoader:
 
         def kept() -> Artifact:
             artifact = read()
-            self._runs_on = self._runs_on or running_provider(self._provider)
+            self._runs_on = self._runs_on or choose_provider(self._provider)
             if self._provider != "auto" or self._runs_on == "cpu":  # else the CPU may have to take it
                 artifact.keep(self._runs_on)
             return artifact

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rankd.registry.artifact_files import MODEL
-from rankd.scoring.gpu import Provider
+from rankd.scoring.gpu import Provider, choose_provider
 from rankd.scoring.memory_file import MemoryFile
 from rankd.scoring.onnx_model import OnnxModel, warm_up
 from rankd.scoring.placed_model import PlacedModel, load_placed
-from rankd.scoring.session import ModelSpec, SessionOptions, choose_provider
+from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import PromptLimits, Tokeniser, Truncation
 
 WARM_UP_PROMPTS = (

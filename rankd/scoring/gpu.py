@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from rankd.errors import ProviderError
 from rankd.scoring.onnxruntime_import import import_onnxruntime
 
 Provider = Literal["auto", "cuda", "cpu"]
@@ -30,14 +31,24 @@ def wanted_provider(provider: Provider, gpu_paths: Sequence[Path] = GPU_PATHS) -
     return provider
 
 
-def running_provider(provider: Provider) -> Literal["cuda", "cpu"]:
-    """Say where a model will run: for ``auto``, on CUDA only where a device is usable; asking takes a while.
+def choose_provider(provider: Provider) -> Literal["cuda", "cpu"]:
+    """Say where a model runs: with ``auto`` on a GPU that onnxruntime can use here, else on the CPU.
 
-    Where CUDA was asked for and is not to be had, the session says so.
+    Asking takes a while where the answer is not in the question.
+
+    Raises:
+        ProviderError: CUDA was asked for and is not to be had.
     """
-    if provider == "auto":
-        return "cuda" if cuda_device_present() else "cpu"
-    return provider
+    if provider == "cpu":
+        return "cpu"
+    if cuda_device_present():
+        return "cuda"
+    if provider == "cuda":
+        raise ProviderError(
+            "provider cuda: no CUDA device or no CUDA build of onnxruntime on this machine; "
+            "install onnxruntime-gpu and a driver, or start with --provider auto or cpu"
+        )
+    return "cpu"
 
 
 def cuda_device_present() -> bool:

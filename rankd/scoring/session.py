@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rankd.errors import ArtifactError, ProviderError
-from rankd.scoring.gpu import CUDA, Provider, cuda_device_present
+from rankd.scoring.gpu import CUDA, Provider, choose_provider
 from rankd.scoring.memory_file import MemoryFile
 from rankd.scoring.onnxruntime_import import import_onnxruntime
 from rankd.scoring.placement import CPU, Profile
@@ -104,24 +104,6 @@ def _bound_memory(most: int) -> None:
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     growth = {"arena_extend_strategy": 0, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": most, **growth}))
-
-
-def choose_provider(provider: Provider) -> Literal["cuda", "cpu"]:
-    """Say where a session runs: with ``auto`` on a GPU that onnxruntime can use here, else on the CPU.
-
-    Raises:
-        ProviderError: CUDA was asked for and is not to be had.
-    """
-    if provider == "cpu":
-        return "cpu"
-    if cuda_device_present():
-        return "cuda"
-    if provider == "cuda":
-        raise ProviderError(
-            "provider cuda: no CUDA device or no CUDA build of onnxruntime on this machine; "
-            "install onnxruntime-gpu and a driver, or start with --provider auto or cpu"
-        )
-    return "cpu"
 
 
 def _cuda(options: SessionOptions) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from rankd.registry.artifact import Artifact
 from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.batch_queue import BatchQueue, QueuedPrompt
 from rankd.scoring.batch_sizes import DEFAULT_BATCH_TOKENS, WIDTH_MULTIPLE
-from rankd.scoring.gpu import running_provider
+from rankd.scoring.gpu import choose_provider
 from rankd.scoring.onnx_model import Ids, OnnxModel, pad, warm_up
 from rankd.scoring.placed_model import load_placed
 from rankd.scoring.placement import Placement
@@ -65,7 +65,7 @@ class OfflineRanker:
         self, provider: Provider, graph: Literal["cuda", "cpu"] | None = None, *, profile: bool = False
     ) -> OnnxModel:
         manifest, options = self._artifact.manifest, self._options
-        self.graph = self._artifact.graph(graph or running_provider(provider))
+        self.graph = self._artifact.graph(graph or choose_provider(provider))
         """What was loaded."""
         return OnnxModel(
             ModelSpec(
@@ -97,7 +97,7 @@ class OfflineRanker:
         Raises:
             ArtifactError: BAD_OUTPUT, NAN_SCORES, CONSTANT_SCORES or PRODUCTS_ON_CPU.
         """
-        if running_provider(self._asked) == "cpu" or self.placement is not None:
+        if choose_provider(self._asked) == "cpu" or self.placement is not None:
             self._warm(self._model)
             return
         # Anew, under a profile: nobody who scores without a warm-up should pay for one.

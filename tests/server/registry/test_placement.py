@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from rankd_client import AdminClient, Item, RankClient
 from structlog.testing import capture_logs
+from support.ranker_start import with_second_graph
 from support.tiny_ranker import make_artifact
 
 from rankd.bench.floor import OfflineLoop
 from rankd.errors import ArtifactError
 from rankd.registry.artifact import load_artifact
+from rankd.registry.artifact_files import CUDA_MODEL, MODEL
 from rankd.registry.bundled import default_ranker_path
 from rankd.scoring import gpu, session
 from rankd.scoring.placement import CPU
@@ -29,8 +31,7 @@ NAMED = "2 x Gemm, 2 x MatMulInteger, 1 x FusedGemm"
 @pytest.fixture
 def silent_fallback(monkeypatch):
     """A provider that is there and runs nothing. The ranker comes with the package: no process of its own tries it."""
-    for module in (gpu, session):
-        monkeypatch.setattr(module, "cuda_device_present", lambda: True)
+    monkeypatch.setattr(gpu, "cuda_device_present", lambda: True)
     monkeypatch.setattr(session, "CUDA", CPU)
 
 
@@ -61,6 +62,37 @@ def test_auto_serves_on_the_cpu_and_says_why(start_daemon, call):
         assert dict(admin.rankers().rankers[0].placement.cpu_products) == LEFT
     shown = " ".join(call("status", "--target", daemon.target).stdout.split())
     assert "no CUDA kernel for 1 x FusedGemm, 2 x Gemm, 2 x MatMulInteger" in shown
+
+
+@pytest.fixture
+def two_graphs(tmp_path):
+    """A ranker whose graph for CUDA has three products, and gives twice the scores."""
+    other = make_artifact(tmp_path / "other", scale=2.0, work=2)
+    return with_second_graph(make_artifact(tmp_path / "r"), other)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate provider")
+@pytest.mark.usefixtures("silent_fallback")
+def test_auto_serves_the_graph_for_cpus_where_there_are_two(start_daemon, two_graphs):
+    """The one for CUDA was loaded and tried, its products are named, and the other one scores: not that one on a CPU."""
+    daemon = start_daemon(ranker=two_graphs, provider="auto")
+    ranker = told(daemon)
+    assert (ranker["provider"], ranker["cpu_products"]) == ("cpu", {"MatMul": 3})
+    with RankClient(daemon.target, model="llm", timeout=30) as client:
+        (answer,) = client.rank([Item("long long")])
+    assert answer.prediction.score == pytest.approx(2.04)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate provider")
+@pytest.mark.usefixtures("silent_fallback")
+def test_beside_the_daemon_the_graph_for_cpus_is_loaded_too(two_graphs):
+    """Evaluation scores with it after the warm-up, and says what it loaded."""
+    auto = OfflineRanker(load_artifact(two_graphs), provider="auto")
+    assert auto.graph.path.name == CUDA_MODEL
+    auto.warm_up()
+    assert (auto.provider, auto.graph.path.name, auto.placement.cpu_products) == ("cpu", MODEL, {"MatMul": 3})
+    assert auto.scores(["long long"])[0] == pytest.approx(2.04)
+    assert OfflineLoop(load_artifact(two_graphs), SessionOptions("auto")).provider == "cpu"
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate provider")

@@ -13,7 +13,7 @@ from rankd.cli.install import install
 from rankd.errors import ArtifactError, ProviderError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.artifact_files import CUDA_MODEL, MANIFEST, MODEL, TOKENIZER, sha256_of
-from rankd.scoring.gpu import cuda_device_present, running_provider
+from rankd.scoring.gpu import choose_provider, cuda_device_present
 from rankd.scoring.session import SessionOptions
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 
@@ -72,7 +72,7 @@ def test_offline_scores_are_those_of_the_graph_that_runs(ranker):
     assert first == pytest.approx(2.04)
     assert OfflineRanker(artifact, graph="cuda").scores(["long long"])[0] == pytest.approx(2 * first)
     if not cuda_device_present():
-        assert running_provider("auto") == "cpu"
+        assert choose_provider("auto") == "cpu"
         assert OfflineRanker(artifact, provider="auto").graph.path.name == MODEL
         assert OfflineLoop(artifact, SessionOptions("auto")).provider == "cpu"
         with pytest.raises(ProviderError, match="provider cuda"):
