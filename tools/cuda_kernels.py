@@ -164,7 +164,7 @@ def listed_rows() -> tuple[str, list[str]]:
     with tempfile.TemporaryDirectory() as directory:
         make_stubs(providers, Path(directory))
         paths = os.pathsep.join(filter(None, (directory, os.environ.get("LD_LIBRARY_PATH"))))
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - our own interpreter
             [sys.executable, "-m", "tools.cuda_kernels", _DUMP],
             env={**os.environ, "LD_LIBRARY_PATH": paths},
             capture_output=True,
@@ -190,23 +190,32 @@ def make_stubs(needing: Iterable[Path], out: Path) -> None:
     libraries: set[str] = set()
     wanted: dict[str, set[str]] = {}
     for path in needing:
-        told = subprocess.run(["readelf", "-dW", "--dyn-syms", path], capture_output=True, text=True, check=True).stdout
+        told = _said("readelf", "-dW", "--dyn-syms", path)
         libraries.update(re.findall(r"\(NEEDED\).*\[(lib(?:cu|nv)[^\]]+)\]", told))
         for name, version in re.findall(r" GLOBAL +DEFAULT +UND +([^\s@]+)(?:@+(\S+))?", told):
             if version in libraries or not version:
                 wanted.setdefault(version, set()).add(name)
     wanted[""].discard("Provider_GetHost")  # onnxruntime's own
     # What registers kernels with CUDA is given a place to write into; all others are told that all is well.
-    code = ["static char place[4096];"]
-    for name in sorted(set().union(*wanted.values())):
-        code.append(f"void *{name}(void) {{ return {'place' if name.startswith('__') else '0'}; }}")
-    (out / "stub.c").write_text("\n".join(code) + "\n", encoding="utf-8")
+    code = [
+        f"void *{name}(void) {{ return {'place' if name.startswith('__') else '0'}; }}"
+        for name in sorted(set().union(*wanted.values()))
+    ]
+    (out / "stub.c").write_text("\n".join(["static char place[4096];", *code, ""]), encoding="utf-8")
     versions = [f"{v} {{ global: {' '.join(f'{n};' for n in sorted(names))} }};" for v, names in wanted.items() if v]
     (out / "stub.map").write_text("\n".join(versions) + "\n", encoding="utf-8")
-    flags = ["-shared", "-fPIC", "-w", "-fno-builtin", "-Wl,--version-script=stub.map"]
-    subprocess.run(["cc", *flags, "-o", "stub.so", "stub.c"], cwd=out, check=True)
+    flags = ["-shared", "-fPIC", "-w", "-fno-builtin", f"-Wl,--version-script={out / 'stub.map'}"]
+    _said("cc", *flags, "-o", out / "stub.so", out / "stub.c")
     for library in libraries:
         (out / library).symlink_to("stub.so")
+
+
+def _said(*command: str | Path) -> str:
+    """What a tool of ``_TOOLS`` prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - named here
+    if done.returncode:
+        raise OSError(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
 
 
 def _dump() -> NoReturn:

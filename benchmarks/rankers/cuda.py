@@ -163,7 +163,7 @@ def rounded(encoder: EncoderWeights, model: ModelProto) -> ModelProto:
     return canonical(out)
 
 
-_ROUNDED = frozenset({"Mul", "MatMul", "Attention", "SkipLayerNormalization", "BiasGelu"})
+_ROUNDED = frozenset({"Add", "Attention", "BiasGelu", "MatMul", "Mul", "SkipLayerNormalization"})
 
 
 def _to(node: Any) -> int:

@@ -14,10 +14,10 @@ WITH_ROOM = [*WORDS[:-4], "\u4e00", *[f"[unused{i}]" for i in range(3)]]
 """A vocabulary as BERT's English ones are: with a Chinese character, and places for more."""
 
 
-def make_base(path: Path, *, kind="bert", positions=64, words=WORDS) -> Path:
+def make_base(path: Path, *, kind="bert", positions=64, words=WORDS, layers=2) -> Path:
     """Write a model of some thousand parameters with a WordPiece tokenizer; ``relu`` is a BERT with that activation."""
     torch.manual_seed(0)
-    sizes = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2}
     if kind in ("bert", "relu"):
         active = "gelu" if kind == "bert" else "relu"
         config = BertConfig(intermediate_size=64, max_position_embeddings=positions, hidden_act=active, **sizes)

@@ -1,10 +1,10 @@
 """An encoder written anew for CUDA: fused operators of which onnxruntime has kernels there, in half precision.
 
-Seven nodes a layer. Each has a CUDA kernel for float16 (onnxruntime 1.31's own list of kernels, which
-``rankd.training.export.cuda_kernels`` checks): ``Attention`` is the product for queries, keys and values, the softmax and what it
-mixes; ``SkipLayerNormalization`` takes bias, residual and norm, with its statistics in float32; products add up in
-float32. The last layer's states are brought to float32, so that the mean over tokens, the features and the score are
-what they are elsewhere.
+Seven nodes a layer, eight with a ReLU. Each has a CUDA kernel for float16 (onnxruntime 1.31's own list of kernels,
+which ``rankd.training.export.cuda_kernels`` checks): ``Attention`` is the product for queries, keys and values, the
+softmax and what it mixes; ``SkipLayerNormalization`` takes bias, residual and norm, with its statistics in float32;
+products add up in float32. The last layer's states are brought to float32, so that the mean over tokens, the features
+and the score are what they are elsewhere.
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ class CudaEncoder:
         attended = writer.add("MatMul", context, weight(layer.out))
         middle = self._normalised(attended, states, layer.middle, layer.out_bias)
         up = writer.add("MatMul", middle, weight(layer.up))
-        active = writer.add("BiasGelu", up, weight(layer.up_bias), domain=OWN)
+        if layer.relu:
+            active = writer.add("Relu", writer.add("Add", up, weight(layer.up_bias)))
+        else:
+            active = writer.add("BiasGelu", up, weight(layer.up_bias), domain=OWN)
         down = writer.add("MatMul", active, weight(layer.down))
         return self._normalised(down, middle, layer.end, layer.down_bias)
 

@@ -74,7 +74,7 @@ def two_graphs(tmp_path):
 @pytest.mark.filterwarnings("ignore:Duplicate provider")
 @pytest.mark.usefixtures("silent_fallback")
 def test_auto_serves_the_graph_for_cpus_where_there_are_two(start_daemon, two_graphs):
-    """The one for CUDA was loaded and tried, its products are named, and the other one scores: not that one on a CPU."""
+    """The one for CUDA was tried, its products are named, and the other one scores: not that one on a CPU."""
     daemon = start_daemon(ranker=two_graphs, provider="auto")
     ranker = told(daemon)
     assert (ranker["provider"], ranker["cpu_products"]) == ("cpu", {"MatMul": 3})

@@ -1,6 +1,7 @@
 """The graph for CUDA that an encoder gets beside its int8 one: the same ranker, whatever stands beside a prompt."""
 
 import sys
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -12,20 +13,24 @@ from support.ranker_start import fields_of  # noqa: E402
 from support.tiny_encoder import make_base, make_rows  # noqa: E402
 
 from benchmarks.rankers import cuda  # noqa: E402
+from benchmarks.rankers.int8_weights import read_int8_encoder  # noqa: E402
 from rankd.errors import ConfigError  # noqa: E402
 from rankd.registry.artifact import load_artifact  # noqa: E402
 from rankd.registry.artifact_files import CUDA_MODEL, MANIFEST, MODEL  # noqa: E402
 from rankd.registry.bundled import ranker_path  # noqa: E402
 from rankd.scoring.onnx_model import OnnxModel, pad  # noqa: E402
 from rankd.scoring.session import ModelSpec, SessionOptions  # noqa: E402
-from rankd.scoring.tokeniser import Truncation  # noqa: E402
+from rankd.scoring.tokeniser import Tokeniser, Truncation  # noqa: E402
 from rankd.training.bases.base import Recipe  # noqa: E402
 from rankd.training.bases.load import load_base  # noqa: E402
 from rankd.training.data.lists import encode  # noqa: E402
 from rankd.training.evaluation.offline_ranker import OfflineRanker  # noqa: E402
-from rankd.training.export.canonical_graph import to_bytes  # noqa: E402
+from rankd.training.export.canonical_graph import canonical, to_bytes  # noqa: E402
 from rankd.training.export.cuda_encoder import CudaEncoder  # noqa: E402
+from rankd.training.export.cuda_kernels import nodes_without_kernel  # noqa: E402
 from rankd.training.export.export import ExportPlan, export  # noqa: E402
+from rankd.training.export.int8_encoder import Int8Encoder  # noqa: E402
+from rankd.training.export.int8_products import BatchGridProducts, TokenGridProducts  # noqa: E402
 from rankd.training.export.onnx_graph import fused_graph  # noqa: E402
 from rankd.training.export.parity import onnx_runner, scores_of, torch_runner  # noqa: E402
 from rankd.training.export.read_encoder import read_encoder  # noqa: E402
@@ -36,8 +41,8 @@ RECIPE = Recipe(epochs=3, lr=3e-3, head_lr=1e-2, list_size=32, piece=8)
 ABOUT = {"name": "made", "version": "1.2", "data": "generated", "licence": "Apache-2.0"}
 
 
-def fitted_on(kind, place):
-    base = load_base(str(make_base(place / kind, kind=kind)), Truncation(64, 32, 32))
+def fitted_on(kind, place, layers=2):
+    base = load_base(str(make_base(place / f"{kind}{layers}", kind=kind, layers=layers)), Truncation(64, 32, 32))
     return fit(base, ROWS[:300], ROWS[300:], FitOptions(recipe=RECIPE))
 
 
@@ -84,12 +89,36 @@ def test_it_scores_as_pytorch_does(fitted, made, ids):
     assert "The graph for CUDA costs" in card
 
 
-def test_the_same_nodes_in_float32_are_the_module(fitted, ids):
+@pytest.fixture(
+    scope="module", params=[("bert", 2), ("bert", 4), ("relu", 2), ("relu", 3)], ids=lambda p: "".join(map(str, p))
+)
+def of_a_kind(request, place, fitted):
+    """A ranker, its activation and its layers."""
+    kind, layers = request.param
+    return (fitted if (kind, layers) == ("bert", 2) else fitted_on(kind, place, layers)), kind, layers
+
+
+def test_the_same_nodes_in_float32_are_the_module(of_a_kind, ids):
     """Without rounding nothing is left of the difference: the nodes are right, and only precision costs."""
-    graph = fused_graph(fitted.module).model
+    module = of_a_kind[0].module
+    graph = fused_graph(module).model
     model = CudaEncoder(read_encoder(graph), np.float32).model(list(graph.graph.input), list(graph.graph.output))
-    expected = scores_of(torch_runner(fitted.module), ids)
+    expected = scores_of(torch_runner(module), ids)
     assert scores_of(onnx_runner(to_bytes(model)), ids) == pytest.approx(expected, abs=1e-5 * expected.std())
+
+
+def test_encoders_of_other_depths_and_activations_have_one_too(of_a_kind, tmp_path, ids):
+    """With the same nodes in each layer, a kernel for each, and scores as near."""
+    fitted, kind, layers = of_a_kind
+    report = exported(fitted, tmp_path)
+    model = onnx.load(tmp_path / CUDA_MODEL)
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert (kinds["Attention"], kinds["SkipLayerNormalization"]) == (layers, 2 * layers + 1)
+    assert (kinds["BiasGelu"], kinds["Relu"]) == ((layers, 0) if kind == "bert" else (0, layers))
+    assert nodes_without_kernel(model) == []
+    expected, actual = scores_of(torch_runner(fitted.module), ids), scores_of(onnx_runner(to_bytes(model)), ids)
+    assert np.abs(actual - expected).max() < 0.03 * expected.std()
+    assert report.cuda.tau_lost < 0.001 + 2 * report.cuda.tau_lost_deviation
 
 
 def test_padding_changes_no_score(made, ids):
@@ -177,13 +206,59 @@ def test_it_is_added_to_a_ranker_that_was_exported_without(fitted, made, in_floa
     assert (tmp_path / "README.md").read_text().splitlines() == card
 
 
-def test_it_is_made_of_the_int8_weights_where_there_are_no_others(fitted, tmp_path, monkeypatch, ids):
+def test_it_is_made_of_the_int8_weights_where_there_are_no_others(of_a_kind, tmp_path, monkeypatch, ids):
     """It orders as the int8 graph does, in floats."""
-    exported(fitted, tmp_path, cuda=False)
+    exported(of_a_kind[0], tmp_path, cuda=False)
     assert added(monkeypatch, tmp_path) == 0
     cpu, cuda_ = (scores_of(onnx_runner(g.content.read()), ids) for g in load_artifact(tmp_path).graphs())
     assert np.abs(cpu - cuda_).max() < 0.15 * cpu.std()
     assert np.corrcoef(cpu, cuda_)[0, 1] > 0.995
+
+
+def test_weights_that_are_read_of_int8_are_those_that_were_rounded(of_a_kind, tmp_path):
+    """Within half a step of an eight-bit grid, wherever they may be compared; norms are exact."""
+    exported(of_a_kind[0], tmp_path, cuda=False)
+    found, float32 = (
+        read_int8_encoder(onnx.load(tmp_path / MODEL)),
+        read_encoder(fused_graph(of_a_kind[0].module).model),
+    )
+    assert (found.heads, found.width, len(found.layers)) == (float32.heads, float32.width, len(float32.layers))
+    assert found.epsilon == pytest.approx(float32.epsilon)
+    assert np.array_equal(found.positions, float32.positions)
+    assert found.start.weight == pytest.approx(float32.start.weight, rel=1e-5)
+    pairs = [(found.words, float32.words)]
+    for mine, theirs in zip(found.layers, float32.layers, strict=True):
+        assert mine.relu == theirs.relu
+        for norm in ("middle", "end"):
+            assert getattr(mine, norm).weight == pytest.approx(getattr(theirs, norm).weight, rel=1e-5)
+        keys = slice(0, 2 * found.width)  # a value's scale is behind the sum
+        pairs += [(mine.qkv[:, keys], theirs.qkv[:, keys]), (mine.up @ mine.down, theirs.up @ theirs.down)]
+    for mine, theirs in pairs:
+        assert np.abs(mine - theirs).max() < 0.02 * np.abs(theirs).max()
+
+
+def test_the_bundled_int8_graph_is_read_too():
+    """It is of the form that the exporter wrote before."""
+    path = ranker_path("minilm-l6")
+    model = onnx.load(path / MODEL)
+    encoder = read_int8_encoder(model)
+    assert (len(encoder.layers), encoder.heads, encoder.width, encoder.layers[0].relu) == (6, 12, 384, False)
+    written = CudaEncoder(encoder, np.float32).model(list(model.graph.input), list(model.graph.output))
+    artifact = load_artifact(path)
+    tokeniser = Tokeniser(artifact.tokenizer_path, Truncation(128, 64, 64))
+    rows = tokeniser.encode(
+        [f"Write {n} lines on {what}." for n in range(1, 9) for what in ("sea", "Go", "an API", "x")]
+    )
+    first, second = (scores_of(onnx_runner(c), rows) for c in (artifact.graph("cpu").content.read(), to_bytes(written)))
+    assert np.corrcoef(first, second)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("products", [BatchGridProducts(), TokenGridProducts()])
+def test_int8_on_a_grid_of_another_kind_is_refused(fitted, products):
+    """Its scales are looked for at run time, and are in no weight."""
+    graph = fused_graph(fitted.module).model
+    written = Int8Encoder(read_encoder(graph), products).model(list(graph.graph.input), list(graph.graph.output))
+    assert read_int8_encoder(canonical(written)) is None
 
 
 def test_another_ranker_is_refused(made, in_float32, tmp_path, monkeypatch):
