@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rankers.distil import StudentRecipe, distil
 from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, SHIPPABLE, drawn, read_source, training_rows
 from rankd.cli.train.flags import has_bf16
 from rankd.registry.artifact import load_artifact, write_manifest
 from rankd.registry.artifact_files import MANIFEST
+from rankd.registry.bundled import ranker_path
 from rankd.training.bases.base import Base, Recipe
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split
@@ -32,7 +34,7 @@ from rankd.training.export.export import ExportPlan, ExportReport, Precision, ex
 from rankd.training.export.model_card import write_card
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
-from rankd.training.fit.options import FitOptions, TrainingProgress
+from rankd.training.fit.options import FitOptions, FittedRanker, TrainingProgress
 
 VALID_SHARE = 0.06
 JUDGED_PROMPTS = 3000
@@ -60,6 +62,8 @@ class Bundled:
     """What differs from the base's own recipe."""
     glosses: bool = True
     """See ``TransformerBase.glosses``."""
+    teacher: str | None = None
+    """The bundled ranker that it is a student of; None: it learns from rows."""
 
     def start(self) -> Base:
         """Where training starts."""
@@ -80,6 +84,7 @@ BUNDLED = (
         {"epochs": 2, "lr": 2e-4, "list_size": 64, "dropout": 0.1},
         glosses=False,
     ),
+    Bundled("minilm-l3", "minilm", "int8", 19_000_000, {"loss": "joint"}, glosses=False, teacher="minilm-l6"),
     Bundled("ngram", "ngram", "int8", 8_000_000, {"loss": "joint", "epochs": 3}),
 )
 
@@ -107,11 +112,9 @@ def main() -> int:
 def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> None:
     """Train, export, judge and describe one."""
     base = bundled.start()
-    options = bundled.options(base.recipe, seed=arguments.seed, threads=arguments.threads)
     train, valid = split(rows, VALID_SHARE, arguments.seed)
-    work = arguments.work / bundled.name if arguments.work else None
     began = time.monotonic()
-    fitted = fit(base, train, valid, options, checkpoint_dir=work, on_progress=_say)
+    fitted = _trained(bundled, base, train, valid, arguments)
     print(f"{bundled.name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
     out = arguments.out / bundled.name
     with tempfile.TemporaryDirectory(dir=arguments.out) as place:
@@ -125,12 +128,25 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
         )
         report = export(fitted, Path(place), plan)
         print(f"{bundled.name}: {report}", file=sys.stderr)
-        _describe(Path(place), arguments, base.name, options.loss, report)
+        _describe(Path(place), arguments, base.name, fitted.options.loss, report, bundled.teacher)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
         if size > bundled.largest:
             raise SystemExit(f"{bundled.name}: {size:,} bytes, at most {bundled.largest:,}")
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(place, out)
+
+
+def _trained(
+    bundled: Bundled, base: Base, train: list[Row], valid: list[Row], arguments: argparse.Namespace
+) -> FittedRanker:
+    """Its weights: learned from rows, or from its teacher, the one just made if there is one."""
+    options = bundled.options(base.recipe, seed=arguments.seed, threads=arguments.threads)
+    work = arguments.work / bundled.name if arguments.work else None
+    if bundled.teacher is None:
+        return fit(base, train, valid, options, checkpoint_dir=work, on_progress=_say)
+    made = arguments.out / bundled.teacher
+    teacher = load_artifact(made if made.is_dir() else ranker_path(bundled.teacher))
+    return distil(base, teacher, train, valid, StudentRecipe(), options, work)
 
 
 def _say(progress: TrainingProgress) -> None:
@@ -162,7 +178,9 @@ def _median(rows: list[Row], model: str) -> float:
     return float(np.median([r.tokens for r in rows if r.model == model]))
 
 
-def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, report: ExportReport) -> None:
+def _describe(
+    out: Path, arguments: argparse.Namespace, base: str, loss: Loss, report: ExportReport, teacher: str | None
+) -> None:
     """Judge the exported files, and write what they are worth into manifest and card."""
     ranker = OfflineRanker(load_artifact(out))
     evaluations = []
@@ -178,8 +196,7 @@ def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, r
     fields["calibration"]["source"] = CALIBRATION
     write_manifest(out, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
     extras = {
-        "base": base,
-        "loss": loss,
+        **({"base": base, "loss": loss} if teacher is None else {"base": f"{base} by what {teacher} says of texts"}),
         "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
         "reproduce": "python -m benchmarks.rankers.bundle --data DATA"
         + "".join(f" --{name} {getattr(arguments, name)}" for name in ("version", "seed", "threads")),
