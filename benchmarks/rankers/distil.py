@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,19 @@ _OBSERVED = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """Texts that are learned from, and how fast."""
+
+    own: int = 6_000
+    """Prompts that it learns from."""
+    made: int = 25_000
+    """Texts made of all prompts, beside these."""
+    epochs: int = 2
+    lr: float = 7e-4
+    """Peak learning rate; it rises from 0 and falls to 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class StudentRecipe:
     """How a student is made."""
 
@@ -49,12 +62,8 @@ class StudentRecipe:
     """The base's layers that it starts from."""
     inner: int = 1280
     """Inner units of a layer that are kept, those that matter most; the base has 1,536."""
-    own: int = 6_000
-    """Prompts that it learns from."""
-    made: int = 25_000
-    """Texts made of all prompts, beside these."""
-    epochs: int = 2
-    lr: float = 7e-4
+    rounds: tuple[Round, ...] = (Round(), Round(made=30_000, epochs=1, lr=4e-4))
+    """One after the other, each with texts of its own."""
     batch: int = 1024
     """Padded tokens of a step."""
     warm_up: float = 0.05
@@ -83,25 +92,29 @@ def distil(
         recipe: of the student.
         options: seed, threads, bf16, and what the teacher was trained with, for the exporter.
         work: where the teacher's labels and checkpoints are kept, to go on after a kill.
+
+    Raises:
+        ConfigError: the teacher is no encoder; a checkpoint of another run.
     """
     torch.set_num_threads(options.threads)
     assert isinstance(base, TransformerBase)
     base = copy.copy(base)
     base.tokenizer = Tokenizer.from_file(str(artifact.tokenizer_path))
-    teacher = Teacher(artifact)
-    texts = texts_from([r.prompt for r in train], recipe.own, recipe.made, options.seed)
-    ids = encode([Row(t, 1, complete=True) for t in texts], base.tokeniser(), "first").ids
-    fingerprint = _fingerprint(artifact, texts, recipe, options)
-    began = time.monotonic()
-    labels = teacher.labels(ids, work)
-    print(f"{len(ids)} texts labelled in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    module = start(base, teacher, ids, recipe, options.seed)
-    run = _Distillation(module, ids, labels, recipe, options)
-    if work is not None and (content := checkpoint.read(work)) is not None:
-        run.restore(checkpoint.parse(content, fingerprint))
-    run.all_steps(work, fingerprint)
-    held_out = encode(valid, base.tokeniser(), "first")
-    tau = agreement(module, artifact, valid, held_out)
+    teacher, prompts, fingerprint = Teacher(artifact), [r.prompt for r in train], artifact.ranker_version
+    module: TransformerRanker | None = None
+    for i, one in enumerate(recipe.rounds):
+        texts = texts_from(prompts, one.own, one.made, options.seed + i)
+        ids = encode([Row(t, 1, complete=True) for t in texts], base.tokeniser(), "first").ids
+        fingerprint = _fingerprint(fingerprint, teacher, texts, replace(recipe, rounds=(one,)), options)
+        place = None if work is None else work / f"round-{i + 1}"
+        labels = teacher.labels(ids, place)
+        module = module or start(base, teacher, ids, recipe, options.seed)
+        run = _Distillation(module, teacher, ids, labels, recipe, one, replace(options, seed=options.seed + i))
+        if place is not None and (content := checkpoint.read(place)) is not None:
+            run.restore(checkpoint.parse(content, fingerprint))
+        run.all_steps(place, fingerprint)
+        tau = agreement(module, artifact, valid, encode(valid, base.tokeniser(), "first"))
+    assert module is not None
     return FittedRanker(base, module, options, [], tau, fingerprint)
 
 
@@ -171,15 +184,20 @@ class _Distillation:
     def __init__(
         self,
         module: TransformerRanker,
+        teacher: Teacher,
         ids: Sequence[NDArray[np.int32]],
         labels: Labels,
         recipe: StudentRecipe,
+        one: Round,
         options: FitOptions,
     ) -> None:
         self._module, self._ids, self._labels, self._recipe, self._options = module, ids, labels, recipe, options
+        self._round = one
         self._state_scale, self._feature_scale = deviations(labels.states), deviations(labels.features)
         with torch.no_grad():
             self._head = copy.deepcopy(module.head)
+            for own, theirs in zip(self._head.parameters(), teacher.head(), strict=True):
+                own.copy_(torch.from_numpy(theirs.copy()))
             self._score_scale = self._head(torch.from_numpy(labels.features)).std(dim=0)
         learns = [p for p in module.parameters() if p.requires_grad]
         groups = [
@@ -187,10 +205,10 @@ class _Distillation:
             {"params": [p for p in learns if p.ndim <= 1], "weight_decay": 0.0},
         ]
         self._learns = learns
-        self._optimiser = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        self._optimiser = torch.optim.AdamW(groups, lr=one.lr, weight_decay=recipe.weight_decay, fused=True)
         self._per_epoch = len(self._batches(0))
         self._texts_a_step = len(ids) / self._per_epoch
-        self.step, self.steps = 0, sum(len(self._batches(e)) for e in range(recipe.epochs))
+        self.step, self.steps = 0, sum(len(self._batches(e)) for e in range(one.epochs))
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Every text once, those of similar length together, in an order of the epoch's own."""
@@ -211,7 +229,7 @@ class _Distillation:
         self._module.train()
         saved, began, at = time.monotonic(), time.monotonic(), 0
         sums = np.zeros(3)
-        for epoch in range(self._recipe.epochs):
+        for epoch in range(self._round.epochs):
             for rows in self._batches(epoch):
                 at += 1
                 if at <= self.step:
@@ -232,7 +250,7 @@ class _Distillation:
         """One batch; returns the losses of states, features and scores."""
         recipe = self._recipe
         for group in self._optimiser.param_groups:
-            group["lr"] = recipe.lr * rate(self.step, self.steps, recipe.warm_up)
+            group["lr"] = self._round.lr * rate(self.step, self.steps, recipe.warm_up)
         real, mask = (torch.from_numpy(a) for a in pad([self._ids[r].astype(np.int64) for r in rows]))
         active = mask.bool()
         starts = self._labels.starts
@@ -273,8 +291,10 @@ class _Distillation:
         self.step = state["step"]
 
 
-def _fingerprint(artifact: Artifact, texts: Sequence[str], recipe: StudentRecipe, options: FitOptions) -> str:
-    """What makes a run the same run."""
-    digest = hashlib.sha256(artifact.model_path.read_bytes())
-    digest.update(json.dumps([asdict(recipe), options.seed, options.bf16, options.threads, texts]).encode())
+def _fingerprint(
+    before: str, teacher: Teacher, texts: Sequence[str], recipe: StudentRecipe, options: FitOptions
+) -> str:
+    """What makes a round the same, those before it included."""
+    digest = hashlib.sha256(teacher.content)
+    digest.update(json.dumps([before, asdict(recipe), options.seed, options.bf16, options.threads, texts]).encode())
     return digest.hexdigest()

@@ -46,8 +46,9 @@ class Teacher:
         Raises:
             ConfigError: its graph is not one that the exporter writes of an encoder.
         """
-        self._content = artifact.model_path.read_bytes()
-        model = onnx.load_from_string(self._content)
+        self.content = artifact.model_path.read_bytes()
+        """Its graph."""
+        model = onnx.load_from_string(self.content)
         self._constants = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
         self._model = model
         name = _pooled_of(model)
@@ -84,7 +85,7 @@ class Teacher:
         starts = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
         shape = (int(starts[-1]), self.width)
         if work is not None:
-            digest = hashlib.sha256(self._content + b"".join(row.tobytes() for row in ids)).hexdigest()[:32]
+            digest = hashlib.sha256(self.content + b"".join(row.tobytes() for row in ids)).hexdigest()[:32]
             kept = work / f"states-{digest}.npy", work / f"features-{digest}.npy"
             if kept[1].exists():
                 return Labels(starts[:-1], np.load(kept[0], mmap_mode="r"), np.load(kept[1]))

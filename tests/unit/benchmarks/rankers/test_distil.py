@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="needs rankd[train]")
 
 import torch
 
-from benchmarks.rankers.distil import StudentRecipe, distil
+from benchmarks.rankers.distil import Round, StudentRecipe, distil
 from benchmarks.rankers.distil_teacher import Teacher
 from benchmarks.rankers.distil_texts import texts_from
 from rankd.errors import ConfigError
@@ -28,7 +28,13 @@ PROMPTS = [
     "Summarize the causes of the war: trade, land and pride!\nUse three sentences.",
     "List ten names for a black cat",
 ]
-RECIPE = StudentRecipe(layers=(0, 5), inner=256, own=6, made=40, epochs=2, batch=256)
+
+
+def recipe_of(*rounds):
+    return StudentRecipe(layers=(0, 5), inner=256, batch=256, rounds=tuple(Round(6, 40, epochs) for epochs in rounds))
+
+
+RECIPE = recipe_of(2, 1)
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +114,8 @@ def test_a_teacher_that_pools_otherwise_is_refused():
 
 def test_a_student_comes_nearer_and_keeps_the_teachers_shape(artifact):
     """Fewer layers and inner units, as many features; it learns towards the teacher's scores."""
-    before = student(artifact, recipe=StudentRecipe(layers=(0, 5), inner=256, own=6, made=40, epochs=0))
-    after = student(artifact, recipe=StudentRecipe(layers=(0, 5), inner=256, own=6, made=40, epochs=12, batch=256))
+    before = student(artifact, recipe=recipe_of(0))
+    after = student(artifact, recipe=recipe_of(12))
     body = after.module.body
     assert len(body.encoder.layer) == body.config.num_hidden_layers == 2
     assert body.encoder.layer[1].intermediate.dense.weight.shape == (256, 384)
@@ -131,15 +137,19 @@ def test_a_student_comes_nearer_and_keeps_the_teachers_shape(artifact):
 def test_a_run_that_was_cut_goes_on_to_the_same_weights(artifact, tmp_path, monkeypatch):
     """Cut behind any step and started again, it ends as the run that was not."""
     whole = weights(student(artifact))
-    save = checkpoint.save
+    save, left = checkpoint.save, [1, 4]
 
     def saved_then_killed(*arguments):
         save(*arguments)
-        raise KeyboardInterrupt
+        left[0] -= 1
+        if left[0] == 0:
+            del left[0]
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save", saved_then_killed)
-    with pytest.raises(KeyboardInterrupt):
-        student(artifact, tmp_path)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            student(artifact, tmp_path)
     monkeypatch.setattr(checkpoint, "save", save)
     assert torch.equal(weights(student(artifact, tmp_path)), whole)
 
@@ -148,4 +158,4 @@ def test_a_checkpoint_of_another_run_is_refused(artifact, tmp_path):
     """Another recipe does not go on with it."""
     student(artifact, tmp_path)
     with pytest.raises(ConfigError, match="other data, base or options"):
-        student(artifact, tmp_path, StudentRecipe(layers=(0, 5), inner=256, own=6, made=40, epochs=3))
+        student(artifact, tmp_path, recipe_of(3))
