@@ -52,6 +52,8 @@ class Round:
     epochs: int = 2
     lr: float = 7e-4
     """Peak learning rate; it rises from 0 and falls to 0."""
+    words: bool = False
+    """Whether word vectors learn too, of words that the texts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class StudentRecipe:
     """The base's layers that it starts from."""
     inner: int = 1280
     """Inner units of a layer that are kept, those that matter most; the base has 1,536."""
-    rounds: tuple[Round, ...] = (Round(), Round(made=30_000, epochs=1, lr=4e-4))
+    rounds: tuple[Round, ...] = (Round(), Round(made=30_000, epochs=1, lr=5e-4, words=True))
     """One after the other, each with texts of its own."""
     batch: int = 1024
     """Padded tokens of a step."""
@@ -199,10 +201,12 @@ class _Distillation:
             for own, theirs in zip(self._head.parameters(), teacher.head(), strict=True):
                 own.copy_(torch.from_numpy(theirs.copy()))
             self._score_scale = self._head(torch.from_numpy(labels.features)).std(dim=0)
+        vectors = list(module.token_embeddings().requires_grad_(one.words).parameters())
         learns = [p for p in module.parameters() if p.requires_grad]
+        matrices = [p for p in learns if p.ndim > 1 and not any(p is v for v in vectors)]
         groups = [
-            {"params": [p for p in learns if p.ndim > 1]},
-            {"params": [p for p in learns if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": matrices},
+            {"params": [p for p in learns if not any(p is m for m in matrices)], "weight_decay": 0.0},
         ]
         self._learns = learns
         self._optimiser = torch.optim.AdamW(groups, lr=one.lr, weight_decay=recipe.weight_decay, fused=True)

@@ -31,7 +31,12 @@ PROMPTS = [
 
 
 def recipe_of(*rounds):
-    return StudentRecipe(layers=(0, 5), inner=256, batch=256, rounds=tuple(Round(6, 40, epochs) for epochs in rounds))
+    return StudentRecipe(
+        layers=(0, 5),
+        inner=256,
+        batch=256,
+        rounds=tuple(Round(6, 40, epochs, words=i > 0) for i, epochs in enumerate(rounds)),
+    )
 
 
 RECIPE = recipe_of(2, 1)
