@@ -59,8 +59,9 @@ def side_by_side(scores: tuple[Floats, Floats], prompts: Sequence[str], rows: Se
         at = np.array([places[r.prompt] for r in mine])
         known, tokens = np.array([r.complete for r in mine]), np.array([r.tokens for r in mine])
         sums = pair_sums([s[at] for s in scores], tokens, known, np.zeros(len(mine), dtype=np.int64))
-        order, gain = (sums.tau_b(0), sums.tau_b(1)), (sums.realised_gain(0), sums.realised_gain(1))
-        if len(mine) < FEWEST or None in (*order, *gain):
+        order = [found for i in (0, 1) if (found := sums.tau_b(i)) is not None]
+        gain = [found for i in (0, 1) if (found := sums.realised_gain(i)) is not None]
+        if len(mine) < FEWEST or len(order) + len(gain) < 4:
             continue
         taus.append([value for value, _ in order])
         gains.append([value for value, _ in gain])

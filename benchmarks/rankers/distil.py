@@ -204,7 +204,7 @@ class _Distillation:
         vectors = list(module.token_embeddings().requires_grad_(one.words).parameters())
         learns = [p for p in module.parameters() if p.requires_grad]
         matrices = [p for p in learns if p.ndim > 1 and not any(p is v for v in vectors)]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": matrices},
             {"params": [p for p in learns if not any(p is m for m in matrices)], "weight_decay": 0.0},
         ]
