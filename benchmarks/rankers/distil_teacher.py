@@ -72,11 +72,9 @@ class Teacher:
 
     def words(self) -> NDArray[np.float32]:
         """Word vectors, [vocabulary, hidden]."""
-        tables = [
-            self._constants[n.input[0]]
-            for n in self._model.graph.node
-            if n.op_type == "Gather" and n.input[1] == INPUTS[0]
-        ]
+        nodes = self._model.graph.node
+        ids = {INPUTS[0], *(n.output[0] for n in nodes if n.op_type == "Transpose" and n.input[0] == INPUTS[0])}
+        tables = [self._constants[n.input[0]] for n in nodes if n.op_type == "Gather" and n.input[1] in ids]
         whole: NDArray[np.float32] = np.prod(np.broadcast_arrays(*(t.astype(np.float32) for t in tables)), axis=0)
         return whole
 
