@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rankers.distil import StudentRecipe, distil
 from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, SHIPPABLE, drawn, read_source, training_rows
 from rankd.cli.train.flags import has_bf16
 from rankd.registry.artifact import load_artifact, write_manifest
 from rankd.registry.artifact_files import MANIFEST
+from rankd.registry.bundled import ranker_path
 from rankd.training.bases.base import Base, Recipe
 from rankd.training.bases.load import load_base
 from rankd.training.data.dataset import Row, split
@@ -32,7 +34,7 @@ from rankd.training.export.export import ExportPlan, ExportReport, Precision, ex
 from rankd.training.export.model_card import write_card
 from rankd.training.fit.fit import fit
 from rankd.training.fit.losses import Loss
-from rankd.training.fit.options import FitOptions, TrainingProgress
+from rankd.training.fit.options import FitOptions, FittedRanker, TrainingProgress
 
 VALID_SHARE = 0.06
 JUDGED_PROMPTS = 3000
@@ -60,6 +62,10 @@ class Bundled:
     """What differs from the base's own recipe."""
     glosses: bool = True
     """See ``TransformerBase.glosses``."""
+    teacher: str | None = None
+    """The bundled ranker that it is a student of; None: it learns from rows."""
+    student: StudentRecipe = field(default_factory=StudentRecipe)
+    """How, where it has a teacher."""
 
     def start(self) -> Base:
         """Where training starts."""
@@ -82,6 +88,8 @@ BUNDLED = (
     ),
     Bundled("ngram", "ngram", "int8", 8_000_000, {"loss": "joint", "epochs": 3}),
 )
+STUDENT = Bundled("minilm-l3", "minilm", "int8", 19_000_000, {"loss": "joint"}, glosses=False, teacher="minilm-l6")
+"""Made only where it is asked for by name: it is twice as fast, and orders worse (docs/adr/0028-student.md)."""
 
 
 def main() -> int:
@@ -90,7 +98,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rankers.bundle", description=description)
     parser.add_argument("--data", type=Path, required=True, help=DATA_HELP)
     parser.add_argument("--out", type=Path, default=Path("rankd/rankers"), help="default: rankd/rankers")
-    parser.add_argument("--only", choices=[b.name for b in BUNDLED], help="default: all")
+    parser.add_argument(
+        "--only", choices=[b.name for b in (*BUNDLED, STUDENT)], help=f"default: all but {STUDENT.name}"
+    )
     parser.add_argument("--version", default="1.0.0", help="default: 1.0.0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="default: 1; others give other weights")
@@ -99,7 +109,7 @@ def main() -> int:
     arguments = parser.parse_args()
     rows = training_rows(arguments.data, seed=arguments.seed)
     print(f"{len(rows):,} prompts of {len({r.source for r in rows})} sources", file=sys.stderr)
-    for bundled in BUNDLED:
+    for bundled in BUNDLED if arguments.only is None else (*BUNDLED, STUDENT):
         if arguments.only in (None, bundled.name):
             make(bundled, rows, arguments)
     return 0
@@ -108,11 +118,9 @@ def main() -> int:
 def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> None:
     """Train, export, judge and describe one."""
     base = bundled.start()
-    options = bundled.options(base.recipe, seed=arguments.seed, threads=arguments.threads)
     train, valid = split(rows, VALID_SHARE, arguments.seed)
-    work = arguments.work / bundled.name if arguments.work else None
     began = time.monotonic()
-    fitted = fit(base, train, valid, options, checkpoint_dir=work, on_progress=_say)
+    fitted = _trained(bundled, base, train, valid, arguments)
     print(f"{bundled.name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
     out = arguments.out / bundled.name
     with tempfile.TemporaryDirectory(dir=arguments.out) as place:
@@ -128,12 +136,25 @@ def make(bundled: Bundled, rows: list[Row], arguments: argparse.Namespace) -> No
         print(f"{bundled.name}: {report}", file=sys.stderr)
         if arguments.float32 is not None:
             export(fitted, arguments.float32 / bundled.name, replace(plan, precision="fp32"))
-        _describe(Path(place), arguments, base.name, options.loss, report)
+        _describe(Path(place), arguments, base.name, fitted.options.loss, report, bundled.teacher)
         size = sum(f.stat().st_size for f in Path(place).iterdir())
         if size > bundled.largest:
             raise SystemExit(f"{bundled.name}: {size:,} bytes, at most {bundled.largest:,}")
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(place, out)
+
+
+def _trained(
+    bundled: Bundled, base: Base, train: list[Row], valid: list[Row], arguments: argparse.Namespace
+) -> FittedRanker:
+    """Its weights: learned from rows, or from its teacher, the one just made if there is one."""
+    options = bundled.options(base.recipe, seed=arguments.seed, threads=arguments.threads)
+    work = arguments.work / bundled.name if arguments.work else None
+    if bundled.teacher is None:
+        return fit(base, train, valid, options, checkpoint_dir=work, on_progress=_say)
+    made = arguments.out / bundled.teacher
+    teacher = load_artifact(made if made.is_dir() else ranker_path(bundled.teacher))
+    return distil(base, teacher, train, valid, bundled.student, options, work)
 
 
 def _say(progress: TrainingProgress) -> None:
@@ -165,7 +186,9 @@ def _median(rows: list[Row], model: str) -> float:
     return float(np.median([r.tokens for r in rows if r.model == model]))
 
 
-def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, report: ExportReport) -> None:
+def _describe(
+    out: Path, arguments: argparse.Namespace, base: str, loss: Loss, report: ExportReport, teacher: str | None
+) -> None:
     """Judge the exported files, and write what they are worth into manifest and card."""
     ranker = OfflineRanker(load_artifact(out))
     evaluations = []
@@ -181,8 +204,7 @@ def _describe(out: Path, arguments: argparse.Namespace, base: str, loss: Loss, r
     fields["calibration"]["source"] = CALIBRATION
     write_manifest(out, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})
     extras = {
-        "base": base,
-        "loss": loss,
+        **({"base": base, "loss": loss} if teacher is None else {"base": f"{base} by what {teacher} says of texts"}),
         "languages": {m["dataset"]: NOT_ENGLISH.get(m["dataset"], "English") for m in measured},
         "reproduce": "python -m benchmarks.rankers.bundle --data DATA"
         + "".join(f" --{name} {getattr(arguments, name)}" for name in ("version", "seed", "threads")),

@@ -53,7 +53,15 @@ class TransformerRanker(nn.Module):
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """What the head reads of prompts, [b, hidden]."""
-        states = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.pool(self.states(input_ids, attention_mask), attention_mask)
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What is seen in each token, [b, t, hidden]."""
+        states: Tensor = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return states
+
+    def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector of the states of each prompt, [b, hidden]."""
         if self.pooling == "mean":
             weights = attention_mask.to(states.dtype).unsqueeze(-1)
             means: Tensor = (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)

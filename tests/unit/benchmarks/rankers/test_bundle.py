@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs rankd[train]")
 
 from benchmarks.rankers import bundle  # noqa: E402
 from benchmarks.rankers import transfer as cross  # noqa: E402
+from benchmarks.rankers.distil import Round, StudentRecipe  # noqa: E402
 from benchmarks.rankers.sources import BENCHMARK_ONLY, SHIPPABLE  # noqa: E402
 from rankd.registry.artifact import load_artifact  # noqa: E402
 from rankd.registry.artifact_files import MANIFEST  # noqa: E402
@@ -72,6 +74,21 @@ def test_the_same_data_make_the_same_ranker(made, data, tmp_path, monkeypatch):
     assert bundle.main() == 0
     for name in ("model.onnx", "tokenizer.json", MANIFEST):
         assert (tmp_path / "ngram" / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_a_student_is_a_ranker_like_the_others(data, tmp_path, monkeypatch):
+    """Made only by name, of the bundled encoder: calibrated, measured, with features, its card names the teacher."""
+    recipe = StudentRecipe(layers=(0, 5), inner=256, rounds=(Round(own=30, made=60, epochs=1),))
+    monkeypatch.setattr(bundle, "STUDENT", replace(bundle.STUDENT, student=recipe))
+    argv = ["bundle", "--data", str(data), "--out", str(tmp_path), "--only", "minilm-l3"]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert bundle.main() == 0
+    manifest = load_artifact(tmp_path / "minilm-l3").manifest
+    assert (manifest.name, manifest.precision, manifest.features_output) == ("minilm-l3", "int8", "features")
+    assert manifest.calibration is not None
+    assert manifest.measured_tau is not None
+    assert {m.dataset for m in manifest.measurements if m.trained_on} == {s.name for s in SHIPPABLE}
+    assert "trained from minilm by what minilm-l6 says of texts." in (tmp_path / "minilm-l3" / "README.md").read_text()
 
 
 def test_the_cross_study_compares_on_the_same_rows(made, data, monkeypatch, capsys):
