@@ -75,7 +75,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         return response
 
     def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> tuple[float, bool]:
-        """When to stop waiting for scores, on the loop's clock; and whether being late then tells how late calls are."""
+        """When to stop waiting for scores, on the loop's clock; and whether a late answer says how late that is."""
         remaining: float | None = context.time_remaining()
         if remaining is None:
             remaining = self._scoring.default_deadline

@@ -58,7 +58,9 @@ async def serving(service="rankd.test.T", rate=None, **methods):
     seen = Seen()
     interceptor = CallInterceptor(seen, rate or RateLimit(0, 1))
     server = grpc.aio.server()
-    WrappedHandlers(server, interceptor).add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, methods)])
+    WrappedHandlers(server, interceptor).add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(service, methods)]
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
