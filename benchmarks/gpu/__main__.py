@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     except RankdError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; what was measured before is in {chosen.json}", file=sys.stderr)
+        return 130
 
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:

@@ -58,7 +58,7 @@ class _Batch:
     began: float = 0.0
     """When a worker took it, on the same clock; 0 while it is lined up."""
     thread: int = 0
-    """The worker's, by ``threading.get_ident()``."""
+    """The worker's that reads it, by ``threading.get_ident()``; 0 before and after."""
 
 
 class BatchRunner:
@@ -178,16 +178,22 @@ class BatchRunner:
 
     def _infer(self, batch: _Batch) -> tuple[list[Scored], float]:
         # Here, and not where the batch is handed over: it may have waited for the ones before.
-        batch.thread, batch.began = threading.get_ident(), self._loop.time()
+        batch.began = self._loop.time()
+        batch.thread = threading.get_ident()  # last: who finds it looks at when it began
+        try:
+            found = self._scores_of(batch)
+        finally:
+            batch.thread = 0  # which may read the next one before the event loop knows of this one's end
+        return found, self._loop.time() - batch.began
+
+    def _scores_of(self, batch: _Batch) -> list[Scored]:
         ids, mask = batch.ids, batch.mask
         self._telemetry.queued(batch.began - batch.since, batch.spans)
         with self._telemetry.linked("infer", batch.spans, prompts=len(ids), padded_tokens=ids.size):
             if (hasher := self.hasher) is None:
-                found = [Scored(score) for score in self.model.run(ids, mask).tolist()]
-            else:
-                scores, pooled = self.model.run_with_features(ids, mask)
-                found = [Scored(*both) for both in zip(scores.tolist(), hasher.text(batch.rows, pooled), strict=True)]
-        return found, self._loop.time() - batch.began
+                return [Scored(score) for score in self.model.run(ids, mask).tolist()]
+            scores, pooled = self.model.run_with_features(ids, mask)
+            return [Scored(*both) for both in zip(scores.tolist(), hasher.text(batch.rows, pooled), strict=True)]
 
     def _inferred(self, batch: _Batch, future: asyncio.Future[tuple[list[Scored], float]]) -> None:
         del self._batches[batch]
@@ -223,8 +229,8 @@ class BatchRunner:
         """End every batch that has run for so long; its prompts fail, as of a model that is broken. Others go on."""
         now = self._loop.time()
         for batch in self._batches:
-            if batch.began and now - batch.began > seconds:
-                self.model.give_up(batch.thread)
+            if (thread := batch.thread) and now - batch.began > seconds:
+                self.model.give_up(thread)
 
     def close(self) -> None:
         """Let the threads end, and what they run."""

@@ -22,11 +22,11 @@ def control_groups(controller: str, root: Path, membership: Path) -> Iterator[tu
     yield root, 2
     yield root / controller, 1
     try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
+        # Names of control groups are file names: any bytes.
+        lines = membership.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
         lines = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
+    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
         mount, version = (root, 2) if not controllers else (root / controller, 1)
         if controllers and controller not in controllers.split(","):
             continue

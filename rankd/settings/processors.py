@@ -36,6 +36,6 @@ def _quota(group: Path, version: int) -> float:
         else:
             quota, period = ((group / f"cpu.cfs_{n}_us").read_text(encoding="ascii") for n in ("quota", "period"))
         share = int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
+    except (OSError, ValueError, ArithmeticError):
         return math.inf  # none here, or "max"
     return share if share > 0 else math.inf  # version 1 says -1

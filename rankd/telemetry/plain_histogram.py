@@ -24,7 +24,7 @@ class BucketCounts:
     count: int = field(default=0)
 
     def since(self, before: BucketCounts) -> BucketCounts:
-        """What came after an earlier reading; the least and the most are those of all that came."""
+        """What came after an earlier reading; its least and its most are those of all that came, as of this one."""
         buckets = [now - then for now, then in zip(self.buckets, before.buckets, strict=True)]
         return replace(self, buckets=buckets, total=self.total - before.total, count=self.count - before.count)
 

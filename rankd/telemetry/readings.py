@@ -114,6 +114,8 @@ class ReadingExport:
         self, name: str, histogram: PlainHistogram, labels: LabelItems, tally: BucketCounts, now: int
     ) -> HistogramDataPoint | None:
         since = self._began
+        least: Any = tally.least
+        most: Any = tally.most
         if self._delta_histograms:
             before, since = self._tallies.get((name, labels), (None, since))
             self._tallies[name, labels] = tally, now
@@ -121,6 +123,7 @@ class ReadingExport:
                 tally = tally.since(before)
                 if not tally.count:
                     return None
+                least = most = None  # of all that came, and not of what came since: both may be left out
         return HistogramDataPoint(
             dict(labels),
             since,
@@ -129,8 +132,8 @@ class ReadingExport:
             tally.total,
             tally.buckets,
             histogram.boundaries,
-            tally.least,
-            tally.most,
+            least,
+            most,
         )
 
     def _point(

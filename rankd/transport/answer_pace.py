@@ -39,11 +39,28 @@ class AnswerPace:
         if items >= _LONG_QUEUE or pace < self.seconds_per_item:
             self.seconds_per_item += (pace - self.seconds_per_item) * _WEIGHT * min(1.0, items / _LONG_QUEUE)
 
-    def late(self, seconds: float) -> None:
-        """Take in how long after the time that it was meant for an answer was ready."""
-        seconds = min(max(seconds, 0.0), _MOST_LAG)
+    def late(self, items: int, seconds: float) -> None:
+        """Take in how long after the time that it was meant for an answer to ``items`` was ready.
+
+        What its items take is theirs: else who asks for long queues would shorten the wait of all others.
+        """
+        seconds = min(max(seconds - self.seconds_per_item * items, 0.0), _MOST_LAG)
         self.lag = seconds if seconds > self.lag else self.lag + (seconds - self.lag) * _FORGET_LAG
 
     def margin(self, items: int) -> float:
         """Seconds to leave for a queue of ``items``: twice the time on this side, as the caller has to read it too."""
         return 2 * (self.seconds_per_item * items + self.lag)
+
+    def wait(self, remaining: float, least_margin: float, items: int) -> tuple[float, bool]:
+        """How long to wait for the scores of a queue: in time to order and answer, and for half of it at least.
+
+        Args:
+            remaining: seconds until the answer is due.
+            least_margin: seconds to leave in any case.
+            items: of the queue.
+
+        Returns:
+            Seconds, and whether that leaves all of the margin; an answer says nothing of the loop where it does not.
+        """
+        margin = least_margin + self.margin(items)
+        return remaining - min(margin, remaining / 2), margin <= remaining / 2

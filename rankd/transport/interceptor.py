@@ -1,4 +1,4 @@
-"""One interceptor around every call: trace, rate, drain, errors, metrics.
+"""One wrapper around every call: trace, rate, drain, errors, metrics.
 
 OpenTelemetry's interceptor for grpc.aio (opentelemetry-instrumentation-grpc) records aborts, uncaught exceptions and
 expired deadlines as OK; this one knows how each call really ended.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import grpc
@@ -30,8 +30,8 @@ _UNKNOWN_METHOD = "_OTHER"
 """What the conventions call methods that are not here; their names are the caller's and without bound."""
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every method of every service on a server."""
+class CallInterceptor:
+    """Wraps every method of every service; listeners share it, and each wraps what it serves alone."""
 
     def __init__(
         self,
@@ -45,7 +45,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._limits = limits or LimitsSection()
         self._time_slices = time_slices or TimeSlices()
         self._gate = CallGate(telemetry, rate, authenticator, self._limits)
-        self._wrapped: dict[int, tuple[grpc.RpcMethodHandler, grpc.RpcMethodHandler]] = {}
 
     @property
     def in_flight(self) -> int:
@@ -65,23 +64,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Refuse calls from now on; those under way go on, but streams of health and reflection end."""
         self._gate.drained.set()
         self._gate.watch.drain()
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
-        """Find the method's handler and wrap it in a ``Call``, once per handler."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            self.count_unknown()
-            return None
-        # By handler and not by name: listeners share this interceptor, and what one of them serves (administration)
-        # must not be found on another. A server keeps its handlers as long as it lives, so their ids are theirs.
-        known = self._wrapped.get(id(handler))
-        if known is None or known[0] is not handler:
-            known = self._wrapped[id(handler)] = handler, self.wrap(handler, handler_call_details.method)
-        return known[1]
 
     def count_unknown(self) -> None:
         """Count a call of a method that is not served."""

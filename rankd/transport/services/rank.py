@@ -23,6 +23,8 @@ from rankd.transport.time_slices import TimeSlices
 
 _SHORT = 256
 """Items up to which a queue is ordered without a pause: a millisecond or two."""
+_FEW = 16
+"""Items up to which an answer that is late is so because of the loop, and not of its own length."""
 
 
 class RankService(rank_pb2_grpc.RankServiceServicer):
@@ -53,7 +55,7 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         """Order one queue."""
         items = request.items
         count = len(items)
-        deadline = self._deadline(context, count)
+        deadline, tells = self._deadline(context, count)
         run = self._time_slices.run if count > _SHORT else None
         if count <= self._limits.max_items and self._signer.verifies:
             await self._signer.filter_all(items, "items", request.model)
@@ -68,17 +70,17 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         # From the last score, or from when there was no more waiting for any: ordering and answering.
         now = self._loop.time()
         self._pace.learn(count, now - min(answer.scored_at, deadline))
-        if answer.scored_at >= deadline and count <= _SHORT:
-            self._pace.late(now - deadline)
+        if tells and answer.scored_at >= deadline:
+            self._pace.late(count, now - deadline)
         return response
 
-    def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> float:
-        """When to stop waiting for scores, on the loop's clock: in time to order and answer."""
+    def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> tuple[float, bool]:
+        """When to stop waiting for scores, on the loop's clock; and whether a late answer says how late that is."""
         remaining: float | None = context.time_remaining()
         if remaining is None:
             remaining = self._scoring.default_deadline
-        margin = self._scoring.deadline_margin + self._pace.margin(items)
-        return self._loop.time() + remaining - min(margin, remaining / 2)
+        seconds, whole = self._pace.wait(remaining, self._scoring.deadline_margin, items)
+        return self._loop.time() + seconds, whole and items <= _FEW
 
     async def RankStream(  # noqa: N802
         self, request_iterator: AsyncIterator[rank_pb2.RankStreamRequest], context: grpc.aio.ServicerContext

@@ -33,6 +33,7 @@ from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.grpc_status import BUG_TEXT, DOMAIN
 from rankd.transport.interceptor import CallInterceptor
 from rankd.transport.rate_limit import RateLimit
+from rankd.transport.server import WrappedHandlers
 
 SECRET = "sesame-prompt"
 GARBAGE = b"\xff\xff\xff"
@@ -56,8 +57,10 @@ async def serving(service="rankd.test.T", rate=None, **methods):
     """A server with our interceptor; gives a channel, the interceptor and what telemetry saw."""
     seen = Seen()
     interceptor = CallInterceptor(seen, rate or RateLimit(0, 1))
-    server = grpc.aio.server(interceptors=[interceptor])
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, methods)])
+    server = grpc.aio.server()
+    WrappedHandlers(server, interceptor).add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(service, methods)]
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -266,8 +269,9 @@ def test_a_method_that_is_left_out_is_unimplemented(module):
 
     async def run():
         seen = Seen()
-        server = grpc.aio.server(interceptors=[CallInterceptor(seen, RateLimit(0, 1))])
-        getattr(module, f"add_{name}Servicer_to_server")(getattr(module, f"{name}Servicer")(), server)
+        server = grpc.aio.server()
+        handlers = WrappedHandlers(server, CallInterceptor(seen, RateLimit(0, 1)))
+        getattr(module, f"add_{name}Servicer_to_server")(getattr(module, f"{name}Servicer")(), handlers)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -1,6 +1,7 @@
 """Several workers on one queue, on a clock that the test turns."""
 
 import math
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -200,6 +201,25 @@ def test_a_batch_that_hangs_keeps_no_other_waiting(model):
         assert given_up == [thread]
         release.set()
         b.loop.until(lambda: hung in b.found)
+
+
+def test_a_batch_that_ended_late_is_not_given_up_in_place_of_the_next(model):
+    """Its worker reads another one by the time that the event loop comes to know of its end."""
+    with bench(model, 1) as b:
+        b.learn_pace()
+        b.add([4] * 32)
+        b.add([5] * 32)
+        b.pump(1)
+        b.loop.now += 8.0
+        b.model.running[0][2].set()
+        end = time.monotonic() + 60
+        while len(b.runner._batches) != 2 or not all(batch.began for batch in b.runner._batches):
+            assert time.monotonic() < end  # and the event loop does not run meanwhile
+            time.sleep(0.001)
+        given_up = []
+        b.model.give_up = given_up.append
+        b.runner.give_up_after(4.0)
+        assert given_up == []
 
 
 def test_all_workers_that_hang_are_a_ranker_that_does(model):

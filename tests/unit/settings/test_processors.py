@@ -12,7 +12,7 @@ from rankd.settings.processors import processor_quota, usable_cores
 
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,9 @@ def write(path, text):
         ("4:memory:/x\n", {"cpu/x/cpu.cfs_quota_us": "100000\n", "cpu/x/cpu.cfs_period_us": "100000\n"}, math.inf),
         ("0::/\n", {"cpu.max": "100000 0\n"}, math.inf),
         ("0::/\n", {"cpu.max": "nonsense"}, math.inf),
+        ("0::/\n", {"cpu.max": "9" * 400 + " 1\n"}, math.inf),
+        ("no such line\n\n0::/a\n", {"a/cpu.max": "50000 100000\n"}, 0.5),
+        ("0::/\udcff\x85b\n", {"\udcff\x85b/cpu.max": "50000 100000\n"}, 0.5),
         ("", {}, math.inf),
     ],
 )

@@ -22,6 +22,7 @@ class Exported(MetricExporter):
     def __init__(self, temporality):
         super().__init__(preferred_temporality={Histogram: temporality})
         self.points = []
+        self.extremes = []
 
     def export(self, metrics_data, timeout_millis=10_000, **kwargs):  # noqa: ARG002
         for resource in encode_metrics(metrics_data).resource_metrics:
@@ -30,6 +31,10 @@ class Exported(MetricExporter):
                     assert metric.histogram.aggregation_temporality == (1 if self.delta else 2)
                     self.points += [
                         (metric.name, p.count, p.sum, list(p.bucket_counts), list(p.explicit_bounds))
+                        for p in metric.histogram.data_points
+                    ]
+                    self.extremes += [
+                        (p.min if p.HasField("min") else None, p.max if p.HasField("max") else None)
                         for p in metric.histogram.data_points
                     ]
         return MetricExportResult.SUCCESS
@@ -101,3 +106,17 @@ def test_otlp_sends_the_same(temporality):
     assert theirs == ours
     counts = [{p[0]: p[1] for p in page}[CALLS] for page in ours]
     assert counts == ([200] * 3 if temporality is AggregationTemporality.DELTA else [200, 400, 600])
+
+
+@pytest.mark.parametrize("temporality", [AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE])
+def test_the_least_and_the_most_are_those_of_the_interval_that_is_sent(temporality):
+    """What is not known of an interval is left out: yesterday's slowest call is not one of today."""
+    readings, exporter = Readings(), Exported(temporality)
+    reader = PeriodicReader(readings, exporter)
+    made = Instruments("0", Resource({}), [reader], readings, exemplars=False)
+    for value in (9.0, 2.0):
+        made.histograms[CALLS](value, OK)
+        reader.collect()
+    made.shutdown()
+    delta = temporality is AggregationTemporality.DELTA
+    assert exporter.extremes[:2] == [(9.0, 9.0), (None, None) if delta else (2.0, 9.0)]

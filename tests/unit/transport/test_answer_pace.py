@@ -47,10 +47,30 @@ def test_an_empty_queue_says_nothing():
 def test_late_answers_are_given_sooner_until_that_is_over():
     """Twice what they were late, at most ten milliseconds; what comes in time again makes it what it was."""
     pace = AnswerPace()
-    pace.late(0.002)
+    pace.late(0, 0.002)
     assert pace.margin(0) == pytest.approx(0.004)
-    pace.late(3.0)
+    pace.late(1, 3.0)
     assert pace.margin(0) == pytest.approx(0.01)
     for _ in range(500):
-        pace.late(-1.0)
+        pace.late(1, -1.0)
     assert pace.margin(0) < 1e-5
+
+
+def test_what_a_queue_takes_itself_is_not_laid_to_the_loop():
+    """Who asks for long queues would have all others wait for less."""
+    pace = AnswerPace()
+    pace.late(1000, 1000 * pace.seconds_per_item)
+    assert pace.lag == 0.0
+    pace.late(1000, 1000 * pace.seconds_per_item + 0.001)
+    assert pace.lag == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "lag", "seconds", "whole"),
+    [(0.05, 0.0, 0.048, True), (0.05, 0.005, 0.038, True), (0.02, 0.005, 0.01, False), (0.001, 0.0, 0.0005, False)],
+)
+def test_a_deadline_too_near_for_the_margin_tells_nothing_of_the_loop(remaining, lag, seconds, whole):
+    """Half of the time is waited in any case; an answer to so hasty a caller is late by itself."""
+    pace = AnswerPace()
+    pace.late(0, lag)
+    assert pace.wait(remaining, 0.002, 0) == (pytest.approx(seconds), whole)

@@ -1,6 +1,8 @@
 """The parts of `make gpu` by themselves, on the CPU."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -85,6 +87,30 @@ def test_a_python_without_the_packages_is_told_which_to_install():
     assert "lacks: numpy, onnx, onnxruntime-gpu, tokenizers" in done.stderr
     assert "grpcio-health-checking" in done.stderr
     assert "PYTHON=" in done.stderr
+
+
+@pytest.mark.usefixtures("from_the_root")
+def test_it_can_be_cut_by_hand(tmp_path):
+    """It says where the results are, and its child is gone."""
+    # What a shell starts in the background ignores the signal, and so do its children.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from benchmarks.gpu.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--provider", "cpu", "--quick", "--only", "raw",
+         "--json", str(tmp_path / "gpu.json")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    with process:
+        assert any("writing graphs" in line for line in process.stdout)
+        os.kill(process.pid, signal.SIGINT)
+        said = process.stdout.read()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert f"is in {tmp_path / 'gpu.json'}" in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_results_are_whole_after_each_step_and_other_parts_are_kept(tmp_path):
