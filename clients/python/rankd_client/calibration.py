@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd_client.interpolation import value_between
+from rankd_client._interpolation import value_between
 
 FloatArray = NDArray[np.float64]
 _MAPS = ("expected", "p50", "p90")
