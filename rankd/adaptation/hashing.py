@@ -21,6 +21,8 @@ _NONE = 2**16 - 1
 _LEAST_STEP = float(np.finfo(np.float32).tiny)
 _MOST_STEP = 1e6
 """Features with larger ones are refused whole where they are read (``unpack``): words would be lost with them."""
+_MOST_HEADS = 1024
+"""Starts of features that are kept."""
 
 
 class FeatureHasher:
@@ -36,6 +38,8 @@ class FeatureHasher:
         self.multipliers = [int(m) % (2**31 - 3) | 1 for m in draws]
         """Of a word; of the first and second word of a pair, and what is added; of a word and its place, and what is
         added; of the order in which buckets are left out where they are too many."""
+        self._heads: dict[tuple[float, float, str], bytes] = {}
+        """Of requests without a shape, by prompt tokens, most tokens and tenant."""
         self._places = np.arange(PLACES) * self.multipliers[5] + self.multipliers[6]
 
     def text(self, ids: Sequence[NDArray[np.int64]], pooled: NDArray[np.float32] | None = None) -> list[bytes]:
@@ -101,7 +105,19 @@ class FeatureHasher:
         tenant: str = "",
     ) -> bytes:
         """What a request's prediction carries: its text's part, and its shape."""
-        shape = shape or NO_SHAPE
+        if shape is None:
+            known = prompt_tokens, max_tokens, tenant
+            head = self._heads.get(known)
+            if head is None:
+                if len(self._heads) >= _MOST_HEADS:
+                    self._heads.clear()
+                head = self._heads[known] = self._head(NO_SHAPE, *known)
+        else:
+            head = self._head(shape, prompt_tokens, max_tokens, tenant)
+        return head + text
+
+    def _head(self, shape: RequestShape, prompt_tokens: float, max_tokens: float, tenant: str) -> bytes:
+        """All of it before the text's part."""
         numbers = tuple(math.log1p(n) for n in (prompt_tokens, max_tokens, shape.messages, shape.tools))
         named = [
             ("tenant", tenant),
@@ -117,7 +133,7 @@ class FeatureHasher:
             ("messages", _octave(shape.messages)),
             ("max", _octave(max_tokens)),
         ]
-        return pack(text, numbers, tuple(self.bucket(kind, name) for kind, name in named if name))
+        return pack(b"", numbers, tuple(self.bucket(kind, name) for kind, name in named if name))
 
     def bucket(self, kind: str, name: str) -> int:
         """The bucket of a name."""

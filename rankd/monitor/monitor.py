@@ -69,7 +69,10 @@ class Monitor:
     def trust(self, model: str, ranker_version: str) -> Trust:
         """How far to trust a registered ranker on a model; by its base window where the model sent no reports."""
         window = self._windows.own_or_base(model, ranker_version)
-        return trust_in(
+        kept, basis = window.trusted, window.trust_basis
+        if kept is not None and kept[0] == basis:
+            return kept[1]
+        trust = trust_in(
             window.guard,
             window.calibration,
             window.load,
@@ -78,6 +81,8 @@ class Monitor:
             learned_in_use=window.learned_in_use,
             base_calibration=window.base_calibration,
         )
+        window.trusted = basis, trust
+        return trust
 
     def adaptation(self, model: str, ranker_version: str) -> Adaptation | None:
         """What is learned of a model's traffic beside a registered ranker; None where nothing is."""

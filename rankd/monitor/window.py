@@ -10,6 +10,7 @@ from rankd_client.calibration import Calibration
 
 from rankd.adaptation import Adaptation
 from rankd.monitor.load import ModelLoad
+from rankd.monitor.trust import Trust
 from rankd.quality import Guard, GuardEvidence, Interval, QualityEstimate, QualityTracker, TenantShares, Transition
 
 _MOST_CHANGES = 64
@@ -71,6 +72,8 @@ class Window:
     """This replica's own, as last evaluated: peers get its sums."""
     fleet: FleetStatus | None = None
     """None where there are no peers."""
+    trusted: tuple[object, Trust] | None = None
+    """The trust that was last asked for, and what it rested on."""
     fleet_completions: dict[str, int] = field(default_factory=dict)
     """Completions by replica when this one last decided on the fleet's evidence; empty where another one leads."""
 
@@ -78,6 +81,12 @@ class Window:
     def learned_in_use(self) -> bool:
         """Whether learned scores order, rather than the ranker's own."""
         return self.tracker.learned_in_use
+
+    @property
+    def trust_basis(self) -> tuple[object, ...]:
+        """All that trust in it rests on, beside the settings; what changes by itself, its load, has one identity."""
+        calibrations = self.base_calibration, self.learned_calibration
+        return *self.guard.basis, self.guard, self.load, self.adaptation, self.learned_in_use, *calibrations
 
     @property
     def calibration(self) -> Calibration | None:

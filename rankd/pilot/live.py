@@ -109,6 +109,11 @@ class LivePilots:
 
     # -- live traffic --------------------------------------------------------------------------------------------------
 
+    @property
+    def any(self) -> bool:
+        """Whether there was a pilot since the daemon's start; most daemons never have one."""
+        return bool(self._pilots)
+
     def policy(self, model: str) -> Policy | None:
         """What a model's queue is to be ordered by now; None where no pilot says."""
         pilot = self._active(model)

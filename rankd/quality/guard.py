@@ -41,6 +41,11 @@ class Guard:
         """Never changed in place: a copy of this guard goes its own way."""
 
     @property
+    def basis(self) -> tuple[object, ...]:
+        """All that what it says of orders rests on: while this is equal, so is that."""
+        return self._mode, self._pin, self._cause, self._tau_low, self._prompts
+
+    @property
     def tau_low(self) -> float | None:
         """The lower bound of tau when it was last evidence; None before, and where a pin says to rank."""
         return None if self._pin is not None and self._pin[0] is GuardMode.RANKED else self._tau_low

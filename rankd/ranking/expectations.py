@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from rankd.adaptation import Adaptation, FeatureHasher
 from rankd.monitor.trust import Trust
 from rankd.registry.loaded import LoadedRanker
-from rankd.types import FloatArray, RankQueue, Reason
+from rankd.types import FloatArray, RankQueue, Reason, Scored
 
 _AT_ONCE = 32
 """Items between two places where others may come between."""
@@ -29,6 +30,16 @@ class FreshScores:
     """By item: the part of its features that depends on its prompt."""
     missing: dict[int, Reason] = field(default_factory=dict)
     """By item: why it has no score."""
+
+    @classmethod
+    def of_one(cls, scored: Scored | None, missing: Reason | None) -> FreshScores:
+        """What was said of a queue of one: a score, or why there is none."""
+        found = cls(np.array((math.nan,)))
+        if scored is not None:
+            found.score[0], found.texts[0] = scored
+        if missing is not None:
+            found.missing[0] = missing
+        return found
 
 
 @dataclass(slots=True)

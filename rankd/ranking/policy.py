@@ -84,17 +84,18 @@ class InForce:
         adaptive_rules = self._adaptive.get(asked)
         if adaptive_rules is None:
             adaptive_rules = self._adaptive[asked] = adaptive_rules_of(self._order, wanted, objective)
+        load = trust.load
         drain = trust.drain(backlog_tokens)
-        costs = self._costs(trust, adaptive_rules)
-        key = asked, id(trust.load)
-        basis = trust.level, trust.ranks, trust.ignores_lengths, trust.worth_waiting, drain, costs
+        key = asked, id(load)
+        # All that is learned of the model's requests comes from these; values are replaced and not changed.
+        basis = trust, load, drain, load.costs, load.mean_prompt, load.prompt_cost, load.outcomes
         kept = self._kept.get(key)
         if kept is not None and kept[0] == basis:
             return kept[1]
-        effective = _effective(adaptive_rules, trust, wanted, drain, costs)
+        effective = _effective(adaptive_rules, trust, wanted, drain, self._costs(trust, adaptive_rules))
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        self._kept[key] = basis, effective
+        self._kept[key] = (*basis[:-1], load.outcomes.copy()), effective
         return effective
 
     def _costs(self, trust: Trust, adaptive_rules: AdaptiveRules) -> LearnedCosts:

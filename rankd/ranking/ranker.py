@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -23,13 +24,13 @@ from rankd.pilot.live import LivePilots
 from rankd.ranking.expectations import Expectations, FreshScores, expectation_steps, scored_by
 from rankd.ranking.policy import EffectivePolicy, InForce, backlog_of
 from rankd.ranking.reasons import is_timeless, reason_of
-from rankd.ranking.single import answer_single, is_single
+from rankd.ranking.single import SingleAnswer, SingleRequest, answer_single, is_single, single_of
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.shadow import ShadowRankers
 from rankd.settings import OrderSection
 from rankd.telemetry.telemetry import Telemetry
-from rankd.types import Answer, PromptReach, RankQueue, Reason
+from rankd.types import Answer, PromptReach, RankQueue, Reason, Scored
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -139,14 +140,47 @@ class QueueRanker:
         await run(self._tell(queue, ranker, answer))
         return answer
 
+    def rank_known(self, request: SingleRequest) -> SingleAnswer | None:
+        """Order a queue of one whose score is known already, at once: the same answer as ``rank``'s, at half its cost.
+
+        None where it is not known, or somebody else wants to know of the queue; nothing was counted then.
+
+        Raises:
+            NotFoundError: the queue asks for a ranker that is not loaded.
+        """
+        if self._log is not None or self._telemetry.recording or self._shadows.any or self._pilots.any:
+            return None
+        if request.prompt is None:
+            return None
+        ranker = self._registry.resolve(request.ranker_version)
+        trust = self._monitor.trust(request.model, ranker.version)
+        effective = self._in_force(trust, request.policy, 0.0, request.objective)
+        if effective.rules.policy is Policy.AGED:
+            return None
+        scored = ranker.scorer.known_now(ranker.scorer.cut(request.prompt))
+        if scored is None or math.isnan(scored.score):
+            return None
+        scored_at, began = self._loop.time(), time.perf_counter()
+        answer = answer_single(request, ranker, trust, effective, scored)
+        assert answer is not None  # it is not AGED
+        self._telemetry.stage_seconds("order", time.perf_counter() - began)
+        answer.scored_at = scored_at
+        fresh = int(answer.known.fresh)
+        self._count(answer.policy, answer.reason, 1, (), fresh)
+        self._tenants.count_one(request.tenant, fresh, 0)
+        return answer
+
     async def _rank_single(self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, deadline: float) -> Answer:
         """Order a queue of one: as all others, without what numpy and pauses cost."""
-        scores = await self._score_single(queue, ranker, trust, deadline)
+        scored, missing = await self._score_single(queue, ranker, trust, deadline)
         scored_at = self._loop.time()
         with self._telemetry.stage("order"):
-            answer = self._order_single(queue, ranker, trust, scores)
-            if answer is None:
-                answer = finish(self._order(queue, ranker, trust, scores))
+            effective = self._effective(queue, 0.0, trust)
+            single = answer_single(single_of(queue), ranker, trust, effective, scored, missing)
+            if single is None:
+                answer = finish(self._order(queue, ranker, trust, FreshScores.of_one(scored, missing)))
+            else:
+                answer = single.columns
         answer.scored_at = scored_at
         fresh = int(answer.fresh[0])
         self._count(answer.policy, answer.reason, 1, answer.missing.values(), fresh)
@@ -154,22 +188,18 @@ class QueueRanker:
         finish(self._tell(queue, ranker, answer))
         return answer
 
-    async def _score_single(self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, deadline: float) -> FreshScores:
-        """Score the only item, where it brings no usable prediction."""
-        found = FreshScores(np.array((math.nan,)))
+    async def _score_single(
+        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, deadline: float
+    ) -> tuple[Scored | None, Reason | None]:
+        """Score the only item, where it brings no usable prediction: what was said of it, or why nothing was."""
         if queue.echoes and _usable_predictions(queue, ranker.version)[0]:
-            return found
+            return None, None
         text = queue.prompts[0]
         if text is None:
-            found.missing[0] = Reason.NEEDS_PROMPT
-            return found
+            return None, Reason.NEEDS_PROMPT
         until = deadline if trust.worth_waiting else self._loop.time()
         (result,) = await ranker.scorer.score((ranker.scorer.cut(text),), until)
-        if isinstance(result, Reason):
-            found.missing[0] = result
-        else:
-            found.score[0], found.texts[0] = result
-        return found
+        return (None, result) if isinstance(result, Reason) else (result, None)
 
     def _tell(self, queue: RankQueue, ranker: LoadedRanker, answer: Answer) -> Steps[None]:
         """Tell who else wants to know, some items at a time: pilots, shadows, the completion log."""
@@ -262,13 +292,6 @@ class QueueRanker:
             features=known.features,
             learned=known.learned,
         )
-
-    def _order_single(
-        self, queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores
-    ) -> Answer | None:
-        """The answer to a queue of one; None where that takes all columns."""
-        effective = self._effective(queue, 0.0, trust)
-        return answer_single(queue, ranker, trust, fresh_scores, effective)
 
     def _effective(self, queue: RankQueue, backlog: float, trust: Trust) -> EffectivePolicy:
         """The policy in force for a queue."""

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rankd_client.calibration import Calibration
-from rankd_client.ordering import Policy, Rules, order_single
+from rankd_client.ordering import Objective, Policy, order_single
+from rankd_client.shape import RequestShape
 
 from rankd.monitor.trust import Trust
-from rankd.ranking.expectations import FreshScores
 from rankd.ranking.policy import EffectivePolicy
 from rankd.ranking.reasons import is_timeless, reason_of
 from rankd.registry.loaded import LoadedRanker
-from rankd.types import Answer, RankQueue, Reason
+from rankd.types import Answer, RankQueue, Reason, Scored
 
 _NAN = math.nan
 _ORDER: NDArray[np.intp] = np.zeros(1, dtype=np.intp)
@@ -40,6 +40,30 @@ def is_single(queue: RankQueue) -> bool:
 
 
 @dataclass(slots=True)
+class SingleRequest:
+    """A queue of one, as ``RankQueue`` has it by column; NaN and None stand for what is not known."""
+
+    model: str
+    now: float
+    policy: Policy | None
+    objective: Objective | None
+    ranker_version: str
+    prompt: str | None
+    arrival: float
+    max_tokens: float
+    generated: float
+    tenant: str = ""
+    shape: RequestShape | None = None
+    echoes: bool = False
+    """Whether it brings a prediction: what follows."""
+    score: float = _NAN
+    score_version: str | None = None
+    expected: float = _NAN
+    p90: float = _NAN
+    learned: float = _NAN
+
+
+@dataclass(slots=True)
 class SingleExpectation:
     """``Expectations`` of one item; NaN where nothing is known, None where it is of none."""
 
@@ -52,111 +76,153 @@ class SingleExpectation:
     features: bytes | None = None
 
 
-def expect_single(queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores) -> SingleExpectation:
-    """What is expected of the one item of a queue, as ``expectation_steps`` has it."""
-    score = float(fresh_scores.score[0])
+@dataclass(slots=True)
+class SingleAnswer:
+    """``Answer`` to a queue of one."""
+
+    serving_key: int
+    policy: Policy
+    reason: Reason
+    ranker_version: str
+    known: SingleExpectation
+    missing: Reason | None
+    effective: EffectivePolicy
+    scored_at: float = 0.0
+
+    @property
+    def columns(self) -> Answer:
+        """The same by column."""
+        known, rules = self.known, self.effective.rules
+        return Answer(
+            order=_ORDER,
+            serving_key=np.array((self.serving_key,)),
+            policy=self.policy,
+            reason=self.reason,
+            ranker_version=self.ranker_version,
+            score=np.array((known.score,)),
+            expected=np.array((known.expected,)),
+            p50=_column(known.p50),
+            p90=_column(known.p90),
+            fresh=np.array((known.fresh,)),
+            missing={} if self.missing is None else {0: self.missing},
+            shadow_scores={},
+            pilot_slots={},
+            patience=rules.patience,
+            objective=self.effective.objective,
+            prompt_cost=rules.prompt_cost,
+            timeless=is_timeless(self.policy, rules, has_deadline=False),
+            scored_at=self.scored_at,
+            features={} if known.features is None else {0: known.features},
+            learned=_column(known.learned),
+        )
+
+
+def single_of(queue: RankQueue) -> SingleRequest:
+    """The one item of a queue for which ``is_single`` holds."""
+    return SingleRequest(
+        queue.model,
+        queue.now,
+        queue.policy,
+        queue.objective,
+        queue.ranker_version,
+        queue.prompts[0],
+        float(queue.arrival[0]),
+        float(queue.max_tokens[0]),
+        float(queue.generated[0]),
+        queue.tenant_of(0),
+        None if queue.shapes is None else queue.shapes[0],
+        queue.echoes,
+        float(queue.score[0]),
+        queue.score_versions[0],
+        float(queue.expected[0]),
+        float(queue.p90[0]),
+        _NAN if queue.learned is None else float(queue.learned[0]),
+    )
+
+
+def expect_single(
+    request: SingleRequest, ranker: LoadedRanker, trust: Trust, scored: Scored | None, missing: Reason | None = None
+) -> SingleExpectation:
+    """What is expected of a request, as ``expectation_steps`` has it.
+
+    Args:
+        request: it.
+        ranker: who scored it.
+        trust: in the ranker.
+        scored: what the ranker said of it just now; None where it was not asked, or said nothing.
+        missing: why it has no prediction; None where it has one, its own or this.
+    """
+    score = _NAN if scored is None else scored.score
     fresh = not math.isnan(score)
     found = SingleExpectation(fresh, score)
-    if ranker.hasher is not None and 0 in fresh_scores.texts:
+    if ranker.hasher is not None and scored is not None:
         found.features = ranker.hasher.pack(
-            fresh_scores.texts[0],
-            None if queue.shapes is None else queue.shapes[0],
-            max_tokens=float(queue.max_tokens[0]),
-            tenant=queue.tenant_of(0),
+            scored.text, request.shape, max_tokens=request.max_tokens, tenant=request.tenant
         )
     scored_by = False
-    if not fresh and queue.echoes:
-        found.score, found.expected = float(queue.score[0]), float(queue.expected[0])
-        scored_by = queue.score_versions[0] == ranker.version
+    if not fresh and request.echoes:
+        found.score, found.expected = request.score, request.expected
+        scored_by = request.score_version == ranker.version
     blank = math.isnan(found.expected) and (fresh or scored_by)
     if trust.learned_in_use and trust.adaptation is not None:
-        found.learned = _learned(queue, trust, fresh_scores, found)
+        found.learned = _learned(request, trust, found)
         told = not math.isnan(found.learned)
         if blank:
             _fill(found, trust.calibration if told else trust.base_calibration, found.learned if told else found.score)
-    elif trust.calibration is not None:
-        if blank:
-            found.expected = float(trust.calibration.expected(np.asarray(found.score)))
-        if fresh:
-            _fill_quantiles(found, trust.calibration, found.score)
-    if 0 in fresh_scores.missing:
+    elif trust.calibration is not None and (blank or fresh):
+        _fill(found, trust.calibration, found.score, blank=blank)
+    if missing is not None:
         found.score = found.expected = _NAN
     return found
 
 
-def _learned(queue: RankQueue, trust: Trust, fresh_scores: FreshScores, found: SingleExpectation) -> float:
+def _learned(request: SingleRequest, trust: Trust, found: SingleExpectation) -> float:
     """The learned score of a fresh item, else the one that it came with; NaN: none."""
     if not found.fresh:
-        return _NAN if queue.learned is None else float(queue.learned[0])
+        return request.learned
     if found.features is None or trust.adaptation is None:
         return _NAN
-    learned = float(trust.adaptation.scores(fresh_scores.score, [found.features])[0])
+    learned = float(trust.adaptation.scores(np.array((found.score,)), [found.features])[0])
     return learned if math.isfinite(learned) else _NAN
 
 
-def _fill(found: SingleExpectation, calibration: Calibration | None, value: float) -> None:
-    if calibration is not None:
-        found.expected = float(calibration.expected(np.asarray(value)))
-        if found.fresh:
-            _fill_quantiles(found, calibration, value)
-
-
-def _fill_quantiles(found: SingleExpectation, calibration: Calibration, value: float) -> None:
-    low, high = calibration.p50(np.asarray(value)), calibration.p90(np.asarray(value))
-    found.p50 = None if low is None else float(low)
-    found.p90 = None if high is None else float(high)
-
-
-def key_single(
-    queue: RankQueue, ranker: LoadedRanker, known: SingleExpectation, rules: Rules
-) -> tuple[int, Policy] | None:
-    """The serving key and what it follows; None where the rules are none for plain numbers."""
-    p90 = known.p90 if known.p90 is not None and known.fresh else float(queue.p90[0])
-    return order_single(
-        float(queue.arrival[0]),
-        rules,
-        score=known.score,
-        expected=known.expected,
-        p90=p90,
-        generated=float(queue.generated[0]),
-        max_tokens=float(queue.max_tokens[0]),
-        learned=known.learned,
-        scores_comparable=not queue.echoes or queue.score_versions[0] in (None, ranker.version),
-    )
+def _fill(found: SingleExpectation, calibration: Calibration | None, value: float, *, blank: bool = True) -> None:
+    if calibration is None:
+        return
+    expected, p50, p90 = calibration.at(value)
+    if blank:
+        found.expected = expected
+    if found.fresh:
+        found.p50, found.p90 = p50, p90
 
 
 def answer_single(
-    queue: RankQueue, ranker: LoadedRanker, trust: Trust, fresh_scores: FreshScores, effective: EffectivePolicy
-) -> Answer | None:
-    """The answer to a queue of one under a policy in force; None where it takes all columns."""
-    known = expect_single(queue, ranker, trust, fresh_scores)
-    found = key_single(queue, ranker, known, effective.rules)
+    request: SingleRequest,
+    ranker: LoadedRanker,
+    trust: Trust,
+    effective: EffectivePolicy,
+    scored: Scored | None,
+    missing: Reason | None = None,
+) -> SingleAnswer | None:
+    """The answer to a queue of one under a policy in force; None where it takes all columns (AGED)."""
+    known = expect_single(request, ranker, trust, scored, missing)
+    found = order_single(
+        request.arrival,
+        effective.rules,
+        score=known.score,
+        expected=known.expected,
+        p90=known.p90 if known.fresh and known.p90 is not None else request.p90,
+        generated=request.generated,
+        max_tokens=request.max_tokens,
+        learned=known.learned,
+        scores_comparable=not request.echoes or request.score_version in (None, ranker.version),
+    )
     if found is None:
         return None
     key, policy = found
     reason = Reason.REQUESTED if effective.wanted is Policy.FCFS else effective.reason
-    return Answer(
-        order=_ORDER,
-        serving_key=np.array((key,)),
-        policy=policy,
-        reason=reason_of(effective.policy, reason, policy, fresh_scores.missing),
-        ranker_version=ranker.version,
-        score=np.array((known.score,)),
-        expected=np.array((known.expected,)),
-        p50=_column(known.p50),
-        p90=_column(known.p90),
-        fresh=np.array((known.fresh,)),
-        missing=fresh_scores.missing,
-        shadow_scores={},
-        pilot_slots={},
-        patience=effective.rules.patience,
-        objective=effective.objective,
-        prompt_cost=effective.rules.prompt_cost,
-        timeless=is_timeless(policy, effective.rules, has_deadline=False),
-        scored_at=0.0,
-        features={} if known.features is None else {0: known.features},
-        learned=_column(known.learned),
-    )
+    reason = reason_of(effective.policy, reason, policy, {} if missing is None else {0: missing})
+    return SingleAnswer(key, policy, reason, ranker.version, known, missing, effective)
 
 
 def _column(value: float | None) -> NDArray[np.float64] | None:

@@ -81,6 +81,17 @@ class TenantCounts:
             self._take(name, tally)
         self._others.add(left)
 
+    def count_one(self, name: str, fresh: int, missing: int) -> None:
+        """Count an answer of one item; its tenant's name may be empty."""
+        tally = self._named.get(name)
+        if tally is None or not self._most:
+            self._take(name, TenantTally(1, 1, fresh, missing))
+            return
+        tally.answers += 1
+        tally.items += 1
+        tally.scored += fresh
+        tally.unscored += missing
+
     def _take(self, name: str, tally: TenantTally) -> None:
         if (known := self._named.get(name)) is not None:
             known.add(tally)

@@ -165,6 +165,11 @@ class ShadowRankers:
         self._telemetry = telemetry
         self._shadows: dict[str, ShadowRanker] = {}
 
+    @property
+    def any(self) -> bool:
+        """Whether there are shadows."""
+        return bool(self._shadows)
+
     def get(self, ranker_version: str) -> ShadowRanker | None:
         """The shadow of that version; None where it is none."""
         return self._shadows.get(ranker_version)

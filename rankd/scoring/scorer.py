@@ -111,8 +111,8 @@ class Scorer:
         """Look scores up without waiting or queueing."""
         return [self._cache.get(self._cache.digest(p)) for p in prompts]
 
-    def _known(self, prompt: str) -> Scored | None:
-        """The score of a caller's prompt, where it need not wait."""
+    def known_now(self, prompt: str) -> Scored | None:
+        """The score of a caller's prompt, where it need not wait; None where ``score`` is to be asked."""
         if (known := self._cache.get(self._cache.digest(prompt))) is not None:
             self.cached += 1
         return known
@@ -131,7 +131,7 @@ class Scorer:
         Returns:
             Per prompt its score, or why there is none: DEADLINE, OVERLOADED or RANKER_UNAVAILABLE.
         """
-        if len(prompts) == 1 and (known := self._known(prompts[0])) is not None:
+        if len(prompts) == 1 and (known := self.known_now(prompts[0])) is not None:
             return [known]
         # One too many until all prompts have joined, so that early results do not end the wait.
         waiter = CallWaiter(deadline, self._loop.create_future(), left=1, span=self._telemetry.current_span())

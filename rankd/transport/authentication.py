@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
+from functools import lru_cache
 
 import grpc
 
@@ -66,13 +67,15 @@ class Authenticator:
             )
         check_exposure(settings, tokens=self.file is not None and self.file.current.has_tokens)
         self._anonymous = settings.auth.anonymous is True
+        self._certificates = settings.tls.client_ca is not None
+        """Whether callers are asked for certificates: looking for one costs each call."""
 
     @property
     def _credentials(self) -> Credentials | None:
         return None if self.file is None else self.file.current
 
-    def admit(self, service: str, context: grpc.aio.ServicerContext) -> Caller:
-        """Let a call in.
+    def admit(self, service: str, context: grpc.aio.ServicerContext, peer: str) -> Caller:
+        """Let a call of a peer in, which is named as gRPC does.
 
         Raises:
             UnauthenticatedError: it is not known who calls.
@@ -81,12 +84,12 @@ class Authenticator:
         credentials = self._credentials
         if credentials is None:
             # Whoever reaches the listener may call: see ``check_exposure``.
-            return Caller(caller_of(context))
+            return Caller(caller_of(context)) if self._certificates else _at(peer)
         role = ROLES.get(service)
         credential = self._credential(credentials, context)
         if credential is None:
             if self._anonymous and role is not Role.ADMIN:
-                return Caller(caller_of(context))
+                return Caller(caller_of(context)) if self._certificates else _at(peer)
             raise self._unknown("missing", "this call needs a credential: metadata `authorization: Bearer TOKEN`")
         self._check_time(credential)
         if role is not None and role not in credential.roles:
@@ -133,6 +136,12 @@ class Authenticator:
     def _unknown(self, reason: str, text: str) -> UnauthenticatedError:
         self._telemetry.refused(reason)
         return UnauthenticatedError(f"CREDENTIAL_{reason.upper()}", text)
+
+
+@lru_cache(maxsize=4096)
+def _at(peer: str) -> Caller:
+    """Whoever calls from an address, by any port."""
+    return Caller(peer.rpartition(":")[0])
 
 
 def _token_of(headers: Iterable[str | bytes]) -> str | None:

@@ -26,6 +26,7 @@ from rankd.transport.grpc_status import Failure, bug, failure_of, not_implemente
 from rankd.transport.memory_budget import CALL_BYTES, Reservation, message_cost
 from rankd.transport.rate_limit import caller_of
 from rankd.transport.time_slices import take_turns
+from rankd.transport.wire_count import PIECE_BYTES
 
 _log = structlog.get_logger("rankd")
 _propagator = TraceContextTextMapPropagator()
@@ -112,7 +113,7 @@ class Call:
             if authenticator is None:
                 self._caller = Caller(caller_of(self._context))
             else:
-                self._caller = authenticator.admit(name.rpartition("/")[0], self._context)
+                self._caller = authenticator.admit(name.rpartition("/")[0], self._context, self._address)
             set_current_caller(self._caller)
             take_turns(self._caller, self._address)
             if self._method.ours:
@@ -215,6 +216,8 @@ class Call:
             return holder.pop()
         size = len(holder[0])
         self._charge(size, 0, 0)
+        if size <= PIECE_BYTES:
+            return decoder.decode_small(holder, partial(self._charge, size))
         return await decoder.decode(holder, partial(self._charge, size))
 
     def _charge(self, size: int, entries: int, nested: int) -> None:

@@ -12,6 +12,8 @@ from rankd.transport.time_slices import TimeSlice, TimeSlices
 from rankd.transport.wire_count import PIECE_BYTES, MalformedError, WireCounter
 
 Charge = Callable[[int, int], None]
+_MALFORMED = (MalformedError, DecodeError, ValueError, RuntimeError)
+"""Protobuf's choice differs by implementation."""
 
 
 def _free(_: int, __: int) -> None:
@@ -48,22 +50,26 @@ class RequestDecoder:
             InvalidRequestError: they are no message of this type, or one with too many entries.
             QuotaError: ``charge`` raised it.
         """
+        if len(holder[0]) <= PIECE_BYTES:
+            return self.decode_small(holder, charge)
         try:
-            if len(holder[0]) <= PIECE_BYTES:
-                data = holder.pop()
-                message = self._kind.FromString(data)
-                charge(sum(len(getattr(message, name)) for name in self._repeated), self._counter.small_nested(data))
-                return message
             async with self._time_slices.acquire() as time_slice:
                 return await self._decode_large(holder, time_slice, charge)
-        except (MalformedError, DecodeError, ValueError, RuntimeError):  # protobuf's choice differs by implementation
-            raise InvalidRequestError(
-                [
-                    FieldViolation(
-                        "request", "is no valid protobuf message of this method's type (strings must be UTF-8)"
-                    )
-                ]
-            ) from None
+        except _MALFORMED:
+            raise _malformed() from None
+
+    def decode_small(self, holder: list[bytes], charge: Charge = _free) -> Any:
+        """As ``decode``, of at most ``PIECE_BYTES``: nothing is waited for."""
+        data = holder.pop()
+        try:
+            message = self._kind.FromString(data)
+            entries = 0
+            for name in self._repeated:
+                entries += len(getattr(message, name))
+            charge(entries, self._counter.small_nested(data))
+        except _MALFORMED:
+            raise _malformed() from None
+        return message
 
     async def _decode_large(self, holder: list[bytes], time_slice: TimeSlice, charge: Charge) -> Any:
         data = holder.pop()
@@ -87,3 +93,9 @@ class RequestDecoder:
             message.MergeFromString(data[began:end])
             began = end
         return message
+
+
+def _malformed() -> InvalidRequestError:
+    return InvalidRequestError(
+        [FieldViolation("request", "is no valid protobuf message of this method's type (strings must be UTF-8)")]
+    )

@@ -23,6 +23,8 @@ class RateLimit:
     def take_of(self, caller: Caller, now: float) -> float:
         """Take one call of a caller, and of its tenant; as ``take``."""
         own = caller.credential.quota if caller.credential is not None else None
+        if own is None and caller.tenant_quota is None and self._default.per_second <= 0:
+            return 0.0
         meters = [(caller.key, own or self._default)]
         if caller.tenant_quota is not None:
             meters.append((f"tenant {caller.tenant}", caller.tenant_quota))

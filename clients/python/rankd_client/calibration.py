@@ -6,6 +6,7 @@ A score has no unit and is comparable within one ranker only; an expected length
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,7 +14,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from rankd_client._interpolation import value_between
+
 FloatArray = NDArray[np.float64]
+_MAPS = ("expected", "p50", "p90")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Calibration:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """Points of the maps, by what they give, made when first asked for; None where that is unknown."""
+    _lists: list[list[float] | None] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The same in plain numbers: scores, and what each map gives."""
 
     def __post_init__(self) -> None:
         """Refuse what is not such a map.
@@ -83,6 +89,26 @@ class Calibration:
         """90th percentiles of length in tokens; None where unknown."""
         points = self._map("p90")
         return None if points is None else np.interp(scores, *points)
+
+    def at(self, score: float) -> tuple[float, float | None, float | None]:
+        """Expected length, median and 90th percentile of one score, as the maps for columns have them.
+
+        ``np.interp`` in plain numbers: three maps over the same scores, at a tenth of what three calls take.
+        """
+        if not self._lists:
+            points = [self._map(name) for name in _MAPS]
+            assert points[0] is not None  # of every knot
+            self._lists.append(points[0][0].tolist())
+            self._lists.extend(None if each is None else each[1].tolist() for each in points)
+        scores, expected, p50, p90 = self._lists
+        assert scores is not None
+        assert expected is not None
+        at = bisect_right(scores, score) - 1
+        return (
+            value_between(scores, expected, at, score),
+            None if p50 is None else value_between(scores, p50, at, score),
+            None if p90 is None else value_between(scores, p90, at, score),
+        )
 
     def rising(self) -> Calibration:
         """The same map with its flat stretches ``centred``, so that no two scores are tied without need."""

@@ -16,6 +16,7 @@ from rankd.transport.authentication import current_caller
 from rankd.transport.convert.answer import response_steps
 from rankd.transport.convert.queue import queue_steps
 from rankd.transport.convert.request import check_model
+from rankd.transport.convert.single import single_request, single_response
 from rankd.transport.services.rank_stream import StreamSteps
 from rankd.transport.signing import PredictionSigner
 from rankd.transport.streams import StreamKind, Streams
@@ -56,6 +57,8 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         items = request.items
         count = len(items)
         deadline, tells = self._deadline(context, count)
+        if count == 1 and (known := self._known(request, items[0], deadline, tells=tells)) is not None:
+            return known
         run = self._time_slices.run if count > _SHORT else None
         if count <= self._limits.max_items and self._signer.verifies:
             await self._signer.filter_all(items, "items", request.model)
@@ -67,12 +70,31 @@ class RankService(rank_pb2_grpc.RankServiceServicer):
         response = finish(answering) if run is None else await run(answering)
         if self._signer.keys is not None:
             await self._signer.sign_all(response.items, answer, queue.model)
+        self._learn_pace(count, answer.scored_at, deadline, tells=tells)
+        return response
+
+    def _known(
+        self, request: rank_pb2.RankRequest, item: rank_pb2.RankItem, deadline: float, *, tells: bool
+    ) -> rank_pb2.RankResponse | None:
+        """The answer to a queue of one that is plain, and whose score is known; None: all steps are to be taken."""
+        if self._signer.keys is not None or self._signer.verifies:
+            return None
+        single = single_request(request, item, self._limits, self._order)
+        if single is None or (self._models and single.model not in self._models):
+            return None
+        answer = self._ranker.rank_known(single)
+        if answer is None:
+            return None
+        response = single_response(answer, item.request_id, single.tenant)
+        self._learn_pace(1, answer.scored_at, deadline, tells=tells)
+        return response
+
+    def _learn_pace(self, items: int, scored_at: float, deadline: float, *, tells: bool) -> None:
         # From the last score, or from when there was no more waiting for any: ordering and answering.
         now = self._loop.time()
-        self._pace.learn(count, now - min(answer.scored_at, deadline))
-        if tells and answer.scored_at >= deadline:
-            self._pace.late(count, now - deadline)
-        return response
+        self._pace.learn(items, now - min(scored_at, deadline))
+        if tells and scored_at >= deadline:
+            self._pace.late(items, now - deadline)
 
     def _deadline(self, context: grpc.aio.ServicerContext, items: int) -> tuple[float, bool]:
         """When to stop waiting for scores, on the loop's clock; and whether a late answer says how late that is."""

@@ -233,3 +233,27 @@ def test_a_map_without_a_slope_stays_as_it_is_beyond_its_knots(knots):
     """A ranker that tells nothing tells nothing there either; nothing overflows."""
     far = Calibration(knots, 7.0).expected(np.array([-1.7e308, 1.7e308]))
     assert far.tolist() == [knots[0].expected, knots[-1].expected]
+
+
+@given(data=st.data())
+def test_one_score_is_mapped_as_a_column_of_them(data):
+    """To the last bit, between knots, on them, beyond them, and where floats overflow."""
+    size = data.draw(st.sampled_from([1.0, 1e3, 1e307]))
+    scores = sorted(data.draw(st.sets(st.floats(-size, size), min_size=1, max_size=8)))
+    lengths = sorted(data.draw(st.lists(st.floats(0, 1e4), min_size=len(scores), max_size=len(scores))))
+    known = data.draw(st.booleans())
+    fitted = Calibration(
+        tuple(
+            Knot(s, length, length / 2 if known else None, length + 1 if known else None)
+            for s, length in zip(scores, lengths, strict=True)
+        ),
+        100.0,
+    )
+    score = data.draw(st.sampled_from([*scores, np.inf, -np.inf, np.nan]) | st.floats(-4 * size, 4 * size))
+    column = np.array([score])
+    for found, wanted in zip(
+        fitted.at(score), (f(column) for f in (fitted.expected, fitted.p50, fitted.p90)), strict=True
+    ):
+        assert (found is None) is (wanted is None)
+        if found is not None:
+            np.testing.assert_array_equal(found, wanted[0])

@@ -15,8 +15,8 @@ from rankd.monitor.load import ModelLoad
 from rankd.monitor.trust import Trust
 from rankd.ranking.expectations import FreshScores, expectation_steps
 from rankd.ranking.ranker import finish
-from rankd.ranking.single import expect_single, is_single
-from rankd.types import Constraints, RankQueue, Reason, TenantService
+from rankd.ranking.single import expect_single, is_single, single_of
+from rankd.types import Constraints, RankQueue, Reason, Scored, TenantService
 
 NAN = math.nan
 VERSION = "r@1"
@@ -75,11 +75,8 @@ def test_it_is_what_the_steps_for_columns_give(learner, data):
         shape=draw(st.none() | st.just(RequestShape(messages=3, step="plan"))),
         max_tokens=draw(st.sampled_from([0.0, 64.0])),
     )
-    scores = FreshScores(np.array([fresh]))
-    if not math.isnan(fresh):
-        scores.texts[0] = TEXT
-    elif draw(st.booleans()):
-        scores.missing[0] = Reason.OVERLOADED
+    scored = None if math.isnan(fresh) else Scored(fresh, TEXT)
+    missing = Reason.OVERLOADED if scored is None and draw(st.booleans()) else None
     in_use = draw(st.booleans())
     trust = Trust(
         ranks=True, worth_waiting=True, calibration=draw(st.sampled_from([None, BASE, PLAIN, LEARNED])), level=1.0,
@@ -87,8 +84,8 @@ def test_it_is_what_the_steps_for_columns_give(learner, data):
         base_calibration=draw(st.sampled_from([None, BASE])) if in_use else None,
     )  # fmt: skip
     ranker = SimpleNamespace(version=VERSION, hasher=draw(st.sampled_from([None, HASHER])))
-    wanted = finish(expectation_steps(queue, ranker, trust, scores))
-    found = expect_single(queue, ranker, trust, scores)
+    wanted = finish(expectation_steps(queue, ranker, trust, FreshScores.of_one(scored, missing)))
+    found = expect_single(single_of(queue), ranker, trust, scored, missing)
     assert found.fresh is (not math.isnan(fresh))
     assert found.features == wanted.features.get(0)
     for name in ("score", "expected", "p50", "p90", "learned"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from rankd_client.ordering.columns import LATEST, sane
 from rankd_client.ordering.rules import Policy, Rules
-from rankd_client.ordering.serving_keys import LARGEST_KEY, MICRO, MILLI_TOKENS, MS, patience_of, prior_of
+from rankd_client.ordering.serving_keys import LARGEST_KEY, MICRO, MILLI_TOKENS, MS, patience_of
 
 _BY_SCORE = (Policy.SCORE, Policy.LONGEST)
 _NAN = math.nan
@@ -55,7 +55,8 @@ def order_single(
         return _to_key(arrival + patience_of(rules.patience) * length, MS), policy
     average = rules.mean_work
     if average is None or not 0 <= average < LARGEST_KEY:
-        average = prior_of(rules.prior_expected, np.array([length]))
+        prior = rules.prior_expected
+        average = prior if prior is not None and 0 <= prior < LARGEST_KEY else length  # as ``prior_of`` one length
     average = max(average, 1.0)
     # numpy's logarithm, whose last bit may differ from that of the system's.
     due = arrival + patience_of(rules.patience) * average * float(np.log(max(length, 1.0) / average))
