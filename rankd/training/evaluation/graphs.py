@@ -16,6 +16,10 @@ COMPARED = 200
 """Prompts that every other graph scores too, on the CPU, where one for CUDA is slow."""
 
 
+SAME_RANKER = 0.9
+"""tau-b below which two graphs are not of one ranker; the bundled encoder's, in int8 and fp16, agree at .98."""
+
+
 @dataclass(frozen=True, slots=True)
 class GraphFigures:
     """One graph of a ranker."""
@@ -75,4 +79,7 @@ def in_words(graph: GraphFigures) -> str:
     if graph.judged:
         return f"{kind}, on {graph.provider}: the one that is judged"
     same = "" if graph.agreement is None else f"tau {graph.agreement:.3f} to the judged one's scores, "
-    return f"{kind}, on {graph.provider}: {same}at most {graph.largest_difference:.2f} deviations off"
+    line = f"{kind}, on {graph.provider}: {same}at most {graph.largest_difference:.2f} deviations off"
+    if graph.agreement is not None and graph.agreement < SAME_RANKER:
+        return f"{line}. THESE ARE NOT TWO GRAPHS OF ONE RANKER: export it again"
+    return line

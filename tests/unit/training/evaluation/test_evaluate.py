@@ -16,6 +16,7 @@ from rankd.training.data.scripts import script_of
 from rankd.training.evaluation.ceiling import ceiling_of
 from rankd.training.evaluation.evaluate import evaluate
 from rankd.training.evaluation.figures import figures_of, pooled_tau, scored, sums_of
+from rankd.training.evaluation.graphs import in_words
 from rankd.training.evaluation.json_report import as_json
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 
@@ -263,6 +264,7 @@ def test_every_graph_is_run_and_held_against_the_judged_one(tmp_path):
         )
         assert second.agreement == pytest.approx(agreement)
         assert second.largest_difference > off
+        assert ("NOT TWO GRAPHS OF ONE RANKER" in in_words(second)) is (agreement < 0)
         assert [g["judged"] for g in as_json(evaluation)["graphs"]] == [True, False]
     with_second_graph(plain, foreign(tmp_path / "foreign", domain="evil", operator="Run"))
     with pytest.raises(ArtifactError, match=r"model\.cuda\.onnx cannot be loaded"):
