@@ -23,7 +23,8 @@ class Daemon:
 
     def __init__(self, **settings):
         defaults = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "metrics": "127.0.0.1:0", "provider": "cpu"}
-        self.settings = load_settings(**(defaults | settings))
+        patient = {"load_seconds": _START_SECONDS} | settings.pop("scoring", {})
+        self.settings = load_settings(**(defaults | settings), scoring=patient)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="test-daemon", daemon=True)
         self._thread.start()
@@ -39,7 +40,7 @@ class Daemon:
         await app.start()
         return app
 
-    def run(self, coroutine, timeout=60):
+    def run(self, coroutine, timeout=_START_SECONDS):
         """Run a coroutine on the daemon's loop and give its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
 

@@ -52,17 +52,32 @@ def registry(tmp_path):
     return path
 
 
-def test_an_endless_graph_holds_nobody_up(start_daemon, registry):
-    """While it is on trial others are loaded and calls are answered; then it is refused, and its process is gone."""
+def test_an_endless_graph_holds_nobody_up(start_daemon, registry, wait_until):
+    """While it is on trial others are loaded and calls are answered; it is refused once its processor time is over."""
     hostile_rankers.endless(registry / "endless", name="endless")
     make_artifact(registry / "good", name="good")
-    daemon = start_daemon(registry=registry, scoring={"load_seconds": 8.0})
+    daemon = start_daemon(registry=registry)
     with daemon.channel(daemon.admin_target) as channel:
         hangs = load(channel, "endless", wait=False)
+        wait_until(children)
         assert load(channel, "good").ranker.ranker_version == "good@1.0.0"
         assert reason_of("long", daemon) is None
+        assert not hangs.done()
+        (child,) = children()
+        child.send_signal(signal.SIGXCPU)  # as the kernel does when that is over
         with pytest.raises(grpc.RpcError, match="RANKD_SCORING__LOAD_SECONDS") as raised:
             hangs.result()
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert not children()
+
+
+def test_an_endless_graph_is_refused_in_time(start_daemon, registry):
+    """The message says which setting is asked for, and its process is gone."""
+    hostile_rankers.endless(registry / "endless", name="endless")
+    daemon = start_daemon(registry=registry, scoring={"load_seconds": 3.0})
+    with daemon.channel(daemon.admin_target) as channel:
+        with pytest.raises(grpc.RpcError, match="RANKD_SCORING__LOAD_SECONDS") as raised:
+            load(channel, "endless")
         assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert not children()
 
@@ -164,7 +179,7 @@ def test_a_graph_for_cuda_does_not_run_on_a_cpu(start_daemon, registry):
     """One that never ends is there, is hashed and looked through, and is not what is loaded: nobody waits for it."""
     endless = hostile_rankers.endless(registry / "endless", name="endless")
     with_second_graph(make_artifact(registry / "x", name="x"), endless)
-    daemon = start_daemon(registry=registry, scoring={"load_seconds": 30.0})
+    daemon = start_daemon(registry=registry)
     with daemon.channel(daemon.admin_target) as channel:
         assert load(channel, "x").ranker.ranker_version == "x@1.0.0"
     ranker = daemon.app.registry.named("x@1.0.0")

@@ -69,7 +69,7 @@ def test_one_call_is_read_by_all(start_daemon, workers):
 def test_a_batch_that_hangs_leaves_the_others(start_daemon, tmp_path, wait_until):
     """It alone is given up; meanwhile calls are served, and the ranker is not said to be stuck."""
     ranker = endless(tmp_path / "r", word="w50")
-    daemon = start_daemon(ranker=ranker, scoring={"workers": 2, "max_batch_seconds": 8.0}, guard={"max_latency": 1e6})
+    daemon = start_daemon(ranker=ranker, scoring={"workers": 2, "max_batch_seconds": 1e6}, guard={"max_latency": 1e6})
     with daemon.channel() as channel:
         stub = rank_stub(channel)
         hangs = stub.Rank.future(request(item("h", "w50 long")), timeout=MINUTE)
@@ -77,6 +77,8 @@ def test_a_batch_that_hangs_leaves_the_others(start_daemon, tmp_path, wait_until
         for n in range(20):
             assert stub.Rank(request(item("a", f"w1 w{n}"), item("b", f"w2 w{n}")), timeout=MINUTE).unscored_count == 0
         assert daemon.call(lambda: daemon.scorer.runner.stalled_for) == 0
+        assert not hangs.done()
+        daemon.call(daemon.scorer.runner.give_up_after, 0.0)
         answer = hangs.result()
         assert (ids(answer), answer.reason) == (["h"], pb.FALLBACK_REASON_RANKER_UNAVAILABLE)
         assert stub.Rank(request(item("c", "w3 long")), timeout=MINUTE).unscored_count == 0

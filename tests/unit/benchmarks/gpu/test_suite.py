@@ -74,8 +74,8 @@ def test_what_fails_or_runs_too_long_is_told_and_what_came_before_is_kept(job):
     failed = list(rows_of("benchmarks.gpu.variant", job | {"graph": "nowhere.onnx"}, 60))
     assert "nowhere.onnx" in failed[-1]["error"]
 
-    cut = list(rows_of("benchmarks.gpu.variant", job | {"seconds": 1e9}, 8))
-    assert cut[-1]["error"].startswith("cut after 8 s")
+    cut = list(rows_of("benchmarks.gpu.variant", job | {"seconds": 1e9}, 1))
+    assert cut[-1]["error"].startswith("cut after 1 s")
 
 
 def test_a_python_without_the_packages_is_told_which_to_install():
