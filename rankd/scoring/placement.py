@@ -109,8 +109,10 @@ def placement_of(profile: bytes) -> Placement | None:
         events = json.loads(profile)
         runs = [e for e in events if e["name"] == "model_run"]
         nodes = [e for e in events if e["cat"] == "Node" and e["name"].endswith("_kernel_time")]
-        began, took = int(runs[-1]["ts"]), int(runs[-1]["dur"])
-        return _placement([e for e in nodes if began <= int(e["ts"]) <= began + took], took)
+        began, took, thread = int(runs[-1]["ts"]), int(runs[-1]["dur"]), runs[-1]["tid"]
+        # Other workers may run at the same time; a run's nodes are recorded by the thread that it is in.
+        own = [e for e in nodes if e["tid"] == thread and began <= int(e["ts"]) <= began + took]
+        return _placement(own, took)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return None
 

@@ -113,7 +113,10 @@ def missed(panels, chosen, prometheus):
             legend = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
             if any(not legend <= {name for name, _ in labels} | {"model"} for labels in series):
                 yield f"{title}: no label for its legend in {list(series)}"
-        if max((value for series in found for value in series.values()), default=-math.inf) <= need.above:
+        if (
+            any(need.series)
+            and max((value for series in found for value in series.values()), default=-math.inf) <= need.above
+        ):
             yield f"{title}: nothing above {need.above} in {found}"
 
 

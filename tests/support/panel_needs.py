@@ -69,6 +69,10 @@ NEEDS = {
     "Stages, median": flow(5),
     "Stages, p99": flow(5),
     "Rankers in service": Need((5,), 1, 1),
+    # on machines without a GPU
+    "Time on the GPU": Need((0,), 0, 1),
+    "Products without CUDA kernel": Need((0,), 0, 0),
+    "Workers": Need((3,), low=1, high=16),
     "Batches": flow(1, 1),
     "Prompts read": flow(5),
     "Size of batches": Need((1, 1), above=1),

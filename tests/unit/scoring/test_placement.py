@@ -62,6 +62,16 @@ def test_a_real_profile_names_the_products_that_ran_on_the_cpu():
     assert placement.named_products() == "36 x MatMulIntegerToFloat, 12 x MatMul, 1 x Gemm"
 
 
+def test_runs_at_the_same_time_are_told_apart():
+    """Several workers warm up together: what is told is one run's, by the thread that it was in."""
+    events = json.loads(CUDA_PROFILE)
+    other = [event | {"tid": event["tid"] + 1} for event in events if "tid" in event]
+    assert placement_of(json.dumps([*other, *events]).encode()) == placement_of(CUDA_PROFILE)
+    model = load()
+    warm_up(model, ENCODED, max_batch_tokens=512, workers=3)
+    assert model.placement.cpu_products == {"MatMulIntegerToFloat": 36, "MatMul": 12, "Gemm": 1}
+
+
 def test_no_file_stays_behind(private):
     """The profile's file has no name any more when the model runs: even a process that is killed leaves none."""
     model = load()

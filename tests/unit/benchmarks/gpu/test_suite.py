@@ -150,12 +150,12 @@ def test_aims_are_met_missed_or_not_run(tmp_path):
 def test_a_profile_says_which_products_ran_on_the_cpu(tmp_path):
     def event(name, operator, provider, micros):
         arguments = {"op_name": operator, "provider": provider}
-        return {"cat": "Node", "name": f"{name}_kernel_time", "ts": 0, "dur": micros, "args": arguments}
+        return {"cat": "Node", "name": f"{name}_kernel_time", "tid": 1, "ts": 0, "dur": micros, "args": arguments}
 
     cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
     events = [event("a", "MatMul", cuda, 30), event("b", "MatMulIntegerToFloat", cpu, 60), event("c", "Shape", cpu, 10)]
 
-    whole = {"cat": "Session", "name": "model_run", "ts": 0, "dur": 100}
+    whole = {"cat": "Session", "name": "model_run", "tid": 1, "ts": 0, "dur": 100}
     (tmp_path / "profile").write_text(json.dumps([*events, whole]), encoding="utf-8")
 
     placed = where_nodes_ran(tmp_path / "profile")
