@@ -1,4 +1,4 @@
-"""Histograms as plain numbers, read when metrics are collected: OpenTelemetry's own take 20 µs a value."""
+"""Histograms as plain numbers, read when metrics are collected: OpenTelemetry's own take longer for each value."""
 
 from __future__ import annotations
 
