@@ -1,6 +1,7 @@
 """Fixtures of all tests; tests/README.md says which is for what."""
 
 import os
+import sys
 import time
 
 import pytest
@@ -89,6 +90,8 @@ def start_process(tiny):
     for process in started:
         if process.process.poll() is None:
             process.kill()
+        # Shown where a test fails: what a daemon says of an internal error is nowhere else.
+        sys.stderr.writelines(process.lines[-200:])
 
 
 @pytest.fixture

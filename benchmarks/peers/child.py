@@ -44,7 +44,7 @@ class Child:
         pipe = asyncio.subprocess.PIPE
         try:
             return cls(
-                await asyncio.create_subprocess_exec(
+                await asyncio.create_subprocess_exec(  # noqa: TID251 - no grpc, no uvloop here
                     *command,
                     stdin=pipe,
                     stdout=pipe,

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -41,20 +42,28 @@ class RankerTrial:
         self._path = path
         self._settings = settings
         self._content = empty_files()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers = asyncio.StreamReader(limit=_LONGEST_LINE)
         self._doing = "reading its files"
         self._stopped = False
 
     async def __aenter__(self) -> Self:
-        """Start it."""
-        self._process = await asyncio.create_subprocess_exec(
-            *child_process.command(_MODULE),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+        """Start it.
+
+        Not as the event loop starts processes: uvloop forks, grpc's threads hold locks then, and now and then the child
+        dies in grpc's handlers of forks. ``subprocess`` lets no handler run between fork and exec.
+        """
+        self._process = process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; no event loop's
+            child_process.command(_MODULE),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env=child_process.environment(),
             pass_fds=[file.fd for file in self._content.values()],
-            limit=_LONGEST_LINE,
+            bufsize=0,
+        )
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(self._answers), process.stdout
         )
         return self
 
@@ -62,8 +71,11 @@ class RankerTrial:
         """End it, whatever it does."""
         self._kill()
         if self._process is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _GONE)
+            with contextlib.suppress(OSError):
+                assert self._process.stdin is not None
+                self._process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, _GONE)
 
     def stop(self) -> None:
         """End it because the daemon ends."""
@@ -71,9 +83,8 @@ class RankerTrial:
         self._kill()
 
     def _kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        if self._process is not None:
+            self._process.kill()  # does nothing where it ended already
 
     async def read(self) -> ArtifactFiles:
         """Let it read the directory.
@@ -83,7 +94,7 @@ class RankerTrial:
             UnavailableError: the daemon ends.
         """
         settings = self._settings
-        await self._send(
+        self._send(
             path=str(self._path),
             descriptors={name: file.fd for name, file in self._content.items()},
             max_bytes=settings.max_artifact_bytes,
@@ -105,21 +116,20 @@ class RankerTrial:
             ProviderError: the provider asked for is not there.
             UnavailableError: the daemon ends.
         """
-        await self._send(**asdict(plan))
+        self._send(**asdict(plan))
         return bool((await self._answer(lambda a: "passed" in a))["tokeniser_apart"])
 
-    async def _send(self, **fields: Any) -> None:
+    def _send(self, **fields: Any) -> None:
+        """Write a line; a pipe takes more than one of these has, so nobody waits."""
         assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it ended already, as its answer will show
             self._process.stdin.write(json.dumps(fields).encode() + b"\n")
-            await self._process.stdin.drain()
 
     async def _answer(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait for what is wanted; on the way notes what it is doing."""
         assert self._process is not None
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
+        while line := await self._answers.readline():
             answer: dict[str, Any] = json.loads(line)
             if "began" in answer:
                 self._doing = answer["began"]
@@ -131,7 +141,7 @@ class RankerTrial:
                 return answer
         if self._stopped:
             raise UnavailableError("the daemon is shutting down", retry_after=1.0)
-        raise self._ended(await self._process.wait())
+        raise self._ended(await asyncio.to_thread(self._process.wait))
 
     def too_slow(self) -> ArtifactError:
         """What a ranker is refused with that is not ready in time."""

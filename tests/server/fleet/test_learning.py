@@ -105,9 +105,11 @@ def test_what_one_was_told_of_orders_at_the_other(start_replica, wait_until):
     wait_until(more, what="what was learned in use at both")
     rows = [daemon.app.follower.learning.rows for daemon in (one, other)]
     wait_until(lambda: len(rows[1]) == len(rows[0]) >= 100, what="all that one took, at the other")
+    prompts = [" ".join(LONG[:3]) + " please", " ".join(SHORT[:3]) + " please"]
     with RankClient(other.target, model="m", timeout=10) as client:
-        order = client.rank([" ".join(LONG[:3]) + " please", " ".join(SHORT[:3]) + " please"])
-    assert [r.index for r in order] == [1, 0]
+        # It has the rows, and learns from the latest of them when its thread gets to it.
+        wait_until(lambda: [r.index for r in client.rank(prompts)] == [1, 0], what="the words that make answers long")
+        order = client.rank(prompts)
     assert order[0].prediction.learned_score < order[1].prediction.learned_score
     told = ask(one, learned={"instance": "", "sequence": 0})
     assert all(len(row.features) > 100 and b"harbour" not in row.features for row in told.learned)
