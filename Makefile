@@ -162,10 +162,11 @@ peers: setup $(PEERS)/.installed ## rankd beside infinity and transformers on th
 study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; an hour on two cores, STUDY_ARGS=--quick ten minutes
 	$(BIN)/python -m benchmarks.policies.study $(if $(TRACES),--traces $(TRACES)) --out out/study $(STUDY_ARGS)
 
-images: ## build the three images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
+images: ## build the four images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
 	docker/check.sh cpu
 	docker/check.sh train
 	docker/check.sh cuda
+	docker/check.sh proxy
 
 # vLLM wants versions of its own; the torchvision of PyPI breaks its import on a CPU.
 VLLM := $(VENV)-vllm

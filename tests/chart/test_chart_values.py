@@ -18,6 +18,7 @@ TLS = {"enabled": True, "existingSecret": "certificate"}
 TOKENS = [{"name": "a", "sha256": "0" * 64, "roles": ["rank"]}]
 REGISTRY = {"enabled": True}
 LOG = {"enabled": True}
+PROXY = {"enabled": True, "upstream": "http://vllm:8000"}
 
 WRONG = [
     ({"replicaCount": 3}, "", "additional properties 'replicaCount' not allowed"),
@@ -51,6 +52,10 @@ WRONG = [
         "/settings/order/class_objectives/1",
         "value must be one of",
     ),
+    ({"proxy": {"settings": {"max_model": 1}}}, "/proxy/settings", "additional properties 'max_model' not allowed"),
+    ({"proxy": {"settings": {"max_models": 5000}}}, "/proxy/settings/max_models", "maximum: got 5,000, want 4,096"),
+    ({"podDisruptionBudget": {"maxUnavailable": 0}}, "/podDisruptionBudget/maxUnavailable", "minimum: got 0, want 1"),
+    ({"podDisruptionBudget": {"minAvailable": "100%"}}, "/podDisruptionBudget/minAvailable", "'100%' does not match"),
     ({"settings": {"listen": "0.0.0.0:1"}}, "/settings", "additional properties 'listen' not allowed"),
     (
         {"settings": {"completion_log": {"join_key": "s"}}},
@@ -111,6 +116,27 @@ CONTRADICTIONS = [
         },
         "set workload to StatefulSet",
     ),
+    ({"proxy": {"enabled": True}}, "set proxy.upstream to its URL"),
+    ({"proxy": PROXY | {"metricsPort": 8080}}, "are both 8080: change one"),
+    ({"mode": "sidecar", "proxy": PROXY | {"port": 9464}}, "choose others than [50051 9464 50052]"),
+    (
+        {"proxy": PROXY, "auth": {"enabled": True, "existingSecret": "a"}, "tls": TLS, "test": {"enabled": False}},
+        "set proxy.token.existingSecret or auth.client.existingSecret",
+    ),
+    (
+        {"proxy": PROXY, "tls": TLS | {"mutual": {"enabled": True}}, "test": {"enabled": False}},
+        "the proxy needs a certificate too: set tls.client.existingSecret",
+    ),
+    ({"proxy": PROXY, "networkPolicy": {"egress": {"enabled": True}}}, "let it through by networkPolicy.proxy.egress"),
+    ({"proxy": {"enabled": True, "workload": "Sidecar", "initContainers": [{"name": "a"}]}}, "put them there"),
+    ({"proxy": {"ingress": {"enabled": True}}}, "an engine's pod has a Service of its own"),
+    ({"proxy": PROXY | {"httpRoute": {"enabled": True}}}, "set proxy.httpRoute.parentRefs"),
+    ({"mode": "sidecar", "grpcRoute": {"enabled": True}}, "set ingress.enabled and grpcRoute.enabled to false"),
+    ({"ingress": {"enabled": True}}, "let callers in from outside of the cluster: set auth.enabled"),
+    ({"grpcRoute": {"enabled": True}, "auth": AUTH, "tls": TLS}, "set grpcRoute.parentRefs"),
+    ({"service": {"trafficDistribution": "PreferClose"}}, "trafficDistribution PreferClose needs Kubernetes 1.31"),
+    ({"podDisruptionBudget": {"minAvailable": 2}}, "podDisruptionBudget.minAvailable 2 of 2 replicas lets no pod go"),
+    ({"mode": "sidecar", "extraContainers": [{"name": "a"}]}, "put extraContainers and initContainers into the engine"),
     ({"mode": "sidecar", "autoscaling": {"enabled": True}}, "mode sidecar runs no pods of its own"),
     ({"mode": "sidecar", "probes": {"kind": "grpc"}}, "set probes.kind to http"),
     (
@@ -137,7 +163,7 @@ def test_a_guard_refuses_and_names_the_remedy(values, message):
 
 def test_every_guard_is_tried():
     """Each ``fail`` in the templates is met by a set of values above."""
-    guards = (CHART / "templates" / "_guards.tpl").read_text()
+    guards = "".join(path.read_text() for path in (CHART / "templates").glob("_guards*.tpl"))
     said = "\n".join(refusal(values) for values, _ in CONTRADICTIONS)
     said += refusal({"mode": "sidecar"}, kubernetes="1.28.0")
     for text in re.findall(r'fail (?:\(printf )?"([^"]*)"', guards):
@@ -206,11 +232,36 @@ def _sidecar_comment():
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ({}, ["helm -n serving test r", "OPEN: callers need no token", "IMAGE: rankd:0.1.0-cpu is not published"]),
+        (
+            {},
+            [
+                "helm -n serving test r",
+                "ONLY ENGINES IN NAMESPACE serving",
+                "OPEN: callers need no token",
+                "IMAGE: rankd:0.1.0-cpu is not published",
+            ],
+        ),
         ({"auth": AUTH, "tls": TLS, "image": {"repository": "example.com/rankd"}}, ["authorization: Bearer"]),
         ({"mode": "sidecar"}, ["Nothing runs yet", "r-rankd-sidecar"]),
+        (
+            {
+                "proxy": PROXY | {"ingress": {"enabled": True}},
+                "networkPolicy": {"namespaces": ["engines", "batch"]},
+                "auth": AUTH,
+                "tls": TLS,
+            },
+            [
+                "pods of these namespaces get through: engines, batch",
+                "http://r-rankd-proxy.serving.svc:8080/v1",
+                "outside",
+            ],
+        ),
+        (
+            {"proxy": {"enabled": True, "workload": "Sidecar"}, "auth": AUTH, "tls": TLS},
+            ["configmap r-rankd-proxy-sidecar"],
+        ),
     ],
-    ids=["defaults", "auth", "sidecar"],
+    ids=["defaults", "auth", "sidecar", "proxy", "proxy beside"],
 )
 def test_notes_say_what_to_do_next(values, wanted, tmp_path):
     """``helm install --dry-run`` needs a cluster; the notes are rendered as a page of a copied chart instead."""
