@@ -18,18 +18,24 @@ TRACES ?=
 VLLM_SOURCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync images test-lowest rankers bench examples soak attacks study sim-check engines fleet peers gpu format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync wheels release images test-lowest rankers bench examples soak attacks study sim-check engines fleet peers gpu format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(VENV)/.installed ## prepare .venv
+setup: $(VENV)/.installed ## prepare .venv for work on rankd: its tools, and the packages for engines
 
-$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/vllm/pyproject.toml clients/transformers/pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankd needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12 setup" % sys.version_info[:2])'
+# What serving needs and nothing else; the client is one of its dependencies. All other targets add to it.
+$(VENV)/.servable: pyproject.toml clients/python/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankd needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12 run" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
+	@echo 'installing rankd (about 570 MB, of which onnxruntime-gpu is 340) ...'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -e clients/python -e .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.servable clients/vllm/pyproject.toml clients/transformers/pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@echo 'installing rankd and its tools (onnxruntime-gpu alone is about 250 MB) ...'
+	@echo 'installing the tools of rankd ...'
 	$(BIN)/python -m pip install --progress-bar on -q -e clients/python -e clients/vllm -e clients/transformers -e '.[dev]'
 	@touch $@
 
@@ -40,7 +46,7 @@ $(VENV)/.trainable: $(VENV)/.installed
 	$(BIN)/python -m pip install --progress-bar on -q '$(TORCH)' -e '.[train,log]'
 	@touch $@
 
-run: setup ## serve the bundled ranker on 127.0.0.1:50051
+run: $(VENV)/.servable ## serve the bundled ranker on 127.0.0.1:50051
 # On a terminal the daemon says so itself, when it is ready; elsewhere it writes JSON lines and nothing else.
 	@[ -t 2 ] || printf '%s\n' 'Once it has started, in a second terminal:' '  $(BIN)/rankd rank prompts.txt' '  $(BIN)/rankd status --watch'
 	$(BIN)/rankd serve
@@ -161,6 +167,14 @@ peers: setup $(PEERS)/.installed ## rankd beside infinity and transformers on th
 
 study: setup ## replay the traces of TRACES under all policies, write out/study/study.md; an hour on two cores, STUDY_ARGS=--quick ten minutes
 	$(BIN)/python -m benchmarks.policies.study $(if $(TRACES),--traces $(TRACES)) --out out/study $(STUDY_ARGS)
+
+wheels: setup ## a wheel and a source archive of each package, in out/dist
+	for package in clients/python clients/vllm clients/transformers .; do \
+		(cd $$package && $(abspath $(BIN))/python -m hatchling build -d $(CURDIR)/out/dist) || exit 1; done
+
+release: setup helm ## all that VERSION would publish to REGISTRY, built and checked up to the push; RELEASE_ARGS=--push publishes
+	@[ -n '$(VERSION)' ] && [ -n '$(REGISTRY)' ] || { echo 'say what and where to: make release VERSION=0.2.0 REGISTRY=registry.example.com/team' >&2; exit 1; }
+	$(BIN)/python -m tools.release '$(VERSION)' --registry '$(REGISTRY)' $(RELEASE_ARGS)
 
 images: ## build the four images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
 	docker/check.sh cpu

@@ -12,7 +12,6 @@ from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from rankd.adaptation.rows import Columns, CompletionRing
 from rankd.adaptation.solver import affine, log_length, ridge
@@ -95,18 +94,25 @@ def _correlations(rows: Columns, source: int, left_out: set[int]) -> tuple[float
     # Where the score says nothing of either, the larger part is believed.
     margin = 2.0 / math.sqrt(len(judged)) if np.count_nonzero(mine) < np.count_nonzero(others) else 0.0
     return (
-        _rank_correlation(predicted[judged], logs[judged]),
-        _rank_correlation(rows.score[judged], logs[judged]),
-        _rank_correlation(rows.score[known], logs[known]) + margin,
+        rank_correlation(predicted[judged], logs[judged]),
+        rank_correlation(rows.score[judged], logs[judged]),
+        rank_correlation(rows.score[known], logs[known]) + margin,
         len(judged),
     )
 
 
-def _rank_correlation(one: Floats, other: Floats) -> float:
+def rank_correlation(one: Floats, other: Floats) -> float:
     """Spearman's; 0 where it is not defined."""
-    a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (one, other))
+    a, b = (_ranks(values) - (len(values) + 1) / 2 for values in (one, other))
     norm = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / norm if norm > 0 else 0.0
+
+
+def _ranks(values: Floats) -> Floats:
+    """From 1; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return last[place]
 
 
 def _deviations(correlation: float, size: int) -> float:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import grpc
@@ -105,7 +106,10 @@ class DaemonProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._ready = threading.Event()
         self._reader.start()
-        if not self._ready.wait(_START_SECONDS):
+        end = time.monotonic() + _START_SECONDS
+        while not self._ready.wait(0.1) and self.process.poll() is None and time.monotonic() < end:
+            pass
+        if not self._ready.wait(1.0 if self.process.poll() is None else 0.0):
             self.kill()
             raise AssertionError("the daemon did not start:\n" + "".join(self.lines))
 

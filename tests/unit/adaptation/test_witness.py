@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from support.learned_traffic import LearnedTraffic, serve
 
 from rankd.adaptation import Adaptation, LearnedCompletion
 from rankd.adaptation.features import unpack
 from rankd.adaptation.rows import CompletionRing
-from rankd.adaptation.witness import Witness
+from rankd.adaptation.witness import Witness, rank_correlation
 
 HONEST, OTHER, LIAR = 11, 12, 13
 
@@ -80,3 +81,13 @@ def test_a_liar_costs_the_others_little_where_the_ranker_orders_nothing() -> Non
     later = LearnedTraffic(51, score=0.0).completions(1200)[900:]
     learned = adaptation.scores(np.array([one.score for one in later]), [one.features for one in later])
     assert np.corrcoef(learned, np.log([one.tokens + 4 for one in later]))[0, 1] > 0.5
+
+
+def test_correlation_of_ranks_is_spearman_s():
+    """Ties, and columns without any order, included."""
+    draw = np.random.default_rng(3)
+    for size, values in ((5, 2), (200, 7), (1000, 10**6)):
+        one, other = draw.integers(0, values, (2, size)).astype(np.float64)
+        other += 0.3 * one
+        assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other).statistic)
+    assert rank_correlation(np.ones(9), np.arange(9.0)) == 0.0
