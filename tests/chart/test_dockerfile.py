@@ -1,7 +1,7 @@
 """The Dockerfile, without an engine: its linter, its stages, its context, and what it installs.
 
 ``docker/check.sh`` builds and runs the images where buildah is; what was seen is in
-docs/measurements/2026-11-25-kubernetes.md.
+docs/measurements/2026-11-30-kubernetes.md.
 """
 
 import fnmatch
