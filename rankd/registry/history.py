@@ -10,6 +10,7 @@ Kept are versions, directories, times and figures, and who asked by the name tha
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import json
 import math
@@ -18,6 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,29 @@ class StepKind(enum.Enum):
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
+
+
+class RankerChoice(enum.Enum):
+    """Why a daemon began with its ranker."""
+
+    SETTING = "setting"
+    """``--ranker``, ``RANKD_RANKER`` or the file of settings names it."""
+    PROMOTED = "promoted"
+    """It was promoted last in the registry."""
+    FALLEN_BACK = "fallen_back"
+    """The one promoted last cannot be loaded."""
+    BUNDLED = "bundled"
+    """Nothing was set, and nothing promoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a daemon began with, and why."""
+
+    ranker_version: str
+    choice: RankerChoice
+    unusable: tuple[tuple[str, str], ...] = ()
+    """Promoted rankers that cannot be loaded: version (or ``serving``, of the link), and why in a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +120,20 @@ class ServiceHistory:
     """
 
     def __init__(self, registry: Path | None) -> None:
-        """Read what is there.
-
-        Raises:
-            ArtifactError: HISTORY_UNREADABLE, where the file is there and cannot be read.
-        """
+        """Read what is there; ``trouble`` says where it cannot be read. A daemon starts all the same."""
         self._registry = registry
         self._file = None if registry is None else HistoryFile(registry / HISTORY)
         self._lock = threading.Lock()
         self._steps: tuple[HistoryStep, ...] = ()
+        self._unwritten: tuple[HistoryStep, ...] = ()
         self.skipped = 0
         """Lines that are no steps: damaged, or of another rankd."""
-        self.refresh()
+        self.beginning: Beginning | None = None
+        """None until the daemon has begun."""
+        self.trouble = ""
+        """Why the file does not say what is in service. Empty: it does."""
+        with suppress(ArtifactError):
+            self.refresh()
 
     def refresh(self) -> None:
         """Read the file anew where it changed: another replica may have appended.
@@ -120,11 +147,19 @@ class ServiceHistory:
             try:
                 lines = self._file.changed_lines()
             except OSError as error:
-                raise ArtifactError(
-                    "HISTORY_UNREADABLE", f"{self._file.path} cannot be read: {error.strerror or error}"
-                ) from None
+                self.trouble = f"{self._file.path} cannot be read: {error.strerror or error}"
+                raise ArtifactError("HISTORY_UNREADABLE", self.trouble) from None
             if lines is not None:
-                self._steps, self.skipped = _steps_of(lines)
+                steps, self.skipped = _steps_of(lines)
+                self._steps = (*steps, *self._unwritten)
+                if not self._unwritten:
+                    self.trouble = ""
+
+    async def look(self) -> None:
+        """Refresh in a thread; where the file cannot be read, ``trouble`` says so."""
+        if self._file is not None:
+            with suppress(ArtifactError):
+                await asyncio.to_thread(self.refresh)
 
     def recent(self, most: int = MOST_STEPS) -> list[HistoryStep]:
         """The newest steps, the newest last; from memory, for any thread."""
@@ -147,19 +182,26 @@ class ServiceHistory:
                 self._steps = (*self._steps, step)[-MOST_STEPS:]
                 return
             try:
-                lines = self._file.append(line_of(step))
+                lines = self._file.append(b"".join(map(line_of, (*self._unwritten, step))))
             except OSError as error:
                 raise ArtifactError(
                     "HISTORY_UNWRITABLE",
                     f"{self._file.path} cannot be written ({error.strerror or error}), and what is put into service "
                     "would not outlive a restart: nothing was changed",
                 ) from None
+            self._unwritten = ()
             self._steps, self.skipped = _steps_of(lines)
+            self.trouble = ""
             self.mend_link()
 
-    def remember(self, step: HistoryStep) -> None:
-        """Keep a step in memory only, where the file cannot be written and it is taken all the same."""
+    def remember(self, step: HistoryStep, trouble: str) -> None:
+        """Keep a step in memory, where the file cannot be written and it is taken all the same.
+
+        It is written with the next one that can be.
+        """
         with self._lock:
+            self.trouble = trouble
+            self._unwritten = (*self._unwritten, step)
             self._steps = (*self._steps, step)[-MOST_STEPS:]
 
     def mend_link(self) -> bool:

@@ -50,7 +50,7 @@ class HistoryFile:
             os.close(file)
 
     def append(self, line: bytes) -> list[bytes]:
-        """Add a line, newline and all, and sync it; gives all lines there are then.
+        """Add a line or several, newline and all, and sync them; gives all lines there are then.
 
         What a crash left of a line is cut off first.
 
@@ -71,7 +71,7 @@ class HistoryFile:
                     _sync_directory(self.path.parent)
                 status = os.fstat(file)
                 self._seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-                return [*lines, line.rstrip(b"\n")]
+                return [*lines, *line.split(b"\n")[:-1]]
         finally:
             os.close(file)
 

@@ -90,7 +90,7 @@ def test_lines_that_are_no_steps_are_skipped_and_counted(tmp_path, line):
     assert history.skipped == 1
 
 
-def test_fields_of_a_later_rankd_are_left_out(tmp_path):
+def test_fields_of_a_later_rankd_are_left_out():
     """A step is read all the same."""
     line = json.loads(line_of(step("a@1"))) | {"unheard": 1, "evidence": {"verdict": "better", "kind": "", "new": 2}}
     line["evidence"]["completions"] = 7
@@ -196,10 +196,30 @@ def test_what_was_in_service_before(tmp_path):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    """With the reason."""
+    """With the reason; a daemon can start with it."""
     (tmp_path / HISTORY).mkdir()
+    history = ServiceHistory(tmp_path)
+    assert HISTORY in history.trouble
+    assert not history.recent()
     with pytest.raises(ArtifactError, match=HISTORY):
-        ServiceHistory(tmp_path)
+        history.refresh()
+    with pytest.raises(ArtifactError, match=HISTORY):
+        history.append(step("a@1"))
+
+
+def test_what_could_not_be_written_is_written_later(tmp_path):
+    """A rollback on a full disk counts while the daemon lives, and reaches the file with the next step."""
+    history = ServiceHistory(tmp_path)
+    history.append(step("a@1", "m@1"))
+    history.remember(back("m@1", "a@1"), "full")
+    (tmp_path / HISTORY).touch()
+    history.refresh()
+    assert history.last == back("m@1", "a@1")
+    assert history.trouble == "full"
+    history.append(step("b@1", "m@1"))
+    assert not history.trouble
+    assert versions(ServiceHistory(tmp_path).recent()) == ["m@1", "b@1"]
+    assert ServiceHistory(tmp_path).recent() == history.recent()
 
 
 def test_without_a_registry_steps_are_remembered():
