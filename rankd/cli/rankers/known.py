@@ -15,7 +15,6 @@ from rankd.registry.bundled import ranker_path
 from rankd.registry.history import HistoryStep, StepEvidence, StepKind
 from rankd.registry.shelf import Shelf
 
-
 _NAMES = 3
 
 
