@@ -80,16 +80,20 @@ def compare_rankers(
     good = np.flatnonzero(np.isfinite(scores[0]) & np.isfinite(scores[1]))
     if len(good) < FEWEST:
         raise ArtifactError("NAN_SCORES", f"both rankers give {len(good)} of {len(rows)} rows a finite score")
-    kept = [rows[i] for i in good.tolist()]
-    sample = PairedSample(
-        candidate=scores[0][good],
-        incumbent=scores[1][good],
-        tokens=np.array([r.tokens for r in kept], dtype=np.int64),
-        complete=np.array([r.complete for r in kept], dtype=np.bool_),
-        stratum=figures.scored(kept, np.zeros(len(kept)), None).stratum,
-        group=places[good],
-    )
+    sample = _sample([rows[i] for i in good.tolist()], scores[0][good], scores[1][good])
     return PairedRankers(versions[0], versions[1], compare(sample), len(rows) - len(good))
+
+
+def _sample(rows: Sequence[Row], first: Floats, second: Floats) -> PairedSample:
+    """Rows that both scored, as the statistics take them."""
+    return PairedSample(
+        candidate=first,
+        incumbent=second,
+        tokens=np.array([r.tokens for r in rows], dtype=np.int64),
+        complete=np.array([r.complete for r in rows], dtype=np.bool_),
+        stratum=figures.scored(rows, np.zeros(len(rows)), None).stratum,
+        group=figures.numbered([r.prompt for r in rows]),
+    )
 
 
 def _counted(on_progress: Callable[[int, int], None], base: int, total: int) -> Callable[[int], None]:
