@@ -308,8 +308,8 @@ def left_out(judgement: Judgement) -> str:
 
 def _too_few_unseen(judgement: Judgement) -> str:
     return (
-        f"{judgement.completions:,} completions to judge it on, at least {judgement.min_completions:,} are needed; left "
-        f"out: {left_out(judgement)}."
+        f"{judgement.completions:,} completions to judge it on, at least {judgement.min_completions:,} are needed; "
+        f"left out: {left_out(judgement)}."
     )
 
 
