@@ -29,7 +29,6 @@ from rankd.cli.rankers.standing import in_service_already
 from rankd.cli.streams import complain
 from rankd.cli.terminal import PlainConsole, output
 from rankd.cli.values import number, seconds, whole
-from rankd.errors import ConfigError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import ranker_path
 
