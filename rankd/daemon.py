@@ -22,9 +22,10 @@ from rankd.pilot.live import LivePilots
 from rankd.ranking.completions import Completions
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
-from rankd.registry.bundled import wanted_ranker
 from rankd.registry.comparison import RankerComparison
 from rankd.registry.feature_hashing import FeatureHashing
+from rankd.registry.first_ranker import load_first
+from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
 from rankd.registry.shadow import ShadowRankers
@@ -64,6 +65,8 @@ _STUCK = 5.0
 class App:
     """One running daemon. ``start`` once, ``stop`` once, both on one event loop."""
 
+    _ticker: asyncio.Task[None] | None = None
+
     def __init__(self, settings: Settings) -> None:
         """Build all parts; nothing listens yet."""
         self.settings = settings
@@ -74,6 +77,7 @@ class App:
         self.registry = Registry(
             settings.provider, settings.scoring, self.monitor, self.telemetry, FeatureHashing.of(settings)
         )
+        self.history = ServiceHistory(settings.registry)
         self.shadows = ShadowRankers(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.comparison = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
@@ -111,8 +115,8 @@ class App:
             self.telemetry,
             lambda: self.streams.draining,
             self.files,
+            self.history,
         )
-        self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -128,8 +132,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await self.registry.load(wanted_ranker(settings.ranker))
-        self.registry.promote(ranker.version)
+        ranker = self.registry.promote((await load_first(self.registry, self.history, settings)).version)
         await self.snapshots.start()
         gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
         gauges.register(self.telemetry)
@@ -148,6 +151,7 @@ class App:
                 self.follower,
                 self.files,
                 self.time_slices,
+                self.history,
             ),
         )
         if settings.metrics:
@@ -158,7 +162,7 @@ class App:
                 http_connections(settings),
             )
         if self.admin is not None:
-            promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings)
+            promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings, self.history)
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
@@ -192,6 +196,7 @@ class App:
         await self._end_calls(grace)
         if self._ticker is not None:
             self._ticker.cancel()
+        self.history.close()
         self.files.close()
         await self.snapshots.close()
         self.shadows.close()
@@ -240,6 +245,7 @@ class App:
                 ranker.scorer.runner.give_up_after(self.settings.scoring.max_batch_seconds)
             self.monitor.tick(now)
             self.pilots.advance()
+            self.history.look()
             if self.http is not None:
                 self.status.sample(now)
 

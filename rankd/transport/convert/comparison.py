@@ -10,16 +10,17 @@ from rankd.settings import LimitsSection, PromotionSection
 from rankd.transport.convert.adaptation import estimate_of
 from rankd.transport.convert.request import Violations, name_of
 
-_EVIDENCE_TO_PROTO = {
+EVIDENCE_TO_PROTO = {
     EvidenceKind.COMPLETION_LOG: admin_pb2.EVIDENCE_COMPLETION_LOG,
     EvidenceKind.SHADOW_SCORES: admin_pb2.EVIDENCE_SHADOW_SCORES,
 }
-_EVIDENCE: dict[int, EvidenceKind] = {v: k for k, v in _EVIDENCE_TO_PROTO.items()}
-_VERDICT_TO_PROTO = {
+_EVIDENCE: dict[int, EvidenceKind] = {v: k for k, v in EVIDENCE_TO_PROTO.items()}
+VERDICT_TO_PROTO = {
     ComparisonVerdict.BETTER: admin_pb2.VERDICT_BETTER,
     ComparisonVerdict.NOT_BETTER: admin_pb2.VERDICT_NOT_BETTER,
     ComparisonVerdict.TOO_FEW_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_COMPLETIONS,
     ComparisonVerdict.TOO_FEW_DECIDED_PAIRS: admin_pb2.VERDICT_TOO_FEW_DECIDED_PAIRS,
+    ComparisonVerdict.TOO_FEW_UNSEEN_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_UNSEEN_COMPLETIONS,
 }
 LEAST_COMPLETIONS = 50
 
@@ -51,13 +52,13 @@ def options_of(
                 f"{field}.evidence", "must be EVIDENCE_COMPLETION_LOG or EVIDENCE_SHADOW_SCORES, or be left out"
             )
     model = name_of(message.model, f"{field}.model", limits, violations) if message.HasField("model") else None
-    return ComparisonOptions(margin, least, model, evidence)
+    return ComparisonOptions(margin, least, model, evidence, message.trust_older_completions)
 
 
 def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
     """A comparison as proto."""
     out = admin_pb2.Judgement(
-        verdict=_VERDICT_TO_PROTO[comparison.verdict],
+        verdict=VERDICT_TO_PROTO[comparison.verdict],
         candidate=admin_pb2.RankerFigures(ranker_version=comparison.candidate),
         in_service=admin_pb2.RankerFigures(ranker_version=comparison.incumbent),
         margin=comparison.options.margin,
@@ -65,9 +66,14 @@ def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
         log_completion_count=comparison.log_completions,
         shadow_completion_count=comparison.shadow_completions,
         older_completion_count=comparison.older_completions,
+        trained_completion_count=comparison.excluded.trained,
+        learned_completion_count=comparison.excluded.learned,
+        undeclared_completion_count=comparison.excluded.older,
     )
+    if comparison.level is not None:
+        out.try_count, out.error_level = comparison.level.tries, comparison.level.error
     if comparison.evidence is not None:
-        out.evidence = _EVIDENCE_TO_PROTO[comparison.evidence]
+        out.evidence = EVIDENCE_TO_PROTO[comparison.evidence]
     figures = comparison.statistics
     if figures is None:
         return out
@@ -75,6 +81,8 @@ def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
     _fill(out.in_service, figures.incumbent)
     if figures.tau_difference is not None:
         out.tau_difference.CopyFrom(estimate_of(figures.tau_difference))
+    if figures.strict_difference is not None and comparison.level is not None:
+        out.strict_low = figures.strict_difference.low
     if figures.gain_difference is not None:
         out.realised_gain_difference.CopyFrom(estimate_of(figures.gain_difference))
     out.completion_count = figures.size
