@@ -174,6 +174,6 @@ def _paces(start: Floats, end: Floats, work: Floats, reading: Floats, edges: Flo
     read = np.bincount(bins, weights=reading, minlength=len(edges) - 1) / width
     read = np.minimum(np.convolve(read, np.full(_PER_RUN, 1 / _PER_RUN), "same")[: len(read)], _READS)
     decoding = running * (1 - read)
-    mean = float(done.sum() / max(decoding.sum(), 1e-12))
+    mean = float(done.sum() / max(decoding.sum(), 1e-12)) or 1.0  # 1 where nothing ran for any time at all
     pace = np.where(running > 0.5 * width, done / np.maximum(decoding, 1e-12), mean)
     return np.clip(pace, _PACES[0] * mean, _PACES[1] * mean), mean
