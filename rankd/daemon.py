@@ -131,7 +131,9 @@ class App:
         ranker = await self.registry.load(wanted_ranker(settings.ranker))
         self.registry.promote(ranker.version)
         await self.snapshots.start()
-        gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
+        gauges = StateGauges(
+            settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files, self.pilots
+        )
         gauges.register(self.telemetry)
         steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
         names = add_public(
@@ -148,6 +150,7 @@ class App:
                 self.follower,
                 self.files,
                 self.time_slices,
+                self.telemetry,
             ),
         )
         if settings.metrics:

@@ -48,6 +48,12 @@ class PageSection(Section):
     tenants: int = Field(
         20, ge=0, le=1000, description="Most tenants that the page names, others are added up; 0 names none."
     )
+    events: int = Field(
+        100,
+        ge=0,
+        le=1000,
+        description="Most events that are kept for marks on charts: pilots, promotions, fallbacks. The latest stay.",
+    )
     ceiling: float = Field(
         0.66,
         ge=0,

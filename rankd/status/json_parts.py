@@ -191,14 +191,12 @@ def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
         "blocks": plan.schedule.blocks,
         "blocks_measured": report.blocks,
         "requests": report.counts.requests,
-        "effects": [_effect(e, finished=report.state is PilotState.FINISHED) for e in report.effects],
+        "effects": [_effect(e, report.state) for e in report.effects],
     }
 
 
-def _effect(effect: Effect, *, finished: bool) -> dict[str, Any]:
-    low, high = effect.sequence_low, effect.sequence_high
-    if finished and effect.low is not None and effect.high is not None:
-        low, high = effect.low, effect.high
+def _effect(effect: Effect, state: PilotState) -> dict[str, Any]:
+    low, high = effect.bounds(state)
     return {
         "metric": effect.metric.value,
         "control": effect.control,

@@ -105,7 +105,7 @@ class ModelQuality:
     progress_seen: bool
     """Whether progress of unfinished requests is reported; without it ``tau`` cannot see them."""
     completions: int
-    """Reports taken, those of a restored window included."""
+    """Taken: reports of requests that ended, those of a restored window included."""
     open: int
     """Requests last reported as waiting or running."""
     guard: GuardState
@@ -122,6 +122,8 @@ class ModelQuality:
     """What was learned of this traffic beside the ranker; None where nothing is."""
     learned_in_use: bool = False
     """Whether all figures here are of what was learned, which orders, rather than of the ranker's own scores."""
+    progress_reports: int = 0
+    """Taken, of requests that waited or ran; not among ``completions``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,10 @@ class ServiceStatus:
     """Where the model of the ranker in service really runs."""
     workers: int = 0
     """Batches that the ranker in service reads at the same time; 0 of a daemon that does not say."""
+    completions: int = 0
+    """Accepted: reports of requests that ended."""
+    progress_reports: int = 0
+    """Accepted, of requests that waited or ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,8 @@ def report_of(answer: Any) -> QualityReport:
             failing_files=tuple(service.failing_files),
             placement=model_placement_of(service.placement),
             workers=service.worker_count,
+            completions=service.completion_count,
+            progress_reports=service.progress_report_count,
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),
@@ -215,6 +223,7 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
         realised_work_gain=estimate_of(q, "realised_work_gain"),
         learned=learned_quality_of(q.adaptation) if q.HasField("adaptation") else None,
         learned_in_use=q.learned_in_use,
+        progress_reports=q.progress_report_count,
     )
 
 

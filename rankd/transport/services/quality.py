@@ -18,6 +18,7 @@ from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import QueueRanker
 from rankd.registry.loaded import Registry
 from rankd.settings import Settings
+from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.fleet_learned import add_answer, question_from_proto
@@ -45,9 +46,11 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         follower: FleetFollower,
         files: FileWatch,
         time_slices: TimeSlices,
+        telemetry: Telemetry,
     ) -> None:
         """Take what is shown."""
         self._files = files
+        self._telemetry = telemetry
         self._follower = follower
         self._time_slices = time_slices
         self._answers = QualityAnswers(monitor, pilots, settings)
@@ -125,6 +128,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
     def _service(self) -> quality_pb2.ServiceStatus:
         ranker = self._registry.in_service
         scorers = [r.scorer for r in self._registry.all()]
+        completions, progress_reports = self._telemetry.accepted_reports()
         return quality_pb2.ServiceStatus(
             rankd_version=VERSION,
             ranker_version=ranker.version,
@@ -141,4 +145,6 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             failing_files=self._files.failing(),
             placement=placement_message(ranker),
             worker_count=ranker.scorer.runner.workers,
+            completion_count=completions,
+            progress_report_count=progress_reports,
         )

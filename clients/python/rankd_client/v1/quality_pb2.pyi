@@ -77,7 +77,7 @@ class FleetStatus(_message.Message):
     def __init__(self, followed: bool = ..., leading: bool = ..., peer_count: _Optional[int] = ..., replica_count: _Optional[int] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class Quality(_message.Message):
-    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet", "work_tau", "prompt_work_tau", "realised_work_gain", "adaptation", "learned_in_use")
+    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet", "work_tau", "prompt_work_tau", "realised_work_gain", "adaptation", "learned_in_use", "progress_report_count")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TAU_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,7 @@ class Quality(_message.Message):
     REALISED_WORK_GAIN_FIELD_NUMBER: _ClassVar[int]
     ADAPTATION_FIELD_NUMBER: _ClassVar[int]
     LEARNED_IN_USE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_REPORT_COUNT_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     tau: Estimate
@@ -122,7 +123,8 @@ class Quality(_message.Message):
     realised_work_gain: Estimate
     adaptation: Adaptation
     learned_in_use: bool
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ..., work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., prompt_work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_work_gain: _Optional[_Union[Estimate, _Mapping]] = ..., adaptation: _Optional[_Union[Adaptation, _Mapping]] = ..., learned_in_use: bool = ...) -> None: ...
+    progress_report_count: int
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ..., work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., prompt_work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_work_gain: _Optional[_Union[Estimate, _Mapping]] = ..., adaptation: _Optional[_Union[Adaptation, _Mapping]] = ..., learned_in_use: bool = ..., progress_report_count: _Optional[int] = ...) -> None: ...
 
 class Adaptation(_message.Message):
     __slots__ = ("state", "completion_count", "compared_count", "base_tau", "learned_tau", "difference", "since", "switch_count", "left_out_count")
@@ -306,7 +308,7 @@ class ModelPlacement(_message.Message):
     def __init__(self, precision: _Optional[str] = ..., device_share: _Optional[float] = ..., cpu_products: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count")
+    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +324,8 @@ class ServiceStatus(_message.Message):
     FAILING_FILES_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     WORKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_REPORT_COUNT_FIELD_NUMBER: _ClassVar[int]
     rankd_version: str
     ranker_version: str
     provider: str
@@ -337,7 +341,9 @@ class ServiceStatus(_message.Message):
     failing_files: _containers.RepeatedScalarFieldContainer[str]
     placement: ModelPlacement
     worker_count: int
-    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ...) -> None: ...
+    completion_count: int
+    progress_report_count: int
+    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., progress_report_count: _Optional[int] = ...) -> None: ...
 
 class GetQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version")
