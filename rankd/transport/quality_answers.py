@@ -92,6 +92,7 @@ def _state_of(window: Window) -> tuple[Any, ...]:
     return (
         window,
         window.tracker.completions,
+        window.tracker.progress_reports,
         window.transitions,
         guard.mode,
         guard.since,
