@@ -11,6 +11,7 @@ from rankd_client.ordering.objectives import IMPATIENCE, PATIENT
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 
 from rankd.monitor.supported import ServedHistory, TenantValues
+from rankd.quality.savings.values import SavedTotal, SavingsEstimate
 from rankd.settings import OrderSection
 from rankd.types import FloatArray
 
@@ -95,10 +96,19 @@ class ModelLoad:
     """Of these, at the last tuning."""
     fitted_at: int = 0
     """Of these, when costs were last learned."""
+    saved: SavingsEstimate | None = None
+    """What ranking saved recent completions; None where too little is known."""
+    saved_total: SavedTotal | None = None
+    """What it saved of all since, as far as it was measured."""
+    reported_at: float | None = None
+    """When the last completion was reported, by the daemon's clock; None: none was."""
+    ended_at: float | None = None
+    """When the last one ended whose times are known."""
 
     def take(self, served: ServedRequest, tenant: str = "") -> None:
         """Take a completion whose times are known; the empty name stands for all that have no tenant."""
         self.history.add(served, tenant)
+        self.ended_at = max(self.ended_at or 0.0, served.arrival + served.waited + served.ran)
         self.taken += 1
         self.queued += served.waited > _QUEUED * served.ran
 

@@ -181,7 +181,7 @@ class Monitor:
     def _learn_load(self, window: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
         load = window.load
-        load.reports += 1
+        load.reports, load.reported_at = load.reports + 1, now
         tenant = completion.reporter if self._settings.quality.max_tenant_share < 1.0 else ""
         load.rate.add(load.lengths.counted(completion.tokens, tenant), now)
         if completion.waited is None:

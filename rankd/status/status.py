@@ -24,6 +24,7 @@ from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import QueueRanker
+from rankd.ranking.savings import SavingsReports
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
@@ -32,6 +33,7 @@ from rankd.status.events import EventRecord
 from rankd.status.facts import facts_of
 from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
+from rankd.status.savings_json import savings_of
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 from rankd.version import VERSION
@@ -67,6 +69,7 @@ class Status:
         self._ranker = ranker
         self._shadows = shadows
         self._pilots = pilots
+        self._savings = SavingsReports(monitor, pilots, settings)
         self._log = log
         self._tenants = tenants
         self._telemetry = telemetry
@@ -161,6 +164,7 @@ class Status:
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
             "windows": [self._window(v, piloted.get(v.model)) for v in windows],
             "windows_left_out": left_out,
+            "savings": [savings_of(s) for s in self._savings.all(self._registry.in_service.version, CLOCK.now())],
             "traffic": self._traffic(),
             "stages": self._telemetry.stages.quantiles(STAGES),
             "tenants": [{"tenant": name, **asdict(tally)} for name, tally in tallies],

@@ -32,7 +32,6 @@ from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
 from rankd_client._placement import ModelPlacement
 from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
-    Estimate,
     FleetState,
     GuardState,
     LearnedQuality,
@@ -49,10 +48,12 @@ from rankd_client._rankers import (
     Rankers,
     ShadowState,
 )
+from rankd_client._savings import Payer, SavedLatency, Savings
 from rankd_client._stats import ClientStats
 from rankd_client._sync.client import RankClient
 from rankd_client._sync.stream import RankStream
 from rankd_client._types import MAX_ID_BYTES, Completed, Finish, Item, Progress, Ranked, RankedQueue, ReportResult
+from rankd_client._values import Estimate
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import (
     AdaptiveRules,
@@ -101,6 +102,7 @@ __all__ = [
     "ModelQuality",
     "Objective",
     "ObjectiveOutcome",
+    "Payer",
     "PilotEffect",
     "PilotPlan",
     "PilotStatus",
@@ -122,6 +124,8 @@ __all__ = [
     "ReportResult",
     "RequestShape",
     "Rules",
+    "SavedLatency",
+    "Savings",
     "ServiceCosts",
     "ServiceStatus",
     "ShadowState",

@@ -8,16 +8,9 @@ from typing import Any
 from rankd_client._messages import enum_name, seconds_of
 from rankd_client._placement import ModelPlacement, model_placement_of
 from rankd_client._policy import PolicyInForce, policy_in_force
+from rankd_client._savings import Savings, savings_of
+from rankd_client._values import Estimate, estimate_of
 from rankd_client.v1 import quality_pb2
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +163,8 @@ class QualityReport:
     service: ServiceStatus
     qualities: tuple[ModelQuality, ...]
     policies: tuple[PolicyInForce, ...]
+    savings: tuple[Savings, ...] = ()
+    """What ranking did to each served model's traffic lately; empty of a daemon that does not say."""
 
 
 def report_of(answer: Any) -> QualityReport:
@@ -197,6 +192,7 @@ def report_of(answer: Any) -> QualityReport:
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),
+        savings=tuple(savings_of(s) for s in answer.savings),
     )
 
 
@@ -244,14 +240,6 @@ def learned_quality_of(message: quality_pb2.Adaptation) -> LearnedQuality:
         switches=message.switch_count,
         left_out=message.left_out_count,
     )
-
-
-def estimate_of(message: Any, name: str) -> Estimate | None:
-    """An Estimate of a message; None where it has none."""
-    if not message.HasField(name):
-        return None
-    estimate = getattr(message, name)
-    return Estimate(estimate.value, estimate.low, estimate.high)
 
 
 def _guard(guard: quality_pb2.GuardStatus) -> GuardState:

@@ -123,7 +123,8 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         await self._monitor.refresh(windows, CLOCK.now())
         question = request.model if request.HasField("model") else None, request.ranker_version
         parts = await self._time_slices.run(self._answers.steps(question, windows, models, in_service))
-        return {"qualities": parts.qualities, "policies": parts.policies, "service": self._service()}
+        told = {"qualities": parts.qualities, "policies": parts.policies, "savings": parts.savings}
+        return told | {"service": self._service()}
 
     def _service(self) -> quality_pb2.ServiceStatus:
         ranker = self._registry.in_service

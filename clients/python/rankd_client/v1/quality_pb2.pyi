@@ -26,6 +26,32 @@ class AdaptationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ADAPTATION_STATE_NOT_BETTER: _ClassVar[AdaptationState]
     ADAPTATION_STATE_IN_USE: _ClassVar[AdaptationState]
     ADAPTATION_STATE_STEPPED_BACK: _ClassVar[AdaptationState]
+
+class SavingsState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SAVINGS_STATE_UNSPECIFIED: _ClassVar[SavingsState]
+    SAVINGS_STATE_LEARNING: _ClassVar[SavingsState]
+    SAVINGS_STATE_IDLE: _ClassVar[SavingsState]
+    SAVINGS_STATE_NO_QUEUE: _ClassVar[SavingsState]
+    SAVINGS_STATE_FALLS_BACK: _ClassVar[SavingsState]
+    SAVINGS_STATE_GAINS: _ClassVar[SavingsState]
+    SAVINGS_STATE_NO_GAIN: _ClassVar[SavingsState]
+    SAVINGS_STATE_LOSES: _ClassVar[SavingsState]
+
+class LatencyMeasure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_MEASURE_UNSPECIFIED: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_END_TO_END: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_FIRST_TOKEN: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_PER_TOKEN: _ClassVar[LatencyMeasure]
+
+class LatencyStatistic(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_STATISTIC_UNSPECIFIED: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_MEAN: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_P50: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_P90: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_P99: _ClassVar[LatencyStatistic]
 GUARD_MODE_UNSPECIFIED: GuardMode
 GUARD_MODE_WARMING_UP: GuardMode
 GUARD_MODE_RANKED: GuardMode
@@ -35,6 +61,23 @@ ADAPTATION_STATE_LEARNING: AdaptationState
 ADAPTATION_STATE_NOT_BETTER: AdaptationState
 ADAPTATION_STATE_IN_USE: AdaptationState
 ADAPTATION_STATE_STEPPED_BACK: AdaptationState
+SAVINGS_STATE_UNSPECIFIED: SavingsState
+SAVINGS_STATE_LEARNING: SavingsState
+SAVINGS_STATE_IDLE: SavingsState
+SAVINGS_STATE_NO_QUEUE: SavingsState
+SAVINGS_STATE_FALLS_BACK: SavingsState
+SAVINGS_STATE_GAINS: SavingsState
+SAVINGS_STATE_NO_GAIN: SavingsState
+SAVINGS_STATE_LOSES: SavingsState
+LATENCY_MEASURE_UNSPECIFIED: LatencyMeasure
+LATENCY_MEASURE_END_TO_END: LatencyMeasure
+LATENCY_MEASURE_FIRST_TOKEN: LatencyMeasure
+LATENCY_MEASURE_PER_TOKEN: LatencyMeasure
+LATENCY_STATISTIC_UNSPECIFIED: LatencyStatistic
+LATENCY_STATISTIC_MEAN: LatencyStatistic
+LATENCY_STATISTIC_P50: LatencyStatistic
+LATENCY_STATISTIC_P90: LatencyStatistic
+LATENCY_STATISTIC_P99: LatencyStatistic
 
 class Estimate(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -307,6 +350,62 @@ class ModelPlacement(_message.Message):
     cpu_products: _containers.ScalarMap[str, int]
     def __init__(self, precision: _Optional[str] = ..., device_share: _Optional[float] = ..., cpu_products: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
+class Savings(_message.Message):
+    __slots__ = ("model", "state", "from_time", "to_time", "completion_count", "queued_share", "latencies", "payers", "slower_share", "slower_by_seconds", "total_saved_seconds", "total_since", "total_completion_count", "last_completion_time")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FROM_TIME_FIELD_NUMBER: _ClassVar[int]
+    TO_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    LATENCIES_FIELD_NUMBER: _ClassVar[int]
+    PAYERS_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_SHARE_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_BY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SAVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SINCE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_COMPLETION_TIME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    state: SavingsState
+    from_time: _timestamp_pb2.Timestamp
+    to_time: _timestamp_pb2.Timestamp
+    completion_count: int
+    queued_share: float
+    latencies: _containers.RepeatedCompositeFieldContainer[SavedLatency]
+    payers: _containers.RepeatedCompositeFieldContainer[Payer]
+    slower_share: float
+    slower_by_seconds: float
+    total_saved_seconds: Estimate
+    total_since: _timestamp_pb2.Timestamp
+    total_completion_count: int
+    last_completion_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., state: _Optional[_Union[SavingsState, str]] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_count: _Optional[int] = ..., queued_share: _Optional[float] = ..., latencies: _Optional[_Iterable[_Union[SavedLatency, _Mapping]]] = ..., payers: _Optional[_Iterable[_Union[Payer, _Mapping]]] = ..., slower_share: _Optional[float] = ..., slower_by_seconds: _Optional[float] = ..., total_saved_seconds: _Optional[_Union[Estimate, _Mapping]] = ..., total_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., total_completion_count: _Optional[int] = ..., last_completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SavedLatency(_message.Message):
+    __slots__ = ("measure", "statistic", "observed_seconds", "arrival_order_seconds", "saved_seconds")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    STATISTIC_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ARRIVAL_ORDER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SAVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    measure: LatencyMeasure
+    statistic: LatencyStatistic
+    observed_seconds: float
+    arrival_order_seconds: float
+    saved_seconds: Estimate
+    def __init__(self, measure: _Optional[_Union[LatencyMeasure, str]] = ..., statistic: _Optional[_Union[LatencyStatistic, str]] = ..., observed_seconds: _Optional[float] = ..., arrival_order_seconds: _Optional[float] = ..., saved_seconds: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
+class Payer(_message.Message):
+    __slots__ = ("label", "completion_count", "saved_seconds")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SAVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    completion_count: int
+    saved_seconds: Estimate
+    def __init__(self, label: _Optional[str] = ..., completion_count: _Optional[int] = ..., saved_seconds: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
 class ServiceStatus(_message.Message):
     __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -354,14 +453,16 @@ class GetQualityRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ...) -> None: ...
 
 class GetQualityResponse(_message.Message):
-    __slots__ = ("qualities", "policies", "service")
+    __slots__ = ("qualities", "policies", "service", "savings")
     QUALITIES_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SAVINGS_FIELD_NUMBER: _ClassVar[int]
     qualities: _containers.RepeatedCompositeFieldContainer[Quality]
     policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
     service: ServiceStatus
-    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
+    savings: _containers.RepeatedCompositeFieldContainer[Savings]
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ...) -> None: ...
 
 class WatchQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version", "interval")
@@ -374,14 +475,16 @@ class WatchQualityRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WatchQualityResponse(_message.Message):
-    __slots__ = ("qualities", "policies", "service")
+    __slots__ = ("qualities", "policies", "service", "savings")
     QUALITIES_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SAVINGS_FIELD_NUMBER: _ClassVar[int]
     qualities: _containers.RepeatedCompositeFieldContainer[Quality]
     policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
     service: ServiceStatus
-    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
+    savings: _containers.RepeatedCompositeFieldContainer[Savings]
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ...) -> None: ...
 
 class GetFleetShareRequest(_message.Message):
     __slots__ = ("learned", "learned_everything")
