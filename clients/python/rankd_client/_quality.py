@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rankd_client._messages import enum_name, seconds_of
+from rankd_client._pilot_in_force import PilotInForce, pilot_in_force_of
 from rankd_client._placement import ModelPlacement, model_placement_of
 from rankd_client._policy import PolicyInForce, policy_in_force
 from rankd_client._savings import Savings, savings_of
@@ -165,6 +166,8 @@ class QualityReport:
     policies: tuple[PolicyInForce, ...]
     savings: tuple[Savings, ...] = ()
     """What ranking did to each served model's traffic lately; empty of a daemon that does not say."""
+    pilots: tuple[PilotInForce, ...] = ()
+    """Pilots under way, and the last one that ended of each other model."""
 
 
 def report_of(answer: Any) -> QualityReport:
@@ -192,6 +195,7 @@ def report_of(answer: Any) -> QualityReport:
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),
+        pilots=tuple(map(pilot_in_force_of, answer.pilots)),
         savings=tuple(savings_of(s) for s in answer.savings),
     )
 

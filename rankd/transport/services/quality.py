@@ -14,6 +14,7 @@ from rankd.clock import CLOCK
 from rankd.errors import NotFoundError
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
+from rankd.pilot import PilotState
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import QueueRanker
 from rankd.registry.loaded import Registry
@@ -22,6 +23,7 @@ from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.fleet_learned import add_answer, question_from_proto
+from rankd.transport.convert.pilot import pilot_in_force_of
 from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.request import Violations, duration_of, timestamp
 from rankd.transport.quality_answers import QualityAnswers
@@ -53,6 +55,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self._telemetry = telemetry
         self._follower = follower
         self._time_slices = time_slices
+        self._pilots = pilots
         self._answers = QualityAnswers(monitor, pilots, settings)
         self._monitor = monitor
         self._registry = registry
@@ -124,7 +127,14 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         question = request.model if request.HasField("model") else None, request.ranker_version
         parts = await self._time_slices.run(self._answers.steps(question, windows, models, in_service))
         told = {"qualities": parts.qualities, "policies": parts.policies, "savings": parts.savings}
-        return told | {"service": self._service()}
+        return told | {"pilots": self._pilots_of(request), "service": self._service()}
+
+    def _pilots_of(self, request: Any) -> list[quality_pb2.PilotInForce]:
+        return [
+            pilot_in_force_of(model, pilot, self._pilots.now(model))
+            for model, pilot in self._pilots.all()
+            if pilot.state is not PilotState.PLANNED and (not request.HasField("model") or request.model == model)
+        ]
 
     def _service(self) -> quality_pb2.ServiceStatus:
         ranker = self._registry.in_service

@@ -406,6 +406,32 @@ class Payer(_message.Message):
     saved_seconds: Estimate
     def __init__(self, label: _Optional[str] = ..., completion_count: _Optional[int] = ..., saved_seconds: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
+class PilotInForce(_message.Message):
+    __slots__ = ("model", "running", "control", "treatment", "ratios", "shadow", "end_time")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
+    TREATMENT_FIELD_NUMBER: _ClassVar[int]
+    RATIOS_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    running: bool
+    control: _prediction_pb2.Policy
+    treatment: _prediction_pb2.Policy
+    ratios: _containers.RepeatedCompositeFieldContainer[PilotRatio]
+    shadow: bool
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., running: bool = ..., control: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., treatment: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ratios: _Optional[_Iterable[_Union[PilotRatio, _Mapping]]] = ..., shadow: bool = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PilotRatio(_message.Message):
+    __slots__ = ("statistic", "ratio")
+    STATISTIC_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    statistic: LatencyStatistic
+    ratio: Estimate
+    def __init__(self, statistic: _Optional[_Union[LatencyStatistic, str]] = ..., ratio: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
 class ServiceStatus(_message.Message):
     __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -453,16 +479,18 @@ class GetQualityRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ...) -> None: ...
 
 class GetQualityResponse(_message.Message):
-    __slots__ = ("qualities", "policies", "service", "savings")
+    __slots__ = ("qualities", "policies", "service", "savings", "pilots")
     QUALITIES_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     SAVINGS_FIELD_NUMBER: _ClassVar[int]
+    PILOTS_FIELD_NUMBER: _ClassVar[int]
     qualities: _containers.RepeatedCompositeFieldContainer[Quality]
     policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
     service: ServiceStatus
     savings: _containers.RepeatedCompositeFieldContainer[Savings]
-    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ...) -> None: ...
+    pilots: _containers.RepeatedCompositeFieldContainer[PilotInForce]
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ..., pilots: _Optional[_Iterable[_Union[PilotInForce, _Mapping]]] = ...) -> None: ...
 
 class WatchQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version", "interval")
@@ -475,16 +503,18 @@ class WatchQualityRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WatchQualityResponse(_message.Message):
-    __slots__ = ("qualities", "policies", "service", "savings")
+    __slots__ = ("qualities", "policies", "service", "savings", "pilots")
     QUALITIES_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     SAVINGS_FIELD_NUMBER: _ClassVar[int]
+    PILOTS_FIELD_NUMBER: _ClassVar[int]
     qualities: _containers.RepeatedCompositeFieldContainer[Quality]
     policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
     service: ServiceStatus
     savings: _containers.RepeatedCompositeFieldContainer[Savings]
-    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ...) -> None: ...
+    pilots: _containers.RepeatedCompositeFieldContainer[PilotInForce]
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ..., pilots: _Optional[_Iterable[_Union[PilotInForce, _Mapping]]] = ...) -> None: ...
 
 class GetFleetShareRequest(_message.Message):
     __slots__ = ("learned", "learned_everything")
