@@ -12,10 +12,27 @@ from rich.table import Table
 from rich.text import Text
 
 from rankd.cli.status_savings import saved
-from rankd.cli.values import percent
 from rankd.text import printable
 
 _BAR = 20
+_GUARD_REASONS = {
+    "no_evidence": "nothing was reported yet",
+    "warmed_up": "enough completions, and it orders well enough",
+    "quality": "tau was surely below the floor",
+    "errors": "batches failed",
+    "latency": "scoring took too long",
+    "recovered": "what was wrong is well again",
+    "pinned": "an administrator fixed the mode",
+    "unpinned": "the pin ended",
+    "judged": "it was just judged on recent completions",
+    "followed": "the fleet's guard decided so",
+}
+"""Words for those who do not know the wire's."""
+_NOT_WANTED = {
+    "guard": "held back by the guard",
+    "ranker_unavailable": "batches fail or take too long",
+    "requested": "asked for",
+}
 
 
 def _where(service: ServiceStatus) -> str:
@@ -37,7 +54,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
         failing = ", ".join(map(printable, service.failing_files))
         head.add_row("files", Text(f"not in force: {failing} (the daemon's log says why)", style="bold red"))
     for policy in report.policies:
-        why = f" ({policy.reason})" if policy.reason else ""
+        why = f" ({_NOT_WANTED.get(policy.reason, policy.reason)})" if policy.reason else ""
         head.add_row(_named("policy", policy.model), f"{policy.policy.value}{why}{_policy(policy)}")
         for label, text in _ordered_for(policy):
             head.add_row(_named(label, policy.model), text)
@@ -48,11 +65,16 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
         "traffic", f"{service.rank_calls:,} calls, {service.items:,} items, {service.unscored_items:,} unscored{rate}"
     )
     head.add_row(
+        "reports",
+        f"{service.completions:,} completions, {service.progress_reports:,} progress reports of requests under way",
+    )
+    head.add_row(
         "scoring",
         f"{service.scored_prompts:,} prompts read, {service.cached_prompts:,} known already, "
         f"{service.queued_prompts:,} waiting, {service.failed_batches:,} batches failed",
     )
-    return Group(head, *(_quality(q) for q in report.qualities))
+    first = saved(report)
+    return Group(*([] if first is None else [first]), head, *(_quality(q) for q in report.qualities))
 
 
 def _policy(policy: PolicyInForce) -> str:
@@ -99,13 +121,9 @@ def _gains(found: ObjectiveOutcome) -> str:
 
 def _quality(q: ModelQuality) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    style = {"ranked": "green", "fallback": "red"}.get(q.guard.mode, "yellow")
-    by_prompts = "prompts alone order" if q.guard.mode == "fallback" else "ranks"
-    ranking = by_prompts if q.guard.ranking else "arrival order"
-    pinned = f", pinned until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
     table.add_row("")
-    state = printable(f"{q.guard.mode}: {ranking} ({q.guard.reason}{pinned})")
-    table.add_row(_named("guard", q.model), Text(state, style=style))
+    style = {"ranked": "", "fallback": "yellow"}.get(q.guard.mode, "")
+    table.add_row(_named("guard", q.model), Text(printable(guard_line(q)), style=style))
     if q.fleet is not None:
         whose = f"{q.fleet.replicas} of {q.fleet.peers + 1} replicas" + (", this one decides" * q.fleet.leading)
         decides = "" if q.fleet.followed else "; the guard decides on its own"
@@ -122,9 +140,20 @@ def _quality(q: ModelQuality) -> RenderableType:
     table.add_row("realised gain", _bounded(q.realised_gain, "1 is a perfect order, 0 is chance"))
     if q.head_tau is not None and q.tail_tau is not None:
         table.add_row("tau of head, tail", f"{q.head_tau:.3f} below the median length, {q.tail_tau:.3f} above")
-    missing = "" if q.progress_seen else ", no progress reported: long requests are undercounted"
-    table.add_row("completions", f"{q.completions:,}, {q.open:,} under way{missing}")
+    missing = "" if q.progress_seen else ", no progress reported of late: long requests are undercounted"
+    reported = f"{q.progress_reports:,} progress reports, {q.open:,} requests under way"
+    table.add_row("completions", f"{q.completions:,}; {reported}{missing}")
     return table
+
+
+def guard_line(q: ModelQuality) -> str:
+    """A guard's mode, what is served meanwhile, and why, in words."""
+    mode = q.guard.mode.replace("_", " ")
+    by_prompts = "prompts alone order" if q.guard.mode == "fallback" else "requests are ranked"
+    served = by_prompts if q.guard.ranking else "requests are served in arrival order"
+    why = _GUARD_REASONS.get(q.guard.reason, q.guard.reason.replace("_", " "))
+    pinned = f", until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
+    return f"{mode}: {served} ({why}{pinned})"
 
 
 def learned_line(learned: LearnedQuality, in_use: bool) -> str:

@@ -88,7 +88,7 @@ function lasting(s) {
   if (s < 0.95) return `${s * 1000 < 9.5 ? (s * 1000).toFixed(1) : (s * 1000).toFixed(0)} ms`;
   if (s < 90) return `${s < 9.5 ? s.toFixed(1) : s.toFixed(0)} s`;
   if (s < 5400) return `${(s / 60).toFixed(0)} min`;
-  return s < 172800 ? `${(s / 3600).toFixed(0)} h` : `${(s / 86400).toFixed(0)} days`;
+  return s < 172800 ? `${(s / 3600).toFixed(s < 34200 && s % 3600 ? 1 : 0)} h` : `${(s / 86400).toFixed(0)} days`;
 }
 
 /** A name as a caller chose it, without signs that would turn the text around it. */

@@ -41,8 +41,8 @@ def pilot_in_force_of(message: quality_pb2.PilotInForce) -> PilotInForce:
     return PilotInForce(
         model=message.model,
         running=message.running,
-        control=FROM_PROTO[message.control],
-        treatment=FROM_PROTO[message.treatment],
+        control=FROM_PROTO.get(message.control, Policy.FCFS),
+        treatment=FROM_PROTO.get(message.treatment, Policy.FCFS),
         ratios=tuple(
             PilotRatio(
                 enum_name(quality_pb2.LatencyStatistic, one.statistic, "LATENCY_STATISTIC_"),
