@@ -35,8 +35,8 @@ class PageSection(Section):
         240,
         ge=2,
         le=2000,
-        description="Points of each span: 20 minutes and 12 hours by default. 137 bytes each, and as much again for "
-        "every window that is followed: 2.1 MB with quality.max_windows = 32.",
+        description="Points of each span: 20 minutes and 12 hours by default. 105 bytes each, and 161 for every "
+        "window that is followed: 2.5 MB with quality.max_windows = 32.",
     )
     windows: int = Field(
         32,

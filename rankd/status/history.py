@@ -24,7 +24,8 @@ COUNTERS = ("answers", "not_ranked", "items", "unscored", "completions", "progre
 """Counted since the daemon's start; shown as rates per second, and as shares of these."""
 TRAFFIC = ("at", *COUNTERS, "queued_prompts")
 _QUALITY = ("tau", "tau_low", "tau_high", "gain", "gain_low", "gain_high", "work_tau", "work_tau_low", "work_tau_high")
-WINDOW = ("at", *_QUALITY, "trust", "patience")
+_SAVED = ("saved", "saved_low", "saved_high")
+WINDOW = ("at", *_QUALITY, "trust", "patience", *_SAVED)
 """Columns of a row; ``at`` is seconds by the daemon's clock. What was unknown is NaN."""
 
 

@@ -46,18 +46,16 @@ function inTotal(s) {
 /** The headline of a state that has figures: {title, lead}. */
 function figuresInWords(s) {
   const mean = figureOf(s, "end_to_end", "mean").saved_seconds, worst = figureOf(s, "end_to_end", "p99")?.saved_seconds;
-  const first = figureOf(s, "first_token", "mean")?.saved_seconds, token = figureOf(s, "per_token", "mean")?.saved_seconds;
+  const first = figureOf(s, "first_token", "mean")?.saved_seconds;
   const tail = worst && sureSign(worst) ? `, the slowest 1 % ${directed(worst.value, SOONER)}` : "";
   const titles = {
     gains: `Requests end ${directed(mean.value, SOONER)} on average than in arrival order${tail}`,
     loses: `Requests end ${directed(mean.value, SOONER)} on average than in arrival order${tail}`,
     no_gain: `No sure gain: requests end between ${directed(mean.low, SOONER)} and ${directed(mean.high, SOONER)} on average than in arrival order`,
   };
-  const parts = [`E2E latency, mean: ${saidFully(mean, LESS)}`];
-  if (worst) parts.push(`p99: ${saidFully(worst, LESS)}`);
-  if (first) parts.push(`TTFT, mean: ${saidFully(first, LESS)}`);
-  if (token) parts.push(`time per output token, mean: ${saidFully(token, LESS)}`);
-  return { title: titles[s.state], lead: `${parts.join("; ")}. From ${restsOn(s)}; ${percent(s.queued_share)} of them had to wait. ${whoPaid(s)}${inTotal(s)}` };
+  const parts = [`E2E latency is ${saidFully(mean, LESS)} on average`];
+  if (first) parts.push(`TTFT ${saidFully(first, LESS)}`);
+  return { title: titles[s.state], lead: `${parts.join(", ")}, with 95 % confidence. Of ${restsOn(s)} ${percent(s.queued_share)} had to wait. ${whoPaid(s)}${inTotal(s)}` };
 }
 
 /** The headline of every state but falling back, which the guard explains: {tone, title, lead}. */
@@ -110,6 +108,7 @@ function besidePilot(said, pilot) {
     return { ...said, tone: "bad", title: `${running ? "Pilot under way" : "Pilot ended"}: ${METRICS[worst.metric] ?? worst.metric} is ${worst.ratio.toFixed(2)} times that of ${pilot.control}`, lead: `${lead}` };
   }
   if (!running) return { ...said, lead };
+  if (pilot.arm && pilot[pilot.arm] === "fcfs") return { ...said, tone: "calm", title: "Pilot under way: it is the turn of arrival order", lead };
   return { ...said, tone: said.tone === "bad" ? "bad" : "calm", title: `Pilot under way. ${said.title}`, lead };
 }
 
@@ -132,13 +131,14 @@ function savingsPicture(host, s, measure) {
   const width = Math.max(240, host.clientWidth), tall = 62, height = Math.max(1, rows.length) * tall;
   const most = Math.max(1e-9, ...rows.map((l) => Math.max(l.observed_seconds, l.arrival_order_seconds, l.observed_seconds + l.saved_seconds.high)));
   const x = (v) => (width - 12) * Math.min(1, Math.max(0, v / most));
-  const style = { 1: "bar-less", 0: "bar-same", "-1": "bar-more" };
+  // What is of the past is neither good nor bad news.
+  const present = s && [...CERTAIN, "no_queue"].includes(s.state), styles = { 1: "bar-less", 0: "bar-same", "-1": "bar-more" };
   const parts = rows.flatMap((l, i) => {
     const top = i * tall, e = l.saved_seconds, middle = top + 47;
     return [
       svg("text", { class: "strong", x: 0, y: top + 14 }, l.statistic),
       svg("text", { x: width - 4, y: top + 14, "text-anchor": "end" }, directed(e.value, LESS)),
-      svg("rect", { class: style[sureSign(e)], x: 0, y: top + 22, width: Math.max(1.5, x(l.observed_seconds)), height: 14 }),
+      svg("rect", { class: present ? styles[sureSign(e)] : "bar-same", x: 0, y: top + 22, width: Math.max(1.5, x(l.observed_seconds)), height: 14 }),
       svg("rect", { class: "bar-arrival", x: 0, y: top + 40, width: Math.max(1.5, x(l.arrival_order_seconds)), height: 14 }),
       svg("line", { class: "whisker-arrival", x1: x(l.observed_seconds + e.low), x2: x(l.observed_seconds + e.high), y1: middle, y2: middle }),
     ];

@@ -22,7 +22,9 @@ from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
+from rankd.pilot import PilotState
 from rankd.pilot.live import LivePilots
+from rankd.quality.savings.values import SavingsState
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.savings import SavingsReports
 from rankd.ranking.tenant_counts import TenantCounts
@@ -30,7 +32,7 @@ from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
 from rankd.settings import Settings
 from rankd.status.events import EventRecord
-from rankd.status.facts import facts_of
+from rankd.status.facts import facts_of, saved_facts
 from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
 from rankd.status.savings_json import savings_of
@@ -40,6 +42,8 @@ from rankd.version import VERSION
 
 SCHEMA = 1
 """Of the JSON. Fields are added under the same number; it grows where one changes its meaning or goes."""
+_PRESENT = {SavingsState.GAINS, SavingsState.NO_GAIN, SavingsState.LOSES}
+"""What is saved then is of the present."""
 STAGES = ("call", "score", "queue", "tokenise", "infer", "order")
 _FRESH = 0.5
 """Seconds for which an answer serves all requests: the work is bounded, however many there are."""
@@ -83,14 +87,17 @@ class Status:
 
     def sample(self, now: float) -> None:
         """Note events, and a row of the figures for each span that wants one; call about once a second."""
-        self._events.look(now, self._registry.in_service.version, self._pilots.all())
+        in_service = self._registry.in_service.version
+        self._events.look(now, in_service, self._pilots.all())
         spans = list(self._history.due(now))
         if not spans:
             return
         traffic = self._counters()
+        reports = self._savings.all(in_service, now)
+        saved = {r.model: r.figures.mean for r in reports if r.figures is not None and r.state in _PRESENT}
         windows = {
-            (w.model, w.ranker_version): row_of(w, self._trust(w), self._settings.order)
-            for w in self._monitor.shown_windows(self._registry.in_service.version)
+            (w.model, w.ranker_version): row_of(w, self._trust(w), self._settings.order, saved.get(w.model))
+            for w in self._monitor.shown_windows(in_service)
         }
         for span in spans:
             span.add(now, traffic, windows)
@@ -106,7 +113,13 @@ class Status:
         """The state for probes, and as plain facts: ``ready``, ``reason``, and ``facts`` by label."""
         ranker, counts = self._registry.in_service, self._ranker.counts
         completions, progress = self._telemetry.accepted_reports()
-        facts = {
+        facts: dict[str, str] = {}
+        for report in self._savings.all(ranker.version, CLOCK.now()):
+            facts |= saved_facts(report)
+        for model, pilot in self._pilots.all():
+            if pilot.state is PilotState.RUNNING:
+                facts[f"pilot {model}".strip()] = f"{pilot.plan.treatment.value} against {pilot.plan.control.value}"
+        facts |= {
             "rankd": VERSION,
             "ranker": f"{ranker.version} on {ranker.scorer.provider}, workers: {ranker.scorer.runner.workers}",
             "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(CLOCK.to_wall(self._started))),

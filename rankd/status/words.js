@@ -131,8 +131,9 @@ function foremost(state, w, s) {
   const order = judged(state, w), ranks = w.guard.ranking || !state.settings.guard_enabled;
   if (!s) return order;
   if (s.state === "falls_back" || !ranks) return { ...order, tone: "held" };
-  const said = { ...savingsInWords(state, s), todo: [] };
-  return order.tone === "bad" || w.guard.pinned_until ? { ...said, lead: `${said.lead} ${order.title}. ${order.lead}` } : said;
+  const said = { ...savingsInWords(state, s), todo: [] }, notable = ["bad", "held"].includes(order.tone);
+  if (s.state === "learning" && notable) return order;
+  return notable || w.guard.pinned_until ? { ...said, lead: `${said.lead} ${order.title}. ${order.lead}` } : said;
 }
 
 function unreported(w) {
