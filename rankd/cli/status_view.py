@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rankd.cli.rankers.standing import standing
 from rankd.cli.status_savings import saved
 from rankd.text import printable
 
@@ -46,6 +47,8 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     service = report.service
     head = Table.grid(padding=(0, 2))
     head.add_row("ranker", Text(printable(f"{service.ranker_version} on {_where(service)}"), style="bold"))
+    if said := standing(service):
+        head.add_row("promotion", Text(printable(said), style="bold red"))
     if placed := _placed(service):
         head.add_row("model", Text(printable(placed), style="bold red" if service.placement.cpu_products else ""))
     up = _lasting(time.time() - service.started_at)

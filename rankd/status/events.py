@@ -13,6 +13,7 @@ from typing import Any
 from rankd.clock import CLOCK
 from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
+from rankd.registry.history import HistoryStep
 from rankd.types import GuardMode
 
 Event = dict[str, Any]
@@ -22,7 +23,7 @@ _ENDED = {PilotState.STOPPED, PilotState.FINISHED, PilotState.CANCELLED}
 
 
 class EventRecord:
-    """Notes pilots that begin and end, and rankers that come into service, by looking about once a second."""
+    """Notes pilots that begin and end, by looking about once a second; all else is known elsewhere."""
 
     def __init__(self, most: int) -> None:
         """Nothing happened yet.
@@ -32,22 +33,16 @@ class EventRecord:
         """
         self._most = most
         self._seen: deque[Event] = deque(maxlen=most)
-        self._in_service: str | None = None
         self._pilots: dict[str, tuple[Switchback, PilotState]] = {}
 
-    def look(self, now: float, in_service: str, pilots: Sequence[tuple[str, Switchback]]) -> None:
+    def look(self, now: float, pilots: Sequence[tuple[str, Switchback]]) -> None:
         """Note what changed since the last look.
 
         Args:
             now: by the daemon's clock.
-            in_service: the version of the ranker in service.
             pilots: each served model's pilot, ended ones included.
         """
         at = CLOCK.to_wall(now)
-        if in_service != self._in_service:
-            if self._in_service is not None:
-                self._seen.append(event(at, "promoted", ranker_version=in_service, previous=self._in_service))
-            self._in_service = in_service
         for model, pilot in pilots:
             self._seen.extend(self._changes(model, pilot, at))
         self._pilots = {model: (pilot, pilot.state) for model, pilot in pilots}
@@ -63,9 +58,14 @@ class EventRecord:
         if state not in _ENDED and pilot.state in _ENDED:
             yield event(at, "pilot_ended", model=model, reason=pilot.state.value, **arms)
 
-    def told(self, windows: Iterable[Window]) -> list[Event]:
-        """The latest events, the oldest first: those noted, and when guards fell back and came back."""
-        happened = [*self._seen.copy(), *itertools.chain.from_iterable(map(fallbacks, windows))]
+    def told(self, windows: Iterable[Window], steps: Iterable[HistoryStep]) -> list[Event]:
+        """The latest events, the oldest first.
+
+        Args:
+            windows: whose guards fell back and came back.
+            steps: promotions and rollbacks.
+        """
+        happened = [*self._seen.copy(), *itertools.chain.from_iterable(map(fallbacks, windows)), *map(service, steps)]
         return sorted(happened, key=lambda e: float(e["at"]))[max(0, len(happened) - self._most) :]
 
 
@@ -78,7 +78,12 @@ def fallbacks(window: Window) -> Iterator[Event]:
             yield event(CLOCK.to_wall(change.at), kind, **about)
 
 
-def event(at: float, kind: str, **about: str) -> Event:
+def service(step: HistoryStep) -> Event:
+    """When a ranker came into service in another one's place."""
+    return event(step.at, step.kind.value, ranker_version=step.ranker_version, previous=step.before or None)
+
+
+def event(at: float, kind: str, **about: str | None) -> Event:
     """An event with all its fields."""
     names = ("model", "ranker_version", "previous", "reason", "control", "treatment")
     return {"at": at, "kind": kind, **{name: about.get(name) for name in names}}

@@ -213,7 +213,12 @@ function runsOn({ provider, precision, cpu_products: products }) {
   return [provider, precision, left.length ? `no CUDA kernel for ${left.join(", ")}` : null].filter(Boolean).join(", ");
 }
 
-function showRankers({ rankers }) {
+const CHOICES = { setting: "it was named when the daemon started (--ranker, RANKD_RANKER)", promoted: "it was promoted", fallen_back: "the one promoted last cannot be loaded", bundled: "nothing was named or promoted" };
+
+function showRankers({ rankers, service, events }) {
+  const apart = service.follows_promotion ? "" : ` The registry says that ${service.promoted} was promoted last: it is not in service here.`;
+  const changed = events.some((e) => e.kind === "promoted" || e.kind === "rolled_back");
+  say($("service-said"), `${service.choice && !changed ? `In service because ${CHOICES[service.choice] ?? words(service.choice)}.` : ""}${apart}${service.history_trouble ? ` ${service.history_trouble}` : ""}`);
   fill($("rankers"), ["ranker", "role", "runs on", "of its time on the GPU", "tau when made", "waiting", "in the shadow"], rankers.map((r) => [
     r.version, ROLES[r.role] ?? words(r.role), runsOn(r), percent(r.device_share), tau(r.measured_tau), count(r.queued_prompts),
     r.shadow ? `${count(r.shadow.scored)} scored, ${count(r.shadow.completions)} completions, ${count(r.shadow.dropped)} left out` : NONE,

@@ -28,6 +28,7 @@ from rankd.quality.savings.values import SavingsState
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.savings import SavingsReports
 from rankd.ranking.tenant_counts import TenantCounts
+from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
 from rankd.settings import Settings
@@ -36,6 +37,7 @@ from rankd.status.facts import facts_of, saved_facts
 from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
 from rankd.status.savings_json import savings_of
+from rankd.status.service_parts import service_of
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 from rankd.version import VERSION
@@ -65,6 +67,7 @@ class Status:
         telemetry: Telemetry,
         draining: Callable[[], bool],
         files: FileWatch,
+        service: ServiceHistory,
     ) -> None:
         """Take the parts whose state is shown."""
         self._settings = settings
@@ -79,6 +82,7 @@ class Status:
         self._telemetry = telemetry
         self._draining = draining
         self._files = files
+        self._service = service
         self._history = StatusHistory(settings.page)
         self._events = EventRecord(settings.page.events)
         self._started = CLOCK.now()
@@ -88,7 +92,7 @@ class Status:
     def sample(self, now: float) -> None:
         """Note events, and a row of the figures for each span that wants one; call about once a second."""
         in_service = self._registry.in_service.version
-        self._events.look(now, in_service, self._pilots.all())
+        self._events.look(now, self._pilots.all())
         spans = list(self._history.due(now))
         if not spans:
             return
@@ -167,6 +171,7 @@ class Status:
         pilots = self._pilots.all()
         piloted = {model: p.policy_at(self._pilots.now(model)) for model, p in pilots if p.active}
         tallies, others = self._tenants.tallies()
+        in_service = self._registry.in_service.version
         return {
             "schema": SCHEMA,
             "at": time.time(),
@@ -175,15 +180,16 @@ class Status:
             "rankd": {"version": VERSION, "started_at": CLOCK.to_wall(self._started)},
             "settings": self._thresholds(),
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
+            "service": service_of(self._service, in_service),
             "windows": [self._window(v, piloted.get(v.model)) for v in windows],
             "windows_left_out": left_out,
-            "savings": [savings_of(s) for s in self._savings.all(self._registry.in_service.version, CLOCK.now())],
+            "savings": [savings_of(s) for s in self._savings.all(in_service, CLOCK.now())],
             "traffic": self._traffic(),
             "stages": self._telemetry.stages.quantiles(STAGES),
             "tenants": [{"tenant": name, **asdict(tally)} for name, tally in tallies],
             "other_tenants": asdict(others),
             "pilots": [pilot_of(model, pilot, self._pilots.now(model)) for model, pilot in pilots],
-            "events": self._events.told(self._monitor.shown_windows(self._registry.in_service.version)),
+            "events": self._events.told(self._monitor.shown_windows(in_service), self._service.recent()),
             "files": [asdict(state) for state in self._files.states()],
             "completion_log": None if self._log is None else "failing" if self._log.failing else "written",
         }

@@ -155,6 +155,12 @@ class ServiceStatus:
     """Accepted: reports of requests that ended."""
     progress_reports: int = 0
     """Accepted, of requests that waited or ran."""
+    promoted: str = ""
+    """What the registry's history says is in service, as ``name@version``; empty where nothing was promoted."""
+    ranker_choice: str = ""
+    """Why the daemon began with its ranker: setting, promoted, fallen_back or bundled; empty where it does not say."""
+    unusable_rankers: tuple[str, ...] = ()
+    """Promoted rankers that could not be loaded at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +198,9 @@ def report_of(answer: Any) -> QualityReport:
             workers=service.worker_count,
             completions=service.completion_count,
             progress_reports=service.progress_report_count,
+            promoted=service.promoted_ranker_version,
+            ranker_choice=enum_name(quality_pb2.RankerChoice, service.ranker_choice, "RANKER_CHOICE_"),
+            unusable_rankers=tuple(service.unusable_ranker_versions),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),

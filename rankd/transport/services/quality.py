@@ -17,12 +17,14 @@ from rankd.monitor.monitor import Monitor
 from rankd.pilot import PilotState
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import QueueRanker
+from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.fleet_learned import add_answer, question_from_proto
+from rankd.transport.convert.history import choice_fields
 from rankd.transport.convert.pilot import pilot_in_force_of
 from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.request import Violations, duration_of, timestamp
@@ -49,8 +51,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         files: FileWatch,
         time_slices: TimeSlices,
         telemetry: Telemetry,
+        history: ServiceHistory,
     ) -> None:
         """Take what is shown."""
+        self._history = history
         self._files = files
         self._telemetry = telemetry
         self._follower = follower
@@ -158,4 +162,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             worker_count=ranker.scorer.runner.workers,
             completion_count=completions,
             progress_report_count=progress_reports,
+            **choice_fields(self._history),
         )

@@ -12,7 +12,9 @@ def test_what_was_learned_has_a_tile_that_says_whether_it_orders(look, start_dae
     daemon = start_daemon()
     report_many(daemon, "llm", 32)
     page = look(daemon, **DESK)
-    page.wait_for_text("too few completions to say whether it orders better; from 0 completions, 32 left out", "#order-tiles")
+    page.wait_for_text(
+        "too few completions to say whether it orders better; from 0 completions, 32 left out", "#order-tiles"
+    )
     window = teach(daemon, "llm", taught())
 
     def look_again():

@@ -245,7 +245,14 @@ def test_terms_are_reached_by_keyboard(look, busy):
             reached.append(page.run("document.activeElement.closest('section').querySelector('h2').innerText"))
             if not page.run("document.activeElement.parentNode.open"):
                 page.press("Enter")
-    cards = ["What ranking saves", "How good is the order", "Guard history", "What orders the queue", "Traffic", "How answers came about"]
+    cards = [
+        "What ranking saves",
+        "How good is the order",
+        "Guard history",
+        "What orders the queue",
+        "Traffic",
+        "How answers came about",
+    ]
     assert list(dict.fromkeys(reached)) == [*cards, "Latency by stage", "Rankers", "All served models"]
     assert page.run("[...document.querySelectorAll('summary')].every((s) => !s.checkVisibility() || s.parentNode.open)")
     assert "how much more often does the ranker put them in the right order" in page.text()

@@ -52,6 +52,14 @@ class LatencyStatistic(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LATENCY_STATISTIC_P50: _ClassVar[LatencyStatistic]
     LATENCY_STATISTIC_P90: _ClassVar[LatencyStatistic]
     LATENCY_STATISTIC_P99: _ClassVar[LatencyStatistic]
+
+class RankerChoice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RANKER_CHOICE_UNSPECIFIED: _ClassVar[RankerChoice]
+    RANKER_CHOICE_SETTING: _ClassVar[RankerChoice]
+    RANKER_CHOICE_PROMOTED: _ClassVar[RankerChoice]
+    RANKER_CHOICE_FALLEN_BACK: _ClassVar[RankerChoice]
+    RANKER_CHOICE_BUNDLED: _ClassVar[RankerChoice]
 GUARD_MODE_UNSPECIFIED: GuardMode
 GUARD_MODE_WARMING_UP: GuardMode
 GUARD_MODE_RANKED: GuardMode
@@ -78,6 +86,11 @@ LATENCY_STATISTIC_MEAN: LatencyStatistic
 LATENCY_STATISTIC_P50: LatencyStatistic
 LATENCY_STATISTIC_P90: LatencyStatistic
 LATENCY_STATISTIC_P99: LatencyStatistic
+RANKER_CHOICE_UNSPECIFIED: RankerChoice
+RANKER_CHOICE_SETTING: RankerChoice
+RANKER_CHOICE_PROMOTED: RankerChoice
+RANKER_CHOICE_FALLEN_BACK: RankerChoice
+RANKER_CHOICE_BUNDLED: RankerChoice
 
 class Estimate(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -433,7 +446,7 @@ class PilotRatio(_message.Message):
     def __init__(self, statistic: _Optional[_Union[LatencyStatistic, str]] = ..., ratio: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count")
+    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count", "promoted_ranker_version", "ranker_choice", "unusable_ranker_versions")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -451,6 +464,9 @@ class ServiceStatus(_message.Message):
     WORKER_COUNT_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_REPORT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMOTED_RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RANKER_CHOICE_FIELD_NUMBER: _ClassVar[int]
+    UNUSABLE_RANKER_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     rankd_version: str
     ranker_version: str
     provider: str
@@ -468,7 +484,10 @@ class ServiceStatus(_message.Message):
     worker_count: int
     completion_count: int
     progress_report_count: int
-    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., progress_report_count: _Optional[int] = ...) -> None: ...
+    promoted_ranker_version: str
+    ranker_choice: RankerChoice
+    unusable_ranker_versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., progress_report_count: _Optional[int] = ..., promoted_ranker_version: _Optional[str] = ..., ranker_choice: _Optional[_Union[RankerChoice, str]] = ..., unusable_ranker_versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version")
