@@ -10,8 +10,8 @@ from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServedReq
 from rankd_client.ordering.objectives import IMPATIENCE, PATIENT
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 
+from rankd.monitor.saving import SavingHistory
 from rankd.monitor.supported import ServedHistory, TenantValues
-from rankd.quality.savings.values import SavedTotal, SavingsEstimate
 from rankd.settings import OrderSection
 from rankd.types import FloatArray
 
@@ -96,19 +96,18 @@ class ModelLoad:
     """Of these, at the last tuning."""
     fitted_at: int = 0
     """Of these, when costs were last learned."""
-    saved: SavingsEstimate | None = None
-    """What ranking saved recent completions; None where too little is known."""
-    saved_total: SavedTotal | None = None
-    """What it saved of all since, as far as it was measured."""
-    reported_at: float | None = None
-    """When the last completion was reported, by the daemon's clock; None: none was."""
-    ended_at: float | None = None
-    """When the last one ended whose times are known."""
+    saving: SavingHistory = field(default_factory=SavingHistory)
+    """What ranking saved recent completions."""
+
+    def reported(self, now: float) -> None:
+        """Take word of a completion, whether its times are known or not."""
+        self.reports += 1
+        self.saving.reported(now)
 
     def take(self, served: ServedRequest, tenant: str = "") -> None:
         """Take a completion whose times are known; the empty name stands for all that have no tenant."""
         self.history.add(served, tenant)
-        self.ended_at = max(self.ended_at or 0.0, served.arrival + served.waited + served.ran)
+        self.saving.add(served, tenant)
         self.taken += 1
         self.queued += served.waited > _QUEUED * served.ran
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
 from rankd_client.ordering import Policy
 
 from rankd.clock import CLOCK
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
-from rankd.quality.savings.values import SavingsEstimate, SavingsReport, SavingsState
+from rankd.quality.savings.values import SavedTotal, SavingsEstimate, SavingsReport, SavingsState
 from rankd.ranking.policy import in_force
 from rankd.settings import Settings
 from rankd.types import GuardMode
@@ -37,13 +40,14 @@ class SavingsReports:
             now: by the daemon's clock.
         """
         load = self._load(model, ranker_version)
-        saved, ended_at = load.saved, load.ended_at
+        saving = load.saving
+        figures, total, ended_at = saving.estimate, saving.total, saving.ended_at
         return SavingsReport(
             model=model,
             state=self._state(model, ranker_version, load, now),
-            completions=len(load.history) if saved is None else saved.completions,
-            figures=saved,
-            total=load.saved_total,
+            completions=len(saving) if figures is None else figures.completions,
+            figures=None if figures is None else _by_wall(figures),
+            total=None if total is None else _by_wall(total),
             last_completion_at=None if ended_at is None else CLOCK.to_wall(ended_at),
         )
 
@@ -55,7 +59,9 @@ class SavingsReports:
         return next((w.load for w in self._monitor.reported_windows() if w.model == model), own.load)
 
     def _state(self, model: str, ranker_version: str, load: ModelLoad, now: float) -> SavingsState:
-        if load.reported_at is not None and now - load.reported_at > self._settings.quality.idle_after:
+        if (
+            reported_at := load.saving.reported_at
+        ) is not None and now - reported_at > self._settings.quality.idle_after:
             return SavingsState.IDLE
         guard = self._monitor.own_or_base(model, ranker_version).guard
         trust = self._monitor.trust(model, ranker_version)
@@ -66,7 +72,15 @@ class SavingsReports:
         warming_up = configured and guard.mode is GuardMode.WARMING_UP
         if arrival_order and not warming_up:
             return SavingsState.FALLS_BACK
-        return SavingsState.LEARNING if load.saved is None else state_of(load.saved)
+        return SavingsState.LEARNING if load.saving.estimate is None else state_of(load.saving.estimate)
+
+
+_Told = TypeVar("_Told", SavingsEstimate, SavedTotal)
+
+
+def _by_wall(told: _Told) -> _Told:
+    """With times as the machine's clock tells them."""
+    return replace(told, since=CLOCK.to_wall(told.since), until=CLOCK.to_wall(told.until))
 
 
 def state_of(figures: SavingsEstimate) -> SavingsState:

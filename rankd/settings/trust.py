@@ -37,6 +37,13 @@ class QualitySection(Section):
         description="Seconds without a report after which a window that is not pinned may make room for another; "
         "before that only one with fewer than guard.min_known completions, not pinned and not in fallback, does.",
     )
+    savings_window: int = Field(
+        4000,
+        ge=200,
+        le=10**5,
+        description="Most recent completions of a served model that are replayed in arrival order to tell what ranking "
+        "saved (docs/science/savings.md); some 400 bytes each.",
+    )
     idle_after: float = Field(
         300.0,
         gt=0,

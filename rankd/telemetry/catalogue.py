@@ -170,6 +170,38 @@ METRICS: dict[str, Metric] = {
         "What the engine takes for a prompt_token, an output_token and a request, by bound; absent until learned.",
         ("model", "ranker_version", "of", "bound"),
     ),
+    "rankd.saved.state": Metric(
+        "gauge",
+        "1",
+        "1 for what ranking does to a served model's traffic now, by state: learning, idle, no_queue, falls_back, "
+        "gains, no_gain or loses.",
+        ("model", "state"),
+    ),
+    "rankd.saved.latency": Metric(
+        "gauge",
+        SECONDS,
+        "Latency of recent requests, observed and as it would have been in arrival_order, by measure (end_to_end, "
+        "first_token, per_token) and statistic (mean, p50, p90, p99); absent while learning.",
+        ("model", "measure", "statistic", "of"),
+    ),
+    "rankd.saved.time": Metric(
+        "gauge",
+        SECONDS,
+        "What ranking saves of that latency, below 0 where it loses, by bound.",
+        ("model", "measure", "statistic", "bound"),
+    ),
+    "rankd.saved.payer_time": Metric(
+        "gauge",
+        SECONDS,
+        "What ranking saves a part of the requests end to end on average, by quarter of their work and bound.",
+        ("model", "part", "bound"),
+    ),
+    "rankd.saved.slower_share": Metric(
+        "gauge", "1", "Share of recent requests that ended later than in arrival order.", ("model",)
+    ),
+    "rankd.saved.total": Metric(
+        "gauge", SECONDS, "What ranking saved all requests since it is summed up, by bound.", ("model", "bound")
+    ),
     "rankd.guard.mode": Metric(
         "gauge",
         "1",

@@ -72,8 +72,26 @@ class PayerFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedTotal:
+    """All that was saved over disjoint stretches of time, end to end, seconds."""
+
+    since: float
+    """Arrival of the first request."""
+    until: float
+    """Arrival of the last one."""
+    seconds: Interval
+    completions: int
+
+    def and_then(self, later: SavedTotal) -> SavedTotal:
+        """Both together. The error of a replay is the engine's, and may be of one sign at all times: ends add up."""
+        one, other = self.seconds, later.seconds
+        both = Interval(one.value + other.value, one.low + other.low, one.high + other.high)
+        return SavedTotal(self.since, later.until, both, self.completions + later.completions)
+
+
+@dataclass(frozen=True, slots=True)
 class SavingsEstimate:
-    """What ranking saved a window of completions. Times in seconds since the epoch."""
+    """What ranking saved a window of completions. Times in seconds by the clock of the completions."""
 
     since: float
     """Arrival of the first."""
@@ -89,21 +107,14 @@ class SavingsEstimate:
     slower_share: float
     slower_by: float
     """Mean delay of those that were slower, seconds."""
+    newest: SavedTotal | None
+    """What those were saved that are in no running total yet."""
 
     @property
     def mean(self) -> Interval:
         """What is saved end to end on average."""
         wanted = (LatencyMeasure.END_TO_END, LatencyStatistic.MEAN)
         return next(one.saved for one in self.latencies if (one.measure, one.statistic) == wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class SavedTotal:
-    """All that was saved over disjoint stretches of time, end to end, seconds."""
-
-    since: float
-    seconds: Interval
-    completions: int
 
 
 @dataclass(frozen=True, slots=True)
