@@ -1,6 +1,6 @@
 """``rankd serve`` that kills itself with SIGKILL at one point of its way through the registry's history.
 
-``python killed_daemon.py POINT FILE ... serve ...``: once ``FILE`` is there, the next step ends the process at ``POINT``.
+``python killed_daemon.py POINT FILE ... serve ...``: once ``FILE`` is there, the next step ends it at ``POINT``.
 """
 
 import os

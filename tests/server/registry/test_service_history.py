@@ -191,6 +191,23 @@ def test_a_step_that_cannot_be_written(start_daemon, registry, bundled):
     del bundled
 
 
+def test_a_ranker_set_by_hand_can_become_what_restarts_serve(start_daemon, registry, call):
+    """`rankd promote` says how: it is in service, and the history says another one."""
+    daemon = start_daemon(ranker=registry / "c", registry=registry)
+    with AdminClient(daemon.admin_target) as admin:
+        promote(admin, "a")
+    daemon.stop()
+    again = start_daemon(ranker=registry / "c", registry=registry)
+    done = call("promote", registry / "c", "--admin", again.admin_target)
+    assert done.returncode == 2
+    assert "--force makes it say c@1.0.0" in done.stderr
+    assert call("promote", registry / "c", "--admin", again.admin_target, "--force").returncode == 0
+    assert ServiceHistory(registry).last.ranker_version == "c@1.0.0"
+    assert str((registry / SERVING).readlink()) == "c"
+    done = call("promote", registry / "c", "--admin", again.admin_target, "--force")
+    assert done.returncode == 2
+
+
 def test_two_replicas_share_a_registry(start_daemon, registry, bundled):
     """Each is promoted by itself; a rollback of each returns to what was before, whoever goes first."""
     one, other = (start_daemon(ranker=None, registry=registry) for _ in range(2))
