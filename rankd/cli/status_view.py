@@ -155,7 +155,7 @@ def guard_line(q: ModelQuality) -> str:
     by_prompts = "prompts alone order" if q.guard.mode == "fallback" else "requests are ranked"
     served = by_prompts if q.guard.ranking else "requests are served in arrival order"
     why = _GUARD_REASONS.get(q.guard.reason, q.guard.reason.replace("_", " "))
-    pinned = f", until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
+    pinned = f"; pinned until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
     return f"{mode}: {served} ({why}{pinned})"
 
 
