@@ -194,7 +194,7 @@ def _bounded(estimate: Estimate | None, note: str) -> str:
     if estimate is None:
         return "not enough completions yet"
     bar = "█" * round(max(0.0, min(1.0, estimate.value)) * _BAR)
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}) {bar:░<{_BAR}} {note}"
+    return f"{estimate.value:z.3f} ({estimate.low:z.3f} to {estimate.high:z.3f}) {bar:░<{_BAR}} {note}"
 
 
 def _placed(service: ServiceStatus) -> str:
