@@ -58,7 +58,10 @@ class QualityAnswers:
             in_service: the version of the ranker in service.
         """
         now = CLOCK.now()
-        reports = [self._savings.of(m, in_service, now) for m in sorted({w.model for w in windows if w.model})]
+        reports = [
+            self._savings.of(m, in_service, now)
+            for m in sorted({w.model for w in windows if w.model or w.tracker.completions})
+        ]
         state = (
             in_service,
             CLOCK.offset(),

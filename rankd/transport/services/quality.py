@@ -135,7 +135,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
 
     def _pilots_of(self, request: Any) -> list[quality_pb2.PilotInForce]:
         return [
-            pilot_in_force_of(model, pilot, self._pilots.now(model))
+            pilot_in_force_of(model, pilot, self._pilots)
             for model, pilot in self._pilots.all()
             if pilot.state is not PilotState.PLANNED and (not request.HasField("model") or request.model == model)
         ]
