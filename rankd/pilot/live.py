@@ -52,7 +52,7 @@ class LivePilots:
             ended = next((m for m, p in self._pilots.items() if not p.active), None)
             if ended is None:
                 raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
-            del self._pilots[ended], self._announced[ended], self._offsets[ended]
+            del self._pilots[ended], self._announced[ended], self._changed_at[ended], self._offsets[ended]
         pilot = self._pilots[model] = Switchback(plan)
         self._offsets[model] = time.time() - CLOCK.now()
         self._announced.pop(model, None)
