@@ -105,8 +105,14 @@ class App:
         self.public = Listener(settings, "listen", self.interceptor, self.certificates)
         self.admin = Listener(settings, "admin", self.interceptor, self.certificates) if settings.admin else None
         self.http: HttpServer | None = None
-        self.status = Status(
-            settings,
+        self.status = self._make_status(tenants)
+        self._ticker: asyncio.Task[None] | None = None
+        self._looking: asyncio.Future[None] | None = None
+        """A look at what other replicas did, while it is under way."""
+
+    def _make_status(self, tenants: TenantCounts) -> Status:
+        return Status(
+            self.settings,
             self.registry,
             self.monitor,
             self.ranker,
@@ -134,9 +140,26 @@ class App:
 
     def _register_gauges(self) -> None:
         settings, saved = self.settings, SavingsReports(self.monitor, self.pilots, self.settings)
-        gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
+        gauges = StateGauges(
+            settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files, self.pilots
+        )
         gauges.register(self.telemetry)
         SavingsGauges(saved, self.registry).register(self.telemetry)
+
+    def _quality_service(self) -> QualityService:
+        return QualityService(
+            self.monitor,
+            self.registry,
+            self.ranker,
+            self.pilots,
+            self.settings,
+            self.streams,
+            self.follower,
+            self.files,
+            self.time_slices,
+            self.telemetry,
+            self.history,
+        )
 
     async def _start(self) -> None:
         settings = self.settings
@@ -148,18 +171,7 @@ class App:
             self.public,
             RankService(self.ranker, settings, self.streams, steps, self.signer, self.time_slices),
             CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
-            QualityService(
-                self.monitor,
-                self.registry,
-                self.ranker,
-                self.pilots,
-                settings,
-                self.streams,
-                self.follower,
-                self.files,
-                self.time_slices,
-                self.history,
-            ),
+            self._quality_service(),
         )
         if settings.metrics:
             self.http = HttpServer(

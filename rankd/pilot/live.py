@@ -31,6 +31,8 @@ class LivePilots:
         self._telemetry = telemetry
         self._pilots: dict[str, Switchback] = {}
         self._announced: dict[str, PilotState] = {}
+        self._changed_at: dict[str, float] = {}
+        """When each pilot's state changed last, by its clock."""
         self._offsets: dict[str, float] = {}
         """What each pilot's clock is ahead of the daemon's, seconds."""
         self._hasher = RequestHasher()
@@ -50,7 +52,7 @@ class LivePilots:
             ended = next((m for m, p in self._pilots.items() if not p.active), None)
             if ended is None:
                 raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
-            del self._pilots[ended], self._announced[ended], self._offsets[ended]
+            del self._pilots[ended], self._announced[ended], self._changed_at[ended], self._offsets[ended]
         pilot = self._pilots[model] = Switchback(plan)
         self._offsets[model] = time.time() - CLOCK.now()
         self._announced.pop(model, None)
@@ -77,6 +79,11 @@ class LivePilots:
         """Every model's pilot, those that ended too. May be called in any thread."""
         return list(self._pilots.copy().items())
 
+    def ends_at(self, model: str, pilot: Switchback) -> float:
+        """When a pilot ends as planned, or ended, by its clock. May be called in any thread."""
+        planned = pilot.plan.schedule.end
+        return planned if pilot.active else min(planned, self._changed_at.get(model, planned))
+
     def stop(self, model: str) -> Switchback:
         """End a model's pilot; one that has ended stays as it is.
 
@@ -98,6 +105,7 @@ class LivePilots:
         pilot.advance(now)
         if self._announced.get(model) is not pilot.state:
             self._announced[model] = pilot.state
+            self._changed_at[model] = now
             report = pilot.report(now)
             self._telemetry.pilot_changed(
                 model=model, state=report.state.value, reason=report.reason, blocks=report.blocks

@@ -13,6 +13,7 @@ from rankd.clock import CLOCK
 from rankd.monitor.trust import Trust, prompt_cost_of
 from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
+from rankd.pilot.live import LivePilots
 from rankd.pilot.report import Effect
 from rankd.quality import Interval
 from rankd.ranking.policy import in_force
@@ -23,8 +24,15 @@ from rankd.settings import OrderSection, Settings
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
 
-def row_of(window: Window, trust: Trust, order: OrderSection) -> tuple[float, ...]:
-    """What ``history.WINDOW`` names, without the time."""
+def row_of(window: Window, trust: Trust, order: OrderSection, saved: Interval | None) -> tuple[float, ...]:
+    """What ``history.WINDOW`` names, without the time.
+
+    Args:
+        window: what is known.
+        trust: what follows from that.
+        order: the daemon's settings.
+        saved: seconds that requests were saved on average, end to end; None where nothing is said of the present.
+    """
     estimate, patience = window.estimate, window.load.patience(Objective(order.objective))
     tau = estimate.tau if estimate is not None else None
     gain = estimate.realised_gain if estimate is not None else None
@@ -35,6 +43,7 @@ def row_of(window: Window, trust: Trust, order: OrderSection) -> tuple[float, ..
         *((work.value, work.low, work.high) if work is not None else _UNKNOWN),
         trust.level,
         math.nan if patience is None else patience,
+        *((saved.value, saved.low, saved.high) if saved is not None else _UNKNOWN),
     )
 
 
@@ -64,6 +73,7 @@ def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy 
         "model": window.model,
         "ranker_version": window.ranker_version,
         "completions": window.tracker.completions,
+        "progress_reports": window.tracker.progress_reports,
         "last_report_at": _wall(window.used_at or None),
         **quality,
         "learned": None if window.adaptation is None else _learned(window.adaptation.status, window.learned_in_use),
@@ -174,9 +184,9 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
     }
 
 
-def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
+def pilot_of(model: str, pilot: Switchback, pilots: LivePilots) -> dict[str, Any]:
     """A pilot, under way or ended. Of the two intervals, the one that is valid in its state."""
-    plan, report = pilot.plan, pilot.report(now)
+    plan, report = pilot.plan, pilot.report(pilots.now(model))
     return {
         "model": model,
         "state": report.state.value,
@@ -187,18 +197,16 @@ def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
         "shadow": plan.shadow,
         "metric": plan.metric.value,
         "starts_at": plan.schedule.start,
-        "ends_at": plan.schedule.end,
+        "ends_at": pilots.ends_at(model, pilot),
         "blocks": plan.schedule.blocks,
         "blocks_measured": report.blocks,
         "requests": report.counts.requests,
-        "effects": [_effect(e, finished=report.state is PilotState.FINISHED) for e in report.effects],
+        "effects": [_effect(e, report.state) for e in report.effects],
     }
 
 
-def _effect(effect: Effect, *, finished: bool) -> dict[str, Any]:
-    low, high = effect.sequence_low, effect.sequence_high
-    if finished and effect.low is not None and effect.high is not None:
-        low, high = effect.low, effect.high
+def _effect(effect: Effect, state: PilotState) -> dict[str, Any]:
+    low, high = effect.bounds(state)
     return {
         "metric": effect.metric.value,
         "control": effect.control,

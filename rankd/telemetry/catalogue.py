@@ -45,9 +45,10 @@ METRICS: dict[str, Metric] = {
     "rankd.completions": Metric(
         "counter",
         "{report}",
-        "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), over_share "
-        "(beyond quality.max_tenant_share), duplicate, or why rejected.",
-        ("outcome",),
+        "Reports, by kind (final: the request has ended; progress: it waits or runs) and outcome: accepted, "
+        "not_followed (beyond quality.max_windows), over_share (beyond quality.max_tenant_share), duplicate, or why "
+        "rejected.",
+        ("kind", "outcome"),
     ),
     "rankd.guard.transitions": Metric(
         "counter", "{transition}", "Changes of a guard, by from, to and reason.", ("from", "to", "reason")
@@ -262,6 +263,19 @@ METRICS: dict[str, Metric] = {
     "rankd.quality.realised_gain": Metric(
         "gauge", "1", "Share of the oracle's gain that is realised, by bound.", ("model", "ranker_version", "bound")
     ),
+    "rankd.pilot.running": Metric(
+        "gauge",
+        "1",
+        "1 while a pilot is under way for a served model, 0 once it has ended; absent where there was none.",
+        ("model",),
+    ),
+    "rankd.pilot.ratio": Metric(
+        "gauge",
+        "1",
+        "Latency under the policy that a pilot tries over latency under the other one, by metric (of) and bound; "
+        "absent before its first block.",
+        ("model", "of", "bound"),
+    ),
     "rankd.fleet.replicas": Metric(
         "gauge", "{replica}", "Replicas heard of late, this one included; 1 without fleet.peers."
     ),
@@ -329,19 +343,8 @@ FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
         (("outcome", outcome),)
         for outcome in ("scored", "echoed", "deadline", "overloaded", "ranker_unavailable", "needs_prompt")
     ),
-    "rankd.completions": ((("outcome", "accepted"),),),
+    "rankd.completions": tuple((("kind", kind), ("outcome", "accepted")) for kind in ("final", "progress")),
     "rankd.adaptation.switches": ((("to", "learned"),), (("to", "base"),)),
 }
 """Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,
 Prometheus never sees the first step, and one that is not there cannot be compared with 0."""
-
-
-SPANS: dict[str, str] = {
-    "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
-    "score": "Waiting for scores within a call.",
-    "tokenise": "Encoding a chunk of prompts, linked to its calls.",
-    "queue": "A batch's wait: its oldest prompt, from admission until the model begins, tokenising included; linked.",
-    "infer": "One batch in the model, linked to its calls.",
-    "order": "Ordering within a call.",
-    "guard": "A guard's change, with the event `guard_changed`; linked to the call, if any, that brought it about.",
-}

@@ -29,6 +29,7 @@ from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig
 from rankd_client._errors import RankdClientError, RankdRefusedError, RankdUnavailableError
 from rankd_client._learned import LearnedHead
 from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
+from rankd_client._pilot_in_force import PilotInForce, PilotRatio
 from rankd_client._placement import ModelPlacement
 from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
@@ -106,7 +107,9 @@ __all__ = [
     "ObjectiveOutcome",
     "Payer",
     "PilotEffect",
+    "PilotInForce",
     "PilotPlan",
+    "PilotRatio",
     "PilotStatus",
     "Policy",
     "PolicyInForce",
