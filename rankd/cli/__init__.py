@@ -25,6 +25,7 @@ VERBS = {
     "rollback": "put the ranker that was in service before back",
     "pilot": "compare two policies on live traffic",
     "train": "train a ranker on prompts and output lengths",
+    "retrain": "train on the log since the last time, and promote what is better",
     "evaluate": "judge a ranker on prompts and output lengths",
     "replay": "what ranking would have made of your traffic",
     "proxy": "give requests to any OpenAI-compatible engine their priority",
