@@ -13,6 +13,8 @@ from typing import Any
 from rankd.errors import ArtifactError, RankdError
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.bundled import default_ranker_path
+from rankd.registry.history import SERVING, Place, ServiceHistory
+from rankd.registry.shelf import directory_of
 from rankd.retraining.held_back import Bounds, Parts, TimedRows, choose_bounds, in_time, part
 from rankd.retraining.judgement import HeldBackJudgement, find_ranker, judge, least_tau, prompt_key, unseen
 from rankd.retraining.options import RetrainOptions, Tools
@@ -57,8 +59,10 @@ class Evidence:
 
     def part(self, plan: Plan) -> dict[str, Any]:
         """Part the rows as a plan has it; gives what is to be said of them, plain JSON."""
-        timed = self._read()
         bounds = Bounds(plan.since, plan.cutoff, plan.until)
+        if self._parts is not None:
+            return self.described(bounds)
+        timed = self._read()
         self._parts = parts = part(timed.rows, bounds, only_new=self._options.only_new)
         if not parts.train:
             raise RunEndedError(Outcome.TOO_LITTLE_DATA, "no completion is left to train on: all are kept back")
@@ -131,10 +135,11 @@ class Evidence:
 
     def _last_promoted(self) -> Artifact | None:
         """What a daemon with this registry would serve when it starts."""
-        for place in (self._options.registry / "serving", default_ranker_path()):
+        registry = self._options.registry
+        for place in (*reversed(ServiceHistory(registry).stack()), Place("", SERVING)):
             with suppress(ArtifactError):
-                return load_artifact(place)
-        return None
+                return load_artifact(directory_of(place, registry))
+        return load_artifact(default_ranker_path())
 
     def _read(self) -> TimedRows:
         if self._timed is None:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.errors import ArtifactError
+from rankd.errors import ArtifactError, ConfigError, NotFoundError
 from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import MANIFEST
+from rankd.registry.shelf import Shelf
 from rankd.training.data.dataset import Row
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 
@@ -145,7 +146,8 @@ def find_ranker(version: str, path: str, registry: Path, bundled: Sequence[Path]
         bundled: directories that come with rankd.
     """
     places = [Path(path)] if path else []
-    places += sorted(p for p in registry.glob("*") if p.is_dir() and not p.name.startswith("."))
+    with suppress(NotFoundError, ConfigError):
+        places.append(Shelf(registry).named(version))
     for place in (*places, *bundled):
         if _version_in(place) == version:
             with suppress(ArtifactError):

@@ -88,9 +88,12 @@ class Retraining:
         """Keep the record, and end the plan where the run is over."""
         record.details |= {"began_at": _iso(began), "seconds": round(time.time() - began, 3)}
         try:
+            begun = self._workspace.plan() is not None
             if record.outcome.is_final:
                 self._end(record.outcome)
-            self._workspace.write_record(record.run or _new_run(began), record.as_json(), self._options.keep_runs)
+            # A timer that finds nothing to do each hour must not push the runs out that did something.
+            if begun or not record.outcome.is_final:
+                self._workspace.write_record(record.run or _new_run(began), record.as_json(), self._options.keep_runs)
         except OSError as error:
             if record.outcome.exit_status == 0:
                 record.outcome = Outcome.FAILED
@@ -154,7 +157,7 @@ class Retraining:
             self._note(plan)
         place = self._options.registry / plan.installed
         if not self._options.promote:
-            return Outcome.KEPT, f"{artifact.ranker_version} is in the registry; rankd promote {place}"
+            return Outcome.KEPT, f"{artifact.ranker_version} is in the registry: rankd promote {place}"
         return self._promoted(plan, artifact.ranker_version, shadow=shadow)
 
     def _trained(self, plan: Plan) -> Artifact:
