@@ -35,7 +35,7 @@ def dry_run(options: RetrainOptions, tools: Tools) -> RunRecord:
 def _would(
     options: RetrainOptions, tools: Tools, state: State | None, plan: Plan | None, details: dict[str, Any]
 ) -> str:
-    if plan is not None and not why_outdated(plan, state, options):
+    if plan is not None and not plan.ended and not why_outdated(plan, options):
         done = "promoted on some replicas" if plan.in_service else "judged" if plan.judged else "trained"
         details |= {"run": plan.run, "data": plan.data, "trained": plan.trained, "judged": plan.judged}
         how_far = done if plan.trained or plan.in_service else "not trained yet"

@@ -16,7 +16,7 @@ from rankd.registry.bundled import default_ranker_path
 from rankd.registry.history import SERVING, Place, ServiceHistory
 from rankd.registry.shelf import directory_of
 from rankd.retraining.held_back import Bounds, Parts, TimedRows, choose_bounds, in_time, part
-from rankd.retraining.judgement import HeldBackJudgement, find_ranker, judge, least_tau, prompt_key, unseen
+from rankd.retraining.judgement import HeldBackJudgement, find_ranker, judge, least_tau, unseen
 from rankd.retraining.options import RetrainOptions, Tools
 from rankd.retraining.outcome import Outcome, RunEndedError
 from rankd.retraining.replicas import addresses_of, in_service
@@ -100,7 +100,7 @@ class Evidence:
         """
         options, parts = self._options, self._parts or Parts([], [], 0)
         incumbent = self.incumbent()
-        kept = unseen(parts.held_back, {prompt_key(row.prompt) for row in parts.train})
+        kept = unseen(parts.held_back, parts.train, [r for r in (candidate, incumbent) if r is not None])
         judgement = judge(
             candidate,
             incumbent,

@@ -126,9 +126,16 @@ def least_tau(
     return replace(judgement, least_tau=None if tau is None else tau.value)
 
 
-def unseen(rows: Sequence[Row], seen: Collection[str]) -> list[Row]:
-    """Rows whose prompts nobody was trained on; ``seen`` as of :func:`prompt_key`."""
-    return [row for row in rows if prompt_key(row.prompt) not in seen]
+def unseen(rows: Sequence[Row], trained: Sequence[Row], rankers: Sequence[Artifact]) -> list[Row]:
+    """Rows whose prompts are not among those trained on.
+
+    Args:
+        rows: kept back.
+        trained: what the candidate was trained on.
+        rankers: candidate and incumbent, whose manifests may say what they were trained on.
+    """
+    keys = {prompt_key(row.prompt) for row in trained}
+    return [row for row in rows if prompt_key(row.prompt) not in keys]
 
 
 def prompt_key(prompt: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import enum
 import errno
+import re
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_SAYS_NO_SPACE = re.compile(r"os error (27|28|122)\b|No space left on device|File too large|Disk quota exceeded")
 
 
 class Outcome(enum.Enum):
@@ -82,6 +85,8 @@ def is_disk_full(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _NO_SPACE:
+            return True
+        if _SAYS_NO_SPACE.search(str(seen)):  # libraries in Rust and C++ have errors of their own
             return True
         seen = seen.__cause__ or seen.__context__
     return False

@@ -80,40 +80,48 @@ class Retraining:
             outcome, reason = Outcome.FAILED, _written(self._options.workspace, error)
         except KeyboardInterrupt:
             outcome, reason = Outcome.INTERRUPTED, "interrupted; the next run goes on from here"
-        except Exception as error:  # noqa: BLE001 - a library's own, as torch's on a full disk: its text may hold a prompt
+        except Exception as error:  # noqa: BLE001 - a library's own, whose text may hold a prompt
             outcome, reason = Outcome.FAILED, f"{type(error).__name__} in {_place_of(error)}; the next run tries again"
+            if is_disk_full(error):
+                reason = f"{self._options.scratch} cannot be written: no space is left; free space, and run it again"
         return RunRecord(self._run, outcome, reason, self._details)
 
     def _kept(self, record: RunRecord, began: float) -> RunRecord:
         """Keep the record, and end the plan where the run is over."""
         record.details |= {"began_at": _iso(began), "seconds": round(time.time() - began, 3)}
         try:
-            begun = self._workspace.plan() is not None
-            if record.outcome.is_final:
-                self._end(record.outcome)
+            plan = self._workspace.plan()
             # A timer that finds nothing to do each hour must not push the runs out that did something.
-            if begun or not record.outcome.is_final:
+            if plan is not None or not record.outcome.is_final:
                 self._workspace.write_record(record.run or _new_run(began), record.as_json(), self._options.keep_runs)
+            if plan is not None and record.outcome.is_final:
+                self._end(plan, record.outcome)
         except OSError as error:
             if record.outcome.exit_status == 0:
                 record.outcome = Outcome.FAILED
             record.reason += f" ({_written(self._options.workspace, error)})"
         return record
 
-    def _end(self, outcome: Outcome) -> None:
-        plan = self._workspace.plan()
-        if plan is None:
-            return
+    def _end(self, plan: Plan, outcome: Outcome) -> None:
+        """Leave nothing of a run but its record; done again where a kill came between."""
+        if plan.ended != outcome.value:
+            plan.ended = outcome.value
+            self._workspace.write_plan(plan)
         if plan.judged is not None:  # these rows have had their say
             self._workspace.write_state(State(plan.until, plan.run))
         if outcome in (Outcome.NO_BETTER, Outcome.TOO_LITTLE_DATA):
             self._remove_refused(plan)
+        self._tidy(plan)
         self._workspace.drop_plan()
-        remove(self._options.scratch / plan.run)
 
     def _remove_refused(self, plan: Plan) -> None:
         if plan.installed and not plan.in_service and not self._options.keep_refused:
             remove(self._options.registry / plan.installed)
+
+    def _tidy(self, plan: Plan) -> None:
+        remove(self._options.scratch / plan.run)
+        for unfinished in self._options.registry.glob(f".*@{plan.run}.*"):  # a copy that was killed
+            remove(unfinished)
 
     # -- the plan ----------------------------------------------------------------------------------------------------
 
@@ -121,8 +129,11 @@ class Retraining:
         """The plan of the run that did not end, or a new one with its rows parted."""
         options, state = self._options, self._workspace.state()
         plan = self._workspace.plan()
+        if plan is not None and plan.ended:
+            self._end(plan, Outcome(plan.ended))
+            plan, state = None, self._workspace.state()
         if plan is not None:
-            why = why_outdated(plan, state, options)
+            why = why_outdated(plan, options)
             if not why:
                 plan.attempts += 1
                 self._tools.say(f"going on with run {plan.run}, attempt {plan.attempts}")
@@ -131,8 +142,8 @@ class Retraining:
                 return plan
             self._tools.say(f"run {plan.run} is not gone on with: {why}")
             self._remove_refused(plan)
+            self._tidy(plan)
             self._workspace.drop_plan()
-            remove(options.scratch / plan.run)
         self._run = _new_run(time.time())
         self._evidence = Evidence(options, self._tools)
         bounds = self._evidence.choose(None if state is None else state.until)
@@ -247,10 +258,8 @@ class Retraining:
         return Outcome.PROMOTED, f"{version} is in service on all {len(promotion.replicas)} replicas"
 
 
-def why_outdated(plan: Plan, state: State | None, options: RetrainOptions) -> str:
+def why_outdated(plan: Plan, options: RetrainOptions) -> str:
     """Why a run that did not end is not gone on with; empty where it is."""
-    if state is not None and state.run == plan.run:
-        return "it had ended"
     if plan.training != options.training:
         return "it was begun with other flags"
     if time.time() - plan.begun > options.resume_hours * 3600 and not plan.in_service:

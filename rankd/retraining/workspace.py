@@ -58,7 +58,9 @@ class Plan:
     installed: str = ""
     """The ranker's directory, relative to the registry."""
     in_service: bool = False
-    """Whether a replica was told to serve it."""
+    """Whether a replica was seen to serve it."""
+    ended: str = ""
+    """The outcome, once it is known: what is left is to tidy up."""
 
 
 class Workspace:

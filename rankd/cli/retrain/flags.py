@@ -181,13 +181,15 @@ def options_of(arguments: argparse.Namespace) -> RetrainOptions:
         raise ConfigError("--data is missing: name the completion log, or set RANKD_COMPLETION_LOG__DIRECTORY")
     data = arguments.data or [Path(log)]
     workspace = arguments.workspace or registry / _WORKSPACE
+    scratch = arguments.scratch or workspace / "scratch"
+    _check_apart(scratch, registry)
     promotion = settings.promotion
     given = arguments.promotion_margin
     return RetrainOptions(
         data=tuple(data),
         registry=registry,
         workspace=workspace,
-        scratch=arguments.scratch or workspace / "scratch",
+        scratch=scratch,
         rows=arguments.rows,
         seed=arguments.seed,
         model=arguments.model,
@@ -212,6 +214,13 @@ def options_of(arguments: argparse.Namespace) -> RetrainOptions:
         resume_hours=arguments.resume_hours,
         training=hashlib.sha256(json.dumps(parameters_of(arguments), sort_keys=True).encode()).hexdigest()[:16],
     )
+
+
+def _check_apart(scratch: Path, registry: Path) -> None:
+    """What is under way must not look like a ranker of the registry."""
+    inside, root = scratch.absolute(), registry.absolute()
+    if inside.is_relative_to(root) and not any(p.startswith(".") for p in inside.relative_to(root).parts):
+        raise ConfigError(f"--scratch {scratch} is in the registry: name a directory elsewhere, or leave it out")
 
 
 def _replicas(arguments: argparse.Namespace) -> dict[str, object]:
