@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.hostile_rankers import external
-from support.ranker_start import with_second_graph
+from support.ranker_start import with_second_graph, with_trained_rows
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
@@ -25,12 +25,14 @@ from rankd.registry.artifact_files import (
 from rankd.scoring.onnx_model import OnnxModel, pad
 from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
+from rankd.training.data.row import Row
 
 
 @pytest.fixture
 def ranker(tmp_path):
-    """One with a graph for CUDA beside the other."""
-    return with_second_graph(make_artifact(tmp_path / "r"), make_artifact(tmp_path / "cuda", scale=2.0))
+    """One with all files: a graph for CUDA beside the other, and the list of its rows."""
+    made = with_second_graph(make_artifact(tmp_path / "r"), make_artifact(tmp_path / "cuda", scale=2.0))
+    return with_trained_rows(made, [Row("a prompt", 10, complete=True), Row("another", 20, complete=True)])
 
 
 def refused(path, reason, max_bytes=2**20):
