@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -135,7 +135,16 @@ def unseen(rows: Sequence[Row], trained: Sequence[Row], rankers: Sequence[Artifa
         rankers: candidate and incumbent, whose manifests may say what they were trained on.
     """
     keys = {prompt_key(row.prompt) for row in trained}
-    return [row for row in rows if prompt_key(row.prompt) not in keys]
+    seen = np.array([prompt_key(row.prompt) in keys for row in rows], dtype=np.bool_)
+    for ranker in rankers:
+        if ranker.prompts is not None:
+            seen |= ranker.prompts.has([row.prompt for row in rows])
+        spec = ranker.manifest.trained_rows
+        for source in () if spec is None else spec.sources:
+            if source.by == "time" and source.ended_to is not None:  # traffic that a daemon learned
+                until = source.ended_to.timestamp()
+                seen |= np.array([row.model == source.model and (row.at or 0.0) <= until for row in rows], np.bool_)
+    return [row for row, was_seen in zip(rows, seen.tolist(), strict=True) if not was_seen]
 
 
 def prompt_key(prompt: str) -> str:

@@ -93,7 +93,7 @@ class Retraining:
             plan = self._workspace.plan()
             # A timer that finds nothing to do each hour must not push the runs out that did something.
             if plan is not None or not record.outcome.is_final:
-                self._workspace.write_record(record.run or _new_run(began), record.as_json(), self._options.keep_runs)
+                self._workspace.write_record(record.run or self._new_run(began), record.as_json(), self._options.keep_runs)
             if plan is not None and record.outcome.is_final:
                 self._end(plan, record.outcome)
         except OSError as error:
@@ -144,12 +144,20 @@ class Retraining:
             self._remove_refused(plan)
             self._tidy(plan)
             self._workspace.drop_plan()
-        self._run = _new_run(time.time())
+        self._run = self._new_run(time.time())
         self._evidence = Evidence(options, self._tools)
         bounds = self._evidence.choose(None if state is None else state.until)
         plan = Plan(self._run, time.time(), options.training, bounds.since, bounds.cutoff, bounds.until)
         self._note(plan)
         return plan
+
+    def _new_run(self, now: float) -> str:
+        """A name for a run, which is its ranker's version: the time, and never that of another run."""
+        while True:
+            run = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
+            if not self._workspace.has_record(run) and not any(self._options.registry.glob(f"*@{run}")):
+                return run
+            now += 1.0
 
     def _note(self, plan: Plan) -> None:
         self._workspace.write_plan(plan)
@@ -281,10 +289,6 @@ def _refused(promotion: Promotion) -> tuple[Outcome, str]:
             f"{judgement.min_completions:,} are needed"
         )
     return Outcome.NO_BETTER, f"{promotion.judged_by} does not promote it: {verdict.replace('_', ' ') or 'no verdict'}"
-
-
-def _new_run(now: float) -> str:
-    return f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
 
 
 def _iso(at: float) -> str:

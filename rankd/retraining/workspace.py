@@ -121,6 +121,10 @@ class Workspace:
         """There is no run to go on with."""
         (self.path / _PLAN).unlink(missing_ok=True)
 
+    def has_record(self, run: str) -> bool:
+        """Whether there was a run of this name."""
+        return (self.path / _RUNS / f"{run}.json").exists()
+
     def write_record(self, run: str, record: dict[str, Any], keep: int) -> Path:
         """Keep a run's record; the oldest beyond ``keep`` go."""
         directory = self.path / _RUNS

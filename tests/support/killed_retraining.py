@@ -11,10 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-from support.retraining import QuickTools, append_rows, options
-from support.tiny_ranker import make_artifact
-
 from rankd.retraining.run import Retraining
+from support.retraining import QuickTools, append_rows, options
 
 
 class _Ticks:
@@ -55,9 +53,7 @@ def _run(place, wanted, answer):
     if wanted.get("bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (wanted["bytes"], wanted["bytes"]))
     more = wanted.get("options", {})
-    if not more.get("promote"):
-        more["against"] = make_artifact(place / "old", name="old", long=0.0)
-    chosen = options(place, **more)
+    chosen = options(place, **more | ({"against": Path(more["against"])} if "against" in more else {}))
     tools = _Tools()
     tools.ticks = _Ticks(chosen.registry, wanted.get("kill_at"))
     record = Retraining(chosen, tools).run()
@@ -86,7 +82,8 @@ def main():
         os.close(reader)
         _, status = os.waitpid(child, 0)
         answer = json.loads(said) if said else {}
-        print(json.dumps(answer | {"killed": os.WIFSIGNALED(status)}), flush=True)
+        sys.stdout.write(json.dumps(answer | {"killed": os.WIFSIGNALED(status)}) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

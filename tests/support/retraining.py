@@ -1,14 +1,14 @@
-"""Runs of `rankd retrain` that are over in a blink: rows of foretold lengths, and a trainer that writes a tiny ranker."""
+"""Runs of `rankd retrain` that are over in a blink: rows of foretold lengths, and a trainer of tiny rankers."""
 
 import json
 import random
 import string
 
 from rankd_client import AdminClient
-from support.tiny_ranker import make_artifact
 
 from rankd.cli.install import install
 from rankd.retraining.options import Epoch, RetrainOptions, TrainingResult
+from support.tiny_ranker import make_artifact
 
 BEGAN = 1_750_000_000.0
 
@@ -30,7 +30,7 @@ def append_rows(path, count, seed=0, began=BEGAN):
 
 
 class QuickTools:
-    """What a run is handed, with a trainer that needs no torch: the ranker that it writes is a real one all the same."""
+    """What a run is handed, with a trainer that needs no torch; the ranker that it writes is a real one."""
 
     def __init__(self, *, scale=1.0, long=1.0):
         """``scale`` and ``long`` are those of ``make_artifact``: with -1 it orders the wrong way round."""

@@ -44,8 +44,8 @@ def _spread(ticks):
     return [1 + round(i * (ticks - 1) / (POINTS - 1)) for i in range(POINTS)]
 
 
-def test_killed_at_ten_points_the_next_run_finishes_and_the_registry_holds_whole_rankers(retrain, tmp_path):
-    free = {"options": {"force": True}}
+def test_killed_at_ten_points_the_next_run_finishes_and_the_registry_holds_whole_rankers(retrain, tiny, tmp_path):
+    free = {"options": {"force": True, "against": str(tiny)}}
     retrain(rows=200, **free)  # the first one makes directories, too
     ticks = retrain(rows=200, **free)["ticks"]
     assert ticks > POINTS
@@ -85,8 +85,8 @@ def test_killed_while_it_promotes_every_replica_serves_one_of_both_and_the_next_
         assert in_service()[0] != before
 
 
-def test_on_a_full_disk_it_says_so_and_finishes_once_there_is_space(retrain, tmp_path):
-    free = {"options": {"force": True}}
+def test_on_a_full_disk_it_says_so_and_finishes_once_there_is_space(retrain, tiny, tmp_path):
+    free = {"options": {"force": True, "against": str(tiny)}}
     retrain(rows=200, **free)
     (ranker,) = [p for p in (tmp_path / "registry").iterdir() if not p.name.startswith(".")]
     size = (ranker / MODEL).stat().st_size

@@ -16,7 +16,7 @@ from rankd.retraining.workspace import Workspace
 @pytest.fixture
 def place(tmp_path):
     append_rows(tmp_path / "rows.jsonl", 600)
-    make_artifact(tmp_path / "old", name="old", long=0.0)
+    make_artifact(tmp_path / "old", name="old", scale=-1.0)
     return tmp_path
 
 
