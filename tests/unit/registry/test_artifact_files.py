@@ -1,6 +1,7 @@
 """A ranker's files are read once, within bounds, and what was read does not change any more."""
 
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -124,6 +125,7 @@ def open_files():
 @pytest.mark.skipif(sys.platform != "linux", reason="memory files are Linux's")
 def test_descriptors_go_with_what_was_read(ranker):
     """Loading again and again leaves none open."""
+    gc.collect()  # what other tests left behind would go meanwhile
     before = open_files()
     for _ in range(20):
         load_artifact(ranker)
