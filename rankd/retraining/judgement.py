@@ -17,6 +17,7 @@ from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import MANIFEST
+from rankd.registry.seen import Completions, learned_traffic, listed_prompts
 from rankd.registry.shelf import Shelf
 from rankd.training.data.dataset import Row
 from rankd.training.evaluation.offline_ranker import OfflineRanker
@@ -136,14 +137,13 @@ def unseen(rows: Sequence[Row], trained: Sequence[Row], rankers: Sequence[Artifa
     """
     keys = {prompt_key(row.prompt) for row in trained}
     seen = np.array([prompt_key(row.prompt) in keys for row in rows], dtype=np.bool_)
+    asked = Completions(
+        [row.prompt for row in rows],
+        [row.model for row in rows],
+        np.array([np.nan if row.at is None else row.at for row in rows], dtype=np.float64),
+    )
     for ranker in rankers:
-        if ranker.prompts is not None:
-            seen |= ranker.prompts.has([row.prompt for row in rows])
-        spec = ranker.manifest.trained_rows
-        for source in () if spec is None else spec.sources:
-            if source.by == "time" and source.ended_to is not None:  # traffic that a daemon learned
-                until = source.ended_to.timestamp()
-                seen |= np.array([row.model == source.model and (row.at or 0.0) <= until for row in rows], np.bool_)
+        seen |= listed_prompts(ranker.prompts, asked) | learned_traffic(ranker.manifest, asked)
     return [row for row, was_seen in zip(rows, seen.tolist(), strict=True) if not was_seen]
 
 

@@ -31,7 +31,8 @@ from rankd.settings.section import split_address
 
 Connect = Callable[[str], AdminClient]
 _POLL = 0.5
-_UNDECIDED = "too_few_completions"
+_UNDECIDED = ("too_few_completions", "too_few_unseen_completions")
+"""Verdicts that say that new completions are needed."""
 
 
 @dataclass(slots=True)
@@ -178,7 +179,7 @@ class Replicas:
             if not (shadow or options.shadow.mode == "always"):
                 promoted = self._if_better(client, version, options)
                 verdict = self.promotion.judgement.verdict if self.promotion.judgement else ""
-                if promoted or verdict != _UNDECIDED or options.shadow.mode == "never":
+                if promoted or verdict not in _UNDECIDED or options.shadow.mode == "never":
                     return promoted
                 self._say("too few completions that it was not trained on: it goes to the shadow")
             self._wait_in_shadow(client, version, options.shadow)

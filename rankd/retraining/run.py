@@ -93,7 +93,9 @@ class Retraining:
             plan = self._workspace.plan()
             # A timer that finds nothing to do each hour must not push the runs out that did something.
             if plan is not None or not record.outcome.is_final:
-                self._workspace.write_record(record.run or self._new_run(began), record.as_json(), self._options.keep_runs)
+                self._workspace.write_record(
+                    record.run or self._new_run(began), record.as_json(), self._options.keep_runs
+                )
             if plan is not None and record.outcome.is_final:
                 self._end(plan, record.outcome)
         except OSError as error:
@@ -278,12 +280,13 @@ def why_outdated(plan: Plan, options: RetrainOptions) -> str:
 def _refused(promotion: Promotion) -> tuple[Outcome, str]:
     judgement = promotion.judgement
     verdict = "" if judgement is None else judgement.verdict
-    if judgement is not None and verdict == "not_better" and judgement.tau_difference is not None:
+    if judgement is not None and verdict == "not_better" and judgement.strict_low is not None:
         return Outcome.NO_BETTER, (
             f"{promotion.judged_by} judges it not better: the lower bound of the difference in tau, "
-            f"{judgement.tau_difference.low:+.3f}, is not above {judgement.margin:g}"
+            f"{judgement.strict_low:+.3f} in judgement {judgement.tries:,} on these completions, is not above "
+            f"{judgement.margin:g}"
         )
-    if judgement is not None and verdict == "too_few_completions":
+    if judgement is not None and verdict in ("too_few_completions", "too_few_unseen_completions"):
         return Outcome.TOO_LITTLE_DATA, (
             f"{promotion.judged_by} has {judgement.completions:,} completions to judge by, "
             f"{judgement.min_completions:,} are needed"

@@ -98,8 +98,9 @@ def test_without_completions_of_its_own_the_daemon_lets_it_score_in_the_shadow_f
         while not run_.done():
             part = [rows[(number + i) % 600] for i in range(10)]
             queue = client.rank([Item(r["prompt"], request_id=f"{number}-{i}") for i, r in enumerate(part)])
+            lengths = [part[r.index]["output_token_count"] for r in queue]
             client.report(
-                [Completed(r.request_id, r.prediction, output_tokens=part[r.index]["output_token_count"]) for r in queue]
+                [Completed(r.request_id, r.prediction, output_tokens=n) for r, n in zip(queue, lengths, strict=True)]
             )
             number += 10
     record = run_.result()
