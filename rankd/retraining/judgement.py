@@ -17,7 +17,7 @@ from rankd.quality.statistics.interval import Interval
 from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import MANIFEST
-from rankd.registry.seen import Completions, learned_traffic, listed_prompts
+from rankd.registry.seen import CompletionColumns, learned_traffic, listed_prompts
 from rankd.registry.shelf import Shelf
 from rankd.training.data.dataset import Row
 from rankd.training.evaluation.offline_ranker import OfflineRanker
@@ -137,7 +137,7 @@ def unseen(rows: Sequence[Row], trained: Sequence[Row], rankers: Sequence[Artifa
     """
     keys = {prompt_key(row.prompt) for row in trained}
     seen = np.array([prompt_key(row.prompt) in keys for row in rows], dtype=np.bool_)
-    asked = Completions(
+    asked = CompletionColumns(
         [row.prompt for row in rows],
         [row.model for row in rows],
         np.array([np.nan if row.at is None else row.at for row in rows], dtype=np.float64),

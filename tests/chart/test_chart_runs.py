@@ -115,18 +115,20 @@ def _handles(pid, number):
 
 
 @pytest.fixture
-def retraining(start_daemon, tiny, tmp_path):
-    """The CronJob's container, and two replicas on two loopback addresses with its registry."""
-    values = given("scaled") | {"completionLog": {"enabled": True}, "auth": {"enabled": False}}
-    values["retraining"] = {
-        "enabled": True,
-        "base": "ngram",
-        "args": ["--epochs", "1", "--threads", "1", "--min-new", "300", "--max-held-back", "60", "--force"],
-        "evaluate": {"minTau": 0.1},
+def retraining(tmp_path):
+    """The CronJob's container, and a log for it."""
+    values = {
+        "registry": {"enabled": True},
+        "completionLog": {"enabled": True},
+        "retraining": {
+            "enabled": True,
+            "base": "ngram",
+            "args": ["--epochs", "1", "--threads", "1", "--min-new", "300", "--max-held-back", "60", "--force"],
+            "evaluate": {"minTau": 0.1},
+            "promote": {"enabled": False},
+        },
     }
-    values |= {"tls": {"enabled": False}, "admin": {"exposed": False}}
-    values["retraining"]["promote"] = {"enabled": False}
-    stand = Stand(render(values | {"registry": {"enabled": True}}), "CronJob", "retrain", tmp_path, {})
+    stand = Stand(render(values), "CronJob", "retrain", tmp_path, {})
     rows = tmp_path / "var/lib/rankd/log/rows.jsonl"
     words = ["hi", "list", "story", "essay", "chart", "code", "poem", "song"]
     with rows.open("w") as file:
