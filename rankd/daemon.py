@@ -65,6 +65,8 @@ _STUCK = 5.0
 class App:
     """One running daemon. ``start`` once, ``stop`` once, both on one event loop."""
 
+    _ticker: asyncio.Task[None] | None = None
+
     def __init__(self, settings: Settings) -> None:
         """Build all parts; nothing listens yet."""
         self.settings = settings
@@ -115,9 +117,6 @@ class App:
             self.files,
             self.history,
         )
-        self._ticker: asyncio.Task[None] | None = None
-        self._looking: asyncio.Future[None] | None = None
-        """A look at what other replicas did, while it is under way."""
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -133,8 +132,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await load_first(self.registry, self.history, settings)
-        self.registry.promote(ranker.version)
+        ranker = self.registry.promote((await load_first(self.registry, self.history, settings)).version)
         await self.snapshots.start()
         gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
         gauges.register(self.telemetry)
@@ -196,9 +194,9 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await self._end_calls(grace)
-        for task in (self._ticker, self._looking):
-            if task is not None:
-                task.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self.history.close()
         self.files.close()
         await self.snapshots.close()
         self.shadows.close()
@@ -247,8 +245,7 @@ class App:
                 ranker.scorer.runner.give_up_after(self.settings.scoring.max_batch_seconds)
             self.monitor.tick(now)
             self.pilots.advance()
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.ensure_future(self.history.look())
+            self.history.look()
             if self.http is not None:
                 self.status.sample(now)
 
