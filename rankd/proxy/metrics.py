@@ -58,6 +58,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.late_scores = _tally(
+            registry,
+            "rankd_proxy_late_scores",
+            "Requests that went on without a score, by what became of asking on: scored, still_too_late, failed, "
+            "not_asked (too many at a time).",
+            "outcome",
+        )
         self.first_byte_seconds = Histogram(
             "rankd_proxy_first_byte_seconds",
             "From a ranked request's arrival to the first byte of its answer's body.",
@@ -77,6 +84,14 @@ class Metrics:
         )
         for direction in ("unknown", "lower-first", "higher-first"):
             gauge.labels(direction).set_function(partial(_same, known, direction))
+
+    def observe_hold_up(self, hold_up: Callable[[], float], waiting: Callable[[], int]) -> None:
+        """Read these when metrics are collected."""
+        for name, text, read in (
+            ("rankd_proxy_hold_up_seconds", "That a request may be held up for its score, as things stand.", hold_up),
+            ("rankd_proxy_waiting", "Requests that wait here for a place in the engine.", waiting),
+        ):
+            Gauge(name, text, registry=self.registry).set_function(read)
 
 
 def _tally(registry: CollectorRegistry, name: str, text: str, label: str) -> CounterTally:

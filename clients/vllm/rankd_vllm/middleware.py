@@ -10,28 +10,36 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 from rankd_client import RankedQueue
 from rankd_client.integration import (
+    TOO_LATE,
+    Begun,
     CircuitBreaker,
+    EngineLoad,
     IntegrationSettings,
+    LateScores,
     Message,
     OpenAIRequest,
+    Order,
     PredictionStore,
     Receive,
     RequestBody,
     Route,
     StoredPrediction,
+    Visit,
     is_priority,
     logger,
+    order_in_time,
     order_of,
     priority_of,
     read_request,
     route_of,
 )
 
-from rankd_vllm.counters import REQUESTS
+from rankd_vllm.counters import LATE_SCORES, REQUESTS
 from rankd_vllm.scheduling_mode import SchedulingMode, mode_of
 
 PREDICTIONS = PredictionStore()
@@ -61,7 +69,8 @@ class RankMiddleware:
         self._predictions = predictions
         self._breaker = CircuitBreaker(self._settings)
         self._mode = SchedulingMode.UNKNOWN
-        self._in_flight = 0
+        self._load = EngineLoad(self._settings, predictions.wait)
+        self._late_scores = LateScores(LATE_SCORES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -73,13 +82,13 @@ class RankMiddleware:
         if route is None or not _is_json(scope["headers"]):
             await self._app(scope, receive, send)
             return
-        self._in_flight += 1
+        visit = self._load.arrive()
         try:
-            await self._rank_and_serve(scope, receive, send, route)
+            await self._rank_and_serve(scope, receive, _watched(send, visit), route, visit)
         finally:
-            self._in_flight -= 1
+            visit.left()
 
-    async def _rank_and_serve(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
+    async def _rank_and_serve(self, scope: Scope, receive: Receive, send: Send, route: Route, visit: Visit) -> None:
         body = RequestBody(receive, self._settings.max_body_bytes)
         whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
         arrival = time.time()
@@ -89,6 +98,7 @@ class RankMiddleware:
             logger.warning("rankd: a request goes in arrival order (%s)", type(error).__name__)
             scope = _with(scope, PRIORITY, str(priority_of(None, arrival)))
             REQUESTS.inc(f"error:{type(error).__name__}")
+        visit.sent()
         await self._app(scope, body.receive, send)
 
     async def _prioritised(
@@ -109,15 +119,51 @@ class RankMiddleware:
             REQUESTS.inc("too_large" if content is None else "unreadable")
             priority = priority_of(None, arrival, self._breaker.offset_of(terms.priority_class))
             return _with(scope, PRIORITY, str(priority)), send
-        counts = self._predictions.prompt_tokens.estimates("", request.texts)
-        # What runs is among those beside it: the engine does not tell it apart here.
-        beside = self._in_flight - 1
-        queue, outcome = await order_of(self._breaker, request, arrival, beside, terms=terms, counts=counts)
+        request_asked = request
+
+        async def question(timeout: float, late: bool) -> Order:
+            counts = self._predictions.prompt_tokens.estimates("", request_asked.texts)
+            # What runs is among those beside it: the engine does not tell it apart here.
+            return await order_of(
+                self._breaker,
+                request_asked,
+                arrival,
+                self._load.in_flight - 1,
+                terms=terms,
+                counts=counts,
+                timeout=timeout,
+                late=late,
+            )
+
+        until = None if terms.deadline is None else terms.deadline - time.time()
+        queue, outcome = await order_in_time(question, partial(self._load.hold_up, until))
         REQUESTS.inc(outcome)
         scope = _with(scope, PRIORITY, str(priority_of(queue, arrival, self._breaker.offset_of(terms.priority_class))))
-        if queue is None or not request.one_answer_per_prompt:
+        if (queue is None and outcome not in TOO_LATE) or not request.one_answer_per_prompt:
             return scope, send
-        entries = _stored_predictions(queue, arrival, request)
+        beside = self._load.in_flight - 1
+        if queue is not None and outcome not in TOO_LATE:
+            return self._followed(scope, send, route, request, _stored_predictions(queue, arrival, request, beside))
+        if route is Route.RESPONSES and request.request_id is None:
+            return scope, send  # vLLM makes its id up, and tells it only with the answer
+        scope, base = _with_request_id(scope, request, route)
+        ids = engine_ids(route, base, len(request.prompts))
+
+        def take(queue: RankedQueue) -> None:
+            self._store(ids, _stored_predictions(queue, arrival, request_asked, beside))
+
+        self._late_scores.ask(question, take)
+        return scope, send
+
+    def _followed(
+        self,
+        scope: Scope,
+        send: Send,
+        route: Route,
+        request: OpenAIRequest,
+        entries: Sequence[StoredPrediction | None],
+    ) -> tuple[Scope, Send]:
+        """The scope with an id that the engine will report under; or a send that looks for the one it makes up."""
         if route is Route.RESPONSES and request.request_id is None:
             return scope, self._watch_for_id(send, entries)
         scope, base = _with_request_id(scope, request, route)
@@ -147,10 +193,29 @@ class RankMiddleware:
         return watch
 
 
-def _stored_predictions(queue: RankedQueue, arrival: float, request: OpenAIRequest) -> list[StoredPrediction | None]:
+def _watched(send: Send, visit: Visit) -> Send:
+    """A send that passes everything on and notes when the answer begins."""
+    how: Begun | None = None
+
+    async def watch(message: Message) -> None:
+        nonlocal how
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            kind = (_first(message.get("headers", ()), b"content-type") or b"").lower()
+            how = Begun.STREAM if kind.startswith(b"text/event-stream") else Begun.WHOLE
+        elif how is not None and message.get("body"):
+            visit.begun(how)
+            how = None
+        await send(message)
+
+    return watch
+
+
+def _stored_predictions(
+    queue: RankedQueue, arrival: float, request: OpenAIRequest, beside: int
+) -> list[StoredPrediction | None]:
     """What to remember, in the order that was asked in."""
     return [
-        StoredPrediction(r.request_id, r.prediction, arrival, request.ignore_eos, request.texts[r.index])
+        StoredPrediction(r.request_id, r.prediction, arrival, request.ignore_eos, request.texts[r.index], beside)
         if r.prediction is not None
         else None
         for r in sorted(queue, key=lambda r: r.index)

@@ -57,19 +57,30 @@ class CircuitBreaker:
         backlog: int = 0,
         model: str | None = None,
         objective: Objective | None = None,
+        timeout: float | None = None,
+        counts: bool = True,
     ) -> RankedQueue | None:
-        """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
+        """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail.
+
+        Args:
+            items: what is asked about.
+            backlog: requests that wait beside it.
+            model: the served model; default: that of the settings.
+            objective: what to order for; default: that of the settings.
+            timeout: seconds; default: those of the settings.
+            counts: whether a failure counts towards breaking the circuit.
+        """
         if self.open:
             return None
         client = self._client
         objective = objective or self._settings.objective
-        queue = await client.rank(items, backlog=backlog, model=model, objective=objective)
+        queue = await client.rank(items, backlog=backlog, model=model, objective=objective, timeout=timeout)
         if not queue.failed:
             self._failures = 0
             self._learn_classes(items, queue)
         elif queue.reason in _REFUSED or (queue.reason == _WRONG_TENANT and any(item.tenant for item in items)):
             self._failures = 0
-        else:
+        elif counts:
             self._failures += 1
             if self._failures >= _FAILURES and not self.open:
                 logger.warning(

@@ -159,7 +159,9 @@ class Reporter:
                     cached_prompt_tokens=finished.cached_prompt_tokens,
                 )
             )
-            self._predictions.learn(stored, finished.prompt_tokens, finished.cached_prompt_tokens)
+            self._predictions.learn(
+                stored, finished.prompt_tokens, finished.cached_prompt_tokens, finished.queue_seconds
+            )
         elif finished.engine_id.startswith("resp_"):
             self._unmatched.append((time.monotonic() if since is None else since, finished))
         while len(self._ready) > self._capacity:

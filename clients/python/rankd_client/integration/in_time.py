@@ -1,0 +1,93 @@
+"""Asking for a request's score as long as the request would wait anyway, and after it went on without."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from rankd_client import RankedQueue
+from rankd_client.integration.tally import MemoryTally, Tally
+
+Order = tuple[RankedQueue | None, str]
+"""An order, or None for that of arrival; and what to count."""
+Question = Callable[[float, bool], Awaitable[Order]]
+"""Asks once: within so many seconds, and whether the request goes on without the answer."""
+
+TOO_LATE = frozenset({"deadline", "timeout", "overloaded"})
+"""Outcomes of a question that more time may answer: the daemon reads on what it was not in time for."""
+_GROWN = 0.01
+"""Seconds that there must be more of than at the last question, to ask again."""
+_LATE_TIMEOUT = 10.0
+"""Seconds for the answer to what went on without: over one, so that who waits goes before it in the daemon."""
+_MOST_LATE = 256
+
+
+async def order_in_time(question: Question, hold_up: Callable[[], float]) -> Order:
+    """Ask, and ask again where a queue has built up meanwhile, so that the request would wait longer than it seemed.
+
+    Args:
+        question: asks once.
+        hold_up: seconds from now on that the request may be held up, as things stand when it is called.
+    """
+    began, given = time.monotonic(), hold_up()
+    order = await question(given, False)
+    while order[1] in TOO_LATE:
+        most = hold_up()
+        left = most - (time.monotonic() - began)
+        if left < _GROWN or most < given + _GROWN:
+            break  # as much as before was not enough, and the daemon says so before it is over
+        given = most
+        order = await question(left, False)
+    return order
+
+
+class LateScores:
+    """Asks for scores of requests that went on without: those that still wait can be put in their place."""
+
+    def __init__(self, tally: Tally | None = None, most: int = _MOST_LATE) -> None:
+        """Nobody is asked for. Beyond ``most`` at a time none is: the daemon is behind anyway."""
+        self._tally: Tally = MemoryTally() if tally is None else tally
+        self._most = most
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def ask(self, question: Question, take: Callable[[RankedQueue], None]) -> Callable[[], None]:
+        """Ask in the background.
+
+        Args:
+            question: asks once.
+            take: gets the order; must not raise.
+
+        Returns:
+            What ends it, as when the request is over.
+        """
+        if len(self._asking) >= self._most:
+            self._tally.inc("not_asked")
+            return _nothing
+        task = asyncio.get_running_loop().create_task(self._run(question, take), name="rankd-late-score")
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return lambda: _cancel(task)
+
+    async def _run(self, question: Question, take: Callable[[RankedQueue], None]) -> None:
+        queue, outcome = await question(_LATE_TIMEOUT, True)
+        if queue is not None and outcome == "ranked":
+            self._tally.inc("scored")
+            take(queue)
+        else:
+            self._tally.inc("still_too_late" if outcome in TOO_LATE else "failed")
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    """A task that runs on the same loop; one that is done stays so."""
+    task.cancel()
+
+
+def _nothing() -> None:
+    """There is nothing to end."""
