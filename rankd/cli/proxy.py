@@ -40,7 +40,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="SECONDS",
         help="that asking may hold a request up, always; default: RANKD_TIMEOUT, and without it half of what requests "
-        "wait anyway, 0.05 to 1 (RANKD_HOLD_SHARE, RANKD_HOLD_IDLE, RANKD_HOLD_MOST)",
+        "wait anyway, 0.05 to 2 (RANKD_HOLD_SHARE, RANKD_HOLD_IDLE, RANKD_HOLD_MOST)",
     )
     verb.add_argument(
         "--engine-places",

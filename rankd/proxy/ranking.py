@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from rankd_client import RankedQueue
 from rankd_client.integration import (
@@ -131,7 +130,7 @@ class ProxyRanking:
 
         until = None if terms.deadline is None else terms.deadline - time.time()
         try:
-            queue, outcome = await order_in_time(question, partial(self.load.hold_up, until))
+            queue, outcome = await order_in_time(question, self.load, until)
         except BaseException:
             self.models.settle(request.model, model, None)
             raise

@@ -10,7 +10,6 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from functools import partial
 from typing import Any
 
 from rankd_client import RankedQueue
@@ -136,12 +135,12 @@ class RankMiddleware:
             )
 
         until = None if terms.deadline is None else terms.deadline - time.time()
-        queue, outcome = await order_in_time(question, partial(self._load.hold_up, until))
+        queue, outcome = await order_in_time(question, self._load, until)
         REQUESTS.inc(outcome)
         scope = _with(scope, PRIORITY, str(priority_of(queue, arrival, self._breaker.offset_of(terms.priority_class))))
         if (queue is None and outcome not in TOO_LATE) or not request.one_answer_per_prompt:
             return scope, send
-        beside = self._load.in_flight - 1
+        beside = self._load.in_engine
         if queue is not None and outcome not in TOO_LATE:
             return self._followed(scope, send, route, request, _stored_predictions(queue, arrival, request, beside))
         if route is Route.RESPONSES and request.request_id is None:

@@ -79,7 +79,7 @@ class ExpectedWait:
         """Take in a request: how many were beside it when it went to the engine, and how long its answer took to begin.
 
         Args:
-            beside: requests that the engine had, or that were held up on their way to it.
+            beside: requests that the engine had.
             seconds: from when it went there.
             how: what these are.
         """
@@ -92,7 +92,7 @@ class ExpectedWait:
         """What to expect with so many beside; None where nothing is known of it.
 
         Between numbers that are known it lies between what is known of them. With more than are known it grows as they
-        do; but that nothing waited says nothing of twice as many.
+        do; but that nothing waited says nothing of twice as many, nor that some waited of fewer.
         """
         if beside <= 0:
             return 0.0
@@ -103,8 +103,8 @@ class ExpectedWait:
         steps = sorted(known)
         below = bisect_right(steps, step) - 1
         above = bisect_left(steps, step)
-        if below < 0:
-            return known[steps[0]] * step / steps[0]
+        if below < 0:  # of fewer nothing is known, but where more did not wait
+            return 0.0 if known[steps[0]] < _NO_WAIT else None
         if above == len(steps):
             most = steps[-1]
             if known[most] < _NO_WAIT and step > _BEYOND * most:

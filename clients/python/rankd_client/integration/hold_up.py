@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rankd_client.integration.expected_wait import Begun, ExpectedWait
 from rankd_client.integration.settings import IntegrationSettings
 
-UNKNOWN_WAIT = 2.0
+UNKNOWN_WAIT = 3.0
 """Seconds that a request is taken to wait that has others beside it, while nothing is known of the engine."""
 _OF_DEADLINE = 0.1
 _LEAST = 0.001
@@ -21,12 +21,15 @@ class Visit:
     _load: EngineLoad
     _sent: float | None = None
     beside: int = 0
-    """Requests that were there when it went to the engine."""
+    """Requests that the engine had when it went there."""
     here: bool = True
+    in_engine: bool = False
 
     def sent(self) -> None:
         """It goes to the engine now."""
-        self.beside, self._sent = self._load.in_flight - 1, time.monotonic()
+        self.beside, self._sent = self._load.in_engine, time.monotonic()
+        self.in_engine = True
+        self._load.in_engine += 1
 
     def begun(self, how: Begun) -> None:
         """Its answer begins now; only the first time counts."""
@@ -39,6 +42,7 @@ class Visit:
         if self.here:
             self.here, self._sent = False, None
             self._load.in_flight -= 1
+            self._load.in_engine -= self.in_engine
 
 
 class EngineLoad:
@@ -46,9 +50,11 @@ class EngineLoad:
 
     def __init__(self, settings: IntegrationSettings, wait: ExpectedWait | None = None) -> None:
         """Nobody is there yet, and nothing known."""
-        self._settings = settings
+        self.settings = settings
         self.wait = ExpectedWait() if wait is None else wait
-        self.in_flight = 0
+        self.in_flight = self.in_engine = 0
+        """Requests that are here, and those of them that are not held up any more. Who is held up will be there, too: what
+        comes is expected to wait as if all were."""
 
     def arrive(self) -> Visit:
         """A request is there; ``left`` must follow."""
@@ -69,7 +75,7 @@ class EngineLoad:
         return self._hold_up(self.in_flight - 1, until_deadline)
 
     def _hold_up(self, beside: int, until_deadline: float | None) -> float:
-        settings = self._settings
+        settings = self.settings
         if settings.timeout is not None:
             most, share = settings.timeout, 1.0
         else:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from rankd_client import RankedQueue
+from rankd_client.integration.hold_up import EngineLoad
 from rankd_client.integration.tally import MemoryTally, Tally
 
 Order = tuple[RankedQueue | None, str]
@@ -18,27 +19,38 @@ TOO_LATE = frozenset({"deadline", "timeout", "overloaded"})
 """Outcomes of a question that more time may answer: the daemon reads on what it was not in time for."""
 _GROWN = 0.01
 """Seconds that there must be more of than at the last question, to ask again."""
+_MOMENT = 0.02
+"""Seconds for those to come who make a queue of a burst."""
+_ARRIVING = 0.25
+"""Seconds for which they may go on coming."""
 _LATE_TIMEOUT = 10.0
 """Seconds for the answer to what went on without: over one, so that who waits goes before it in the daemon."""
 _MOST_LATE = 256
 
 
-async def order_in_time(question: Question, hold_up: Callable[[], float]) -> Order:
+async def order_in_time(question: Question, load: EngineLoad, until_deadline: float | None = None) -> Order:
     """Ask, and ask again where a queue has built up meanwhile, so that the request would wait longer than it seemed.
+
+    The daemon says at once that it will not be in time. Of a burst the first hear that before the others are there: as
+    long as more come, they are waited for.
 
     Args:
         question: asks once.
-        hold_up: seconds from now on that the request may be held up, as things stand when it is called.
+        load: of the engine; the request is counted there.
+        until_deadline: seconds until its whole answer is wanted.
     """
-    began, given = time.monotonic(), hold_up()
+    began, given, crowd = time.monotonic(), load.hold_up(until_deadline), load.in_flight
     order = await question(given, False)
     while order[1] in TOO_LATE:
-        most = hold_up()
-        left = most - (time.monotonic() - began)
-        if left < _GROWN or most < given + _GROWN:
-            break  # as much as before was not enough, and the daemon says so before it is over
-        given = most
-        order = await question(left, False)
+        most, elapsed = load.hold_up(until_deadline), time.monotonic() - began
+        if most >= given + _GROWN and most - elapsed >= _GROWN:
+            given, crowd = most, load.in_flight
+            order = await question(most - elapsed, False)
+        elif load.settings.timeout is None and load.in_flight > crowd and elapsed < max(given, _ARRIVING):
+            crowd = load.in_flight
+            await asyncio.sleep(_MOMENT)
+        else:
+            break
     return order
 
 

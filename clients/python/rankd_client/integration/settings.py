@@ -76,7 +76,7 @@ class IntegrationSettings:
     timeout: float | None = None
     hold_idle: float = 0.05
     hold_share: float = 0.5
-    hold_most: float = 1.0
+    hold_most: float = 2.0
     model: str = ""
     client_priority: str = "keep"
     max_body_bytes: int = 4 * 2**20
