@@ -157,13 +157,13 @@ def _print(ways: Sequence[Way], burst: int) -> None:
         follows, _, second = (way for way in ways if way.name == name)
         longer = [a - b for a, b in zip(follows.means, second.means, strict=True)]
         error = statistics.stdev(longer) / len(longer) ** 0.5 if len(longer) > 1 else 0.0
-        most = 100 * min(follows.ranked) / burst
-        print(f"{name}: at least 95 of 100 ranked: {_said(most >= 95)} ({most:.0f} at the least)")
+        least = 100 * min(follows.ranked) / burst
+        print(f"{name}: at least 95 of 100 ranked: {_said(least >= 95)} ({least:.0f} at the least)")
         said = _said(statistics.fmean(longer) <= 2 * error)
         print(f"{name}: mean at most that of 1 s: {said} ({statistics.fmean(longer):+.2f} s, error {error:.2f})")
         if follows.holds:
-            held = statistics.median(follows.holds)
-            print(f"{name}: a single held up by at most 10 ms at the median: {_said(held <= 10)} ({held:.1f} ms)")
+            single = statistics.median(follows.holds)
+            print(f"{name}: a single held up by at most 10 ms at the median: {_said(single <= 10)} ({single:.1f} ms)")
 
 
 def _said(reached: bool) -> str:

@@ -20,6 +20,7 @@ from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
 from rankd.pilot.live import LivePilots
 from rankd.ranking.completions import Completions
+from rankd.ranking.placements import RecentPlacements
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.bundled import wanted_ranker
@@ -134,21 +135,12 @@ class App:
         gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
         gauges.register(self.telemetry)
         steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
+        placements = RecentPlacements()
         names = add_public(
             self.public,
             RankService(self.ranker, settings, self.streams, steps, self.signer, self.time_slices),
-            CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
-            QualityService(
-                self.monitor,
-                self.registry,
-                self.ranker,
-                self.pilots,
-                settings,
-                self.streams,
-                self.follower,
-                self.files,
-                self.time_slices,
-            ),
+            CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer, placements),
+            self._quality_service(placements),
         )
         if settings.metrics:
             self.http = HttpServer(
@@ -175,6 +167,20 @@ class App:
             listen=f"{settings.listen.rpartition(':')[0]}:{self.public.port}",
             admin=f"{settings.admin.rpartition(':')[0]}:{self.admin.port}" if self.admin else "off",
             metrics=f"http://{settings.metrics.rpartition(':')[0]}:{self.http.port}/" if self.http else "off",
+        )
+
+    def _quality_service(self, placements: RecentPlacements) -> QualityService:
+        return QualityService(
+            self.monitor,
+            self.registry,
+            self.ranker,
+            self.pilots,
+            self.settings,
+            self.streams,
+            self.follower,
+            self.files,
+            self.time_slices,
+            placements,
         )
 
     async def stop(self, *, drain: bool = True) -> None:

@@ -58,13 +58,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.late_scores = _tally(
-            registry,
-            "rankd_proxy_late_scores",
-            "Requests that went on without a score, by what became of asking on: scored, still_too_late, failed, "
-            "not_asked (too many at a time).",
-            "outcome",
-        )
+        self.late_scores = _late_scores(registry)
         self.first_byte_seconds = Histogram(
             "rankd_proxy_first_byte_seconds",
             "From a ranked request's arrival to the first byte of its answer's body.",
@@ -96,6 +90,16 @@ class Metrics:
 
 def _tally(registry: CollectorRegistry, name: str, text: str, label: str) -> CounterTally:
     return CounterTally(Counter(name, text, [label], registry=registry))
+
+
+def _late_scores(registry: CollectorRegistry) -> CounterTally:
+    return _tally(
+        registry,
+        "rankd_proxy_late_scores",
+        "Requests that went on without a score, by what became of asking on: scored, still_too_late, failed, "
+        "not_asked (too many at a time).",
+        "outcome",
+    )
 
 
 def _of_answers(registry: CollectorRegistry) -> tuple[CounterTally, CounterTally]:

@@ -68,6 +68,7 @@ class Turn:
             ranked = ranking.by_arrival(engine, fields, arrival, f"error:{type(error).__name__}")
         self.ranked = self._claimed = ranked
         self._shared.metrics.requests.inc(ranked.outcome)
+        self._shared.tracker.placed(ranked.outcome)
         if route is not None and ranked.late is not None:
             take = partial(self._take, ranked.late, route)
             self._ends_asking = self._shared.late_scores.ask(ranked.late.ask, take)

@@ -29,6 +29,7 @@ from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig
 from rankd_client._errors import RankdClientError, RankdRefusedError, RankdUnavailableError
 from rankd_client._learned import LearnedHead
 from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
+from rankd_client._placed import Placed
 from rankd_client._placement import ModelPlacement
 from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
@@ -104,6 +105,7 @@ __all__ = [
     "PilotEffect",
     "PilotPlan",
     "PilotStatus",
+    "Placed",
     "Policy",
     "PolicyInForce",
     "Prediction",

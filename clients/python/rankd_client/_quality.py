@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rankd_client._messages import enum_name, seconds_of
+from rankd_client._placed import Placed, placed_of
 from rankd_client._placement import ModelPlacement, model_placement_of
 from rankd_client._policy import PolicyInForce, policy_in_force
 from rankd_client.v1 import quality_pb2
@@ -155,6 +156,8 @@ class ServiceStatus:
     """Where the model of the ranker in service really runs."""
     workers: int = 0
     """Batches that the ranker in service reads at the same time; 0 of a daemon that does not say."""
+    recently_placed: Placed = field(default_factory=Placed)
+    """How engines' requests were placed in the last five minutes, as plug-ins and proxies tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,7 @@ def report_of(answer: Any) -> QualityReport:
             failing_files=tuple(service.failing_files),
             placement=model_placement_of(service.placement),
             workers=service.worker_count,
+            recently_placed=placed_of(service.recently_placed),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),

@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 from rankd_client import RankedQueue
@@ -24,11 +25,15 @@ from rankd_client.integration import (
     OpenAIRequest,
     Order,
     PredictionStore,
+    Question,
     Receive,
+    Reporter,
     RequestBody,
+    RequestTerms,
     Route,
     StoredPrediction,
     Visit,
+    connect,
     is_priority,
     logger,
     order_in_time,
@@ -70,6 +75,8 @@ class RankMiddleware:
         self._mode = SchedulingMode.UNKNOWN
         self._load = EngineLoad(self._settings, predictions.wait)
         self._late_scores = LateScores(LATE_SCORES)
+        self._reporter = Reporter(predictions, partial(connect, self._settings))
+        """Says how requests are placed; the stat logger has one of its own for what they produced."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -90,9 +97,9 @@ class RankMiddleware:
     async def _rank_and_serve(self, scope: Scope, receive: Receive, send: Send, route: Route, visit: Visit) -> None:
         body = RequestBody(receive, self._settings.max_body_bytes)
         whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
-        arrival = time.time()
+        content, arrival = body.content if whole else None, time.time()
         try:
-            scope, send = await self._prioritised(scope, send, route, body.content if whole else None, arrival)
+            scope, send = await self._prioritised(scope, send, route, content, arrival, visit)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             logger.warning("rankd: a request goes in arrival order (%s)", type(error).__name__)
             scope = _with(scope, PRIORITY, str(priority_of(None, arrival)))
@@ -101,7 +108,7 @@ class RankMiddleware:
         await self._app(scope, body.receive, send)
 
     async def _prioritised(
-        self, scope: Scope, send: Send, route: Route, content: bytes | None, arrival: float
+        self, scope: Scope, send: Send, route: Route, content: bytes | None, arrival: float, visit: Visit
     ) -> tuple[Scope, Send]:
         """The scope with a priority, and where the engine's id comes with the answer, a send that looks for it."""
         sources = self._settings.terms
@@ -118,14 +125,26 @@ class RankMiddleware:
             REQUESTS.inc("too_large" if content is None else "unreadable")
             priority = priority_of(None, arrival, self._breaker.offset_of(terms.priority_class))
             return _with(scope, PRIORITY, str(priority)), send
-        request_asked = request
+        question = self._question(request, arrival, terms)
+        until = None if terms.deadline is None else terms.deadline - time.time()
+        queue, outcome = await order_in_time(question, self._load, until)
+        REQUESTS.inc(outcome)
+        self._reporter.placed(outcome)
+        scope = _with(scope, PRIORITY, str(priority_of(queue, arrival, self._breaker.offset_of(terms.priority_class))))
+        if not request.one_answer_per_prompt:
+            return scope, send
+        stored = partial(_stored_predictions, arrival=arrival, request=request, beside=self._load.in_engine)
+        if outcome in TOO_LATE:
+            return self._asked_late(scope, route, request, question, stored, visit), send
+        return (scope, send) if queue is None else self._followed(scope, send, route, request, stored(queue))
 
+    def _question(self, request: OpenAIRequest, arrival: float, terms: RequestTerms) -> Question:
         async def question(timeout: float, late: bool) -> Order:
-            counts = self._predictions.prompt_tokens.estimates("", request_asked.texts)
+            counts = self._predictions.prompt_tokens.estimates("", request.texts)
             # What runs is among those beside it: the engine does not tell it apart here.
             return await order_of(
                 self._breaker,
-                request_asked,
+                request,
                 arrival,
                 self._load.in_flight - 1,
                 terms=terms,
@@ -134,25 +153,24 @@ class RankMiddleware:
                 late=late,
             )
 
-        until = None if terms.deadline is None else terms.deadline - time.time()
-        queue, outcome = await order_in_time(question, self._load, until)
-        REQUESTS.inc(outcome)
-        scope = _with(scope, PRIORITY, str(priority_of(queue, arrival, self._breaker.offset_of(terms.priority_class))))
-        if (queue is None and outcome not in TOO_LATE) or not request.one_answer_per_prompt:
-            return scope, send
-        beside = self._load.in_engine
-        if queue is not None and outcome not in TOO_LATE:
-            return self._followed(scope, send, route, request, _stored_predictions(queue, arrival, request, beside))
+        return question
+
+    def _asked_late(
+        self,
+        scope: Scope,
+        route: Route,
+        request: OpenAIRequest,
+        question: Question,
+        stored: Callable[[RankedQueue], Sequence[StoredPrediction | None]],
+        visit: Visit,
+    ) -> Scope:
+        """The scope with an id, under which a score is kept that comes while the request waits or runs."""
         if route is Route.RESPONSES and request.request_id is None:
-            return scope, send  # vLLM makes its id up, and tells it only with the answer
+            return scope  # vLLM makes its id up, and tells it only with the answer
         scope, base = _with_request_id(scope, request, route)
         ids = engine_ids(route, base, len(request.prompts))
-
-        def take(queue: RankedQueue) -> None:
-            self._store(ids, _stored_predictions(queue, arrival, request_asked, beside))
-
-        self._late_scores.ask(question, take)
-        return scope, send
+        visit.on_leaving = self._late_scores.ask(question, lambda queue: self._store(ids, stored(queue)))
+        return scope
 
     def _followed(
         self,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from rankd_client._placed import placed_message
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.auth import FileWatch
@@ -15,6 +16,7 @@ from rankd.errors import NotFoundError
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
+from rankd.ranking.placements import RecentPlacements
 from rankd.ranking.ranker import QueueRanker
 from rankd.registry.loaded import Registry
 from rankd.settings import Settings
@@ -45,8 +47,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         follower: FleetFollower,
         files: FileWatch,
         time_slices: TimeSlices,
+        placements: RecentPlacements,
     ) -> None:
         """Take what is shown."""
+        self._placements = placements
         self._files = files
         self._follower = follower
         self._time_slices = time_slices
@@ -141,4 +145,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             failing_files=self._files.failing(),
             placement=placement_message(ranker),
             worker_count=ranker.scorer.runner.workers,
+            recently_placed=placed_message(self._placements.recent(CLOCK.now())),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rankd_client.integration.expected_wait import Begun, ExpectedWait
@@ -24,6 +25,8 @@ class Visit:
     """Requests that the engine had when it went there."""
     here: bool = True
     in_engine: bool = False
+    on_leaving: Callable[[], None] | None = None
+    """Called once, when it is over."""
 
     def sent(self) -> None:
         """It goes to the engine now."""
@@ -43,6 +46,8 @@ class Visit:
             self.here, self._sent = False, None
             self._load.in_flight -= 1
             self._load.in_engine -= self.in_engine
+            if self.on_leaving is not None:
+                self.on_leaving()
 
 
 class EngineLoad:
@@ -53,8 +58,8 @@ class EngineLoad:
         self.settings = settings
         self.wait = ExpectedWait() if wait is None else wait
         self.in_flight = self.in_engine = 0
-        """Requests that are here, and those of them that are not held up any more. Who is held up will be there, too: what
-        comes is expected to wait as if all were."""
+        """Requests that are here, and those of them that are not held up any more. Who is held up will be there, too:
+        what comes is expected to wait as if all were."""
 
     def arrive(self) -> Visit:
         """A request is there; ``left`` must follow."""
