@@ -17,8 +17,8 @@ Question = Callable[[float, bool], Awaitable[Order]]
 
 TOO_LATE = frozenset({"deadline", "timeout", "overloaded"})
 """Outcomes of a question that more time may answer: the daemon reads on what it was not in time for."""
-_GROWN = 0.01
-"""Seconds that there must be more of than at the last question, to ask again."""
+_LEAST = 0.02
+"""Seconds that must be left to ask again, or be more than at the last question to do so at once."""
 _MOMENT = 0.02
 """Seconds for those to come who make a queue of a burst."""
 _ARRIVING = 0.25
@@ -29,28 +29,34 @@ _MOST_LATE = 256
 
 
 async def order_in_time(question: Question, load: EngineLoad, until_deadline: float | None = None) -> Order:
-    """Ask, and ask again where a queue has built up meanwhile, so that the request would wait longer than it seemed.
+    """Ask, and as long as the request would wait anyway, ask again: what the daemon was late for it reads on.
 
-    The daemon says at once that it will not be in time. Of a burst the first hear that before the others are there: as
-    long as more come, they are waited for.
+    It says at once that it will not be in time. Then half of the time that is left passes before it is asked again, so
+    that a request asks a few times at most. Of a burst the first hear that before the others are there, who make it a
+    queue: as long as more come, they are waited for.
 
     Args:
         question: asks once.
-        load: of the engine; the request is counted there.
+        load: of the engine; the request is counted there. Where its settings have a fixed timeout it is asked once.
         until_deadline: seconds until its whole answer is wanted.
     """
     began, given, crowd = time.monotonic(), load.hold_up(until_deadline), load.in_flight
     order = await question(given, False)
-    while order[1] in TOO_LATE:
+    settings = load.settings
+    while order[1] in TOO_LATE and settings.timeout is None:
         most, elapsed = load.hold_up(until_deadline), time.monotonic() - began
-        if most >= given + _GROWN and most - elapsed >= _GROWN:
-            given, crowd = most, load.in_flight
-            order = await question(most - elapsed, False)
-        elif load.settings.timeout is None and load.in_flight > crowd and elapsed < max(given, _ARRIVING):
+        left = most - elapsed
+        if left < _LEAST or most <= settings.hold_idle:
+            if load.in_flight <= crowd or elapsed >= (_ARRIVING if until_deadline is None else most):
+                break
             crowd = load.in_flight
             await asyncio.sleep(_MOMENT)
-        else:
-            break
+            continue
+        if most < given + _LEAST:  # no queue has built up since
+            await asyncio.sleep(left / 2)
+            left /= 2
+        given, crowd = most, load.in_flight
+        order = await question(left, False)
     return order
 
 
