@@ -54,7 +54,7 @@ TRAFFIC = [
     Panel(
         "Engines' requests by how they were placed",
         "Requests per second, as engines' plug-ins and proxies tell. ranked is good; too_late and unreachable went in "
-        "order of arrival though they were to be ranked; other had no text, or the guard or their clients wanted it so.",
+        "order of arrival though they were to be ranked; other had no text, or guard or client wanted it so.",
         [(rate_by("outcome", "rankd_engine_placed_total", REPLICA), "{{outcome}}")],
         unit="ops",
         stack=True,

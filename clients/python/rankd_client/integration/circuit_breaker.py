@@ -16,8 +16,8 @@ from rankd_client.ordering.serving_keys import CLASS_SPAN
 
 _FAILURES = 3
 """In a row, after which nobody waits for the daemon any more."""
-_TELLING = 0.09
-"""Seconds of silence that tell something by themselves."""
+_TELLING = 0.5
+"""Seconds of silence that tell something by themselves, where the timeout follows the queue."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 """Seconds between probes of a daemon that does not answer."""
 _PROBE = "Hello"
@@ -105,6 +105,8 @@ class CircuitBreaker:
 
         It answered others meanwhile; or it had little time, and other questions of that time count already.
         """
+        if self._settings.timeout is not None:
+            return False  # it is the user's word what is too long
         lasted = time.monotonic() - began
         return self._answered_at > began or (lasted < _TELLING and self._failed_at > began)
 

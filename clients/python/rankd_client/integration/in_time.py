@@ -18,7 +18,7 @@ Question = Callable[[float, bool], Awaitable[Order]]
 TOO_LATE = frozenset({"deadline", "timeout", "overloaded"})
 """Outcomes of a question that more time may answer: the daemon reads on what it was not in time for."""
 _LEAST = 0.02
-"""Seconds that must be left to ask again, or be more than at the last question to do so at once."""
+"""Seconds that must be left to ask again."""
 _MOMENT = 0.02
 """Seconds for those to come who make a queue of a burst."""
 _ARRIVING = 0.25
@@ -26,38 +26,51 @@ _ARRIVING = 0.25
 _LATE_TIMEOUT = 10.0
 """Seconds for the answer to what went on without: over one, so that who waits goes before it in the daemon."""
 _MOST_LATE = 256
+_asking: set[asyncio.Future[Order]] = set()
+"""Questions under way: a loop does not keep them."""
 
 
 async def order_in_time(question: Question, load: EngineLoad, until_deadline: float | None = None) -> Order:
-    """Ask, and as long as the request would wait anyway, ask again: what the daemon was late for it reads on.
+    """Ask, and wait for the answer as long as the request would wait anyway.
 
-    It says at once that it will not be in time. Then half of the time that is left passes before it is asked again, so
-    that a request asks a few times at most. Of a burst the first hear that before the others are there, who make it a
-    queue: as long as more come, they are waited for.
+    Where it would not, the daemon is told how little time there is, and says at once that it will not be in time. Of a
+    burst the first hear that before the others are there, who make it a queue: as long as more come, they are waited
+    for. Where it would, one question has all the time that there may be, and ends here when the wait does.
 
     Args:
         question: asks once.
         load: of the engine; the request is counted there. Where its settings have a fixed timeout it is asked once.
         until_deadline: seconds until its whole answer is wanted.
     """
-    began, given, crowd = time.monotonic(), load.hold_up(until_deadline), load.in_flight
-    order = await question(given, False)
-    settings = load.settings
-    while order[1] in TOO_LATE and settings.timeout is None:
-        most, elapsed = load.hold_up(until_deadline), time.monotonic() - began
-        left = most - elapsed
-        if left < _LEAST or most <= settings.hold_idle:
-            if load.in_flight <= crowd or elapsed >= (_ARRIVING if until_deadline is None else most):
+    settings, began, crowd = load.settings, time.monotonic(), load.in_flight
+    given = load.hold_up(until_deadline)
+    if settings.timeout is not None:
+        return await question(given, False)
+    if given <= settings.hold_idle:
+        order = await question(given, False)
+        while order[1] in TOO_LATE:
+            most, elapsed = load.hold_up(until_deadline), time.monotonic() - began
+            if most > settings.hold_idle and most - elapsed >= _LEAST:
                 break
+            if load.in_flight <= crowd or elapsed >= (_ARRIVING if until_deadline is None else most):
+                return order
             crowd = load.in_flight
             await asyncio.sleep(_MOMENT)
-            continue
-        if most < given + _LEAST:  # no queue has built up since
-            await asyncio.sleep(left / 2)
-            left /= 2
-        given, crowd = most, load.in_flight
-        order = await question(left, False)
-    return order
+        else:
+            return order
+    task = asyncio.ensure_future(question(settings.hold_most, False))
+    _asking.add(task)  # it goes on when nobody waits any more: the daemon's silence is to be noted
+    task.add_done_callback(_asked)
+    while (left := load.hold_up(until_deadline) - (time.monotonic() - began)) > 0:
+        if (await asyncio.wait({task}, timeout=left))[0]:
+            return task.result()
+    return None, "timeout"
+
+
+def _asked(task: asyncio.Future[Order]) -> None:
+    _asking.discard(task)
+    if not task.cancelled():
+        task.exception()  # whoever waits gets it; else it is nobody's
 
 
 class LateScores:
