@@ -50,6 +50,13 @@ METRICS: dict[str, Metric] = {
         "rejected.",
         ("kind", "outcome"),
     ),
+    "rankd.engine.placed": Metric(
+        "counter",
+        "{request}",
+        "Requests that engines' plug-ins and proxies say they placed, by how: ranked; in arrival order as their scores "
+        "were too_late or the daemon unreachable; other (no text, the guard, a client's own priority).",
+        ("outcome",),
+    ),
     "rankd.guard.transitions": Metric(
         "counter", "{transition}", "Changes of a guard, by from, to and reason.", ("from", "to", "reason")
     ),
@@ -344,6 +351,7 @@ FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
         for outcome in ("scored", "echoed", "deadline", "overloaded", "ranker_unavailable", "needs_prompt")
     ),
     "rankd.completions": tuple((("kind", kind), ("outcome", "accepted")) for kind in ("final", "progress")),
+    "rankd.engine.placed": tuple((("outcome", outcome),) for outcome in ("ranked", "too_late", "unreachable", "other")),
     "rankd.adaptation.switches": ((("to", "learned"),), (("to", "base"),)),
 }
 """Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,
