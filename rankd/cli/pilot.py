@@ -204,8 +204,8 @@ def headline(status: PilotStatus) -> str:
     """What is compared, and how far it has come."""
     names = [p.value if p else "a policy this client does not know" for p in (status.treatment, status.control)]
     text = (
-        f"{_model(status)}, {names[0]} against {names[1]}: {status.state}, {status.blocks_measured} of {status.blocks} blocks known, "
-        f"slots of {status.slot:g} s, {status.requests:,} requests counted"
+        f"{_model(status)}, {names[0]} against {names[1]}: {status.state}, {status.blocks_measured} of {status.blocks} "
+        f"blocks known, slots of {status.slot:g} s, {status.requests:,} requests counted"
     )
     if status.shadow:
         text += "; in the shadow: nothing was treated, every ratio should be 1"

@@ -65,7 +65,10 @@ class PilotEffect:
 
 @dataclass(frozen=True, slots=True)
 class PilotStatus:
-    """A pilot at one moment. ``state``: planned, running, stopped (by harm), finished, cancelled, no_traffic, unmeasured."""
+    """A pilot at one moment.
+
+    ``state``: planned, running, stopped (by harm), finished, cancelled, no_traffic, unmeasured.
+    """
 
     model: str
     control: Policy | None

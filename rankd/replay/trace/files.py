@@ -107,17 +107,15 @@ def read_trace(
             if len(columns.arrival) >= selection.most:
                 out.more = True
                 break
-            if isinstance(found, str):
-                reason: str | None = found
-            elif (reason := _add(columns, found, out, selection.input_tokens)) is None:
-                _keep_prompt(columns, found, scorer, keep_scores=keep_scores)
+            reason = found if isinstance(found, str) else _add(columns, found, out, selection.input_tokens)
             if reason:
                 out.skipped[reason] += 1
                 out.first.setdefault(reason, where)
+            elif isinstance(found, TraceRequest):
+                _keep_prompt(columns, found, scorer, keep_scores=keep_scores)
             if on_progress is not None and out.read % 256 == 0:
                 on_progress(len(columns.arrival))
-    if scorer is not None:
-        _score(columns, scorer)
+    _score(columns, scorer)
     if not columns.arrival:
         raise ConfigError(_nothing(out, selection.paths))
     if selection.timed:
@@ -178,9 +176,9 @@ def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer |
         _score(columns, scorer)
 
 
-def _score(columns: _TraceColumns, scorer: Scorer) -> None:
+def _score(columns: _TraceColumns, scorer: Scorer | None) -> None:
     """Score what was gathered, and let go of the prompts."""
-    if not columns.prompts:
+    if scorer is None or not columns.prompts:
         return
     for (place, _), found in zip(columns.prompts, scorer([r for _, r in columns.prompts]), strict=True):
         columns.score[place] = found.score if np.isfinite(found.score) else np.nan
