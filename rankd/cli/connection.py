@@ -98,8 +98,8 @@ def check_target(target: str, flag: str) -> None:
     """
     scheme, found, rest = target.partition("://")
     if found and scheme.lower() in _URL_SCHEMES:
-        tls = " and --tls-ca FILE for TLS" if scheme.lower() in ("https", "grpcs") else ""
-        raise ConfigError(f"{flag} {target}: give HOST:PORT without {scheme}://{tls}, such as {rest.split('/')[0]}")
+        tls = "; --tls-ca FILE speaks TLS" if scheme.lower() in ("https", "grpcs") else ""
+        raise ConfigError(f"{flag} {target}: give HOST:PORT without {scheme}://, such as {rest.split('/')[0]}{tls}")
     if ":" in target and target.split(":", 1)[0].lower() in _GRPC_SCHEMES:
         return
     if not re.search(r"[^:]:\d{1,5}$", target):

@@ -65,7 +65,8 @@ def raw_rows(
     """
     suffix = suffix_of(path, documents=documents)
     if suffix is None:
-        raise ConfigError(f"{path}: {_REMEDY}; rename it if it is one of these")
+        more = f" (and {', '.join(DOCUMENTS)})" if documents else ""
+        raise ConfigError(f"{path}: {_REMEDY}{more}; rename it if it is one of these")
     try:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))

@@ -17,7 +17,7 @@ def prompts(tmp_path):
     ("target", "words"),
     [
         ("http://127.0.0.1:50051", "--target http://127.0.0.1:50051: give HOST:PORT without http://, such as 127.0"),
-        ("https://host:443/x", "without https:// and --tls-ca FILE for TLS, such as host:443"),
+        ("https://host:443/x", "without https://, such as host:443; --tls-ca FILE speaks TLS"),
         ("localhost", "--target localhost: is not HOST:PORT"),
         ("::1", "is not HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051"),
     ],
