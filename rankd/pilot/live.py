@@ -16,6 +16,7 @@ from rankd.types import Completion, FinishReason, RankQueue, RequestHasher
 
 MOST_PILOTS = 16
 """Served models with a pilot, ended ones included."""
+_MOST_NAMED = 8
 _SERVED = {FinishReason.STOP, FinishReason.LENGTH}
 
 
@@ -35,6 +36,8 @@ class LivePilots:
         """When each pilot's state changed last, by its clock."""
         self._offsets: dict[str, float] = {}
         """What each pilot's clock is ahead of the daemon's, seconds."""
+        self._ranked: dict[str, float] = {}
+        """Models whose queues were ordered of late, a few, and when; kept while there are pilots."""
         self._hasher = RequestHasher()
 
     # -- administration ------------------------------------------------------------------------------------------------
@@ -102,7 +105,7 @@ class LivePilots:
 
     def _advance(self, model: str, pilot: Switchback) -> None:
         now = self.now(model)
-        pilot.advance(now)
+        pilot.advance(now, self._elsewhere(model, pilot) if pilot.active and not pilot.has_traffic else "")
         if self._announced.get(model) is not pilot.state:
             self._announced[model] = pilot.state
             self._changed_at[model] = now
@@ -110,6 +113,16 @@ class LivePilots:
             self._telemetry.pilot_changed(
                 model=model, state=report.state.value, reason=report.reason, blocks=report.blocks
             )
+
+    def _elsewhere(self, model: str, pilot: Switchback) -> str:
+        """Which other models had traffic since a pilot's start: its own may have been misnamed."""
+        since = pilot.plan.schedule.start - self._offsets.get(model, 0.0)
+        others = [name for name, at in self._ranked.items() if name != model and at >= since]
+        return f"there were of {', '.join(map(repr, sorted(others)))}" if others else ""
+
+    def _note(self, model: str) -> None:
+        if model in self._ranked or len(self._ranked) < _MOST_NAMED:
+            self._ranked[model] = CLOCK.now()
 
     def measures(self, model: str) -> bool:
         """Whether a pilot is under way for a model: what orders should not change for the better meanwhile."""
@@ -129,6 +142,8 @@ class LivePilots:
 
     def ordered(self, queue: RankQueue, policy: Policy) -> None:
         """Note by what a queue was ordered."""
+        if self._pilots and queue.request_ids:
+            self._note(queue.model)
         pilot = self._active(queue.model)
         if pilot is not None and queue.request_ids:
             pilot.ordered(self.now(queue.model), policy)
