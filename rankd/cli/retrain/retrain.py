@@ -47,7 +47,7 @@ def retrain(arguments: argparse.Namespace) -> int:
 
     options = options_of(arguments)
     trackers = [tracker_of(text) for text in arguments.track]
-    tools = _Tools(arguments)
+    tools = _CommandLineTools(arguments)
     try:
         record = dry_run(options, tools) if arguments.dry_run else Retraining(options, tools).run()
     finally:
@@ -67,7 +67,7 @@ def _say(record: RunRecord, arguments: argparse.Namespace) -> None:
     output(120).print(f"{record.outcome.value.replace('_', ' ')}: {record.reason}", style=colour)
 
 
-def _track(trackers: list[Tracker], record: RunRecord, arguments: argparse.Namespace, tools: _Tools) -> None:
+def _track(trackers: list[Tracker], record: RunRecord, arguments: argparse.Namespace, tools: _CommandLineTools) -> None:
     for tracker in trackers:
         try:
             tracker.track(record.as_json(), parameters_of(arguments))
@@ -75,7 +75,7 @@ def _track(trackers: list[Tracker], record: RunRecord, arguments: argparse.Names
             tools.say(f"{tracker.kind} could not be told ({type(error).__name__}): {str(error)[:200]}")
 
 
-class _Tools:
+class _CommandLineTools:
     """What a run is handed (``rankd.retraining.options.Tools``)."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
