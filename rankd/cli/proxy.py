@@ -67,6 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"the proxy needs {' and '.join(missing)}: pip install 'rankd[proxy]'")
     from rankd_client.integration import IntegrationSettings
 
+    from rankd.cli.connection import check_target
+
+    if arguments.target is not None:
+        check_target(arguments.target, "--target")
     settings = load_proxy_settings(
         upstream=arguments.upstream,
         upstream_ca=arguments.upstream_ca,
