@@ -24,7 +24,7 @@ class _State(enum.Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class HeldPlace:
     """A request's, in the queue and then in the engine. ``key``: lower goes first."""
 
     number: int
@@ -39,16 +39,16 @@ class HoldingQueue:
     def __init__(self, places: int) -> None:
         """Nobody is there."""
         self._bounded, self._free = places > 0, places
-        self._heap: list[tuple[int, int, Place]] = []
+        self._heap: list[tuple[int, int, HeldPlace]] = []
         self._numbers = itertools.count()
         self.waiting = 0
         """Requests that wait for a place."""
 
-    def place(self) -> Place:
+    def place(self) -> HeldPlace:
         """For a request that will come."""
-        return Place(next(self._numbers))
+        return HeldPlace(next(self._numbers))
 
-    async def enter(self, place: Place, key: int) -> None:
+    async def enter(self, place: HeldPlace, key: int) -> None:
         """Wait until it is let in; ``leave`` must follow, however this ends. Of equal keys the older goes first."""
         place.key, place.state = key, _State.WAITS
         self.waiting += 1
@@ -56,7 +56,7 @@ class HoldingQueue:
         self._let_in()
         await place.let_in.wait()
 
-    def move(self, place: Place, key: int) -> None:
+    def move(self, place: HeldPlace, key: int) -> None:
         """Give a request that waits another key; of one that does not wait it changes nothing."""
         if place.state is _State.WAITS and key != place.key:
             place.key = key
@@ -65,7 +65,7 @@ class HoldingQueue:
                 self._heap = [entry for entry in self._heap if _counts(entry)]
                 heapq.heapify(self._heap)
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: HeldPlace) -> None:
         """Be gone, from the line or from the engine; only the first time counts."""
         was, place.state = place.state, _State.OUTSIDE
         if was is _State.WAITS:
@@ -85,7 +85,7 @@ class HoldingQueue:
                 place.let_in.set()
 
 
-def _counts(entry: tuple[int, int, Place]) -> bool:
+def _counts(entry: tuple[int, int, HeldPlace]) -> bool:
     """Whether an entry is of a request that waits, by the key that it has now."""
     key, _, place = entry
     return place.state is _State.WAITS and place.key == key
