@@ -17,7 +17,7 @@ _SLACK = 64
 """Entries of a heap that nobody needs any more, before it is made anew."""
 
 
-class _State(enum.Enum):
+class _HeldState(enum.Enum):
     OUTSIDE = enum.auto()
     WAITS = enum.auto()
     IN_ENGINE = enum.auto()
@@ -29,7 +29,7 @@ class HeldPlace:
 
     number: int
     key: int = 0
-    state: _State = _State.OUTSIDE
+    state: _HeldState = _HeldState.OUTSIDE
     let_in: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -50,7 +50,7 @@ class HoldingQueue:
 
     async def enter(self, place: HeldPlace, key: int) -> None:
         """Wait until it is let in; ``leave`` must follow, however this ends. Of equal keys the older goes first."""
-        place.key, place.state = key, _State.WAITS
+        place.key, place.state = key, _HeldState.WAITS
         self.waiting += 1
         heapq.heappush(self._heap, (key, place.number, place))
         self._let_in()
@@ -58,7 +58,7 @@ class HoldingQueue:
 
     def move(self, place: HeldPlace, key: int) -> None:
         """Give a request that waits another key; of one that does not wait it changes nothing."""
-        if place.state is _State.WAITS and key != place.key:
+        if place.state is _HeldState.WAITS and key != place.key:
             place.key = key
             heapq.heappush(self._heap, (key, place.number, place))
             if len(self._heap) > 2 * self.waiting + _SLACK:
@@ -67,10 +67,10 @@ class HoldingQueue:
 
     def leave(self, place: HeldPlace) -> None:
         """Be gone, from the line or from the engine; only the first time counts."""
-        was, place.state = place.state, _State.OUTSIDE
-        if was is _State.WAITS:
+        was, place.state = place.state, _HeldState.OUTSIDE
+        if was is _HeldState.WAITS:
             self.waiting -= 1
-        elif was is _State.IN_ENGINE:
+        elif was is _HeldState.IN_ENGINE:
             self._free += 1
             self._let_in()
 
@@ -79,7 +79,7 @@ class HoldingQueue:
             entry = heapq.heappop(self._heap)
             if _counts(entry):
                 place = entry[2]
-                place.state = _State.IN_ENGINE
+                place.state = _HeldState.IN_ENGINE
                 self.waiting -= 1
                 self._free -= 1
                 place.let_in.set()
@@ -88,4 +88,4 @@ class HoldingQueue:
 def _counts(entry: tuple[int, int, HeldPlace]) -> bool:
     """Whether an entry is of a request that waits, by the key that it has now."""
     key, _, place = entry
-    return place.state is _State.WAITS and place.key == key
+    return place.state is _HeldState.WAITS and place.key == key

@@ -43,7 +43,7 @@ class Begun(enum.Enum):
 
 
 @dataclass(slots=True)
-class _Seen:
+class _SeenWait:
     """Of one number beside them."""
 
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_LAST))
@@ -65,7 +65,7 @@ class ExpectedWait:
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._seen: dict[Begun, dict[int, _Seen]] = {how: {} for how in Begun}
+        self._seen: dict[Begun, dict[int, _SeenWait]] = {how: {} for how in Begun}
         self._known: dict[int, float] | None = None
         """What is known by number beside; None where more was learned since."""
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class ExpectedWait:
         """
         if math.isfinite(seconds):
             with self._lock:
-                self._seen[how].setdefault(_step(beside), _Seen()).add(max(0.0, seconds))
+                self._seen[how].setdefault(_step(beside), _SeenWait()).add(max(0.0, seconds))
                 self._known = None
 
     def seconds(self, beside: int) -> float | None:
