@@ -122,6 +122,7 @@ def flattery(candidates: int, rows: int, epochs: int, seed: int = 0) -> tuple[di
         difference in tau on ten times as many rows that nobody has seen.
     """
     from rankd.training.bases.load import load_base
+    from rankd.training.data.lists import encode
     from rankd.training.export.parity import scores_of, torch_runner
     from rankd.training.fit.fit import FitOptions, fit
 
@@ -129,7 +130,7 @@ def flattery(candidates: int, rows: int, epochs: int, seed: int = 0) -> tuple[di
     base = load_base("ngram")
     options = FitOptions(recipe=replace(base.recipe, epochs=epochs))
     tokeniser = base.tokeniser()
-    ids, fresh_ids = (tokeniser.encode([tokeniser.cut(r.prompt) for r in some]) for some in (log, fresh))
+    ids, fresh_ids = encode(log, tokeniser).ids, encode(fresh, tokeniser).ids
     scores, fresh_scores, kept, all_kept = [], [], [], [np.ones(len(log), np.bool_)] * (candidates + 1)
     for number in range(candidates + 1):
         trained = log[:rows] if number else other  # the one in service had as many rows, of before

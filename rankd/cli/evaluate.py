@@ -78,11 +78,6 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="say too what learning the traffic would bring: the first --rows rows, in their order, as the daemon "
         "would learn them with the settings adapt.*",
     )
-    verb.add_argument(
-        "--trained-rows",
-        action="store_true",
-        help="judge on rows that it was made of too, which flatter it; default: these are left out, by its manifest",
-    )
     verb.add_argument("--provider", choices=["auto", "cuda", "cpu"], default="cpu", help="default: cpu")
     verb.add_argument(
         "--threads",
@@ -92,15 +87,20 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="of model and tokeniser, up to 256; default: 1",
     )
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else, and write no page unless asked")
-    _page_flags(verb)
+    _further_flags(verb)
 
 
-def _page_flags(verb: argparse.ArgumentParser) -> None:
+def _further_flags(verb: argparse.ArgumentParser) -> None:
     page = verb.add_mutually_exclusive_group()
     page.add_argument(
         "--html", type=Path, metavar="FILE", help=f"write the page here; default: {DEFAULT_HTML}, none with --json"
     )
     page.add_argument("--no-html", action="store_true", help="write no page")
+    verb.add_argument(
+        "--trained-rows",
+        action="store_true",
+        help="judge on rows that it was made of too, which flatter it; default: these are left out, by its manifest",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
