@@ -98,7 +98,7 @@ def test_what_is_not_known_is_told_as_such(start_daemon):
     exposed = metrics(daemon, "llm")
     assert set(exposed) == {"in_use", "completions"}
     assert exposed["in_use"] == 0.0
-    assert "the ranker's own scores order" in read(daemon, "/").replace("&#x27;", "'")
+    assert "the ranker's own scores are used" in read(daemon, "/").replace("&#x27;", "'")
 
 
 def test_where_nothing_is_learned_nothing_is_told(start_daemon, call):
