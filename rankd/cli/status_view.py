@@ -196,7 +196,8 @@ def learned_line(learned: LearnedQuality, in_use: bool) -> str:
         "learning": "too few to say whether it orders better",
         "not_better": "not better yet: the ranker's own scores are used",
         "in_use": f"in use{since}" if in_use else "better, and comes into use when no pilot is under way",
-        "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed; the ranker's own scores are used",
+        "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed; "
+        "the ranker's own scores are used",
     }
     left_out = f"; {learned.left_out:,} left out" if learned.left_out else ""
     return f"{line}, {says.get(learned.state, learned.state)}{left_out}"

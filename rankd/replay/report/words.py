@@ -147,7 +147,7 @@ def useless_ranker(report: ReplayReport) -> str:
     tau = report.source.tau
     if tau is not None and tau < _TELLS_LITTLE:
         return f"The scores tell little of the lengths (tau {tau:.2f}): train a ranker on your own log."
-    return "Either more reordering would slow the slowest requests too much, or the ranker knows too little of the lengths."
+    return "More reordering would slow the slowest requests too much, or the ranker knows too little of the lengths."
 
 
 def when_it_pays(report: ReplayReport) -> tuple[str, ...]:
@@ -157,7 +157,8 @@ def when_it_pays(report: ReplayReport) -> tuple[str, ...]:
         return ()
     if sweep.pays_from is None:
         return (
-            f"At no load up to {sweep.points[-1].load:g} of capacity does `{sweep.policy}` take 5 % off mean E2E latency.",
+            f"At no load up to {sweep.points[-1].load:g} of capacity does `{sweep.policy}` take 5 % off mean E2E "
+            "latency.",
         )
     now = "" if load is None else f"; this replay is at {load:.2f}"
     sentence = (

@@ -150,7 +150,9 @@ def test_a_ranker_of_ones_own(tmp_path):
     for name, numbers in (("log", range(60)), ("other", range(60, 100))):
         # Other words, since prompts that differ in numbers only are the same to the list of what was trained on.
         rows = [
-            {"prompt": ask.format(subjects[n]), "output_token_count": size + n % 7} for n in numbers for ask, size in asks
+            {"prompt": ask.format(subjects[n]), "output_token_count": size + n % 7}
+            for n in numbers
+            for ask, size in asks
         ]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     done = subprocess.run(

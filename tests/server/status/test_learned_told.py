@@ -70,7 +70,7 @@ def test_what_orders_is_told_with_what_it_is_worth(start_daemon, call, saved):
             assert getattr(of_client, bound) == told[figure][bound] == pytest.approx(exact)
             assert exposed[f"{figure} {bound}"] == pytest.approx(exact)
     facts = read(daemon, "/?plain")
-    assert f"in use, {status.completions:,} completions; learned scores order" in facts
+    assert f"in use, {status.completions:,} completions; learned scores are used" in facts
     shown = " ".join(call("status", "--target", daemon.target).stdout.split())
     assert f"from {status.completions:,} completions: tau" in shown
     assert "in use since" in shown

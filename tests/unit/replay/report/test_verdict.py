@@ -70,7 +70,7 @@ def test_where_nothing_queues_it_says_so():
     assert found.kind == "nothing_queues"
     assert found.recommendation.objective is None
     assert found.sentences[0].startswith("Nothing queues, and there is nothing to gain")
-    assert re.search(r"starts to pay, with 5 % off mean E2E latency, at a load of about 0\.\d\d of capacity", found.text)
+    assert re.search(r"to pay, with 5 % off mean E2E latency, at a load of about 0\.\d\d of capacity", found.text)
     assert "this replay is at 0.10" in found.text
 
 
