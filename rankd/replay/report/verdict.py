@@ -95,10 +95,7 @@ def _not_gained(
     own, best = report.point(report.own), words.with_true_lengths(report)
     rest = (words.useless_ranker(report), *best, words.rests_on(report, own), *pays)
     if own is not None and own.mean > 1 + LEAST_SAVING:
-        first = (
-            f"Ranking as configured ({report.own}) makes it worse: mean E2E latency is "
-            f"{against_arrival(own.mean)}."
-        )
+        first = f"Ranking as configured ({report.own}) makes it worse: mean E2E latency is {against_arrival(own.mean)}."
         return ReplayVerdict("harm", "Ranking does harm here", (first, *target, *rest), found)
     if found.target is not None and any(p.objective and gains(p) for p in report.front):
         first = "Leave it in arrival order: no objective keeps the target better."

@@ -156,10 +156,8 @@ def when_it_pays(report: ReplayReport) -> tuple[str, ...]:
     if sweep is None:
         return ()
     if sweep.pays_from is None:
-        return (
-            f"At no load up to {sweep.points[-1].load:g} of capacity does `{sweep.policy}` take 5 % off mean E2E "
-            "latency.",
-        )
+        most = f"{sweep.points[-1].load:g}"
+        return (f"At no load up to {most} of capacity does `{sweep.policy}` take 5 % off mean E2E latency.",)
     now = "" if load is None else f"; this replay is at {load:.2f}"
     sentence = (
         f"Ranking (`{sweep.policy}`) starts to pay, with 5 % off mean E2E latency, at a load of about "
