@@ -125,7 +125,7 @@ def _start(client: AdminClient, arguments: argparse.Namespace) -> int:
         )
     )
     if arguments.model is None and not arguments.json:
-        PlainConsole(stderr=True).print(f"{_model(status)}: no other one reports; --model names one")
+        PlainConsole(stderr=True).print(f"a pilot of {_model(status)}: no other one reports; --model takes another")
     if not arguments.detach:
         status = _follow(client, status)
     return _print_status(status, arguments)

@@ -88,11 +88,18 @@ def _state(savings: Savings) -> tuple[str, str]:
             title += f", the slowest 1 % {_directed(worst.saved_seconds.value, _SOONER)}"
         return title, style
     says = {
-        "learning": f"Learning what ranking saves: {savings.completions:,} completions with durations are too few",
+        "learning": _learning(savings.completions),
         "no_queue": "No queue: hardly any request waits for another, there is nothing to gain",
         "falls_back": "Arrival order: requests are served as they come, for the reason below",
     }
     return says.get(savings.state, f"{savings.state.replace('_', ' ')}: what ranking saves is not known"), style
+
+
+def _learning(completions: int) -> str:
+    """Why nothing is known yet; ``completions`` are those whose times are known."""
+    if completions == 0:
+        return "What ranking saves is not known: no completion says how long it waited and took"
+    return f"Learning what ranking saves: too few of {completions:,} completions can be compared with arrival order yet"
 
 
 def _lines(savings: Savings, pilot: PilotInForce | None) -> Iterator[str]:

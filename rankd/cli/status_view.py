@@ -22,7 +22,7 @@ _GUARD_REASONS = {
     "quality": "tau was surely below the floor",
     "errors": "batches failed",
     "latency": "scoring took too long",
-    "recovered": "what was wrong is well again",
+    "recovered": "what was wrong has ended",
     "pinned": "an administrator fixed the mode",
     "unpinned": "the pin ended",
     "judged": "it was just judged on recent completions",
@@ -34,7 +34,7 @@ _MANY_MISSED, _FEW = 0.2, 20
 _NOT_WANTED = {
     "guard": "held back by the guard",
     "ranker_unavailable": "batches fail or take too long",
-    "requested": "asked for",
+    "requested": "as asked by a setting, a call or a pilot",
 }
 
 
@@ -75,7 +75,7 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     )
     head.add_row(
         "scoring",
-        f"{service.scored_prompts:,} prompts read, {service.cached_prompts:,} known already, "
+        f"{service.scored_prompts:,} prompts scored, {service.cached_prompts:,} found in the cache, "
         f"{service.queued_prompts:,} waiting, {service.failed_batches:,} batches failed",
     )
     if not_ranked := _not_ranked(service):
@@ -102,7 +102,7 @@ def _policy(policy: PolicyInForce) -> str:
     """Patience, trust and wait, as far as the policy follows them."""
     parts = []
     if policy.policy in (Policy.DUE, Policy.BOOST):
-        parts.append(f"{policy.patience:.3g} s per token")
+        parts.append(f"patience {policy.patience:.3g} s per token")
     if policy.policy is not Policy.FCFS and policy.adaptive_rules is not None:
         parts.append(f"trust {policy.trust:.0%}")
     if policy.mean_wait is not None:
@@ -114,13 +114,13 @@ def _ordered_for(policy: PolicyInForce) -> Iterator[tuple[str, str]]:
     """What the order is for, what that gains, and what it goes by."""
     if policy.objective is not None:
         found = policy.outcomes.get(policy.objective)
-        gains = _gains(found) + " (recent completions replayed)" if found else "what it gains is not known yet"
+        gains = f"replayed, {_gains(found)}" if found else "what it gains is not known yet"
         yield "ordered for", f"{policy.objective.value}: {gains}"
         others = [f"{o.value} {_gains(f)}" for o, f in policy.outcomes.items() if o is not policy.objective]
         if others:
             yield "other objectives", "; ".join(others)
     if policy.learned.ignore_lengths:
-        yield "ordered by", "prompts alone: the ranker's scores do not make that order better"
+        yield "ordered by", "prompt lengths alone: the ranker's scores do not improve that order"
     elif policy.learned.prompt_cost > 0:
         yield (
             "ordered by",
@@ -134,9 +134,9 @@ def _ordered_for(policy: PolicyInForce) -> Iterator[tuple[str, str]]:
 
 def _gains(found: ObjectiveOutcome) -> str:
     """What an objective makes of recent traffic, against arrival order."""
-    text = f"mean {found.mean_ratio:.2f} of arrival order's, p99 {found.p99_ratio:.2f}"
+    text = f"mean E2E latency {found.mean_ratio:.2f} times that of arrival order, p99 {found.p99_ratio:.2f} times"
     if found.slo_share is not None and found.arrival_slo_share is not None:
-        text += f", {found.slo_share:.1%} within the target instead of {found.arrival_slo_share:.1%}"
+        text += f", {found.slo_share:.1%} within the SLO instead of {found.arrival_slo_share:.1%}"
     return text
 
 
@@ -156,7 +156,7 @@ def _quality(q: ModelQuality) -> RenderableType:
     table.add_row("tau", _bounded(q.tau, f"{q.cohort_size:,} requests, {q.decided_pair_share:.0%} of pairs decided"))
     if q.prompt_work_tau is not None:
         table.add_row("tau of work", _bounded(q.work_tau, "what the guard decides on"))
-        table.add_row("tau of prompts", _bounded(q.prompt_work_tau, "the same, answers being all alike"))
+        table.add_row("tau of prompts", _bounded(q.prompt_work_tau, "by prompt lengths alone"))
     table.add_row("tau, finished", _bounded(q.finished_tau, f"{q.window_size:,} requests"))
     table.add_row("realised gain", _bounded(q.realised_gain, "1 is a perfect order, 0 is chance"))
     if q.head_tau is not None and q.tail_tau is not None:
@@ -170,7 +170,7 @@ def _quality(q: ModelQuality) -> RenderableType:
 def guard_line(q: ModelQuality) -> str:
     """A guard's mode, what is served meanwhile, and why, in words."""
     mode = q.guard.mode.replace("_", " ")
-    by_prompts = "prompts alone order" if q.guard.mode == "fallback" else "requests are ranked"
+    by_prompts = "requests are ordered by prompt lengths alone" if q.guard.mode == "fallback" else "requests are ranked"
     served = by_prompts if q.guard.ranking else "requests are served in arrival order"
     why = _GUARD_REASONS.get(q.guard.reason, q.guard.reason.replace("_", " "))
     pinned = f"; pinned until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
@@ -194,9 +194,10 @@ def learned_line(learned: LearnedQuality, in_use: bool) -> str:
     since = f" since {_utc(learned.since)}" if learned.since is not None else ""
     says = {
         "learning": "too few to say whether it orders better",
-        "not_better": "not better yet: the ranker's own scores order",
+        "not_better": "not better yet: the ranker's own scores are used",
         "in_use": f"in use{since}" if in_use else "better, and comes into use when no pilot is under way",
-        "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed; the ranker's own scores order",
+        "stepped_back": f"stepped back{since.replace('since', 'at')}: traffic changed; "
+        "the ranker's own scores are used",
     }
     left_out = f"; {learned.left_out:,} left out" if learned.left_out else ""
     return f"{line}, {says.get(learned.state, learned.state)}{left_out}"

@@ -39,17 +39,18 @@ def _would(
         done = "promoted on some replicas" if plan.in_service else "judged" if plan.judged else "trained"
         details |= {"run": plan.run, "data": plan.data, "trained": plan.trained, "judged": plan.judged}
         how_far = done if plan.trained or plan.in_service else "not trained yet"
-        return f"would go on with run {plan.run}, which is {how_far}"
+        return f"it would go on with run {plan.run}, which is {how_far}"
     evidence = RunEvidence(options, tools)
     data = evidence.described(evidence.choose(None if state is None else state.until))
     incumbent = evidence.incumbent()
     details["data"] = data
     details["incumbent"] = None if incumbent is None else incumbent.ranker_version
     against = "a ranker whose files are not here" if incumbent is None else incumbent.ranker_version
-    since = f"since {data['since']}" if data["since"] else "since the log begins"
+    since = f"since the last run, {data['since']}" if data["since"] else "in the log"
     return (
-        f"would train on {data['train']:,} completions until {data['cutoff']}, judge by {data['held_back']:,} until "
-        f"{data['until']} against {against}; {data['new']:,} are new {since}. {_words(options)}"
+        f"{data['new']:,} completions are new {since}. It would train on {data['train']:,} completions, those until "
+        f"{data['cutoff']}, and judge the ranker against {against} by the {data['held_back']:,} after them, until "
+        f"{data['until']}. {_words(options)}"
     )
 
 
@@ -70,8 +71,8 @@ def _decision(options: RetrainOptions) -> dict[str, Any]:
 def _words(options: RetrainOptions) -> str:
     if options.force:
         return "It would be promoted whatever its figures are (--force)."
-    better = f"Better is: the lower bound of the difference in tau is above {options.margin:g}, on at least "
-    better += f"{options.min_completions:,} completions."
+    better = "It is better if the lower end of the 95 % interval of the difference in tau is above "
+    better += f"{options.margin:g}, on at least {options.min_completions:,} completions."
     return better if options.promote else f"{better} It would be left in the registry (--no-promote)."
 
 

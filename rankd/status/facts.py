@@ -7,7 +7,7 @@ from rankd.monitor.window import Window
 from rankd.quality.savings.values import SavingsReport, SavingsState
 
 _STATES = {
-    SavingsState.LEARNING: "learning: too few completions with durations",
+    SavingsState.LEARNING: "learning: too few completions with durations can be compared with arrival order yet",
     SavingsState.IDLE: "idle: no completion of late",
     SavingsState.NO_QUEUE: "no queue: there is nothing to gain",
     SavingsState.FALLS_BACK: "arrival order is in force",
@@ -30,12 +30,12 @@ def saved_facts(report: SavingsReport) -> dict[str, str]:
 def facts_of(window: Window) -> dict[str, str]:
     """A window as plain facts."""
     name = f" {window.model}" if window.model else ""
-    by_prompts = ", prompts alone order" if window.guard.ignores_lengths else ""
+    by_prompts = ", ordered by prompt lengths alone" if window.guard.ignores_lengths else ""
     mode, reason = (word.replace("_", " ") for word in (window.guard.mode.value, window.reason))
     facts = {f"guard{name}": f"{mode} ({reason}){by_prompts}"}
     if window.adaptation is not None:
         found = window.adaptation.status
-        orders = "learned scores order" if window.learned_in_use else "the ranker's own scores order"
+        orders = "learned scores are used" if window.learned_in_use else "the ranker's own scores are used"
         held = found.state is AdaptationState.IN_USE and not window.learned_in_use
         state = "better" if held else found.state.value.replace("_", " ")
         facts[f"learned{name}"] = f"{state}, {found.completions:,} completions; {orders}"

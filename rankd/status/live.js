@@ -40,7 +40,7 @@ function orderTiles(state, w) {
   const gain = w.prompt_work_tau ? w.realised_work_gain : w.realised_gain, taught = learned(w.learned);
   return [
     w.prompt_work_tau
-      ? ["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompts alone ${tau(w.prompt_work_tau.value)}, answers alone ${tau(w.tau?.value)}; ${count(w.cohort_size)} requests`]
+      ? ["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompt lengths alone ${tau(w.prompt_work_tau.value)}, answers alone ${tau(w.tau?.value)}; ${count(w.cohort_size)} requests`]
       : ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
     ["Realised gain", percent(gain?.value), gain ? `${percent(gain.low)} to ${percent(gain.high)} of a perfect order's` : "of a perfect order's"],
     ...(taught ? [["Learned", taught.figure, taught.more]] : []),
@@ -188,7 +188,7 @@ function bar(share) {
 /** In what order an answer was, by its policy and its reason. */
 function orderName({ policy, reason }) {
   if (policy === "fcfs") return "arrival order";
-  return reason === "guard" ? `by prompts alone (${policy})` : `ranked (${policy})`;
+  return reason === "guard" ? `by prompt lengths alone (${policy})` : `ranked (${policy})`;
 }
 
 function showReasons({ traffic }) {

@@ -9,7 +9,7 @@ const WHY = {
   quality: "tau was surely below the floor",
   errors: "batches failed",
   latency: "scoring took too long",
-  recovered: "what was wrong is well again",
+  recovered: "what was wrong has ended",
   pinned: "an administrator fixed the mode",
   unpinned: "the pin ended",
   judged: "it was just judged on recent completions",
@@ -44,8 +44,8 @@ const replayed = (order) => (order.replayed ? `the last ${count(order.replayed)}
 function gains(order) {
   const found = order.outcomes.find((o) => o.objective === order.objective);
   if (!found) return "not known yet: it takes some hundred completions with their durations";
-  const kept = found.slo_share === null ? "" : `, ${percent(found.slo_share)} within the target instead of ${percent(found.arrival_slo_share)}`;
-  return `by replaying ${replayed(order)}: mean ${ratio(found.mean_ratio)} of arrival order's, p99 ${ratio(found.p99_ratio)}${kept}`;
+  const kept = found.slo_share === null ? "" : `, ${percent(found.slo_share)} within the SLO instead of ${percent(found.arrival_slo_share)}`;
+  return `replaying ${replayed(order)}, mean E2E latency ${ratio(found.mean_ratio)} times that of arrival order, p99 ${ratio(found.p99_ratio)} times${kept}`;
 }
 
 /** What was learned of the traffic, and whether it orders: {figure, more}. */
@@ -53,7 +53,7 @@ function learned(l) {
   if (!l) return null;
   const says = {
     learning: "too few completions to say whether it orders better",
-    not_better: "not better yet: the ranker's own scores order",
+    not_better: "not better yet: the ranker's own scores are used",
     in_use: l.in_use ? `in use${l.since ? ` since ${moment(l.since)}` : ""}` : "better, and comes into use when no pilot is under way",
     stepped_back: `stepped back${l.since ? ` at ${moment(l.since)}` : ""}: traffic changed`,
   };
@@ -65,7 +65,7 @@ function learned(l) {
 /** What decides who goes first. */
 function orderedBy(state, order, guard) {
   if (order.policy === "fcfs" || (!guard.ranking && state.settings.guard_enabled)) return "arrival";
-  if (order.ignores_lengths) return "prompts alone: the ranker's scores do not make that order better";
+  if (order.ignores_lengths) return "prompt lengths alone: the ranker's scores do not improve that order";
   return order.prompt_token_cost > 0 ? "expected work: answers, and prompts where they are counted" : "expected answers";
 }
 
@@ -176,8 +176,8 @@ function judged(state, w) {
     const back = guard.reason === "quality"
       ? `It ranks again once tau is surely above ${tau(settings.return_above)}. A ranker trained on your own log does better: rankd train.`
       : "It ranks again once batches have succeeded in a row for a while.";
-    const title = order.ignores_lengths ? "Prompts alone order: the ranker is not trusted" : "Arrival order: the ranker is not trusted";
-    const alone = order.ignores_lengths ? ` Prompts order well by themselves (tau of work ${tau(w.prompt_work_tau?.value)}), so the shortest prompt goes first.` : "";
+    const title = order.ignores_lengths ? "Ordered by prompt lengths alone: the ranker is not trusted" : "Arrival order: the ranker is not trusted";
+    const alone = order.ignores_lengths ? ` Prompt lengths order well by themselves (tau of work ${tau(w.prompt_work_tau?.value)}), so the shortest prompt goes first.` : "";
     return { tone: "held", title, lead: `In fallback${since}: ${WHY[guard.reason] ?? words(guard.reason)}. Now ${known}${share}.${alone} ${back}`, todo: [] };
   }
   if (guard.mode === "warming_up") {
@@ -192,10 +192,10 @@ function judged(state, w) {
     return { tone: "calm", title: "Arrival order, not for want of trust", lead: `Requests are served as they come: ${why}. On this traffic ${known}${share}.${late}`, todo: [] };
   }
   if (order.patience_per_token === 0 && ["boost", "due"].includes(order.policy)) {
-    return { tone: "calm", title: "Arrival order: overtaking would gain nothing", lead: `On this traffic ${known}${share}, and the ranker may rank. But replaying recent completions found no patience that makes the mean better within its bounds.${late}`, todo: [] };
+    return { tone: "calm", title: "Arrival order: overtaking would gain nothing", lead: `On this traffic ${known}${share}, and the ranker may rank. But replaying recent completions, no reordering lowered mean E2E latency within the limits of the objective.${late}`, todo: [] };
   }
   if (order.ignores_lengths) {
-    return { tone: "calm", title: "Prompts alone order: scores do not add to them", lead: `On this traffic tau of work is ${tau(w.prompt_work_tau?.value)} by prompts alone, and ${tau(w.work_tau?.value)} with what the ranker expects of answers. Its scores count again once they surely make the order better.${late}`, todo: [] };
+    return { tone: "calm", title: "Ordered by prompt lengths alone: scores do not improve that", lead: `On this traffic tau of work is ${tau(w.prompt_work_tau?.value)} by prompt lengths alone, and ${tau(w.work_tau?.value)} with what the ranker expects of answers. Its scores count again once they surely make the order better.${late}`, todo: [] };
   }
   const found = order.outcomes.some((o) => o.objective === order.objective);
   return { tone: "calm", title: "Ranking", lead: `On this traffic ${known}${share}. Ordered for ${order.objective}${found ? `, ${gains(order)}` : ""}. Ranked${since}; the guard ends it once tau is surely below ${tau(settings.floor)}.${late}`, todo: [] };

@@ -10,12 +10,24 @@ from typing import Any
 from rankd_client import RankerStep
 
 from rankd.errors import ConfigError, NotFoundError
+from rankd.registry.artifact import load_artifact
 from rankd.registry.artifact_files import MANIFEST
 from rankd.registry.bundled import ranker_path
 from rankd.registry.history import HistoryStep, StepEvidence, StepKind
 from rankd.registry.shelf import Shelf
 
 _NAMES = 3
+
+
+def _elsewhere(name: str) -> Path:
+    """A path or a bundled ranker's directory: by its name, or by its version, as ``rankd rankers list`` prints it."""
+    directory = ranker_path(name)
+    bare, at, _ = name.partition("@")
+    if at and not directory.exists():
+        bundled = ranker_path(bare)
+        if bundled != Path(bare) and load_artifact(bundled).ranker_version == name:
+            return bundled
+    return directory
 
 
 def directory_named(name: str, registry: Path | None) -> Path:
@@ -28,9 +40,9 @@ def directory_named(name: str, registry: Path | None) -> Path:
         try:
             return Shelf(registry).named(name)
         except NotFoundError:
-            if not (ranker_path(name) / MANIFEST).is_file():
+            if not (_elsewhere(name) / MANIFEST).is_file():
                 raise
-    directory = ranker_path(name)
+    directory = _elsewhere(name)
     if not (directory / MANIFEST).is_file():
         where = "" if registry is not None else "; for one in a registry give --registry DIR, or set RANKD_REGISTRY"
         raise NotFoundError(f"{name}: no such ranker, and no directory with a {MANIFEST}{where}")
@@ -100,7 +112,7 @@ def _why(step: HistoryStep) -> str:
         return ""
     if e is None:
         return "; not judged"
-    figures = f"; {e.verdict.replace('_', ' ')} on {e.completions:,} completions"
+    figures = f"; judged on {e.completions:,} completions: {e.verdict.replace('_', ' ')}"
     if e.tau_difference is not None and e.low is not None and e.high is not None:
         figures += f", tau {e.tau_difference:+.3f} ({e.low:+.3f} to {e.high:+.3f})"
     return figures + (", promoted by force" if step.forced else "")

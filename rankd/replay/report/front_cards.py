@@ -13,9 +13,9 @@ from rankd.replay.report.units import change, in_percent, quarter_name, share_ke
 from rankd.replay.report.who_pays import GroupTable, compared_policies, who_pays
 
 _FIGURES = (
-    ("mean", "The average and the slowest", "mean latency, of arrival order's"),
-    ("per_token_p90", "Per token", "90th percentile of latency per token, of arrival order's"),
-    ("first_token", "The first token", "mean time to the first token, of arrival order's"),
+    ("mean", "Mean and p99", "mean E2E latency, share of arrival order's"),
+    ("per_token_p90", "Time per output token", "p90 of time per output token, share of arrival order's"),
+    ("first_token", "TTFT", "mean TTFT, share of arrival order's"),
 )
 
 
@@ -23,7 +23,7 @@ def front_card(report: ReplayReport) -> str:
     """Every policy as ratios to arrival order."""
     burst = report.facts.load is None
     has_target, chosen = report.plan.target is not None, recommend(report).objective
-    columns = ["", "mean", "first token, mean", "per token, p90", "p99", "longest", *(["all done"] if burst else [])]
+    columns = ["", "mean", "TTFT, mean", "per token, p90", "p99", "longest", *(["all done"] if burst else [])]
     columns += ["within the target"] if has_target else []
     columns += ["the quarter that pays most", ""]
     rows = []
@@ -33,8 +33,8 @@ def front_card(report: ReplayReport) -> str:
         kept = () if not has_target else ("" if p.slo_share is None else _spaced(share_kept(p.slo_share)),)
         rows.append((name, *(_spaced(in_percent(r)) for r in ratios), *kept, _worst(p), _mark(report, p, chosen)))
     note = (
-        "All as shares of what arrival order takes: below 100 % is better. Another policy is better where it is no "
-        "worse in mean and 99th percentile, and better in one of them."
+        "E2E latency, TTFT and time per output token as shares of arrival order's: below 100 % is better. Another "
+        "policy is better if it is no worse in mean and p99, and better in one of them."
     )
     return card("What each objective gives, and what it costs", table(columns, rows), _spaced(note), wide=True)
 
@@ -53,8 +53,8 @@ def who_pays_card(report: ReplayReport) -> str:
     """Mean latency of groups under every objective."""
     tables = "".join(_group_table(report, groups) for groups in who_pays(report))
     note = (
-        "Change of each group's mean latency against arrival order. What long answers and long prompts lose is what "
-        "short ones gain; the question is how much."
+        "Change of each group's mean E2E latency against arrival order. Short requests gain, long ones pay: the "
+        "question is how much."
     )
     return card("Who pays for it", tables, note, wide=True)
 

@@ -44,7 +44,7 @@ def front_picture(report: ReplayReport, figure: str, title: str) -> str:
         _ratios([x for x, _ in places.values()], [x for x, _ in kept]),
         _ratios([y for _, y in places.values()], [y for _, y in kept]),
         title,
-        "99th percentile, of arrival order's",
+        "p99 of E2E latency, share of arrival order's",
         f"{title}, against the 99th percentile of latency, for every policy: the lower left is better",
     )
     plot.line([(1.0, plot.y.low), (1.0, plot.y.high)], "line-chance")

@@ -50,12 +50,12 @@ def _tiles(report: ReplayReport, policy: str) -> str:
     return tile_row(
         (
             (
-                f"Mean latency, {escape(policy)}",
+                f"Mean E2E latency, {escape(policy)}",
                 unit(own.latency.mean),
                 f"{unit(fcfs.latency.mean)} in arrival order, {_change(own.latency.mean, fcfs.latency.mean)}",
             ),
             (
-                f"99th percentile, {escape(policy)}",
+                f"p99 of E2E latency, {escape(policy)}",
                 unit(own.latency.p99),
                 f"{unit(fcfs.latency.p99)} in arrival order, {_change(own.latency.p99, fcfs.latency.p99)}",
             ),
@@ -72,7 +72,7 @@ def _tiles(report: ReplayReport, policy: str) -> str:
 def _policy_card(report: ReplayReport) -> str:
     unit, fcfs = DurationUnit(report.steps), report.of("fcfs")
     columns = (
-        "", "mean", "p50", "p90", "p99", "longest", "per token, mean", "p90", "first token, mean", "possible gain",
+        "", "mean", "p50", "p90", "p99", "longest", "per token, mean", "p90", "TTFT, mean", "possible gain",
     )  # fmt: skip
 
     def cell(value: float, before: float, f: PolicyFigures) -> str:

@@ -46,14 +46,21 @@ def share_kept(share: float) -> str:
     return f"{min(100 * share, 99.9 if share < 1 else 100.0):.1f} %"
 
 
-def longer(ratio: float) -> str:
-    """A ratio of times: ``12 % longer``, ``8 % shorter``, ``2.1 times as long``, ``as long as before``."""
+def moved(ratio: float) -> str:
+    """A latency over that in arrival order: ``12 % higher``, ``8 % lower``, ``2.1 times as high``, ``the same``."""
     more = round(100 * (ratio - 1))
     if ratio >= 2:
-        return f"{ratio:.1f} times as long"
+        return f"{ratio:.1f} times as high"
     if more == 0:
-        return "as long as before"
-    return f"{more} % longer" if more > 0 else f"{-more} % shorter"
+        return "the same"
+    return f"{more} % higher" if more > 0 else f"{-more} % lower"
+
+
+def against_arrival(ratio: float) -> str:
+    """The same, with what it is compared with: ``8 % lower than in arrival order``."""
+    if ratio >= 2:
+        return f"{ratio:.1f} times that of arrival order"
+    return f"{moved(ratio)} {'as' if round(100 * ratio) == 100 else 'than'} in arrival order"
 
 
 def change(ratio: float) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from rankd.replay.report import words
 from rankd.replay.report.recommendation import LEAST_SAVING, Recommendation, gains, recommend
 from rankd.replay.report.report import ReplayReport
-from rankd.replay.report.units import DurationUnit, in_percent
+from rankd.replay.report.units import DurationUnit, against_arrival, in_percent
 
 NOTHING_QUEUES = 0.02
 """Share of the mean latency that requests wait, in arrival order, below which nothing queues."""
@@ -59,9 +59,9 @@ def verdict(report: ReplayReport) -> ReplayVerdict:
     if found.target is not None:
         title += "most within the target" if not found.target.kept_by else "it keeps the target"
     elif saved >= LEAST_SAVING:
-        title += f"{in_percent(saved)} less on average"
+        title += f"mean E2E latency {in_percent(saved)} lower"
     else:
-        title += "answers begin sooner" if found.point.first_token < 1 else "less per token"
+        title += "lower TTFT" if found.point.first_token < 1 else "less time per output token"
     return ReplayVerdict("gain", title, sentences, found)
 
 
@@ -80,8 +80,8 @@ def _nothing(report: ReplayReport, found: Recommendation) -> ReplayVerdict:
         return ReplayVerdict("nothing_queues", "Nothing queues here", (first, why, *target, *pays), found)
     if oracle is not None and not gains(oracle):
         first = (
-            f"There is nothing to gain: even with perfectly predicted lengths the mean latency would be "
-            f"{in_percent(oracle.mean)} of arrival order's."
+            f"There is nothing to gain: even with perfectly predicted lengths mean E2E latency would be "
+            f"{against_arrival(oracle.mean)}."
         )
         why = _why_alike(report, waits, unit) + _low(report)
         return ReplayVerdict("nothing_to_gain", "Nothing to gain here", (first, why, *target, *pays), found)
@@ -95,15 +95,12 @@ def _not_gained(
     own, best = report.point(report.own), words.with_true_lengths(report)
     rest = (words.useless_ranker(report), *best, words.rests_on(report, own), *pays)
     if own is not None and own.mean > 1 + LEAST_SAVING:
-        first = (
-            f"Ranking as configured ({report.own}) makes it worse: the average request takes "
-            f"{in_percent(own.mean)} of what it takes in arrival order."
-        )
+        first = f"Ranking as configured ({report.own}) makes it worse: mean E2E latency is {against_arrival(own.mean)}."
         return ReplayVerdict("harm", "Ranking does harm here", (first, *target, *rest), found)
     if found.target is not None and any(p.objective and gains(p) for p in report.front):
         first = "Leave it in arrival order: no objective keeps the target better."
         return ReplayVerdict("no_gain", "Arrival order keeps the target best", (first, *target, *rest), found)
-    share = "" if own is None else f": with {report.own} the mean latency is {in_percent(own.mean)} of arrival order's"
+    share = "" if own is None else f": with {report.own} mean E2E latency is {against_arrival(own.mean)}"
     first = f"No objective gains anything with these scores{share}."
     return ReplayVerdict("no_gain", "Ranking changes next to nothing here", (first, *target, *rest), found)
 
@@ -112,7 +109,7 @@ def _why_alike(report: ReplayReport, waits: float, unit: DurationUnit) -> str:
     trace, fcfs = report.plan.trace, report.of("fcfs")
     prompt_cost = (report.point(report.own) and report.of(report.own).prompt_cost) or 0.0
     work = trace.output + prompt_cost * trace.uncached
-    wait = f"Requests do wait, {in_percent(waits)} of their {unit(fcfs.latency.mean)}"
+    wait = f"Requests do wait, for {in_percent(waits)} of their mean E2E latency of {unit(fcfs.latency.mean)}"
     if float(np.std(work)) < ALIKE * float(np.mean(work)):
         return f"{wait}, but all are of about the same work: whoever goes first, the others wait as long."
     return f"{wait}, but too short, or for requests too alike, for order to matter."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rankd.replay.report.front import FrontPoint
 from rankd.replay.report.recommendation import LEAST_SAVING, SAME, Recommendation
 from rankd.replay.report.report import ReplayReport
-from rankd.replay.report.units import DurationUnit, in_percent, longer, quarter_name, share_kept
+from rankd.replay.report.units import DurationUnit, against_arrival, in_percent, moved, quarter_name, share_kept
 
 _TELLS_LITTLE = 0.2
 """A tau below which scores tell little."""
@@ -16,17 +16,15 @@ def recommended(report: ReplayReport, point: FrontPoint) -> str:
     unit, fcfs, own = DurationUnit(report.steps), report.of("fcfs"), report.of(point.policy)
     if abs(1 - point.mean) < LEAST_SAVING:
         gain = (
-            f"the average request takes as long as before ({unit(own.latency.mean)}), but its first token comes in "
-            f"{in_percent(point.first_token)} of the time, and nine of ten requests get a token in "
-            f"{in_percent(point.per_token_p90)} of it"
+            f"mean E2E latency is the same as in arrival order ({unit(own.latency.mean)}), but mean TTFT is "
+            f"{moved(point.first_token)}, and p90 of the time per output token {moved(point.per_token_p90)}"
         )
     else:
         gain = (
-            f"the average request is done in {in_percent(point.mean)} of the time "
-            f"({unit.instead(own.latency.mean, fcfs.latency.mean)}), and its first token comes in "
-            f"{in_percent(point.first_token)} of it"
+            f"mean E2E latency is {against_arrival(point.mean)} "
+            f"({unit.instead(own.latency.mean, fcfs.latency.mean)}), and mean TTFT {moved(point.first_token)}"
         )
-    slowest = f"99 % are done within {unit.instead(own.latency.p99, fcfs.latency.p99)}, {longer(point.p99)}"
+    slowest = f"p99 of E2E latency is {moved(point.p99)} ({unit.instead(own.latency.p99, fcfs.latency.p99)})"
     return f"Use `{point.policy}`: {gain}; {slowest}."
 
 
@@ -36,23 +34,18 @@ def who_pays(point: FrontPoint) -> str:
     if worst.mean <= 1.005:
         return "No quarter of the requests, by length of the answer or of the prompt, is slower on average."
     who = quarter_name(worst.name, worst.by)
-    return (
-        f"Nobody's quarter is slower by more than {100 * (worst.mean - 1):.0f} % on average; who pays most is the "
-        f"quarter with the {who}."
-    )
+    return f"The quarter with the {who} pays most: its mean E2E latency is {100 * (worst.mean - 1):.0f} % higher."
 
 
 def alternatives(found: Recommendation) -> tuple[str, ...]:
     """What other objectives give, and when to choose them."""
     best, sentences = found.point, []
     for point in found.alternatives:
-        price = f"{longer(point.p99)} than in arrival order" if point.p99 < 2 else longer(point.p99)
-        price = "no longer than in arrival order" if round(100 * point.p99) == 100 else price
         cheaper = best is not None and point.p99 < best.p99
         when = "the slowest count for more" if cheaper else "the average counts for more than the slowest"
         sentences.append(
-            f"`{point.policy}` would bring the average to {in_percent(point.mean)}, with a 99th percentile that is "
-            f"{price}: choose it if {when}."
+            f"With `{point.policy}` mean E2E latency would be {against_arrival(point.mean)}, and p99 "
+            f"{moved(point.p99)}: choose it if {when}."
         )
     return tuple(sentences)
 
@@ -80,7 +73,7 @@ def what_to_set(report: ReplayReport, found: Recommendation) -> tuple[str, ...]:
     own = report.point(report.own)
     needs = "" if report.plan.objective else " and RANKD_ORDER__POLICY=boost"
     slo = " (and RANKD_ORDER__SLO)" if found.objective == "slo" else ""
-    now = "" if own is None else f"; as configured (`{report.own}`) the average is at {in_percent(own.mean)}"
+    now = "" if own is None else f"; as configured (`{report.own}`) mean E2E latency is {moved(own.mean)}"
     return (f"To get it, set RANKD_ORDER__OBJECTIVE={found.objective}{slo}{needs}{now}.",)
 
 
@@ -91,7 +84,7 @@ def batch(report: ReplayReport) -> tuple[str, ...]:
         return ()
     sentence = (
         f"If only the end of the whole batch counts, `makespan` has it done in {in_percent(point.makespan)} of the "
-        f"time, and the average request in {in_percent(point.mean)}."
+        f"time; mean E2E latency is then {against_arrival(point.mean)}."
     )
     return (sentence,)
 
@@ -100,8 +93,7 @@ def literature(report: ReplayReport, point: FrontPoint) -> tuple[str, ...]:
     """Whether another method is better in both mean and p99."""
     names = {"paper": "The paper's rule", "uniboost": "UniBoost"}
     better = [
-        f"{names[p.policy]} does better in both here: {in_percent(p.mean)} on average, a 99th percentile "
-        f"{in_percent(p.p99)} of arrival order's."
+        f"{names[p.policy]} does better in both here: mean E2E latency {moved(p.mean)}, p99 {moved(p.p99)}."
         for p in report.front
         if p.policy in names and p.mean < point.mean - SAME and p.p99 < point.p99 - SAME
     ]
@@ -142,8 +134,8 @@ def with_true_lengths(report: ReplayReport) -> tuple[str, ...]:
         return ()
     unit = DurationUnit(report.steps)
     sentence = (
-        f"With perfectly predicted lengths, shortest first, it would be {unit(report.of('oracle').latency.mean)}, "
-        f"{in_percent(oracle.mean)}."
+        f"With perfectly predicted lengths, shortest first, mean E2E latency would be "
+        f"{unit(report.of('oracle').latency.mean)}, {moved(oracle.mean)}."
     )
     return (sentence,)
 
@@ -155,7 +147,7 @@ def useless_ranker(report: ReplayReport) -> str:
     tau = report.source.tau
     if tau is not None and tau < _TELLS_LITTLE:
         return f"The scores tell little of the lengths (tau {tau:.2f}): train a ranker on your own log."
-    return "The tail leaves no room for more patience, or the ranker has too little to say."
+    return "More reordering would slow the slowest requests too much, or the ranker knows too little of the lengths."
 
 
 def when_it_pays(report: ReplayReport) -> tuple[str, ...]:
@@ -164,12 +156,11 @@ def when_it_pays(report: ReplayReport) -> tuple[str, ...]:
     if sweep is None:
         return ()
     if sweep.pays_from is None:
-        return (
-            f"At no load up to {sweep.points[-1].load:g} of capacity does `{sweep.policy}` save 5 % of the average.",
-        )
+        most = f"{sweep.points[-1].load:g}"
+        return (f"At no load up to {most} of capacity does `{sweep.policy}` take 5 % off mean E2E latency.",)
     now = "" if load is None else f"; this replay is at {load:.2f}"
     sentence = (
-        f"Ranking (`{sweep.policy}`) starts to pay, with 5 % off the average, at a load of about "
+        f"Ranking (`{sweep.policy}`) starts to pay, with 5 % off mean E2E latency, at a load of about "
         f"{sweep.pays_from:.2f} of capacity{now}."
     )
     return (sentence,)

@@ -256,7 +256,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             raise NotFoundError("nothing is learned here: adapt.enabled (RANKD_ADAPT__ENABLED) is false")
         window = self._monitor.own_or_base(model, ranker_version)
         if window.adaptation is None:
-            raise NotFoundError("no completion of this model was reported for this ranker: `rankd status` has those")
+            raise NotFoundError("no completion of this model was reported; `rankd status` says which models report")
         return window, window.adaptation
 
     def _options(self, message: admin_pb2.JudgeOptions, field: str) -> ComparisonOptions:

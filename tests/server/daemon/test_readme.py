@@ -1,5 +1,7 @@
 """What the README promises, executed."""
 
+import io
+import itertools
 import json
 import os
 import re
@@ -8,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from rankd_client import RankClient
+from rankd_client import Estimate, QualityReport, RankClient, SavedLatency, Savings, ServiceStatus
 from support.repository import ROOT
+from support.retraining import append_rows
+from support.tiny_ranker import make_artifact
 
+from rankd.cli.status_savings import saved
+from rankd.cli.terminal import PlainConsole
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import default_ranker_path
 from rankd.settings import settings_reference
@@ -29,17 +35,14 @@ def bundled():
     process.kill()
 
 
-@pytest.mark.parametrize("code", SNIPPETS, ids=["sync", "asyncio"])
+@pytest.mark.parametrize("code", SNIPPETS, ids=["sync"])
 def test_python_examples_run(bundled, code):
     """Each example runs as it stands, but for the port, and ranks: the short answer goes first."""
     code = code.replace("127.0.0.1:50051", bundled.target).replace("timeout=0.05", "timeout=30")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "boost" in done.stdout
-    if "queue.order" in code:
-        assert done.stdout.startswith("[1, 0] boost")
-    else:
-        assert "\n2\n" in done.stdout
+    assert "\n2\n" in done.stdout
 
 
 def test_shell_examples_run(bundled, tmp_path):
@@ -67,7 +70,7 @@ def shell(block, folder, **environment):
 def test_what_it_would_gain(tmp_path):
     """A trace becomes a page that says in words which objective to order for, also where nothing queues."""
     (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd replay" in b]
-    for gap, words in ((0.12, "the average request is done in"), (60.0, "nothing to gain")):
+    for gap, words in ((0.12, "mean e2e latency is"), (60.0, "nothing to gain")):
         rows = [f"{n * gap:.3f},{20 + n % 50},{1 + (n * 37) % 400}" for n in range(600)]
         (tmp_path / "trace.csv").write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows), encoding="utf-8")
         done = shell(block.replace("--trace", "--slots 4 --no-sweeps --trace"), tmp_path)
@@ -86,12 +89,71 @@ def test_a_pilot_is_started_shown_and_stopped(bundled, tmp_path):
     assert "boost" in done.stdout
 
 
+def test_load_on_ones_own_daemon(bundled, tmp_path):
+    """The command says what it sends, and ends in the share that was ranked; here for a second."""
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd bench" in b]
+    done = shell(block.replace("127.0.0.1:50051", bundled.target).replace("--seconds 10", "--seconds 1"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ranked_share" in done.stdout
+
+
+def test_what_status_says_first_is_as_the_example_has_it():
+    """The three lines are those that `rankd status` makes of such figures."""
+    (example,) = re.findall(r"```text\n(.*?)```", README, flags=re.DOTALL)
+    told = Savings(
+        model="llm", state="gains", from_time=0.0, to_time=1.0, completions=3108, queued_share=0.62,
+        latencies=(
+            SavedLatency("end_to_end", "mean", 6.0, 7.8, Estimate(1.8, 1.2, 2.4)),
+            SavedLatency("end_to_end", "p99", 20.4, 20.0, Estimate(-0.4, -0.6, -0.2)),
+        ),
+        payers=(), slower_share=0.18, slower_by_seconds=0.62,
+    )  # fmt: skip
+    service = ServiceStatus("0.1.0", "r@1", "cpu", 1.0, 1, 2, 0, 2, 0, 0, 0, draining=False)
+    shown = PlainConsole(file=io.StringIO(), width=200)
+    shown.print(saved(QualityReport(service=service, qualities=(), policies=(), savings=(told,))))
+    lines = [line.rstrip() for line in shown.file.getvalue().splitlines()]
+    assert lines[:3] == example.splitlines()
+
+
+def test_a_ranker_is_promoted_listed_and_rolled_back(start_daemon, tmp_path):
+    """The three commands; the first is forced, since this daemon has no completions to judge by."""
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd rollback" in b]
+    served, registry = make_artifact(tmp_path / "served", name="served"), tmp_path / "registry"
+    make_artifact(tmp_path / "rankers" / "mine", name="mine")
+    daemon = start_daemon(ranker=served, registry=registry)
+    done = shell(
+        block.replace("rankers/mine", "rankers/mine --force"), tmp_path,
+        RANKD_ADMIN_TARGET=daemon.admin_target, RANKD_REGISTRY=str(registry),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mine@1.0.0" in done.stdout
+    assert daemon.app.registry.in_service.version == "served@1.0.0"
+
+
+def test_what_retraining_would_do(tmp_path):
+    """A dry run on a log says on what it would train and by what it would judge, and writes nothing."""
+    pytest.importorskip("torch", reason="needs rankd[train]")
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd retrain" in b]
+    (tmp_path / "log").mkdir()
+    append_rows(tmp_path / "log" / "rows.jsonl", 600)
+    done = shell(block, tmp_path, RANKD_ADMIN_TARGET="127.0.0.1:9")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "600" in done.stdout + done.stderr
+    assert not (tmp_path / "registry").exists()
+
+
 def test_a_ranker_of_ones_own(tmp_path):
     """A log becomes a ranker, and a verdict on rows it has not seen, by the two commands of the README."""
     (block,) = [b for b in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "rankd train" in b]
     asks = (("Tell a long, detailed story about {}.", 400), ("What is {}? Answer in one word.", 4))
-    for name, numbers in (("log", range(80)), ("other", range(80, 120))):
-        rows = [{"prompt": ask.format(n), "output_token_count": size + n % 7} for n in numbers for ask, size in asks]
+    subjects = ["".join(letters) for letters in itertools.product("bdfgk", "aeiou", "lmnr", "o")]
+    for name, numbers in (("log", range(60)), ("other", range(60, 100))):
+        # Other words, since prompts that differ in numbers only are the same to the list of what was trained on.
+        rows = [
+            {"prompt": ask.format(subjects[n]), "output_token_count": size + n % 7}
+            for n in numbers
+            for ask, size in asks
+        ]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     done = subprocess.run(
         ["bash", "-euc", block.replace(".venv/bin/rankd", f"{sys.executable} -m rankd")],

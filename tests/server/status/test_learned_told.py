@@ -70,7 +70,7 @@ def test_what_orders_is_told_with_what_it_is_worth(start_daemon, call, saved):
             assert getattr(of_client, bound) == told[figure][bound] == pytest.approx(exact)
             assert exposed[f"{figure} {bound}"] == pytest.approx(exact)
     facts = read(daemon, "/?plain")
-    assert f"in use, {status.completions:,} completions; learned scores order" in facts
+    assert f"in use, {status.completions:,} completions; learned scores are used" in facts
     shown = " ".join(call("status", "--target", daemon.target).stdout.split())
     assert f"from {status.completions:,} completions: tau" in shown
     assert "in use since" in shown
@@ -98,7 +98,7 @@ def test_what_is_not_known_is_told_as_such(start_daemon):
     exposed = metrics(daemon, "llm")
     assert set(exposed) == {"in_use", "completions"}
     assert exposed["in_use"] == 0.0
-    assert "the ranker's own scores order" in read(daemon, "/").replace("&#x27;", "'")
+    assert "the ranker's own scores are used" in read(daemon, "/").replace("&#x27;", "'")
 
 
 def test_where_nothing_is_learned_nothing_is_told(start_daemon, call):

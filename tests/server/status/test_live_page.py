@@ -110,7 +110,7 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
     for settings, headline, why in (
         ({"order": {"policy": "fcfs"}}, "Arrival order, not for want of trust", "order.policy = fcfs"),
         ({"guard": {"enabled": False}}, "Ranking whatever the quality", "guard.enabled = false"),
-        ({}, "Learning what ranking saves here", "0 completions with their durations"),
+        ({}, "What ranking saves is not known", "No completion says how long it waited and took"),
     ):
         daemon = start_daemon(**settings)
         report_many(daemon, "llm", 300)
@@ -148,7 +148,7 @@ def test_what_objectives_gain_and_prompts_cost_is_shown_live(look, start_daemon)
     )
     load.tuned_at = 10_000
     page = look(daemon, **DESK)
-    gains = "by replaying the last 2,000 completions: mean 0.62 of arrival order's, p99 1.21"
+    gains = "replaying the last 2,000 completions, mean E2E latency 0.62 times that of arrival order, p99 1.21 times"
     page.wait_for_text(gains, "#order-said")
     shown = page.text("#order")
     assert gains in shown
@@ -175,10 +175,10 @@ def test_prompts_alone_are_said_to_order(look, start_daemon):
 
     daemon.call(stand, GuardMode.FALLBACK, GuardReason.QUALITY)
     page = look(daemon, **DESK)
-    page.wait_for_text("Prompts alone order: the ranker is not trusted", "#verdict")
-    assert "prompts alone" in page.text("#order")
+    page.wait_for_text("Ordered by prompt lengths alone: the ranker is not trusted", "#verdict")
+    assert "prompt lengths alone" in page.text("#order")
     daemon.call(stand, GuardMode.RANKED, None)
-    page.wait_for_text("Prompts alone order: scores do not add to them", "#order-said")
+    page.wait_for_text("Ordered by prompt lengths alone: scores do not improve that", "#order-said")
 
 
 def test_names_that_callers_choose_are_text(look, start_daemon):
@@ -262,7 +262,7 @@ def test_another_model_and_the_long_span_are_a_choice_away_and_stay_in_the_addre
     """The second model's verdict shows when it is chosen; a page opened with this address shows it at once."""
     page = look(busy, **DESK)
     page.live()
-    page.wait_for_text("Learning what ranking saves here", "#verdict")
+    page.wait_for_text("What ranking saves is not known", "#verdict")
     page.run(
         "const s = document.getElementById('window'); s.selectedIndex = 1; s.dispatchEvent(new Event('change')); "
         "document.querySelector('[data-span=long]').click()"

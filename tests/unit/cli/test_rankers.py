@@ -47,6 +47,13 @@ def test_list_without_a_daemon(call, registry):
     assert not listed["daemon"]
 
 
+def test_a_bundled_ranker_is_found_by_the_version_that_list_prints(call, registry):
+    """It is in no registry; another version of it is not taken for it."""
+    done = call("rankers", "show", "ngram@1.0.0", "--registry", registry)
+    assert (done.returncode, "ngram@1.0.0" in done.stdout) == (0, True), done.stderr
+    assert call("rankers", "show", "ngram@9.9.9", "--registry", registry).returncode == 2
+
+
 def test_list_with_neither(call):
     """Says what to name."""
     done = call("rankers", "list", *NOBODY)

@@ -53,7 +53,7 @@ def learned(state, difference=None, **others):
             False,
             (
                 "from 1,240 completions: tau .31 against .31 (difference 0, -.04 to .04), "
-                "not better yet: the ranker's own scores order"
+                "not better yet: the ranker's own scores are used"
             ),
         ),
         (
@@ -78,7 +78,7 @@ def learned(state, difference=None, **others):
             False,
             (
                 "from 1,240 completions: tau .21 against .31 (difference -.10, -.14 to -.06), "
-                "stepped back at 2026-09-21 14:13:20 UTC: traffic changed; the ranker's own scores order"
+                "stepped back at 2026-09-21 14:13:20 UTC: traffic changed; the ranker's own scores are used"
             ),
         ),
         (

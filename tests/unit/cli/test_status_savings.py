@@ -77,7 +77,7 @@ def pilot(ratio, low, high, *, running=True):
         (savings("idle"), "Idle: no completion for 28 min, so nothing is claimed of the present", "dim"),
         (
             savings("learning", completions=12),
-            "Learning what ranking saves: 12 completions with durations are too few",
+            "Learning what ranking saves: too few of 12 completions can be compared with arrival order yet",
             "bold",
         ),
         (

@@ -100,7 +100,7 @@ def test_json_is_finite_and_its_keys_stay(busy):
     found = json.loads(json.dumps(as_json(busy), allow_nan=False))
     assert set(found) == {
         "verdict", "recommendation", "policy", "objective", "trace", "engine", "scores", "front", "policies",
-        "tau_sweep", "load_sweep", "notes", "replay_seconds", "skipped", "learned",
+        "tau_sweep", "load_sweep", "notes", "replay_seconds", "skipped", "learned", "columns",
     }  # fmt: skip
     assert found["skipped"] == {"no arrival": 2}
     assert found["scores"]["tau"] == pytest.approx(0.6, abs=0.011)

@@ -14,6 +14,7 @@ from support.traces import trace_of
 from rankd.replay.engine.cost import EngineCost, at_load
 from rankd.replay.report.front import dominating
 from rankd.replay.report.recommendation import FAIR_P99, FAIR_QUARTER, gains
+from rankd.replay.report.units import against_arrival
 from rankd.replay.report.verdict import verdict
 from rankd.settings import Settings
 
@@ -69,7 +70,7 @@ def test_where_nothing_queues_it_says_so():
     assert found.kind == "nothing_queues"
     assert found.recommendation.objective is None
     assert found.sentences[0].startswith("Nothing queues, and there is nothing to gain")
-    assert re.search(r"starts to pay, with 5 % off the average, at a load of about 0\.\d\d of capacity", found.text)
+    assert re.search(r"to pay, with 5 % off mean E2E latency, at a load of about 0\.\d\d of capacity", found.text)
     assert "this replay is at 0.10" in found.text
 
 
@@ -104,7 +105,7 @@ def test_a_burst_is_told_of_its_first_and_of_its_whole():
     found = verdict(report)
     assert found.kind == "gain"
     assert report.facts.load is None
-    assert re.search(r"done in \d+ % of the time \([\d,]+ steps instead of [\d,]+ steps\)", found.text)
+    assert re.search(r"\d+ % lower than in arrival order \([\d,]+ steps instead of [\d,]+ steps\)", found.text)
     makespan = report.point("makespan")
     assert f"`makespan` has it done in {100 * makespan.makespan:.0f} % of the time" in found.text
     assert makespan.makespan < 1.0 < report.point("first").makespan + 0.05
@@ -120,7 +121,7 @@ def test_the_recommendation_can_be_acted_on(of_chat):
     assert "It is what the daemon does with these settings." in same.text
     aged = verdict(report_of(chat(31), tau=0.6, settings=asked(policy="aged", objective=other)))
     assert f"RANKD_ORDER__OBJECTIVE={aged.recommendation.objective} and RANKD_ORDER__POLICY=boost" in aged.text
-    assert "as configured (`aged`) the average is at" in aged.text
+    assert "as configured (`aged`) mean E2E latency is" in aged.text
 
 
 def test_overload_is_no_matter_of_order():
@@ -214,15 +215,16 @@ def test_the_words_agree_with_the_figures(seed, load, tau, prompt, burst):
     point = found.recommendation.point
     assert gains(point)
     assert found.text.startswith(f"Use `{best}`: ")
-    if (mean := stated(r"the average request is done in (\d+) %", found.text)) is not None:
-        assert mean == pytest.approx(100 * own.mean() / fcfs.mean(), abs=0.51)
+    if (fewer := stated(r"`: mean E2E latency is (\d+) % lower", found.text)) is not None:
+        assert fewer == pytest.approx(100 * (1 - own.mean() / fcfs.mean()), abs=0.51)
     p99 = np.quantile(own, 0.99) / np.quantile(fcfs, 0.99)
-    more, fewer = stated(r", (\d+) % longer\. ", found.text), stated(r", (\d+) % shorter\. ", found.text)
+    more = stated(r"; p99 of E2E latency is (\d+) % higher ", found.text)
+    fewer = stated(r"; p99 of E2E latency is (\d+) % lower ", found.text)
     assert more is None or more == pytest.approx(100 * (p99 - 1), abs=0.51)
     assert fewer is None or fewer == pytest.approx(100 * (1 - p99), abs=0.51)
     figures = report.of(best)
     worst = max(g.mean_of_fcfs for g in (*figures.lengths, *figures.prompts))
-    said = stated(r"slower by more than (\d+) % on average", found.text)
+    said = stated(r"pays most: its mean E2E latency is (\d+) % higher", found.text)
     assert said == (None if worst <= 1.005 else round(100 * (worst - 1)))
     fair = [
         p for p in report.front
@@ -231,7 +233,7 @@ def test_the_words_agree_with_the_figures(seed, load, tau, prompt, burst):
     ]  # fmt: skip
     assert not fair or (point.p99 <= FAIR_P99 and point.worst_quarter.mean <= FAIR_QUARTER)
     for other in found.recommendation.alternatives:
-        assert f"`{other.policy}` would bring the average to {100 * other.mean:.0f} %" in found.text
+        assert f"With `{other.policy}` mean E2E latency would be {against_arrival(other.mean)}" in found.text
         assert other.mean < point.mean or other.p99 < point.p99
     for p in report.front:
         assert p.dominated_by == dominating(p, report.front, "mean", "p99")
