@@ -144,6 +144,8 @@ class Shelf:
             kept: paths relative to the registry that stay in any case.
             now: seconds since the epoch.
         """
+        for left in self.root.glob(f"{_REMOVED}*"):  # whoever removed it was killed
+            shutil.rmtree(left, ignore_errors=True)
         if most <= 0:
             return []
         rankers = sorted(self.rankers(), key=lambda r: r.put_at, reverse=True)
