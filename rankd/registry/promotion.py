@@ -283,7 +283,7 @@ class Promotion:
                     "name one with `rankd rollback --to`",
                 ) from None
             await self._write(StepKind.ROLLED_BACK, ranker, before, by=by)
-            return self._swap(ranker.version)
+            return self._swap(ranker.version, back=True)
 
     def _target(self, ranker_version: str, in_service: str) -> Place:
         """Where a rollback leads; reads the registry."""
@@ -308,12 +308,12 @@ class Promotion:
             raise NotFoundError(f"ranker_version: {ranker_version} is not loaded, and was not in service before")
         return place
 
-    def _swap(self, ranker_version: str) -> LoadedRanker:
+    def _swap(self, ranker_version: str, *, back: bool = False) -> LoadedRanker:
         """Serve a loaded ranker, and let go of what nobody would return to."""
         kept_until_now = self._registry.previous
         if self._shadows.get(ranker_version) is not None:
             self._shadows.stop(ranker_version)
-        ranker = self._registry.promote(ranker_version)
+        ranker = self._registry.promote(ranker_version, back=back)
         below = self.history.below(ranker_version)
         self._registry.keep_to_return_to(None if below is None else below.ranker_version)
         candidates = self._candidates()
