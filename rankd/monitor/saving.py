@@ -130,7 +130,8 @@ def _estimated(
 
 def _believed(values: FloatArray, tenants: list[str]) -> np.ndarray:
     """Which rows count: a tenant that brought much reports nothing far beyond what the others do, [n]."""
-    believed: np.ndarray = ~np.isinf(values).any(axis=1)
+    believed: np.ndarray = np.ones(len(values), dtype=np.bool_)
+    believed &= ~np.isinf(values).any(axis=1)
     names = np.array(tenants, dtype=object)
     big = examined(Counter(tenants))
     for name in _COLUMNS:

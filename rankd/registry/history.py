@@ -94,7 +94,10 @@ class ServiceHistory:
             except OSError as error:
                 self.trouble = f"{self._file.path} cannot be read: {error.strerror or error}"
                 raise ArtifactError("HISTORY_UNREADABLE", self.trouble) from None
-            if lines is not None:
+            if lines == [] and self._steps:
+                # Unmounted, or removed: where to roll back to is still known.
+                self.trouble = self.trouble or f"{self._file.path} is gone, or empty"
+            elif lines is not None:
                 steps, self.skipped = steps_of_lines(lines)
                 self._steps = (*steps, *self._unwritten)[-MOST_STEPS:]
                 if not self._unwritten:

@@ -9,6 +9,7 @@ from rankd.errors import ConfigError
 from rankd.retraining.outcome import RunEndedError, RunOutcome
 from rankd.training.data.dataset import Row
 
+
 @dataclass(frozen=True, slots=True)
 class TimedRows:
     """Rows with a time, in the order in which they ended."""

@@ -262,6 +262,21 @@ def test_a_directory_that_cannot_be_synced_leaves_no_step(tmp_path, monkeypatch)
     assert not ServiceHistory(tmp_path).recent()
 
 
+def test_a_file_that_goes_away_takes_nothing_out_of_memory(tmp_path):
+    """As where the directory is unmounted under a daemon: a rollback must still lead back. It is said."""
+    history = ServiceHistory(tmp_path)
+    history.append(step("b@1", "a@1"))
+    kept = (tmp_path / HISTORY).read_bytes()
+    (tmp_path / HISTORY).unlink()
+    for _ in range(2):
+        history.refresh()
+        assert history.below("b@1").ranker_version == "a@1"
+        assert "is gone" in history.trouble
+    (tmp_path / HISTORY).write_bytes(kept)
+    history.refresh()
+    assert not history.trouble
+
+
 def test_a_pipe_in_its_place_is_waited_for_by_nobody(tmp_path):
     """It is trouble, as a directory is."""
     os.mkfifo(tmp_path / HISTORY)

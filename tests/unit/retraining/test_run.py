@@ -147,7 +147,7 @@ def test_damaged_notes_are_taken_for_none(place, state, plan):
 
 
 def test_a_clock_that_was_ahead_does_not_end_retraining_for_as_long(place):
-    """What was noted then is in the future now: all rows are new, and those trained on are left out of the judgement."""
+    """What was noted then is in the future now: all rows are new; those trained on are left out of the judgement."""
     run(place)
     state = options(place).workspace / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | {"until": 4e9}))
