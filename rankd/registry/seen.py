@@ -13,7 +13,7 @@ from rankd.registry.trained_rows import PromptList
 
 Bools = NDArray[np.bool_]
 _ROUNDED = 2e-6
-"""Seconds that a time loses at most on its way into a manifest: reports of one call end at the same time, all of them."""
+"""Seconds that a time loses at most on its way into a manifest: reports of one call all end at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
