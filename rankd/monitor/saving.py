@@ -25,6 +25,8 @@ _SLOW = 60.0
 """Seconds after which it is made anew whatever came."""
 _UNUSUAL = 8.0
 """What is longer than so many times the 99th percentile is left out: it may be invented."""
+_FAR = 20.0
+"""And so many times the 95th: a tenant too small to be examined may be the 99th percentile itself."""
 _LEAST_SILENCE = 2.0
 """Seconds without a completion after which the last ones have ended, at least."""
 _LONGEST_RUN = 0.995
@@ -128,13 +130,22 @@ def _estimated(
 
 def _believed(values: FloatArray, tenants: list[str]) -> np.ndarray:
     """Which rows count: a tenant that brought much reports nothing far beyond what the others do, [n]."""
-    believed = np.ones(len(values), dtype=np.bool_)
+    believed: np.ndarray = np.ones(len(values), dtype=np.bool_)
+    believed &= ~np.isinf(values).any(axis=1)
     names = np.array(tenants, dtype=object)
     big = examined(Counter(tenants))
     for name in _COLUMNS:
         column = values[:, _KEPT.index(name)]
-        believed &= ~(column > _UNUSUAL * np.nanquantile(column, 0.99))
+        # Where few wait, hardly any wait is usual: waits are held against how long requests take.
+        usual = column + values[:, _KEPT.index("ran")] if name == "waited" else column
+        believed &= ~(column > min(_UNUSUAL * _quantile(column, 0.99), _FAR * _quantile(usual, 0.95)))
         for tenant in big:
             mine = names == tenant
-            believed &= ~(mine & (column > LEVERAGE * np.nanquantile(column[~mine], 0.95)))
+            believed &= ~(mine & (column > LEVERAGE * _quantile(column[~mine], 0.95)))
     return believed
+
+
+def _quantile(values: FloatArray, quantile: float) -> float:
+    """Of what is known; infinite where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, quantile)) if len(known) else math.inf

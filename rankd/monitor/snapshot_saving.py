@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rankd.clock import CLOCK
 from rankd.monitor.saving import SavingHistory
 from rankd.quality import Interval
 from rankd.quality.savings.values import SavedTotal
@@ -40,4 +41,6 @@ def restore_total(saving: SavingHistory, fields: dict[str, Any] | None, ahead: f
         raise ValueError("saved: out of range")
     if not 0 <= completions <= MOST_COMPLETIONS:
         raise ValueError("saved: no number of completions")
-    saving.total = SavedTotal(since - ahead, until - ahead, Interval(value, low, high), int(completions))
+    # A clock that was ahead then would let nothing count until it is as late again.
+    until = min(until - ahead, CLOCK.now())
+    saving.total = SavedTotal(min(since - ahead, until), until, Interval(value, low, high), int(completions))

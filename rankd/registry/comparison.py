@@ -119,7 +119,7 @@ class RankerComparison:
             if kind is EvidenceKind.COMPLETION_LOG:
                 with self._in_background(candidate):
                     rows = await self._score(logged, candidate, incumbent, progress)
-            level = self._level(rows, candidate, incumbent, options)
+            level = self._level(rows, candidate, incumbent, options, kind)
             statistics, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration, level))
             older = 0
             if options.trust_older and not says_all(candidate.manifest):
@@ -234,13 +234,20 @@ class RankerComparison:
         return [np.nan if isinstance(r, Reason) else r.score for r in results]
 
     def _level(
-        self, rows: _Rows, candidate: LoadedRanker, incumbent: LoadedRanker, options: ComparisonOptions
+        self,
+        rows: _Rows,
+        candidate: LoadedRanker,
+        incumbent: LoadedRanker,
+        options: ComparisonOptions,
+        kind: EvidenceKind | None,
     ) -> Level | None:
         """What these rows must show; too few to say anything are no try."""
         times = [at for at, scored in zip(rows.ended_at, rows.scored().tolist(), strict=True) if scored]
         if len(times) < options.min_completions:
             return None
-        return self._levels.next(incumbent.version, candidate.version, times)
+        # Versions come back with other files in them; the manifest has the hashes of all.
+        own = f"{candidate.version} {hash(candidate.manifest.model_dump_json())}"
+        return self._levels.next(incumbent.version, own, times, about=repr((kind, options.model)))
 
     def _compare(
         self, rows: _Rows, prior: Calibration | None, level: Level | None

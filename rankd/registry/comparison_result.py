@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rankd_client.calibration import Calibration
 
 from rankd.quality.statistics.paired_comparison import PairedComparison
+from rankd.registry.history import StepEvidence
 from rankd.registry.judgement_levels import Level
 
 
@@ -79,3 +80,17 @@ class ComparisonResult:
     """What the verdict asked for; None where it did not come to that."""
     calibrations: dict[str, Calibration]
     """By served model: the candidate's map from score to length, refined by what was compared."""
+
+
+def evidence_of(result: ComparisonResult) -> StepEvidence:
+    """A comparison as the history has it."""
+    statistics = result.statistics
+    difference = None if statistics is None else statistics.tau_difference
+    return StepEvidence(
+        verdict=result.verdict.value,
+        kind="" if result.evidence is None else result.evidence.value,
+        completions=0 if statistics is None else statistics.size,
+        tau_difference=None if difference is None else difference.value,
+        low=None if difference is None else difference.low,
+        high=None if difference is None else difference.high,
+    )

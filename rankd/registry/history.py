@@ -94,7 +94,10 @@ class ServiceHistory:
             except OSError as error:
                 self.trouble = f"{self._file.path} cannot be read: {error.strerror or error}"
                 raise ArtifactError("HISTORY_UNREADABLE", self.trouble) from None
-            if lines is not None:
+            if lines == [] and self._steps:
+                # Unmounted, or removed: where to roll back to is still known.
+                self.trouble = self.trouble or f"{self._file.path} is gone, or empty"
+            elif lines is not None:
                 steps, self.skipped = steps_of_lines(lines)
                 self._steps = (*steps, *self._unwritten)[-MOST_STEPS:]
                 if not self._unwritten:
@@ -130,12 +133,13 @@ class ServiceHistory:
         Raises:
             ArtifactError: HISTORY_UNWRITABLE; the step was not taken.
         """
+        line = _line_to_write(step)
         with self._lock:
             if self._file is None:
                 self._steps = (*self._steps, step)[-MOST_STEPS:]
                 return
             try:
-                lines = self._file.append(b"".join(map(line_of, (*self._unwritten, step))))
+                lines = self._file.append(b"".join(map(line_of, self._unwritten)) + line)
             except OSError as error:
                 raise ArtifactError(
                     "HISTORY_UNWRITABLE",
@@ -155,7 +159,9 @@ class ServiceHistory:
         """
         with self._lock:
             self.trouble = trouble
-            self._unwritten = (*self._unwritten, step)
+            with suppress(ArtifactError):
+                _line_to_write(step)
+                self._unwritten = (*self._unwritten, step)
             self._steps = (*self._steps, step)[-MOST_STEPS:]
 
     def mend_link(self) -> bool:
@@ -202,6 +208,22 @@ class ServiceHistory:
             if step.before == ranker_version:
                 return Place(ranker_version, step.before_path)
         return None
+
+
+def _line_to_write(step: HistoryStep) -> bytes:
+    """A step's line.
+
+    Raises:
+        ArtifactError: HISTORY_UNWRITABLE, where nobody could read it again: then it would be no step.
+    """
+    with suppress(ValueError):
+        if step_of(line := line_of(step)) is not None:
+            return line
+    raise ArtifactError(
+        "HISTORY_UNWRITABLE",
+        f"the registry's history has no room for {step.ranker_version}: its directory's path is not UTF-8 or too "
+        "long, and what is put into service would not outlive a restart: nothing was changed",
+    )
 
 
 def stack_of(steps: Iterable[HistoryStep]) -> list[Place]:

@@ -34,7 +34,7 @@ class HistoryFile:
             OSError: it cannot be read.
         """
         try:
-            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would be waited for
         except FileNotFoundError:
             changed, self._seen = self._seen is not None, None
             return [] if changed else None
@@ -61,14 +61,14 @@ class HistoryFile:
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             with _locked(file):
+                if new:  # before the line: where this fails, no step was taken
+                    _sync_directory(self.path.parent)
                 size = os.fstat(file).st_size
                 lines = _lines(file, size)
                 whole = _whole(file, size)
                 if whole < size:
                     os.ftruncate(file, whole)
                 self._write(file, line, whole)
-                if new:
-                    _sync_directory(self.path.parent)
                 status = os.fstat(file)
                 self._seen = (status.st_ino, status.st_size, status.st_mtime_ns)
                 return [*lines, *line.split(b"\n")[:-1]]

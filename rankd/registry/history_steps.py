@@ -11,6 +11,9 @@ from typing import Any
 
 _LONGEST = 1024
 """Characters of a name or path in the file; a longer one is no step of ours."""
+_LATEST = 253_402_300_799
+"""The last second that calendars, and clients, have."""
+_MOST_COUNTED = 2**53
 
 
 class StepKind(enum.Enum):
@@ -123,18 +126,31 @@ def _check(read: HistoryStep | StepEvidence) -> None:
     for name, value in asdict(read).items():
         if name in ("kind", "evidence") and isinstance(read, HistoryStep):
             continue
-        if name in ("at", "tau_difference", "low", "high", "completions"):
-            good = value is None or (
-                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            )
+        if name in ("at", "tau_difference", "low", "high"):
+            good = value is None or (_is_number(value) and abs(value) <= _LATEST and math.isfinite(value))
+        elif name == "completions":
+            good = _is_number(value) and isinstance(value, int) and 0 <= value <= _MOST_COUNTED
         elif name == "forced":
             good = isinstance(value, bool)
         else:
-            good = isinstance(value, str) and len(value) <= _LONGEST
+            good = isinstance(value, str) and len(value) <= _LONGEST and "\0" not in value and _is_text(value)
         if not good:
             raise ValueError(name)
     if isinstance(read, HistoryStep) and not (read.ranker_version and read.path and read.at is not None):
         raise ValueError
+
+
+def _is_text(value: str) -> bool:
+    """Not with half a character: no client can be told such a name."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def steps_of_lines(lines: Sequence[bytes]) -> tuple[tuple[HistoryStep, ...], int]:

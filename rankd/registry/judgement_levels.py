@@ -38,7 +38,9 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
+    incumbent: str
     candidate: str
+    about: str
     first: float
     """When the first of its completions ended, seconds."""
     last: float
@@ -50,27 +52,25 @@ class JudgementLevels:
 
     def __init__(self) -> None:
         """Nothing was judged."""
-        self._incumbent = ""
         self._tries: deque[_Try] = deque(maxlen=_MOST_REMEMBERED)
 
-    def next(self, incumbent: str, candidate: str, ended_at: Sequence[float]) -> Level:
+    def next(self, incumbent: str, candidate: str, ended_at: Sequence[float], about: str = "") -> Level:
         """The level of a judgement, which counts from now on.
 
         Args:
             incumbent: the ranker in service, as ``name@version``.
-            candidate: who is judged.
+            candidate: who is judged; another ranker of the same version is another one.
             ended_at: when its completions ended, seconds; at least one.
+            about: which of the completions were asked for; a candidate judged by others of them has a further try.
         """
-        if incumbent != self._incumbent:
-            self._incumbent = incumbent
-            self._tries.clear()
         first, last = min(ended_at), max(ended_at)
-        overlapping = [t for t in self._tries if t.last >= first]
-        own = next((t for t in reversed(overlapping) if t.candidate == candidate), None)
+        # Those of other rankers in service stay: a rollback brings such a one back, and no new luck.
+        overlapping = [t for t in self._tries if t.incumbent == incumbent and t.last >= first]
+        own = next((t for t in reversed(overlapping) if (t.candidate, t.about) == (candidate, about)), None)
         if own is not None and sum(at > own.last for at in ended_at) <= _SAME * len(ended_at):
             return level_of(own.number)
         number = 1 + max((t.number for t in overlapping), default=0)
-        self._tries.append(_Try(candidate, first, last, number))
+        self._tries.append(_Try(incumbent, candidate, about, first, last, number))
         return level_of(number)
 
 

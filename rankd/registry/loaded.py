@@ -240,8 +240,8 @@ class Registry:
             raise NotFoundError("ranker_version: say which; `ListRankers` has them")
         return self.resolve(ranker_version)
 
-    def promote(self, ranker_version: str) -> LoadedRanker:
-        """Put a loaded ranker into service.
+    def promote(self, ranker_version: str, *, back: bool = False) -> LoadedRanker:
+        """Put a loaded ranker into service; ``back`` where that is a rollback.
 
         Raises:
             NotFoundError: it is not loaded.
@@ -250,7 +250,10 @@ class Registry:
         if ranker.version != self._in_service:
             self._previous, self._in_service = self._in_service, ranker.version
             if self._previous is not None:
-                _log.info("ranker_promoted", ranker_version=ranker.version, previous=self._previous)
+                if back:
+                    _log.info("ranker_rolled_back", ranker_version=ranker.version, previous=self._previous)
+                else:
+                    _log.info("ranker_promoted", ranker_version=ranker.version, previous=self._previous)
         return ranker
 
     def keep_to_return_to(self, ranker_version: str | None) -> None:

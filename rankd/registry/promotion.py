@@ -19,6 +19,7 @@ import structlog
 
 from rankd.errors import ArtifactError, NotFoundError, RankdError
 from rankd.monitor.monitor import Monitor
+from rankd.registry.artifact_files import MANIFEST
 from rankd.registry.comparison import (
     ComparisonOptions,
     ComparisonProgress,
@@ -26,12 +27,13 @@ from rankd.registry.comparison import (
     ComparisonVerdict,
     RankerComparison,
 )
+from rankd.registry.comparison_result import evidence_of
 from rankd.registry.first_ranker import load_place
-from rankd.registry.history import Place, ServiceHistory, StepEvidence, StepKind, new_step
+from rankd.registry.history import Place, ServiceHistory, StepKind, new_step
 from rankd.registry.loaded import LoadedRanker, Registry
 from rankd.registry.retention import Retention
 from rankd.registry.shadow import ShadowRanker, ShadowRankers
-from rankd.registry.shelf import Shelf, place_of
+from rankd.registry.shelf import Shelf, place_of, read_manifest
 from rankd.settings import Settings
 
 _log = structlog.get_logger("rankd")
@@ -214,7 +216,8 @@ class Promotion:
         last = self.history.last
         # Also one that is in service already, where the history has another one: it is to be served after a restart.
         if ranker is not before or last is None or last.ranker_version != ranker.version:
-            evidence = None if judged is None else _evidence(judged)
+            await asyncio.to_thread(self._must_outlive, ranker)
+            evidence = None if judged is None else evidence_of(judged)
             await self._write(StepKind.PROMOTED, ranker, before, by=by, forced=forced, evidence=evidence)
         # From here on nothing is awaited: nobody can come between.
         if judged is not None and not forced:
@@ -222,6 +225,14 @@ class Promotion:
         ranker = self._swap(ranker_version)
         self.retention.soon()
         return ranker
+
+    def _must_outlive(self, ranker: LoadedRanker) -> None:
+        """Raise where a restart could not load a ranker again: somebody, or retention, took its files away."""
+        follows = self._settings.registry is not None and self._settings.promotion.follow
+        if follows and not (ranker.path / MANIFEST).exists():
+            raise ArtifactError(
+                "FILES_GONE", f"{ranker.path} is gone, and {ranker.version} would not outlive a restart: put it back"
+            )
 
     async def _write(self, kind: StepKind, ranker: LoadedRanker, before: LoadedRanker, **further: Any) -> None:
         """Put a step into the history; a rollback, and what restarts do not follow, is done also where that fails."""
@@ -272,7 +283,7 @@ class Promotion:
                     "name one with `rankd rollback --to`",
                 ) from None
             await self._write(StepKind.ROLLED_BACK, ranker, before, by=by)
-            return self._swap(ranker.version)
+            return self._swap(ranker.version, back=True)
 
     def _target(self, ranker_version: str, in_service: str) -> Place:
         """Where a rollback leads; reads the registry."""
@@ -290,17 +301,19 @@ class Promotion:
             place = place_of(ranker_version, loaded.path, self._settings.registry)
         if place is None and self._settings.registry is not None:
             directory = Shelf(self._settings.registry).named(ranker_version)
-            place = place_of(ranker_version, directory, self._settings.registry)
+            found = read_manifest(directory)  # an alias, or a directory's name, is no version
+            version = ranker_version if found is None else f"{found['name']}@{found['version']}"
+            place = place_of(version, directory, self._settings.registry)
         if place is None:
             raise NotFoundError(f"ranker_version: {ranker_version} is not loaded, and was not in service before")
         return place
 
-    def _swap(self, ranker_version: str) -> LoadedRanker:
+    def _swap(self, ranker_version: str, *, back: bool = False) -> LoadedRanker:
         """Serve a loaded ranker, and let go of what nobody would return to."""
         kept_until_now = self._registry.previous
         if self._shadows.get(ranker_version) is not None:
             self._shadows.stop(ranker_version)
-        ranker = self._registry.promote(ranker_version)
+        ranker = self._registry.promote(ranker_version, back=back)
         below = self.history.below(ranker_version)
         self._registry.keep_to_return_to(None if below is None else below.ranker_version)
         candidates = self._candidates()
@@ -331,17 +344,3 @@ class Promotion:
             self._in_use[ranker_version] -= 1
             if not self._in_use[ranker_version]:
                 del self._in_use[ranker_version]
-
-
-def _evidence(result: ComparisonResult) -> StepEvidence:
-    """A comparison as the history has it."""
-    statistics = result.statistics
-    difference = None if statistics is None else statistics.tau_difference
-    return StepEvidence(
-        verdict=result.verdict.value,
-        kind="" if result.evidence is None else result.evidence.value,
-        completions=0 if statistics is None else statistics.size,
-        tau_difference=None if difference is None else difference.value,
-        low=None if difference is None else difference.low,
-        high=None if difference is None else difference.high,
-    )

@@ -12,6 +12,8 @@ from rankd.registry.manifest import Manifest
 from rankd.registry.trained_rows import PromptList
 
 Bools = NDArray[np.bool_]
+_ROUNDED = 2e-6
+"""Seconds that a time loses at most on its way into a manifest: reports of one call all end at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def learned_traffic(manifest: Manifest, completions: CompletionColumns) -> Bools
     for source in () if manifest.trained_rows is None else manifest.trained_rows.sources:
         if source.by == "time" and source.ended_to is not None:
             own = np.array([model == source.model for model in completions.models], np.bool_)
-            found |= own & (completions.ended_at <= source.ended_to.timestamp())
+            found |= own & (completions.ended_at <= source.ended_to.timestamp() + _ROUNDED)
     return found
 
 

@@ -146,6 +146,8 @@ class Shelf:
         """
         if most <= 0:
             return []
+        for left in self.root.glob(f"{_REMOVED}*"):  # whoever removed it was killed
+            shutil.rmtree(left, ignore_errors=True)
         rankers = sorted(self.rankers(), key=lambda r: r.put_at, reverse=True)
         held = {str(Path(k)) for k in kept} | {str(Path(target)) for target in self.aliases().values()}
         root = str(self.root.resolve())

@@ -47,6 +47,10 @@ class RunEvidence:
             RunEndedError: NOTHING_NEW or TOO_LITTLE_DATA.
         """
         options = self._options
+        if since is not None and since > time.time():
+            # A clock was ahead when that was noted, or is behind now: nothing would be new for as long.
+            self._tools.say(f"the log is said to be used until {_iso(since)}, which is in the future: all of it is new")
+            since = None
         ended = [row.at for row in self._read().rows if row.at is not None]
         return choose_bounds(
             ended,
@@ -157,7 +161,7 @@ class RunEvidence:
                 self._tools.say(f"skipped: {skipped_text(dataset, 5)}")
             self._timed = in_time(dataset.rows, time.time())
             if not self._timed.rows:
-                raise RunEndedError(RunOutcome.BAD_INPUT, "--data: all rows end more than a day from now")
+                raise RunEndedError(RunOutcome.BAD_INPUT, "--data: all rows end in the future: is this clock right?")
         return self._timed
 
 

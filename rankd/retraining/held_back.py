@@ -9,9 +9,6 @@ from rankd.errors import ConfigError
 from rankd.retraining.outcome import RunEndedError, RunOutcome
 from rankd.training.data.dataset import Row
 
-FUTURE = 86_400.0
-"""Seconds by which a clock may be ahead: a row that ended later would keep all others from ever being new."""
-
 
 @dataclass(frozen=True, slots=True)
 class TimedRows:
@@ -21,7 +18,7 @@ class TimedRows:
     untimed: int
     """Left out, since they tell no time."""
     future: int
-    """Left out, since they end more than a day from now."""
+    """Left to a later run, since they end after now: one of them would make all until then old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,14 @@ def in_time(rows: Sequence[Row], now: float) -> TimedRows:
     Raises:
         ConfigError: none tells a time.
     """
+    # Clocks of daemons may be ahead of this one: what ended since now by theirs is the next run's.
     timed = [(row.at, row) for row in rows if row.at is not None]
     if not timed:
         raise ConfigError(
             f"--data: none of {len(rows):,} rows tells when it ended, so that the latest cannot be kept back; give "
             "`ended_at` (seconds since the epoch or an ISO time), or the daemon's completion log"
         )
-    kept = sorted((pair for pair in timed if pair[0] <= now + FUTURE), key=lambda pair: pair[0])
+    kept = sorted((pair for pair in timed if pair[0] <= now), key=lambda pair: pair[0])
     return TimedRows([row for _, row in kept], len(rows) - len(timed), len(timed) - len(kept))
 
 

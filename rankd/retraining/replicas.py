@@ -22,6 +22,7 @@ from rankd_client import (
     RankdRefusedError,
     RankdUnavailableError,
     RankerInfo,
+    Rankers,
 )
 
 from rankd.errors import ConfigError
@@ -123,14 +124,16 @@ class Replicas:
         """
         now = self._ask()
         reachable = [a for a in self._addresses if a in now]
+        taken_out = any(_was_taken_out(rankers, version) for rankers in now.values())
         if not reachable:
             raise RunEndedError(RunOutcome.UNREACHABLE, f"no replica answers: {', '.join(self._addresses)}")
-        served = [a for a in reachable if now[a].ranker_version == version]
-        if promoted_before and not served:
+        served = [a for a in reachable if now[a].rankers[0].ranker_version == version]
+        # The history also knows of what was promoted, and undone, before a run that was killed could note it.
+        if not served and (taken_out or (promoted_before and len(reachable) == len(self._addresses))):
             raise RunEndedError(RunOutcome.NO_BETTER, f"{version} was taken out of service again; it is left so")
         for address in served:
             self.promotion.replicas[address] = "in_service"
-        if not served:
+        if not served and not promoted_before:
             first = reachable.pop(0)
             if not self._judge(first, version, directory, options, shadow=shadow):
                 return self.promotion
@@ -142,13 +145,13 @@ class Replicas:
                 self._follow(address, version, directory)
         return self.promotion
 
-    def _ask(self) -> dict[str, RankerInfo]:
-        """By address, what it has in service."""
+    def _ask(self) -> dict[str, Rankers]:
+        """By address, what it has."""
         found = {}
         for address in self._addresses:
             try:
                 with self._connect(address) as client:
-                    found[address] = client.rankers().rankers[0]
+                    found[address] = client.rankers()
             except RankdUnavailableError as error:
                 self._say(f"{address} does not answer ({error})")
                 self.promotion.replicas[address] = "unreachable"
@@ -183,7 +186,7 @@ class Replicas:
                 if promoted or verdict not in _UNDECIDED or options.shadow.mode == "never":
                     return promoted
                 self._say("too few completions that it was not trained on: it goes to the shadow")
-            self._wait_in_shadow(client, version, options.shadow)
+            self._wait_in_shadow(client, version, directory, options.shadow)
             return self._if_better(client, version, options, shadow=True)
 
     def _if_better(self, client: AdminClient, version: str, options: RetrainOptions, *, shadow: bool = False) -> bool:
@@ -192,14 +195,21 @@ class Replicas:
         promoted, self.promotion.judgement = client.promote(version, judge)
         return promoted
 
-    def _wait_in_shadow(self, client: AdminClient, version: str, shadow: ShadowOptions) -> None:
-        """Wait until enough completions are reported, or the time is over; one that is there already goes on."""
+    def _wait_in_shadow(self, client: AdminClient, version: str, directory: str, shadow: ShadowOptions) -> None:
+        """Wait until enough completions are reported, or the time is over; one that is there already goes on.
+
+        A daemon that starts anew meanwhile has forgotten the ranker and its shadow: both begin again.
+        """
         began = time.monotonic()
         if _shadow_of(client, version) is None:
             client.start_shadow(version)
         self._say(f"in the shadow until {shadow.completions:,} completions, for {shadow.seconds:,.0f} s at most")
         while True:
             done = _shadow_of(client, version)
+            if done is None and _loaded(client, version, directory):
+                self._say(f"the daemon started anew, or somebody unloaded {version}: its shadow begins again")
+                client.start_shadow(version)
+                done = 0
             if done is None:
                 raise RunEndedError(RunOutcome.NO_BETTER, f"somebody ended the shadow of {version}")
             self.promotion.shadow_completions = done
@@ -217,10 +227,18 @@ class Replicas:
             client.unload(version)
 
 
-def _loaded(client: AdminClient, version: str, directory: str) -> None:
-    """Make sure that a daemon has a ranker in memory; after a kill it may have it already."""
-    if version not in {r.ranker_version for r in client.rankers().rankers}:
-        client.load(directory)
+def _was_taken_out(rankers: Rankers, version: str) -> bool:
+    """Whether a replica's history says that a ranker was in service, and that another one took its place."""
+    steps = [s for s in rankers.history if version in (s.ranker_version, s.before)]
+    return bool(steps) and steps[-1].before == version
+
+
+def _loaded(client: AdminClient, version: str, directory: str) -> bool:
+    """Make sure that a daemon has a ranker in memory; says whether it had not: after a kill it may have it already."""
+    if version in {r.ranker_version for r in client.rankers().rankers}:
+        return False
+    client.load(directory)
+    return True
 
 
 def _shadow_of(client: AdminClient, version: str) -> int | None:

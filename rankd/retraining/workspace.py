@@ -9,21 +9,27 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from rankd.retraining.outcome import RunEndedError, RunOutcome
 
 _T = TypeVar("_T")
+_EXACT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LOCK, _STATE, _PLAN, _RUNS = "lock", "state.json", "run.json", "runs"
 
 
+@with_config(_EXACT)
 @dataclass(frozen=True, slots=True)
 class State:
     """How far the log is used."""
@@ -34,6 +40,7 @@ class State:
     """That run."""
 
 
+@with_config(_EXACT)
 @dataclass(slots=True)
 class Plan:
     """The run under way: what it needs to be gone on with after a kill."""
@@ -103,7 +110,7 @@ class Workspace:
 
     def state(self) -> State | None:
         """How far the log is used; None before the first run has ended."""
-        return _as(State, _read(self.path / _STATE))
+        return _as(_STATES, self.path / _STATE)
 
     def write_state(self, state: State) -> None:
         """Keep it."""
@@ -111,7 +118,12 @@ class Workspace:
 
     def plan(self) -> Plan | None:
         """The run that did not end; None where there is none."""
-        return _as(Plan, _read(self.path / _PLAN))
+        plan = _as(_PLANS, self.path / _PLAN)
+        if plan is None or plan.ended not in {"", *(outcome.value for outcome in RunOutcome)}:
+            return None
+        # Directories are removed by these names.
+        named = _RUN.fullmatch(plan.run) and plan.installed == Path(plan.installed).name
+        return plan if named else None
 
     def write_plan(self, plan: Plan) -> None:
         """Keep it."""
@@ -165,12 +177,16 @@ def remove(directory: Path) -> None:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
-def _as(kind: type[_T], found: Any) -> _T | None:
-    """A dataclass of what was read; None where it is not that, as of another rankd."""
-    if not isinstance(found, dict) or set(found) != {f.name for f in fields(kind)}:  # type: ignore[arg-type]
+_STATES, _PLANS = TypeAdapter(State), TypeAdapter(Plan)
+
+
+def _as(kind: TypeAdapter[_T], path: Path) -> _T | None:
+    """A dataclass of what is in a file; None where it is not that, as damaged, or of another rankd."""
+    try:
+        return kind.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
         return None
-    return kind(**found)

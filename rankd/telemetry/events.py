@@ -13,6 +13,7 @@ EVENTS: dict[str, str] = {
     "ranker_placement_unknown": "A ranker is on the GPU, and where its nodes run cannot be read: onnxruntime's profile "
     "is missing, or of a kind that is not known.",
     "ranker_promoted": "A ranker took the place of another.",
+    "ranker_rolled_back": "A ranker took the place of another by a rollback.",
     "promotion_not_followed": "The ranker that is set is served, and not the one promoted last (`previous`).",
     "promoted_ranker_unusable": "A ranker that was promoted cannot be loaded any more (`reason`): the one before it, "
     "or at last the bundled one, is served.",

@@ -49,9 +49,9 @@ def main(arguments):
         system.die_at("before_link")
         point(link, target)
 
-    def killing_swap(promotion, version):
+    def killing_swap(promotion, version, **how):
         system.die_at("before_swap")
-        return swap(promotion, version)
+        return swap(promotion, version, **how)
 
     history.point, Promotion._swap = killing_point, killing_swap
     return main(arguments[arguments.index("serve") :])

@@ -66,12 +66,21 @@ def test_a_rollback_goes_further_back_each_time(start_daemon, registry, bundled)
         assert admin.roll_back("c@1.0.0").ranker_version == "c@1.0.0"
         with pytest.raises(RankdRefusedError, match="in service already"):
             admin.roll_back("c@1.0.0")
+        (registry / "stable").symlink_to("b")
+        assert admin.roll_back("stable").ranker_version == "b@1.0.0", "an alias is a name, too"
+        assert admin.roll_back("c@1.0.0").ranker_version == "c@1.0.0"
+        admin.load("a")
+        shutil.move(registry / "a", registry.parent / "a")
+        with pytest.raises(RankdRefusedError, match="would not outlive a restart"):
+            admin.promote("a@1.0.0")
+        assert serving(admin) == "c@1.0.0"
+        shutil.move(registry.parent / "a", registry / "a")
         with pytest.raises(RankdRefusedError, match=r"no ranker x@1.*there: a@1.0.0, b@1.0.0, c@1.0.0"):
             admin.roll_back("x@1")
         assert admin.rankers().rollback_to == "bundled@1.0.0"
         assert len(admin.rankers().rankers) <= 4
         kinds = [s.kind for s in admin.rankers().history]
-    assert kinds == ["promoted"] * 3 + ["rolled_back"] * 4
+    assert kinds == ["promoted"] * 3 + ["rolled_back"] * 6
     del bundled
 
 

@@ -63,9 +63,13 @@ def test_a_better_ranker_is_in_service_everywhere_and_what_an_operator_undoes_is
     assert in_service(replicas) == ["served@1.0.0", "served@1.0.0"]
 
 
-def test_what_was_taken_out_of_service_before_the_run_was_over_is_not_put_back(replicas, tmp_path):
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_was_taken_out_of_service_before_the_run_was_over_is_not_put_back(replicas, tmp_path, noted):
+    """Also where the run was killed before it could note that a daemon had promoted it: the history knows."""
     targets = addresses(replicas)
     run(tmp_path, [*targets, "127.0.0.3:1"], force=True)
+    plan = options(tmp_path).workspace / "run.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"in_service": noted}))
     for target in targets:
         with AdminClient(target) as client:
             client.roll_back()
@@ -88,14 +92,24 @@ def test_replicas_are_found_by_one_name(replicas, tmp_path):
 
 
 def test_without_completions_of_its_own_the_daemon_lets_it_score_in_the_shadow_first(replicas, tmp_path):
-    """Offline it is better; the daemon knows of no completion, so new traffic decides."""
+    """Offline it is better; the daemon knows of no completion, so new traffic decides. It forgets the shadow on the
+    way, as one that starts anew does: then that begins again.
+    """
     first, _ = replicas
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     shadow = ShadowOptions(seconds=120, completions=100)
-    with ThreadPoolExecutor(1) as thread, RankClient(first.target) as client:
+    with (
+        ThreadPoolExecutor(1) as thread,
+        RankClient(first.target) as client,
+        AdminClient(first.admin_target) as admin,
+    ):
         run_ = thread.submit(run, tmp_path, addresses(replicas), shadow=shadow)
-        number = 0
+        number, forgotten = 0, False
         while not run_.done():
+            shadows = [] if forgotten else [r for r in admin.rankers().rankers if r.shadow is not None]
+            if shadows:
+                admin.unload(shadows[0].ranker_version)
+                forgotten = True
             part = [rows[(number + i) % 600] for i in range(10)]
             queue = client.rank([Item(r["prompt"], request_id=f"{number}-{i}") for i, r in enumerate(part)])
             lengths = [part[r.index]["output_token_count"] for r in queue]
@@ -104,6 +118,7 @@ def test_without_completions_of_its_own_the_daemon_lets_it_score_in_the_shadow_f
             )
             number += 10
     record = run_.result()
+    assert forgotten
     assert record.outcome is RunOutcome.PROMOTED, record.as_json()
     promotion = record.details["promotion"]
     assert promotion["judgement"]["evidence"] == "shadow_scores"

@@ -1,5 +1,7 @@
 """When saved seconds are asked for, of which completions, and what a tenant can do to them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from rankd_client.ordering import ServedRequest
@@ -96,6 +98,47 @@ def test_a_tenant_that_invents_times_moves_nothing():
     saving = history(tenant="a")
     history(invented, tenant="liar", into=saving)
     assert estimated(saving).mean.value == pytest.approx(honest.value, rel=0.05)
+
+
+@pytest.mark.parametrize("seconds", [3000.0, 1e300])
+@pytest.mark.parametrize("liars", [1, 100])
+def test_a_few_invented_times_move_nothing_whoever_brought_them(seconds, liars):
+    """A tenant too small to be examined, or many: the 99th percentile may be theirs."""
+    honest = estimated(history(tenant="a")).mean
+    saving = history(tenant="a")
+    for i, row in enumerate(ROWS[::30].copy()):
+        row[1 + i % 2] += seconds
+        row[0] = LAST - row[1]
+        history([row], tenant=f"liar-{i % liars}", into=saving)
+    found = estimated(saving)
+    assert found.mean.value == pytest.approx(honest.value, rel=0.05)
+    assert found.mean.high - found.mean.low < 2 * (honest.high - honest.low)
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+@pytest.mark.filterwarnings("error")
+def test_lengths_that_nobody_knows_are_no_trouble(unknown):
+    """All of them, or all but one tenant's."""
+    rows = ROWS.copy()
+    rows[:, 3] = unknown
+    saving = SavingHistory()
+    for i, row in enumerate(rows):
+        arrival, waited, ran, output, prompt = row.tolist()
+        saving.add(ServedRequest(arrival, waited, ran, 1.0, output, prompt), str(i % 3))
+    found = estimated(saving)
+    assert found is None or np.isfinite(found.mean.value)
+
+
+def test_a_total_of_a_clock_that_was_ahead_still_grows(monkeypatch):
+    """It is taken up to now, at the latest."""
+    saving, restored = history(), SavingHistory()
+    estimated(saving)
+    monkeypatch.setattr("rankd.monitor.snapshot_saving.CLOCK", SimpleNamespace(now=lambda: 1.0))
+    restore_total(restored, save_total(saving, 1e6), 0.0)
+    assert restored.total.until == 1.0
+    history(into=restored)
+    estimated(restored)
+    assert restored.total.completions > saving.total.completions
 
 
 def test_the_total_survives_in_a_snapshot():

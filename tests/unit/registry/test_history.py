@@ -80,6 +80,11 @@ def test_every_torn_end_leaves_the_state_before(tmp_path):
         b'{"at":1,"kind":"promoted","ranker_version":"","path":"a"}',
         b'{"at":1,"kind":"promoted","ranker_version":["a"],"path":"a"}',
         b'{"at":1,"kind":"promoted","ranker_version":"a","path":"a","evidence":{"verdict":1}}',
+        b'{"at":1,"kind":"promoted","ranker_version":"a","path":"a","evidence":{"verdict":"","kind":"","completions":1.5}}',
+        b'{"at":1' + b"0" * 400 + b',"kind":"promoted","ranker_version":"a","path":"a"}',
+        b'{"at":1e300,"kind":"promoted","ranker_version":"a","path":"a"}',
+        b'{"at":1,"kind":"promoted","ranker_version":"a","path":"/a\\u0000b"}',
+        b'{"at":1,"kind":"promoted","ranker_version":"a","path":"\\ud800"}',
     ],
 )
 def test_lines_that_are_no_steps_are_skipped_and_counted(tmp_path, line):
@@ -228,3 +233,51 @@ def test_without_a_registry_steps_are_remembered():
     history.append(step("a@1", "m@1"))
     assert history.below("a@1") == Place("m@1", "m@1-dir")
     assert not history.mend_link()
+
+
+@pytest.mark.parametrize("path", ["x" * 2000, "a\udcffb"])
+def test_a_step_that_nobody_could_read_again_is_not_taken(tmp_path, path):
+    """Else a promotion would be told, and a restart would serve another ranker. A rollback is remembered."""
+    history = ServiceHistory(tmp_path)
+    history.append(step("a@1"))
+    lost = new_step(StepKind.ROLLED_BACK, Place("b@1", path), Place("a@1", "a"))
+    with pytest.raises(ArtifactError, match="not UTF-8 or too long"):
+        history.append(lost)
+    assert history.last.ranker_version == "a@1"
+    history.remember(lost, "trouble")
+    assert history.last.ranker_version == "b@1"
+    history.append(step("c@1", "b@1"))
+    assert [s.ranker_version for s in ServiceHistory(tmp_path).recent()] == ["a@1", "c@1"]
+
+
+def test_a_directory_that_cannot_be_synced_leaves_no_step(tmp_path, monkeypatch):
+    """What is said not to be taken is not found at the next start."""
+
+    def broken(_path):
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(history_file, "_sync_directory", broken)
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        ServiceHistory(tmp_path).append(step("a@1"))
+    assert not ServiceHistory(tmp_path).recent()
+
+
+def test_a_file_that_goes_away_takes_nothing_out_of_memory(tmp_path):
+    """As where the directory is unmounted under a daemon: a rollback must still lead back. It is said."""
+    history = ServiceHistory(tmp_path)
+    history.append(step("b@1", "a@1"))
+    kept = (tmp_path / HISTORY).read_bytes()
+    (tmp_path / HISTORY).unlink()
+    for _ in range(2):
+        history.refresh()
+        assert history.below("b@1").ranker_version == "a@1"
+        assert "is gone" in history.trouble
+    (tmp_path / HISTORY).write_bytes(kept)
+    history.refresh()
+    assert not history.trouble
+
+
+def test_a_pipe_in_its_place_is_waited_for_by_nobody(tmp_path):
+    """It is trouble, as a directory is."""
+    os.mkfifo(tmp_path / HISTORY)
+    assert ServiceHistory(tmp_path).trouble

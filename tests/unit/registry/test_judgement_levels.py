@@ -49,3 +49,11 @@ def test_another_ranker_in_service_begins_anew():
     levels = JudgementLevels()
     levels.next("s@1", "c@1", OLD)
     assert levels.next("c@1", "d@1", OLD).tries == 1
+    assert levels.next("s@1", "d@1", OLD).tries == 2, "a rollback brings no new luck"
+
+
+def test_a_candidate_judged_by_other_completions_of_the_same_time_has_a_further_try():
+    """Of fifty served models one would let it in by luck."""
+    levels = JudgementLevels()
+    assert [levels.next("s@1", "c@1", OLD, about=f"model-{i}").tries for i in range(3)] == [1, 2, 3]
+    assert levels.next("s@1", "c@1", OLD, about="model-1").tries == 2

@@ -94,6 +94,13 @@ def test_the_oldest_are_removed_and_nothing_that_is_needed(tmp_path):
     assert shelf.keep(1, ["r@1", "r@6", "r@7"], NOW) == []
 
 
+def test_what_a_kill_left_of_a_removal_is_removed(tmp_path):
+    """At the next look."""
+    put(tmp_path, "r", directory=".removed.r@1")
+    assert Shelf(tmp_path).keep(3, [], NOW) == []
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_means_the_same_ranker_elsewhere(tmp_path):
     """Below the registry and bundled ones by their names, wherever these are; others by their path."""
     registry = tmp_path / "registry"

@@ -118,9 +118,40 @@ def test_only_so_many_records_are_kept(place):
     assert [r["n"] for r in records(place)] == [2, 3, 4]
 
 
-def test_damaged_notes_are_taken_for_none(place):
+NOTES = {
+    "run": "1", "begun": 1e12, "training": "", "since": None, "cutoff": 1.0, "until": 2.0, "attempts": 1,
+    "trained": None, "data": None, "judged": None, "installed": "", "in_service": False, "ended": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "plan"),
+    [
+        ('{"until": 1', "[]"),
+        ('{"until": "1", "run": "1"}', json.dumps(NOTES | {"cutoff": "1"})),
+        ('{"until": NaN, "run": "1"}', json.dumps(NOTES | {"ended": "unheard"})),
+        ('{"until": 1, "run": 5}', json.dumps(NOTES | {"run": "", "ended": "kept"})),
+        ("9" * 5000, json.dumps(NOTES | {"run": "../..", "ended": "kept"})),
+        ("[" * 100_000, json.dumps(NOTES | {"installed": "../old", "ended": "no_better"})),
+    ],
+)
+def test_damaged_notes_are_taken_for_none(place, state, plan):
+    """Whatever is in them; nothing is removed by a name that is none of a run's."""
     workspace = options(place).workspace
-    workspace.mkdir()
-    (workspace / "state.json").write_text('{"until": 1')
-    (workspace / "run.json").write_text("[]")
+    (workspace / "scratch" / "1").mkdir(parents=True)
+    (workspace / "state.json").write_text(state)
+    (workspace / "run.json").write_text(plan)
     assert run(place).outcome is RunOutcome.KEPT
+    assert (workspace / "scratch" / "1").is_dir()
+    assert (place / "old").is_dir()
+
+
+def test_a_clock_that_was_ahead_does_not_end_retraining_for_as_long(place):
+    """What was noted then is in the future now: all rows are new; those trained on are left out of the judgement."""
+    run(place)
+    state = options(place).workspace / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"until": 4e9}))
+    tools = QuickTools()
+    assert run(place, tools).outcome is RunOutcome.KEPT
+    assert any("in the future: all of it is new" in line for line in tools.said)
+    assert json.loads(state.read_text())["until"] < 4e9
