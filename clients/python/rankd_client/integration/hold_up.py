@@ -11,7 +11,7 @@ from typing import Any
 from rankd_client.integration.expected_wait import Begun, ExpectedWait
 from rankd_client.integration.settings import IntegrationSettings
 
-UNKNOWN_WAIT = 3.0
+UNKNOWN_WAIT = 4.0
 """Seconds that a request is taken to wait that has others beside it, while nothing is known of the engine."""
 _OF_DEADLINE = 0.1
 _LEAST = 0.001
