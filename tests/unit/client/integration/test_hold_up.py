@@ -211,7 +211,7 @@ def test_while_it_waits_it_is_asked_about_once_and_let_go_when_the_wait_is_over(
 
 def crowded(engine, held, **settings):
     """An engine that waits from two on and has so many; and so many that are held up beside."""
-    load = EngineLoad(IntegrationSettings(hold_idle=0.001, hold_share=0.001, **settings), learned({1: 0.0, 2: 0.5}))
+    load = EngineLoad(IntegrationSettings(hold_idle=0.001, hold_share=0.01, **settings), learned({1: 0.0, 2: 0.5}))
     running = [load.arrive() for _ in range(engine)]
     for visit in running:
         visit.sent()
