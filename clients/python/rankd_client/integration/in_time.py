@@ -24,8 +24,8 @@ _MOMENT = 0.02
 _ARRIVING = 0.25
 """Seconds for which they may go on coming."""
 _PROMPT = 1.0
-"""Seconds up to which the daemon reads what is asked about with the first deadline first, and in large batches. It turns
-down at once what it will not be in time for; who still waits then asks once more, as bulk work."""
+"""Seconds up to which the daemon reads the first deadline first, and in large batches. It turns down at once what it
+will not be in time for; who still waits then asks once more, as bulk work."""
 _LATE_TIMEOUT = 10.0
 """Seconds for the answer to what went on without: over one, so that who waits goes before it in the daemon."""
 _MOST_LATE = 256
