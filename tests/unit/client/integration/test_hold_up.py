@@ -26,8 +26,7 @@ def test_nothing_is_known_at_first_but_that_nobody_waits_alone():
 
 
 def test_a_few_requests_say_nothing():
-    wait = learned({8: 3.0}, times=3)
-    assert wait.seconds(8) is None
+    assert learned({8: 3.0}, times=3).seconds(8) is None
 
 
 def test_between_and_beyond_what_is_known():
