@@ -27,6 +27,8 @@ _FEWER = 4
 """Times fewer beside them: with so many an engine is taken to be unburdened, next to what it is asked about."""
 _NO_WAIT = 0.02
 """Seconds below which nothing is taken to wait: two engines' iterations, and the clock's noise."""
+_WAITS = 0.1
+"""Seconds of expected wait from which on the places of an engine are taken to be all in use."""
 _BEYOND = 2
 """Times as many as ever known, from which on that nothing waited with fewer says nothing."""
 
@@ -67,7 +69,8 @@ class ExpectedWait:
         """Nothing is known."""
         self._seen: dict[Begun, dict[int, _SeenWait]] = {how: {} for how in Begun}
         self._known: dict[int, float] | None = None
-        """What is known by number beside; None where more was learned since."""
+        self._full_from: int | None = None
+        """What is known by number beside, None where more was learned since; and from which of them on all wait."""
         self._lock = threading.Lock()
         follow_forks(self)
 
@@ -114,6 +117,11 @@ class ExpectedWait:
         share = (step - low) / (high - low) if high > low else 0.0
         return known[low] + share * (known[high] - known[low])
 
+    def full_from(self) -> int | None:
+        """With how many beside it a request is known to wait, at the least; None while none was seen to wait."""
+        self._all_known()
+        return self._full_from
+
     def _all_known(self) -> dict[int, float]:
         known = self._known
         if known is None:
@@ -121,6 +129,8 @@ class ExpectedWait:
             with self._lock:
                 for how in reversed(Begun):  # the surest last, which is the one that holds
                     known |= self._waits(how)
+                known = _never_falling(known)
+                self._full_from = min((step for step, seconds in known.items() if seconds >= _WAITS), default=None)
                 self._known = known
         return known
 
@@ -138,6 +148,23 @@ class ExpectedWait:
             if fewer:
                 out[step] = max(0.0, s.quantiles[1] - min(fewer))
         return out
+
+
+def _never_falling(waits: dict[int, float]) -> dict[int, float]:
+    """The nearest waits that do not fall while the number beside grows (pools of adjacent violators).
+
+    With more beside it nobody waits less. What was seen says otherwise: the last of a burst that go in have been
+    scored last, and those in front of them were passed by all that are shorter.
+    """
+    pools: list[tuple[float, list[int]]] = []
+    for step in sorted(waits):
+        mean, steps = waits[step], [step]
+        while pools and pools[-1][0] > mean:
+            before, more = pools.pop()
+            mean = (before * len(more) + mean * len(steps)) / (len(more) + len(steps))
+            steps = more + steps
+        pools.append((mean, steps))
+    return {step: mean for mean, steps in pools for step in steps}
 
 
 def _step(beside: int) -> int:

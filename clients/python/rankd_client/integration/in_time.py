@@ -23,6 +23,9 @@ _MOMENT = 0.02
 """Seconds for those to come who make a queue of a burst."""
 _ARRIVING = 0.25
 """Seconds for which they may go on coming."""
+_PROMPT = 1.0
+"""Seconds up to which the daemon reads the first deadline first, and in large batches. It turns down at once what it
+will not be in time for; who still waits then asks once more, as bulk work."""
 _LATE_TIMEOUT = 10.0
 """Seconds for the answer to what went on without: over one, so that who waits goes before it in the daemon."""
 _MOST_LATE = 256
@@ -35,7 +38,8 @@ async def order_in_time(question: Question, load: EngineLoad, until_deadline: fl
 
     Where it would not, the daemon is told how little time there is, and says at once that it will not be in time. Of a
     burst the first hear that before the others are there, who make it a queue: as long as more come, they are waited
-    for. Where it would, one question has all the time that there may be, and ends here when the wait does.
+    for. Where it would, one question has more time, and ends here when the wait does: not before the share of the
+    expected wait is over, and then as soon as the engine has a place for it. While it has none, waiting costs nothing.
 
     Args:
         question: asks once.
@@ -58,13 +62,25 @@ async def order_in_time(question: Question, load: EngineLoad, until_deadline: fl
             await asyncio.sleep(_MOMENT)
         else:
             return order
-    task = asyncio.ensure_future(question(settings.hold_most, False))
+    task = asyncio.ensure_future(_asked_patiently(question, settings.hold_most))
     _asking.add(task)  # it goes on when nobody waits any more: the daemon's silence is to be noted
     task.add_done_callback(_asked)
-    while (left := load.hold_up(until_deadline) - (time.monotonic() - began)) > 0:
-        if (await asyncio.wait({task}, timeout=left))[0]:
-            return task.result()
-    return None, "timeout"
+    while not task.done():
+        elapsed = time.monotonic() - began
+        if (left := load.hold_up(until_deadline) - elapsed) > 0:
+            await asyncio.wait({task}, timeout=left)
+        elif (left := load.most(until_deadline) - elapsed) > 0 and load.is_full:
+            await load.place(left, task)
+        else:
+            return None, "timeout"
+    return task.result()
+
+
+async def _asked_patiently(question: Question, most: float) -> Order:
+    order = await question(min(_PROMPT, most), False)
+    if order[1] in TOO_LATE and most > _PROMPT:
+        return await question(most, False)
+    return order
 
 
 def _asked(task: asyncio.Future[Order]) -> None:

@@ -65,7 +65,8 @@ class IntegrationSettings:
     """Where the daemon is and what to ask it.
 
     ``timeout`` in seconds bounds what a request may be held up by asking, always. None follows the queue: a score may
-    take ``hold_share`` of what requests wait anyway, at least ``hold_idle`` and at most ``hold_most`` seconds.
+    take ``hold_share`` of what requests wait anyway, and as long as the engine has others to serve; at least
+    ``hold_idle`` and at most ``hold_most`` seconds.
 
     ``client_priority`` says what becomes of a priority that a client sent itself: ``keep`` or ``ignore``. A body over
     ``max_body_bytes`` is not read. ``token``, ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for

@@ -26,8 +26,7 @@ def test_nothing_is_known_at_first_but_that_nobody_waits_alone():
 
 
 def test_a_few_requests_say_nothing():
-    wait = learned({8: 3.0}, times=3)
-    assert wait.seconds(8) is None
+    assert learned({8: 3.0}, times=3).seconds(8) is None
 
 
 def test_between_and_beyond_what_is_known():
@@ -72,6 +71,15 @@ def test_what_the_engine_says_itself_counts_before_all_else():
     for _ in range(30):
         wait.learn(16, 7.0, Begun.STREAM)
     assert wait.seconds(16) == 0.25
+
+
+def test_with_more_beside_it_nobody_waits_less():
+    """Under shortest-first the last to go in are passed by: what contradicts is levelled, and nothing else."""
+    wait = learned({4: 0.0, 8: 3.0, 12: 1.0, 16: 2.0, 64: 5.0})
+    assert [wait.seconds(beside) for beside in (4, 8, 12, 16, 64)] == [0.0, 2.0, 2.0, 2.0, 5.0]
+    assert wait.full_from() == 8
+    assert learned({4: 0.0, 8: 0.01}).full_from() is None
+    assert ExpectedWait().full_from() is None
 
 
 def test_what_was_is_forgotten():
@@ -172,7 +180,7 @@ def test_who_came_first_in_a_burst_is_asked_about_again_when_the_others_are_ther
 
         assert await order_in_time(question, load) == ("queue", "ranked")
         assert given[0] == (0.05, False)
-        assert given[1:] == [(2.0, False)]
+        assert given[1:] == [(1.0, False)]
 
     asyncio.run(story())
 
@@ -194,8 +202,96 @@ def test_while_it_waits_it_is_asked_about_once_and_let_go_when_the_wait_is_over(
             return None, "deadline"
 
         assert await order_in_time(question, load) == (None, "timeout")
-        assert given == [2.0]
+        assert given == [1.0]
         silent.set()
+
+    asyncio.run(story())
+
+
+def crowded(engine, held, **settings):
+    """An engine that waits from two on and has so many; and so many that are held up beside."""
+    load = EngineLoad(IntegrationSettings(hold_idle=0.001, hold_share=0.01, **settings), learned({1: 0.0, 2: 0.5}))
+    running = [load.arrive() for _ in range(engine)]
+    for visit in running:
+        visit.sent()
+    return load, running, [load.arrive() for _ in range(held)]
+
+
+def test_while_the_engine_has_others_to_serve_each_is_held_up_until_there_is_a_place():
+    """The daemon is silent: who leaves lets one in, the first that came; none goes while others wait in the engine."""
+
+    async def story():
+        load, running, held = crowded(3, 2, hold_most=1000.0)
+        gone, silent = [], asyncio.Event()
+
+        async def question(_timeout, _late):
+            await silent.wait()
+            return None, "unavailable"
+
+        async def request(number):
+            assert await order_in_time(question, load) == (None, "timeout")
+            held[number].sent()
+            gone.append(number)
+
+        tasks = [asyncio.create_task(request(number)) for number in range(2)]
+        while len(load._held) < 2:  # noqa: ASYNC110 - tasks that wait tell nobody
+            await asyncio.sleep(0.001)
+        running[0].left()
+        await asyncio.sleep(0)
+        assert (len(load._held), load.in_engine) == (2, 2), "another waits in the engine, and takes the place"
+        running[1].left()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        assert (gone, load.in_engine) == ([0], 2)
+        running[2].left()
+        await asyncio.gather(*tasks)
+        assert gone == [0, 1]
+        silent.set()
+
+    asyncio.run(story())
+
+
+def test_who_waits_for_a_place_is_ranked_when_its_score_comes():
+    async def story():
+        load, _running, _held = crowded(2, 1, hold_most=1000.0)
+        scored = asyncio.Event()
+
+        async def question(_timeout, _late):
+            await scored.wait()
+            return "queue", "ranked"
+
+        task = asyncio.create_task(order_in_time(question, load))
+        while not load._held:  # noqa: ASYNC110 - tasks that wait tell nobody
+            await asyncio.sleep(0.001)
+        scored.set()
+        assert await task == ("queue", "ranked")
+        assert not load._held
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("most", "until"), [(0.05, None), (1000.0, 0.5)])
+def test_nobody_waits_for_a_place_beyond_the_most_or_a_tenth_of_the_time_to_a_deadline(most, until):
+    async def story():
+        load, _running, _held = crowded(2, 1, hold_most=most)
+
+        async def question(_timeout, _late):
+            await asyncio.Event().wait()
+
+        assert await order_in_time(question, load, until) == (None, "timeout")
+
+    asyncio.run(story())
+
+
+def test_what_the_daemon_turns_down_while_it_waits_is_asked_once_more_with_all_the_time():
+    async def story():
+        (load, *_), given = crowded(2, 1), []
+
+        async def question(timeout, _late):
+            given.append(timeout)
+            return (None, "deadline") if timeout < 2.0 else ("queue", "ranked")
+
+        assert await order_in_time(question, load) == ("queue", "ranked")
+        assert given == [1.0, 2.0]
 
     asyncio.run(story())
 
