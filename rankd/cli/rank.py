@@ -15,7 +15,6 @@ from rankd_client import (
     MAX_ID_BYTES,
     Item,
     RankClient,
-    RankdRefusedError,
     RankdUnavailableError,
     Ranked,
     RankedQueue,
@@ -31,8 +30,10 @@ from rankd.cli.values import seconds
 from rankd.errors import ConfigError
 from rankd.text import printable
 
-_CONNECT = 10.0
+_CONNECT = 20.0
 """Seconds until the daemon must have answered at all."""
+_NOT_REACHED = ("unavailable", "timeout")
+"""How errors of a daemon begin that did not answer at all."""
 _SHOWN = 60
 """Characters of a prompt in the table."""
 _EXAMPLE = '{"prompt": "..."}'
@@ -93,9 +94,9 @@ def _connected(client: RankClient, target: str) -> bool:
     """Connect before the deadline of the call begins; says why where that fails."""
     try:
         client.quality(timeout=_CONNECT)
-    except RankdRefusedError:
-        return True  # it answers; whether it ranks for this caller is for the call itself to say
     except RankdUnavailableError as error:
+        if not str(error).startswith(_NOT_REACHED):
+            return True  # it answers, as to who may rank and not read quality; what is wrong the call itself will say
         complain(f"{target} does not answer ({error}). Is the daemon running? Start it with `rankd serve`.")
         return False
     return True

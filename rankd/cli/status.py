@@ -16,6 +16,8 @@ from rankd.cli.streams import complain
 from rankd.cli.terminal import PlainConsole, output
 from rankd.cli.values import seconds
 
+_PATIENCE = 20.0
+"""Seconds that a busy daemon may take."""
 _JSON_KEYS = {"adaptive_rules": "dial"}
 """Keys of --json that are not called as the client's fields are: scripts read them, and the wire has this name too."""
 
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.watch:
                 _watch(client, arguments)
             else:
-                report = client.quality()
+                report = client.quality(timeout=_PATIENCE)
                 if arguments.json:
                     print(json.dumps(as_json(report)))
                 else:

@@ -190,7 +190,7 @@ def test_what_an_engine_cached_of_conversations_is_expected_of_those_to_come(sta
         ([(b"X-Team", b"x" * 300)], {"metadata": {"team": "yes"}}, (0, "yes", None, None)),
         ([], {"metadata": {"team": "\ud800"}}, (0, "", None, None)),
         ([], {"metadata": "yes"}, (0, "", None, None)),
-        ([(b"X-Slo-Ms", b"1500")], {}, (0, "", 1.5, None)),
+        ([(b"X-Slo-Ms", b"15000")], {}, (0, "", 15.0, None)),
         ([(b"X-Slo-Ms", b"-1")], {}, (0, "", None, None)),
         ([(b"X-Slo-Ms", b"1e999")], {}, (0, "", None, None)),
         ([(b"X-Objective", b"Mean")], {}, (0, "", None, Objective.MEAN)),
