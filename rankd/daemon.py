@@ -22,9 +22,10 @@ from rankd.pilot.live import LivePilots
 from rankd.ranking.completions import Completions
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
-from rankd.registry.bundled import wanted_ranker
 from rankd.registry.comparison import RankerComparison
 from rankd.registry.feature_hashing import FeatureHashing
+from rankd.registry.first_ranker import load_first
+from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.registry.promotion import Promotion
 from rankd.registry.shadow import ShadowRankers
@@ -74,6 +75,7 @@ class App:
         self.registry = Registry(
             settings.provider, settings.scoring, self.monitor, self.telemetry, FeatureHashing.of(settings)
         )
+        self.history = ServiceHistory(settings.registry)
         self.shadows = ShadowRankers(self.registry, settings.promotion, self.telemetry)
         self.log = open_log(settings.completion_log, self.telemetry)
         self.comparison = RankerComparison(self.registry, self.shadows, self.log, settings, self.telemetry)
@@ -111,8 +113,11 @@ class App:
             self.telemetry,
             lambda: self.streams.draining,
             self.files,
+            self.history,
         )
         self._ticker: asyncio.Task[None] | None = None
+        self._looking: asyncio.Future[None] | None = None
+        """A look at what other replicas did, while it is under way."""
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -128,7 +133,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await self.registry.load(wanted_ranker(settings.ranker))
+        ranker = await load_first(self.registry, self.history, settings)
         self.registry.promote(ranker.version)
         await self.snapshots.start()
         gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
@@ -148,6 +153,7 @@ class App:
                 self.follower,
                 self.files,
                 self.time_slices,
+                self.history,
             ),
         )
         if settings.metrics:
@@ -158,7 +164,7 @@ class App:
                 http_connections(settings),
             )
         if self.admin is not None:
-            promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings)
+            promotion = Promotion(self.registry, self.monitor, self.shadows, self.comparison, settings, self.history)
             service = AdminService(self.registry, promotion, self.monitor, self.pilots, settings, self.streams)
             await self.admin.start(add_admin(self.admin, service))
         await self.public.start(names)
@@ -190,8 +196,9 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await self._end_calls(grace)
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for task in (self._ticker, self._looking):
+            if task is not None:
+                task.cancel()
         self.files.close()
         await self.snapshots.close()
         self.shadows.close()
@@ -240,6 +247,8 @@ class App:
                 ranker.scorer.runner.give_up_after(self.settings.scoring.max_batch_seconds)
             self.monitor.tick(now)
             self.pilots.advance()
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.ensure_future(self.history.look())
             if self.http is not None:
                 self.status.sample(now)
 

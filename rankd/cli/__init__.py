@@ -23,6 +23,7 @@ VERBS = {
     "promote": "put a ranker into service if it is better",
     "bake": "write what a daemon learned into a ranker of its own",
     "rollback": "put the ranker that was in service before back",
+    "rankers": "list, show, compare and name rankers",
     "pilot": "compare two policies on live traffic",
     "train": "train a ranker on prompts and output lengths",
     "evaluate": "judge a ranker on prompts and output lengths",

@@ -18,6 +18,7 @@ from rankd_client import (
     RankdRefusedError,
     RankdUnavailableError,
     RankerInfo,
+    Rankers,
     ShadowState,
 )
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from rankd.cli.connection import DONE, REFUSED, add_admin_flags, administer
 from rankd.cli.install import install
+from rankd.cli.streams import complain
 from rankd.cli.terminal import PlainConsole, output
 from rankd.cli.values import number, seconds, whole
 from rankd.errors import ConfigError
@@ -104,7 +106,7 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
     rankers = client.rankers()
     before = {r.ranker_version: r for r in rankers.rankers}
     if version in before and before[version].in_service:
-        raise ConfigError(f"{version} is in service already")
+        return _in_service_already(client, rankers, version, arguments)
     with console.status(f"loading {version} ..."):
         client.load(install(artifact, rankers.registry))
     with _removed_unless_promoted(client, version, before.get(version)):
@@ -112,7 +114,27 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
             _shadow(client, version, arguments, console)
         promoted, judgement = _judge_and_promote(client, version, arguments, console)
     _print_outcome(arguments, version, promoted=promoted, judgement=judgement, before=rankers.rankers[0].ranker_version)
+    if promoted and (trouble := client.rankers().history_trouble):
+        complain(f"{version} serves until the daemon restarts, no longer: {trouble}")
     return DONE if promoted else REFUSED
+
+
+def _in_service_already(client: AdminClient, rankers: Rankers, version: str, arguments: argparse.Namespace) -> int:
+    """Refuse, unless it was set by hand and is to be what restarts serve."""
+    promoted = rankers.history[-1].ranker_version if rankers.history else ""
+    if promoted in ("", version):
+        raise ConfigError(f"{version} is in service already")
+    if not arguments.force:
+        raise ConfigError(
+            f"{version} is in service already; the registry's history says {promoted}, and --force makes it say "
+            f"{version}"
+        )
+    client.promote(version)
+    if arguments.json:
+        print(json.dumps(as_json(None, version, promoted=True, before=version)))
+    else:
+        output(110).print(f"{version} was in service already; the registry's history says so now")
+    return DONE
 
 
 @contextmanager

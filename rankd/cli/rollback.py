@@ -8,11 +8,22 @@ import json
 from rankd_client import AdminClient
 
 from rankd.cli.connection import DONE, add_admin_flags, administer
+from rankd.cli.streams import complain
 from rankd.text import printable
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
-    """Which daemon."""
+    """Which daemon, and how far back."""
+    verb.description = (
+        "Put the ranker that was in service before back, by the registry's history. Done twice it goes further back: "
+        "what it took out of service comes back with --to, or by a promotion."
+    )
+    verb.add_argument(
+        "--to",
+        metavar="VERSION",
+        default="",
+        help="put this one into service: name@version, in service before, loaded, or in the registry",
+    )
     add_admin_flags(verb)
 
 
@@ -27,9 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _roll_back(client: AdminClient, arguments: argparse.Namespace) -> int:
     before = client.rankers().rankers[0].ranker_version
-    now = client.roll_back().ranker_version
+    now = client.roll_back(arguments.to).ranker_version
+    after = client.rankers()
     if arguments.json:
-        print(json.dumps({"in_service": now, "previous": before}))
+        print(json.dumps({"in_service": now, "previous": before, "next": after.rollback_to or None}))
     else:
-        print(printable(f"{now} is in service again, {before} is not. `rankd rollback` takes this back."))
+        further = f" A further rollback leads to {after.rollback_to}." if after.rollback_to else ""
+        print(
+            printable(f"{now} is in service, {before} is not. `rankd rollback --to {before}` takes this back.{further}")
+        )
+    if after.history_trouble:
+        complain(f"{now} serves until the daemon restarts, no longer: {after.history_trouble}")
     return DONE

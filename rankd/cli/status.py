@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rankd.cli.connection import add_target_flags, connect
+from rankd.cli.rankers.standing import standing
 from rankd.cli.streams import complain
 from rankd.cli.terminal import PlainConsole, output
 from rankd.cli.values import seconds
@@ -106,6 +107,8 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
     service = report.service
     head = Table.grid(padding=(0, 2))
     head.add_row("ranker", Text(printable(f"{service.ranker_version} on {_where(service)}"), style="bold"))
+    if said := standing(service):
+        head.add_row("promotion", Text(printable(said), style="bold red"))
     if placed := _placed(service):
         head.add_row("model", Text(printable(placed), style="bold red" if service.placement.cpu_products else ""))
     up = _lasting(time.time() - service.started_at)

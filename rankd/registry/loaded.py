@@ -242,15 +242,9 @@ class Registry:
                 _log.info("ranker_promoted", ranker_version=ranker.version, previous=self._previous)
         return ranker
 
-    def roll_back(self) -> LoadedRanker:
-        """Put the previous ranker back into service.
-
-        Raises:
-            NotFoundError: there was none before.
-        """
-        if self._previous is None:
-            raise NotFoundError("there is no ranker to roll back to: none was in service before this one")
-        return self.promote(self._previous)
+    def keep_to_return_to(self, ranker_version: str | None) -> None:
+        """Say which ranker a rollback would return to; it is kept loaded where it is."""
+        self._previous = ranker_version
 
     def unload(self, ranker_version: str) -> None:
         """Free a ranker's memory once the calls that began with it have ended.

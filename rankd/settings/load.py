@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     admin: str = Field("127.0.0.1:50052", description="HOST:PORT of the admin service; empty is off.")
     ranker: str | Path | None = Field(
         None,
-        description="Directory of the ranker to serve, or minilm-l6 or ngram, the bundled ones. Default: minilm-l6.",
+        description="Directory of the ranker to serve, or minilm-l6 or ngram, the bundled ones. Default: the one that "
+        "was promoted last in the registry (promotion.follow), else minilm-l6.",
     )
     registry: Path | None = Field(None, description="Directory below which the admin service may load rankers.")
     provider: Provider = Field("auto", description="Where the model runs; cuda is an error where there is none.")

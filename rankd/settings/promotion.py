@@ -38,3 +38,16 @@ class PromotionSection(Section):
     margin: float = Field(
         0.0, ge=-1, le=1, description="What the lower bound of the difference in tau must be above; negative tolerates."
     )
+    follow: bool = Field(
+        True,
+        description="At a start serve what was promoted last in the registry, where no ranker is set. A promotion that "
+        "cannot be written there is refused.",
+    )
+    keep: int = Field(
+        20,
+        ge=0,
+        le=10_000,
+        description="Rankers that stay in the registry: after a promotion the oldest beyond these are removed. Never "
+        "one that is loaded, in as many newest steps of the history, with an alias, or there for less than an hour. "
+        "0 keeps all.",
+    )

@@ -26,11 +26,13 @@ from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.tenant_counts import TenantCounts
+from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
 from rankd.settings import Settings
 from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
+from rankd.status.service_parts import service_of
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
 from rankd.version import VERSION
@@ -58,6 +60,7 @@ class Status:
         telemetry: Telemetry,
         draining: Callable[[], bool],
         files: FileWatch,
+        service: ServiceHistory,
     ) -> None:
         """Take the parts whose state is shown."""
         self._settings = settings
@@ -71,6 +74,7 @@ class Status:
         self._telemetry = telemetry
         self._draining = draining
         self._files = files
+        self._service = service
         self._history = StatusHistory(settings.page)
         self._started = CLOCK.now()
         self._lock = threading.Lock()
@@ -155,6 +159,7 @@ class Status:
             "rankd": {"version": VERSION, "started_at": CLOCK.to_wall(self._started)},
             "settings": self._thresholds(),
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
+            "service": service_of(self._service, self._registry.in_service.version),
             "windows": [self._window(v, piloted.get(v.model)) for v in windows],
             "windows_left_out": left_out,
             "traffic": self._traffic(),

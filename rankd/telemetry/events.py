@@ -13,6 +13,12 @@ EVENTS: dict[str, str] = {
     "ranker_placement_unknown": "A ranker is on the GPU, and where its nodes run cannot be read: onnxruntime's profile "
     "is missing, or of a kind that is not known.",
     "ranker_promoted": "A ranker took the place of another.",
+    "promotion_not_followed": "The ranker that is set is served, and not the one promoted last (`previous`).",
+    "promoted_ranker_unusable": "A ranker that was promoted cannot be loaded any more (`reason`): the one before it, "
+    "or at last the bundled one, is served.",
+    "history_unusable": "The registry's history cannot be read or written, or has lines that are no steps (`reason`).",
+    "ranker_removed": "A ranker left the registry, as more than `promotion.keep` were there.",
+    "registry_not_tidied": "The registry could not be looked through for rankers to remove.",
     "ranker_unloaded": "A ranker left memory.",
     "ranker_judged": "A candidate was compared with the ranker in service (`previous`): difference in tau, bounds.",
     "shadow_started": "A candidate scores in the shadow.",

@@ -199,7 +199,7 @@ def test_a_promoted_ranker_is_in_service_on_all_replicas_and_the_next_to_start_f
     done = retraining.run(PROMOTE_ARGS="--force")
     assert done.returncode == 0, done.stderr
     assert retraining.in_service() == ["retrained@run-1", "retrained@run-1"]
-    assert sorted(p.name for p in retraining.registry.iterdir()) == ["run-1", "serving"]
+    assert sorted(p.name for p in retraining.registry.iterdir()) == ["history.jsonl", "run-1", "serving"]
 
 
 def test_a_replica_that_does_not_answer_fails_the_run_so_that_it_is_tried_again(retraining):

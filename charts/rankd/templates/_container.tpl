@@ -4,17 +4,8 @@
 name: rankd
 image: {{ include "rankd.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-{{- if and .Values.registry.enabled .Values.registry.followPromoted (not .Values.ranker) }}
-# What was promoted last outlives a restart.
-command: [/bin/sh, -c]
-args:
-  - |
-    if [ -e "$RANKD_REGISTRY/serving/manifest.json" ]; then export RANKD_RANKER="$RANKD_REGISTRY/serving"; fi
-    exec rankd serve
-{{- else }}
 command: [rankd]
 args: [serve]
-{{- end }}
 env:
   {{- include "rankd.env" . | nindent 2 }}
 {{- with .Values.extraEnvFrom }}
@@ -69,6 +60,7 @@ volumeMounts:
 {{- end }}
 {{- if .Values.registry.enabled }}
 - {name: RANKD_REGISTRY, value: {{ include "rankd.registryPath" . }}}
+- {name: RANKD_PROMOTION__FOLLOW, value: {{ .Values.registry.followPromoted | quote }}}
 {{- end }}
 {{- if .Values.completionLog.enabled }}
 - {name: RANKD_COMPLETION_LOG__DIRECTORY, value: {{ include "rankd.logPlace" . | quote }}}

@@ -47,6 +47,8 @@ from rankd_client._rankers import (
     RankerFigures,
     RankerInfo,
     Rankers,
+    RankerStep,
+    RankerStepEvidence,
     ShadowState,
 )
 from rankd_client._stats import ClientStats
@@ -118,6 +120,8 @@ __all__ = [
     "RankedQueue",
     "RankerFigures",
     "RankerInfo",
+    "RankerStep",
+    "RankerStepEvidence",
     "Rankers",
     "ReportResult",
     "RequestShape",

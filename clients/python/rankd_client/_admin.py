@@ -15,7 +15,7 @@ from rankd_client._errors import RankdRefusedError, RankdUnavailableError
 from rankd_client._failures import NotConnectedError, explain
 from rankd_client._learned import LearnedHead, learned_of
 from rankd_client._pilot import PilotPlan, PilotStatus, request_of, status_of
-from rankd_client._rankers import Judgement, JudgeOptions, RankerInfo, Rankers, judgement_of, ranker_of
+from rankd_client._rankers import Judgement, JudgeOptions, RankerInfo, Rankers, judgement_of, ranker_of, rankers_of
 from rankd_client._sync_io import Connections
 from rankd_client._token import Token
 from rankd_client._token_interceptor import TokenInterceptor
@@ -75,10 +75,10 @@ class AdminClient:
         return self._connections.here().stub
 
     def rankers(self) -> Rankers:
-        """What is loaded, and where the daemon's registry is."""
+        """What is loaded, where the daemon's registry is, and that registry's history."""
         with _errors():
             answer = self._stub.ListRankers(admin_pb2.ListRankersRequest(), timeout=self._timeout)
-        return Rankers(tuple(ranker_of(r) for r in answer.rankers), answer.registry_path)
+        return rankers_of(answer)
 
     def load(self, path: str, *, timeout: float = 120.0) -> RankerInfo:
         """Load the ranker in a directory below the registry, relative to it."""
@@ -132,10 +132,16 @@ class AdminClient:
             answer = self._stub.PromoteRanker(request, timeout=seconds(timeout))
         return answer.promoted, judgement_of(answer.judgement) if answer.HasField("judgement") else None
 
-    def roll_back(self) -> RankerInfo:
-        """Put the previous ranker back into service."""
+    def roll_back(self, ranker_version: str = "", *, timeout: float = 120.0) -> RankerInfo:
+        """Put the ranker that was in service before back, or the one named; done twice it goes further back.
+
+        Args:
+            ranker_version: loaded, in service before, or in the registry; default: the one before, by the history.
+            timeout: seconds; what is not loaded any more is loaded.
+        """
+        request = admin_pb2.RollbackRankerRequest(ranker_version=ranker_version)
         with _errors():
-            return ranker_of(self._stub.RollbackRanker(admin_pb2.RollbackRankerRequest(), timeout=self._timeout).ranker)
+            return ranker_of(self._stub.RollbackRanker(request, timeout=seconds(timeout)).ranker)
 
     def learned(self, model: str = "", ranker_version: str = "") -> LearnedHead:
         """What was learned of a served model's traffic; refused where nothing was.

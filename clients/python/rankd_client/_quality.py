@@ -155,6 +155,12 @@ class ServiceStatus:
     """Where the model of the ranker in service really runs."""
     workers: int = 0
     """Batches that the ranker in service reads at the same time; 0 of a daemon that does not say."""
+    promoted: str = ""
+    """What the registry's history says is in service, as ``name@version``; empty where nothing was promoted."""
+    ranker_choice: str = ""
+    """Why the daemon began with its ranker: setting, promoted, fallen_back or bundled; empty where it does not say."""
+    unusable_rankers: tuple[str, ...] = ()
+    """Promoted rankers that could not be loaded at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,9 @@ def report_of(answer: Any) -> QualityReport:
             failing_files=tuple(service.failing_files),
             placement=model_placement_of(service.placement),
             workers=service.worker_count,
+            promoted=service.promoted_ranker_version,
+            ranker_choice=enum_name(quality_pb2.RankerChoice, service.ranker_choice, "RANKER_CHOICE_"),
+            unusable_rankers=tuple(service.unusable_ranker_versions),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),

@@ -51,11 +51,49 @@ class RankerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RankerStepEvidence:
+    """What a promotion rested on; names as in :class:`Judgement`."""
+
+    verdict: str
+    evidence: str
+    completions: int
+    tau_difference: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class RankerStep:
+    """A ranker came into service in another one's place; ``at`` in seconds since the epoch."""
+
+    at: float
+    kind: str
+    """promoted or rolled_back."""
+    ranker_version: str
+    path: str
+    """Relative to the registry, ``bundled:NAME`` for one that comes with rankd, or absolute."""
+    before: str
+    """In service until then; empty for none."""
+    caller: str
+    """The credential's name; empty where callers have none."""
+    host: str
+    """Of the daemon."""
+    forced: bool
+    """Promoted whatever the verdict was."""
+    evidence: RankerStepEvidence | None
+    """None where nothing was judged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rankers:
     """All of them, the one in service first; ``registry`` is a path on the daemon's machine, empty for none."""
 
     rankers: tuple[RankerInfo, ...]
     registry: str
+    history: tuple[RankerStep, ...] = ()
+    """The newest steps of the registry's history, the newest last."""
+    rollback_to: str = ""
+    """What a rollback would return to, loaded or not; empty for nothing."""
+    history_trouble: str = ""
+    """Why the history does not say what is in service; empty where it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +156,40 @@ class JudgeOptions:
         if self.evidence is not None:
             out.evidence = _EVIDENCE[self.evidence]
         return out
+
+
+def rankers_of(message: admin_pb2.ListRankersResponse) -> Rankers:
+    """A ListRankers answer as plain values."""
+    return Rankers(
+        tuple(ranker_of(r) for r in message.rankers),
+        message.registry_path,
+        tuple(_step(s) for s in message.history),
+        message.rollback_ranker_version,
+        message.history_trouble,
+    )
+
+
+def _step(message: admin_pb2.ServiceStep) -> RankerStep:
+    evidence = None
+    if message.HasField("evidence"):
+        told = message.evidence
+        evidence = RankerStepEvidence(
+            enum_name(admin_pb2.Verdict, told.verdict, "VERDICT_"),
+            enum_name(admin_pb2.Evidence, told.evidence, "EVIDENCE_"),
+            told.completion_count,
+            estimate_of(told, "tau_difference"),
+        )
+    return RankerStep(
+        at=seconds_of(message.time),
+        kind=enum_name(admin_pb2.ServiceStepKind, message.kind, "SERVICE_STEP_KIND_"),
+        ranker_version=message.ranker_version,
+        path=message.path,
+        before=message.before_ranker_version,
+        caller=message.caller,
+        host=message.host,
+        forced=message.forced,
+        evidence=evidence,
+    )
 
 
 def judgement_of(message: admin_pb2.Judgement) -> Judgement:

@@ -10,12 +10,12 @@ from rankd.settings import LimitsSection, PromotionSection
 from rankd.transport.convert.adaptation import estimate_of
 from rankd.transport.convert.request import Violations, name_of
 
-_EVIDENCE_TO_PROTO = {
+EVIDENCE_TO_PROTO = {
     EvidenceKind.COMPLETION_LOG: admin_pb2.EVIDENCE_COMPLETION_LOG,
     EvidenceKind.SHADOW_SCORES: admin_pb2.EVIDENCE_SHADOW_SCORES,
 }
-_EVIDENCE: dict[int, EvidenceKind] = {v: k for k, v in _EVIDENCE_TO_PROTO.items()}
-_VERDICT_TO_PROTO = {
+_EVIDENCE: dict[int, EvidenceKind] = {v: k for k, v in EVIDENCE_TO_PROTO.items()}
+VERDICT_TO_PROTO = {
     ComparisonVerdict.BETTER: admin_pb2.VERDICT_BETTER,
     ComparisonVerdict.NOT_BETTER: admin_pb2.VERDICT_NOT_BETTER,
     ComparisonVerdict.TOO_FEW_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_COMPLETIONS,
@@ -57,7 +57,7 @@ def options_of(
 def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
     """A comparison as proto."""
     out = admin_pb2.Judgement(
-        verdict=_VERDICT_TO_PROTO[comparison.verdict],
+        verdict=VERDICT_TO_PROTO[comparison.verdict],
         candidate=admin_pb2.RankerFigures(ranker_version=comparison.candidate),
         in_service=admin_pb2.RankerFigures(ranker_version=comparison.incumbent),
         margin=comparison.options.margin,
@@ -67,7 +67,7 @@ def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
         older_completion_count=comparison.older_completions,
     )
     if comparison.evidence is not None:
-        out.evidence = _EVIDENCE_TO_PROTO[comparison.evidence]
+        out.evidence = EVIDENCE_TO_PROTO[comparison.evidence]
     figures = comparison.statistics
     if figures is None:
         return out

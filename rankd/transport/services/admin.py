@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -26,6 +27,7 @@ from rankd.settings import Settings
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.adaptation import learned_of
 from rankd.transport.convert.comparison import judgement_of, options_of
+from rankd.transport.convert.history import steps_of
 from rankd.transport.convert.pilot import plan_of, status_of
 from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.quality import guard_of
@@ -64,12 +66,18 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def ListRankers(  # noqa: N802
         self, request: admin_pb2.ListRankersRequest, context: grpc.aio.ServicerContext
     ) -> admin_pb2.ListRankersResponse:
-        """List the loaded rankers."""
+        """List the loaded rankers, and the history."""
         del request, context
-        registry = self._settings.registry
+        registry, history = self._settings.registry, self._promotion.history
+        with suppress(ArtifactError):  # what is remembered is told, and the trouble
+            await asyncio.to_thread(history.refresh)
+        below = history.below(self._registry.in_service.version)
         return admin_pb2.ListRankersResponse(
             rankers=[self._ranker(r) for r in self._registry.all()],
             registry_path="" if registry is None else str(registry.resolve()),
+            history=steps_of(history),
+            rollback_ranker_version="" if below is None else below.ranker_version,
+            history_trouble=history.trouble,
         )
 
     async def LoadRanker(  # noqa: N802
@@ -88,7 +96,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         only_if = None
         if request.HasField("only_if_better"):
             only_if = self._options(request.only_if_better, "only_if_better")
-        ranker, promoted, judgement = await self._promotion.promote(request.ranker_version, only_if)
+        ranker, promoted, judgement = await self._promotion.promote(request.ranker_version, only_if, _who())
         return admin_pb2.PromoteRankerResponse(
             ranker=self._ranker(ranker),
             promoted=promoted,
@@ -143,9 +151,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def RollbackRanker(  # noqa: N802
         self, request: admin_pb2.RollbackRankerRequest, context: grpc.aio.ServicerContext
     ) -> admin_pb2.RollbackRankerResponse:
-        """Put the previous ranker back."""
-        del request, context
-        return admin_pb2.RollbackRankerResponse(ranker=self._ranker(self._promotion.roll_back()))
+        """Put the ranker before back, or the one named."""
+        del context
+        ranker = await self._promotion.roll_back(request.ranker_version, _who())
+        return admin_pb2.RollbackRankerResponse(ranker=self._ranker(ranker))
 
     async def PinGuard(  # noqa: N802
         self, request: admin_pb2.PinGuardRequest, context: grpc.aio.ServicerContext
@@ -282,3 +291,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             out.shadow.completion_count = len(shadow.pairs)
             out.shadow.dropped_count = shadow.dropped
         return out
+
+
+def _who() -> str:
+    """The name of the caller's credential; empty where callers have none."""
+    credential = current_caller().credential
+    return "" if credential is None else credential.name

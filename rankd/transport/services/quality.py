@@ -16,11 +16,13 @@ from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import QueueRanker
+from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.settings import Settings
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.fleet_learned import add_answer, question_from_proto
+from rankd.transport.convert.history import choice_fields
 from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.request import Violations, duration_of, timestamp
 from rankd.transport.quality_answers import QualityAnswers
@@ -45,8 +47,10 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         follower: FleetFollower,
         files: FileWatch,
         time_slices: TimeSlices,
+        history: ServiceHistory,
     ) -> None:
         """Take what is shown."""
+        self._history = history
         self._files = files
         self._follower = follower
         self._time_slices = time_slices
@@ -141,4 +145,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             failing_files=self._files.failing(),
             placement=placement_message(ranker),
             worker_count=ranker.scorer.runner.workers,
+            **choice_fields(self._history),
         )

@@ -27,6 +27,12 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_TOO_FEW_COMPLETIONS: _ClassVar[Verdict]
     VERDICT_TOO_FEW_DECIDED_PAIRS: _ClassVar[Verdict]
 
+class ServiceStepKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SERVICE_STEP_KIND_UNSPECIFIED: _ClassVar[ServiceStepKind]
+    SERVICE_STEP_KIND_PROMOTED: _ClassVar[ServiceStepKind]
+    SERVICE_STEP_KIND_ROLLED_BACK: _ClassVar[ServiceStepKind]
+
 class PilotState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PILOT_STATE_UNSPECIFIED: _ClassVar[PilotState]
@@ -51,6 +57,9 @@ VERDICT_BETTER: Verdict
 VERDICT_NOT_BETTER: Verdict
 VERDICT_TOO_FEW_COMPLETIONS: Verdict
 VERDICT_TOO_FEW_DECIDED_PAIRS: Verdict
+SERVICE_STEP_KIND_UNSPECIFIED: ServiceStepKind
+SERVICE_STEP_KIND_PROMOTED: ServiceStepKind
+SERVICE_STEP_KIND_ROLLED_BACK: ServiceStepKind
 PILOT_STATE_UNSPECIFIED: PilotState
 PILOT_STATE_PLANNED: PilotState
 PILOT_STATE_RUNNING: PilotState
@@ -190,12 +199,52 @@ class ListRankersRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListRankersResponse(_message.Message):
-    __slots__ = ("rankers", "registry_path")
+    __slots__ = ("rankers", "registry_path", "history", "rollback_ranker_version", "history_trouble")
     RANKERS_FIELD_NUMBER: _ClassVar[int]
     REGISTRY_PATH_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    ROLLBACK_RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_TROUBLE_FIELD_NUMBER: _ClassVar[int]
     rankers: _containers.RepeatedCompositeFieldContainer[Ranker]
     registry_path: str
-    def __init__(self, rankers: _Optional[_Iterable[_Union[Ranker, _Mapping]]] = ..., registry_path: _Optional[str] = ...) -> None: ...
+    history: _containers.RepeatedCompositeFieldContainer[ServiceStep]
+    rollback_ranker_version: str
+    history_trouble: str
+    def __init__(self, rankers: _Optional[_Iterable[_Union[Ranker, _Mapping]]] = ..., registry_path: _Optional[str] = ..., history: _Optional[_Iterable[_Union[ServiceStep, _Mapping]]] = ..., rollback_ranker_version: _Optional[str] = ..., history_trouble: _Optional[str] = ...) -> None: ...
+
+class ServiceStep(_message.Message):
+    __slots__ = ("time", "kind", "ranker_version", "path", "before_ranker_version", "caller", "host", "forced", "evidence")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    kind: ServiceStepKind
+    ranker_version: str
+    path: str
+    before_ranker_version: str
+    caller: str
+    host: str
+    forced: bool
+    evidence: ServiceStepEvidence
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[_Union[ServiceStepKind, str]] = ..., ranker_version: _Optional[str] = ..., path: _Optional[str] = ..., before_ranker_version: _Optional[str] = ..., caller: _Optional[str] = ..., host: _Optional[str] = ..., forced: bool = ..., evidence: _Optional[_Union[ServiceStepEvidence, _Mapping]] = ...) -> None: ...
+
+class ServiceStepEvidence(_message.Message):
+    __slots__ = ("verdict", "evidence", "completion_count", "tau_difference")
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TAU_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    verdict: Verdict
+    evidence: Evidence
+    completion_count: int
+    tau_difference: _quality_pb2.Estimate
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., evidence: _Optional[_Union[Evidence, str]] = ..., completion_count: _Optional[int] = ..., tau_difference: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ...) -> None: ...
 
 class LoadRankerRequest(_message.Message):
     __slots__ = ("path",)
@@ -280,8 +329,10 @@ class PromoteRankerResponse(_message.Message):
     def __init__(self, ranker: _Optional[_Union[Ranker, _Mapping]] = ..., promoted: bool = ..., judgement: _Optional[_Union[Judgement, _Mapping]] = ...) -> None: ...
 
 class RollbackRankerRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("ranker_version",)
+    RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ranker_version: str
+    def __init__(self, ranker_version: _Optional[str] = ...) -> None: ...
 
 class RollbackRankerResponse(_message.Message):
     __slots__ = ("ranker",)

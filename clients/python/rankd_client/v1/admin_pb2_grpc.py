@@ -167,7 +167,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RollbackRanker(self, request, context):
-        """Puts the ranker that was in service before back.
+        """Puts the ranker that was in service before back, by the registry's history, or the one named. Called twice it goes
+        further back. NOT_FOUND where none was before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

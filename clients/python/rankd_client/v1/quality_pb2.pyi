@@ -26,6 +26,14 @@ class AdaptationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ADAPTATION_STATE_NOT_BETTER: _ClassVar[AdaptationState]
     ADAPTATION_STATE_IN_USE: _ClassVar[AdaptationState]
     ADAPTATION_STATE_STEPPED_BACK: _ClassVar[AdaptationState]
+
+class RankerChoice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RANKER_CHOICE_UNSPECIFIED: _ClassVar[RankerChoice]
+    RANKER_CHOICE_SETTING: _ClassVar[RankerChoice]
+    RANKER_CHOICE_PROMOTED: _ClassVar[RankerChoice]
+    RANKER_CHOICE_FALLEN_BACK: _ClassVar[RankerChoice]
+    RANKER_CHOICE_BUNDLED: _ClassVar[RankerChoice]
 GUARD_MODE_UNSPECIFIED: GuardMode
 GUARD_MODE_WARMING_UP: GuardMode
 GUARD_MODE_RANKED: GuardMode
@@ -35,6 +43,11 @@ ADAPTATION_STATE_LEARNING: AdaptationState
 ADAPTATION_STATE_NOT_BETTER: AdaptationState
 ADAPTATION_STATE_IN_USE: AdaptationState
 ADAPTATION_STATE_STEPPED_BACK: AdaptationState
+RANKER_CHOICE_UNSPECIFIED: RankerChoice
+RANKER_CHOICE_SETTING: RankerChoice
+RANKER_CHOICE_PROMOTED: RankerChoice
+RANKER_CHOICE_FALLEN_BACK: RankerChoice
+RANKER_CHOICE_BUNDLED: RankerChoice
 
 class Estimate(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -306,7 +319,7 @@ class ModelPlacement(_message.Message):
     def __init__(self, precision: _Optional[str] = ..., device_share: _Optional[float] = ..., cpu_products: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count")
+    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "promoted_ranker_version", "ranker_choice", "unusable_ranker_versions")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +335,9 @@ class ServiceStatus(_message.Message):
     FAILING_FILES_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     WORKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMOTED_RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RANKER_CHOICE_FIELD_NUMBER: _ClassVar[int]
+    UNUSABLE_RANKER_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     rankd_version: str
     ranker_version: str
     provider: str
@@ -337,7 +353,10 @@ class ServiceStatus(_message.Message):
     failing_files: _containers.RepeatedScalarFieldContainer[str]
     placement: ModelPlacement
     worker_count: int
-    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ...) -> None: ...
+    promoted_ranker_version: str
+    ranker_choice: RankerChoice
+    unusable_ranker_versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., promoted_ranker_version: _Optional[str] = ..., ranker_choice: _Optional[_Union[RankerChoice, str]] = ..., unusable_ranker_versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version")
