@@ -21,6 +21,7 @@ from rankd.monitor.snapshot import Snapshots
 from rankd.pilot.live import LivePilots
 from rankd.ranking.completions import Completions
 from rankd.ranking.ranker import QueueRanker
+from rankd.ranking.savings import SavingsReports
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.comparison import RankerComparison
 from rankd.registry.feature_hashing import FeatureHashing
@@ -33,6 +34,7 @@ from rankd.settings import Settings, http_connections
 from rankd.status.gauges import StateGauges
 from rankd.status.http import HttpServer
 from rankd.status.http_pages import Views
+from rankd.status.savings_gauges import SavingsGauges
 from rankd.status.status import Status
 from rankd.telemetry.telemetry import FLUSH_SECONDS, Telemetry
 from rankd.transport.authentication import Authenticator
@@ -131,13 +133,20 @@ class App:
             await self.stop(drain=False)
             raise
 
+    def _register_gauges(self) -> None:
+        settings, saved = self.settings, SavingsReports(self.monitor, self.pilots, self.settings)
+        gauges = StateGauges(
+            settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files, self.pilots
+        )
+        gauges.register(self.telemetry)
+        SavingsGauges(saved, self.registry).register(self.telemetry)
+
     async def _start(self) -> None:
         settings = self.settings
         ranker = await load_first(self.registry, self.history, settings)
         self.registry.promote(ranker.version)
         await self.snapshots.start()
-        gauges = StateGauges(settings, self.registry, self.monitor, self.follower, self.certificates.end, self.files)
-        gauges.register(self.telemetry)
+        self._register_gauges()
         steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
         names = add_public(
             self.public,
@@ -153,6 +162,7 @@ class App:
                 self.follower,
                 self.files,
                 self.time_slices,
+                self.telemetry,
                 self.history,
             ),
         )

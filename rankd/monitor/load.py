@@ -10,6 +10,7 @@ from rankd_client.ordering import Objective, ObjectiveOutcome, Policy, ServedReq
 from rankd_client.ordering.objectives import IMPATIENCE, PATIENT
 from rankd_client.ordering.service_costs import PRIOR_PROMPT_COST
 
+from rankd.monitor.saving import SavingHistory
 from rankd.monitor.supported import ServedHistory, TenantValues
 from rankd.settings import OrderSection
 from rankd.types import FloatArray
@@ -95,10 +96,18 @@ class ModelLoad:
     """Of these, at the last tuning."""
     fitted_at: int = 0
     """Of these, when costs were last learned."""
+    saving: SavingHistory = field(default_factory=SavingHistory)
+    """What ranking saved recent completions."""
+
+    def reported(self, now: float) -> None:
+        """Take word of a completion, whether its times are known or not."""
+        self.reports += 1
+        self.saving.reported(now)
 
     def take(self, served: ServedRequest, tenant: str = "") -> None:
         """Take a completion whose times are known; the empty name stands for all that have no tenant."""
         self.history.add(served, tenant)
+        self.saving.add(served, tenant)
         self.taken += 1
         self.queued += served.waited > _QUEUED * served.ran
 

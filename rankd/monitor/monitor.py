@@ -140,9 +140,7 @@ class Monitor:
         """Let pins end and figures age; call about once a second."""
         for window in self.all_windows():
             self._transit(window, window.guard.tick(now))
-            self.jobs.adapt(window)
-            self.jobs.follow_adaptation(window)
-            self.jobs.estimate(window, now)
+            self.jobs.tick(window, now)
 
     async def refresh(self, windows: list[Window], now: float) -> None:
         """Bring the estimates of some windows up to date before they are shown, at most once a second each."""
@@ -181,7 +179,7 @@ class Monitor:
     def _learn_load(self, window: Window, completion: Completion, now: float) -> None:
         """Note how fast the model is served, and what requests waited."""
         load = window.load
-        load.reports += 1
+        load.reported(now)
         tenant = completion.reporter if self._settings.quality.max_tenant_share < 1.0 else ""
         load.rate.add(load.lengths.counted(completion.tokens, tenant), now)
         if completion.waited is None:

@@ -16,6 +16,7 @@ from rankd.adaptation import ImplausibleError
 from rankd.clock import CLOCK
 from rankd.monitor.load import ModelLoad
 from rankd.monitor.monitor import Monitor
+from rankd.monitor.snapshot_saving import restore_total, save_total
 from rankd.monitor.tracker_settings import feature_key_id, quality_settings
 from rankd.monitor.window import Window
 from rankd.quality import GuardReason
@@ -61,6 +62,7 @@ def save_window(window: Window, key_id: str = "") -> Saved:
             "mean_prompt": window.load.mean_prompt,
             "prompt_cost": window.load.prompt_cost,
             "queued": window.load.queued,
+            "saved": save_total(window.load.saving, ahead),
             "guard": save_guard(window.guard, ahead),
             # A rankd from before anything was learned finds the ranker's own map here.
             "calibration": _saved_calibration(window.base_calibration),
@@ -123,7 +125,7 @@ def _restored(monitor: Monitor, settings: Settings, saved: Saved, ahead: float, 
     if bool((fields.get(_LEARNED) or {}).get("in_use")) is not window.learned_in_use:
         window.guard.scores_changed(better=False)  # it stood where it did because of other scores
     window.refit_at = tracker.completions
-    restore_load(window.load, fields)
+    restore_load(window.load, fields, ahead)
     return window
 
 
@@ -190,8 +192,8 @@ def _within(value: Any, most: float) -> float:
     return float(value)
 
 
-def restore_load(load: ModelLoad, fields: dict[str, Any]) -> None:
-    """Put back what was known of a served model's load.
+def restore_load(load: ModelLoad, fields: dict[str, Any], ahead: float = 0.0) -> None:
+    """Put back what was known of a served model's load; saved times are so many seconds ahead of the daemon's.
 
     Raises:
         ValueError: it cannot be.
@@ -211,6 +213,7 @@ def restore_load(load: ModelLoad, fields: dict[str, Any]) -> None:
             by_arrival,
             _within(outcome["backlog_share"], _MOST_RATIO),
         )
+    restore_total(load.saving, fields.get("saved"), ahead)
     load.mean_prompt = _within(fields["mean_prompt"], MAX_TOKENS)
     load.prompt_cost = _within(fields["prompt_cost"], _MOST_RATIO)
     load.queued = int(_within(fields["queued"], MAX_TOKENS))

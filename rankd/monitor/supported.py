@@ -88,6 +88,9 @@ class ServedHistory:
         """Start without any."""
         self._rows: deque[tuple[ServedRequest, str]] = deque(maxlen=max(most, 1))
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def add(self, request: ServedRequest, tenant: str = "") -> None:
         """Note one; what cannot have been so is left out."""
         if request.possible:

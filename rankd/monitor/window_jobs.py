@@ -71,6 +71,14 @@ class WindowJobs:
         self.switches: SingleFlight[Window] = SingleFlight(thread)
         self.tunings: SingleFlight[ModelLoad] = SingleFlight(thread)
         self.fits: SingleFlight[ModelLoad] = SingleFlight(thread)
+        self.savings: SingleFlight[ModelLoad] = SingleFlight(thread)
+
+    def tick(self, window: Window, now: float) -> None:
+        """Do what is done about once a second for a window."""
+        self.adapt(window)
+        self.follow_adaptation(window)
+        self.estimate(window, now)
+        self.estimate_savings(window.load, now)
 
     def estimate(self, window: Window, now: float) -> asyncio.Future[QualityEstimate] | None:
         """Estimate anew in the worker thread where reports have come since the last time."""
@@ -174,6 +182,11 @@ class WindowJobs:
 
         self.tunings.start(load, prepare, lambda found: load.tuned(found, self._order.patience_backlog_share))
 
+    def estimate_savings(self, load: ModelLoad, now: float) -> None:
+        """Find what ranking saved recent completions, in the worker thread, where it is time to."""
+        if load.saving.due(now):
+            self.savings.start(load, lambda: load.saving.job(load.costs, now), load.saving.take)
+
     def learn_costs(self, load: ModelLoad) -> None:
         """Learn what requests cost, in the worker thread, where it is time to."""
         if not load.fit_due(self._order):
@@ -193,7 +206,7 @@ class WindowJobs:
 
     def close(self) -> None:
         """End the thread."""
-        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings, self.fits):
+        for jobs in (self.estimates, self.evaluations, self.refits, self.tunings, self.fits, self.savings):
             jobs.close()
         self.adaptations.close()
         self.switches.close()

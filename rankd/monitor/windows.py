@@ -13,6 +13,7 @@ from rankd_client.calibration import Calibration
 
 from rankd.errors import NotFoundError, QuotaError
 from rankd.monitor.load import ModelLoad
+from rankd.monitor.saving import SavingHistory
 from rankd.monitor.supported import ServedHistory
 from rankd.monitor.tracker_settings import guard_settings, new_adaptation, quality_settings, tenant_shares
 from rankd.monitor.window import Window
@@ -144,7 +145,10 @@ class Windows:
         window.adaptation = new_adaptation(self._settings)
         # How fast a model is served, and what its requests wait, is not the ranker's: the next one takes it over.
         known = next((w.load for w in self._windows.values() if w.model == model), None)
-        window.load = known or ModelLoad(history=ServedHistory(self._settings.order.tune_window))
+        window.load = known or ModelLoad(
+            history=ServedHistory(self._settings.order.tune_window),
+            saving=SavingHistory(self._settings.quality.savings_window),
+        )
         return window
 
     def add(self, window: Window) -> None:

@@ -49,6 +49,12 @@ class Effect:
     at_horizon: int
     """Blocks in which the figure of an arm reached the horizon: it is at least that, and the ratio is drawn to 1."""
 
+    def bounds(self, state: PilotState) -> tuple[float, float]:
+        """The 95 % interval of the ratio that is valid in a pilot's state."""
+        if state is PilotState.FINISHED and self.low is not None and self.high is not None:
+            return self.low, self.high
+        return self.sequence_low, self.sequence_high
+
 
 @dataclass(slots=True)
 class PilotCounts:

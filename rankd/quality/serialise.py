@@ -79,7 +79,8 @@ def save_tracker(tracker: QualityTracker, ahead: float = 0.0) -> Saved:
     sampling = tracker.sampling()
     sampling["thinned"] = [(until + ahead, level) for until, level in sampling["thinned"]]
     sampling["progress_at"] = None if sampling["progress_at"] is None else sampling["progress_at"] + ahead
-    return Saved(columns, {"completions": tracker.completions} | sampling)
+    counts = {"completions": tracker.completions, "progress_reports": tracker.progress_reports}
+    return Saved(columns, counts | sampling)
 
 
 def restore_tracker(
@@ -139,6 +140,8 @@ def _scalars(saved: Scalars, now: float, ahead: float) -> Scalars:
         raise ValueError("thinned: too long")
     return {
         "completions": whole(saved["completions"], MOST_COMPLETIONS),
+        # A snapshot from before they were counted tells none.
+        "progress_reports": whole(saved.get("progress_reports", 0), MOST_COMPLETIONS),
         "level": whole(saved["level"], _MOST_LEVELS),
         "thinned": [(min(number(u) - ahead, now), whole(level, _MOST_LEVELS)) for u, level in saved["thinned"]],
         "progress_at": None if progress_at is None else moment(progress_at) - ahead,

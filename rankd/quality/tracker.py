@@ -102,6 +102,7 @@ class QualityTracker:
         self._ended: dict[int, None] = {}
         self._verdicts = dict.fromkeys(ReportVerdict, 0)
         self._completions = 0
+        self._progress_reports = 0
         self._guard_at = 0
         self._times: deque[float] = deque(maxlen=self.settings.guard_cohort)
 
@@ -109,6 +110,11 @@ class QualityTracker:
     def completions(self) -> int:
         """Final reports accepted so far."""
         return self._completions
+
+    @property
+    def progress_reports(self) -> int:
+        """Reports of requests that waited or ran, accepted so far."""
+        return self._progress_reports
 
     @property
     def compared(self) -> Comparer:
@@ -181,6 +187,8 @@ class QualityTracker:
             self._times.append(now)
             if report.complete:
                 self._complete.add(report.score, report.learned, report.tokens)
+        else:
+            self._progress_reports += 1
         return ReportVerdict.ACCEPTED
 
     def snapshot(self, now: float, work: WorkModel | None = None) -> EstimateSnapshot:
@@ -237,6 +245,7 @@ class QualityTracker:
             KeyError: something is missing.
         """
         self._completions = int(scalars["completions"])
+        self._progress_reports = int(scalars["progress_reports"])
         self._complete.refill(contents)
         self._arrivals.refill(contents["arrivals"], scalars, now)
         # The last to end, by when they did: what the pace is computed from.

@@ -72,7 +72,7 @@ class Completions:
             now: by the daemon's clock, seconds.
         """
         outcome = _OUTCOMES[self._monitor.report(completion, now)]
-        self._telemetry.completion(outcome.value)
+        self._telemetry.completion(outcome.value, final=completion.final)
         if outcome not in _TAKEN:
             return outcome
         if outcome is not Outcome.OVER_SHARE:

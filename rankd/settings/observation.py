@@ -35,8 +35,8 @@ class PageSection(Section):
         240,
         ge=2,
         le=2000,
-        description="Points of each span: 20 minutes and 12 hours by default. 137 bytes each, and as much again for "
-        "every window that is followed: 2.1 MB with quality.max_windows = 32.",
+        description="Points of each span: 20 minutes and 12 hours by default. 105 bytes each, and 161 for every "
+        "window that is followed: 2.5 MB with quality.max_windows = 32.",
     )
     windows: int = Field(
         32,
@@ -47,6 +47,12 @@ class PageSection(Section):
     )
     tenants: int = Field(
         20, ge=0, le=1000, description="Most tenants that the page names, others are added up; 0 names none."
+    )
+    events: int = Field(
+        100,
+        ge=0,
+        le=1000,
+        description="Most events that are kept for marks on charts: pilots, promotions, fallbacks. The latest stay.",
     )
     ceiling: float = Field(
         0.66,

@@ -37,6 +37,20 @@ class QualitySection(Section):
         description="Seconds without a report after which a window that is not pinned may make room for another; "
         "before that only one with fewer than guard.min_known completions, not pinned and not in fallback, does.",
     )
+    savings_window: int = Field(
+        4000,
+        ge=200,
+        le=10**5,
+        description="Most recent completions of a served model that are replayed in arrival order to tell what ranking "
+        "saved (docs/science/savings.md); some 400 bytes each.",
+    )
+    idle_after: float = Field(
+        300.0,
+        gt=0,
+        le=LONGEST,
+        description="Seconds without a completion after which a served model counts as idle: what ranking saved is of "
+        "before (docs/science/savings.md).",
+    )
     horizon_tokens: int = Field(16384, ge=1, le=2**31 - 1, description="Lengths are compared up to this many tokens.")
     progress_ttl: float = Field(
         60.0, gt=0, le=LONGEST, description="Progress that is not renewed is forgotten, seconds."

@@ -51,14 +51,15 @@ function runs(at, values, gap) {
 /**
  * Draws into `host`. What it is given: `title` and `text` (what it shows, for those who cannot see it), `height`,
  * `range` (of times), `ticks` (of values; the outermost are the ends), `label` (of a tick), `at`, `gap`, and
- * `bands` ({low, high, style}), `lines` ({values, style}), `marks` ({value, style}), `blocks` ({from, to, low, high, style}).
+ * `bands` ({low, high, style}), `lines` ({values, style}), `marks` ({value, style}), `blocks` ({from, to, low, high, style}),
+ * `events` (of /status.json).
  */
 function chart(host, spec) {
   const width = Math.max(240, host.clientWidth), height = spec.height, id = host.id;
   const [low, high] = [spec.ticks[0], spec.ticks[spec.ticks.length - 1]];
-  const left = spec.left ?? LEFT;
+  const left = spec.left ?? LEFT, top = spec.events?.length ? TOP + 14 : TOP;
   const x = (t) => left + (width - left - RIGHT) * Math.min(1, Math.max(0, (t - spec.range[0]) / (spec.range[1] - spec.range[0])));
-  const y = (v) => height - BOTTOM - (height - TOP - BOTTOM) * Math.min(1, Math.max(0, (v - low) / (high - low || 1)));
+  const y = (v) => height - BOTTOM - (height - top - BOTTOM) * Math.min(1, Math.max(0, (v - low) / (high - low || 1)));
   const path = (points) => points.map(([t, v]) => `${x(t).toFixed(1)},${y(v).toFixed(1)}`).join(" ");
   const parts = [svg("title", { id: `${id}-title` }, spec.title), svg("desc", { id: `${id}-desc` }, spec.text)];
   for (const tick of spec.ticks) {
@@ -67,7 +68,7 @@ function chart(host, spec) {
   }
   for (const t of timeTicks(spec.range, width)) {
     const near = x(t) > width - 24 ? "end" : x(t) < left + 20 ? "start" : "middle";
-    parts.push(svg("line", { class: "grid", x1: x(t), x2: x(t), y1: TOP, y2: height - BOTTOM }));
+    parts.push(svg("line", { class: "grid", x1: x(t), x2: x(t), y1: top, y2: height - BOTTOM }));
     parts.push(svg("text", { x: x(t), y: height - 6, "text-anchor": near }, clock(t)));
   }
   for (const b of spec.blocks ?? []) {
@@ -89,6 +90,7 @@ function chart(host, spec) {
         : svg("circle", { class: "dot-ranker", cx: x(t), cy: y(v), r: 3 }));
     }
   }
+  parts.push(...marksOf(spec.events, spec.range, x, TOP, height - BOTTOM));
   if (![...(spec.lines ?? []), ...(spec.blocks ?? [])].some((l) => !l.values || l.values.some((v) => v !== null))) {
     parts.push(svg("text", { x: (left + width) / 2, y: height / 2, "text-anchor": "middle" }, "nothing measured yet"));
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Literal
@@ -14,6 +15,8 @@ from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import prompt_cost_of
 from rankd.monitor.window import Window
+from rankd.pilot import PilotState
+from rankd.pilot.live import LivePilots
 from rankd.quality import Interval
 from rankd.quality.statistics.pair_counters import counters
 from rankd.registry.loaded import Registry
@@ -40,6 +43,7 @@ class StateGauges:
         follower: FleetFollower,
         certificate_end: Callable[[], float | None],
         files: FileWatch,
+        pilots: LivePilots,
     ) -> None:
         """Take what is read.
 
@@ -50,7 +54,9 @@ class StateGauges:
             follower: the fleet.
             certificate_end: when the certificate expires, seconds since the epoch; None without TLS.
             files: those that are followed.
+            pilots: those under way, and those that ended.
         """
+        self._pilots = pilots
         self._files = files
         self._settings = settings
         self._registry = registry
@@ -93,6 +99,8 @@ class StateGauges:
         observe("rankd.adaptation.completions", self._learned_from)
         for name in ("base_tau", "learned_tau", "difference"):
             observe(f"rankd.adaptation.{name}", partial(self._adaptation_estimates, name))
+        observe("rankd.pilot.running", self._running_pilots)
+        observe("rankd.pilot.ratio", self._pilot_ratios)
         observe("rankd.fleet.replicas", lambda: [(float(self._follower.replicas), {})])
         for name in READ_ELSEWHERE:
             observe(name, partial(self._pair_counters, name))
@@ -198,6 +206,20 @@ class StateGauges:
                 yield outcome.mean_ratio, {**labels, "of": "mean"}
                 yield outcome.p99_ratio, {**labels, "of": "p99"}
                 yield outcome.first_token_ratio, {**labels, "of": "first_token"}
+
+    def _running_pilots(self) -> Iterator[tuple[float, Labels]]:
+        for model, pilot in self._pilots.all():
+            yield float(pilot.state is PilotState.RUNNING), {"model": model}
+
+    def _pilot_ratios(self) -> Iterator[tuple[float, Labels]]:
+        for model, pilot in self._pilots.all():
+            report = pilot.report(self._pilots.now(model))
+            for effect in report.effects:
+                labels = {"model": model, "of": effect.metric.value}
+                low, high = effect.bounds(report.state)
+                for bound, ratio in (("value", effect.ratio), ("low", low), ("high", high)):
+                    if math.isfinite(ratio):
+                        yield ratio, {**labels, "bound": bound}
 
     def _prompt_costs(self) -> Iterator[tuple[float, Labels]]:
         for window in self._windows():

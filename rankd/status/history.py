@@ -20,11 +20,12 @@ SpanName = Literal["short", "long"]
 Key = tuple[str, str]
 """A served model and a ranker version."""
 
-COUNTERS = ("answers", "not_ranked", "items", "unscored", "completions")
+COUNTERS = ("answers", "not_ranked", "items", "unscored", "completions", "progress_reports")
 """Counted since the daemon's start; shown as rates per second, and as shares of these."""
 TRAFFIC = ("at", *COUNTERS, "queued_prompts")
 _QUALITY = ("tau", "tau_low", "tau_high", "gain", "gain_low", "gain_high", "work_tau", "work_tau_low", "work_tau_high")
-WINDOW = ("at", *_QUALITY, "trust", "patience")
+_SAVED = ("saved", "saved_low", "saved_high")
+WINDOW = ("at", *_QUALITY, "trust", "patience", *_SAVED)
 """Columns of a row; ``at`` is seconds by the daemon's clock. What was unknown is NaN."""
 
 
@@ -81,7 +82,7 @@ class HistorySpan:
         seconds = [max(b - a, 1e-3) for a, b in pairwise(columns["at"])]
         came = {name: [b - a for a, b in pairwise(columns[name])] for name in COUNTERS}
         out: dict[str, list[float | None]] = {"at": list(map(CLOCK.to_wall, columns["at"][1:]))}
-        for name in ("answers", "items", "completions"):
+        for name in ("answers", "items", "completions", "progress_reports"):
             out[f"{name}_per_second"] = [_rounded(n / s) for n, s in zip(came[name], seconds, strict=True)]
         for name, part, whole in (
             ("not_ranked_share", "not_ranked", "answers"),

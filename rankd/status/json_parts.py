@@ -23,8 +23,15 @@ from rankd.settings import OrderSection, Settings
 _UNKNOWN = (math.nan, math.nan, math.nan)
 
 
-def row_of(window: Window, trust: Trust, order: OrderSection) -> tuple[float, ...]:
-    """What ``history.WINDOW`` names, without the time."""
+def row_of(window: Window, trust: Trust, order: OrderSection, saved: Interval | None) -> tuple[float, ...]:
+    """What ``history.WINDOW`` names, without the time.
+
+    Args:
+        window: what is known.
+        trust: what follows from that.
+        order: the daemon's settings.
+        saved: seconds that requests were saved on average, end to end; None where nothing is said of the present.
+    """
     estimate, patience = window.estimate, window.load.patience(Objective(order.objective))
     tau = estimate.tau if estimate is not None else None
     gain = estimate.realised_gain if estimate is not None else None
@@ -35,6 +42,7 @@ def row_of(window: Window, trust: Trust, order: OrderSection) -> tuple[float, ..
         *((work.value, work.low, work.high) if work is not None else _UNKNOWN),
         trust.level,
         math.nan if patience is None else patience,
+        *((saved.value, saved.low, saved.high) if saved is not None else _UNKNOWN),
     )
 
 
@@ -64,6 +72,7 @@ def window_of(window: Window, trust: Trust, settings: Settings, piloted: Policy 
         "model": window.model,
         "ranker_version": window.ranker_version,
         "completions": window.tracker.completions,
+        "progress_reports": window.tracker.progress_reports,
         "last_report_at": _wall(window.used_at or None),
         **quality,
         "learned": None if window.adaptation is None else _learned(window.adaptation.status, window.learned_in_use),
@@ -191,14 +200,12 @@ def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
         "blocks": plan.schedule.blocks,
         "blocks_measured": report.blocks,
         "requests": report.counts.requests,
-        "effects": [_effect(e, finished=report.state is PilotState.FINISHED) for e in report.effects],
+        "effects": [_effect(e, report.state) for e in report.effects],
     }
 
 
-def _effect(effect: Effect, *, finished: bool) -> dict[str, Any]:
-    low, high = effect.sequence_low, effect.sequence_high
-    if finished and effect.low is not None and effect.high is not None:
-        low, high = effect.low, effect.high
+def _effect(effect: Effect, state: PilotState) -> dict[str, Any]:
+    low, high = effect.bounds(state)
     return {
         "metric": effect.metric.value,
         "control": effect.control,

@@ -29,21 +29,24 @@ function showVerdict(state, w) {
   if ($("todo").textContent !== steps.map((s) => s.textContent).join("")) $("todo").replaceChildren(...steps);
 }
 
-function showTiles(state, w) {
+function showTiles(host, tiles) {
+  host.replaceChildren(...tiles.map(([what, figure, more]) =>
+    el("div", { class: "tile" }, el("span", { class: "what" }, what), el("span", { class: "figure" }, figure), el("span", { class: "more" }, more))));
+}
+
+function orderTiles(state, w) {
   const { traffic, history } = state, last = (name) => history.traffic[name].at(-1), share = last("not_ranked_share");
   const undecided = w.decided_pair_share === null ? "" : `, ${percent(w.decided_pair_share)} of pairs decided`;
   const gain = w.prompt_work_tau ? w.realised_work_gain : w.realised_gain, taught = learned(w.learned);
-  const tiles = [
+  return [
     w.prompt_work_tau
       ? ["Tau of work", tau(w.work_tau?.value), `${between(w.work_tau)}; prompts alone ${tau(w.prompt_work_tau.value)}, answers alone ${tau(w.tau?.value)}; ${count(w.cohort_size)} requests`]
       : ["Tau", tau(w.tau?.value), w.tau ? `${between(w.tau)}; ${count(w.cohort_size)} requests${undecided}` : `${count(w.completions)} completions so far`],
     ["Realised gain", percent(gain?.value), gain ? `${percent(gain.low)} to ${percent(gain.high)} of a perfect order's` : "of a perfect order's"],
     ...(taught ? [["Learned", taught.figure, taught.more]] : []),
     ["Guard", MODES[w.guard.mode], w.guard.since ? `since ${moment(w.guard.since)}` : WHY[w.guard.reason] ?? words(w.guard.reason)],
-    ["Answers per second", rate(last("answers_per_second")), `${share === null || share === undefined ? "none of late" : `${percent(share)} not ranked`}; ${count(traffic.answers)} since the start`],
+    ["Answers per second", rate(last("answers_per_second")), `${share === null || share === undefined ? "none of late" : `${percent(share)} in arrival order`}; ${count(traffic.answers)} since the start`],
   ];
-  $("tiles").replaceChildren(...tiles.map(([what, figure, more]) =>
-    el("div", { class: "tile" }, el("span", { class: "what" }, what), el("span", { class: "figure" }, figure), el("span", { class: "more" }, more))));
 }
 
 function showChoice(state) {
@@ -84,8 +87,11 @@ function showQuality(state, w) {
     bands: [{ low: series.work_tau_low, high: series.work_tau_high, style: "fill-ranker" }],
     marks,
     lines: [{ values: series.gain, style: "line-gain" }, { values: series.work_tau, style: "line-ranker" }],
+    events: eventsOf(state, w),
   });
   showModes(w, range, state.rankd.started_at);
+  const said = judged(state, w);
+  say($("order-said"), `${said.title}. ${said.lead}`);
   const rows = thinned(series.at.length, ROWS).map((i) => [
     moment(series.at[i]), tau(series.work_tau[i]), series.work_tau[i] === null ? NONE : `${tau(series.work_tau_low[i])} to ${tau(series.work_tau_high[i])}`, tau(series.tau[i]),
     percent(series.gain[i]), series.gain[i] === null ? NONE : `${percent(series.gain_low[i])} to ${percent(series.gain_high[i])}`, tau(series.trust[i]),
@@ -119,21 +125,21 @@ function showGuard(w) {
   $("guard-changes").replaceChildren(...(events.length ? events : [el("li", {}, "No change so far.")]));
 }
 
-function showTraffic(state) {
+function showTraffic(state, w) {
   const { history, traffic } = state, series = history.traffic, range = rangeOf(state);
   for (const [name, what] of [["answers", "Answers"], ["items", "Requests in answers"], ["completions", "Completions"]]) {
     const values = series[`${name}_per_second`];
     chart($(`chart-${name}`), {
       title: `${what} per second over time`, text: `Now ${rate(values.at(-1))} per second.`,
       height: 150, range, at: series.at, gap: 2.5 * history.every, ticks: ticksTo(Math.max(1, ...values)), label: (v) => (Number.isInteger(v) ? count(v) : v.toFixed(1)),
-      lines: [{ values, style: "line-ranker" }],
+      lines: [{ values, style: "line-ranker" }], events: eventsOf(state, w),
     });
   }
   say($("traffic-note"), `Since the start: ${count(traffic.answers)} answers with ${count(traffic.items)} requests, ${count(traffic.unscored)} of them without a score; `
-    + `${count(traffic.completions.accepted ?? 0)} completions. ${count(traffic.queued_prompts)} prompts wait for the model now.`);
-  fill($("table-traffic"), ["time", "answers/s", "not ranked", "requests/s", "unscored", "completions/s", "prompts waiting"], thinned(series.at.length, ROWS).map((i) => [
+    + `${count(traffic.completions.accepted ?? 0)} completions, and ${count(traffic.progress_reports.accepted ?? 0)} progress reports of requests under way. ${count(traffic.queued_prompts)} prompts wait for the ranker now.`);
+  fill($("table-traffic"), ["time", "answers/s", "in arrival order", "requests/s", "unscored", "completions/s", "progress reports/s", "prompts waiting"], thinned(series.at.length, ROWS).map((i) => [
     moment(series.at[i]), rate(series.answers_per_second[i]), percent(series.not_ranked_share[i]), rate(series.items_per_second[i]),
-    percent(series.unscored_share[i]), rate(series.completions_per_second[i]), count(series.queued_prompts[i]),
+    percent(series.unscored_share[i]), rate(series.completions_per_second[i]), rate(series.progress_reports_per_second[i]), count(series.queued_prompts[i]),
   ]));
 }
 
@@ -179,15 +185,22 @@ function bar(share) {
   return el("span", { class: "shared" }, percent(share), shape);
 }
 
+/** In what order an answer was, by its policy and its reason. */
+function orderName({ policy, reason }) {
+  if (policy === "fcfs") return "arrival order";
+  return reason === "guard" ? `by prompts alone (${policy})` : `ranked (${policy})`;
+}
+
 function showReasons({ traffic }) {
   const rows = [...traffic.answers_by].sort((a, b) => b.answers - a.answers);
-  fill($("reasons"), ["policy", "why not ranked", "answers", "share"], rows.length
-    ? rows.map((r) => [r.policy, r.reason === "none" ? "ranked" : words(r.reason), count(r.answers), bar(r.answers / traffic.answers)])
+  fill($("reasons"), ["order", "why", "answers", "share"], rows.length
+    ? rows.map((r) => [orderName(r), r.reason === "none" ? "as set" : words(r.reason), count(r.answers), bar(r.answers / traffic.answers)])
     : [["none yet", NONE, "0", NONE]]);
-  const others = Object.entries(traffic.completions).filter(([outcome]) => outcome !== "accepted").map(([outcome, n]) => `${count(n)} ${words(outcome)}`);
+  const reports = Object.entries(traffic.completions).concat(Object.entries(traffic.progress_reports));
+  const others = Object.entries(reports.reduce((sum, [outcome, n]) => ({ ...sum, [outcome]: (sum[outcome] ?? 0) + n }), {})).filter(([outcome]) => outcome !== "accepted").map(([outcome, n]) => `${count(n)} ${words(outcome)}`);
   const refused = traffic.rate_limited ? ` ${count(traffic.rate_limited)} calls were beyond their rate.` : "";
   const failed = traffic.failed_batches ? ` ${count(traffic.failed_batches)} batches failed.` : "";
-  say($("reports-note"), `Since the start. Completions: ${count(traffic.completions.accepted ?? 0)} accepted${others.length ? `, ${others.join(", ")}` : ""}.${failed}${refused}`);
+  say($("reports-note"), `Since the start: ${count(traffic.completions.accepted ?? 0)} completions accepted, ${count(traffic.progress_reports.accepted ?? 0)} progress reports accepted${others.length ? `; of both ${others.join(", ")}` : ""}.${failed}${refused}`);
 }
 
 function showStages({ stages }) {
@@ -200,7 +213,12 @@ function runsOn({ provider, precision, cpu_products: products }) {
   return [provider, precision, left.length ? `no CUDA kernel for ${left.join(", ")}` : null].filter(Boolean).join(", ");
 }
 
-function showRankers({ rankers }) {
+const CHOICES = { setting: "it was named when the daemon started (--ranker, RANKD_RANKER)", promoted: "it was promoted", fallen_back: "the one promoted last cannot be loaded", bundled: "nothing was named or promoted" };
+
+function showRankers({ rankers, service, events }) {
+  const apart = service.follows_promotion ? "" : ` The registry says that ${service.promoted} was promoted last: it is not in service here.`;
+  const changed = events.some((e) => e.kind === "promoted" || e.kind === "rolled_back");
+  say($("service-said"), `${service.choice && !changed ? `In service because ${CHOICES[service.choice] ?? words(service.choice)}.` : ""}${apart}${service.history_trouble ? ` ${service.history_trouble}` : ""}`);
   fill($("rankers"), ["ranker", "role", "runs on", "of its time on the GPU", "tau when made", "waiting", "in the shadow"], rankers.map((r) => [
     r.version, ROLES[r.role] ?? words(r.role), runsOn(r), percent(r.device_share), tau(r.measured_tau), count(r.queued_prompts),
     r.shadow ? `${count(r.shadow.scored)} scored, ${count(r.shadow.completions)} completions, ${count(r.shadow.dropped)} left out` : NONE,
@@ -248,12 +266,15 @@ function show(state) {
   $("live").hidden = $("bar").hidden = false;
   showVerdict(state, w);
   showChoice(state);
-  showTiles(state, w);
+  showTiles($("tiles"), savingsTiles(savingsOf(state, w)));
+  showTiles($("order-tiles"), orderTiles(state, w));
+  showSavings(state, w);
+  showEvents(state, w);
   showQuality(state, w);
   showGuard(w);
   showOrder(state, w);
   showObjectives(w);
-  showTraffic(state);
+  showTraffic(state, w);
   showReasons(state);
   showStages(state);
   showRankers(state);

@@ -9,13 +9,14 @@ from rankd.html.parts import resource
 from rankd.text import printable
 
 _PACKAGE = "rankd.status"
+_SCRIPTS = ("words", "charts", "events", "savings", "live")
 ASSETS: dict[str, tuple[bytes, str]] = {
     "/page.css": (
         (resource("rankd.html", "page.css") + resource(_PACKAGE, "live.css")).encode(),
         "text/css; charset=utf-8",
     ),
     "/page.js": (
-        "".join(resource(_PACKAGE, name) for name in ("words.js", "charts.js", "live.js")).encode(),
+        "".join(resource(_PACKAGE, f"{name}.js") for name in _SCRIPTS).encode(),
         "text/javascript; charset=utf-8",
     ),
     "/icon.svg": (resource(_PACKAGE, "icon.svg").encode(), "image/svg+xml"),

@@ -16,22 +16,27 @@ from typing import Any
 
 from rankd_client.ordering import Policy
 
-from rankd.adaptation import AdaptationState
 from rankd.auth import FileWatch
 from rankd.clock import CLOCK
 from rankd.completion_log import CompletionLog
 from rankd.monitor.monitor import Monitor
 from rankd.monitor.trust import Trust
 from rankd.monitor.window import Window
+from rankd.pilot import PilotState
 from rankd.pilot.live import LivePilots
+from rankd.quality.savings.values import SavingsState
 from rankd.ranking.ranker import QueueRanker
+from rankd.ranking.savings import SavingsReports
 from rankd.ranking.tenant_counts import TenantCounts
 from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.registry.shadow import ShadowRankers
 from rankd.settings import Settings
+from rankd.status.events import EventRecord
+from rankd.status.facts import facts_of, saved_facts
 from rankd.status.history import SpanName, StatusHistory
 from rankd.status.json_parts import pilot_of, ranker_of, row_of, window_of
+from rankd.status.savings_json import savings_of
 from rankd.status.service_parts import service_of
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import Reason
@@ -39,6 +44,8 @@ from rankd.version import VERSION
 
 SCHEMA = 1
 """Of the JSON. Fields are added under the same number; it grows where one changes its meaning or goes."""
+_PRESENT = {SavingsState.GAINS, SavingsState.NO_GAIN, SavingsState.LOSES}
+"""What is saved then is of the present."""
 STAGES = ("call", "score", "queue", "tokenise", "infer", "order")
 _FRESH = 0.5
 """Seconds for which an answer serves all requests: the work is bounded, however many there are."""
@@ -69,6 +76,7 @@ class Status:
         self._ranker = ranker
         self._shadows = shadows
         self._pilots = pilots
+        self._savings = SavingsReports(monitor, pilots, settings)
         self._log = log
         self._tenants = tenants
         self._telemetry = telemetry
@@ -76,19 +84,24 @@ class Status:
         self._files = files
         self._service = service
         self._history = StatusHistory(settings.page)
+        self._events = EventRecord(settings.page.events)
         self._started = CLOCK.now()
         self._lock = threading.Lock()
         self._answers: dict[str, tuple[float, bytes]] = {}
 
     def sample(self, now: float) -> None:
-        """Keep a row of the figures, for each span that wants one; call about once a second."""
+        """Note events, and a row of the figures for each span that wants one; call about once a second."""
+        in_service = self._registry.in_service.version
+        self._events.look(now, self._pilots.all())
         spans = list(self._history.due(now))
         if not spans:
             return
         traffic = self._counters()
+        reports = self._savings.all(in_service, now)
+        saved = {r.model: r.figures.mean for r in reports if r.figures is not None and r.state in _PRESENT}
         windows = {
-            (w.model, w.ranker_version): row_of(w, self._trust(w), self._settings.order)
-            for w in self._monitor.shown_windows(self._registry.in_service.version)
+            (w.model, w.ranker_version): row_of(w, self._trust(w), self._settings.order, saved.get(w.model))
+            for w in self._monitor.shown_windows(in_service)
         }
         for span in spans:
             span.add(now, traffic, windows)
@@ -103,20 +116,27 @@ class Status:
     def snapshot(self) -> dict[str, Any]:
         """The state for probes, and as plain facts: ``ready``, ``reason``, and ``facts`` by label."""
         ranker, counts = self._registry.in_service, self._ranker.counts
-        facts = {
+        completions, progress = self._telemetry.accepted_reports()
+        facts: dict[str, str] = {}
+        for report in self._savings.all(ranker.version, CLOCK.now()):
+            facts |= saved_facts(report)
+        for model, pilot in self._pilots.all():
+            if pilot.state is PilotState.RUNNING:
+                facts[f"pilot {model}".strip()] = f"{pilot.plan.treatment.value} against {pilot.plan.control.value}"
+        facts |= {
             "rankd": VERSION,
             "ranker": f"{ranker.version} on {ranker.scorer.provider}, workers: {ranker.scorer.runner.workers}",
             "up since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(CLOCK.to_wall(self._started))),
             "calls": f"{counts.calls:,} with {counts.items:,} items, {counts.unscored:,} without a score",
             "waiting for the model": f"{ranker.scorer.queued_prompts:,} prompts",
-            "completions": f"{self._counters()[-2]:,} accepted",
+            "completions": f"{completions:,} accepted, and {progress:,} progress reports",
         }
         if self._log is not None:
             facts["completion log"] = "failing: see the log" if self._log.failing else "written"
         for setting in self._files.failing():
             facts[setting] = "not in force: its file cannot be read, or is wrong; see the log"
         for window in self._shown()[0]:
-            facts |= _facts_of(window)
+            facts |= facts_of(window)
         ready, reason = self.ready()
         return {"ready": ready, "reason": reason, "facts": facts}
 
@@ -151,6 +171,7 @@ class Status:
         pilots = self._pilots.all()
         piloted = {model: p.policy_at(self._pilots.now(model)) for model, p in pilots if p.active}
         tallies, others = self._tenants.tallies()
+        in_service = self._registry.in_service.version
         return {
             "schema": SCHEMA,
             "at": time.time(),
@@ -159,14 +180,16 @@ class Status:
             "rankd": {"version": VERSION, "started_at": CLOCK.to_wall(self._started)},
             "settings": self._thresholds(),
             "rankers": [ranker_of(r, self._registry, self._shadows) for r in self._registry.all()],
-            "service": service_of(self._service, self._registry.in_service.version),
+            "service": service_of(self._service, in_service),
             "windows": [self._window(v, piloted.get(v.model)) for v in windows],
             "windows_left_out": left_out,
+            "savings": [savings_of(s) for s in self._savings.all(in_service, CLOCK.now())],
             "traffic": self._traffic(),
             "stages": self._telemetry.stages.quantiles(STAGES),
             "tenants": [{"tenant": name, **asdict(tally)} for name, tally in tallies],
             "other_tenants": asdict(others),
             "pilots": [pilot_of(model, pilot, self._pilots.now(model)) for model, pilot in pilots],
+            "events": self._events.told(self._monitor.shown_windows(in_service), self._service.recent()),
             "files": [asdict(state) for state in self._files.states()],
             "completion_log": None if self._log is None else "failing" if self._log.failing else "written",
         }
@@ -209,14 +232,17 @@ class Status:
     def _traffic(self) -> dict[str, Any]:
         counts = self._ranker.counts
         scorers = [r.scorer for r in self._registry.all()]
-        completions = {labels["outcome"]: n for labels, n in self._telemetry.counted("rankd.completions")}
+        reports: dict[str, dict[str, int]] = {"final": {}, "progress": {}}
+        for labels, n in self._telemetry.counted("rankd.completions"):
+            reports[labels["kind"]][labels["outcome"]] = n
         return {
             "answers": counts.calls,
             "items": counts.items,
             "unscored": counts.unscored,
             "answers_by": [{**labels, "answers": n} for labels, n in self._telemetry.counted("rankd.answers")],
             "items_by": [{**labels, "items": n} for labels, n in self._telemetry.counted("rankd.items")],
-            "completions": completions,
+            "completions": reports["final"],
+            "progress_reports": reports["progress"],
             "rate_limited": sum(n for _, n in self._telemetry.counted("rankd.rate_limited")),
             "queued_prompts": sum(s.queued_prompts for s in scorers),
             "failed_batches": sum(s.runner.counts.failed_batches for s in scorers),
@@ -244,36 +270,18 @@ class Status:
             by_prompts = labels["reason"] == Reason.GUARD.value and labels["policy"] != Policy.FCFS.value
             answers[by_prompts or labels["reason"] == Reason.NONE.value] += number
         counts = self._ranker.counts
-        taken = sum(n for labels, n in self._telemetry.counted("rankd.completions") if labels["outcome"] == "accepted")
         queued = sum(r.scorer.queued_prompts for r in self._registry.all())
-        return answers.total(), answers[False], counts.items, counts.unscored, taken, queued
+        return (
+            answers.total(),
+            answers[False],
+            counts.items,
+            counts.unscored,
+            *self._telemetry.accepted_reports(),
+            queued,
+        )
 
 
 def id_of(window: Window) -> str:
     """A window's id: the same on every replica, and after a restart."""
     names = json.dumps([window.model, window.ranker_version]).encode()
     return hashlib.blake2b(names, digest_size=6).hexdigest()
-
-
-def _facts_of(window: Window) -> dict[str, str]:
-    """A window as plain facts."""
-    name = f" {window.model}" if window.model else ""
-    by_prompts = ", prompts alone order" if window.guard.ignores_lengths else ""
-    facts = {f"guard{name}": f"{window.guard.mode.value} ({window.reason}){by_prompts}"}
-    if window.adaptation is not None:
-        found = window.adaptation.status
-        orders = "learned scores order" if window.learned_in_use else "the ranker's own scores order"
-        held = found.state is AdaptationState.IN_USE and not window.learned_in_use
-        state = "better" if held else found.state.value.replace("_", " ")
-        facts[f"learned{name}"] = f"{state}, {found.completions:,} completions; {orders}"
-    estimate = window.estimate
-    if estimate is not None and estimate.tau is not None:
-        tau = estimate.tau
-        facts[f"tau{name}"] = f"{tau.value:.3f} ({tau.low:.3f} to {tau.high:.3f}), {estimate.cohort_size:,} requests"
-    if estimate is not None and estimate.work_tau is not None and estimate.prompt_work_tau is not None:
-        tau = estimate.work_tau
-        facts[f"tau of work{name}"] = f"{tau.value:.3f} ({tau.low:.3f} to {tau.high:.3f})"
-    if estimate is not None and estimate.realised_gain is not None:
-        gain = estimate.realised_gain
-        facts[f"realised gain{name}"] = f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
-    return facts

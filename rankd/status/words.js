@@ -3,8 +3,9 @@
 const NONE = "–";
 const MODES = { warming_up: "warming up", ranked: "ranked", fallback: "fallback" };
 const WHY = {
-  no_evidence: "nothing is known yet",
+  no_evidence: "nothing was reported yet",
   warmed_up: "enough completions, and it orders well enough",
+  followed: "the fleet's guard decided so",
   quality: "tau was surely below the floor",
   errors: "batches failed",
   latency: "scoring took too long",
@@ -22,8 +23,10 @@ const days = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric"
 
 const words = (name) => name.replaceAll("_", " ");
 const count = (n) => number.format(n);
-const tau = (v) => (v === null || v === undefined ? NONE : v.toFixed(2));
-const percent = (share) => (share === null || share === undefined ? NONE : `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`);
+/** So many digits, and never a minus before nothing. */
+const fixed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]+$)/, "");
+const tau = (v) => (v === null || v === undefined ? NONE : fixed(v, 2));
+const percent = (share) => (share === null || share === undefined ? NONE : `${fixed(100 * share, share > 0 && share < 0.1 ? 1 : 0)} %`);
 const between = (b) => (b ? `${tau(b.low)} to ${tau(b.high)}` : NONE);
 const clock = (t) => times.format(new Date(t * 1000));
 const toTheSecond = (t) => seconds.format(new Date(t * 1000));
@@ -55,7 +58,7 @@ function learned(l) {
     stepped_back: `stepped back${l.since ? ` at ${moment(l.since)}` : ""}: traffic changed`,
   };
   const compared = l.difference ? `tau ${tau(l.learned_tau?.value)} against the ranker's ${tau(l.base_tau?.value)} (difference ${between(l.difference)}); ` : "";
-  const figure = l.difference ? `${l.difference.value < 0 ? "" : "+"}${tau(l.difference.value)}` : NONE;
+  const figure = l.difference ? `${l.difference.value < 0.005 ? "" : "+"}${tau(l.difference.value)}` : NONE;
   return { figure, more: `${compared}${says[l.state] ?? words(l.state)}; from ${count(l.completions)} completions${l.left_out ? `, ${count(l.left_out)} left out` : ""}` };
 }
 
@@ -85,7 +88,7 @@ function lasting(s) {
   if (s < 0.95) return `${s * 1000 < 9.5 ? (s * 1000).toFixed(1) : (s * 1000).toFixed(0)} ms`;
   if (s < 90) return `${s < 9.5 ? s.toFixed(1) : s.toFixed(0)} s`;
   if (s < 5400) return `${(s / 60).toFixed(0)} min`;
-  return s < 172800 ? `${(s / 3600).toFixed(0)} h` : `${(s / 86400).toFixed(0)} days`;
+  return s < 172800 ? `${(s / 3600).toFixed(s < 34200 && s % 3600 ? 1 : 0)} h` : `${(s / 86400).toFixed(0)} days`;
 }
 
 /** A name as a caller chose it, without signs that would turn the text around it. */
@@ -119,7 +122,18 @@ function standing(state, w) {
     };
   }
   if (!w.completions) return unreported(w);
-  return judged(state, w);
+  const s = savingsOf(state, w);
+  return w.in_service ? besidePilot(foremost(state, w, s), pilotOf(state, w, s)) : judged(state, w);
+}
+
+/** What is said first: saved seconds, or why requests are served in arrival order. */
+function foremost(state, w, s) {
+  const order = judged(state, w), ranks = w.guard.ranking || !state.settings.guard_enabled;
+  if (!s) return order;
+  if (s.state === "falls_back" || !ranks) return { ...order, tone: "held" };
+  const said = { ...savingsInWords(state, s), todo: [] }, notable = ["bad", "held"].includes(order.tone);
+  if (s.state === "learning" && notable) return order;
+  return notable || w.guard.pinned_until ? { ...said, lead: `${said.lead} ${order.title}. ${order.lead}` } : said;
 }
 
 function unreported(w) {
@@ -164,10 +178,10 @@ function judged(state, w) {
       : "It ranks again once batches have succeeded in a row for a while.";
     const title = order.ignores_lengths ? "Prompts alone order: the ranker is not trusted" : "Arrival order: the ranker is not trusted";
     const alone = order.ignores_lengths ? ` Prompts order well by themselves (tau of work ${tau(w.prompt_work_tau?.value)}), so the shortest prompt goes first.` : "";
-    return { tone: "bad", title, lead: `In fallback${since}: ${WHY[guard.reason] ?? words(guard.reason)}. Now ${known}${share}.${alone} ${back}`, todo: [] };
+    return { tone: "held", title, lead: `In fallback${since}: ${WHY[guard.reason] ?? words(guard.reason)}. Now ${known}${share}.${alone} ${back}`, todo: [] };
   }
   if (guard.mode === "warming_up") {
-    const how = guard.ranking ? "Meanwhile it ranks, since it was measured when it was made." : "Until then requests are served in arrival order.";
+    const how = guard.ranking ? "Meanwhile it ranks: its manifest has a tau that was measured on unseen data." : "Until then requests are served in arrival order.";
     return { tone: "calm", title: `Warming up: ${count(Math.min(w.completions, settings.min_known))} of ${count(settings.min_known)} completions`, lead: `${how} So far ${known}.${late}`, todo: [] };
   }
   if (order.trust <= 0) {
@@ -184,6 +198,5 @@ function judged(state, w) {
     return { tone: "calm", title: "Prompts alone order: scores do not add to them", lead: `On this traffic tau of work is ${tau(w.prompt_work_tau?.value)} by prompts alone, and ${tau(w.work_tau?.value)} with what the ranker expects of answers. Its scores count again once they surely make the order better.${late}`, todo: [] };
   }
   const found = order.outcomes.some((o) => o.objective === order.objective);
-  const gain = w.realised_gain ? `Ranking: ${percent((w.prompt_work_tau ? w.realised_work_gain : w.realised_gain)?.value)} of the possible gain` : "Ranking";
-  return { tone: "good", title: gain, lead: `On this traffic ${known}${share}. Ordered for ${order.objective}${found ? `, ${gains(order)}` : ""}. Ranked${since}; the guard ends it once tau is surely below ${tau(settings.floor)}.${late}`, todo: [] };
+  return { tone: "calm", title: "Ranking", lead: `On this traffic ${known}${share}. Ordered for ${order.objective}${found ? `, ${gains(order)}` : ""}. Ranked${since}; the guard ends it once tau is surely below ${tau(settings.floor)}.${late}`, todo: [] };
 }

@@ -45,9 +45,10 @@ METRICS: dict[str, Metric] = {
     "rankd.completions": Metric(
         "counter",
         "{report}",
-        "Reports, by outcome: accepted, not_followed (beyond quality.max_windows), over_share "
-        "(beyond quality.max_tenant_share), duplicate, or why rejected.",
-        ("outcome",),
+        "Reports, by kind (final: the request has ended; progress: it waits or runs) and outcome: accepted, "
+        "not_followed (beyond quality.max_windows), over_share (beyond quality.max_tenant_share), duplicate, or why "
+        "rejected.",
+        ("kind", "outcome"),
     ),
     "rankd.guard.transitions": Metric(
         "counter", "{transition}", "Changes of a guard, by from, to and reason.", ("from", "to", "reason")
@@ -169,6 +170,38 @@ METRICS: dict[str, Metric] = {
         "What the engine takes for a prompt_token, an output_token and a request, by bound; absent until learned.",
         ("model", "ranker_version", "of", "bound"),
     ),
+    "rankd.saved.state": Metric(
+        "gauge",
+        "1",
+        "1 for what ranking does to a served model's traffic now, by state: learning, idle, no_queue, falls_back, "
+        "gains, no_gain or loses.",
+        ("model", "state"),
+    ),
+    "rankd.saved.latency": Metric(
+        "gauge",
+        SECONDS,
+        "Latency of recent requests, observed and as it would have been in arrival_order, by measure (end_to_end, "
+        "first_token, per_token) and statistic (mean, p50, p90, p99); absent while learning.",
+        ("model", "measure", "statistic", "of"),
+    ),
+    "rankd.saved.time": Metric(
+        "gauge",
+        SECONDS,
+        "What ranking saves of that latency, below 0 where it loses, by bound.",
+        ("model", "measure", "statistic", "bound"),
+    ),
+    "rankd.saved.payer_time": Metric(
+        "gauge",
+        SECONDS,
+        "What ranking saves a part of the requests end to end on average, by quarter of their work and bound.",
+        ("model", "part", "bound"),
+    ),
+    "rankd.saved.slower_share": Metric(
+        "gauge", "1", "Share of recent requests that ended later than in arrival order.", ("model",)
+    ),
+    "rankd.saved.total": Metric(
+        "gauge", SECONDS, "What ranking saved all requests since it is summed up, by bound.", ("model", "bound")
+    ),
     "rankd.guard.mode": Metric(
         "gauge",
         "1",
@@ -229,6 +262,19 @@ METRICS: dict[str, Metric] = {
     ),
     "rankd.quality.realised_gain": Metric(
         "gauge", "1", "Share of the oracle's gain that is realised, by bound.", ("model", "ranker_version", "bound")
+    ),
+    "rankd.pilot.running": Metric(
+        "gauge",
+        "1",
+        "1 while a pilot is under way for a served model, 0 once it has ended; absent where there was none.",
+        ("model",),
+    ),
+    "rankd.pilot.ratio": Metric(
+        "gauge",
+        "1",
+        "Latency under the policy that a pilot tries over latency under the other one, by metric (of) and bound; "
+        "absent before its first block.",
+        ("model", "of", "bound"),
     ),
     "rankd.fleet.replicas": Metric(
         "gauge", "{replica}", "Replicas heard of late, this one included; 1 without fleet.peers."
@@ -297,7 +343,7 @@ FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
         (("outcome", outcome),)
         for outcome in ("scored", "echoed", "deadline", "overloaded", "ranker_unavailable", "needs_prompt")
     ),
-    "rankd.completions": ((("outcome", "accepted"),),),
+    "rankd.completions": tuple((("kind", kind), ("outcome", "accepted")) for kind in ("final", "progress")),
     "rankd.adaptation.switches": ((("to", "learned"),), (("to", "base"),)),
 }
 """Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,

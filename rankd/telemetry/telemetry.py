@@ -183,9 +183,17 @@ class Telemetry:
             for identity, number in Counter(map(id, unscored)).items():
                 items[_UNSCORED[identity]] += number
 
-    def completion(self, outcome: str) -> None:
-        """Count a report: accepted, duplicate, or why it was rejected."""
-        self._counts["rankd.completions"][(("outcome", outcome),)] += 1
+    def completion(self, outcome: str, *, final: bool) -> None:
+        """Count a report, of a request that ended or of one under way: accepted, duplicate, or why it was rejected."""
+        self._counts["rankd.completions"][("kind", "final" if final else "progress"), ("outcome", outcome)] += 1
+
+    def accepted_reports(self) -> tuple[int, int]:
+        """Completions, and progress reports, accepted since the start. May be called in any thread."""
+        kinds = Counter[str]()
+        for labels, number in self.counted("rankd.completions"):
+            if labels["outcome"] == "accepted":
+                kinds[labels["kind"]] += number
+        return kinds["final"], kinds["progress"]
 
     def shadow(self, outcome: str) -> None:
         """Count a prompt offered to a shadow."""

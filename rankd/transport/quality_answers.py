@@ -14,8 +14,10 @@ from rankd.monitor.monitor import Monitor
 from rankd.monitor.window import Window
 from rankd.pilot.live import LivePilots
 from rankd.ranking.policy import in_force
+from rankd.ranking.savings import SavingsReports
 from rankd.settings import Settings
 from rankd.transport.convert.quality import policy_in_force_of, quality_of
+from rankd.transport.convert.savings import savings_message
 
 _MOST_KEPT = 64
 """Answers: each names a model, a version, or neither."""
@@ -30,6 +32,7 @@ class QualityParts:
 
     qualities: list[quality_pb2.Quality]
     policies: list[quality_pb2.PolicyInForce]
+    savings: list[quality_pb2.Savings]
 
 
 class QualityAnswers:
@@ -40,6 +43,7 @@ class QualityAnswers:
         self._monitor = monitor
         self._pilots = pilots
         self._settings = settings
+        self._savings = SavingsReports(monitor, pilots, settings)
         self._kept: OrderedDict[Question, tuple[Hashable, QualityParts]] = OrderedDict()
 
     def steps(
@@ -53,16 +57,19 @@ class QualityAnswers:
             models: whose policies it tells.
             in_service: the version of the ranker in service.
         """
+        now = CLOCK.now()
+        reports = [self._savings.of(m, in_service, now) for m in sorted({w.model for w in windows if w.model})]
         state = (
             in_service,
             CLOCK.offset(),
             tuple(map(_state_of, windows)),
             tuple(self._policy_state(m, in_service) for m in models),
+            tuple(reports),
         )
         kept = self._kept.get(question)
         if kept is not None and kept[0] == state:
             return kept[1]
-        parts = QualityParts([], [])
+        parts = QualityParts([], [], list(map(savings_message, reports)))
         for window in windows:
             parts.qualities.append(quality_of(window, self._settings.guard.enabled))
             yield
@@ -92,6 +99,7 @@ def _state_of(window: Window) -> tuple[Any, ...]:
     return (
         window,
         window.tracker.completions,
+        window.tracker.progress_reports,
         window.transitions,
         guard.mode,
         guard.since,

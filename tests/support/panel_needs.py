@@ -23,6 +23,21 @@ def flow(*series):
 
 
 NEEDS = {
+    # the mute one is told of nothing; three replicas tell of one model, the backwards one falls back
+    "What ranking does to the traffic": Need((4,), 0, 6, 0.5),
+    "E2E latency saved, mean": Need((1,), -60, 60),
+    "E2E latency saved, p99": Need((1,), -60, 60),
+    "TTFT saved, mean": Need((1,), -60, 60),
+    "Time per output token saved, mean": Need((1,), -60, 60),
+    "E2E latency, observed and in arrival order": Need((2, 2), 0, 60, 0),
+    "TTFT, observed and in arrival order": Need((2, 2), 0, 60, 0),
+    "Time per output token, observed and in arrival order": Need((2, 2), 0, 60, 0),
+    "E2E latency saved, and its interval": Need((1, 1, 1), -60, 60),
+    "Who gained, and who paid": Need((4,), -60, 60),
+    "Requests later than in arrival order": share(),
+    "Saved in all": Need((0,), -1e6, 1e6, float("-inf")),
+    # nobody began one
+    "Pilots: latency over the other policy's": Need((0, 0, 0)),
     # three models of (model, ranker): tiny and backwards report, so the fleet's figures have two; the mute one none
     "Tau now": Need((2,), -1, 1, 0.4),
     "Realised gain now": Need((2,), -1, 1, 0.4),
@@ -59,7 +74,7 @@ NEEDS = {
     "Answers by policy and reason": flow(3),
     "Share of answers in order of arrival, by reason": share(2, above=0.1),
     "Items by outcome": flow(6),
-    "Completions by outcome": flow(1),
+    "Completions by outcome": flow(2),
     "Calls by method and status": flow(2),
     "Calls refused for their rate": Need((5,), 0, 0),
     "Refused for their credentials": flow(1),

@@ -10,8 +10,9 @@ from typing import Any
 from tools.dashboard.daemon_panels import LOG, PROCESS, RANKER
 from tools.dashboard.order_panels import ORDER
 from tools.dashboard.panel import Panel
-from tools.dashboard.promql import BOTH
+from tools.dashboard.promql import BOTH, REPLICA
 from tools.dashboard.quality_panels import HELP
+from tools.dashboard.savings_panels import SAVED
 from tools.dashboard.traffic_panels import LATENCY, TRAFFIC
 from tools.generated import ROOT
 
@@ -19,7 +20,8 @@ FILE = ROOT / "charts" / "rankd" / "files" / "dashboards" / "rankd.json"
 Json = dict[str, Any]
 
 ROWS = {
-    "Does it help?": HELP,
+    "What ranking saves": SAVED,
+    "How good is the order?": HELP,
     "What is it for?": ORDER,
     "Traffic": TRAFFIC,
     "Latency": LATENCY,
@@ -69,6 +71,46 @@ VARIABLES = [
     variable("instance", "Replica", 'label_values(rankd_ranker_info{job=~"$job"}, instance)'),
     variable("model", "Served model", 'label_values(rankd_guard_mode{job=~"$job"}, model)'),
     variable("ranker_version", "Ranker", 'label_values(rankd_guard_mode{job=~"$job"}, ranker_version)'),
+]
+
+
+def annotation(name: str, colour: str, expression: str, title: str, text: str) -> Json:
+    """Marks on all panels where an expression is 1: one where it is so for a moment, from to where it is for longer."""
+    return {
+        "name": name,
+        "datasource": SOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": colour,
+        "expr": expression,
+        "titleFormat": title,
+        "textFormat": text,
+    }
+
+
+_INFO = f"rankd_ranker_info{{{REPLICA}}}"
+ANNOTATIONS = [
+    annotation(
+        "Fallbacks",
+        "red",
+        f'rankd_guard_mode{{{BOTH},mode="fallback"}} == 1',
+        "fallback: {{model}} on {{instance}}",
+        "{{ranker_version}} is held back by its guard",
+    ),
+    annotation(
+        "Pilots",
+        "purple",
+        f'rankd_pilot_running{{{REPLICA},model=~"$model"}} == 1',
+        "pilot: {{model}} on {{instance}}",
+        "figures are of both policies",
+    ),
+    annotation(
+        "Rankers that came into service",
+        "blue",
+        f"{_INFO} unless on (job, instance, ranker_version) {_INFO} offset $__interval",
+        "{{ranker_version}} came into service on {{instance}}",
+        "promoted, rolled back, or the daemon started",
+    ),
 ]
 
 
@@ -191,16 +233,6 @@ def laid_out() -> list[Json]:
 
 def dashboard() -> Json:
     """The whole dashboard."""
-    changes = {
-        "name": "Guard changes",
-        "datasource": SOURCE,
-        "enable": True,
-        "hide": False,
-        "iconColor": "orange",
-        "expr": f'changes(rankd_guard_mode{{{BOTH},mode="fallback"}}[$__interval]) > 0',
-        "titleFormat": "guard of {{instance}}: into or out of fallback",
-        "textFormat": "{{model}} {{ranker_version}}",
-    }
     return {
         "title": "rankd",
         "uid": "rankd",
@@ -212,7 +244,7 @@ def dashboard() -> Json:
         "refresh": "30s",
         "time": {"from": "now-3h", "to": "now"},
         "timezone": "browser",
-        "annotations": {"list": [changes]},
+        "annotations": {"list": ANNOTATIONS},
         "templating": {"list": VARIABLES},
         "panels": laid_out(),
     }

@@ -1,13 +1,13 @@
-"""Does it help? Quality, guard, trust."""
+"""How good is the order? Quality, guard, trust."""
 
 from tools.dashboard.panel import Panel
 from tools.dashboard.promql import BOTH, FLEET, REPLICA, WINDOW
 
 Steps = list[tuple[float | None, str]]
 
-GOOD: Steps = [(None, "red"), (0.14, "yellow"), (0.19, "green")]
+GOOD: Steps = [(None, "red"), (0.14, "yellow"), (0.19, "blue")]
 ALARM: Steps = [(None, "green"), (1, "red")]
-MODES = {"0": ("warming up", "blue"), "1": ("ranked", "green"), "2": ("fallback", "orange")}
+MODES = {"0": ("warming up", "super-light-blue"), "1": ("ranked", "blue"), "2": ("fallback", "orange")}
 _FALLBACK = 'reason=~"guard|ranker_unavailable|deadline|overloaded"'
 
 HELP = [
@@ -26,14 +26,14 @@ HELP = [
     Panel(
         "Realised gain now",
         "Share of the waiting time that a perfect order would save which this order really saves. 100 % is perfect, 0 "
-        "is arrival order. Needs the recording rules of fleet.yaml.",
+        "is arrival order; by how many seconds, the row above says. Needs the recording rules of fleet.yaml.",
         [(f"rankd:fleet_realised_gain{{{FLEET}}}", "{{model}} {{ranker_version}}")],
         kind="stat",
         unit="percentunit",
         width=4,
         height=5,
         decimals=0,
-        steps=[(None, "red"), (0.1, "yellow"), (0.3, "green")],
+        steps=[(None, "red"), (0.1, "yellow"), (0.3, "blue")],
     ),
     Panel(
         "Answers in ranked order",

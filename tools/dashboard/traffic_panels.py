@@ -44,9 +44,10 @@ TRAFFIC = [
     ),
     Panel(
         "Completions by outcome",
-        "Reports per second of what requests produced. accepted is good; duplicate is harmless; not_followed is beyond "
-        "quality.max_windows; anything else was refused and says why.",
-        [(rate_by("outcome", "rankd_completions_total", REPLICA), "{{outcome}}")],
+        "Reports per second of what requests produced, of those that ended (final) and of those under way (progress). "
+        "accepted is good; duplicate is harmless; not_followed is beyond quality.max_windows; anything else was "
+        "refused and says why.",
+        [(rate_by("kind, outcome", "rankd_completions_total", REPLICA), "{{kind}} {{outcome}}")],
         unit="ops",
         stack=True,
         low=0,

@@ -29,10 +29,10 @@ from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, TlsConfig
 from rankd_client._errors import RankdClientError, RankdRefusedError, RankdUnavailableError
 from rankd_client._learned import LearnedHead
 from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
+from rankd_client._pilot_in_force import PilotInForce, PilotRatio
 from rankd_client._placement import ModelPlacement
 from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
-    Estimate,
     FleetState,
     GuardState,
     LearnedQuality,
@@ -51,10 +51,12 @@ from rankd_client._rankers import (
     RankerStepEvidence,
     ShadowState,
 )
+from rankd_client._savings import Payer, SavedLatency, Savings
 from rankd_client._stats import ClientStats
 from rankd_client._sync.client import RankClient
 from rankd_client._sync.stream import RankStream
 from rankd_client._types import MAX_ID_BYTES, Completed, Finish, Item, Progress, Ranked, RankedQueue, ReportResult
+from rankd_client._values import Estimate
 from rankd_client.calibration import Calibration, Knot
 from rankd_client.ordering import (
     AdaptiveRules,
@@ -103,8 +105,11 @@ __all__ = [
     "ModelQuality",
     "Objective",
     "ObjectiveOutcome",
+    "Payer",
     "PilotEffect",
+    "PilotInForce",
     "PilotPlan",
+    "PilotRatio",
     "PilotStatus",
     "Policy",
     "PolicyInForce",
@@ -126,6 +131,8 @@ __all__ = [
     "ReportResult",
     "RequestShape",
     "Rules",
+    "SavedLatency",
+    "Savings",
     "ServiceCosts",
     "ServiceStatus",
     "ShadowState",

@@ -6,18 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rankd_client._messages import enum_name, seconds_of
+from rankd_client._pilot_in_force import PilotInForce, pilot_in_force_of
 from rankd_client._placement import ModelPlacement, model_placement_of
 from rankd_client._policy import PolicyInForce, policy_in_force
+from rankd_client._savings import Savings, savings_of
+from rankd_client._values import Estimate, estimate_of
 from rankd_client.v1 import quality_pb2
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +99,7 @@ class ModelQuality:
     progress_seen: bool
     """Whether progress of unfinished requests is reported; without it ``tau`` cannot see them."""
     completions: int
-    """Reports taken, those of a restored window included."""
+    """Taken: reports of requests that ended, those of a restored window included."""
     open: int
     """Requests last reported as waiting or running."""
     guard: GuardState
@@ -122,6 +116,8 @@ class ModelQuality:
     """What was learned of this traffic beside the ranker; None where nothing is."""
     learned_in_use: bool = False
     """Whether all figures here are of what was learned, which orders, rather than of the ranker's own scores."""
+    progress_reports: int = 0
+    """Taken, of requests that waited or ran; not among ``completions``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +151,10 @@ class ServiceStatus:
     """Where the model of the ranker in service really runs."""
     workers: int = 0
     """Batches that the ranker in service reads at the same time; 0 of a daemon that does not say."""
+    completions: int = 0
+    """Accepted: reports of requests that ended."""
+    progress_reports: int = 0
+    """Accepted, of requests that waited or ran."""
     promoted: str = ""
     """What the registry's history says is in service, as ``name@version``; empty where nothing was promoted."""
     ranker_choice: str = ""
@@ -170,6 +170,10 @@ class QualityReport:
     service: ServiceStatus
     qualities: tuple[ModelQuality, ...]
     policies: tuple[PolicyInForce, ...]
+    savings: tuple[Savings, ...] = ()
+    """What ranking did to each served model's traffic lately; empty of a daemon that does not say."""
+    pilots: tuple[PilotInForce, ...] = ()
+    """Pilots under way, and the last one that ended of each other model."""
 
 
 def report_of(answer: Any) -> QualityReport:
@@ -192,12 +196,16 @@ def report_of(answer: Any) -> QualityReport:
             failing_files=tuple(service.failing_files),
             placement=model_placement_of(service.placement),
             workers=service.worker_count,
+            completions=service.completion_count,
+            progress_reports=service.progress_report_count,
             promoted=service.promoted_ranker_version,
             ranker_choice=enum_name(quality_pb2.RankerChoice, service.ranker_choice, "RANKER_CHOICE_"),
             unusable_rankers=tuple(service.unusable_ranker_versions),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),
+        pilots=tuple(map(pilot_in_force_of, answer.pilots)),
+        savings=tuple(savings_of(s) for s in answer.savings),
     )
 
 
@@ -224,6 +232,7 @@ def _quality(q: quality_pb2.Quality) -> ModelQuality:
         realised_work_gain=estimate_of(q, "realised_work_gain"),
         learned=learned_quality_of(q.adaptation) if q.HasField("adaptation") else None,
         learned_in_use=q.learned_in_use,
+        progress_reports=q.progress_report_count,
     )
 
 
@@ -244,14 +253,6 @@ def learned_quality_of(message: quality_pb2.Adaptation) -> LearnedQuality:
         switches=message.switch_count,
         left_out=message.left_out_count,
     )
-
-
-def estimate_of(message: Any, name: str) -> Estimate | None:
-    """An Estimate of a message; None where it has none."""
-    if not message.HasField(name):
-        return None
-    estimate = getattr(message, name)
-    return Estimate(estimate.value, estimate.low, estimate.high)
 
 
 def _guard(guard: quality_pb2.GuardStatus) -> GuardState:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rankd_client._messages import enum_name, seconds_of
 from rankd_client._placement import ModelPlacement, model_placement_of
-from rankd_client._quality import Estimate, estimate_of
+from rankd_client._values import Estimate, estimate_of
 from rankd_client.v1 import admin_pb2
 
 EvidenceName = Literal["completion_log", "shadow_scores"]

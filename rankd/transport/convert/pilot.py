@@ -6,7 +6,7 @@ import math
 import secrets
 
 from rankd_client.ordering import Policy
-from rankd_client.v1 import admin_pb2, prediction_pb2
+from rankd_client.v1 import admin_pb2, prediction_pb2, quality_pb2
 
 from rankd.pilot import MOST_BLOCKS, Effect, LatencyMetric, PilotState, Schedule, Switchback, SwitchbackPlan
 from rankd.transport.convert.request import (
@@ -121,6 +121,25 @@ def status_of(model: str, pilot: Switchback, now: float) -> admin_pb2.PilotStatu
         overridden_count=counts.overridden,
         effects=[_effect(e) for e in report.effects],
     )
+
+
+def pilot_in_force_of(model: str, pilot: Switchback, now: float) -> quality_pb2.PilotInForce:
+    """What is said of a pilot beside a model's quality; ``now`` by the pilot's clock."""
+    plan, report = pilot.plan, pilot.report(now)
+    out = quality_pb2.PilotInForce(
+        model=model,
+        running=report.state is PilotState.RUNNING,
+        control=POLICY_TO_PROTO[plan.control],
+        treatment=POLICY_TO_PROTO[plan.treatment],
+        shadow=plan.shadow,
+        end_time=timestamp(plan.schedule.end),
+    )
+    for effect in report.effects:
+        low, high = effect.bounds(report.state)
+        if math.isfinite(high):
+            ratio = quality_pb2.Estimate(value=effect.ratio, low=low, high=high)
+            out.ratios.add(statistic=f"LATENCY_STATISTIC_{effect.metric.name}", ratio=ratio)
+    return out
 
 
 def _effect(effect: Effect) -> admin_pb2.PilotEffect:

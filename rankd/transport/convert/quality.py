@@ -36,6 +36,7 @@ def quality_of(window: Window, enabled: bool) -> quality_pb2.Quality:
         model=window.model,
         ranker_version=window.ranker_version,
         completion_count=window.tracker.completions,
+        progress_report_count=window.tracker.progress_reports,
         guard=guard_of(window, enabled),
     )
     if (fleet := window.fleet) is not None:

@@ -71,7 +71,8 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
                 except RejectedError as error:
                     response.rejected.add(index=index, reason=error.reason, description=error.description)
                     name = completion_pb2.RejectionReason.Name(error.reason)
-                    self._telemetry.completion(name.removeprefix("REJECTION_REASON_").lower())
+                    final = message.finish_reason != completion_pb2.FINISH_REASON_IN_PROGRESS
+                    self._telemetry.completion(name.removeprefix("REJECTION_REASON_").lower(), final=final)
                     continue
                 if outcome is Outcome.DUPLICATE:
                     response.duplicate_count += 1

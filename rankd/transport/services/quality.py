@@ -14,15 +14,18 @@ from rankd.clock import CLOCK
 from rankd.errors import NotFoundError
 from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
+from rankd.pilot import PilotState
 from rankd.pilot.live import LivePilots
 from rankd.ranking.ranker import QueueRanker
 from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
 from rankd.settings import Settings
+from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import current_caller
 from rankd.transport.convert.fleet import to_proto
 from rankd.transport.convert.fleet_learned import add_answer, question_from_proto
 from rankd.transport.convert.history import choice_fields
+from rankd.transport.convert.pilot import pilot_in_force_of
 from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.request import Violations, duration_of, timestamp
 from rankd.transport.quality_answers import QualityAnswers
@@ -47,13 +50,16 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         follower: FleetFollower,
         files: FileWatch,
         time_slices: TimeSlices,
+        telemetry: Telemetry,
         history: ServiceHistory,
     ) -> None:
         """Take what is shown."""
         self._history = history
         self._files = files
+        self._telemetry = telemetry
         self._follower = follower
         self._time_slices = time_slices
+        self._pilots = pilots
         self._answers = QualityAnswers(monitor, pilots, settings)
         self._monitor = monitor
         self._registry = registry
@@ -124,11 +130,20 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         await self._monitor.refresh(windows, CLOCK.now())
         question = request.model if request.HasField("model") else None, request.ranker_version
         parts = await self._time_slices.run(self._answers.steps(question, windows, models, in_service))
-        return {"qualities": parts.qualities, "policies": parts.policies, "service": self._service()}
+        told = {"qualities": parts.qualities, "policies": parts.policies, "savings": parts.savings}
+        return told | {"pilots": self._pilots_of(request), "service": self._service()}
+
+    def _pilots_of(self, request: Any) -> list[quality_pb2.PilotInForce]:
+        return [
+            pilot_in_force_of(model, pilot, self._pilots.now(model))
+            for model, pilot in self._pilots.all()
+            if pilot.state is not PilotState.PLANNED and (not request.HasField("model") or request.model == model)
+        ]
 
     def _service(self) -> quality_pb2.ServiceStatus:
         ranker = self._registry.in_service
         scorers = [r.scorer for r in self._registry.all()]
+        completions, progress_reports = self._telemetry.accepted_reports()
         return quality_pb2.ServiceStatus(
             rankd_version=VERSION,
             ranker_version=ranker.version,
@@ -145,5 +160,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             failing_files=self._files.failing(),
             placement=placement_message(ranker),
             worker_count=ranker.scorer.runner.workers,
+            completion_count=completions,
+            progress_report_count=progress_reports,
             **choice_fields(self._history),
         )

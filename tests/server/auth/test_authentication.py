@@ -282,7 +282,7 @@ def test_over_share_reports_are_accepted_and_counted(start_daemon, tmp_path):
     with daemon.channel() as channel:
         assert [accepted(channel, "any", 100), accepted(channel, "a", 500)] == [100, 500]
     text = urlopen(daemon.http + "/metrics").read().decode()
-    counts = dict(re.findall(r'rankd_completions_total\{.*outcome="(\w+)".*\} ([0-9.]+)', text))
+    counts = dict(re.findall(r'rankd_completions_total\{.*kind="final".*outcome="(\w+)".*\} ([0-9.]+)', text))
     assert 1 < float(counts["accepted"]) - 100 < 330
     assert float(counts["over_share"]) + float(counts["accepted"]) == 600
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from support.wire import admin_stub
 
 from rankd.cli.serve import what_next
-from rankd.cli.status import view
+from rankd.cli.status_view import view
 
 SERVE = ("serve", "--listen", "0.0.0.0:0", "--metrics", "127.0.0.1:0", "--admin", "", "--provider", "cpu", "--ranker")
 

@@ -12,7 +12,9 @@ def test_what_was_learned_has_a_tile_that_says_whether_it_orders(look, start_dae
     daemon = start_daemon()
     report_many(daemon, "llm", 32)
     page = look(daemon, **DESK)
-    page.wait_for_text("too few completions to say whether it orders better; from 0 completions, 32 left out", "#tiles")
+    page.wait_for_text(
+        "too few completions to say whether it orders better; from 0 completions, 32 left out", "#order-tiles"
+    )
     window = teach(daemon, "llm", taught())
 
     def look_again():
@@ -21,19 +23,19 @@ def test_what_was_learned_has_a_tile_that_says_whether_it_orders(look, start_dae
 
     look_again()
     status = window.adaptation.status
-    page.wait_for_text("in use since", "#tiles")
-    shown = page.text("#tiles")
+    page.wait_for_text("in use since", "#order-tiles")
+    shown = page.text("#order-tiles")
     assert f"+{status.difference.value:.2f}" in shown
     assert f"tau {status.learned_tau.value:.2f} against the ranker's {status.base_tau.value:.2f}" in shown
     assert violations(page) == []
     hold_back(daemon, window)
     look_again()
-    page.wait_for_text("better, and comes into use when no pilot is under way", "#tiles")
+    page.wait_for_text("better, and comes into use when no pilot is under way", "#order-tiles")
     daemon.call(window.adaptation.follow, False, time.time())
     look_again()
-    page.wait_for_text("stepped back at", "#tiles")
+    page.wait_for_text("stepped back at", "#order-tiles")
     plain = start_daemon(adapt={"enabled": False})
     report_many(plain, "llm", 20)
     page = look(plain, **PHONE)
     page.live()
-    assert "Learned" not in page.text("#tiles")
+    assert "Learned" not in page.text("#order-tiles")

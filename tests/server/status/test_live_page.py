@@ -98,8 +98,8 @@ def test_it_shows_new_completions_by_itself(look, start_daemon):
         assert "client.report" in page.text("#next")
         client.report([Completed(r.request_id, r.prediction, output_tokens=9) for r in queue], timeout=30)
         report_many(daemon, "llm", 310)
-    page.wait_for_text("0.9", "#tiles")
-    page.wait_for_text("320 accepted", "#reports-note")
+    page.wait_for_text("0.9", "#order-tiles")
+    page.wait_for_text("320 completions accepted, 0 progress reports", "#reports-note")
     assert page.run("document.getElementById('window').checkVisibility()") is False  # one model is no choice
     assert page.run("window.same && document.querySelector('details').open")
     assert page.run("performance.getEntriesByType('navigation').length") == 1
@@ -110,7 +110,7 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
     for settings, headline, why in (
         ({"order": {"policy": "fcfs"}}, "Arrival order, not for want of trust", "order.policy = fcfs"),
         ({"guard": {"enabled": False}}, "Ranking whatever the quality", "guard.enabled = false"),
-        ({}, "Ranking: 100 % of the possible gain", "Ranked since"),
+        ({}, "Learning what ranking saves here", "0 completions with their durations"),
     ):
         daemon = start_daemon(**settings)
         report_many(daemon, "llm", 300)
@@ -125,7 +125,7 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
     (window,) = daemon.app.monitor.reported_windows()
     window.load.outcomes[Objective.BALANCED] = ObjectiveOutcome(0.0, 1.0, 1.0, 1.0, None, None)
     look_again()
-    page.wait_for_text("overtaking would gain nothing", "#verdict")
+    page.wait_for_text("overtaking would gain nothing", "#order-said")
     daemon.call(daemon.app.monitor.pin, "llm", "tiny@1.0.0", GuardMode.FALLBACK, time.time() + 60, time.time())
     look_again()
     page.wait_for_text("Pinned: fallback", "#verdict")
@@ -149,7 +149,7 @@ def test_what_objectives_gain_and_prompts_cost_is_shown_live(look, start_daemon)
     load.tuned_at = 10_000
     page = look(daemon, **DESK)
     gains = "by replaying the last 2,000 completions: mean 0.62 of arrival order's, p99 1.21"
-    page.wait_for_text(gains, "#lead")
+    page.wait_for_text(gains, "#order-said")
     shown = page.text("#order")
     assert gains in shown
     assert "0.26 output tokens, as learned" in shown
@@ -158,7 +158,7 @@ def test_what_objectives_gain_and_prompts_cost_is_shown_live(look, start_daemon)
     assert "balanced, followed" in table
     assert "0.81" in table
     page = look(daemon, **PHONE)
-    page.wait_for_text(gains, "#lead")
+    page.wait_for_text(gains, "#order-said")
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -178,7 +178,7 @@ def test_prompts_alone_are_said_to_order(look, start_daemon):
     page.wait_for_text("Prompts alone order: the ranker is not trusted", "#verdict")
     assert "prompts alone" in page.text("#order")
     daemon.call(stand, GuardMode.RANKED, None)
-    page.wait_for_text("Prompts alone order: scores do not add to them", "#verdict")
+    page.wait_for_text("Prompts alone order: scores do not add to them", "#order-said")
 
 
 def test_names_that_callers_choose_are_text(look, start_daemon):
@@ -220,7 +220,7 @@ def test_it_says_when_the_daemon_is_gone_and_goes_on_when_it_is_back(chromium, t
     port = first.app.http.port
     first.stop()
     page.wait_for_text("Not reachable since", "#link")
-    assert "warming up" in page.text("#tiles")
+    assert "warming up" in page.text("#order-tiles")
     second = Daemon(ranker=tiny, metrics=f"127.0.0.1:{port}")
     try:
         page.wait_for_text("Restarted at", "#link")
@@ -245,7 +245,14 @@ def test_terms_are_reached_by_keyboard(look, busy):
             reached.append(page.run("document.activeElement.closest('section').querySelector('h2').innerText"))
             if not page.run("document.activeElement.parentNode.open"):
                 page.press("Enter")
-    cards = ["How well it orders", "Guard history", "What orders the queue", "Traffic", "How answers came about"]
+    cards = [
+        "What ranking saves",
+        "How good is the order",
+        "Guard history",
+        "What orders the queue",
+        "Traffic",
+        "How answers came about",
+    ]
     assert list(dict.fromkeys(reached)) == [*cards, "Latency by stage", "Rankers", "All served models"]
     assert page.run("[...document.querySelectorAll('summary')].every((s) => !s.checkVisibility() || s.parentNode.open)")
     assert "how much more often does the ranker put them in the right order" in page.text()
@@ -255,7 +262,7 @@ def test_another_model_and_the_long_span_are_a_choice_away_and_stay_in_the_addre
     """The second model's verdict shows when it is chosen; a page opened with this address shows it at once."""
     page = look(busy, **DESK)
     page.live()
-    page.wait_for_text("Ranking", "#verdict")
+    page.wait_for_text("Learning what ranking saves here", "#verdict")
     page.run(
         "const s = document.getElementById('window'); s.selectedIndex = 1; s.dispatchEvent(new Event('change')); "
         "document.querySelector('[data-span=long]').click()"

@@ -14,6 +14,7 @@ from rankd.telemetry.telemetry import Telemetry
 
 VERSION = "tiny@1.0.0"
 OF_A_WINDOW = {
+    "rankd_saved_state",
     "rankd_order_trust",
     "rankd_order_ignores_lengths",
     "rankd_order_prompt_cost",
@@ -75,7 +76,7 @@ def test_after_many_promotions_the_ranker_in_service_is_shown():
 def test_all_labels_that_others_choose_are_read_and_not_kept():
     """What is declared with other labels than words of ours is among those that pass the instruments by."""
     words = {"policy", "reason", "outcome", "stage", "from", "to", "kind", "of", "mode", "bound", "verdict"}
-    words |= {"evidence", "objective", "provider", "setting", "operator"}
+    words |= {"evidence", "objective", "provider", "setting", "operator", "state", "measure", "statistic", "part"}
     words |= {"rpc.system.name", "rpc.method", "rpc.response.status_code", "error.type"}
     for name, metric in METRICS.items():
         assert set(metric.labels) - words <= CHOSEN_LABELS, name

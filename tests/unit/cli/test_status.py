@@ -14,7 +14,8 @@ from rankd_client import (
     ServiceStatus,
 )
 
-from rankd.cli.status import as_json, learned_line
+from rankd.cli.status import as_json
+from rankd.cli.status_view import learned_line
 
 AT = 1_790_000_000.0
 

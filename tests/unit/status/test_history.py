@@ -30,13 +30,20 @@ def test_traffic_is_told_per_second_and_as_shares():
     """Counters become rates between two rows; a share of nothing is None, not 0."""
     span = HistorySpan(5.0, 10)
     span.add(100.0, counters(), {})
-    span.add(105.0, counters(answers=50, not_ranked=10, items=500, unscored=5, completions=20, queued_prompts=7), {})
-    span.add(110.0, counters(answers=50, not_ranked=10, items=500, unscored=5, completions=30), {})
+    span.add(
+        105.0,
+        counters(
+            answers=50, not_ranked=10, items=500, unscored=5, completions=20, progress_reports=5, queued_prompts=7
+        ),
+        {},
+    )
+    span.add(110.0, counters(answers=50, not_ranked=10, items=500, unscored=5, completions=30, progress_reports=5), {})
     assert span.traffic() == {
         "at": [105.0, 110.0],
         "answers_per_second": [10.0, 0.0],
         "items_per_second": [100.0, 0.0],
         "completions_per_second": [4.0, 2.0],
+        "progress_reports_per_second": [1.0, 0.0],
         "not_ranked_share": [0.2, None],
         "unscored_share": [0.01, None],
         "queued_prompts": [7, 0],

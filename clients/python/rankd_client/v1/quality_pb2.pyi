@@ -27,6 +27,32 @@ class AdaptationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ADAPTATION_STATE_IN_USE: _ClassVar[AdaptationState]
     ADAPTATION_STATE_STEPPED_BACK: _ClassVar[AdaptationState]
 
+class SavingsState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SAVINGS_STATE_UNSPECIFIED: _ClassVar[SavingsState]
+    SAVINGS_STATE_LEARNING: _ClassVar[SavingsState]
+    SAVINGS_STATE_IDLE: _ClassVar[SavingsState]
+    SAVINGS_STATE_NO_QUEUE: _ClassVar[SavingsState]
+    SAVINGS_STATE_FALLS_BACK: _ClassVar[SavingsState]
+    SAVINGS_STATE_GAINS: _ClassVar[SavingsState]
+    SAVINGS_STATE_NO_GAIN: _ClassVar[SavingsState]
+    SAVINGS_STATE_LOSES: _ClassVar[SavingsState]
+
+class LatencyMeasure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_MEASURE_UNSPECIFIED: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_END_TO_END: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_FIRST_TOKEN: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_PER_TOKEN: _ClassVar[LatencyMeasure]
+
+class LatencyStatistic(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_STATISTIC_UNSPECIFIED: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_MEAN: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_P50: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_P90: _ClassVar[LatencyStatistic]
+    LATENCY_STATISTIC_P99: _ClassVar[LatencyStatistic]
+
 class RankerChoice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RANKER_CHOICE_UNSPECIFIED: _ClassVar[RankerChoice]
@@ -43,6 +69,23 @@ ADAPTATION_STATE_LEARNING: AdaptationState
 ADAPTATION_STATE_NOT_BETTER: AdaptationState
 ADAPTATION_STATE_IN_USE: AdaptationState
 ADAPTATION_STATE_STEPPED_BACK: AdaptationState
+SAVINGS_STATE_UNSPECIFIED: SavingsState
+SAVINGS_STATE_LEARNING: SavingsState
+SAVINGS_STATE_IDLE: SavingsState
+SAVINGS_STATE_NO_QUEUE: SavingsState
+SAVINGS_STATE_FALLS_BACK: SavingsState
+SAVINGS_STATE_GAINS: SavingsState
+SAVINGS_STATE_NO_GAIN: SavingsState
+SAVINGS_STATE_LOSES: SavingsState
+LATENCY_MEASURE_UNSPECIFIED: LatencyMeasure
+LATENCY_MEASURE_END_TO_END: LatencyMeasure
+LATENCY_MEASURE_FIRST_TOKEN: LatencyMeasure
+LATENCY_MEASURE_PER_TOKEN: LatencyMeasure
+LATENCY_STATISTIC_UNSPECIFIED: LatencyStatistic
+LATENCY_STATISTIC_MEAN: LatencyStatistic
+LATENCY_STATISTIC_P50: LatencyStatistic
+LATENCY_STATISTIC_P90: LatencyStatistic
+LATENCY_STATISTIC_P99: LatencyStatistic
 RANKER_CHOICE_UNSPECIFIED: RankerChoice
 RANKER_CHOICE_SETTING: RankerChoice
 RANKER_CHOICE_PROMOTED: RankerChoice
@@ -90,7 +133,7 @@ class FleetStatus(_message.Message):
     def __init__(self, followed: bool = ..., leading: bool = ..., peer_count: _Optional[int] = ..., replica_count: _Optional[int] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class Quality(_message.Message):
-    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet", "work_tau", "prompt_work_tau", "realised_work_gain", "adaptation", "learned_in_use")
+    __slots__ = ("model", "ranker_version", "tau", "finished_tau", "realised_gain", "head_tau", "tail_tau", "decided_pair_share", "horizon_token_count", "cohort_size", "window_size", "comparable_pair_count", "progress_seen", "completion_count", "open_count", "guard", "fleet", "work_tau", "prompt_work_tau", "realised_work_gain", "adaptation", "learned_in_use", "progress_report_count")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TAU_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +156,7 @@ class Quality(_message.Message):
     REALISED_WORK_GAIN_FIELD_NUMBER: _ClassVar[int]
     ADAPTATION_FIELD_NUMBER: _ClassVar[int]
     LEARNED_IN_USE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_REPORT_COUNT_FIELD_NUMBER: _ClassVar[int]
     model: str
     ranker_version: str
     tau: Estimate
@@ -135,7 +179,8 @@ class Quality(_message.Message):
     realised_work_gain: Estimate
     adaptation: Adaptation
     learned_in_use: bool
-    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ..., work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., prompt_work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_work_gain: _Optional[_Union[Estimate, _Mapping]] = ..., adaptation: _Optional[_Union[Adaptation, _Mapping]] = ..., learned_in_use: bool = ...) -> None: ...
+    progress_report_count: int
+    def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., tau: _Optional[_Union[Estimate, _Mapping]] = ..., finished_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[Estimate, _Mapping]] = ..., head_tau: _Optional[float] = ..., tail_tau: _Optional[float] = ..., decided_pair_share: _Optional[float] = ..., horizon_token_count: _Optional[int] = ..., cohort_size: _Optional[int] = ..., window_size: _Optional[int] = ..., comparable_pair_count: _Optional[int] = ..., progress_seen: bool = ..., completion_count: _Optional[int] = ..., open_count: _Optional[int] = ..., guard: _Optional[_Union[GuardStatus, _Mapping]] = ..., fleet: _Optional[_Union[FleetStatus, _Mapping]] = ..., work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., prompt_work_tau: _Optional[_Union[Estimate, _Mapping]] = ..., realised_work_gain: _Optional[_Union[Estimate, _Mapping]] = ..., adaptation: _Optional[_Union[Adaptation, _Mapping]] = ..., learned_in_use: bool = ..., progress_report_count: _Optional[int] = ...) -> None: ...
 
 class Adaptation(_message.Message):
     __slots__ = ("state", "completion_count", "compared_count", "base_tau", "learned_tau", "difference", "since", "switch_count", "left_out_count")
@@ -318,8 +363,90 @@ class ModelPlacement(_message.Message):
     cpu_products: _containers.ScalarMap[str, int]
     def __init__(self, precision: _Optional[str] = ..., device_share: _Optional[float] = ..., cpu_products: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
+class Savings(_message.Message):
+    __slots__ = ("model", "state", "from_time", "to_time", "completion_count", "queued_share", "latencies", "payers", "slower_share", "slower_by_seconds", "total_saved_seconds", "total_since", "total_completion_count", "last_completion_time")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FROM_TIME_FIELD_NUMBER: _ClassVar[int]
+    TO_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    LATENCIES_FIELD_NUMBER: _ClassVar[int]
+    PAYERS_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_SHARE_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_BY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SAVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SINCE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_COMPLETION_TIME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    state: SavingsState
+    from_time: _timestamp_pb2.Timestamp
+    to_time: _timestamp_pb2.Timestamp
+    completion_count: int
+    queued_share: float
+    latencies: _containers.RepeatedCompositeFieldContainer[SavedLatency]
+    payers: _containers.RepeatedCompositeFieldContainer[Payer]
+    slower_share: float
+    slower_by_seconds: float
+    total_saved_seconds: Estimate
+    total_since: _timestamp_pb2.Timestamp
+    total_completion_count: int
+    last_completion_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., state: _Optional[_Union[SavingsState, str]] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_count: _Optional[int] = ..., queued_share: _Optional[float] = ..., latencies: _Optional[_Iterable[_Union[SavedLatency, _Mapping]]] = ..., payers: _Optional[_Iterable[_Union[Payer, _Mapping]]] = ..., slower_share: _Optional[float] = ..., slower_by_seconds: _Optional[float] = ..., total_saved_seconds: _Optional[_Union[Estimate, _Mapping]] = ..., total_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., total_completion_count: _Optional[int] = ..., last_completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SavedLatency(_message.Message):
+    __slots__ = ("measure", "statistic", "observed_seconds", "arrival_order_seconds", "saved_seconds")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    STATISTIC_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ARRIVAL_ORDER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SAVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    measure: LatencyMeasure
+    statistic: LatencyStatistic
+    observed_seconds: float
+    arrival_order_seconds: float
+    saved_seconds: Estimate
+    def __init__(self, measure: _Optional[_Union[LatencyMeasure, str]] = ..., statistic: _Optional[_Union[LatencyStatistic, str]] = ..., observed_seconds: _Optional[float] = ..., arrival_order_seconds: _Optional[float] = ..., saved_seconds: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
+class Payer(_message.Message):
+    __slots__ = ("label", "completion_count", "saved_seconds")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SAVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    completion_count: int
+    saved_seconds: Estimate
+    def __init__(self, label: _Optional[str] = ..., completion_count: _Optional[int] = ..., saved_seconds: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
+class PilotInForce(_message.Message):
+    __slots__ = ("model", "running", "control", "treatment", "ratios", "shadow", "end_time")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
+    TREATMENT_FIELD_NUMBER: _ClassVar[int]
+    RATIOS_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    running: bool
+    control: _prediction_pb2.Policy
+    treatment: _prediction_pb2.Policy
+    ratios: _containers.RepeatedCompositeFieldContainer[PilotRatio]
+    shadow: bool
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., running: bool = ..., control: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., treatment: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., ratios: _Optional[_Iterable[_Union[PilotRatio, _Mapping]]] = ..., shadow: bool = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PilotRatio(_message.Message):
+    __slots__ = ("statistic", "ratio")
+    STATISTIC_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    statistic: LatencyStatistic
+    ratio: Estimate
+    def __init__(self, statistic: _Optional[_Union[LatencyStatistic, str]] = ..., ratio: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
 class ServiceStatus(_message.Message):
-    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "promoted_ranker_version", "ranker_choice", "unusable_ranker_versions")
+    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count", "promoted_ranker_version", "ranker_choice", "unusable_ranker_versions")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -335,6 +462,8 @@ class ServiceStatus(_message.Message):
     FAILING_FILES_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     WORKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_REPORT_COUNT_FIELD_NUMBER: _ClassVar[int]
     PROMOTED_RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_CHOICE_FIELD_NUMBER: _ClassVar[int]
     UNUSABLE_RANKER_VERSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -353,10 +482,12 @@ class ServiceStatus(_message.Message):
     failing_files: _containers.RepeatedScalarFieldContainer[str]
     placement: ModelPlacement
     worker_count: int
+    completion_count: int
+    progress_report_count: int
     promoted_ranker_version: str
     ranker_choice: RankerChoice
     unusable_ranker_versions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., promoted_ranker_version: _Optional[str] = ..., ranker_choice: _Optional[_Union[RankerChoice, str]] = ..., unusable_ranker_versions: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., progress_report_count: _Optional[int] = ..., promoted_ranker_version: _Optional[str] = ..., ranker_choice: _Optional[_Union[RankerChoice, str]] = ..., unusable_ranker_versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version")
@@ -367,14 +498,18 @@ class GetQualityRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ...) -> None: ...
 
 class GetQualityResponse(_message.Message):
-    __slots__ = ("qualities", "policies", "service")
+    __slots__ = ("qualities", "policies", "service", "savings", "pilots")
     QUALITIES_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SAVINGS_FIELD_NUMBER: _ClassVar[int]
+    PILOTS_FIELD_NUMBER: _ClassVar[int]
     qualities: _containers.RepeatedCompositeFieldContainer[Quality]
     policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
     service: ServiceStatus
-    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
+    savings: _containers.RepeatedCompositeFieldContainer[Savings]
+    pilots: _containers.RepeatedCompositeFieldContainer[PilotInForce]
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ..., pilots: _Optional[_Iterable[_Union[PilotInForce, _Mapping]]] = ...) -> None: ...
 
 class WatchQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version", "interval")
@@ -387,14 +522,18 @@ class WatchQualityRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., ranker_version: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WatchQualityResponse(_message.Message):
-    __slots__ = ("qualities", "policies", "service")
+    __slots__ = ("qualities", "policies", "service", "savings", "pilots")
     QUALITIES_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
+    SAVINGS_FIELD_NUMBER: _ClassVar[int]
+    PILOTS_FIELD_NUMBER: _ClassVar[int]
     qualities: _containers.RepeatedCompositeFieldContainer[Quality]
     policies: _containers.RepeatedCompositeFieldContainer[PolicyInForce]
     service: ServiceStatus
-    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ...) -> None: ...
+    savings: _containers.RepeatedCompositeFieldContainer[Savings]
+    pilots: _containers.RepeatedCompositeFieldContainer[PilotInForce]
+    def __init__(self, qualities: _Optional[_Iterable[_Union[Quality, _Mapping]]] = ..., policies: _Optional[_Iterable[_Union[PolicyInForce, _Mapping]]] = ..., service: _Optional[_Union[ServiceStatus, _Mapping]] = ..., savings: _Optional[_Iterable[_Union[Savings, _Mapping]]] = ..., pilots: _Optional[_Iterable[_Union[PilotInForce, _Mapping]]] = ...) -> None: ...
 
 class GetFleetShareRequest(_message.Message):
     __slots__ = ("learned", "learned_everything")
