@@ -200,6 +200,7 @@ def _describe(
     unseen = [m["kendall_tau"] for m in measured if not m["trained_on"] and m["dataset"] not in NOT_ENGLISH]
     fields["measured_tau"] = round(float(np.median(unseen)), 4)
     fields["data"] = [{"name": s.name, "licence": s.licence} for s in SHIPPABLE]
+    fields["trained_rows"] = {"sources": [{"name": s.name, "by": "elsewhere"} for s in SHIPPABLE]}
     fields["description"] = f"{fields.get('description') or ''} {MEASURED_TAU_IS}".strip()
     fields["calibration"]["source"] = CALIBRATION
     write_manifest(out, {k: v for k, v in fields.items() if k not in ("manifest_version", "sha256")})

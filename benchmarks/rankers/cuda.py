@@ -24,8 +24,9 @@ from onnx import ModelProto, TensorProto, helper
 from benchmarks.rankers.int8_weights import read_int8_encoder
 from benchmarks.rankers.sources import BENCHMARK_ONLY, DATA_HELP, drawn, read_source
 from rankd.errors import ConfigError
-from rankd.registry.artifact import Artifact, Manifest, load_artifact, write_manifest
+from rankd.registry.artifact import Artifact, load_artifact, write_manifest
 from rankd.registry.artifact_files import CUDA_MODEL, MANIFEST, MODEL, TOKENIZER
+from rankd.registry.manifest import Manifest
 from rankd.scoring.tokeniser import Tokeniser, Truncation
 from rankd.training.data.lists import EncodedRows, encode
 from rankd.training.export.canonical_graph import canonical, to_bytes

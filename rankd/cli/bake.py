@@ -12,8 +12,8 @@ from rankd_client import AdminClient, LearnedHead
 from rankd.cli.connection import DONE, REFUSED, add_admin_flags, administer
 from rankd.cli.streams import complain
 from rankd.errors import ConfigError
-from rankd.registry.artifact import NAME
 from rankd.registry.bundled import ranker_path
+from rankd.registry.manifest import NAME
 from rankd.text import printable
 
 

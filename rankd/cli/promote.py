@@ -40,6 +40,7 @@ EVIDENCE_NAMES = {
     "": "nothing",
 }
 _POLL = 0.5
+_SHADOW_LIMIT = 3600.0
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -87,6 +88,25 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="judge on no fewer; default: the daemon's (200)",
     )
+    verb.add_argument(
+        "--no-shadow",
+        action="store_true",
+        help="refuse it where too few completions are left that it was not made of; default: let it score new ones in "
+        "the shadow, and judge it on these",
+    )
+    verb.add_argument(
+        "--shadow-limit",
+        type=seconds,
+        default=_SHADOW_LIMIT,
+        metavar="SECONDS",
+        help="which lasts so long at most; default: 3600",
+    )
+    verb.add_argument(
+        "--trust-evidence",
+        action="store_true",
+        help="judge a ranker that does not say what it was made of on older completions than its files too; if it was "
+        "trained on them they flatter it",
+    )
     verb.add_argument("--force", action="store_true", help="promote it whatever the verdict is")
 
 
@@ -113,6 +133,10 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
         if arguments.shadow is not None or arguments.shadow_completions is not None:
             _shadow(client, version, arguments, console)
         promoted, judgement = _judge_and_promote(client, version, arguments, console)
+        if judgement is not None and _goes_to_the_shadow(arguments, judgement, promoted=promoted):
+            console.print(f"{_too_few_unseen(judgement)} It goes to the shadow.", highlight=False)
+            _shadow(client, version, _until_enough(arguments, judgement), console)
+            promoted, judgement = _judge_and_promote(client, version, _on_the_shadow(arguments), console)
     _print_outcome(arguments, version, promoted=promoted, judgement=judgement, before=rankers.rankers[0].ranker_version)
     if promoted and (trouble := client.rankers().history_trouble):
         complain(f"{version} serves until the daemon restarts, no longer: {trouble}")
@@ -170,6 +194,22 @@ def _shadow(client: AdminClient, version: str, arguments: argparse.Namespace, co
             time.sleep(_POLL)
 
 
+def _goes_to_the_shadow(arguments: argparse.Namespace, judgement: Judgement, *, promoted: bool) -> bool:
+    """Whether new completions are to judge what the old ones cannot."""
+    flattered = judgement.verdict == "too_few_unseen_completions"
+    return flattered and not promoted and not arguments.no_shadow and arguments.evidence is None
+
+
+def _until_enough(arguments: argparse.Namespace, judgement: Judgement) -> argparse.Namespace:
+    """Flags of a shadow that lasts until a judgement can be had."""
+    limits = {"shadow_completions": judgement.min_completions, "shadow": arguments.shadow_limit}
+    return argparse.Namespace(**{**vars(arguments), **limits})
+
+
+def _on_the_shadow(arguments: argparse.Namespace) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(arguments), "evidence": "shadow"})
+
+
 def _state_of(client: AdminClient, version: str) -> ShadowState:
     for ranker in client.rankers().rankers:
         if ranker.ranker_version == version and ranker.shadow is not None:
@@ -189,7 +229,13 @@ def _judge_and_promote(
     evidence = _EVIDENCE[arguments.evidence]
     if evidence is None and (arguments.shadow is not None or arguments.shadow_completions is not None):
         evidence = "shadow_scores"
-    options = JudgeOptions(arguments.model, arguments.margin, arguments.min_completions, evidence)  # type: ignore[arg-type]
+    options = JudgeOptions(
+        arguments.model,
+        arguments.margin,
+        arguments.min_completions,
+        evidence,  # type: ignore[arg-type]
+        trust_older_completions=arguments.trust_evidence,
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task(f"judging {version}: prompts scored", total=1)
@@ -254,12 +300,39 @@ def basis(judgement: Judgement) -> str:
         f"judged on {judgement.completions:,} completions ({judgement.censored:,} cut short, "
         f"{judgement.decided_pair_share:.0%} of pairs decided); evidence: {EVIDENCE_NAMES.get(judgement.evidence)}"
     )
+    if judgement.excluded_completions:
+        text += f"\nleft out: {left_out(judgement)}"
     if judgement.older_completions:
         text += (
-            f"\n{judgement.older_completions:,} of them ended before this ranker's files were written: if it was "
-            "trained on them they flatter it; --shadow judges it on new ones"
+            f"\n{judgement.older_completions:,} of them ended before this ranker's files were written, and are trusted "
+            "(--trust-evidence): if it was trained on them they flatter it"
+        )
+    if judgement.tries > 1:
+        text += (
+            f"\njudgement {judgement.tries:,} on these completions: the lower bound is taken at an error of "
+            f"{judgement.error_level:.2g} (one-sided), so that none of so many passes by luck"
         )
     return text
+
+
+def left_out(judgement: Judgement) -> str:
+    """Which completions of the log did not count, and why."""
+    reasons = (
+        (judgement.trained_completions, "with prompts that one of the two was trained or tuned on"),
+        (judgement.learned_completions, "of the time that was baked into one of the two"),
+        (
+            judgement.undeclared_completions,
+            "older than this ranker's files, as it does not say what it was trained on (--trust-evidence counts them)",
+        ),
+    )
+    return "; ".join(f"{count:,} {why}" for count, why in reasons if count)
+
+
+def _too_few_unseen(judgement: Judgement) -> str:
+    return (
+        f"{judgement.completions:,} completions to judge it on, at least {judgement.min_completions:,} are needed; left "
+        f"out: {left_out(judgement)}."
+    )
 
 
 def refusal(judgement: Judgement | None) -> str:
@@ -272,9 +345,11 @@ def refusal(judgement: Judgement | None) -> str:
             f"({judgement.log_completions:,} with prompts in the completion log, {judgement.shadow_completions:,} with "
             "shadow scores). Wait, or gather some with --shadow-completions."
         )
+    if judgement.verdict == "too_few_unseen_completions":
+        return f"{_too_few_unseen(judgement)} Let new ones judge it: --shadow-completions {judgement.min_completions}."
     if judgement.verdict == "too_few_decided_pairs":
         return "too many completions were cut short to tell."
-    low = judgement.tau_difference.low if judgement.tau_difference is not None else float("nan")
+    low = judgement.strict_low if judgement.strict_low is not None else float("nan")
     return f"not better: the lower bound of the difference in tau, {low:+.3f}, is not above {judgement.margin:g}."
 
 

@@ -19,9 +19,12 @@ from rankd.scoring.memory_file import MemoryFile, seal
 MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
 CUDA_MODEL = "model.cuda.onnx"
 """The graph for CUDA, which a ranker may have beside the one for CPUs."""
+TRAINED_ROWS = "trained_rows.bin"
+"""The list of prompts that it was made of, which it may have."""
 FILES = (MANIFEST, MODEL, TOKENIZER)
 """What every ranker has."""
-ALL_FILES = (*FILES, CUDA_MODEL)
+OPTIONAL_FILES = (CUDA_MODEL, TRAINED_ROWS)
+ALL_FILES = (*FILES, *OPTIONAL_FILES)
 LARGEST_MANIFEST = 2**19
 DEFAULT_MAX_BYTES = 2**30
 """Of all files together, unless a setting says otherwise."""
@@ -90,7 +93,7 @@ def fill_files(path: Path, descriptors: Mapping[str, int], max_bytes: int) -> tu
                 "NOT_A_DIRECTORY", f"ranker {shown(path)}: no such directory; give one that holds {MANIFEST}"
             )
         path = path.resolve()
-        there = (*FILES, CUDA_MODEL) if os.path.lexists(path / CUDA_MODEL) else FILES
+        there = (*FILES, *(name for name in OPTIONAL_FILES if os.path.lexists(path / name)))
         sizes = {name: _size_of(path / name) for name in there}
         _check_sizes(path, sizes, max_bytes)
         return path, {name: _read(path / name, descriptors[name], sizes[name]) for name in there}
@@ -104,7 +107,7 @@ def _size_of(path: Path) -> int:
     if not path.is_file():  # opening a fifo would wait for somebody who writes
         what = "is not a file" if path.exists() else "is missing"
         needed = f"a ranker needs {MODEL}, {TOKENIZER} and {MANIFEST}"
-        if path.name == CUDA_MODEL:
+        if path.name in OPTIONAL_FILES:
             needed = f"copy it again, or remove it if {MANIFEST} does not name it"
         raise ArtifactError("MISSING_FILE", f"{path} {what}: {needed}")
     size = path.stat().st_size

@@ -6,7 +6,7 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from rankd.registry.artifact import NAME
+from rankd.registry.manifest import NAME
 
 DEFAULT_RANKER = "minilm-l6"
 

@@ -8,7 +8,7 @@ a prompt at a time and while the ranker in service has nothing else to read; sta
 from __future__ import annotations
 
 import asyncio
-import enum
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,62 +24,27 @@ from rankd.completion_log.records import LoggedCompletion
 from rankd.errors import ArtifactError
 from rankd.quality.statistics.paired_comparison import PairedComparison, PairedSample, compare
 from rankd.registry.artifact_files import MANIFEST
+from rankd.registry.comparison_result import (
+    ComparisonOptions,
+    ComparisonResult,
+    ComparisonVerdict,
+    EvidenceKind,
+    ExcludedCompletions,
+)
+from rankd.registry.judgement_levels import JudgementLevels, Level
 from rankd.registry.loaded import LoadedRanker, Registry
+from rankd.registry.seen import Bools, CompletionColumns, learned_traffic, listed_prompts, says_all
 from rankd.registry.shadow import PROMPTS_AT_ONCE, READ_TIMEOUT, ShadowRankers
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.types import FloatArray, Reason
 
+__all__ = ["ComparisonOptions", "ComparisonResult", "ComparisonVerdict", "EvidenceKind", "RankerComparison"]
+
 T = TypeVar("T")
 
 ComparisonProgress = Callable[[int, int], None]
 """Called with how many prompts both have scored, and of how many."""
-
-
-class EvidenceKind(enum.Enum):
-    """What a comparison rests on."""
-
-    COMPLETION_LOG = "completion_log"
-    SHADOW_SCORES = "shadow_scores"
-
-
-class ComparisonVerdict(enum.Enum):
-    """What a comparison says of the candidate."""
-
-    BETTER = "better"
-    NOT_BETTER = "not_better"
-    TOO_FEW_COMPLETIONS = "too_few_completions"
-    TOO_FEW_DECIDED_PAIRS = "too_few_decided_pairs"
-
-
-@dataclass(frozen=True, slots=True)
-class ComparisonOptions:
-    """How to compare."""
-
-    margin: float
-    min_completions: int
-    model: str | None = None
-    evidence: EvidenceKind | None = None
-    """None: the completion log where it holds enough, else shadow scores."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparisonResult:
-    """A candidate against the ranker in service."""
-
-    candidate: str
-    incumbent: str
-    verdict: ComparisonVerdict
-    evidence: EvidenceKind | None
-    options: ComparisonOptions
-    statistics: PairedComparison | None
-    """None where no completion was scored by both."""
-    log_completions: int
-    shadow_completions: int
-    older_completions: int
-    """Of these, ended before the candidate's files were written: if it was trained on them, they flatter it."""
-    calibrations: dict[str, Calibration]
-    """By served model: the candidate's map from score to length, refined by what was compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +59,14 @@ class _Rows:
     groups: list[int]
     ended_at: list[float]
 
+    def scored(self) -> Bools:
+        """Which both rankers scored, [n]."""
+        both: Bools = np.isfinite(self.candidate) & np.isfinite(self.incumbent)
+        return both
+
     def sample(self) -> tuple[PairedSample, list[str]]:
         """The rows that both rankers scored, and the models that their strata stand for."""
-        good = np.flatnonzero(np.isfinite(self.candidate) & np.isfinite(self.incumbent))
+        good = np.flatnonzero(self.scored())
         names, stratum = np.unique(np.array([self.models[i] for i in good], dtype=object), return_inverse=True)
         return PairedSample(
             candidate=self.candidate[good],
@@ -125,6 +95,7 @@ class RankerComparison:
         self._log = log
         self._settings = settings
         self._telemetry = telemetry
+        self._levels = JudgementLevels()
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "rankd-compare")
 
@@ -140,25 +111,32 @@ class RankerComparison:
             incumbent = self._registry.in_service
             if candidate is incumbent:
                 raise ArtifactError("IN_SERVICE", f"{candidate.version} is in service already")
-            logged = await self._logged(options)
+            offered = await self._logged(options)
+            logged, excluded = await self._in_thread(partial(_unseen, offered, candidate, incumbent, options))
             shadowed = self._shadowed(candidate, incumbent, options)
             kind = _chosen(options, len(logged), len(shadowed.models))
             rows = shadowed
             if kind is EvidenceKind.COMPLETION_LOG:
                 with self._in_background(candidate):
                     rows = await self._score(logged, candidate, incumbent, progress)
-            statistics, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration))
-            written = await self._in_thread(partial(_written_at, candidate))
+            level = self._level(rows, candidate, incumbent, options)
+            statistics, calibrations = await self._in_thread(partial(self._compare, rows, candidate.calibration, level))
+            older = 0
+            if options.trust_older and not says_all(candidate.manifest):
+                written = await self._in_thread(partial(_written_at, candidate))
+                older = sum(at < written for at in rows.ended_at)
             result = ComparisonResult(
                 candidate=candidate.version,
                 incumbent=incumbent.version,
-                verdict=self._verdict(statistics, options),
+                verdict=self._verdict(statistics, options, excluded),
                 evidence=kind,
                 options=options,
                 statistics=statistics,
-                log_completions=len(logged),
+                log_completions=len(offered),
                 shadow_completions=len(shadowed.models),
-                older_completions=sum(at < written for at in rows.ended_at),
+                older_completions=older,
+                excluded=excluded,
+                level=level,
                 calibrations=calibrations,
             )
         self._record(result)
@@ -255,8 +233,17 @@ class RankerComparison:
         results = await ranker.scorer.score(prompts, asyncio.get_running_loop().time() + READ_TIMEOUT)
         return [np.nan if isinstance(r, Reason) else r.score for r in results]
 
+    def _level(
+        self, rows: _Rows, candidate: LoadedRanker, incumbent: LoadedRanker, options: ComparisonOptions
+    ) -> Level | None:
+        """What these rows must show; too few to say anything are no try."""
+        times = [at for at, scored in zip(rows.ended_at, rows.scored().tolist(), strict=True) if scored]
+        if len(times) < options.min_completions:
+            return None
+        return self._levels.next(incumbent.version, candidate.version, times)
+
     def _compare(
-        self, rows: _Rows, prior: Calibration | None
+        self, rows: _Rows, prior: Calibration | None, level: Level | None
     ) -> tuple[PairedComparison | None, dict[str, Calibration]]:
         """The statistics; in the thread."""
         sample, models = rows.sample()
@@ -272,14 +259,19 @@ class RankerComparison:
                 prior=prior,
                 prior_weight=self._settings.order.calibration_prior_weight,
             )
-        return compare(sample, horizon=self._settings.quality.horizon_tokens), calibrations
+        horizon, quantile = self._settings.quality.horizon_tokens, None if level is None else level.quantile
+        return compare(sample, horizon=horizon, strict_z=quantile), calibrations
 
-    def _verdict(self, statistics: PairedComparison | None, options: ComparisonOptions) -> ComparisonVerdict:
-        if statistics is None or statistics.size < options.min_completions or statistics.tau_difference is None:
-            return ComparisonVerdict.TOO_FEW_COMPLETIONS
+    def _verdict(
+        self, statistics: PairedComparison | None, options: ComparisonOptions, excluded: ExcludedCompletions
+    ) -> ComparisonVerdict:
+        size = 0 if statistics is None else statistics.size
+        if statistics is None or size < options.min_completions or statistics.strict_difference is None:
+            enough = size + excluded.total >= options.min_completions > size
+            return ComparisonVerdict.TOO_FEW_UNSEEN_COMPLETIONS if enough else ComparisonVerdict.TOO_FEW_COMPLETIONS
         if (statistics.decided_pair_share or 0.0) < self._settings.promotion.min_decided_share:
             return ComparisonVerdict.TOO_FEW_DECIDED_PAIRS
-        better = statistics.tau_difference.low > options.margin
+        better = statistics.strict_difference.low > options.margin
         return ComparisonVerdict.BETTER if better else ComparisonVerdict.NOT_BETTER
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
@@ -291,11 +283,28 @@ class RankerComparison:
 
 
 def _written_at(ranker: LoadedRanker) -> float:
-    """When a ranker's files were written, seconds; 0 where they are gone."""
+    """When a ranker's files were written, seconds; never known to be over where they are gone."""
     try:
         return (ranker.path / MANIFEST).stat().st_mtime
     except OSError:
-        return 0.0
+        return math.inf
+
+
+def _unseen(
+    offered: Sequence[LoggedCompletion], candidate: LoadedRanker, incumbent: LoadedRanker, options: ComparisonOptions
+) -> tuple[Sequence[LoggedCompletion], ExcludedCompletions]:
+    """What neither ranker was made of; in the thread."""
+    times = np.array([c.ended_at for c in offered], np.float64)
+    columns = CompletionColumns([c.prompt for c in offered], [c.model for c in offered], times)
+    trained = listed_prompts(candidate.prompts, columns) | listed_prompts(incumbent.prompts, columns)
+    learned = learned_traffic(candidate.manifest, columns) | learned_traffic(incumbent.manifest, columns)
+    older = np.zeros(len(offered), np.bool_)
+    if not options.trust_older and not says_all(candidate.manifest):
+        older = times < _written_at(candidate)
+    excluded = ExcludedCompletions(
+        int(trained.sum()), int((learned & ~trained).sum()), int((older & ~trained & ~learned).sum())
+    )
+    return [c for c, out in zip(offered, (trained | learned | older).tolist(), strict=True) if not out], excluded
 
 
 def _chosen(options: ComparisonOptions, logged: int, shadowed: int) -> EvidenceKind | None:

@@ -17,9 +17,11 @@ from rankd.adaptation import FeatureHasher
 from rankd.clock import CLOCK
 from rankd.errors import ArtifactError, NotFoundError
 from rankd.monitor.monitor import Monitor
-from rankd.registry.artifact import Artifact, Manifest
+from rankd.registry.artifact import Artifact
 from rankd.registry.feature_hashing import NO_FEATURES, FeatureHashing
 from rankd.registry.loader import RankerLoader
+from rankd.registry.manifest import Manifest
+from rankd.registry.trained_rows import PromptList
 from rankd.scoring.placement import Placement
 from rankd.scoring.scorer import Scorer
 from rankd.scoring.tokeniser import CHARS_PER_TOKEN, Truncation
@@ -50,6 +52,8 @@ class LoadedRanker:
     """Where its nodes ran on CUDA; if it runs on the CPU, why. None where CUDA was not tried, or that is not known."""
     hasher: FeatureHasher | None = None
     """Packs what predictions carry to be learned from; None where nothing is learned."""
+    prompts: PromptList | None = None
+    """What it was made of, as far as that is listed."""
 
     @property
     def measured_tau(self) -> float | None:
@@ -165,7 +169,14 @@ class Registry:
             )
             scorer.runner.on_batch = lambda ok, seconds: self._batch_done(version, ok=ok, seconds=seconds)
             ranker = LoadedRanker(
-                version, artifact.path, scorer, calibration, artifact.manifest, parts.placement, hasher
+                version,
+                artifact.path,
+                scorer,
+                calibration,
+                artifact.manifest,
+                parts.placement,
+                hasher,
+                artifact.prompts,
             )
             self._rankers[version] = ranker
             _log_loaded(ranker)

@@ -9,6 +9,7 @@ from rankd.registry.preparation import WARM_UP_PROMPTS
 from rankd.scoring.onnx_model import OnnxModel, warm_up
 from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
+from rankd.training.export.trained_rows import write_trained_rows
 
 
 def fields_of(ranker):
@@ -40,4 +41,10 @@ def with_second_graph(ranker, other, precision="fp16"):
     """Give a ranker the graph of another one as its own for CUDA, under one manifest."""
     shutil.copyfile(other / MODEL, ranker / CUDA_MODEL)
     rehash(ranker, cuda={"precision": precision})
+    return ranker
+
+
+def with_trained_rows(ranker, rows, **fields):
+    """Let a ranker say that it was made of these rows; ``fields`` replace some of what it says."""
+    rehash(ranker, trained_rows=write_trained_rows(ranker, rows, "any seed") | fields)
     return ranker

@@ -109,8 +109,8 @@ class RankerFigures:
 class Judgement:
     """A candidate against the ranker in service on the same completions; differences are candidate less the other.
 
-    ``verdict``: better, not_better, too_few_completions, too_few_decided_pairs. ``evidence``: completion_log,
-    shadow_scores, or empty where there was nothing.
+    ``verdict``: better, not_better, too_few_completions, too_few_decided_pairs, too_few_unseen_completions.
+    ``evidence``: completion_log, shadow_scores, or empty where there was nothing.
     """
 
     verdict: str
@@ -134,7 +134,24 @@ class Judgement:
     shadow_completions: int
     """With a shadow score."""
     older_completions: int
-    """Of those judged, ended before the candidate's files were written: trained on, they flatter it."""
+    """Of those judged, ended before the candidate's files were written, and trusted: trained on, they flatter it."""
+    trained_completions: int = 0
+    """Left out: their prompts are among the rows that one of the rankers was made of."""
+    learned_completions: int = 0
+    """Left out: they ended while a daemon learned what was baked into one of the rankers."""
+    undeclared_completions: int = 0
+    """Left out: the candidate does not say what it was made of, and they ended before its files were written."""
+    tries: int = 0
+    """Judgements so far on completions that these overlap with, this one included; 0 without a verdict."""
+    error_level: float = 0.0
+    """One-sided, of ``strict_low``."""
+    strict_low: float | None = None
+    """The lower bound of ``tau_difference`` at that level, which must be above ``margin``; None: undefined."""
+
+    @property
+    def excluded_completions(self) -> int:
+        """Left out in all."""
+        return self.trained_completions + self.learned_completions + self.undeclared_completions
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +162,14 @@ class JudgeOptions:
     margin: float | None = None
     min_completions: int | None = None
     evidence: EvidenceName | None = None
+    trust_older_completions: bool = False
+    """Let completions count that ended before the files of a candidate which does not say what it was made of."""
 
     def message(self) -> admin_pb2.JudgeOptions:
         """As proto."""
-        out = admin_pb2.JudgeOptions(min_completion_count=self.min_completions or 0)
+        out = admin_pb2.JudgeOptions(
+            min_completion_count=self.min_completions or 0, trust_older_completions=self.trust_older_completions
+        )
         if self.model is not None:
             out.model = self.model
         if self.margin is not None:
@@ -209,6 +230,12 @@ def judgement_of(message: admin_pb2.Judgement) -> Judgement:
         log_completions=message.log_completion_count,
         shadow_completions=message.shadow_completion_count,
         older_completions=message.older_completion_count,
+        trained_completions=message.trained_completion_count,
+        learned_completions=message.learned_completion_count,
+        undeclared_completions=message.undeclared_completion_count,
+        tries=message.try_count,
+        error_level=message.error_level,
+        strict_low=message.strict_low if message.HasField("strict_low") else None,
     )
 
 

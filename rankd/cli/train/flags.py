@@ -136,6 +136,13 @@ def _out_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--version", help="of the ranker; default: a hash of base, rows and options")
     verb.add_argument("--data-name", metavar="TEXT", help="what it was trained on, for its card; default: the sources")
     verb.add_argument("--licence", metavar="TEXT", help="of the weights, for its card")
+    verb.add_argument(
+        "--list-rows",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="put hashes of its rows' prompts beside the ranker, which are then left out when it is judged; a daemon "
+        "older than this flag refuses such a ranker; default: yes",
+    )
     verb.add_argument("--restart", action="store_true", help="replace what --out holds, finished or not")
     verb.add_argument(
         "--checkpoint-seconds", type=_positive, default=60.0, metavar="S", help="between two checkpoints; default: 60"
@@ -195,6 +202,7 @@ def command_of(arguments: argparse.Namespace, options: FitOptions) -> str:
     for source, tokens in arguments.cap:
         words += ["--cap", f"{source}={tokens}"]
     words += [] if arguments.cuda else ["--no-cuda"]
+    words += [] if arguments.list_rows else ["--no-list-rows"]
     return shlex.join([*words, "--bf16" if options.bf16 else "--no-bf16", "--out"]) + " DIR"
 
 

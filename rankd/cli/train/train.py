@@ -189,6 +189,7 @@ def _export(
                 licence=names.licence,
                 most_tau_lost=arguments.most_tau_lost,
                 cuda=arguments.cuda,
+                trained_rows=rows if arguments.list_rows else (),
                 card={"base": fitted.base.name, "loss": fitted.options.loss, "reproduce": command},
             )
             report = export(fitted, out, plan)

@@ -71,15 +71,20 @@ class PairedComparison:
     """Share of the pairs within a served model whose order is known."""
     horizon_tokens: int
     """Lengths were compared as min(length, horizon)."""
+    strict_difference: Interval | None = None
+    """``tau_difference`` with the interval of ``strict_z``."""
 
 
-def compare(sample: PairedSample, *, horizon: int = 16384, z: float = 1.959964) -> PairedComparison:
+def compare(
+    sample: PairedSample, *, horizon: int = 16384, z: float = 1.959964, strict_z: float | None = None
+) -> PairedComparison:
     """Compare two rankers: O(n log n) time where all lengths are known, else half a second at n = 4,096.
 
     Args:
         sample: completions that both scored.
         horizon: lengths are compared up to this many tokens; lowered to where they stop being observed.
         z: normal quantile of the intervals.
+        strict_z: of the interval that a verdict rests on; None: the same.
     """
     size = len(sample.tokens)
     if size:
@@ -103,6 +108,7 @@ def compare(sample: PairedSample, *, horizon: int = 16384, z: float = 1.959964) 
         censored=int(np.count_nonzero(~sample.complete)),
         decided_pair_share=float(sums.decided.sum()) / possible if possible else None,
         horizon_tokens=horizon,
+        strict_difference=_difference(taus, sample.group, z if strict_z is None else strict_z),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ from rankd_client.calibration import Calibration
 
 from rankd.adaptation.folding import FoldedHead
 from rankd.errors import ArtifactError, ConfigError
-from rankd.registry.artifact import Artifact, Graph, Manifest, load_artifact, write_manifest
-from rankd.registry.artifact_files import ALL_FILES, TOKENIZER
+from rankd.registry.artifact import Artifact, Graph, load_artifact, write_manifest
+from rankd.registry.artifact_files import ALL_FILES, TOKENIZER, TRAINED_ROWS
+from rankd.registry.manifest import Manifest
 from rankd.training.evaluation.offline_ranker import OfflineRanker
 from rankd.training.export.canonical_graph import to_bytes
 from rankd.training.export.head_graph import fold
 from rankd.training.export.model_card import write_card
+from rankd.training.export.trained_rows import with_traffic
 
 CARD = "README.md"
 _PROVIDERS: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
@@ -113,6 +116,8 @@ def _write(artifact: Artifact, head: FoldedHead, learned: LearnedHead, out: Path
         for notice in artifact.path.glob(pattern):
             if notice.is_file() and notice.name not in ALL_FILES:
                 shutil.copyfile(notice, out / notice.name)
+    if artifact.prompts is not None:
+        (out / TRAINED_ROWS).write_bytes(artifact.prompts.packed())
     fields = _fields(manifest, learned, output, plan)
     write_manifest(out, fields)
     limits = [_TEXT_ALONE, _TESTABLE.format(base=learned.ranker_version)]
@@ -147,11 +152,20 @@ def _fields(manifest: Manifest, learned: LearnedHead, output: str, plan: BakePla
             *kept["data"],
             {"name": traffic, "licence": "the operator's own", "rows": quality.completions or None},
         ],
+        "trained_rows": _trained_rows(manifest, quality.completions, plan.model),
         **measured,
         "measurements": _measurements(learned, served),
         "description": _description(learned, served),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _trained_rows(manifest: Manifest, completions: int, model: str) -> dict[str, Any]:
+    """The base's rows, and all traffic of the model until now: which of its completions count is not known."""
+    spec = manifest.trained_rows
+    # A base that does not say what it was made of leaves a gap, which is said.
+    known = {"complete": False, "sources": []} if spec is None else spec.model_dump(exclude_none=True)
+    return with_traffic(known, model, completions, time.time())
 
 
 def _measurements(learned: LearnedHead, served: str) -> list[Mapping[str, Any]]:

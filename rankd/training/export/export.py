@@ -35,6 +35,7 @@ from rankd.training.export.parity import (
     tau_lost,
     torch_runner,
 )
+from rankd.training.export.trained_rows import write_trained_rows
 from rankd.training.fit.options import FittedRanker
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -98,7 +99,7 @@ class ExportPlan:
     licence: str
     """Of the weights."""
     measurements: Sequence[dict[str, Any]] = ()
-    """Figures for the manifest, as ``rankd.registry.artifact.Measurement`` has them."""
+    """Figures for the manifest, as ``rankd.registry.manifest.Measurement`` has them."""
     measured_tau: float | None = None
     """tau-b on prompts that it never saw; None: the validation tau of the fit."""
     description: str = ""
@@ -107,6 +108,9 @@ class ExportPlan:
     """What ``rankd.training.export.model_card`` takes beside the manifest's fields."""
     most_tau_lost: float | None = None
     """tau that the precision may cost; None: ``MOST_TAU_LOST``; ``inf`` allows any."""
+    trained_rows: Sequence[Row] = ()
+    """All that it was made of, ``calibration_rows`` among them, to be listed beside it; empty: the manifest does not
+    say, so that no judgement rests on what ended before."""
     cuda: bool = True
     """Whether an encoder in int8 gets a graph for CUDA beside it."""
 
@@ -205,7 +209,7 @@ def write_description(
     """Write manifest and model card beside the model.
 
     Raises:
-        ConfigError: the card cannot be written.
+        ConfigError: the card, or the list of rows, cannot be written.
     """
     cut = fitted.base.truncation
     tau = fitted.validation_tau if plan.measured_tau is None else plan.measured_tau
@@ -225,6 +229,7 @@ def write_description(
         },
         "calibration": calibration,
         "data": [{"name": plan.data, "licence": plan.licence}],
+        "trained_rows": write_trained_rows(out, plan.trained_rows, fitted.fingerprint) if plan.trained_rows else None,
         "licence": plan.licence,
         "measured_tau": None if np.isnan(tau) else round(tau, 4),
         "measurements": list(plan.measurements),

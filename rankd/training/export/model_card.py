@@ -55,7 +55,7 @@ def write_card(fields: Mapping[str, Any], measurements: Sequence[Mapping[str, An
             ``machine``), ``tau_lost`` and ``largest_difference`` (of the export, against PyTorch), ``cuda_tau_lost``
             (of the graph for CUDA), ``ranges_by_batch`` (whether int8 takes them from the batch), ``reproduce`` (a
             command).
-        measurements: as ``rankd.registry.artifact.Measurement`` has them.
+        measurements: as ``rankd.registry.manifest.Measurement`` has them.
         path: ``README.md`` in the ranker's directory; the sizes of the files beside it are stated.
 
     Raises:

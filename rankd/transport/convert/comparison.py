@@ -20,6 +20,7 @@ VERDICT_TO_PROTO = {
     ComparisonVerdict.NOT_BETTER: admin_pb2.VERDICT_NOT_BETTER,
     ComparisonVerdict.TOO_FEW_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_COMPLETIONS,
     ComparisonVerdict.TOO_FEW_DECIDED_PAIRS: admin_pb2.VERDICT_TOO_FEW_DECIDED_PAIRS,
+    ComparisonVerdict.TOO_FEW_UNSEEN_COMPLETIONS: admin_pb2.VERDICT_TOO_FEW_UNSEEN_COMPLETIONS,
 }
 LEAST_COMPLETIONS = 50
 
@@ -51,7 +52,7 @@ def options_of(
                 f"{field}.evidence", "must be EVIDENCE_COMPLETION_LOG or EVIDENCE_SHADOW_SCORES, or be left out"
             )
     model = name_of(message.model, f"{field}.model", limits, violations) if message.HasField("model") else None
-    return ComparisonOptions(margin, least, model, evidence)
+    return ComparisonOptions(margin, least, model, evidence, message.trust_older_completions)
 
 
 def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
@@ -65,7 +66,12 @@ def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
         log_completion_count=comparison.log_completions,
         shadow_completion_count=comparison.shadow_completions,
         older_completion_count=comparison.older_completions,
+        trained_completion_count=comparison.excluded.trained,
+        learned_completion_count=comparison.excluded.learned,
+        undeclared_completion_count=comparison.excluded.older,
     )
+    if comparison.level is not None:
+        out.try_count, out.error_level = comparison.level.tries, comparison.level.error
     if comparison.evidence is not None:
         out.evidence = EVIDENCE_TO_PROTO[comparison.evidence]
     figures = comparison.statistics
@@ -75,6 +81,8 @@ def judgement_of(comparison: ComparisonResult) -> admin_pb2.Judgement:
     _fill(out.in_service, figures.incumbent)
     if figures.tau_difference is not None:
         out.tau_difference.CopyFrom(estimate_of(figures.tau_difference))
+    if figures.strict_difference is not None and comparison.level is not None:
+        out.strict_low = figures.strict_difference.low
     if figures.gain_difference is not None:
         out.realised_gain_difference.CopyFrom(estimate_of(figures.gain_difference))
     out.completion_count = figures.size

@@ -1,13 +1,14 @@
 """A ranker's files are read once, within bounds, and what was read does not change any more."""
 
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
 
 import pytest
 from support.hostile_rankers import external
-from support.ranker_start import with_second_graph
+from support.ranker_start import with_second_graph, with_trained_rows
 from support.tiny_ranker import make_artifact
 
 from rankd.errors import ArtifactError
@@ -25,12 +26,14 @@ from rankd.registry.artifact_files import (
 from rankd.scoring.onnx_model import OnnxModel, pad
 from rankd.scoring.session import ModelSpec, SessionOptions
 from rankd.scoring.tokeniser import Tokeniser, Truncation
+from rankd.training.data.row import Row
 
 
 @pytest.fixture
 def ranker(tmp_path):
-    """One with a graph for CUDA beside the other."""
-    return with_second_graph(make_artifact(tmp_path / "r"), make_artifact(tmp_path / "cuda", scale=2.0))
+    """One with all files: a graph for CUDA beside the other, and the list of its rows."""
+    made = with_second_graph(make_artifact(tmp_path / "r"), make_artifact(tmp_path / "cuda", scale=2.0))
+    return with_trained_rows(made, [Row("a prompt", 10, complete=True), Row("another", 20, complete=True)])
 
 
 def refused(path, reason, max_bytes=2**20):
@@ -122,6 +125,7 @@ def open_files():
 @pytest.mark.skipif(sys.platform != "linux", reason="memory files are Linux's")
 def test_descriptors_go_with_what_was_read(ranker):
     """Loading again and again leaves none open."""
+    gc.collect()  # what other tests left behind would go meanwhile
     before = open_files()
     for _ in range(20):
         load_artifact(ranker)

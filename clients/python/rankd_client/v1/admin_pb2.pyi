@@ -26,6 +26,7 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_NOT_BETTER: _ClassVar[Verdict]
     VERDICT_TOO_FEW_COMPLETIONS: _ClassVar[Verdict]
     VERDICT_TOO_FEW_DECIDED_PAIRS: _ClassVar[Verdict]
+    VERDICT_TOO_FEW_UNSEEN_COMPLETIONS: _ClassVar[Verdict]
 
 class ServiceStepKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -57,6 +58,7 @@ VERDICT_BETTER: Verdict
 VERDICT_NOT_BETTER: Verdict
 VERDICT_TOO_FEW_COMPLETIONS: Verdict
 VERDICT_TOO_FEW_DECIDED_PAIRS: Verdict
+VERDICT_TOO_FEW_UNSEEN_COMPLETIONS: Verdict
 SERVICE_STEP_KIND_UNSPECIFIED: ServiceStepKind
 SERVICE_STEP_KIND_PROMOTED: ServiceStepKind
 SERVICE_STEP_KIND_ROLLED_BACK: ServiceStepKind
@@ -141,16 +143,18 @@ class ShadowProgress(_message.Message):
     def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., scored_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., dropped_count: _Optional[int] = ...) -> None: ...
 
 class JudgeOptions(_message.Message):
-    __slots__ = ("model", "margin", "min_completion_count", "evidence")
+    __slots__ = ("model", "margin", "min_completion_count", "evidence", "trust_older_completions")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     MIN_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    TRUST_OLDER_COMPLETIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     margin: float
     min_completion_count: int
     evidence: Evidence
-    def __init__(self, model: _Optional[str] = ..., margin: _Optional[float] = ..., min_completion_count: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ...) -> None: ...
+    trust_older_completions: bool
+    def __init__(self, model: _Optional[str] = ..., margin: _Optional[float] = ..., min_completion_count: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ..., trust_older_completions: bool = ...) -> None: ...
 
 class RankerFigures(_message.Message):
     __slots__ = ("ranker_version", "tau", "realised_gain")
@@ -163,7 +167,7 @@ class RankerFigures(_message.Message):
     def __init__(self, ranker_version: _Optional[str] = ..., tau: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., realised_gain: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ...) -> None: ...
 
 class Judgement(_message.Message):
-    __slots__ = ("verdict", "evidence", "candidate", "in_service", "tau_difference", "realised_gain_difference", "completion_count", "censored_count", "decided_pair_share", "margin", "min_completion_count", "log_completion_count", "shadow_completion_count", "older_completion_count")
+    __slots__ = ("verdict", "evidence", "candidate", "in_service", "tau_difference", "realised_gain_difference", "completion_count", "censored_count", "decided_pair_share", "margin", "min_completion_count", "log_completion_count", "shadow_completion_count", "older_completion_count", "trained_completion_count", "learned_completion_count", "undeclared_completion_count", "try_count", "error_level", "strict_low")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -178,6 +182,12 @@ class Judgement(_message.Message):
     LOG_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
     SHADOW_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLDER_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNDECLARED_COMPLETION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TRY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    STRICT_LOW_FIELD_NUMBER: _ClassVar[int]
     verdict: Verdict
     evidence: Evidence
     candidate: RankerFigures
@@ -192,7 +202,13 @@ class Judgement(_message.Message):
     log_completion_count: int
     shadow_completion_count: int
     older_completion_count: int
-    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., evidence: _Optional[_Union[Evidence, str]] = ..., candidate: _Optional[_Union[RankerFigures, _Mapping]] = ..., in_service: _Optional[_Union[RankerFigures, _Mapping]] = ..., tau_difference: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., realised_gain_difference: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., completion_count: _Optional[int] = ..., censored_count: _Optional[int] = ..., decided_pair_share: _Optional[float] = ..., margin: _Optional[float] = ..., min_completion_count: _Optional[int] = ..., log_completion_count: _Optional[int] = ..., shadow_completion_count: _Optional[int] = ..., older_completion_count: _Optional[int] = ...) -> None: ...
+    trained_completion_count: int
+    learned_completion_count: int
+    undeclared_completion_count: int
+    try_count: int
+    error_level: float
+    strict_low: float
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., evidence: _Optional[_Union[Evidence, str]] = ..., candidate: _Optional[_Union[RankerFigures, _Mapping]] = ..., in_service: _Optional[_Union[RankerFigures, _Mapping]] = ..., tau_difference: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., realised_gain_difference: _Optional[_Union[_quality_pb2.Estimate, _Mapping]] = ..., completion_count: _Optional[int] = ..., censored_count: _Optional[int] = ..., decided_pair_share: _Optional[float] = ..., margin: _Optional[float] = ..., min_completion_count: _Optional[int] = ..., log_completion_count: _Optional[int] = ..., shadow_completion_count: _Optional[int] = ..., older_completion_count: _Optional[int] = ..., trained_completion_count: _Optional[int] = ..., learned_completion_count: _Optional[int] = ..., undeclared_completion_count: _Optional[int] = ..., try_count: _Optional[int] = ..., error_level: _Optional[float] = ..., strict_low: _Optional[float] = ...) -> None: ...
 
 class ListRankersRequest(_message.Message):
     __slots__ = ()
