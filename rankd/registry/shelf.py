@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rankd.errors import ArtifactError, ConfigError, NotFoundError
-from rankd.registry.artifact import NAME
+from rankd.registry.manifest import NAME
 from rankd.registry.artifact_files import MANIFEST
 from rankd.registry.bundled import default_ranker_path
 from rankd.registry.history import SERVING, Place, point
