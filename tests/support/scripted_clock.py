@@ -1,34 +1,22 @@
-"""A clock that a script sets, for real daemons and command lines in processes of their own, and for clients here."""
+"""A clock that a script sets, for real daemons in processes of their own, and for clients and verbs in this one."""
 
+import io
 import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-
-import rankd_client._client_queue as client_queue
-import rankd_client._reports as client_reports
+from unittest import mock
 
 from support import scripted_process
 from support.daemon import DaemonProcess
-from support.scripted_process import SIZE, ClockFile
+from support.scripted_process import SIZE, ClockFile, following
+
+from rankd.cli import main
 
 _PATIENCE = 240.0
 """Seconds, real ones, that a daemon has to settle."""
-
-
-class _ScriptedTime:
-    """The module ``time`` of the client's, but for what the machine's clock tells."""
-
-    def __init__(self, clock):
-        self._clock = clock
-
-    def __getattr__(self, name):
-        return getattr(time, name)
-
-    def time(self):
-        return self._clock.now
 
 
 class ScriptedClock:
@@ -58,27 +46,22 @@ class ScriptedClock:
             assert time.monotonic() < end, "the daemon does not settle"
             time.sleep(0.01)
 
-    @contextmanager
-    def in_client(self):
-        """Let clients of this process tell this time."""
-        modules = client_queue, client_reports
-        try:
-            for module in modules:
-                module.time = _ScriptedTime(self)
-            yield self
-        finally:
-            for module in modules:
-                module.time = time
+    def here(self):
+        """Let clients and verbs of this process tell this time, as long as the context lasts."""
+        return following(self._file)
 
     def daemon(self, **environment) -> DaemonProcess:
         """``rankd serve`` by this clock; ``environment`` without its ``RANKD_``."""
         named = {f"RANKD_{name.upper()}": str(value) for name, value in environment.items()}
         return DaemonProcess(None, prefix=(sys.executable, scripted_process.__file__, self.path), environment=named)
 
-    def run(self, *arguments, timeout=300) -> subprocess.CompletedProcess:
-        """Another verb by this clock, as a process; exit status, stdout and stderr as text."""
-        return subprocess.run(
-            [sys.executable, scripted_process.__file__, str(self.path), *map(str, arguments)],
-            capture_output=True, text=True, timeout=timeout, check=False,
-            env=os.environ | {"NO_COLOR": "1", "COLUMNS": "160"},
-        )  # fmt: skip
+    def run(self, *arguments) -> subprocess.CompletedProcess:
+        """Another verb by this clock, in this process; exit status, stdout and stderr as text."""
+        said, complained = io.StringIO(), io.StringIO()
+        plain = {"NO_COLOR": "1", "COLUMNS": "200"}
+        with self.here(), redirect_stdout(said), redirect_stderr(complained), mock.patch.dict(os.environ, plain):
+            try:
+                status = main([str(argument) for argument in arguments])
+            except SystemExit as ended:
+                status = ended.code
+        return subprocess.CompletedProcess(arguments, status, said.getvalue(), complained.getvalue())

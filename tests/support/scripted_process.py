@@ -9,6 +9,7 @@ import mmap
 import struct
 import sys
 import time
+from contextlib import contextmanager
 
 VERBS = ("serve", "status", "rank", "promote", "rollback", "rankers", "pilot", "retrain", "train", "evaluate")
 SIZE = 16
@@ -49,12 +50,17 @@ def _asks(names):
     return name in names or name.partition(".")[0] in names
 
 
-def follow(clock):
-    """Let rankd tell the script's time from now on; grpc and asyncio go on with the machine's."""
+@contextmanager
+def following(clock):
+    """Let rankd and its client tell the script's time; grpc and asyncio go on with the machine's."""
     time.time = lambda: clock.now if _asks(_OURS) else _REAL_TIME()
     time.monotonic = lambda: (
         clock.now - _EPOCH_OF_MONOTONIC if _asks(("rankd.clock.steady",)) else _REAL_MONOTONIC()
     )
+    try:
+        yield
+    finally:
+        time.time, time.monotonic = _REAL_TIME, _REAL_MONOTONIC
 
 
 def tell_when_settled(clock):
@@ -82,12 +88,12 @@ def main(arguments):
     """Run a verb of rankd by the script's clock."""
     clock = ClockFile(arguments[0])
     rest = arguments[next(i for i, argument in enumerate(arguments) if argument in VERBS) :]
-    follow(clock)
-    from rankd.cli import main
+    with following(clock):
+        from rankd.cli import main
 
-    if rest[0] == "serve":
-        tell_when_settled(clock)
-    return main(rest)
+        if rest[0] == "serve":
+            tell_when_settled(clock)
+        return main(rest)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""What is true of a day: who served, what was reported, and what arrival order would have made of it."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from soak.scripted_day.served import Sent, ServedHour
+
+MEASURES = ("end_to_end", "first_token", "per_token")
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def statistic(name: str, values: np.ndarray) -> float:
+    """The mean, or a quantile."""
+    return float(values.mean()) if name == "mean" else float(np.quantile(values, QUANTILES[name]))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Requests that figures rest on, by arrival, with their latencies as they were and in arrival order, [n]."""
+
+    rows: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.rows["arrival"])
+
+    def latencies(self, measure: str) -> tuple[np.ndarray, np.ndarray]:
+        """As they were, and in arrival order."""
+        rows = self.rows
+        ends = ("first_token", "other_first_token") if measure == "first_token" else ("end", "other_end")
+        pair = [rows[end] - rows["arrival"] for end in ends]
+        if measure == "per_token":
+            pair = [one / rows["output"] for one in pair]
+        return pair[0], pair[1]
+
+    def saved(self, measure: str, name: str) -> float:
+        """Seconds."""
+        observed, other = self.latencies(measure)
+        return statistic(name, other) - statistic(name, observed)
+
+    def observed(self, measure: str, name: str) -> float:
+        """Seconds."""
+        return statistic(name, self.latencies(measure)[0])
+
+    @property
+    def waited(self) -> np.ndarray:
+        """Seconds, [n]."""
+        return self.rows["start"] - self.rows["arrival"]
+
+
+@dataclass
+class Truth:
+    """Kept by the script as it goes."""
+
+    ranker: str = "ngram@1.0.0"
+    sent: Sent = field(default_factory=Sent)
+    """Since the daemon's process began."""
+    hours: list[ServedHour] = field(default_factory=list)
+    """Reported since then."""
+    last_end: float | None = None
+    """When the last request ended that was reported since then."""
+    events: list[tuple[str, float]] = field(default_factory=list)
+    """Kinds and times of what should be told, since the process began, or of the registry's history."""
+    steps: list[tuple[str, str, str]] = field(default_factory=list)
+    """Kind, version and the one before, of the registry's history."""
+    pilot: bool = False
+    """One is under way."""
+    restarted: bool = False
+    mode: str = "ranked"
+    """How the last queue was ordered: ``ranked``, or ``fcfs``."""
+
+    def took(self, hour: ServedHour) -> None:
+        """Note an hour's requests."""
+        self.hours.append(hour)
+        self.last_end = float(hour.end[hour.reported].max())
+
+    def restart(self) -> None:
+        """The process is another one: what counts since its start begins anew."""
+        self.sent, self.hours, self.restarted = Sent(), [], True
+        self.events = [e for e in self.events if e[0] in ("promoted", "rolled_back")]
+
+    def compared(self, since: float, count: int) -> Compared:
+        """The first so many reported requests that came since then, as a daemon's figures rest on them."""
+        names = [name for name in ServedHour.__dataclass_fields__ if name != "reported"]
+        rows = {
+            name: np.concatenate([getattr(hour, name)[hour.reported] for hour in self.hours] or [np.zeros(0)])
+            for name in names
+        }
+        order = np.argsort(rows["arrival"], kind="stable")
+        order = order[rows["arrival"][order] >= since - 1e-3][:count]
+        return Compared({name: column[order] for name, column in rows.items()})
+
+    @property
+    def reported(self) -> int:
+        """Requests, since the process began."""
+        return int(sum(hour.reported.sum() for hour in self.hours))
+
+
+@dataclass
+class Coverage:
+    """How many intervals of saved seconds held the truth."""
+
+    held: Counter = field(default_factory=Counter)
+    told: Counter = field(default_factory=Counter)
+    missed: list[str] = field(default_factory=list)
+
+    def add(self, figure: str, truth: float, estimate: dict, where: str) -> None:
+        """Take one; an interval without a width is of what was served in arrival order."""
+        within = estimate["low"] - 1e-4 <= truth <= estimate["high"] + 1e-4
+        self.told[figure] += 1
+        self.held[figure] += within
+        if not within:
+            low, value, high = (estimate[name] for name in ("low", "value", "high"))
+            self.missed.append(f"{where}: {figure} {value:.3f} ({low:.3f} to {high:.3f}), true {truth:.3f}")
+
+    def and_also(self, other: "Coverage") -> None:
+        """Take those of another day."""
+        self.held.update(other.held)
+        self.told.update(other.told)
+        self.missed.extend(other.missed)
+
+    def lines(self) -> list[str]:
+        """A table, all together last."""
+        rows = [f"| {name} | {self.held[name] / n:.1%} of {n} |" for name, n in sorted(self.told.items())]
+        told, held = self.told.total(), self.held.total()
+        rows.append(f"| all | {held / max(told, 1):.1%} of {told} |")
+        return ["| figure | intervals that held the truth |", "|---|---|", *rows]
