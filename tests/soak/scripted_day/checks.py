@@ -43,7 +43,7 @@ def cover(faces: Faces, truth: Truth, model: str, coverage: Coverage, where: str
     saved = next((s for s in faces.state["savings"] if s["model"] == model), None)
     if saved is None or not saved["latencies"]:
         return None
-    compared = truth.compared(saved["from_time"], saved["completions"])
+    compared = truth.compared(saved)
     for one in saved["latencies"]:
         if not _exact(one["saved_seconds"]):
             name = f"{one['measure']} {one['statistic']}"
@@ -119,11 +119,14 @@ def _state(saved: dict, truth: Truth, now: float) -> Iterator[str]:
         return
     if (state == "falls_back") != (truth.mode == "fcfs"):
         yield f"the state is {state} where queues are {truth.mode}"
-    if state == "learning" and len(truth.compared(0.0, 10**9)) >= _FEW:
+    if state == "learning" and truth.reported >= _FEW:
         yield f"still learning after {truth.reported} completions"
     if state in ("learning", "falls_back"):
         return
-    compared = truth.compared(saved["from_time"], saved["completions"])
+    if not saved["latencies"]:
+        yield f"{state} is told without figures"
+        return
+    compared = truth.compared(saved)
     mean = compared.saved("end_to_end", "mean")
     waits = float(compared.waited.mean()) / compared.observed("end_to_end", "mean")
     if state == "no_queue" and waits > 2 * _NO_QUEUE:
@@ -168,7 +171,7 @@ def _headline(faces: Faces, saved: dict, truth: Truth, model: str) -> Iterator[s
 
 
 def _figures(saved: dict, truth: Truth) -> Iterator[str]:
-    compared = truth.compared(saved["from_time"], saved["completions"])
+    compared = truth.compared(saved)
     if len(compared) < saved["completions"]:
         yield f"figures rest on {saved['completions']} completions since their begin: there are {len(compared)}"
         return

@@ -1,5 +1,6 @@
 """What is true of a day: who served, what was reported, and what arrival order would have made of it."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -23,6 +24,14 @@ class Compared:
 
     def __len__(self) -> int:
         return len(self.rows["arrival"])
+
+    def of(self, chosen: np.ndarray) -> "Compared":
+        """Some of them."""
+        return Compared({name: column[chosen] for name, column in self.rows.items()})
+
+    def first(self, count: int) -> "Compared":
+        """So many."""
+        return self.of(np.arange(min(count, len(self))))
 
     def latencies(self, measure: str) -> tuple[np.ndarray, np.ndarray]:
         """As they were, and in arrival order."""
@@ -79,16 +88,30 @@ class Truth:
         self.sent, self.hours, self.restarted = Sent(), [], True
         self.events = [e for e in self.events if e[0] in ("promoted", "rolled_back")]
 
-    def compared(self, since: float, count: int) -> Compared:
-        """The first so many reported requests that came since then, as a daemon's figures rest on them."""
+    def compared(self, saved: dict) -> Compared:
+        """The requests that figures of ``/status.json`` rest on: the first so many, by arrival, since their begin.
+
+        Of these that had ended when the figures were made, some time after the end of the last of them: the latest
+        such time at which the mean is the one that is told.
+        """
+        rows = self._rows()
+        rows = rows.of(rows.rows["arrival"] >= saved["from_time"] - 1e-3)
+        told, count = saved["latencies"][0]["observed_seconds"], saved["completions"]
+        ends = rows.rows["end"]
+        for until in (math.inf, *sorted(ends[ends >= saved["to_time"] - 1e-3], reverse=True)):
+            found = rows.of(ends <= until).first(count)
+            if len(found) == count and abs(found.observed("end_to_end", "mean") - told) < 1e-3:
+                return found
+        return rows.first(count)
+
+    def _rows(self) -> Compared:
+        """All that was reported since the process began, by arrival."""
         names = [name for name in ServedHour.__dataclass_fields__ if name != "reported"]
         rows = {
             name: np.concatenate([getattr(hour, name)[hour.reported] for hour in self.hours] or [np.zeros(0)])
             for name in names
         }
-        order = np.argsort(rows["arrival"], kind="stable")
-        order = order[rows["arrival"][order] >= since - 1e-3][:count]
-        return Compared({name: column[order] for name, column in rows.items()})
+        return Compared(rows).of(np.argsort(rows["arrival"], kind="stable"))
 
     @property
     def reported(self) -> int:
