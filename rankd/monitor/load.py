@@ -29,6 +29,10 @@ _FIRST_FIT = 64
 """Completions before costs are first learned."""
 _BETWEEN_FITS = 500
 """Completions between two fits, at most, where patience is not tuned."""
+_BOUNDED = frozenset((Policy.FCFS, Policy.AGED))
+_UNBOUNDED = frozenset((Objective.FIRST, Objective.MAKESPAN))
+_MOST_PATIENCE = 4.0
+"""Of what requests wait in arrival order: with more for an average request, a long one may wait for ever."""
 _FIRST_TUNING = 128
 """Completions before patience is first tuned."""
 
@@ -115,6 +119,15 @@ class ModelLoad:
         """What replaying the history found for an objective, seconds per token; None where nothing is known."""
         outcome = self.outcomes.get(objective)
         return None if outcome is None else outcome.patience
+
+    def bounds_waits(self, order: OrderSection) -> bool:
+        """Whether the configured order lets nobody wait for ever, while others keep coming."""
+        policy = Policy(order.policy)
+        if policy not in PATIENT:
+            return policy in _BOUNDED
+        outcome = self.outcomes.get(Objective(order.objective))
+        share = order.patience_backlog_share if outcome is None else outcome.backlog_share
+        return Objective(order.objective) not in _UNBOUNDED and share <= _MOST_PATIENCE
 
     def fit_due(self, order: OrderSection) -> bool:
         """Whether it is time to learn costs: early, and then ever more rarely, up to every tuning."""

@@ -87,15 +87,23 @@ class SavingHistory:
             return True
         return now - (self.reported_at or now) > max(self._longest_run, _LEAST_SILENCE)
 
-    def job(self, costs: ServiceCosts | None, now: float) -> Callable[[], SavingsEstimate | None]:
-        """Copy what an estimate needs, and return the work, to be done in any thread."""
+    def job(
+        self, costs: ServiceCosts | None, now: float, *, bounded: bool = True
+    ) -> Callable[[], SavingsEstimate | None]:
+        """Copy what an estimate needs, and return the work, to be done in any thread.
+
+        Args:
+            costs: of the engine, as learned; None where they are not known.
+            now: by the daemon's clock.
+            bounded: whether patience bounds how long a request waits for others.
+        """
         self._estimated, self._estimated_at = self._taken, now
         rows = list(self._rows)
         runs = sorted(row.served.ran for row in rows)
         self._longest_run = runs[int(_LONGEST_RUN * (len(runs) - 1))]
         self._settled = now - (self.reported_at or now) > max(self._longest_run, _LEAST_SILENCE)
         counted = -math.inf if self.total is None else self.total.until
-        return partial(_estimated, rows, self._complete_since, costs, now, counted)
+        return partial(_estimated, rows, self._complete_since, costs, now, bounded, counted)
 
     def take(self, found: SavingsEstimate | None) -> None:
         """Take what an estimate found; nothing keeps the one before."""
@@ -111,11 +119,11 @@ def _end_of(served: ServedRequest) -> float:
 
 
 def _estimated(
-    rows: list[_SavingRow], complete_since: float, costs: ServiceCosts | None, now: float, counted: float
+    rows: list[_SavingRow], complete_since: float, costs: ServiceCosts | None, now: float, bounded: bool, counted: float
 ) -> SavingsEstimate | None:
     values = np.array([[getattr(row.served, name) for name in _KEPT] for row in rows], dtype=np.float64)
     kept = values[_believed(values, [row.tenant for row in rows])]
-    return estimate_savings(SavingsSample.of(kept, complete_since), costs, now, counted)
+    return estimate_savings(SavingsSample.of(kept, complete_since), costs, now, bounded=bounded, counted_until=counted)
 
 
 def _believed(values: FloatArray, tenants: list[str]) -> np.ndarray:

@@ -185,7 +185,8 @@ class WindowJobs:
     def estimate_savings(self, load: ModelLoad, now: float) -> None:
         """Find what ranking saved recent completions, in the worker thread, where it is time to."""
         if load.saving.due(now):
-            self.savings.start(load, lambda: load.saving.job(load.costs, now), load.saving.take)
+            bounded = load.bounds_waits(self._order)
+            self.savings.start(load, lambda: load.saving.job(load.costs, now, bounded=bounded), load.saving.take)
 
     def learn_costs(self, load: ModelLoad) -> None:
         """Learn what requests cost, in the worker thread, where it is time to."""

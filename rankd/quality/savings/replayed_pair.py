@@ -22,6 +22,8 @@ _TRIES = 7
 _CLOSE = 0.01
 """Error of the mean wait that is good enough."""
 _NO_WORK = 1e-6
+_STEADY = 0.2
+"""Relative standard deviation of how many run while others wait, up to which it is places that are short."""
 LEAST_COMPARED = 100
 """Requests, below which nothing is said."""
 
@@ -51,17 +53,22 @@ class ReplayedPair:
     """Seconds of the engine, prompt and answer: what quarters are made by."""
     until: float
     """End of the last of them."""
+    steady: bool
+    """It is surely places that are short, and not memory, and nobody waits for ever."""
     exact: bool
     """They started in the order of arrival: nothing was saved, and nothing lost."""
 
 
-def replay_both(sample: SavingsSample, costs: ServiceCosts | None, now: float) -> ReplayedPair | None:
+def replay_both(
+    sample: SavingsSample, costs: ServiceCosts | None, now: float, *, bounded: bool = True
+) -> ReplayedPair | None:
     """Replay a sample both ways; None where too few of it can be compared.
 
     Args:
         sample: completions of a served model.
         costs: what its engine takes for a request, as learned; None where that is not known.
         now: by the clock of the sample.
+        bounded: whether patience bounds how long a request waits for others.
     """
     if len(sample) < LEAST_COMPARED:
         return None
@@ -69,7 +76,7 @@ def replay_both(sample: SavingsSample, costs: ServiceCosts | None, now: float) -
     around = surroundings_of(
         sample.arrival, sample.start, sample.end, work, reading, sample.prompt + sample.output / 2, sample.short_wait
     )
-    stretch = stretch_of(sample, around, now)
+    stretch = stretch_of(sample, around, now, bounded=bounded)
     compared = (sample.arrival >= stretch.since) & (sample.arrival <= stretch.until)
     if compared.sum() < LEAST_COMPARED:
         return None
@@ -88,6 +95,7 @@ def replay_both(sample: SavingsSample, costs: ServiceCosts | None, now: float) -
         waited=sample.queued[compared],
         work=(work + reading)[compared],
         until=float(sample.end[compared].max()),
+        steady=around is None or (bounded and around.counted and around.spread <= _STEADY),
         exact=around is None or started_in_order,
     )
 

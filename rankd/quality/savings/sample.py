@@ -17,8 +17,6 @@ _SHORT_WAIT = 0.02
 """A wait below this share of the median run is the engine's next iteration, and no queue."""
 _LONGEST_RUN = 0.995
 """Quantile of run times, after which next to all that ran has ended and was reported."""
-_SPARE = 0.95
-"""Of what runs at a time while others wait: below that there was room."""
 _RECENT_STARTS = 0.1
 """Share of the last starts that tell how old those were that still waited."""
 _SAME_TIME = 0.01
@@ -71,14 +69,15 @@ class SavingsSample:
     def in_arrival_order(self, since: float) -> bool:
         """Whether those that started after a time did so in the order in which they came.
 
-        Times are reported with an error of their own: two that came at the same moment are in no order.
+        Times are reported with an error of their own: two that came, or started, at the same moment are in no order.
         """
-        later = self.start >= since
-        arrival = self.arrival[later][np.argsort(self.start[later], kind="stable")]
-        if not len(arrival):
-            return True
+        later = np.flatnonzero(self.start >= since)
+        order = later[np.argsort(self.start[later], kind="stable")]
+        start, arrival = self.start[order], self.arrival[order]
         same = max(_SAME_SECONDS, _SAME_TIME * float((self.end - self.arrival).mean()))
-        return bool((np.maximum.accumulate(arrival) - arrival).max() <= same)
+        before = np.searchsorted(start, start - same)
+        latest = np.maximum.accumulate(np.append(-math.inf, arrival))[before]
+        return not bool((latest > arrival + same).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +87,44 @@ class Stretch:
     since: float
     """The replay begins here, at best at a moment when nobody waited."""
     until: float
+    begun: bool
+    """Nobody waited when it began."""
     closed: bool
     """Nobody waited then: it is sure that all have ended."""
 
 
-def stretch_of(sample: SavingsSample, around: Surroundings | None, now: float) -> Stretch:
+def stretch_of(sample: SavingsSample, around: Surroundings | None, now: float, *, bounded: bool) -> Stretch:
     """What of a sample can be compared.
 
     Whoever still waits or runs is not in the sample, and those are rather the long ones. At a moment at which nobody
     waits and there is room, all orders have served the same requests but for those that run. So the stretch begins and
     ends at such moments: the earliest after which the sample is complete, and the latest that is so long ago that who
     ran then has ended. Under a queue that never ends it begins where the sample does, and ends with the arrivals that
-    were as old as the oldest that started of late.
+    were as old as the oldest that started of late; not so where an order lets the longest wait for ever.
+
+    Args:
+        sample: completions.
+        around: their engine; None where nobody waited.
+        now: by their clock.
+        bounded: whether patience bounds how long a request waits for others.
     """
     long_ago = now - float(np.quantile(sample.end - sample.start, _LONGEST_RUN))
     since = sample.complete_since
     if around is None:
-        return Stretch(since, long_ago, True)
-    begins, ends = around.moments_with_room(_SPARE)
-    if since > -math.inf:
+        return Stretch(since, long_ago, begun=True, closed=True)
+    begins, ends = around.pauses()
+    begun = since == -math.inf
+    if not begun:
         late = np.maximum(begins, since)[ends > since]
         if len(late) and late[0] <= float(np.median(sample.arrival)):
-            since = float(late[0])
+            since, begun = float(late[0]), True
     before = begins < long_ago
     until = float(min(ends[before][-1], long_ago)) if before.any() else -math.inf
     compared = (sample.arrival >= since) & (sample.arrival <= until)
     oldest = _oldest_started(sample, long_ago)
-    if compared.sum() < len(sample) / 2 and oldest > until:
-        return Stretch(since, oldest, closed=False)
-    return Stretch(since, until, closed=True)
+    if bounded and compared.sum() < len(sample) / 2 and oldest > until:
+        return Stretch(since, oldest, begun, closed=False)
+    return Stretch(since, until, begun, closed=True)
 
 
 def _oldest_started(sample: SavingsSample, before: float) -> float:

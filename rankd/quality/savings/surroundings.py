@@ -24,6 +24,11 @@ _QUEUED_SHARE = 0.2
 """Of a bin: what ran while somebody waited for so much of it tells of the room that there was."""
 _READS = 0.8
 """Share of a bin that reading prompts takes at most."""
+_NOTABLY = 0.05
+"""So much less than the mean room is no full engine, where the room hardly changes."""
+_SPREADS = 2.0
+"""Where it changes, so many standard deviations less."""
+_LEAST_FULL = 0.4
 _PACES = (0.2, 5.0)
 """Of the mean pace: no bin is further off."""
 
@@ -44,6 +49,8 @@ class Surroundings:
     counted: bool
     """Whether requests are counted, and not their tokens."""
     mean_room: float
+    spread: float
+    """Relative standard deviation of what is taken while somebody waits."""
     mean_pace: float
     times: Floats
     """When anything changed, [m]."""
@@ -52,12 +59,18 @@ class Surroundings:
     used: Floats
     """How much room was taken from then on, [m]."""
 
-    def moments_with_room(self, share: float) -> tuple[Floats, Floats]:
-        """When nobody waited and no more than a share of the room was taken: begins and ends, in order."""
-        free = (self.waiting < 0.5) & (self.used < share * self.mean_room)
-        ends = np.append(self.times[1:], math.inf)
-        lasted = free & (ends > self.times)
-        return self.times[lasted], ends[lasted]
+    def pauses(self) -> tuple[Floats, Floats]:
+        """When nobody waited and there was surely room, for a while: begins and ends, in order; the last has no end.
+
+        Who waits and was not reported yet shows in that there is no room.
+        """
+        full = max(_LEAST_FULL, 1 - max(_SPREADS * self.spread, _NOTABLY))
+        free = ((self.waiting < 0.5) & (self.used < full * self.mean_room)).astype(np.int8)
+        turns = np.diff(free, prepend=0)
+        begins, ends = self.times[turns > 0], self.times[turns < 0]
+        ends = np.append(ends, [math.inf] * (len(begins) - len(ends)))
+        lasted = ends - begins >= self.width / 2
+        return begins[lasted], ends[lasted]
 
     def of_requests(self, chosen: Bools) -> Surroundings:
         """The same for some of the requests."""
@@ -85,7 +98,7 @@ def surroundings_of(
         return None
     # What is short is what hardly changes while others wait for it.
     least = int(np.argmin([spread for _, spread in spreads]))
-    (times, waiting, used, size, counted), mean_room = found[least], spreads[least][0]
+    (times, waiting, used, size, counted), (mean_room, spread) = found[least], spreads[least]
     width = max(float(np.median(end - start)) / _PER_RUN, float(times[-1] - times[0]) / _MOST_BINS, 1e-6)
     edges = times[0] + width * np.arange(int((times[-1] - times[0]) / width) + 2)
     pace, mean_pace = _paces(start, end, work, reading, edges)
@@ -97,6 +110,7 @@ def surroundings_of(
         size=size,
         counted=counted,
         mean_room=mean_room,
+        spread=spread,
         mean_pace=mean_pace,
         times=times,
         waiting=waiting,
