@@ -103,8 +103,14 @@ class App:
         self.public = Listener(settings, "listen", self.interceptor, self.certificates)
         self.admin = Listener(settings, "admin", self.interceptor, self.certificates) if settings.admin else None
         self.http: HttpServer | None = None
-        self.status = Status(
-            settings,
+        self.status = self._make_status(tenants)
+        self._ticker: asyncio.Task[None] | None = None
+        self._looking: asyncio.Future[None] | None = None
+        """A look at what other replicas did, while it is under way."""
+
+    def _make_status(self, tenants: TenantCounts) -> Status:
+        return Status(
+            self.settings,
             self.registry,
             self.monitor,
             self.ranker,
@@ -117,9 +123,6 @@ class App:
             self.files,
             self.history,
         )
-        self._ticker: asyncio.Task[None] | None = None
-        self._looking: asyncio.Future[None] | None = None
-        """A look at what other replicas did, while it is under way."""
 
     async def start(self) -> None:
         """Load the ranker, then listen.
@@ -141,6 +144,21 @@ class App:
         gauges.register(self.telemetry)
         SavingsGauges(saved, self.registry).register(self.telemetry)
 
+    def _quality_service(self) -> QualityService:
+        return QualityService(
+            self.monitor,
+            self.registry,
+            self.ranker,
+            self.pilots,
+            self.settings,
+            self.streams,
+            self.follower,
+            self.files,
+            self.time_slices,
+            self.telemetry,
+            self.history,
+        )
+
     async def _start(self) -> None:
         settings = self.settings
         ranker = await load_first(self.registry, self.history, settings)
@@ -152,19 +170,7 @@ class App:
             self.public,
             RankService(self.ranker, settings, self.streams, steps, self.signer, self.time_slices),
             CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
-            QualityService(
-                self.monitor,
-                self.registry,
-                self.ranker,
-                self.pilots,
-                settings,
-                self.streams,
-                self.follower,
-                self.files,
-                self.time_slices,
-                self.telemetry,
-                self.history,
-            ),
+            self._quality_service(),
         )
         if settings.metrics:
             self.http = HttpServer(

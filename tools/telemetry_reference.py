@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rankd.telemetry.catalogue import METRICS, PROCESS_METRICS, SPANS
+from rankd.telemetry.catalogue import METRICS, PROCESS_METRICS
 from rankd.telemetry.events import EVENTS
 from rankd.telemetry.redaction import LOG_KEYS
+from rankd.telemetry.span_names import SPANS
 from tools.generated import REFERENCE, main, paragraph
 
 FILE = REFERENCE / "telemetry.md"

@@ -103,7 +103,7 @@ def _lines(savings: Savings, pilot: PilotInForce | None) -> Iterator[str]:
         turns = "turn about, so figures below are of both" if pilot.running else "it has ended"
         yield f"pilot: {pilot.treatment.value} against {pilot.control.value}, {turns}; {found}"
     if savings.latencies:
-        before = "until the last completion: " if savings.state == "idle" else ""
+        before = "" if savings.state in (*_PRESENT, "no_queue") else "until the last completion: "
         yield f"{before}{savings.completions:,} completions, {savings.queued_share:.0%} of them had to wait"
         if savings.slower_share > 0:
             later = duration(savings.slower_by_seconds)
@@ -123,7 +123,7 @@ def _figures(savings: Savings) -> RenderableType:
     for one in savings.latencies:
         estimate = one.saved_seconds
         style = "green" if estimate.low > 0 else "red" if estimate.high < 0 else ""
-        style = "" if savings.state == "idle" else style
+        style = style if savings.state in _PRESENT else ""
         what = f"{MEASURES.get(one.measure, one.measure)}, {one.statistic}"
         observed, arrival = duration(one.observed_seconds), duration(one.arrival_order_seconds)
         table.add_row(printable(what), observed, arrival, Text(saving(estimate, _LESS), style=style))

@@ -155,7 +155,7 @@ def guard_line(q: ModelQuality) -> str:
     by_prompts = "prompts alone order" if q.guard.mode == "fallback" else "requests are ranked"
     served = by_prompts if q.guard.ranking else "requests are served in arrival order"
     why = _GUARD_REASONS.get(q.guard.reason, q.guard.reason.replace("_", " "))
-    pinned = f", until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
+    pinned = f"; pinned until {_utc(q.guard.pinned_until)}" if q.guard.pinned_until else ""
     return f"{mode}: {served} ({why}{pinned})"
 
 
@@ -194,7 +194,7 @@ def _bounded(estimate: Estimate | None, note: str) -> str:
     if estimate is None:
         return "not enough completions yet"
     bar = "█" * round(max(0.0, min(1.0, estimate.value)) * _BAR)
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}) {bar:░<{_BAR}} {note}"
+    return f"{estimate.value:z.3f} ({estimate.low:z.3f} to {estimate.high:z.3f}) {bar:░<{_BAR}} {note}"
 
 
 def _placed(service: ServiceStatus) -> str:

@@ -91,7 +91,7 @@ def count(number: int, what: str) -> str:
 
 def percent(share: float) -> str:
     """A share in per cent."""
-    return f"{100 * share:.0f}{NBSP}%"
+    return f"{100 * share:z.0f}{NBSP}%"
 
 
 def resource(package: str, name: str) -> str:

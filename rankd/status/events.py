@@ -19,7 +19,7 @@ from rankd.types import GuardMode
 Event = dict[str, Any]
 """``at`` (seconds since the epoch), ``kind``, ``model``, ``ranker_version``, ``previous``, ``reason``, ``control``,
 ``treatment``; None where it has none."""
-_ENDED = {PilotState.STOPPED, PilotState.FINISHED, PilotState.CANCELLED}
+_OPEN = {PilotState.PLANNED, PilotState.RUNNING}
 
 
 class EventRecord:
@@ -55,7 +55,7 @@ class EventRecord:
         arms = {"control": pilot.plan.control.value, "treatment": pilot.plan.treatment.value}
         if state is PilotState.PLANNED and pilot.state is not PilotState.PLANNED:
             yield event(min(at, pilot.plan.schedule.start), "pilot_began", model=model, **arms)
-        if state not in _ENDED and pilot.state in _ENDED:
+        if state in _OPEN and pilot.state not in _OPEN:
             yield event(at, "pilot_ended", model=model, reason=pilot.state.value, **arms)
 
     def told(self, windows: Iterable[Window], steps: Iterable[HistoryStep]) -> list[Event]:

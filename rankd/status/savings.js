@@ -116,7 +116,7 @@ function besidePilot(said, pilot) {
 
 /** Tiles: what, figure, more. */
 function savingsTiles(s) {
-  const until = s?.state === "idle" && s.to_time ? `until ${moment(s.to_time)}: ` : "";
+  const until = s?.to_time && !CERTAIN.includes(s.state) ? `until ${moment(s.to_time)}: ` : "";
   return [["end_to_end", "mean"], ["end_to_end", "p99"], ["first_token", "mean"], ["per_token", "mean"]].map(([measure, statistic]) => {
     const l = figureOf(s, measure, statistic), what = `${MEASURES[measure]}, ${statistic}`;
     if (!l) return [what, NONE, "against arrival order: not known"];

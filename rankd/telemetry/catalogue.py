@@ -348,14 +348,3 @@ FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
 }
 """Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,
 Prometheus never sees the first step, and one that is not there cannot be compared with 0."""
-
-
-SPANS: dict[str, str] = {
-    "rankd.v1.<Service>/<Method>": "One call, kind SERVER, child of the caller's span; RPC semantic conventions.",
-    "score": "Waiting for scores within a call.",
-    "tokenise": "Encoding a chunk of prompts, linked to its calls.",
-    "queue": "A batch's wait: its oldest prompt, from admission until the model begins, tokenising included; linked.",
-    "infer": "One batch in the model, linked to its calls.",
-    "order": "Ordering within a call.",
-    "guard": "A guard's change, with the event `guard_changed`; linked to the call, if any, that brought it about.",
-}

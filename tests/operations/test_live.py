@@ -130,12 +130,23 @@ def test_every_panel_shows_what_five_daemons_do(panels, chosen, prometheus):
     assert not lines, "\n".join(lines)
 
 
-def test_guard_changes_are_marked(dashboard, chosen, prometheus):
-    """The annotation finds the fall of the backwards ranker's guard."""
-    (mark,) = dashboard["annotations"]["list"]
-    expression = filled_in(mark["expr"], chosen | {"model": [".*"], "ranker_version": [".*"]})
-    marked = prometheus.lately(expression, seconds=600)
-    assert [dict(labels)["ranker_version"] for labels in marked] == ["backwards@1.0.0"]
+def test_fallbacks_and_rankers_are_marked(dashboard, chosen, prometheus):
+    """Annotations find the backwards ranker's fallback, what came into service, and no pilot, as there was none.
+
+    Grafana marks where a value is odd: all are 1.
+    """
+    marks = {mark["name"]: mark["expr"] for mark in dashboard["annotations"]["list"]}
+    everything = chosen | {"model": [".*"], "ranker_version": [".*"]}
+    marked = {
+        name: prometheus.lately(filled_in(expression, everything), seconds=600) for name, expression in marks.items()
+    }
+    versions = {name: {dict(labels)["ranker_version"] for labels in found} for name, found in marked.items()}
+    assert versions == {
+        "Fallbacks": {"backwards@1.0.0"},
+        "Pilots": set(),
+        "Rankers that came into service": set(chosen["ranker_version"]),
+    }
+    assert {value for found in marked.values() for values in found.values() for value in values} == {1}
 
 
 def alerts(prometheus):

@@ -33,9 +33,9 @@ def saved(mean, half, *, tail=-0.4, queued=True):
         for name, v in zip(QUARTERS, (3.9, 2.4, 1.2, -0.6), strict=True)
     )
     now = time.time()
-    return SavingsEstimate(now - 1800, now, 3108, queued, 0.62, tuple(latencies), payers, 0.18, 0.62)
+    return SavingsEstimate(now - 1800, now, 3108, queued, 0.62, tuple(latencies), payers, 0.18, 0.62, None)
 
 
 def total(seconds):
     """All that was saved in two days."""
-    return SavedTotal(time.time() - 2 * 86400, Interval(seconds, 0.9 * seconds, 1.1 * seconds), 41_234)
+    return SavedTotal(time.time() - 2 * 86400, time.time(), Interval(seconds, 0.9 * seconds, 1.1 * seconds), 41_234)

@@ -94,14 +94,14 @@ def _policies(report: ReplayReport) -> Table:
             unit.bare(f.latency.max),
             unit.bare(f.per_token.mean),
             unit.bare(f.first_token.mean),
-            "-" if f.gain is None else f"{f.gain:.0%}",
+            "-" if f.gain is None else f"{f.gain:z.0%}",
             "-" if f.trust is None else f"{f.trust:.2f}",
         )
     return table
 
 
 def _change(value: float, before: float, f: PolicyFigures) -> str:
-    return "" if f.policy == "fcfs" else f"{value / before - 1:+.0%}"
+    return "" if f.policy == "fcfs" else f"{value / before - 1:+z.0%}"
 
 
 def _groups(report: ReplayReport, groups: GroupTable) -> Table:

@@ -38,7 +38,7 @@ class DurationUnit:
 
 def in_percent(share: float) -> str:
     """A share of a whole: ``62 %``."""
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:z.0f} %"
 
 
 def share_kept(share: float) -> str:

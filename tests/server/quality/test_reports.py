@@ -1,7 +1,9 @@
 """Reports as load: what a large one, or many under new names, may cost everybody else."""
 
 import itertools
+import re
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import grpc
 import numpy as np
@@ -163,3 +165,22 @@ def test_an_operator_always_finds_room_for_a_pin(start_daemon):
             admin_stub(admin).PinGuard(pin)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "quality.max_windows = 1" in raised.value.details()
+
+
+def test_completions_and_progress_reports_are_told_apart(start_daemon):
+    """3 requests that ended, 5 that run, one of which ended since: on the wire, at /status.json and in metrics."""
+    daemon = start_daemon()
+    with daemon.channel() as channel:
+        for reports in (batch(5, finish=PROGRESS, prefix="running-"), batch(2), batch(1, prefix="running-"), batch(1)):
+            completion_stub(channel).ReportCompletions(reports, timeout=10)
+        told = quality_stub(channel).GetQuality(quality_pb2.GetQualityRequest(), timeout=10)
+    (quality,) = told.qualities
+    for counts in (quality, told.service):
+        assert (counts.completion_count, counts.progress_report_count) == (4, 5)
+    state = daemon.app.status.state()
+    assert state["traffic"]["completions"]["accepted"] == state["windows"][0]["completions"] == 4
+    assert state["traffic"]["progress_reports"]["accepted"] == state["windows"][0]["progress_reports"] == 5
+    assert daemon.app.status.snapshot()["facts"]["completions"] == "4 accepted, and 5 progress reports"
+    text = urlopen(daemon.http + "/metrics").read().decode()
+    counted = dict(re.findall(r'rankd_completions_total\{kind="(\w+)".*outcome="accepted".*\} ([0-9.]+)', text))
+    assert counted == {"final": "4.0", "progress": "5.0"}

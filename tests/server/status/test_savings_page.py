@@ -18,11 +18,12 @@ GREEN = "rgb(44, 122, 75)"
 
 @pytest.fixture
 def followed(look, start_daemon):
-    """A daemon that ranks, its window's load, its page, and a way to have the page ask again."""
+    """A daemon that ranks, what it found to be saved, its page, and a way to have the page ask again."""
     daemon = start_daemon(page={"every": 1})
     report_many(daemon, "llm", 300)
     (window,) = daemon.app.monitor.reported_windows()
-    window.load.ended_at = window.load.reported_at
+    saving = window.load.saving
+    saving.ended_at = saving.reported_at
     page = look(daemon, **DESK)
     page.live()
 
@@ -30,14 +31,14 @@ def followed(look, start_daemon):
         daemon.app.status._answers.clear()
         page.run("document.dispatchEvent(new Event('visibilitychange'))")
 
-    return daemon, window.load, page, look_again
+    return daemon, saving, page, look_again
 
 
 def test_each_state_has_its_sentence_and_its_colour_and_only_a_gain_is_green(followed):
     """Gains, a loss, nothing that is sure, no queue, and an idle half hour, one after the other on one page."""
-    _, load, page, look_again = followed
+    _, saving, page, look_again = followed
     page.wait_for_text("Learning what ranking saves here", "#verdict")
-    load.saved_total = total(54_000)
+    saving.total = total(54_000)
     tones = set()
     for figures, headline in (
         (saved(1.8, 0.5), "Requests end 1.8 s sooner on average than in arrival order, the slowest 1 % 400 ms later"),
@@ -46,15 +47,15 @@ def test_each_state_has_its_sentence_and_its_colour_and_only_a_gain_is_green(fol
         (saved(0.1, 0.4), "No sure gain: requests end between 300 ms later and 500 ms sooner"),
         (saved(0.0, 0.0, tail=0, queued=False), "No queue: there is nothing to gain"),
     ):
-        load.saved = figures
+        saving.estimate = figures
         look_again()
         page.wait_for_text(headline, "#verdict")
         gains = figures.mean.low > 0
         assert (page.run("getComputedStyle(document.getElementById('verdict')).color") == GREEN) is gains
         tones.add(page.run("document.body.dataset.tone"))
     assert len(tones) == 4
-    load.saved = saved(1.8, 0.5)
-    load.reported_at = load.ended_at = CLOCK.now() - 1680
+    saving.estimate = saved(1.8, 0.5)
+    saving.reported_at = saving.ended_at = CLOCK.now() - 1680
     look_again()
     page.wait_for_text("Idle: no completion for 28 min", "#verdict")
     assert "Before that, requests ended 1.8 s sooner" in page.text("#lead")
@@ -67,8 +68,8 @@ def test_each_state_has_its_sentence_and_its_colour_and_only_a_gain_is_green(fol
 
 def test_observed_stands_beside_arrival_order_and_who_paid_is_told(followed):
     """In pictures with a text for those who cannot see them, in tables, on a phone too."""
-    _, load, page, look_again = followed
-    load.saved = saved(1.8, 0.5)
+    _, saving, page, look_again = followed
+    saving.estimate = saved(1.8, 0.5)
     look_again()
     page.wait_for_text("6.2 s instead of 8.0 s in arrival order", "#tiles")
     assert "mean 6.2 s, in arrival order 8.0 s" in page.run(
@@ -89,8 +90,8 @@ def test_observed_stands_beside_arrival_order_and_who_paid_is_told(followed):
 
 def test_a_pilots_loss_is_said_before_a_gain(followed):
     """A pilot under way is in the headline; one that found p99 surely worse takes it, also once it has ended."""
-    daemon, load, page, look_again = followed
-    load.saved = saved(1.8, 0.5)
+    daemon, saving, page, look_again = followed
+    saving.estimate = saved(1.8, 0.5)
     with AdminClient(daemon.admin_target) as admin:
         admin.start_pilot(PilotPlan(slot=60, blocks=6, model="llm"))
         look_again()
@@ -113,8 +114,8 @@ def test_a_pilots_loss_is_said_before_a_gain(followed):
 
 def test_what_happened_is_marked_on_charts_and_listed(followed, tmp_path):
     """A pilot, a promotion and a fallback: told in order, drawn on each chart over time, in words in a list."""
-    daemon, load, page, _ = followed
-    load.saved = saved(1.8, 0.5)
+    daemon, saving, page, _ = followed
+    saving.estimate = saved(1.8, 0.5)
     with AdminClient(daemon.admin_target) as admin:
         admin.start_pilot(PilotPlan(slot=60, blocks=6, model="llm"))
         page.wait_for_text("A pilot began, boost against fcfs (llm).", "#events")
