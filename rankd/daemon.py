@@ -67,6 +67,8 @@ _STUCK = 5.0
 class App:
     """One running daemon. ``start`` once, ``stop`` once, both on one event loop."""
 
+    _ticker: asyncio.Task[None] | None = None
+
     def __init__(self, settings: Settings) -> None:
         """Build all parts; nothing listens yet."""
         self.settings = settings
@@ -161,8 +163,7 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        ranker = await load_first(self.registry, self.history, settings)
-        self.registry.promote(ranker.version)
+        ranker = self.registry.promote((await load_first(self.registry, self.history, settings)).version)
         await self.snapshots.start()
         self._register_gauges()
         steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
@@ -212,9 +213,9 @@ class App:
         self.interceptor.drain()
         grace = self.settings.drain_timeout if drain else 0.0
         await self._end_calls(grace)
-        for task in (self._ticker, self._looking):
-            if task is not None:
-                task.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self.history.close()
         self.files.close()
         await self.snapshots.close()
         self.shadows.close()
@@ -263,8 +264,7 @@ class App:
                 ranker.scorer.runner.give_up_after(self.settings.scoring.max_batch_seconds)
             self.monitor.tick(now)
             self.pilots.advance()
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.ensure_future(self.history.look())
+            self.history.look()
             if self.http is not None:
                 self.status.sample(now)
 

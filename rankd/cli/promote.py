@@ -18,7 +18,6 @@ from rankd_client import (
     RankdRefusedError,
     RankdUnavailableError,
     RankerInfo,
-    Rankers,
     ShadowState,
 )
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,10 +25,10 @@ from rich.table import Table
 
 from rankd.cli.connection import DONE, REFUSED, add_admin_flags, administer
 from rankd.cli.install import install
+from rankd.cli.rankers.standing import in_service_already
 from rankd.cli.streams import complain
 from rankd.cli.terminal import PlainConsole, output
 from rankd.cli.values import number, seconds, whole
-from rankd.errors import ConfigError
 from rankd.registry.artifact import load_artifact
 from rankd.registry.bundled import ranker_path
 
@@ -126,7 +125,7 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
     rankers = client.rankers()
     before = {r.ranker_version: r for r in rankers.rankers}
     if version in before and before[version].in_service:
-        return _in_service_already(client, rankers, version, arguments)
+        return in_service_already(client, rankers, version, arguments)
     with console.status(f"loading {version} ..."):
         client.load(install(artifact, rankers.registry))
     with _removed_unless_promoted(client, version, before.get(version)):
@@ -141,24 +140,6 @@ def _promote(client: AdminClient, arguments: argparse.Namespace) -> int:
     if promoted and (trouble := client.rankers().history_trouble):
         complain(f"{version} serves until the daemon restarts, no longer: {trouble}")
     return DONE if promoted else REFUSED
-
-
-def _in_service_already(client: AdminClient, rankers: Rankers, version: str, arguments: argparse.Namespace) -> int:
-    """Refuse, unless it was set by hand and is to be what restarts serve."""
-    promoted = rankers.history[-1].ranker_version if rankers.history else ""
-    if promoted in ("", version):
-        raise ConfigError(f"{version} is in service already")
-    if not arguments.force:
-        raise ConfigError(
-            f"{version} is in service already; the registry's history says {promoted}, and --force makes it say "
-            f"{version}"
-        )
-    client.promote(version)
-    if arguments.json:
-        print(json.dumps(as_json(None, version, promoted=True, before=version)))
-    else:
-        output(110).print(f"{version} was in service already; the registry's history says so now")
-    return DONE
 
 
 @contextmanager
@@ -330,8 +311,8 @@ def left_out(judgement: Judgement) -> str:
 
 def _too_few_unseen(judgement: Judgement) -> str:
     return (
-        f"{judgement.completions:,} completions to judge it on, at least {judgement.min_completions:,} are needed; left "
-        f"out: {left_out(judgement)}."
+        f"{judgement.completions:,} completions to judge it on, at least {judgement.min_completions:,} are needed; "
+        f"left out: {left_out(judgement)}."
     )
 
 

@@ -11,106 +11,50 @@ Kept are versions, directories, times and figures, and who asked by the name tha
 from __future__ import annotations
 
 import asyncio
-import enum
-import json
-import math
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rankd.errors import ArtifactError
 from rankd.registry.history_file import HistoryFile
+from rankd.registry.history_steps import (
+    Beginning,
+    HistoryStep,
+    Place,
+    RankerChoice,
+    StepEvidence,
+    StepKind,
+    line_of,
+    step_of,
+    steps_of_lines,
+)
+
+__all__ = [
+    "Beginning",
+    "HistoryStep",
+    "Place",
+    "RankerChoice",
+    "ServiceHistory",
+    "StepEvidence",
+    "StepKind",
+    "line_of",
+    "new_step",
+    "point",
+    "stack_of",
+    "step_of",
+]
 
 HISTORY = "history.jsonl"
 SERVING = "serving"
 """The link to what is in service."""
 MOST_STEPS = 1000
 """Of the newest steps, those that are kept in memory."""
-_LONGEST = 1024
-"""Characters of a name or path in the file; a longer one is no step of ours."""
-
-
-class StepKind(enum.Enum):
-    """What happened."""
-
-    PROMOTED = "promoted"
-    ROLLED_BACK = "rolled_back"
-
-
-class RankerChoice(enum.Enum):
-    """Why a daemon began with its ranker."""
-
-    SETTING = "setting"
-    """``--ranker``, ``RANKD_RANKER`` or the file of settings names it."""
-    PROMOTED = "promoted"
-    """It was promoted last in the registry."""
-    FALLEN_BACK = "fallen_back"
-    """The one promoted last cannot be loaded."""
-    BUNDLED = "bundled"
-    """Nothing was set, and nothing promoted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """What a daemon began with, and why."""
-
-    ranker_version: str
-    choice: RankerChoice
-    unusable: tuple[tuple[str, str], ...] = ()
-    """Promoted rankers that cannot be loaded: version (or ``serving``, of the link), and why in a word."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepEvidence:
-    """What a promotion rested on. Differences are of Kendall's tau, candidate less the one in service."""
-
-    verdict: str
-    """better, not_better, too_few_completions or too_few_decided_pairs; a promotion by force has any of them."""
-    kind: str
-    """completion_log or shadow_scores; empty where there was none."""
-    completions: int
-    tau_difference: float | None = None
-    low: float | None = None
-    """Of its 95 % interval."""
-    high: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryStep:
-    """A ranker came into service in another one's place."""
-
-    at: float
-    """Seconds since the epoch, by the daemon's clock."""
-    kind: StepKind
-    ranker_version: str
-    """Now in service, as ``name@version``."""
-    path: str
-    """Its directory: relative to the registry, ``bundled:NAME`` for one that comes with rankd, or absolute."""
-    before: str = ""
-    """In service until then. Empty: nothing was."""
-    before_path: str = ""
-    by: str = ""
-    """The credential's name in ``auth.file``; empty where callers have none."""
-    host: str = ""
-    """Of the daemon."""
-    forced: bool = False
-    """Put into service whatever the verdict was."""
-    evidence: StepEvidence | None = None
-    """None where nothing was judged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A ranker that was in service, and where it lies (``HistoryStep.path``)."""
-
-    ranker_version: str
-    path: str
 
 
 class ServiceHistory:
@@ -126,6 +70,7 @@ class ServiceHistory:
         self._lock = threading.Lock()
         self._steps: tuple[HistoryStep, ...] = ()
         self._unwritten: tuple[HistoryStep, ...] = ()
+        self._looking: asyncio.Task[None] | None = None
         self.skipped = 0
         """Lines that are no steps: damaged, or of another rankd."""
         self.beginning: Beginning | None = None
@@ -150,16 +95,24 @@ class ServiceHistory:
                 self.trouble = f"{self._file.path} cannot be read: {error.strerror or error}"
                 raise ArtifactError("HISTORY_UNREADABLE", self.trouble) from None
             if lines is not None:
-                steps, self.skipped = _steps_of(lines)
-                self._steps = (*steps, *self._unwritten)
+                steps, self.skipped = steps_of_lines(lines)
+                self._steps = (*steps, *self._unwritten)[-MOST_STEPS:]
                 if not self._unwritten:
                     self.trouble = ""
 
-    async def look(self) -> None:
-        """Refresh in a thread; where the file cannot be read, ``trouble`` says so."""
-        if self._file is not None:
-            with suppress(ArtifactError):
-                await asyncio.to_thread(self.refresh)
+    def look(self) -> None:
+        """Refresh in the background, unless that is under way; where the file cannot be read, ``trouble`` says so."""
+        if self._file is not None and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look(), name="rankd-history")
+
+    async def _look(self) -> None:
+        with suppress(ArtifactError):
+            await asyncio.to_thread(self.refresh)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     def recent(self, most: int = MOST_STEPS) -> list[HistoryStep]:
         """The newest steps, the newest last; from memory, for any thread."""
@@ -190,7 +143,8 @@ class ServiceHistory:
                     "would not outlive a restart: nothing was changed",
                 ) from None
             self._unwritten = ()
-            self._steps, self.skipped = _steps_of(lines)
+            steps, self.skipped = steps_of_lines(lines)
+            self._steps = steps[-MOST_STEPS:]
             self.trouble = ""
             self.mend_link()
 
@@ -287,59 +241,3 @@ def point(link: Path, target: str) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
-
-
-# -- lines ---------------------------------------------------------------------------------------------------------
-
-
-def line_of(step: HistoryStep) -> bytes:
-    """A step as a line of JSON, newline and all."""
-    out = {k: v for k, v in asdict(step).items() if v not in (None, "", False)}
-    return json.dumps(out | {"kind": step.kind.value}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-
-
-def step_of(line: bytes) -> HistoryStep | None:
-    """A line's step; None where it holds none. Fields that are not known, of a later rankd, are left out."""
-    try:
-        known = _known(HistoryStep, json.loads(line))
-        evidence = known.pop("evidence", None)
-        if evidence is not None:
-            evidence = StepEvidence(**_known(StepEvidence, evidence))
-            _check(evidence)
-        step = HistoryStep(**known | {"kind": StepKind(known.get("kind")), "evidence": evidence})
-        _check(step)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return step
-
-
-def _known(kind: type, read: Any) -> dict[str, Any]:
-    if not isinstance(read, dict):
-        raise TypeError
-    names = {f.name for f in fields(kind)}
-    return {k: v for k, v in read.items() if k in names}
-
-
-def _check(read: HistoryStep | StepEvidence) -> None:
-    """Raise where a value is none of its field's."""
-    for name, value in asdict(read).items():
-        if name in ("kind", "evidence") and isinstance(read, HistoryStep):
-            continue
-        if name in ("at", "tau_difference", "low", "high", "completions"):
-            good = value is None or (
-                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            )
-        elif name == "forced":
-            good = isinstance(value, bool)
-        else:
-            good = isinstance(value, str) and len(value) <= _LONGEST
-        if not good:
-            raise ValueError(name)
-    if isinstance(read, HistoryStep) and not (read.ranker_version and read.path and read.at is not None):
-        raise ValueError
-
-
-def _steps_of(lines: Sequence[bytes]) -> tuple[tuple[HistoryStep, ...], int]:
-    steps = [step_of(line) for line in lines if line.strip()]
-    good = tuple(s for s in steps if s is not None)
-    return good[-MOST_STEPS:], len(steps) - len(good)

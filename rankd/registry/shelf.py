@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rankd.errors import ArtifactError, ConfigError, NotFoundError
-from rankd.registry.manifest import NAME
 from rankd.registry.artifact_files import MANIFEST
 from rankd.registry.bundled import default_ranker_path
 from rankd.registry.history import SERVING, Place, point
+from rankd.registry.manifest import NAME
 
 BUNDLED = "bundled:"
 """How a place names a ranker that comes with rankd, wherever that is installed."""

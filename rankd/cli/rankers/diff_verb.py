@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             dataset.rows,
             provider=arguments.provider,
             threads=arguments.threads,
+            with_trained=arguments.with_trained,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if arguments.json:
@@ -71,6 +72,8 @@ def as_json(found: PairedRankers) -> dict[str, Any]:
         "rows": c.size,
         "censored": c.censored,
         "unscored": found.unscored,
+        "trained": found.trained,
+        "undeclared": list(found.undeclared),
         "decided_pair_share": c.decided_pair_share,
         "better": found.better,
     }
@@ -91,12 +94,16 @@ def _print(found: PairedRankers) -> None:
     console.print(table)
     decided = "none" if c.decided_pair_share is None else f"{c.decided_pair_share:.0%}"
     left_out = f", {found.unscored:,} more got no finite score" if found.unscored else ""
+    if found.trained:
+        left_out += f", {found.trained:,} left out as one of them was made of their prompts"
     console.print(f"on {c.size:,} rows ({c.censored:,} cut short, {decided} of pairs decided{left_out})")
     if found.better is None:
         console.print("neither is surely better: the interval of the difference in tau holds 0, or is undefined")
     else:
         console.print(f"{found.better} is better: the interval of the difference in tau does not hold 0")
-    console.print("If one of them was trained on these rows, they flatter it.")
+    if found.undeclared:
+        versions = " and ".join(dict.fromkeys(found.undeclared))
+        console.print(f"{versions}: what rows it was made of is not known; if these are among them they flatter it")
 
 
 def _bounded(value: Interval | None, sign: str = "") -> str:

@@ -70,6 +70,11 @@ def _diff_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--threads", type=whole(1, _MOST_THREADS), default=1, metavar="N", help="of models and tokenisers; default: 1"
     )
+    verb.add_argument(
+        "--with-trained",
+        action="store_true",
+        help="count rows too whose prompts one of the two was made of, which flatter it; default: they are left out",
+    )
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 

@@ -65,6 +65,7 @@ def _print(directory: Path, manifest: dict[str, Any], made: float, names: list[s
         table.add_row("aliases", ", ".join(names))
     table.add_row("made", moment(made) + " UTC")
     table.add_row("trained on", trained_on(manifest) or "its manifest does not say")
+    table.add_row("rows", _listed(manifest))
     tau = tau_of(manifest)
     table.add_row("tau", "never measured" if tau is None else f"{tau:.3f}, on prompts that it never saw")
     for measured in manifest.get("measurements", ()) if isinstance(manifest.get("measurements"), list) else ():
@@ -77,6 +78,13 @@ def _print(directory: Path, manifest: dict[str, Any], made: float, names: list[s
         console.print("\nhistory, the newest last:")
         for step in steps:
             console.print("  " + step_line(step), soft_wrap=True)
+
+
+def _listed(manifest: dict[str, Any]) -> str:
+    rows = manifest.get("trained_rows")
+    if not isinstance(rows, dict) or not isinstance(rows.get("prompts"), int):
+        return "its manifest does not list those that it was made of"
+    return f"{rows['prompts']:,} prompts listed" + ("" if rows.get("complete") is True else ", not all")
 
 
 def _measured(measured: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -69,8 +68,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """List the loaded rankers, and the history."""
         del request, context
         registry, history = self._settings.registry, self._promotion.history
-        with suppress(ArtifactError):  # what is remembered is told, and the trouble
-            await asyncio.to_thread(history.refresh)
         below = history.below(self._registry.in_service.version)
         return admin_pb2.ListRankersResponse(
             rankers=[self._ranker(r) for r in self._registry.all()],

@@ -133,8 +133,9 @@ def test_a_better_ranker_is_promoted_on_shadow_scores(start_daemon, rankers, cap
 
 
 def test_a_better_ranker_is_promoted_on_logged_prompts(start_daemon, rankers, capsys, wait_until, tmp_path):
-    """With a completion log both rankers read its prompts, and `promote` says so; a ranker that is younger than the
-    completions is promoted with a word of warning. What an earlier ranker scored is scored anew by the one in service.
+    """With a completion log both rankers read its prompts, and `promote` says so; for a ranker that does not say what it
+    was made of only completions count that are younger than its files, unless it is trusted. What an earlier ranker
+    scored is scored anew by the one in service.
     """
     pytest.importorskip("pyarrow")
     daemon = start_daemon(
@@ -157,7 +158,10 @@ def test_a_better_ranker_is_promoted_on_logged_prompts(start_daemon, rankers, ca
         assert out["candidate"]["tau"]["value"] > 0.6 > out["incumbent"]["tau"]["value"] + 0.1 > 0.3
         assert out["older_completions"] == 0
         younger = make_artifact(tmp_path / "younger", name="younger", long=0.1)
-        assert main(["promote", str(younger), "--admin", daemon.admin_target]) == 3
+        to_daemon = ["--admin", daemon.admin_target]
+        assert main(["promote", str(younger), *to_daemon, "--no-shadow"]) == 3
+        assert "300 older than this ranker's files" in capsys.readouterr().out
+        assert main(["promote", str(younger), *to_daemon, "--trust-evidence"]) == 3
         assert "300 of them ended before this ranker's files were written" in capsys.readouterr().out
         assert (
             promote(younger, "--admin", daemon.admin_target, "--model", "other", capsys=capsys)[1]["completions"] == 0

@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 from rankd_client import AdminClient, ServiceStatus
+from support.ranker_start import with_trained_rows
 from support.tiny_ranker import make_artifact
 
 from rankd.cli.rankers.standing import standing
 from rankd.registry.history import Place, ServiceHistory, StepEvidence, StepKind, new_step
+from rankd.training.data.row import Row
 
 NOBODY = ("--admin", "127.0.0.1:1")
 
@@ -127,6 +129,24 @@ def test_diff(call, registry, tmp_path):
     assert "good@1.0.0 is better" in text
     assert call("rankers", "diff", "good", "none", *diff).returncode == 2
     assert "--data" in call("rankers", "diff", "good", "bad", "--registry", registry).stderr
+
+
+def test_diff_leaves_out_rows_that_one_was_made_of(call, registry, tmp_path):
+    """They are counted apart; where none is left it says so, unless they are asked for."""
+    prompts = [f"{'long ' * (i % 5)}{'short ' * (i // 5)}" for i in range(25)]
+    rows = [{"prompt": p, "output_token_count": 10 + 7 * i} for i, p in enumerate(prompts)]
+    data = tmp_path / "log.jsonl"
+    data.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    diff = ("rankers", "diff", "good", "bad", "--data", data, "--registry", registry, "--json")
+    with_trained_rows(registry / "bad", [Row(p, 1, complete=True) for p in prompts[:9]])
+    found = json.loads(call(*diff).stdout)
+    assert (found["rows"], found["trained"], found["undeclared"]) == (16, 9, ["good@1.0.0"])
+    assert "9 prompts listed" in call("rankers", "show", "bad", "--registry", registry).stdout
+    with_trained_rows(registry / "good", [Row(p, 1, complete=True) for p in prompts])
+    done = call(*diff)
+    assert done.returncode == 2
+    assert "--with-trained" in done.stderr
+    assert json.loads(call(*diff, "--with-trained").stdout)["rows"] == 25
 
 
 @pytest.mark.parametrize(
