@@ -17,11 +17,13 @@ from rich.text import Text
 
 from rankd.cli.terminal import PlainConsole, output
 from rankd.cli.values import whole
+from rankd.errors import ConfigError
 from rankd.quality.statistics.interval import Interval
 from rankd.registry.bundled import ranker_path
 from rankd.settings import load_settings
 
 if TYPE_CHECKING:
+    from rankd.registry.artifact import Artifact
     from rankd.training.data.dataset import Dataset
     from rankd.training.evaluation.evaluate import Evaluation
     from rankd.training.evaluation.figures import EvaluationFigures
@@ -85,15 +87,20 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="of model and tokeniser, up to 256; default: 1",
     )
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else, and write no page unless asked")
-    _page_flags(verb)
+    _further_flags(verb)
 
 
-def _page_flags(verb: argparse.ArgumentParser) -> None:
+def _further_flags(verb: argparse.ArgumentParser) -> None:
     page = verb.add_mutually_exclusive_group()
     page.add_argument(
         "--html", type=Path, metavar="FILE", help=f"write the page here; default: {DEFAULT_HTML}, none with --json"
     )
     page.add_argument("--no-html", action="store_true", help="write no page")
+    verb.add_argument(
+        "--trained-rows",
+        action="store_true",
+        help="judge on rows that it was made of too, which flatter it; default: these are left out, by its manifest",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rankd.training.evaluation.evaluate import evaluate
     from rankd.training.evaluation.page import write_page
 
-    load_artifact(arguments.ranker)  # before minutes of reading
+    artifact = load_artifact(arguments.ranker)  # before minutes of reading
     adapt = load_settings().adapt if arguments.adapt else None
     console = PlainConsole(stderr=True)
     with _bar(console, "{task.percentage:.0f} %") as bar:
@@ -122,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_progress=_on(bar, "reading"),
         )
     _say_read(dataset, console, first=arguments.adapt)
+    left_out = 0 if arguments.trained_rows else _leave_out(artifact, dataset, console)
     with _bar(console, MofNCompleteColumn()) as bar:
         evaluation = evaluate(
             arguments.ranker,
@@ -133,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_learning=_on(bar, "learning"),
         )
     if arguments.json:
-        print(json.dumps(_as_json(evaluation, dataset)))
+        print(json.dumps(_as_json(evaluation, dataset, left_out)))
     else:
         output(110).print(view(evaluation))
     html = arguments.html or (None if arguments.json or arguments.no_html else DEFAULT_HTML)
@@ -169,7 +177,27 @@ def _say_read(dataset: Dataset, console: PlainConsole, *, first: bool) -> None:
     console.print(line, highlight=False)
 
 
-def _as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
+def _leave_out(artifact: Artifact, dataset: Dataset, console: PlainConsole) -> int:
+    """Take rows that the ranker was made of out of those read; how many they were.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    from rankd.training.evaluation.unseen import in_words, unseen_rows
+
+    unseen = unseen_rows([artifact], dataset.rows)
+    if not unseen.rows:
+        raise ConfigError(
+            f"--data: the ranker was made of all {unseen.left_out:,} rows, which would flatter it; give rows that it "
+            "has not seen, or --trained-rows"
+        )
+    if text := in_words(unseen):
+        console.print(text, highlight=False)
+    dataset.rows = unseen.rows
+    return unseen.left_out
+
+
+def _as_json(evaluation: Evaluation, dataset: Dataset, left_out: int) -> dict[str, Any]:
     from rankd.training.evaluation.json_report import as_json
 
     skipped: Counter[str] = dataset.skipped
@@ -178,6 +206,7 @@ def _as_json(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
         "rows_read": dataset.read,
         "skipped": dict(sorted(skipped.items())),
         "unknown_finish_reasons": dataset.unknown_reasons,
+        "trained_rows_left_out": left_out,
     }
     return {**as_json(evaluation), "data": data}
 

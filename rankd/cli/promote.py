@@ -69,12 +69,6 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="first let it score in the shadow until N completions are reported (within --shadow SECONDS, if given)",
     )
     verb.add_argument(
-        "--evidence",
-        choices=["log", "shadow"],
-        help="judge on prompts of the completion log, or on shadow scores; default: shadow where it was asked for, "
-        "else the log where it holds enough",
-    )
-    verb.add_argument(
         "--margin",
         type=number("a difference in tau, -1 to 1", -1, 1),
         metavar="TAU",
@@ -86,6 +80,18 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         type=whole(1, 2**31 - 1),
         metavar="N",
         help="judge on no fewer; default: the daemon's (200)",
+    )
+    verb.add_argument("--force", action="store_true", help="promote it whatever the verdict is")
+    _evidence_flags(verb)
+
+
+def _evidence_flags(verb: argparse.ArgumentParser) -> None:
+    """What it is judged on."""
+    verb.add_argument(
+        "--evidence",
+        choices=["log", "shadow"],
+        help="judge on prompts of the completion log, or on shadow scores; default: shadow where it was asked for, "
+        "else the log where it holds enough",
     )
     verb.add_argument(
         "--no-shadow",
@@ -106,7 +112,6 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help="judge a ranker that does not say what it was made of on older completions than its files too; if it was "
         "trained on them they flatter it",
     )
-    verb.add_argument("--force", action="store_true", help="promote it whatever the verdict is")
 
 
 def run(arguments: argparse.Namespace) -> int:

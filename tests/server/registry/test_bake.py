@@ -135,6 +135,10 @@ def test_its_manifest_and_card_say_what_it_is(daemon, baked):
     assert new.measured_tau == pytest.approx(learned.quality.learned_tau.value, abs=1e-4)
     assert learned.quality.difference.low > 0
     assert new.data[:-1] == old.data
+    learned_from, *kept = new.trained_rows.sources
+    assert (learned_from.by, learned_from.model, learned_from.rows) == ("time", "served", new.data[-1].rows)
+    assert tuple(kept) == old.trained_rows.sources
+    assert new.trained_rows.complete
     assert (new.licence, new.truncation, new.features_output) == (old.licence, old.truncation, old.features_output)
     assert new.calibration.knots
     (measured,) = new.measurements

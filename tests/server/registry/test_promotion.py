@@ -133,9 +133,10 @@ def test_a_better_ranker_is_promoted_on_shadow_scores(start_daemon, rankers, cap
 
 
 def test_a_better_ranker_is_promoted_on_logged_prompts(start_daemon, rankers, capsys, wait_until, tmp_path):
-    """With a completion log both rankers read its prompts, and `promote` says so; for a ranker that does not say what it
-    was made of only completions count that are younger than its files, unless it is trusted. What an earlier ranker
-    scored is scored anew by the one in service.
+    """With a completion log both rankers read its prompts, and `promote` says so.
+
+    For a ranker that does not say what it was made of only completions count that are younger than its files, unless it
+    is trusted. What an earlier ranker scored is scored anew by the one in service.
     """
     pytest.importorskip("pyarrow")
     daemon = start_daemon(

@@ -65,6 +65,18 @@ def test_a_ranker_comes_out_and_what_to_do_next(base, data, tmp_path, capsys):
     assert not (out / ".checkpoint").exists()
     prompts = {row.prompt for row in make_rows(240, cut_at=150)}
     assert not any(p in said.out + said.err for p in prompts)
+    # What it was made of is listed, the rows to validate by too.
+    assert artifact.prompts.has(list(prompts)).all()
+    assert artifact.manifest.trained_rows.complete
+    assert sum(s.rows for s in artifact.manifest.trained_rows.sources) == 240
+
+
+def test_a_ranker_for_an_older_daemon_lists_no_rows(base, data, tmp_path):
+    """Nothing of its directory says then what it was made of."""
+    assert main(flags(base, data, tmp_path / "ranker", "--most-tau-lost", "0.02", "--no-list-rows")) == 0
+    artifact = load_artifact(tmp_path / "ranker")
+    assert (artifact.manifest.trained_rows, artifact.prompts) == (None, None)
+    assert "--no-list-rows" in (tmp_path / "ranker" / "README.md").read_text()
 
 
 def killed_and_resumed(base, data, place, capsys):
@@ -87,7 +99,7 @@ def killed_and_resumed(base, data, place, capsys):
 
 
 def assert_same_files(one, other):
-    for name in ("model.onnx", "tokenizer.json", "manifest.json", "README.md"):
+    for name in ("model.onnx", "tokenizer.json", "manifest.json", "trained_rows.bin", "README.md"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
