@@ -26,6 +26,7 @@ VERBS = {
     "rankers": "list, show, compare and name rankers",
     "pilot": "compare two policies on live traffic",
     "train": "train a ranker on prompts and output lengths",
+    "retrain": "train on the log since the last time, and promote what is better",
     "evaluate": "judge a ranker on prompts and output lengths",
     "replay": "what ranking would have made of your traffic",
     "proxy": "give requests to any OpenAI-compatible engine their priority",

@@ -43,7 +43,7 @@ def add_admin_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
-def add_connection_flags(verb: argparse.ArgumentParser) -> None:
+def add_connection_flags(verb: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """TLS files, and the token."""
     verb.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and trust the roots in this PEM file")
     verb.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate of the client, for mutual TLS")

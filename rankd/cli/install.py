@@ -32,7 +32,9 @@ def install(artifact: Artifact, registry: str) -> str:
         raise ConfigError("the daemon has no registry: start it with RANKD_REGISTRY=DIR, then promote again")
     root = Path(registry)
     if artifact.path.is_relative_to(root.resolve()) and artifact.path != root.resolve():
-        return str(artifact.path.relative_to(root.resolve()))
+        inside = artifact.path.relative_to(root.resolve())
+        if not any(part.startswith(".") for part in inside.parts):  # else it is under way, and not to stay there
+            return str(inside)
     place = root / artifact.ranker_version
     by_hand = f"copy {artifact.path} to {place} on the daemon's machine, and promote it there"
     if not root.is_dir() and not root.parent.is_dir():

@@ -145,14 +145,19 @@ def test_torchrun_is_given_flags_that_rankd_train_knows():
 @pytest.mark.parametrize("name", ["scaled", "everything"])
 def test_retraining_is_given_flags_that_rankd_knows(name):
     spec = next(s for label, _, s in pods(rendered(name)) if label.startswith("CronJob"))
-    variables = _variables(spec["containers"][0])
-    parser = build_parser()
-
-    def words(variable):
-        return variables[variable].split("\n")
-
-    parser.parse_args(["train", *words("TRAIN_ARGS"), "--data", *words("TRAIN_DATA"), "--out", "o", "--version", "v"])
-    parser.parse_args(
-        ["evaluate", *words("EVALUATE_ARGS"), "--data", *words("EVALUATE_DATA"), "--ranker", "o", "--json"]
-    )
-    parser.parse_args(["promote", "o", "--admin", "a:1", *words("PROMOTE_ARGS")])
+    (container,) = spec["containers"]
+    assert container["command"] == ["rankd"]
+    arguments = build_parser().parse_args(container["args"])
+    assert arguments.exit_zero
+    assert [str(d) for d in arguments.data] == [
+        {"scaled": "s3:/bucket/rankd?region=eu-central-1", "everything": "/var/lib/rankd/log"}[name]
+    ]
+    mounted = [m["mountPath"] for m in container["volumeMounts"]]
+    assert {str(arguments.registry), str(arguments.scratch)} <= set(mounted)
+    if name == "scaled":
+        assert arguments.admin_name == "r-rankd-headless.serving.svc:50052"
+        assert arguments.base == "ngram"
+    else:
+        assert arguments.admin == [f"r-rankd-{i}.r-rankd-headless.serving.svc:50052" for i in range(3)]
+        assert (arguments.min_tau, [str(p) for p in arguments.evaluate_data]) == (0.2, ["/data/holdout.jsonl.gz"])
+        assert str(arguments.tls_ca).startswith("/etc/rankd/client")

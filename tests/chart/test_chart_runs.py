@@ -1,5 +1,5 @@
 """What the chart would have containers do is done here, with real daemons: the daemon's own start, the pod of
-``helm test``, and the retraining script from log to all replicas.
+``helm test``, and the CronJob's `rankd retrain`.
 """
 
 import json
@@ -11,7 +11,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from rankd_client import AdminClient
 from support.containers import TOKEN, Running, Stand, certificates, dns_names, listening_anywhere, programs
 from support.rendered_chart import containers, named, pods
 
@@ -20,7 +19,6 @@ from tools.chart.helm import render
 from tools.chart.values import CHART
 
 RANKS = CHART / "files" / "ranks.sh"
-RETRAIN = CHART / "files" / "retrain.sh"
 
 
 @pytest.fixture
@@ -116,99 +114,40 @@ def _handles(pid, number):
     return bool(int(re.search(r"^SigCgt:\s*(\S+)", status, re.MULTILINE)[1], 16) >> (number - 1) & 1)
 
 
-class _Retraining:
-    """The script as the CronJob runs it, on a registry and a workspace."""
-
-    def __init__(self, place, path):
-        self.workspace, self.registry, self.path = place / "workspace", place / "registry", path
-        rows = place / "rows with a space.jsonl"
-        self.variables = {
-            "RUN": "run-1",
-            "WORKSPACE": str(self.workspace),
-            "REGISTRY": str(self.registry),
-            "TRAIN_DATA": str(rows),
-            "TRAIN_ARGS": "--base\nngram\n--epochs\n1\n--threads\n1\n--name\nretrained",
-            "EVALUATE_DATA": str(rows),
-            "EVALUATE_ARGS": "--rows\n200",
-            "MIN_TAU": "0.1",
-        }
-        if not rows.exists():
-            self.workspace.mkdir()
-            self.registry.mkdir()
-            words = ["hi", "list", "story", "essay", "chart", "code", "poem", "song"]
-            with rows.open("w") as file:
-                for i in range(320):
-                    row = {"prompt": f"Write a {words[i % 8]} about {i}", "output_token_count": 10 + 40 * (i % 8)}
-                    file.write(json.dumps(row) + "\n")
-
-    def run(self, **more):
-        return _sh(RETRAIN, path=self.path, **(self.variables | more))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of the script, without promotion; training takes seconds, so it is shared."""
-    place = tmp_path_factory.mktemp("retraining")
-    done = _Retraining(place, programs(place)).run()
-    assert done.returncode == 0, done.stderr
-    assert "promote it with: rankd promote" in done.stderr
-    return place
-
-
 @pytest.fixture
-def retraining(trained, start_daemon, tiny, tmp_path, path):
-    """That run, and two replicas on two loopback addresses with its registry."""
-    shutil.copytree(trained, tmp_path / "run")
-    retraining = _Retraining(tmp_path / "run", path)
-    first = start_daemon(ranker=tiny, registry=retraining.registry, admin="127.0.0.1:0")
-    port = first.app.admin.port
-    second = start_daemon(ranker=tiny, registry=retraining.registry, admin=f"127.0.0.2:{port}")
-    retraining.variables |= {"ADMIN_HOSTS": "127.0.0.1\n127.0.0.2", "ADMIN_PORT": str(port)}
-    retraining.in_service = lambda: [d.app.registry.in_service.version for d in (first, second)]
-    return retraining
+def retraining(tmp_path):
+    """The CronJob's container, and a log for it."""
+    values = {
+        "registry": {"enabled": True},
+        "completionLog": {"enabled": True},
+        "retraining": {
+            "enabled": True,
+            "base": "ngram",
+            "args": ["--epochs", "1", "--threads", "1", "--min-new", "300", "--max-held-back", "60", "--force"],
+            "evaluate": {"minTau": 0.1},
+            "promote": {"enabled": False},
+        },
+    }
+    stand = Stand(render(values), "CronJob", "retrain", tmp_path, {})
+    rows = tmp_path / "var/lib/rankd/log/rows.jsonl"
+    words = ["hi", "list", "story", "essay", "chart", "code", "poem", "song"]
+    with rows.open("w") as file:
+        for i in range(320):
+            own = " ".join("abcdefghijklmnopqrstuvwxyz"[(i >> shift) % 26] * 3 for shift in (0, 3, 6))
+            prompt = f"Write a {words[i % 8]} about {own}"
+            row = {"prompt": prompt, "output_token_count": 10 + 40 * (i % 8), "ended_at": 1_750_000_000 + i}
+            file.write(json.dumps(row) + "\n")
+    return stand
 
 
-def test_retraining_without_promotion_puts_a_judged_ranker_into_the_registry(trained):
-    assert json.loads((trained / "registry" / "run-1" / "manifest.json").read_text())["version"] == "run-1"
-    assert json.loads((trained / "workspace" / "run-1.json").read_text())["kendall_tau"] > 0.1
-    assert [p.name for p in (trained / "registry").iterdir()] == ["run-1"], "no link, and nothing half-done"
-
-
-def test_a_refused_ranker_is_no_failure_and_changes_nothing(retraining):
-    # Without completions there is nothing to judge by.
-    done = retraining.run(PROMOTE_ARGS="")
+def test_the_cron_job_trains_and_leaves_a_judged_ranker_in_the_registry(retraining, tmp_path):
+    done = retraining.run()
     assert done.returncode == 0, done.stderr
-    assert "no better; nothing changes" in done.stderr
-    done = retraining.run(PROMOTE_ARGS="--force", MIN_TAU="0.99")
-    assert done.returncode == 0, done.stderr
-    assert "not good enough" in done.stderr
-    assert retraining.in_service() == ["tiny@1.0.0", "tiny@1.0.0"]
-    assert not (retraining.registry / "serving").exists()
-
-
-def test_a_promoted_ranker_is_in_service_on_all_replicas_and_the_next_to_start_find_it(retraining):
-    # Started again, as after a lost node, it does not train again.
-    done = retraining.run(PROMOTE_ARGS="--force")
-    assert done.returncode == 0, done.stderr
-    assert "trained already" in done.stderr
-    assert retraining.in_service() == ["retrained@run-1", "retrained@run-1"]
-    assert (retraining.registry / "serving").resolve() == (retraining.registry / "run-1").resolve()
-    # One replica lost it; the script is started once more, and mends that.
-    with AdminClient(f"127.0.0.2:{retraining.variables['ADMIN_PORT']}") as client:
-        client.roll_back()
-    done = retraining.run(PROMOTE_ARGS="--force")
-    assert done.returncode == 0, done.stderr
-    assert retraining.in_service() == ["retrained@run-1", "retrained@run-1"]
-    assert sorted(p.name for p in retraining.registry.iterdir()) == ["history.jsonl", "run-1", "serving"]
-
-
-def test_a_replica_that_does_not_answer_fails_the_run_so_that_it_is_tried_again(retraining):
-    done = retraining.run(PROMOTE_ARGS="--force", ADMIN_HOSTS="127.0.0.1\n127.0.0.3")
-    assert done.returncode == 1
-    assert "127.0.0.3" in done.stderr
-    assert retraining.in_service()[0] == "retrained@run-1"
-
-
-def test_replicas_are_found_by_one_name(retraining):
-    retraining.run(PROMOTE_ARGS="--force", ADMIN_HOSTS="", ADMIN_NAME="localhost")
-    assert retraining.in_service()[0] == "retrained@run-1"
+    assert "kept" in done.stdout
+    registry = tmp_path / "var/lib/rankd/registry"
+    (kept,) = [p for p in registry.iterdir() if not p.name.startswith(".")]
+    (record,) = (registry / ".retraining/runs").glob("*.json")
+    assert json.loads(record.read_text())["trained"]["ranker_version"] == kept.name
+    # Nothing is new: the next one is over at once, and no failure either.
+    done = retraining.run()
+    assert (done.returncode, "nothing new" in done.stdout) == (0, True)

@@ -96,7 +96,7 @@ class Stand:
     @property
     def command(self):
         """What it runs."""
-        return [self._here(w) for w in self.container["command"]] + self.container.get("args", [])
+        return [self._here(w) for w in [*self.container["command"], *self.container.get("args", [])]]
 
     def run(self, **others):
         """Run it to its end."""

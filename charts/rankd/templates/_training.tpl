@@ -25,42 +25,77 @@
 {{- end }}
 {{- end -}}
 
-{{/* A list of words as one variable, a line each: files/retrain.sh splits by lines, so that spaces stay what they are. */}}
-{{- define "rankd.lines" -}}{{ join "\n" . | quote }}{{- end -}}
-
 {{- define "rankd.trainData" -}}
 {{- $data := default (list (include "rankd.logPlace" .root)) .data -}}
 {{- toJson $data -}}
 {{- end -}}
 
-{{- define "rankd.retrainEnv" -}}
+{{/* Words after `rankd`. */}}
+{{- define "rankd.retrainArgs" -}}
 {{- $r := .Values.retraining -}}
 {{- $data := include "rankd.trainData" (dict "root" . "data" $r.data) | fromJsonArray -}}
-- name: RUN
-  # The Job's name: the same after a restart of the container, another for the next run.
-  valueFrom: {fieldRef: {fieldPath: "metadata.labels['job-name']"}}
-- {name: WORKSPACE, value: /workspace}
-- {name: ORT_DISABLE_TELEMETRY, value: "1"}
-- {name: REGISTRY, value: {{ include "rankd.registryPath" . }}}
-- {name: TRAIN_DATA, value: {{ include "rankd.lines" $data }}}
-- {name: TRAIN_ARGS, value: {{ include "rankd.lines" (concat (list "--base" $r.base "--precision" (include "rankd.precision" .)) $r.args) }}}
-- {name: EVALUATE_DATA, value: {{ include "rankd.lines" (default $data $r.evaluate.data) }}}
-- {name: EVALUATE_ARGS, value: {{ include "rankd.lines" $r.evaluate.args }}}
-- {name: MIN_TAU, value: {{ $r.evaluate.minTau | quote }}}
+- retrain
+- --exit-zero
+- --registry
+- {{ include "rankd.registryPath" . }}
+- --scratch
+- /workspace
+- --data
+{{- range $data }}
+- {{ quote . }}
+{{- end }}
+- --base
+- {{ quote $r.base }}
+- --precision
+- {{ include "rankd.precision" . }}
+{{- with $r.evaluate.data }}
+- --evaluate-data
+{{- range . }}
+- {{ quote . }}
+{{- end }}
+{{- end }}
+{{- with $r.evaluate.minTau }}
+- --min-tau={{ . }}
+{{- end }}
 {{- if $r.promote.enabled }}
-- {name: PROMOTE_ARGS, value: {{ include "rankd.lines" $r.promote.args }}}
-- {name: ADMIN_PORT, value: {{ .Values.admin.port | quote }}}
-{{- if and (eq .Values.workload "StatefulSet") (not .Values.autoscaling.enabled) }}
-- name: ADMIN_HOSTS
-  value: |-
-    {{- range until (int .Values.replicas) }}
-    {{ include "rankd.fullname" $ }}-{{ . }}.{{ include "rankd.headless" $ }}.{{ $.Release.Namespace }}.svc
-    {{- end }}
+{{- include "rankd.retrainReplicas" . }}
+{{- range $r.promote.args }}
+- {{ quote . }}
+{{- end }}
 {{- else }}
-- {name: ADMIN_NAME, value: {{ include "rankd.headless" . }}.{{ .Release.Namespace }}.svc}
+- --no-promote
+{{- end }}
+{{- range $r.args }}
+- {{ quote . }}
+{{- end }}
+{{- end -}}
+
+{{- define "rankd.retrainReplicas" -}}
+{{- if and (eq .Values.workload "StatefulSet") (not .Values.autoscaling.enabled) }}
+- --admin
+{{- range until (int .Values.replicas) }}
+- {{ include "rankd.fullname" $ }}-{{ . }}.{{ include "rankd.headless" $ }}.{{ $.Release.Namespace }}.svc:{{ $.Values.admin.port }}
+{{- end }}
+{{- else }}
+- --admin-name={{ include "rankd.headless" . }}.{{ .Release.Namespace }}.svc:{{ .Values.admin.port }}
+{{- end }}
+{{- if .Values.tls.enabled }}
+- --tls-ca=/etc/rankd/client/ca.crt
+{{- if .Values.tls.mutual.enabled }}
+- --tls-cert=/etc/rankd/client/tls.crt
+- --tls-key=/etc/rankd/client/tls.key
 {{- end }}
 {{- end }}
-{{ include "rankd.clientEnv" . }}
+{{- end -}}
+
+{{- define "rankd.retrainEnv" -}}
+- {name: ORT_DISABLE_TELEMETRY, value: "1"}
+{{- if .Values.auth.client.existingSecret }}
+- {name: RANKD_TOKEN_FILE, value: /etc/rankd/token/token}
+{{- if .Values.auth.plaintext }}
+- {name: RANKD_PLAINTEXT_TOKEN, value: "true"}
+{{- end }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

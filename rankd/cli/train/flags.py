@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from rankd.training.bases.base import Recipe
     from rankd.training.fit.options import FitOptions, Ranks
 
+Flags = argparse.ArgumentParser | argparse._ArgumentGroup  # noqa: SLF001 - the one public name is too narrow
+
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
     """Declare them."""
@@ -25,16 +26,17 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         "the same flags; the same seed, data and threads give the same ranker. On several processes: torchrun "
         "--nproc-per-node 2 -m rankd train ..."
     )
-    _data_flags(verb)
-    _learning_flags(verb)
+    data_flags(verb, required=True)
+    learning_flags(verb)
     _out_flags(verb)
 
 
-def _data_flags(verb: argparse.ArgumentParser) -> None:
+def data_flags(verb: Flags, *, required: bool) -> None:
+    """What is trained on; `rankd retrain` has the same."""
     verb.add_argument(
         "--data",
         nargs="+",
-        required=True,
+        required=required,
         type=Path,
         metavar="PATH",
         help="JSONL, JSONL.gz, CSV or Parquet files, directories or globs of them, or the daemon's completion log; "
@@ -61,7 +63,8 @@ def _data_flags(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _learning_flags(verb: argparse.ArgumentParser) -> None:
+def learning_flags(verb: Flags, *, margin: bool = True) -> None:
+    """How it learns; `rankd retrain` has the same but for ``margin``, which means another thing there."""
     verb.add_argument(
         "--base", default="minilm", help="minilm, ngram, or a Hugging Face model directory; default: minilm"
     )
@@ -100,10 +103,16 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
         help="what to order by where the loss learns a spread: median lengths (default), or expected ones, which may "
         "be better for a queue of the traffic that it was trained on",
     )
-    verb.add_argument("--margin", type=float, default=0.0, metavar="X", help="of the pairwise loss; default: 0")
+    if margin:
+        verb.add_argument("--margin", type=float, default=0.0, metavar="X", help="of the pairwise loss; default: 0")
     verb.add_argument("--max-tokens", type=whole(4), default=128, metavar="N", help="read of a prompt; default: 128")
     verb.add_argument("--tail-tokens", type=whole(0), metavar="N", help="of these, from its end; default: half")
-    verb.add_argument("--threads", type=whole(1), metavar="N", help="per process; default: the cores there are")
+    verb.add_argument(
+        "--threads",
+        type=whole(1),
+        metavar="N",
+        help="per process; default: as many as cores are idle when it begins, within the container's quota",
+    )
     verb.add_argument(
         "--bf16",
         action=argparse.BooleanOptionalAction,
@@ -113,11 +122,18 @@ def _learning_flags(verb: argparse.ArgumentParser) -> None:
 
 def _out_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the ranker goes")
+    export_flags(verb, several=True)
+    verb.add_argument("--version", help="of the ranker; default: a hash of base, rows and options")
+    verb.add_argument("--restart", action="store_true", help="replace what --out holds, finished or not")
+
+
+def export_flags(verb: Flags, *, several: bool) -> None:
+    """What is written; `rankd retrain` has the same but for ``several`` precisions at once."""
     verb.add_argument(
         "--precision",
-        choices=["int8", "fp32", "fp16", "all"],
+        choices=["int8", "fp32", "fp16", *(["all"] if several else [])],
         default="int8",
-        help="int8 for CPUs (default), fp16 for CUDA; all writes one directory each",
+        help="int8 for CPUs (default), fp16 for CUDA" + ("; all writes one directory each" if several else ""),
     )
     verb.add_argument(
         "--cuda",
@@ -133,7 +149,6 @@ def _out_flags(verb: argparse.ArgumentParser) -> None:
         "for fp16, .0005 for fp32",
     )
     verb.add_argument("--name", help="of the ranker; default: base, loss and precision")
-    verb.add_argument("--version", help="of the ranker; default: a hash of base, rows and options")
     verb.add_argument("--data-name", metavar="TEXT", help="what it was trained on, for its card; default: the sources")
     verb.add_argument("--licence", metavar="TEXT", help="of the weights, for its card")
     verb.add_argument(
@@ -143,14 +158,13 @@ def _out_flags(verb: argparse.ArgumentParser) -> None:
         help="put hashes of its rows' prompts beside the ranker, which are then left out when it is judged; a daemon "
         "older than this flag refuses such a ranker; default: yes",
     )
-    verb.add_argument("--restart", action="store_true", help="replace what --out holds, finished or not")
     verb.add_argument(
         "--checkpoint-seconds", type=_positive, default=60.0, metavar="S", help="between two checkpoints; default: 60"
     )
 
 
-def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) -> FitOptions:
-    """The options of a run; what the flags leave open comes from the base's recipe.
+def options_of(arguments: argparse.Namespace, recipe: Recipe, threads: int) -> FitOptions:
+    """The options of a run; what the flags leave open comes from the base's recipe, or is as the machine has it.
 
     Raises:
         ConfigError: two flags that contradict each other.
@@ -171,7 +185,7 @@ def options_of(arguments: argparse.Namespace, recipe: Recipe, processes: int) ->
     return FitOptions(
         recipe=recipe,
         seed=arguments.seed,
-        threads=arguments.threads or max(1, len(os.sched_getaffinity(0)) // processes),
+        threads=threads,
         samples=arguments.samples,
         bucket=arguments.bucket,
         margin=arguments.margin,

@@ -7,6 +7,7 @@ import math
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.progress import Progress as Bar
 from rankd.cli.terminal import PlainConsole
 from rankd.cli.train.flags import command_of, options_of, truncation_of
 from rankd.cli.train.progress import TrainingView
+from rankd.cli.train.threads import choose_threads
 from rankd.errors import ConfigError
 from rankd.registry.artifact_files import MANIFEST
 
@@ -36,11 +38,7 @@ def train(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: naming the flag at fault and the remedy.
     """
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError:
-        raise ConfigError("rankd train needs the extra: pip install 'rankd[train]'") from None
+    need_torch("rankd train")
     from rankd.training.fit.distributed import joined
 
     with joined() as processes:
@@ -51,7 +49,39 @@ def train(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def need_torch(verb: str) -> None:
+    """Make sure that what training needs is installed.
+
+    Raises:
+        ConfigError: saying how to install it.
+    """
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError:
+        raise ConfigError(f"{verb} needs the extra: pip install 'rankd[train]'") from None
+
+
 def _train(arguments: argparse.Namespace, processes: ProcessGroup, console: PlainConsole) -> None:
+    fitted = train_on(arguments, lambda: read_rows(arguments, console), processes, console)
+    if processes.first:
+        _say_next(arguments, place_of(arguments), fitted)
+
+
+def train_on(
+    arguments: argparse.Namespace, rows_of: Callable[[], list[Row]], processes: ProcessGroup, console: PlainConsole
+) -> FittedRanker:
+    """Train on rows and write the ranker, going on from the checkpoint in ``--out`` where there is one.
+
+    Args:
+        arguments: the verb's.
+        rows_of: reads the rows; called once base and options are known to be good.
+        processes: those that train together.
+        console: what is shown.
+
+    Raises:
+        ConfigError: naming the flag at fault and the remedy.
+    """
     from rankd.training.bases.load import load_base
     from rankd.training.data.dataset import split
     from rankd.training.export.rehearsal import check_exportable
@@ -59,9 +89,10 @@ def _train(arguments: argparse.Namespace, processes: ProcessGroup, console: Plai
     from rankd.training.fit.options import WITH_SPREAD
 
     base = load_base(arguments.base, truncation_of(arguments))
-    options = options_of(arguments, base.recipe, processes.size)
+    threads = choose_threads(arguments, processes, arguments.out / CHECKPOINT, console)
+    options = options_of(arguments, base.recipe, threads)
     check_exportable(base, _precisions(arguments), spread=options.loss in WITH_SPREAD)
-    rows = read_rows(arguments, console)
+    rows = rows_of()
     train_rows, valid_rows = split(rows, arguments.valid_share, arguments.seed)
     console.print(_plan(arguments, options, train_rows, valid_rows), highlight=False)
     with ExitStack() as stack:
@@ -78,6 +109,14 @@ def _train(arguments: argparse.Namespace, processes: ProcessGroup, console: Plai
     if processes.first:
         _export(arguments, fitted, rows, valid_rows, console)
         shutil.rmtree(arguments.out / CHECKPOINT, ignore_errors=True)
+    return fitted
+
+
+def place_of(arguments: argparse.Namespace) -> Path:
+    """Where the ranker is, the first one where there are several precisions."""
+    chosen = _precisions(arguments)
+    out: Path = arguments.out
+    return out / chosen[0] if len(chosen) > 1 else out
 
 
 def prepare_out(out: Path, *, restart: bool) -> None:
@@ -203,7 +242,6 @@ def _export(
             console.print(f"for CUDA beside it: fp16, {report.cuda.bytes / 1e6:.1f} MB, {lost}", highlight=False)
         elif report.no_cuda:
             console.print(f"no graph for CUDA beside it: {report.no_cuda}", highlight=False)
-    _say_next(arguments, arguments.out / chosen[0] if len(chosen) > 1 else arguments.out, fitted)
 
 
 def _say_next(arguments: argparse.Namespace, out: Path, fitted: FittedRanker) -> None:
