@@ -57,6 +57,17 @@ def test_the_interval_holds_what_was_saved(key, load, cost, state):
         assert mean.high - mean.low < 2 * mean.value, "and it is of use"
 
 
+@pytest.mark.parametrize("load", [0.3, 1.1])
+def test_the_first_token_is_told_when_it_came(load):
+    """Reports do not say when: it takes reading the prompt, and the iteration that makes the token; chunks take more."""
+    served = served_both_ways(boosted, load)
+    found = estimated(served.rows, LATER)
+    took = served.ranked.first_token - served.trace.arrival
+    for statistic, true in ((LatencyStatistic.MEAN, took.mean()), (LatencyStatistic.P50, np.median(took))):
+        told = figure(found, LatencyMeasure.FIRST_TOKEN, statistic).observed
+        assert told == pytest.approx(true, rel=0.25, abs=0.005)
+
+
 def test_who_pays_is_told():
     """The shortest gain most, the longest pay; shares and means are of the same requests."""
     served = served_both_ways(boosted, 1.1)
