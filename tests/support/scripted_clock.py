@@ -65,3 +65,8 @@ class ScriptedClock:
             except SystemExit as ended:
                 status = ended.code
         return subprocess.CompletedProcess(arguments, status, said.getvalue(), complained.getvalue())
+
+    def run_apart(self, *arguments) -> subprocess.CompletedProcess:
+        """The same in a process of its own, as for what loads much."""
+        command = [sys.executable, scripted_process.__file__, self.path, *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)

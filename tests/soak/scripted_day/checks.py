@@ -28,22 +28,24 @@ def findings(faces: Faces, truth: Truth, model: str, now: float) -> Iterator[str
     yield from _history(faces, truth)
     saved = next((s for s in faces.state["savings"] if s["model"] == model), None)
     if saved is None:
-        if truth.reported:
-            yield f"{truth.reported} completions were reported, and /status.json has no savings"
+        if truth.sent.final:
+            yield f"{truth.sent.final} completions were reported, and /status.json has no savings"
         return
     yield from _state(saved, truth, now)
     yield from _same_everywhere(faces, saved, model)
     yield from _headline(faces, saved, truth, model)
     if saved["latencies"]:
-        yield from _figures(saved, truth)
+        yield from _figures(saved, truth, now)
 
 
-def cover(faces: Faces, truth: Truth, model: str, coverage: Coverage, where: str) -> Compared | None:
+def cover(
+    faces: Faces, truth: Truth, model: str, now: float, coverage: Coverage, where: str
+) -> Compared | None:
     """Hold each interval of saved seconds against the truth; what they rest on, None where there are none."""
     saved = next((s for s in faces.state["savings"] if s["model"] == model), None)
     if saved is None or not saved["latencies"]:
         return None
-    compared = truth.compared(saved)
+    compared = truth.compared(saved, now)
     for one in saved["latencies"]:
         if not _exact(one["saved_seconds"]):
             name = f"{one['measure']} {one['statistic']}"
@@ -117,16 +119,16 @@ def _state(saved: dict, truth: Truth, now: float) -> Iterator[str]:
         return
     if idle:
         return
-    if (state == "falls_back") != (truth.mode == "fcfs"):
+    if (state == "falls_back") != (truth.mode != "ranked"):
         yield f"the state is {state} where queues are {truth.mode}"
-    if state == "learning" and truth.reported >= _FEW:
-        yield f"still learning after {truth.reported} completions"
+    if state == "learning" and truth.sent.final >= _FEW:
+        yield f"still learning after {truth.sent.final} completions"
     if state in ("learning", "falls_back"):
         return
     if not saved["latencies"]:
         yield f"{state} is told without figures"
         return
-    compared = truth.compared(saved)
+    compared = truth.compared(saved, now)
     mean = compared.saved("end_to_end", "mean")
     waits = float(compared.waited.mean()) / compared.observed("end_to_end", "mean")
     if state == "no_queue" and waits > 2 * _NO_QUEUE:
@@ -170,8 +172,8 @@ def _headline(faces: Faces, saved: dict, truth: Truth, model: str) -> Iterator[s
         yield "the page does not say whether a pilot is under way"
 
 
-def _figures(saved: dict, truth: Truth) -> Iterator[str]:
-    compared = truth.compared(saved)
+def _figures(saved: dict, truth: Truth, now: float) -> Iterator[str]:
+    compared = truth.compared(saved, now)
     if len(compared) < saved["completions"]:
         yield f"figures rest on {saved['completions']} completions since their begin: there are {len(compared)}"
         return

@@ -28,12 +28,25 @@ class Point:
     name: str
     at: float
     ranker: str
+    order: str
     state: str
     headline: str
     said: str
     """Mean end-to-end seconds saved, as told."""
     true: str
+    lately: str
+    """The same of the last hour's requests alone, and by the ranker of that hour."""
     untrue: list[str]
+
+
+@dataclass
+class Seen:
+    """What was to be seen at a point, and what is true then."""
+
+    name: str
+    at: float
+    faces: Faces
+    truth: Truth
 
 
 @dataclass
@@ -90,14 +103,27 @@ class Day:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def serve(self, requests: int, load: float, *, unreported: float = 0.0, **how) -> None:
-        """Let requests come and end."""
+    def serve(self, requests: int, load: float, *, unreported: float = 0.0, half_way: str = "", **how) -> None:
+        """Let requests come and end.
+
+        Args:
+            requests: how many.
+            load: 1 is all that the engine can do.
+            unreported: share of them of which nobody tells.
+            half_way: name of a point in the middle; empty: none.
+            how: see ``hour``.
+        """
         self._hours += 1
         made = hour(self._rng, requests, load, **how)
         untold = frozenset(np.flatnonzero(self._rng.random(requests) < unreported).tolist())
+        seen = []
+        look_at_all = (lambda: seen.append(self._seen(half_way))) if half_way else None
         with self.clock.here():
-            served = serve(made, self.client, self.clock, self.truth.sent, f"h{self._hours}", untold)
+            served = serve(made, self.client, self.clock, self.truth.sent, f"h{self._hours}", untold, look_at_all)
         self.truth.took(served)
+        for one in seen:
+            one.truth.hours, one.truth.last_end = self.truth.hours, one.at
+            self._judge(one)
         assert not self.truth.sent.refused, self.truth.sent.refused[:2]
 
     def wait(self, seconds: float) -> None:
@@ -107,9 +133,17 @@ class Day:
     def point(self, name: str) -> Faces:
         """Look at all, and note what is not true."""
         self._probe()
-        faces, now = look(self.clock, self.daemon), self.clock.now
-        untrue = [*findings(faces, self.truth, MODEL, now)]
-        compared = cover(faces, self.truth, MODEL, self.coverage, name)
+        seen = self._seen(name)
+        self._judge(seen)
+        return seen.faces
+
+    def _seen(self, name: str) -> Seen:
+        return Seen(name, self.clock.now, look(self.clock, self.daemon), self.truth.now())
+
+    def _judge(self, seen: Seen) -> None:
+        faces, truth = seen.faces, seen.truth
+        untrue = [*findings(faces, truth, MODEL, seen.at)]
+        compared = cover(faces, truth, MODEL, seen.at, self.coverage, f"seed {self.seed}, {seen.name}")
         saved = next((s for s in faces.state["savings"] if s["model"] == MODEL), None)
         said = true = "-"
         if compared is not None and len(compared):
@@ -117,11 +151,11 @@ class Day:
             said = f"{mean['value']:.2f} ({mean['low']:.2f} to {mean['high']:.2f})"
             true = f"{compared.saved('end_to_end', 'mean'):.2f}"
         first = faces.text.lstrip().splitlines()[0].rstrip()
-        state = "-" if saved is None else saved["state"]
-        self.points.append(Point(name, now, self.truth.ranker, state, first, said, true, untrue))
+        state, lately = "-" if saved is None else saved["state"], truth.lately()
+        point = Point(seen.name, seen.at, truth.ranker, truth.mode, state, first, said, true, lately, untrue)
+        self.points.append(point)
         if self.on_point is not None:
-            self.on_point(self.points[-1])
-        return faces
+            self.on_point(point)
 
     def _probe(self) -> None:
         """What orders now."""
@@ -129,7 +163,7 @@ class Day:
             queue = self.client.rank([Item(text, arrival=self.clock.now) for text in _PROBES], timeout=60)
         self.truth.sent.calls += 1
         self.truth.sent.items += len(_PROBES)
-        self.truth.mode = "fcfs" if queue.policy.value == "fcfs" else "ranked"
+        self.truth.sent.policy = queue.policy.value
 
     # -- an operator -------------------------------------------------------------------------------------------------
 
@@ -149,6 +183,18 @@ class Day:
         if ended.returncode == 0:
             self.came_into_service("promoted", said["ranker_version"])
         return said | {"status": ended.returncode}
+
+    def retrain(self) -> dict:
+        """``rankd retrain`` as a timer starts it; its record."""
+        self.clock.settle(self.daemon.process)
+        ended = self.clock.run_apart(
+            "retrain", "--base", "ngram", "--data", self.directory / "log", "--registry", self.registry,
+            "--admin", self.daemon.admin_target, "--json",
+        )  # fmt: skip
+        record = json.loads(ended.stdout)
+        assert record["outcome"] == "promoted", (record, ended.stderr)
+        self.came_into_service("promoted", record["judged"]["candidate"])
+        return record
 
     def rollback(self) -> None:
         """``rankd rollback``."""

@@ -34,3 +34,76 @@ def short_day(day: Day) -> None:
     day.point("rolled back")
     day.wait(1700)
     day.point("an idle half hour")
+
+
+def full_day(day: Day, *, retrains: bool = True) -> None:
+    """The bundled n-gram ranker, hours of several loads, a retrain at night, and all that an operator does.
+
+    Args:
+        day: one that has not begun.
+        retrains: whether training is installed.
+    """
+    day.start(ranker="ngram")
+    day.point("started")
+    day.serve(90, 0.3)
+    day.point("the first requests")
+    day.serve(300, 0.3)
+    day.point("a quiet hour")
+    day.serve(700, 0.9, half_way="in the middle of a busy hour")
+    day.point("at its end")
+    day.serve(900, 1.05, half_way="in the middle of a crowded hour", swing=0.3)
+    day.point("right after it")
+    day.wait(120)
+    day.point("two minutes after it")
+    day.serve(700, 0.95, unreported=0.1, half_way="a tenth is not reported")
+    day.wait(120)
+    day.point("after that")
+    day.wait(900)
+    day.point("idle")
+    _pilot(day)
+    day.serve(1200, 0.95, half_way="an evening hour")
+    day.wait(120)
+    day.point("the evening")
+    if retrains:
+        _night(day)
+    _operator(day)
+
+
+def _pilot(day: Day) -> None:
+    day.start_pilot(90, 6)
+    day.serve(700, 0.9, half_way="a pilot under way")
+    day.point("still under way")
+    day.stop_pilot()
+    day.point("a pilot stopped")
+
+
+def _night(day: Day) -> None:
+    day.wait(5 * 3600)
+    day.point("night")
+    day.retrain()
+    day.point("retrained")
+    day.serve(900, 1.0, half_way="served by what was retrained")
+    day.wait(120)
+    day.point("the morning")
+
+
+def _operator(day: Day) -> None:
+    day.restart(**({} if day.truth.steps else {"ranker": "ngram"}))
+    day.point("killed, and started again")
+    day.serve(700, 1.0, half_way="busy again")
+    day.wait(120)
+    day.point("after that hour")
+    bad = day.ranker("9.0.0", scale=-1.0)
+    assert not day.promote(bad)["promoted"], "the bad one is refused"
+    day.point("a bad candidate, refused")
+    day.promote(bad, "--force")
+    day.serve(300, 1.0, half_way="a bad one, forced")
+    day.point("the bad one's first 300 requests")
+    day.serve(600, 1.0, half_way="the bad one goes on")
+    day.wait(120)
+    day.point("after that")
+    day.rollback()
+    day.point("rolled back")
+    day.serve(500, 0.9, half_way="the one before serves again")
+    day.wait(1700)
+    day.point("an idle half hour")

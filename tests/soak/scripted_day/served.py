@@ -30,7 +30,8 @@ class Sent:
     progress: int = 0
     unranked: int = 0
     refused: list = field(default_factory=list)
-    policies: Counter = field(default_factory=Counter)
+    policy: str = ""
+    """Of the last answer."""
     versions: Counter = field(default_factory=Counter)
 
 
@@ -39,10 +40,13 @@ class AskedOrder:
 
     preemptive = False
 
-    def __init__(self, hour: Hour, client: RankClient, clock: ScriptedClock, sent: Sent, name: str, unreported):
+    def __init__(
+        self, hour: Hour, client: RankClient, clock: ScriptedClock, sent: Sent, name: str, unreported, half_way
+    ):
         self._hour, self._client, self._clock, self._sent, self._name = hour, client, clock, sent, name
         self._began = clock.now
         self._unreported = unreported
+        self._half_way, self._half = half_way, float(hour.trace.arrival[-1]) / 2
         self._waiting: dict[int, None] = {}
         self._order: list[int] = []
         self._starts = 0
@@ -118,6 +122,9 @@ class AskedOrder:
         if now - self._progress_at >= _PROGRESS_EVERY:
             self._progress_at = now
             self._report_progress()
+        if self._half_way is not None and now >= self._half:
+            look, self._half_way = self._half_way, None
+            look()
 
     def _report_progress(self) -> None:
         running = [(r, self._batch.generated(r)) for r in self._batch.running() if r not in self._unreported]
@@ -158,7 +165,7 @@ class AskedOrder:
         assert not queue.failed, queue.reason
         self._sent.calls += 1
         self._sent.items += len(items)
-        self._sent.policies[queue.policy.value] += 1
+        self._sent.policy = queue.policy.value
         self._sent.versions[queue.ranker_version] += 1
         self._order = [waiting[ranked.index] for ranked in queue]
         for ranked in queue:
@@ -187,7 +194,13 @@ class ServedHour:
 
 
 def serve(
-    hour: Hour, client: RankClient, clock: ScriptedClock, sent: Sent, name: str, unreported: frozenset = frozenset()
+    hour: Hour,
+    client: RankClient,
+    clock: ScriptedClock,
+    sent: Sent,
+    name: str,
+    unreported: frozenset = frozenset(),
+    half_way=None,
 ) -> ServedHour:
     """Serve an hour as the daemon says, beginning now, until all has ended and was reported.
 
@@ -198,9 +211,10 @@ def serve(
         sent: what is sent is counted here.
         name: what ids begin with.
         unreported: requests of which nobody tells.
+        half_way: is called in the middle of it.
     """
     began = clock.now
-    order = AskedOrder(hour, client, clock, sent, name, unreported)
+    order = AskedOrder(hour, client, clock, sent, name, unreported, half_way)
     seen = run(hour.trace, order, ENGINE)
     order.flush(float(seen.finish.max()))
     other = run(hour.trace, FixedKey(hour.trace, hour.trace.arrival), ENGINE)

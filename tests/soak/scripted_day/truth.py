@@ -1,8 +1,7 @@
 """What is true of a day: who served, what was reported, and what arrival order would have made of it."""
 
-import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from soak.scripted_day.served import Sent, ServedHour
@@ -74,9 +73,11 @@ class Truth:
     """Kind, version and the one before, of the registry's history."""
     pilot: bool = False
     """One is under way."""
-    restarted: bool = False
-    mode: str = "ranked"
-    """How the last queue was ordered: ``ranked``, or ``fcfs``."""
+
+    @property
+    def mode(self) -> str:
+        """How the last queue was ordered."""
+        return "in arrival order" if self.sent.policy == "fcfs" else "ranked"
 
     def took(self, hour: ServedHour) -> None:
         """Note an hour's requests."""
@@ -85,20 +86,20 @@ class Truth:
 
     def restart(self) -> None:
         """The process is another one: what counts since its start begins anew."""
-        self.sent, self.hours, self.restarted = Sent(), [], True
+        self.sent, self.hours = Sent(), []
         self.events = [e for e in self.events if e[0] in ("promoted", "rolled_back")]
 
-    def compared(self, saved: dict) -> Compared:
+    def compared(self, saved: dict, now: float) -> Compared:
         """The requests that figures of ``/status.json`` rest on: the first so many, by arrival, since their begin.
 
         Of these that had ended when the figures were made, some time after the end of the last of them: the latest
         such time at which the mean is the one that is told.
         """
         rows = self._rows()
-        rows = rows.of(rows.rows["arrival"] >= saved["from_time"] - 1e-3)
+        rows = rows.of((rows.rows["arrival"] >= saved["from_time"] - 1e-3) & (rows.rows["end"] <= now))
         told, count = saved["latencies"][0]["observed_seconds"], saved["completions"]
         ends = rows.rows["end"]
-        for until in (math.inf, *sorted(ends[ends >= saved["to_time"] - 1e-3], reverse=True)):
+        for until in (now, *sorted(ends[ends >= saved["to_time"] - 1e-3], reverse=True)):
             found = rows.of(ends <= until).first(count)
             if len(found) == count and abs(found.observed("end_to_end", "mean") - told) < 1e-3:
                 return found
@@ -113,10 +114,16 @@ class Truth:
         }
         return Compared(rows).of(np.argsort(rows["arrival"], kind="stable"))
 
-    @property
-    def reported(self) -> int:
-        """Requests, since the process began."""
-        return int(sum(hour.reported.sum() for hour in self.hours))
+    def lately(self) -> str:
+        """Mean end-to-end seconds that the last hour's requests were saved."""
+        if not self.hours:
+            return "-"
+        return f"{float((self.hours[-1].other_end - self.hours[-1].end).mean()):.2f}"
+
+    def now(self) -> "Truth":
+        """A copy of what is true now; what of an hour under way has ended is added to both when it is over."""
+        copied = replace(self.sent, versions=self.sent.versions.copy())
+        return replace(self, sent=copied, events=[*self.events], steps=[*self.steps])
 
 
 @dataclass
