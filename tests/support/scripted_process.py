@@ -6,7 +6,6 @@ until when it is settled: all that was due by then is done and shown.
 """
 
 import mmap
-import struct
 import sys
 import time
 from contextlib import contextmanager
@@ -25,23 +24,24 @@ class ClockFile:
 
     def __init__(self, path):
         with open(path, "r+b") as file:
-            self._map = mmap.mmap(file.fileno(), SIZE)
+            # Native doubles: each is read and written at once, never half of one and half of the next.
+            self._numbers = memoryview(mmap.mmap(file.fileno(), SIZE)).cast("d")
 
     @property
     def now(self):
-        return struct.unpack_from("=d", self._map, 0)[0]
+        return self._numbers[0]
 
     @now.setter
     def now(self, seconds):
-        struct.pack_into("=d", self._map, 0, seconds)
+        self._numbers[0] = seconds
 
     @property
     def settled(self):
-        return struct.unpack_from("=d", self._map, 8)[0]
+        return self._numbers[1]
 
     @settled.setter
     def settled(self, seconds):
-        struct.pack_into("=d", self._map, 8, seconds)
+        self._numbers[1] = seconds
 
 
 def _asks(names):
@@ -53,6 +53,7 @@ def _asks(names):
 @contextmanager
 def following(clock):
     """Let rankd and its client tell the script's time; grpc and asyncio go on with the machine's."""
+    before = time.time, time.monotonic
     time.time = lambda: clock.now if _asks(_OURS) else _REAL_TIME()
     time.monotonic = lambda: (
         clock.now - _EPOCH_OF_MONOTONIC if _asks(("rankd.clock.steady",)) else _REAL_MONOTONIC()
@@ -60,7 +61,7 @@ def following(clock):
     try:
         yield
     finally:
-        time.time, time.monotonic = _REAL_TIME, _REAL_MONOTONIC
+        time.time, time.monotonic = before  # another may be around
 
 
 def tell_when_settled(clock):
