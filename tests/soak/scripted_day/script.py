@@ -10,9 +10,11 @@ def short_day(day: Day) -> None:
     day.truth.ranker = "tiny@1.0.0"
     day.start(ranker=first)
     day.point("started")
-    day.serve(160, 0.3)
+    day.serve(180, 0.3)
+    day.wait(120)
     day.point("a quiet hour")
     day.serve(400, 1.0)
+    day.wait(120)
     day.point("a busy hour")
     day.start_pilot(60, 6)
     day.serve(150, 0.9)
@@ -23,7 +25,7 @@ def short_day(day: Day) -> None:
     day.point("promoted")
     day.restart()
     day.point("killed, and started again")
-    day.serve(300, 1.0)
+    day.serve(200, 1.0)
     day.point("busy again")
     assert not day.promote(bad)["promoted"], "the bad one is refused"
     day.point("a bad candidate, refused")
