@@ -8,9 +8,10 @@ import urllib.request
 
 import pytest
 from rankd_client import RankClient
+from rankd_client.v1 import admin_pb2, quality_pb2
 from rankd_client.v1 import completion_pb2 as cpb
 from support.served_both_ways import boosted, by_arrival, served_both_ways
-from support.wire import completion, completion_stub
+from support.wire import admin_stub, completion, completion_stub
 
 VERSION = "tiny@1.0.0"
 serial = itertools.count()
@@ -97,3 +98,14 @@ def test_while_too_little_is_known_it_says_learning(start_daemon):
     report(daemon, served_both_ways(boosted, 1.2, requests=50))
     told = savings(daemon)
     assert (told.state, told.completions, told.latencies, told.total_since) == ("learning", 50, (), None)
+
+
+def test_a_guard_in_fallback_and_one_that_warms_up_are_told_apart(start_daemon, wait_until):
+    """Arrival order in both cases; only one of them is a step back."""
+    daemon = start_daemon()
+    report(daemon, served_both_ways(boosted, 1.2, requests=50))
+    assert savings(daemon).state == "learning"
+    with daemon.channel(daemon.admin_target) as admin:
+        pin = admin_pb2.PinGuardRequest(model="llm", mode=quality_pb2.GUARD_MODE_FALLBACK, duration={"seconds": 600})
+        admin_stub(admin).PinGuard(pin)
+    wait_until(lambda: savings(daemon).state == "falls_back")
