@@ -25,6 +25,7 @@ SUBJECTS = {
     "quantum physics": 1.7, "bread": 0.7, "the Roman army": 1.2, "jazz": 0.9,
 }  # fmt: skip
 """What each does to lengths: no ranker knows it before it has seen completions."""
+_SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ def hour(rng: np.random.Generator, requests: int, load: float, *, noise: float =
     kinds = rng.choice(len(KINDS), requests, p=shares / shares.sum())
     subjects = rng.choice(list(SUBJECTS), requests)
     prompts, medians = [], []
-    for i, (kind, subject) in enumerate(zip(kinds, subjects, strict=True)):
+    for kind, subject in zip(kinds, subjects, strict=True):
         text, median, _ = KINDS[kind]
-        # No two are the same: a number that says nothing.
-        prompts.append(f"{text.format(subject)} (case {rng.integers(10**9)}-{i})")
+        # No two are the same, in words that say nothing: prompts that differ by a number count as the same.
+        prompts.append(f"{text.format(subject)} This is for {_name(rng)} and {_name(rng)}.")
         medians.append(median * SUBJECTS[subject])
     output = np.clip(np.exp(np.log(medians) + noise * rng.standard_normal(requests)), 1, 4000).astype(np.int64)
     prompt = np.clip(rng.lognormal(math.log(300), 0.8, requests), 8, 4000).astype(np.int64)
@@ -63,3 +64,7 @@ def hour(rng: np.random.Generator, requests: int, load: float, *, noise: float =
     at = np.cumsum(gaps) / requests
     gaps = gaps / (1 + swing * np.sin(2 * np.pi * (2 * at + rng.uniform())))
     return Hour(prompts, at_load(Trace(np.cumsum(gaps), prompt, output), ENGINE, load))
+
+
+def _name(rng: np.random.Generator) -> str:
+    return "".join(str(s) for s in rng.choice(_SYLLABLES, 4)).capitalize()
