@@ -193,7 +193,7 @@ class Day:
         )  # fmt: skip
         record = json.loads(ended.stdout)
         assert record["outcome"] == "promoted", (record, ended.stderr)
-        self.came_into_service("promoted", record["judged"]["candidate"])
+        self.came_into_service("promoted", record["trained"]["ranker_version"])
         return record
 
     def rollback(self) -> None:
