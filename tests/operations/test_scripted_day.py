@@ -19,6 +19,7 @@ def test_what_is_said_in_the_course_of_a_day_is_true(tmp_path):
     assert states["a quiet hour"] == "no_queue"
     assert states["a busy hour"] == "gains"
     assert states["killed, and started again"] == "learning"
+    assert states["a bad one, forced"] == "falls_back"
     assert states["an idle half hour"] == "idle"
     # Of one day that begins alike each time: coverage is for the long form to tell.
     told, held = day.coverage.told.total(), day.coverage.held.total()

@@ -9,11 +9,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+from rankd.cli import main
 from support import scripted_process
 from support.daemon import DaemonProcess
 from support.scripted_process import SIZE, ClockFile, following
-
-from rankd.cli import main
 
 _PATIENCE = 240.0
 """Seconds, real ones, that a daemon has to settle."""

@@ -1,4 +1,4 @@
-"""``rankd`` whose clock a script sets: ``python scripted_process.py CLOCK ... VERB ...``, for the daemon and other verbs.
+"""``rankd`` whose clock a script sets: ``python scripted_process.py CLOCK ... VERB ...``.
 
 ``CLOCK`` is a file of a ``ScriptedClock``. All that rankd and its client tell by the machine's clock, or by the
 daemon's own, is then the script's time; deadlines and pauses stay real. The daemon tells the script by the same file
@@ -9,6 +9,7 @@ import mmap
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 VERBS = ("serve", "status", "rank", "promote", "rollback", "rankers", "pilot", "retrain", "train", "evaluate")
 SIZE = 16
@@ -23,7 +24,7 @@ class ClockFile:
     """Two numbers that processes share: the time, and until when the daemon is settled."""
 
     def __init__(self, path):
-        with open(path, "r+b") as file:
+        with Path(path).open("r+b") as file:
             # Native doubles: each is read and written at once, never half of one and half of the next.
             self._numbers = memoryview(mmap.mmap(file.fileno(), SIZE)).cast("d")
 
@@ -55,9 +56,7 @@ def following(clock):
     """Let rankd and its client tell the script's time; grpc and asyncio go on with the machine's."""
     before = time.time, time.monotonic
     time.time = lambda: clock.now if _asks(_OURS) else _REAL_TIME()
-    time.monotonic = lambda: (
-        clock.now - _EPOCH_OF_MONOTONIC if _asks(("rankd.clock.steady",)) else _REAL_MONOTONIC()
-    )
+    time.monotonic = lambda: clock.now - _EPOCH_OF_MONOTONIC if _asks(("rankd.clock.steady",)) else _REAL_MONOTONIC()
     try:
         yield
     finally:

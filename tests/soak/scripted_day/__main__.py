@@ -62,8 +62,8 @@ def main() -> int:
         untrue += sum(len(point.untrue) for point in day.points)
     print("", *coverage.lines(), "", *coverage.missed, sep="\n")
     share = coverage.held.total() / max(coverage.told.total(), 1)
-    low, high = BAR
-    print(f"\n{untrue} sentences were not true; {share:.1%} of intervals held the truth ({low:.0%} to {high:.0%} wanted)")
+    wanted = " to ".join(f"{bound:.0%}" for bound in BAR)
+    print(f"\n{untrue} sentences were not true; {share:.1%} of intervals held the truth ({wanted} wanted)")
     return int(untrue > 0)
 
 

@@ -11,6 +11,8 @@ _FEW = 1000
 """Completions with durations that are surely enough to say something."""
 _NO_QUEUE = 0.02
 """Mean wait over mean latency below which there is no queue; between half of that and double both can be said."""
+_SLOWER = 0.15
+"""What the share of those that paid may be off."""
 _HEADLINES = {
     "learning": "Learning what ranking saves", "idle": "Idle: no completion", "no_queue": "No queue",
     "falls_back": "Arrival order", "gains": "Requests end ", "loses": "Requests end ", "no_gain": "No sure gain",
@@ -38,9 +40,7 @@ def findings(faces: Faces, truth: Truth, model: str, now: float) -> Iterator[str
         yield from _figures(saved, truth, now)
 
 
-def cover(
-    faces: Faces, truth: Truth, model: str, now: float, coverage: Coverage, where: str
-) -> Compared | None:
+def cover(faces: Faces, truth: Truth, model: str, now: float, coverage: Coverage, where: str) -> Compared | None:
     """Hold each interval of saved seconds against the truth; what they rest on, None where there are none."""
     saved = next((s for s in faces.state["savings"] if s["model"] == model), None)
     if saved is None or not saved["latencies"]:
@@ -50,6 +50,8 @@ def cover(
         if not _exact(one["saved_seconds"]):
             name = f"{one['measure']} {one['statistic']}"
             coverage.add(name, compared.saved(one["measure"], one["statistic"]), one["saved_seconds"], where)
+    if (total := saved["total_saved_seconds"]) is not None and not _exact(total):
+        coverage.add("total", truth.total(saved), total, where)
     return compared
 
 
@@ -102,6 +104,10 @@ def _history(faces: Faces, truth: Truth) -> Iterator[str]:
     for face, steps in (("/status.json", told), ("rankers list", listed)):
         if sorted(steps) != sorted(truth.steps):
             yield f"{face} tells the history {steps}: it is {truth.steps}"
+    own = [e["kind"] for e in faces.state["events"] if e["ranker_version"] == truth.ranker]
+    began = [kind for kind in own if kind.startswith("fallback")]
+    if (began[-1:] == ["fallback_began"]) != (truth.mode != "ranked" and not truth.pilot):
+        yield f"fallbacks of {truth.ranker} are told as {began}: queues are {truth.mode}"
     events = [(e["kind"], e["at"]) for e in faces.state["events"] if not e["kind"].startswith("fallback")]
     if [kind for kind, _ in events] != [kind for kind, _ in truth.events]:
         yield f"events are {[k for k, _ in events]}: they were {[k for k, _ in truth.events]}"
@@ -179,6 +185,10 @@ def _figures(saved: dict, truth: Truth, now: float) -> Iterator[str]:
         return
     if abs(compared.rows["end"].max() - saved["to_time"]) > 1.0:
         yield f"figures are said to end {saved['to_time'] - compared.rows['end'].max():+.0f} s off"
+    observed, other = compared.latencies("end_to_end")
+    slower = float((observed - other > 0.01 * observed.mean()).mean())
+    if abs(saved["slower_share"] - slower) > _SLOWER:
+        yield f"{saved['slower_share']:.0%} are said to have ended later than in arrival order: {slower:.0%} did"
     for one in saved["latencies"]:
         true, told = compared.observed(one["measure"], one["statistic"]), one["observed_seconds"]
         # Reports do not tell when the first token came: it is told by what reading a prompt takes, chunk or no chunk.

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from rankd_client import AdminClient, Item, PilotPlan, RankClient
+from support.scripted_clock import ScriptedClock
+from support.tiny_ranker import make_artifact
+
 from soak.scripted_day.checks import cover, findings
 from soak.scripted_day.faces import Faces, look
 from soak.scripted_day.served import serve
 from soak.scripted_day.traffic import hour
 from soak.scripted_day.truth import Coverage, Truth
-from support.scripted_clock import ScriptedClock
-from support.tiny_ranker import make_artifact
 
 MODEL = "llm"
 BEGIN = 1_772_438_400.0

@@ -1,4 +1,4 @@
-"""What a daemon says of itself: page, ``/status.json``, metrics, ``rankd status`` and ``rankd rankers``, at one time."""
+"""What a daemon says of itself: page, ``/status.json``, metrics, ``rankd status`` and ``rankd rankers``."""
 
 import json
 import re

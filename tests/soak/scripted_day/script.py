@@ -8,6 +8,8 @@ def short_day(day: Day) -> None:
     first = day.ranker("1.0.0", long=0.0)
     second, bad = day.ranker("2.0.0"), day.ranker("3.0.0", scale=-1.0)
     day.truth.ranker = "tiny@1.0.0"
+    # What is learned of the traffic would mend the bad one's order.
+    day.settings = {"adapt__enabled": False}
     day.start(ranker=first)
     day.point("started")
     day.serve(180, 0.3)
@@ -30,7 +32,7 @@ def short_day(day: Day) -> None:
     assert not day.promote(bad)["promoted"], "the bad one is refused"
     day.point("a bad candidate, refused")
     day.promote(bad, "--force")
-    day.serve(150, 0.9)
+    day.serve(300, 0.9)
     day.point("a bad one, forced")
     day.rollback()
     day.point("rolled back")

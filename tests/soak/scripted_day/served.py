@@ -1,15 +1,15 @@
-"""The engine of the day: steps of the simulated one, whose every next request a real daemon names over a real port."""
+"""The engine of the day: steps of the simulated one, whose every next request a real daemon names."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 from rankd_client import Completed, Item, RankClient
-from soak.scripted_day.traffic import ENGINE, Hour
 from support.scripted_clock import ScriptedClock
 
 from rankd.replay.engine.engine import SimulationResult, run
 from rankd.replay.policies.baselines import NEVER, FixedKey
+from soak.scripted_day.traffic import ENGINE, Hour
 
 _RULES_EVERY = 8
 """Starts after which the queue is ranked anew, whoever came."""
@@ -81,9 +81,11 @@ class AskedOrder:
         return request
 
     def victim(self, now: float) -> int:
+        del now
         raise AssertionError("there is memory for all")
 
     def beats(self, waiting: int, running: int, now: float) -> bool:
+        del waiting, running, now
         raise AssertionError("nothing is taken off")
 
     def wake(self) -> int:

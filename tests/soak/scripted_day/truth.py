@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
 from soak.scripted_day.served import Sent, ServedHour
 
 MEASURES = ("end_to_end", "first_token", "per_token")
@@ -65,6 +66,8 @@ class Truth:
     """Since the daemon's process began."""
     hours: list[ServedHour] = field(default_factory=list)
     """Reported since then."""
+    before: list[ServedHour] = field(default_factory=list)
+    """Reported to processes before."""
     last_end: float | None = None
     """When the last request ended that was reported since then."""
     events: list[tuple[str, float]] = field(default_factory=list)
@@ -86,7 +89,7 @@ class Truth:
 
     def restart(self) -> None:
         """The process is another one: what counts since its start begins anew."""
-        self.sent, self.hours = Sent(), []
+        self.sent, self.before, self.hours = Sent(), [*self.before, *self.hours], []
         self.events = [e for e in self.events if e[0] in ("promoted", "rolled_back")]
 
     def compared(self, saved: dict, now: float) -> Compared:
@@ -95,7 +98,7 @@ class Truth:
         Of these that had ended when the figures were made, some time after the end of the last of them: the latest
         such time at which the mean is the one that is told.
         """
-        rows = self._rows()
+        rows = _rows(self.hours)
         rows = rows.of((rows.rows["arrival"] >= saved["from_time"] - 1e-3) & (rows.rows["end"] <= now))
         told, count = saved["latencies"][0]["observed_seconds"], saved["completions"]
         ends = rows.rows["end"]
@@ -105,14 +108,11 @@ class Truth:
                 return found
         return rows.first(count)
 
-    def _rows(self) -> Compared:
-        """All that was reported since the process began, by arrival."""
-        names = [name for name in ServedHour.__dataclass_fields__ if name != "reported"]
-        rows = {
-            name: np.concatenate([getattr(hour, name)[hour.reported] for hour in self.hours] or [np.zeros(0)])
-            for name in names
-        }
-        return Compared(rows).of(np.argsort(rows["arrival"], kind="stable"))
+    def total(self, saved: dict) -> float:
+        """Seconds that all of a running total of ``/status.json`` were saved, whatever process they were in."""
+        rows = _rows([*self.before, *self.hours])
+        rows = rows.of(rows.rows["arrival"] >= saved["total_since"] - 1e-3).first(saved["total_completions"])
+        return float((rows.rows["other_end"] - rows.rows["end"]).sum())
 
     def lately(self) -> str:
         """Mean end-to-end seconds that the last hour's requests were saved."""
@@ -124,6 +124,15 @@ class Truth:
         """A copy of what is true now; what of an hour under way has ended is added to both when it is over."""
         copied = replace(self.sent, versions=self.sent.versions.copy())
         return replace(self, sent=copied, events=[*self.events], steps=[*self.steps])
+
+
+def _rows(hours: list[ServedHour]) -> Compared:
+    """All that was reported of some hours, by arrival."""
+    names = [name for name in ServedHour.__dataclass_fields__ if name != "reported"]
+    rows = {
+        name: np.concatenate([getattr(hour, name)[hour.reported] for hour in hours] or [np.zeros(0)]) for name in names
+    }
+    return Compared(rows).of(np.argsort(rows["arrival"], kind="stable"))
 
 
 @dataclass

@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rankd_client.ordering import ServedRequests, fit_costs
-from support.served_both_ways import ENGINE, ServedBothWays, against, boosted, by_arrival, served_both_ways, shortest, shuffled
+from support.served_both_ways import (
+    ServedBothWays,
+    against,
+    boosted,
+    by_arrival,
+    served_both_ways,
+    shortest,
+    shuffled,
+)
 
 from rankd.quality.savings.estimate import estimate_savings
 from rankd.quality.savings.replayed_pair import replay_both
