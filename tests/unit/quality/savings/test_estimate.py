@@ -70,7 +70,7 @@ def test_the_interval_holds_what_was_saved(key, load, cost, state):
 
 @pytest.mark.parametrize("load", [0.3, 1.1])
 def test_the_first_token_is_told_when_it_came(load):
-    """Reports do not say when: it takes reading the prompt, and the iteration that makes the token; chunks take more."""
+    """Reports do not say when: it takes reading the prompt, and the iteration that makes the token."""
     served = served_both_ways(boosted, load)
     found = estimated(served.rows, LATER)
     took = served.ranked.first_token - served.trace.arrival
