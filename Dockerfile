@@ -1,9 +1,10 @@
 # syntax=docker/dockerfile:1
-# rankd in three images: cpu (the default), cuda, train. docs/guides/kubernetes.md says how they are built, and what was tried.
+# rankd in four images: cpu (the default), cuda, train, proxy. docs/guides/kubernetes.md says how they are built, and what was tried.
 #
 #   docker build --target cpu   -t rankd:0.1.0-cpu   .
 #   docker build --target cuda  -t rankd:0.1.0-cuda  .
 #   docker build --target train -t rankd:0.1.0-train .
+#   docker build --target proxy -t rankd:0.1.0-proxy .
 #
 # Pin the base by its digest: --build-arg PYTHON_BASE=python:3.11-slim@sha256:... . Build and final stages must have the
 # same Python. The final images have no compiler, run as uid 65532, and write to /tmp only.
@@ -48,6 +49,14 @@ RUN /opt/rankd/bin/pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "${T
     && /opt/rankd/bin/pip install --no-deps /wheels/*.whl \
     && /opt/rankd/bin/pip uninstall --yes pip
 
+# The proxy has no model, and so neither a runtime nor the bundled rankers.
+FROM build AS build-proxy
+RUN /opt/build/bin/python docker/requirements.py --onnxruntime none --extra proxy /wheels/rankd-*.whl > /requirements.txt \
+    && /opt/rankd/bin/pip install --requirement /requirements.txt \
+    && /opt/rankd/bin/pip install --no-deps /wheels/*.whl \
+    && rm -r /opt/rankd/lib/python3*/site-packages/rankd/rankers/*/ \
+    && /opt/rankd/bin/pip uninstall --yes pip setuptools
+
 # -- what runs ---------------------------------------------------------------------------------------------------------
 FROM ${PYTHON_BASE} AS base
 ARG PYTHON_BASE
@@ -85,6 +94,12 @@ ENV RANKD_PROVIDER=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=co
 FROM base AS train
 COPY --from=build-train /opt/rankd /opt/rankd
 ENV HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+
+FROM base AS proxy
+COPY --from=build-proxy /opt/rankd /opt/rankd
+# Clients, and metrics and health.
+EXPOSE 8080 9465
+CMD ["proxy"]
 
 # The last is what a build without --target makes.
 FROM base AS cpu

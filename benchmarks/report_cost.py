@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from rankd_client import Completed, ReportResult
+from rankd_client import Completed, Placed, ReportResult
 from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.reporter import FinishedRequest, Reporter
 
@@ -76,7 +76,13 @@ def tenants() -> float:
 class _SlowSender:
     """A client that hangs."""
 
-    def report(self, completions: Sequence[Completed], *, timeout: float) -> ReportResult:  # noqa: ARG002
+    def report(
+        self,
+        completions: Sequence[Completed],  # noqa: ARG002
+        *,
+        timeout: float,  # noqa: ARG002
+        placed: Placed | None = None,  # noqa: ARG002
+    ) -> ReportResult:
         time.sleep(0.5)
         raise RuntimeError
 

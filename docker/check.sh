@@ -2,7 +2,7 @@
 # Build an image of the Dockerfile with buildah, and run it as Kubernetes would: uid 65532, no capabilities, the root file
 # system read-only, /tmp a tmpfs, a network of its own. Needs root, buildah and, for the base, mmdebstrap (Debian's packages).
 #
-#   docker/check.sh cpu        # or train, cuda
+#   docker/check.sh cpu        # or train, cuda, proxy
 #
 # The base is a stand-in made of Debian's own packages (bookworm, Python 3.11), since nothing is pulled. BASE names another.
 set -eu

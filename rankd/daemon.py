@@ -20,6 +20,7 @@ from rankd.monitor.monitor import Monitor
 from rankd.monitor.snapshot import Snapshots
 from rankd.pilot.live import LivePilots
 from rankd.ranking.completions import Completions
+from rankd.ranking.placements import RecentPlacements
 from rankd.ranking.ranker import QueueRanker
 from rankd.ranking.savings import SavingsReports
 from rankd.ranking.tenant_counts import TenantCounts
@@ -146,7 +147,7 @@ class App:
         gauges.register(self.telemetry)
         SavingsGauges(saved, self.registry).register(self.telemetry)
 
-    def _quality_service(self) -> QualityService:
+    def _quality_service(self, placements: RecentPlacements) -> QualityService:
         return QualityService(
             self.monitor,
             self.registry,
@@ -159,6 +160,7 @@ class App:
             self.time_slices,
             self.telemetry,
             self.history,
+            placements,
         )
 
     async def _start(self) -> None:
@@ -167,11 +169,12 @@ class App:
         await self.snapshots.start()
         self._register_gauges()
         steps = StreamSteps(self.ranker, settings, self.time_slices, self.signer)
+        placements = RecentPlacements()
         names = add_public(
             self.public,
             RankService(self.ranker, settings, self.streams, steps, self.signer, self.time_slices),
-            CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer),
-            self._quality_service(),
+            CompletionService(self.completions, settings, self.telemetry, self.time_slices, self.signer, placements),
+            self._quality_service(placements),
         )
         if settings.metrics:
             self.http = HttpServer(

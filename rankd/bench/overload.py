@@ -50,7 +50,7 @@ def _open_loop(
     client = LightClient(daemon.target, RANK_METHOD, timeout=DEADLINE)
     used, own, began = daemon.processor_seconds, time.process_time(), time.perf_counter()
     try:
-        for outcome in open_loop(client, iter(messages), _poisson(rate, began, seconds), lags.append):
+        for outcome in open_loop(client, iter(messages), poisson(rate, began, seconds), lags.append):
             outcomes[_kind(outcome)] += 1
             times.append(outcome.seconds * 1000)
             if len(memory) <= (done := time.perf_counter() - began):
@@ -75,9 +75,9 @@ def _open_loop(
     }
 
 
-def _poisson(rate: float, began: float, seconds: float) -> Iterator[float]:
-    """Times of calls that come independently of each other."""
-    draw = random.Random(1)  # noqa: S311 - nothing secret
+def poisson(rate: float, began: float, seconds: float, seed: int = 1) -> Iterator[float]:
+    """Times of calls that come independently of each other, on the clock of ``began``."""
+    draw = random.Random(seed)  # noqa: S311 - nothing secret
     due = began
     while (due := due + draw.expovariate(rate)) - began < seconds:
         yield due

@@ -49,8 +49,10 @@ class PromptSupply:
         if file is not None:
             try:
                 self._lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"--prompts: {file} cannot be read: {error}") from None
+            except OSError as error:
+                raise ConfigError(f"--prompts: {file} cannot be read: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise ConfigError(f"--prompts: {file} is not UTF-8: save it as UTF-8, a prompt per line") from None
             if not self._lines:
                 raise ConfigError(f"--prompts: {file} has no prompts")
         self.source = str(file) if file is not None else "made up"

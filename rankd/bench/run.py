@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -20,6 +17,7 @@ from rich.table import Table
 from rankd.bench import SCENARIOS, scenarios
 from rankd.bench.calls import calls
 from rankd.bench.floor import FLOORS, OfflineLoop
+from rankd.bench.machine import machine
 from rankd.bench.overload import overload
 from rankd.bench.process import MeasuredProcess, two_cores
 from rankd.bench.prompts import PromptSupply
@@ -59,7 +57,7 @@ def bench(arguments: argparse.Namespace) -> int:
     chosen = arguments.scenarios or [s for s in SCENARIOS if s != "memory"]
     if unknown := set(chosen) - set(SCENARIOS):
         raise ConfigError(f"no scenario {min(unknown)!r}: choose from {', '.join(SCENARIOS)}")
-    results: Figures = {"machine": _machine(), "settings": _settings(arguments), "figures": {}}
+    results: Figures = {"machine": machine(), "settings": _settings(arguments), "figures": {}}
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:12}"),
@@ -139,23 +137,6 @@ def _offline(arguments: argparse.Namespace, workers: int = 1, threads: int = 0) 
     artifact = load_artifact(arguments.ranker or default_ranker_path())
     threads = 1 + ((threads or arguments.threads) - 1) * workers
     return OfflineLoop(artifact, SessionOptions(arguments.provider, threads=threads))
-
-
-def _machine() -> Figures:
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-        model = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), model)
-    except OSError:
-        pass
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "when": time.strftime("%Y-%m-%d"),
-        "rankd": VERSION,
-    }
 
 
 def _settings(arguments: argparse.Namespace) -> Figures:

@@ -52,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    if not argv:
+        # Wrong usage all the same: a script that lost its verb is not to go on as if all were well.
+        build_parser(()).print_help(sys.stderr)
+        return 2
     try:
         # Builds the parser in here too: a verb takes a while to load, and may be interrupted.
         arguments = build_parser(set(argv)).parse_args(argv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,9 @@ DEFAULT_ADMIN = "127.0.0.1:50052"
 DONE, UNREACHABLE, BAD_INPUT, REFUSED = 0, 1, 2, 3
 """Exit statuses of the verbs that administer a daemon."""
 C = TypeVar("C")
+_URL_SCHEMES = ("http", "https", "grpc", "grpcs", "tcp")
+_GRPC_SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds")
+"""What gRPC knows names of its own by: `dns:///NAME:PORT`."""
 
 
 def add_target_flags(verb: argparse.ArgumentParser) -> None:
@@ -72,6 +76,7 @@ def connect(kind: Callable[..., C], target: str, arguments: argparse.Namespace, 
     Raises:
         ConfigError: a file cannot be read or is missing, or the token cannot be shown there.
     """
+    check_target(target, "--admin" if kind is AdminClient else "--target")
     token = os.environ.get("RANKD_TOKEN", "").strip() or None
     token_file: Any = os.environ.get("RANKD_TOKEN_FILE", "").strip() or None
     if arguments.token_file is not None:
@@ -83,6 +88,22 @@ def connect(kind: Callable[..., C], target: str, arguments: argparse.Namespace, 
         return kind(target, token=token, token_file=token_file, **options)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def check_target(target: str, flag: str) -> None:
+    """Refuse what gRPC would take for a name that is not known, with a cause that is not it.
+
+    Raises:
+        ConfigError: it is a URL, or names no port.
+    """
+    scheme, found, rest = target.partition("://")
+    if found and scheme.lower() in _URL_SCHEMES:
+        tls = "; --tls-ca FILE speaks TLS" if scheme.lower() in ("https", "grpcs") else ""
+        raise ConfigError(f"{flag} {target}: give HOST:PORT without {scheme}://, such as {rest.split('/')[0]}{tls}")
+    if ":" in target and target.split(":", 1)[0].lower() in _GRPC_SCHEMES:
+        return
+    if not re.search(r"[^:]:\d{1,5}$", target):
+        raise ConfigError(f"{flag} {target}: is not HOST:PORT, such as {DEFAULT_TARGET} or [::1]:50051")
 
 
 def tls_of(arguments: argparse.Namespace) -> TlsConfig | None:

@@ -19,6 +19,8 @@ from rankd.cli.values import duration, number, whole
 
 _POLICIES = [p.value for p in Policy]
 _POLL = 0.5
+MEASURED_NOTHING = 4
+"""Exit status of a pilot that ended itself, as there was nothing to compare."""
 _MUCH = 0.05
 """A share of requests or answers above which a caveat is printed."""
 
@@ -27,7 +29,8 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     """Start, status and stop."""
     verb.description = (
         "Compare two policies on live traffic: a model's queue alternates between them by time slots. Exit status: 0 "
-        "well, 3 stopped because of harm, 2 bad input, 1 the daemon does not answer."
+        "well, 3 stopped because of harm, 4 it could measure nothing (no request came, or none with a duration), 2 bad "
+        "input, 1 the daemon does not answer."
     )
     actions = verb.add_subparsers(required=True, metavar="ACTION", dest="action")
     start = actions.add_parser("start", help="begin a pilot, and follow it to its end")
@@ -42,7 +45,10 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
 
 def _common(action: argparse.ArgumentParser) -> None:
     add_admin_flags(action)
-    action.add_argument("--model", default="", help="the served language model; default: the unnamed one")
+    action.add_argument(
+        "--model",
+        help="the served language model, '' for the unnamed one; default: the only one that reports, or has a pilot",
+    )
 
 
 def _add_plan(start: argparse.ArgumentParser) -> None:
@@ -97,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Start, show or stop a pilot.
 
     Returns:
-        0 well, 3 stopped because of harm, 2 bad input, 1 no daemon.
+        0 well, 3 stopped because of harm, 4 nothing was measured, 2 bad input, 1 no daemon.
     """
     return administer(arguments, {"start": _start, "status": _status, "stop": _stop}[arguments.action])
 
@@ -118,15 +124,17 @@ def _start(client: AdminClient, arguments: argparse.Namespace) -> int:
             start=arguments.begin,
         )
     )
+    if arguments.model is None and not arguments.json:
+        PlainConsole(stderr=True).print(f"{_model(status)}: no other one reports; --model names one")
     if not arguments.detach:
-        status = _follow(client, arguments.model, status)
+        status = _follow(client, status)
     return _print_status(status, arguments)
 
 
 def _status(client: AdminClient, arguments: argparse.Namespace) -> int:
     status = client.pilot(arguments.model)
     if arguments.watch:
-        status = _follow(client, arguments.model, status)
+        status = _follow(client, status)
     return _print_status(status, arguments)
 
 
@@ -134,7 +142,11 @@ def _stop(client: AdminClient, arguments: argparse.Namespace) -> int:
     return _print_status(client.stop_pilot(arguments.model), arguments)
 
 
-def _follow(client: AdminClient, model: str, status: PilotStatus) -> PilotStatus:
+def _model(status: PilotStatus) -> str:
+    return f"model {status.model!r}" if status.model else "the unnamed model"
+
+
+def _follow(client: AdminClient, status: PilotStatus) -> PilotStatus:
     """Show progress until it ends; an interrupt leaves it to go on."""
     console = PlainConsole(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
@@ -144,7 +156,7 @@ def _follow(client: AdminClient, model: str, status: PilotStatus) -> PilotStatus
             while status.active:
                 progress.update(task, completed=status.slots_done, state=_line(status))
                 time.sleep(_POLL)
-                status = client.pilot(model)
+                status = client.pilot(status.model)
             progress.update(task, completed=status.slots_done, state=_line(status))
     except KeyboardInterrupt:
         console.print("The pilot goes on; `rankd pilot status` shows it, `rankd pilot stop` ends it.")
@@ -162,18 +174,18 @@ def _line(status: PilotStatus) -> str:
 
 
 def _print_status(status: PilotStatus, arguments: argparse.Namespace) -> int:
-    harm = status.state == "stopped"
+    exit_status = {"stopped": REFUSED, "no_traffic": MEASURED_NOTHING, "unmeasured": MEASURED_NOTHING}
     if arguments.json:
         print(json.dumps(as_json(status)))
-        return REFUSED if harm else DONE
+        return exit_status.get(status.state, DONE)
     console = output(120)
-    console.print(headline(status), style="red" if harm else None)
+    console.print(headline(status), style="red" if status.state in exit_status else None)
     if status.effects:
         console.print(figures(status))
         console.print(verdict(status))
     for caveat in caveats(status):
         console.print(caveat, style="yellow")
-    return REFUSED if harm else DONE
+    return exit_status.get(status.state, DONE)
 
 
 def as_json(status: PilotStatus) -> dict[str, object]:
@@ -192,8 +204,8 @@ def headline(status: PilotStatus) -> str:
     """What is compared, and how far it has come."""
     names = [p.value if p else "a policy this client does not know" for p in (status.treatment, status.control)]
     text = (
-        f"{names[0]} against {names[1]}: {status.state}, {status.blocks_measured} of {status.blocks} blocks known, "
-        f"slots of {status.slot:g} s, {status.requests:,} requests counted"
+        f"{_model(status)}, {names[0]} against {names[1]}: {status.state}, {status.blocks_measured} of {status.blocks} "
+        f"blocks known, slots of {status.slot:g} s, {status.requests:,} requests counted"
     )
     if status.shadow:
         text += "; in the shadow: nothing was treated, every ratio should be 1"

@@ -37,7 +37,15 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--target", metavar="HOST:PORT", help="the daemon; default: RANKD_TARGET or 127.0.0.1:50051")
     verb.add_argument("--model", help="the served language model whose calibration and guard apply; or RANKD_MODEL")
     verb.add_argument(
-        "--timeout", metavar="SECONDS", help="that asking may hold a request up; default: RANKD_TIMEOUT or 0.05"
+        "--timeout",
+        metavar="SECONDS",
+        help="that asking may hold a request up, always; default: RANKD_TIMEOUT, and without it half of what requests "
+        "wait anyway, 0.05 to 2 (RANKD_HOLD_SHARE, RANKD_HOLD_IDLE, RANKD_HOLD_MOST)",
+    )
+    verb.add_argument(
+        "--engine-places",
+        metavar="N",
+        help="requests that the engine gets at a time, while others wait here in order; default: all at once",
     )
     verb.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     verb.add_argument("--log-format", choices=["auto", "json", "console"], default="auto")
@@ -59,12 +67,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"the proxy needs {' and '.join(missing)}: pip install 'rankd[proxy]'")
     from rankd_client.integration import IntegrationSettings
 
+    from rankd.cli.connection import check_target
+
+    if arguments.target is not None:
+        check_target(arguments.target, "--target")
     settings = load_proxy_settings(
         upstream=arguments.upstream,
         upstream_ca=arguments.upstream_ca,
         listen=arguments.listen,
         metrics=arguments.metrics,
         direction=arguments.direction,
+        engine_places=arguments.engine_places,
     )
     given = {"RANKD_TARGET": arguments.target, "RANKD_MODEL": arguments.model, "RANKD_TIMEOUT": arguments.timeout}
     try:

@@ -11,7 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from rankd_client import MAX_ID_BYTES, Item, RankClient, RankedQueue
+from rankd_client import (
+    MAX_ID_BYTES,
+    Item,
+    RankClient,
+    RankdRefusedError,
+    RankdUnavailableError,
+    Ranked,
+    RankedQueue,
+)
 from rankd_client.ordering import Policy
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +31,8 @@ from rankd.cli.values import seconds
 from rankd.errors import ConfigError
 from rankd.text import printable
 
+_CONNECT = 10.0
+"""Seconds until the daemon must have answered at all."""
 _SHOWN = 60
 """Characters of a prompt in the table."""
 _EXAMPLE = '{"prompt": "..."}'
@@ -37,13 +47,17 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "file",
         metavar="FILE",
-        help="a prompt per line, or JSONL with `prompt` and optional `request_id`; - reads stdin",
+        help="a prompt per line, or JSONL with `prompt` and optional `request_id`, `prompt_tokens`; - reads stdin",
     )
     add_target_flags(verb)
     verb.add_argument("--model", default="", help="the served language model whose calibration and guard apply")
     verb.add_argument("--policy", choices=[p.value for p in Policy], help="default: the daemon's")
     verb.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="deadline of the call; default: 60"
+        "--timeout",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="deadline of the call, once it is connected; default: 60",
     )
     verb.add_argument("--json", action="store_true", help="print JSON lines and nothing else")
 
@@ -57,32 +71,66 @@ def run(arguments: argparse.Namespace) -> int:
         RankClient, arguments.target, arguments, model=arguments.model, timeout=arguments.timeout, policy=policy
     ) as client:
         with console.status(Text(f"ranking {len(items)} prompts at {arguments.target} ...")):
+            if not _connected(client, arguments.target):
+                return 1
             queue = client.rank(items)
         if queue.failed:
-            detail = client.stats.last_error or "no answer"
-            complain(
-                f"{arguments.target} did not rank the prompts ({queue.reason}): {detail}. "
-                "Is the daemon running? Start it with `rankd serve`."
-            )
+            complain(_failure(arguments, queue, client.stats.last_error or "no answer"))
             return 1
     if arguments.json:
-        _print_json(queue)
+        _print_json(queue, items)
     else:
         _print_table(queue, items)
+    if late := sum(ranked.reason == "deadline" for ranked in queue):
+        complain(
+            f"{late:,} of {len(queue):,} prompts were not scored within --timeout {arguments.timeout:g} s and stand in "
+            "order of arrival: give more time, or ask again, since what was scored is kept"
+        )
     return 0
 
 
-def _print_json(queue: RankedQueue) -> None:
+def _connected(client: RankClient, target: str) -> bool:
+    """Connect before the deadline of the call begins; says why where that fails."""
+    try:
+        client.quality(timeout=_CONNECT)
+    except RankdRefusedError:
+        return True  # it answers; whether it ranks for this caller is for the call itself to say
+    except RankdUnavailableError as error:
+        complain(f"{target} does not answer ({error}). Is the daemon running? Start it with `rankd serve`.")
+        return False
+    return True
+
+
+def _failure(arguments: argparse.Namespace, queue: RankedQueue, detail: str) -> str:
+    """Why nothing was ranked, by a daemon that was reached."""
+    if queue.reason == "timeout":
+        return (
+            f"{arguments.target} was reached and gave no answer within --timeout {arguments.timeout:g} s: give it more "
+            f"time for {len(queue):,} prompts"
+        )
+    return f"{arguments.target} did not rank the prompts ({queue.reason}): {detail}"
+
+
+def _print_json(queue: RankedQueue, items: list[Item]) -> None:
     for ranked in queue:
         row = {
             "position": ranked.position,
             "request_id": ranked.request_id,
             "score": ranked.score,
+            "expected_tokens": ranked.expected_tokens,
+            "expected_work": _work(queue, ranked, items[ranked.index]),
             "policy": queue.policy.value,
             "reason": ranked.reason,
             "ranker_version": queue.ranker_version,
         }
         print(json.dumps(row))  # in ASCII, which every stdout takes
+
+
+def _work(queue: RankedQueue, ranked: Ranked, item: Item) -> float | None:
+    """Expected output tokens, and prompt tokens at what each costs beside one; None where a length is not expected."""
+    if ranked.expected_tokens is None:
+        return None
+    return ranked.expected_tokens + queue.prompt_token_cost * item.prompt_tokens
 
 
 def _print_table(queue: RankedQueue, items: list[Item]) -> None:
@@ -150,7 +198,7 @@ def _parse(lines: IO[str] | Iterable[str], name: str) -> Iterator[Item]:
         if request_id in seen:
             raise ConfigError(f"{where}: request_id stands twice in the file; make them unique")
         seen.add(request_id)
-        yield Item(row["prompt"], request_id=request_id, arrival=now)
+        yield Item(row["prompt"], request_id, arrival=now, prompt_tokens=row.get("prompt_tokens", 0))
 
 
 def _looks_like_json(text: str) -> bool:
@@ -192,10 +240,14 @@ def _json_row(text: str, where: str, since: str) -> dict[str, Any]:
         )
     if not isinstance(row.get("prompt"), str):
         raise ConfigError(f"{where}: a JSON line needs a string `prompt`, as in {_EXAMPLE}")
-    request_id = row.get("request_id")
-    if request_id is None:
-        return {"prompt": row["prompt"]}
-    return {"prompt": row["prompt"], "request_id": _request_id(request_id, where)}
+    out: dict[str, Any] = {"prompt": row["prompt"]}
+    if (request_id := row.get("request_id")) is not None:
+        out["request_id"] = _request_id(request_id, where)
+    if (tokens := row.get("prompt_tokens")) is not None:
+        if not isinstance(tokens, int) or isinstance(tokens, bool) or not 0 <= tokens < 2**32:
+            raise ConfigError(f"{where}: prompt_tokens must be a whole number from 0 to {2**32 - 1:,}, or be left out")
+        out["prompt_tokens"] = tokens
+    return out
 
 
 def _request_id(value: object, where: str) -> str:

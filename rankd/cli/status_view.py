@@ -29,6 +29,8 @@ _GUARD_REASONS = {
     "followed": "the fleet's guard decided so",
 }
 """Words for those who do not know the wire's."""
+_MANY_MISSED, _FEW = 0.2, 20
+"""Share of requests that were not ranked, and their number, from which on it is said."""
 _NOT_WANTED = {
     "guard": "held back by the guard",
     "ranker_unavailable": "batches fail or take too long",
@@ -76,8 +78,24 @@ def view(report: QualityReport, before: QualityReport | None = None, interval: f
         f"{service.scored_prompts:,} prompts read, {service.cached_prompts:,} known already, "
         f"{service.queued_prompts:,} waiting, {service.failed_batches:,} batches failed",
     )
+    if not_ranked := _not_ranked(service):
+        head.add_row("not ranked", Text(not_ranked, style="bold red"))
     first = saved(report)
     return Group(*([] if first is None else [first]), head, *(_quality(q) for q in report.qualities))
+
+
+def _not_ranked(service: ServiceStatus) -> str:
+    """Of requests that engines placed of late, those that should have been ranked and were not, and what to do."""
+    placed = service.recently_placed
+    share = placed.missed_share
+    if share is None or share <= _MANY_MISSED or placed.missed < _FEW:
+        return ""
+    if placed.unreachable > placed.too_late:
+        remedy = "engines do not reach this daemon, or it refuses them: look at their logs"
+    else:
+        remedy = "scores come too late: more cores, --ranker ngram, or a longer RANKD_TIMEOUT where one is set"
+    wanted = placed.ranked + placed.missed
+    return f"{share:.0%} of {wanted:,} requests of the last 5 minutes went in arrival order; {remedy}"
 
 
 def _policy(policy: PolicyInForce) -> str:

@@ -1,6 +1,7 @@
 """Files of rows as streams of raw rows, and what a value in a row means: JSON lines, CSV and Parquet."""
 
 from rankd.datafiles.files import (
+    DOCUMENTS,
     SUFFIXES,
     Check,
     place_of,
@@ -25,6 +26,7 @@ from rankd.datafiles.values import (
 )
 
 __all__ = [
+    "DOCUMENTS",
     "LONGEST_PROMPT",
     "SUFFIXES",
     "Check",

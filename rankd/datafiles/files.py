@@ -13,12 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, cast
 
+from rankd.datafiles.documents import document_rows
 from rankd.datafiles.lines import csv_rows, json_lines
 from rankd.datafiles.parquet import BATCH_ROWS, parquet_rows
 from rankd.datafiles.values import Raw
 from rankd.errors import ConfigError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst", ".parquet")
+DOCUMENTS = (".json", ".json.gz", ".json.zst")
+"""Documents with rows in them, which only those read who ask for it: a folder may hold any JSON."""
 
 Check = Callable[[Path, Sequence[str]], Sequence[str]]
 """From a file and its columns to those to read, or ConfigError; not called for JSON lines, which have no columns."""
@@ -28,9 +31,10 @@ _PACKED = {".gz": ("gzip", b"\x1f\x8b"), ".zst": ("zstd", b"\x28\xb5\x2f\xfd")}
 """By suffix, the name and how such files begin."""
 
 
-def suffix_of(path: Path) -> str | None:
+def suffix_of(path: Path, *, documents: bool = False) -> str | None:
     """The suffix that says how to read a file; None where it is none of ours."""
-    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(s)), None)
+    known = sorted((*SUFFIXES, *(DOCUMENTS if documents else ())), key=len, reverse=True)
+    return next((s for s in known if path.name.lower().endswith(s)), None)
 
 
 def stem_of(path: Path) -> str:
@@ -40,23 +44,29 @@ def stem_of(path: Path) -> str:
 
 def place_of(path: Path, number: int) -> str:
     """Where a row stands, for people: ``raw_rows`` counts lines of text and rows of Parquet."""
-    return f"{path} {'row' if suffix_of(path) == '.parquet' else 'line'} {number:,}"
+    suffix = suffix_of(path, documents=True)
+    what = "row" if suffix == ".parquet" else "element" if suffix in DOCUMENTS else "line"
+    return f"{path} {what} {number:,}"
 
 
-def raw_rows(path: Path, check: Check, position: Callable[[int], None]) -> Iterator[tuple[int, Raw]]:
+def raw_rows(
+    path: Path, check: Check, position: Callable[[int], None], *, documents: bool = False
+) -> Iterator[tuple[int, Raw]]:
     """The raw rows of a file, or of a pipe, each with its line, from 1; of Parquet with its row.
 
     Args:
         path: its suffix says what it is, and its first bytes must agree.
         check: looks at the columns of CSV and Parquet.
         position: called with how many bytes of the file are read, now and then.
+        documents: read ``DOCUMENTS`` too.
 
     Raises:
         ConfigError: the file cannot be read, or is not what its name says.
     """
-    suffix = suffix_of(path)
+    suffix = suffix_of(path, documents=documents)
     if suffix is None:
-        raise ConfigError(f"{path}: {_REMEDY}; rename it if it is one of these")
+        more = f" (and {', '.join(DOCUMENTS)})" if documents else ""
+        raise ConfigError(f"{path}: {_REMEDY}{more}; rename it if it is one of these")
     try:
         with ExitStack() as stack:
             file = stack.enter_context(path.open("rb"))
@@ -65,13 +75,19 @@ def raw_rows(path: Path, check: Check, position: Callable[[int], None]) -> Itera
                 yield from parquet_rows(path, check, position)
                 return
             data = _unpacked(path, suffix, file)
-            rows = json_lines(path, data) if suffix.startswith(".jsonl") else csv_rows(path, data, check)
+            rows = _rows(path, suffix, data, check)
             for number, row in enumerate(_until_cut(rows, is_zstd=suffix.endswith(".zst"))):
                 if number % BATCH_ROWS == 0 and file.seekable():
                     position(file.tell())
                 yield row
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or type(error).__name__}") from None
+
+
+def _rows(path: Path, suffix: str, data: IO[bytes], check: Check) -> Iterator[tuple[int, Raw]]:
+    if suffix in DOCUMENTS:
+        return document_rows(path, data)
+    return json_lines(path, data) if suffix.startswith(".jsonl") else csv_rows(path, data, check)
 
 
 def _unpacked(path: Path, suffix: str, file: IO[bytes]) -> IO[bytes]:

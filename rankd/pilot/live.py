@@ -16,6 +16,7 @@ from rankd.types import Completion, FinishReason, RankQueue, RequestHasher
 
 MOST_PILOTS = 16
 """Served models with a pilot, ended ones included."""
+_MOST_NAMED = 8
 _SERVED = {FinishReason.STOP, FinishReason.LENGTH}
 
 
@@ -31,8 +32,12 @@ class LivePilots:
         self._telemetry = telemetry
         self._pilots: dict[str, Switchback] = {}
         self._announced: dict[str, PilotState] = {}
+        self._changed_at: dict[str, float] = {}
+        """When each pilot's state changed last, by its clock."""
         self._offsets: dict[str, float] = {}
         """What each pilot's clock is ahead of the daemon's, seconds."""
+        self._ranked: dict[str, float] = {}
+        """Models whose queues were ordered of late, a few, and when; kept while there are pilots."""
         self._hasher = RequestHasher()
 
     # -- administration ------------------------------------------------------------------------------------------------
@@ -50,7 +55,7 @@ class LivePilots:
             ended = next((m for m, p in self._pilots.items() if not p.active), None)
             if ended is None:
                 raise PilotError(f"pilots are under way for {MOST_PILOTS} models already: stop one")
-            del self._pilots[ended], self._announced[ended], self._offsets[ended]
+            del self._pilots[ended], self._announced[ended], self._changed_at[ended], self._offsets[ended]
         pilot = self._pilots[model] = Switchback(plan)
         self._offsets[model] = time.time() - CLOCK.now()
         self._announced.pop(model, None)
@@ -77,6 +82,11 @@ class LivePilots:
         """Every model's pilot, those that ended too. May be called in any thread."""
         return list(self._pilots.copy().items())
 
+    def ends_at(self, model: str, pilot: Switchback) -> float:
+        """When a pilot ends as planned, or ended, by its clock. May be called in any thread."""
+        planned = pilot.plan.schedule.end
+        return planned if pilot.active else min(planned, self._changed_at.get(model, planned))
+
     def stop(self, model: str) -> Switchback:
         """End a model's pilot; one that has ended stays as it is.
 
@@ -95,13 +105,24 @@ class LivePilots:
 
     def _advance(self, model: str, pilot: Switchback) -> None:
         now = self.now(model)
-        pilot.advance(now)
+        pilot.advance(now, self._elsewhere(model, pilot) if pilot.active and not pilot.has_traffic else "")
         if self._announced.get(model) is not pilot.state:
             self._announced[model] = pilot.state
+            self._changed_at[model] = now
             report = pilot.report(now)
             self._telemetry.pilot_changed(
                 model=model, state=report.state.value, reason=report.reason, blocks=report.blocks
             )
+
+    def _elsewhere(self, model: str, pilot: Switchback) -> str:
+        """Which other models had traffic since a pilot's start: its own may have been misnamed."""
+        since = pilot.plan.schedule.start - self._offsets.get(model, 0.0)
+        others = [name for name, at in self._ranked.items() if name != model and at >= since]
+        return f"there were of {', '.join(map(repr, sorted(others)))}" if others else ""
+
+    def _note(self, model: str) -> None:
+        if model in self._ranked or len(self._ranked) < _MOST_NAMED:
+            self._ranked[model] = CLOCK.now()
 
     def measures(self, model: str) -> bool:
         """Whether a pilot is under way for a model: what orders should not change for the better meanwhile."""
@@ -121,6 +142,8 @@ class LivePilots:
 
     def ordered(self, queue: RankQueue, policy: Policy) -> None:
         """Note by what a queue was ordered."""
+        if self._pilots and queue.request_ids:
+            self._note(queue.model)
         pilot = self._active(queue.model)
         if pilot is not None and queue.request_ids:
             pilot.ordered(self.now(queue.model), policy)

@@ -36,11 +36,15 @@ class SwitchbackPlan:
     """Slots with fewer requests say nothing."""
     most_kept: int = 10_000
     """Requests kept per slot; of more, a fair share."""
+    idle_after: float = 0.0
+    """Seconds without any request from its beginning on that end it; 0: it waits for ever."""
 
     def __post_init__(self) -> None:
         """Refuse what is no plan."""
         if not (math.isfinite(self.harm_tolerance) and self.harm_tolerance >= 0):
             raise ValueError("harm_tolerance must be at least 0 and finite")
+        if not self.idle_after >= 0:
+            raise ValueError("idle_after must be at least 0")
         if self.least_requests < 1 or self.most_kept < self.least_requests:
             raise ValueError("least_requests must be at least 1, and most_kept no less")
 
@@ -72,11 +76,22 @@ class Switchback:
         self._figures: dict[Arm, list[Floats]] = {arm: [] for arm in Arm}
         self._counts = PilotCounts()
         self._effects: tuple[Effect, ...] | None = ()
+        self._began: float | None = None
+        """When it was both there and due."""
+        self._seen = False
+        """Whether any request came."""
+        self._timed = 0
+        """Ends with a latency that counted."""
 
     @property
     def active(self) -> bool:
         """Whether it may still change anything."""
         return self.state in {PilotState.PLANNED, PilotState.RUNNING}
+
+    @property
+    def has_traffic(self) -> bool:
+        """Whether any request came."""
+        return self._seen
 
     # -- what orders ask ---------------------------------------------------------------------------------------------
 
@@ -92,6 +107,7 @@ class Switchback:
 
     def ordered(self, now: float, policy: Policy) -> None:
         """Note by what a queue was ordered."""
+        self._seen = True
         if (wanted := self.policy_at(now)) is not None:
             self._counts.answers += 1
             self._counts.overridden += policy is not wanted
@@ -110,6 +126,7 @@ class Switchback:
             ticket: what ``ticket_at`` said of it.
             arrival: seconds.
         """
+        self._seen = True
         if (sample := self._sample(ticket)) is not None:
             sample.arrived(key, arrival)
 
@@ -125,11 +142,14 @@ class Switchback:
         """
         if not ticket or not self.active:
             return
+        self._seen = True
         if (sample := self._sample(ticket)) is None:
             self._counts.late += 1
         elif latency is None:
             self._counts.unknown += 1
+            self._end_without_latencies()
         else:
+            self._timed += 1
             sample.ended(key, arrival, latency, served=served)
 
     def _sample(self, ticket: int) -> SlotSample | None:
@@ -140,17 +160,23 @@ class Switchback:
 
     # -- what it decides ---------------------------------------------------------------------------------------------
 
-    def advance(self, now: float) -> None:
-        """Let time pass: measure slots that are over, stop on harm, end. Call about once a second."""
+    def advance(self, now: float, elsewhere: str = "") -> None:
+        """Let time pass: measure slots that are over, stop on harm, end. Call about once a second.
+
+        Args:
+            now: seconds.
+            elsewhere: where traffic was seen meanwhile, for the reason of a pilot that had none.
+        """
         if self.state is PilotState.PLANNED and now >= self.plan.schedule.start:
-            self.state = PilotState.RUNNING
+            self.state, self._began = PilotState.RUNNING, now
+        self._end_without_traffic(now, elsewhere)
         while self.state is PilotState.RUNNING and self._over(self._next, now):
             self._measure(self._next, now)
             self._next += 1
             if self._next % SLOTS_PER_BLOCK == 0:
                 self._close_block()
             if self.state is PilotState.RUNNING and self._next == self.plan.schedule.slots:
-                self._end(PilotState.FINISHED, "all blocks are done")
+                self._finish()
 
     def cancel(self) -> None:
         """End it, from outside; one that has ended stays as it is."""
@@ -196,6 +222,13 @@ class Switchback:
 
     def _close_block(self) -> None:
         control, treatment = self._pending.pop(Arm.CONTROL), self._pending.pop(Arm.TREATMENT)
+        if not self._timed and self._counts.requests >= self.plan.least_requests:
+            self._end(
+                PilotState.UNMEASURED,
+                f"of {self._counts.requests:,} requests none was reported to have ended within a slot's length: the "
+                "engine must report completions with their predictions, and slots must be longer than requests take",
+            )
+            return
         if control is None or treatment is None:
             self._counts.skipped += 1
             return
@@ -215,6 +248,34 @@ class Switchback:
             f"harm: {self.plan.metric.value} is worse by more than {self.plan.harm_tolerance:.0%} "
             f"(ratio {math.exp(differences.mean()):.2f} over {len(differences)} blocks)",
         )
+
+    def _finish(self) -> None:
+        if self._figures[Arm.CONTROL]:
+            self._end(PilotState.FINISHED, "all blocks are done")
+            return
+        self._end(
+            PilotState.UNMEASURED if self._seen else PilotState.NO_TRAFFIC,
+            f"no block had {self.plan.least_requests} requests in both of its slots: take longer slots"
+            if self._seen
+            else "no request of this model came in any slot",
+        )
+
+    def _end_without_traffic(self, now: float, elsewhere: str) -> None:
+        waited = 0.0 if self._began is None else now - self._began
+        if self.state is not PilotState.RUNNING or self._seen or not 0 < self.plan.idle_after <= waited:
+            return
+        self._end(
+            PilotState.NO_TRAFFIC,
+            f"no request of this model came in {waited:.0f} s{elsewhere and f'; {elsewhere}'}",
+        )
+
+    def _end_without_latencies(self) -> None:
+        if not self._timed and self._counts.unknown >= self.plan.least_requests:
+            self._end(
+                PilotState.UNMEASURED,
+                f"{self._counts.unknown:,} completions were reported, and none with total_duration, which is what a "
+                "pilot measures",
+            )
 
     def _end(self, state: PilotState, reason: str) -> None:
         self.state, self._reason = state, reason

@@ -28,6 +28,10 @@ class PilotState(enum.Enum):
     """By itself, because of harm."""
     FINISHED = "finished"
     CANCELLED = "cancelled"
+    NO_TRAFFIC = "no_traffic"
+    """By itself: no request came."""
+    UNMEASURED = "unmeasured"
+    """By itself: requests came, and nothing could be learned of how long they took."""
 
 
 @dataclass(frozen=True, slots=True)

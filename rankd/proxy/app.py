@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from rankd.proxy import headers
-from rankd.proxy.exchange import Exchange, Scope, Send, Shared
+from rankd.proxy.exchange import Exchange, Scope, Send
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.refusal import RefusalError
+from rankd.proxy.shared import Shared
 from rankd.proxy.upload import ClientGoneError, Receive
 from rankd.telemetry.redaction import describe_error
 

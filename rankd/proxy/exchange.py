@@ -5,56 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-import structlog
 from multidict import CIMultiDict
-from rankd_client.integration import Route
 from yarl import URL
 
 from rankd.proxy import headers
 from rankd.proxy.answer_head import BrokenAnswerError, to_client
-from rankd.proxy.body_budget import HELD, REQUEST, STREAM, BodyBudget
+from rankd.proxy.body_budget import HELD, REQUEST, STREAM
 from rankd.proxy.client_connection import EXTENSION, ClientConnection
-from rankd.proxy.content_coding import codings_of, readable_only
-from rankd.proxy.metrics import Metrics
-from rankd.proxy.paths import EnginePaths
+from rankd.proxy.content_coding import readable_only
+from rankd.proxy.headers import Fields
 from rankd.proxy.priority_body import with_priority
-from rankd.proxy.ranking import ProxyRanking, RankedRequest
+from rankd.proxy.ranking import RankedRequest
 from rankd.proxy.refusal import RefusalError
-from rankd.proxy.reporting import CompletionTracker, TrackedRequest
+from rankd.proxy.reporting import TrackedRequest
+from rankd.proxy.shared import Shared
+from rankd.proxy.turn import Turn
 from rankd.proxy.upload import ClientGoneError, Message, Receive, Upload
-from rankd.proxy.upstream import EngineInfo, Upstream
-from rankd.telemetry.redaction import describe_error
 
-_log = structlog.get_logger("rankd")
 _NO_MEMORY = "rankd proxy: requests, or those of this client, take the memory that RANKD_PROXY_MEMORY_BYTES allows"
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
-Fields = list[tuple[bytes, bytes]]
 _SMALL = 16_384
 """Bytes that a client takes at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all exchanges share. ``limit`` in bytes of a body that is read before it is passed on."""
-
-    session: aiohttp.ClientSession
-    paths: EnginePaths
-    upstream: Upstream
-    ranking: ProxyRanking
-    tracker: CompletionTracker
-    metrics: Metrics
-    limit: int
-    budget: BodyBudget
-
-    @property
-    def base(self) -> str:
-        """The engine's URL, as it was given."""
-        return self.paths.base
 
 
 class Exchange:
@@ -69,12 +44,11 @@ class Exchange:
         client = scope.get("client")
         self._hold = shared.budget.hold(client[0] if client else "", headers.credential(fields))
         self._upload = Upload(receive, shared.limit, empty=not headers.has_body(fields), room=self._has_room)
-        self._tracked: TrackedRequest | None = None
-        self._claimed: RankedRequest | None = None
-        """What was ranked for a model, until the engine's answer says whether it serves that."""
+        self._turn: Turn | None = None
+        """Of a request that gets a priority."""
         self.started = False
         """The answer's head went out."""
-        self._complete = self._client_gone = self._is_waiting = False
+        self._complete = self._client_gone = False
 
     async def run(self) -> str:
         """Serve it.
@@ -91,18 +65,20 @@ class Exchange:
             return await self._run()
         finally:
             self._hold.release()
-            self._stop_waiting()
-            if self._claimed is not None:
-                self._settle_model(None)
+            if self._turn is not None:
+                self._turn.end()
 
     async def _run(self) -> str:
-        fields, data = await self._prioritised(self._fields())
+        fields, content = await self._prioritised(self._fields())
         main = asyncio.current_task()
         assert main is not None
         self._main = main
         self._connection.tell_loss(self._hung_up)
         try:
-            return await self._passed_on(fields, data)
+            if (turn := self._turn) is None:
+                return await self._passed_on(fields, self._body())
+            await turn.let_in()
+            return await self._passed_on(*await self._written(fields, content, turn.ranked))
         except asyncio.CancelledError:
             self._lost("cancelled" if self._client_gone else "aborted")
             if not self._client_gone:
@@ -130,21 +106,9 @@ class Exchange:
             self._client_gone = True
             self._main.cancel()
 
-    def _stop_waiting(self) -> None:
-        if self._is_waiting:
-            self._is_waiting = False
-            self._shared.ranking.waiting -= 1
-
-    def _settle_model(self, status: int | None) -> None:
-        claimed, self._claimed = self._claimed, None
-        if claimed is not None and claimed.request is not None:
-            models, asked = self._shared.ranking.models, claimed.request.model
-            self._shared.metrics.of_model(models.settle(asked, claimed.model, status), claimed.outcome).inc()
-
     def _lost(self, finish: Any) -> None:
-        if self._tracked is not None:
-            self._shared.tracker.broken_off(self._tracked, finish)
-            self._tracked = None
+        if self._turn is not None:
+            self._turn.lost(finish)
 
     def _fields(self) -> Fields:
         client = self._scope.get("client")
@@ -156,46 +120,28 @@ class Exchange:
 
     # -- on the way there ----------------------------------------------------------------------------------------------
 
-    async def _prioritised(self, fields: Fields) -> tuple[Fields, bytes | AsyncIterator[bytes] | None]:
-        """Header fields and body as the engine gets them."""
+    async def _prioritised(self, fields: Fields) -> tuple[Fields, bytes | None]:
+        """Header fields as the engine gets them but for a priority in them, and the body where it was read.
+
+        What gets a priority has a ``_turn``.
+        """
         scope, engine = self._scope, self._shared.upstream.engine
         paths, name = self._shared.paths, engine.name if engine is not None else ""
         route = paths.route(scope["method"], scope["path"])
         if route is None and not paths.takes_priority(name, scope["method"], scope["path"]):
-            return fields, self._body()
+            return fields, None
         if not self._shared.ranking.keeps_client_priority:
             fields = [(key, value) for key, value in fields if key != headers.PRIORITY]
         if engine is None or not headers.is_json(fields):
             self._shared.metrics.requests.inc("direction_unknown" if engine is None else "encoded")
-            return fields, self._body()
-        self._is_waiting = True
-        self._shared.ranking.waiting += 1
+            return fields, None
+        self._turn = turn = Turn(self._shared, engine, self.arrival)
         claimed = headers.length_of(fields)
         content = None if claimed is not None and claimed > self._shared.limit else await self._upload.whole()
         began = time.perf_counter()
-        ranked = await self._ranked(engine, route, fields, content)
-        self._shared.metrics.requests.inc(ranked.outcome)
-        self._claimed = ranked
-        if route is not None and ranked.queue is not None:
-            self._tracked = self._shared.tracker.track(ranked, route, self.arrival)
-        if self._tracked is not None:
-            fields = readable_only(fields)
-        written = await self._written(fields, content, ranked)
+        await turn.ask(route, fields, content, "no_memory" if self._upload.crowded else "too_large")
         self._shared.metrics.held_seconds.observe(time.perf_counter() - began)
-        return written
-
-    async def _ranked(
-        self, engine: EngineInfo, route: Route | None, fields: Fields, content: bytes | None
-    ) -> RankedRequest:
-        ranking = self._shared.ranking
-        try:
-            if content is None or route is None:
-                unread = "no_memory" if self._upload.crowded else "too_large"
-                return ranking.by_arrival(engine, fields, self.arrival, unread if content is None else "arrival_only")
-            return await ranking.rank(engine, route, fields, content, self.arrival)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
-            _log.error("internal_error", **describe_error(error))
-            return ranking.by_arrival(engine, fields, self.arrival, f"error:{type(error).__name__}")
+        return readable_only(fields) if turn.is_followed else fields, content
 
     async def _written(
         self, fields: Fields, content: bytes | None, ranked: RankedRequest
@@ -250,14 +196,15 @@ class Exchange:
         if self._upload.streaming and answer.connection is not None and answer.connection.protocol is not None:
             # It answers before it has the request: what of it the engine will have read is not known.
             answer.connection.protocol.force_close()
-        tracked = self._begun(answer)
+        if self._turn is not None:
+            self._turn.answered(answer, self._hold.take)
+        tracked = self._turn.tracked if self._turn is not None else None
         self.started = True
         head = {"type": "http.response.start", "status": answer.status, "headers": fields}
         rest = await self._body_passed_back(head, answer.content, tracked)
         self._complete = True
-        if tracked is not None:
-            self._shared.tracker.ended(tracked)
-            self._tracked = None
+        if self._turn is not None:
+            self._turn.complete()
         await self._send({"type": "http.response.body", "body": rest, "more_body": False})
         return f"{answer.status // 100}xx"
 
@@ -273,7 +220,8 @@ class Exchange:
             chunk = await content.readany()
             head = None
         if chunk:
-            self._stop_waiting()
+            if self._turn is not None:
+                self._turn.first_byte()
             if tracked is not None:
                 self._shared.metrics.first_byte_seconds.observe(time.perf_counter() - self._began)
         while chunk:
@@ -291,20 +239,6 @@ class Exchange:
                 connection.cut()  # there is no memory for what its client does not take
             chunk = await content.readany()
         return b""
-
-    def _begun(self, answer: aiohttp.ClientResponse) -> TrackedRequest | None:
-        """What is followed of an answer that begins; an error is none."""
-        self._settle_model(answer.status)
-        tracked = self._tracked
-        if tracked is None:
-            return None
-        if not 200 <= answer.status < 300:
-            self._shared.tracker.refused(tracked)
-            self._tracked = None
-            return None
-        kind = answer.headers.get("Content-Type", "").strip().lower()
-        self._shared.tracker.begins(tracked, kind, codings_of(answer.raw_headers), self._hold.take)
-        return tracked
 
 
 def _is_utf8(value: bytes) -> bool:

@@ -58,6 +58,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.late_scores = _late_scores(registry)
         self.first_byte_seconds = Histogram(
             "rankd_proxy_first_byte_seconds",
             "From a ranked request's arrival to the first byte of its answer's body.",
@@ -78,9 +79,27 @@ class Metrics:
         for direction in ("unknown", "lower-first", "higher-first"):
             gauge.labels(direction).set_function(partial(_same, known, direction))
 
+    def observe_hold_up(self, hold_up: Callable[[], float], waiting: Callable[[], int]) -> None:
+        """Read these when metrics are collected."""
+        for name, text, read in (
+            ("rankd_proxy_hold_up_seconds", "That a request may be held up for its score, as things stand.", hold_up),
+            ("rankd_proxy_waiting", "Requests that wait here for a place in the engine.", waiting),
+        ):
+            Gauge(name, text, registry=self.registry).set_function(read)
+
 
 def _tally(registry: CollectorRegistry, name: str, text: str, label: str) -> CounterTally:
     return CounterTally(Counter(name, text, [label], registry=registry))
+
+
+def _late_scores(registry: CollectorRegistry) -> CounterTally:
+    return _tally(
+        registry,
+        "rankd_proxy_late_scores",
+        "Requests that went on without a score, by what became of asking on: scored, still_too_late, failed, "
+        "not_asked (too many at a time).",
+        "outcome",
+    )
 
 
 def _of_answers(registry: CollectorRegistry) -> tuple[CounterTally, CounterTally]:

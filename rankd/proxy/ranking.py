@@ -6,16 +6,23 @@ with the other sign.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rankd_client import RankedQueue
 from rankd_client.integration import (
+    TOO_LATE,
     CircuitBreaker,
+    EngineLoad,
     IntegrationSettings,
     OpenAIRequest,
+    Order,
     PromptTokens,
+    Question,
     RequestTerms,
     Route,
+    order_in_time,
     order_of,
     priority_of,
     read_request,
@@ -40,6 +47,22 @@ class RankedRequest:
     request: OpenAIRequest | None = None
     model: str = ""
     """What it is ranked and reported for, as ``ServedModels.claim`` says."""
+    late: LateQuestion | None = None
+    """What asks again for a score that did not come in time."""
+
+    def key(self, engine: EngineInfo, arrival: float) -> int:
+        """Where it stands among those that wait here, lower first; that of its arrival where it got no priority."""
+        if self.priority is None:
+            return round(arrival * 1000)
+        return -self.priority if engine.direction is Direction.HIGHER_FIRST else self.priority
+
+
+@dataclass(frozen=True, slots=True)
+class LateQuestion:
+    """A request's question, and what its answer makes of the priority."""
+
+    ask: Question
+    priority: Callable[[RankedQueue], int]
 
 
 class ProxyRanking:
@@ -48,6 +71,8 @@ class ProxyRanking:
     def __init__(self, settings: IntegrationSettings, breaker: CircuitBreaker, models: ServedModels) -> None:
         """Ask by these settings."""
         self._settings, self._breaker, self.models = settings, breaker, models
+        self.load = EngineLoad(settings)
+        """How long requests may be held up."""
         self.prompt_tokens = PromptTokens()
         """What answers tell of the tokens of prompts that are to come, by served model."""
         self.waiting = 0
@@ -88,14 +113,32 @@ class ProxyRanking:
             outcome = "encoded" if headers.is_encoded(fields) else "unreadable"
             return RankedRequest(outcome, self._priority(engine, None, arrival, terms), in_header)
         model = self.models.claim(request.model)
+
+        async def question(timeout: float, late: bool) -> Order:
+            counts, beside = self.prompt_tokens.estimates(model, request.texts), max(0, self.waiting - 1)
+            return await order_of(
+                self._breaker,
+                request,
+                arrival,
+                beside,
+                model,
+                terms=terms,
+                counts=counts,
+                timeout=timeout,
+                late=late,
+            )
+
+        until = None if terms.deadline is None else terms.deadline - time.time()
         try:
-            counts = self.prompt_tokens.estimates(model, request.texts)
-            beside = max(0, self.waiting - 1)
-            queue, outcome = await order_of(self._breaker, request, arrival, beside, model, terms=terms, counts=counts)
+            queue, outcome = await order_in_time(question, self.load, until)
         except BaseException:
             self.models.settle(request.model, model, None)
             raise
-        return RankedRequest(outcome, self._priority(engine, queue, arrival, terms), in_header, queue, request, model)
+        late = None
+        if outcome in TOO_LATE:
+            late = LateQuestion(question, lambda queue: self._priority(engine, queue, arrival, terms))
+        priority = self._priority(engine, queue, arrival, terms)
+        return RankedRequest(outcome, priority, in_header, queue, request, model, late)
 
     def _priority(self, engine: EngineInfo, queue: RankedQueue | None, arrival: float, terms: RequestTerms) -> int:
         """In the engine's direction."""

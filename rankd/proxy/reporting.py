@@ -92,6 +92,10 @@ class CompletionTracker:
         """Whether answers say their lengths: progress of such that never do would be all there is."""
         self._warned: set[str] = set()
 
+    def placed(self, outcome: str) -> None:
+        """Count a request that goes to the engine, by what its priority is."""
+        self._reporter.placed(outcome)
+
     def track(self, ranked: RankedRequest, route: Route, arrival: float) -> TrackedRequest | None:
         """Follow a request; None where its answer's length is not that of a prompt."""
         if ranked.queue is None or ranked.request is None:

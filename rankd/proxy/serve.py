@@ -15,7 +15,14 @@ from typing import Any
 import aiohttp
 import structlog
 import uvicorn
-from rankd_client.integration import CircuitBreaker, IntegrationSettings, PredictionStore, Reporter, connect
+from rankd_client.integration import (
+    CircuitBreaker,
+    IntegrationSettings,
+    LateScores,
+    PredictionStore,
+    Reporter,
+    connect,
+)
 
 from rankd.errors import ConfigError
 from rankd.proxy.app import OperationsPages, Proxy
@@ -23,13 +30,14 @@ from rankd.proxy.body_budget import BodyBudget, default_budget
 from rankd.proxy.client_connection import ClientConnections, ConnectionLimits
 from rankd.proxy.descriptors import allow_many_files, places
 from rankd.proxy.engine_connection import EngineConnector
-from rankd.proxy.exchange import Shared
+from rankd.proxy.holding_queue import HoldingQueue
 from rankd.proxy.metrics import Metrics
 from rankd.proxy.paths import EnginePaths
 from rankd.proxy.ranking import ProxyRanking
 from rankd.proxy.reporting import CompletionTracker
 from rankd.proxy.served_models import ServedModels
 from rankd.proxy.settings import ProxySettings
+from rankd.proxy.shared import Shared
 from rankd.proxy.upstream import Upstream
 from rankd.proxy.upstream_tls import upstream_tls
 from rankd.settings import split_address
@@ -103,6 +111,7 @@ class ProxyServer:
         paths = EnginePaths(settings.upstream)
         self._upstream = Upstream(self._session, paths.root, settings.direction)
         self._breaker = CircuitBreaker(integration)
+        self._late_scores = LateScores(self.metrics.late_scores)
         self._reporter = Reporter(PredictionStore(), functools.partial(connect, integration), self.metrics.reports)
         try:
             await self._upstream.start()
@@ -123,9 +132,12 @@ class ProxyServer:
             self.metrics,
             integration.max_body_bytes,
             self.budget,
+            HoldingQueue(settings.engine_places),
+            self._late_scores,
         )
         self.proxy = Proxy(shared, self._places.main)
         self.metrics.observe(lambda: self.proxy.in_flight, lambda: self._breaker.open, lambda: self._upstream.direction)
+        self.metrics.observe_hold_up(ranking.load.hold_up_of_next, lambda: shared.holding.waiting)
         self._tasks.append(asyncio.create_task(tracker.run(settings.progress_every), name="rankd-progress"))
         self._tasks.append(asyncio.create_task(_give_back(self.budget), name="rankd-memory"))
 
@@ -218,6 +230,7 @@ class ProxyServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._upstream.close()
+        await self._late_scores.close()
         await self._breaker.close()
         await asyncio.to_thread(self._reporter.close)
         await self._session.close()

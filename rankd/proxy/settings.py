@@ -14,7 +14,7 @@ from rankd.proxy.paths import endpoint_at_end
 from rankd.settings import split_address
 
 _DAY = 86_400.0
-_FLAGS = frozenset({"upstream", "upstream_ca", "listen", "metrics", "direction"})
+_FLAGS = frozenset({"upstream", "upstream_ca", "listen", "metrics", "direction", "engine_places"})
 
 
 class Direction(Enum):
@@ -137,6 +137,14 @@ class ProxySettings(BaseSettings):
         le=4096,
         description="Served models, as requests' bodies name them, that are ranked, reported and counted by their own "
         "names; others share a nameless one, and so do all where RANKD_MODEL names one for all. 0 is none.",
+    )
+    engine_places: int = Field(
+        0,
+        ge=0,
+        le=10**6,
+        description="Most requests with a priority that the engine gets at a time; others wait in the proxy, in order, "
+        "and are moved when a score comes late. 0 is off: the engine gets all at once. As many as the engine runs at a "
+        "time, such as vLLM's --max-num-seqs, divided by the number of proxies: fewer make its batches smaller.",
     )
     progress_every: float = Field(
         10.0, ge=0, le=_DAY, description="Seconds between two reports of requests under way; 0 is off."

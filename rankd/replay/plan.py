@@ -52,6 +52,8 @@ class ReplayPlan:
     """How they were changed."""
     notes: Sequence[str] = ()
     """What was taken for granted while reading."""
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By what they tell, the columns that the trace was read from, as its files call them."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Rows that are not in the trace, by reason."""
     sweeps: bool = False

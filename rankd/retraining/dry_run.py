@@ -7,9 +7,9 @@ from typing import Any
 from rankd_client import RankdRefusedError, RankdUnavailableError
 
 from rankd.errors import RankdError
-from rankd.retraining.evidence import Evidence
+from rankd.retraining.evidence import RunEvidence
 from rankd.retraining.options import RetrainOptions, Tools
-from rankd.retraining.outcome import Outcome, RunEndedError
+from rankd.retraining.outcome import RunEndedError, RunOutcome
 from rankd.retraining.replicas import addresses_of
 from rankd.retraining.run import RunRecord, why_outdated
 from rankd.retraining.workspace import Plan, State, Workspace
@@ -25,11 +25,11 @@ def dry_run(options: RetrainOptions, tools: Tools) -> RunRecord:
         reason = _would(options, tools, state, plan, details)
         details["decision"] = _decision(options) | {"replicas": replicas}
         lines = [f"{address}: {what}" for address, what in replicas.items()]
-        return RunRecord(details.pop("run", ""), Outcome.WOULD_RUN, "\n".join([reason, *lines]), details)
+        return RunRecord(details.pop("run", ""), RunOutcome.WOULD_RUN, "\n".join([reason, *lines]), details)
     except RunEndedError as ended:
         return RunRecord("", ended.outcome, ended.reason, details)
     except RankdError as error:
-        return RunRecord("", Outcome.BAD_INPUT, str(error), details)
+        return RunRecord("", RunOutcome.BAD_INPUT, str(error), details)
 
 
 def _would(
@@ -40,7 +40,7 @@ def _would(
         details |= {"run": plan.run, "data": plan.data, "trained": plan.trained, "judged": plan.judged}
         how_far = done if plan.trained or plan.in_service else "not trained yet"
         return f"would go on with run {plan.run}, which is {how_far}"
-    evidence = Evidence(options, tools)
+    evidence = RunEvidence(options, tools)
     data = evidence.described(evidence.choose(None if state is None else state.until))
     incumbent = evidence.incumbent()
     details["data"] = data

@@ -18,13 +18,13 @@ from rankd.registry.shelf import directory_of
 from rankd.retraining.held_back import Bounds, Parts, TimedRows, choose_bounds, in_time, part
 from rankd.retraining.judgement import HeldBackJudgement, find_ranker, judge, least_tau, unseen
 from rankd.retraining.options import RetrainOptions, Tools
-from rankd.retraining.outcome import Outcome, RunEndedError
+from rankd.retraining.outcome import RunEndedError, RunOutcome
 from rankd.retraining.replicas import addresses_of, in_service
 from rankd.retraining.workspace import Plan
 from rankd.training.data.dataset import Dataset, Row, read_dataset, skipped_text
 
 
-class Evidence:
+class RunEvidence:
     """What the log has for one run."""
 
     def __init__(self, options: RetrainOptions, tools: Tools) -> None:
@@ -65,7 +65,7 @@ class Evidence:
         timed = self._read()
         self._parts = parts = part(timed.rows, bounds, only_new=self._options.only_new)
         if not parts.train:
-            raise RunEndedError(Outcome.TOO_LITTLE_DATA, "no completion is left to train on: all are kept back")
+            raise RunEndedError(RunOutcome.TOO_LITTLE_DATA, "no completion is left to train on: all are kept back")
         data = self.described(bounds)
         self._tools.say(
             f"{data['new']:,} new completions; training on {data['train']:,} until {data['cutoff']}, "
@@ -157,7 +157,7 @@ class Evidence:
                 self._tools.say(f"skipped: {skipped_text(dataset, 5)}")
             self._timed = in_time(dataset.rows, time.time())
             if not self._timed.rows:
-                raise RunEndedError(Outcome.BAD_INPUT, "--data: all rows end more than a day from now")
+                raise RunEndedError(RunOutcome.BAD_INPUT, "--data: all rows end more than a day from now")
         return self._timed
 
 

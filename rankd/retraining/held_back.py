@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rankd.errors import ConfigError
-from rankd.retraining.outcome import Outcome, RunEndedError
+from rankd.retraining.outcome import RunEndedError, RunOutcome
 from rankd.training.data.dataset import Row
 
 FUTURE = 86_400.0
@@ -79,15 +79,15 @@ def choose_bounds(
     """
     new = len(ended) if since is None else sum(at > since for at in ended)
     if not new:
-        raise RunEndedError(Outcome.NOTHING_NEW, "no completion ended since the last run")
+        raise RunEndedError(RunOutcome.NOTHING_NEW, "no completion ended since the last run")
     if new < min_new:
         raise RunEndedError(
-            Outcome.TOO_LITTLE_DATA,
+            RunOutcome.TOO_LITTLE_DATA,
             f"{new:,} new completions, {min_new:,} are wanted (--min-new): wait, or ask for fewer",
         )
     held = min(max(round(share * new), least), most, new)
     if held >= len(ended):
-        raise RunEndedError(Outcome.TOO_LITTLE_DATA, f"all {new:,} completions would be kept back, none trained on")
+        raise RunEndedError(RunOutcome.TOO_LITTLE_DATA, f"all {new:,} completions would be kept back, none trained on")
     return Bounds(since, ended[-held], ended[-1])
 
 

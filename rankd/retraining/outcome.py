@@ -11,7 +11,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SAYS_NO_SPACE = re.compile(r"os error (27|28|122)\b|No space left on device|File too large|Disk quota exceeded")
 
 
-class Outcome(enum.Enum):
+class RunOutcome(enum.Enum):
     """What became of a run."""
 
     PROMOTED = "promoted"
@@ -50,30 +50,36 @@ class Outcome(enum.Enum):
     @property
     def is_well(self) -> bool:
         """Whether everything worked as it should, whatever became of the ranker."""
-        return self in _FINAL or self is Outcome.LOCKED
+        return self in _FINAL or self is RunOutcome.LOCKED
 
 
 _STATUS = {
-    Outcome.PROMOTED: 0,
-    Outcome.KEPT: 0,
-    Outcome.NOTHING_NEW: 0,
-    Outcome.WOULD_RUN: 0,
-    Outcome.UNREACHABLE: 1,
-    Outcome.BAD_INPUT: 2,
-    Outcome.NO_BETTER: 3,
-    Outcome.TOO_LITTLE_DATA: 4,
-    Outcome.LOCKED: 5,
-    Outcome.FAILED: 6,
-    Outcome.INTERRUPTED: 130,
+    RunOutcome.PROMOTED: 0,
+    RunOutcome.KEPT: 0,
+    RunOutcome.NOTHING_NEW: 0,
+    RunOutcome.WOULD_RUN: 0,
+    RunOutcome.UNREACHABLE: 1,
+    RunOutcome.BAD_INPUT: 2,
+    RunOutcome.NO_BETTER: 3,
+    RunOutcome.TOO_LITTLE_DATA: 4,
+    RunOutcome.LOCKED: 5,
+    RunOutcome.FAILED: 6,
+    RunOutcome.INTERRUPTED: 130,
 }
 """0 to 3 are those of the other verbs that administer a daemon."""
-_FINAL = {Outcome.PROMOTED, Outcome.KEPT, Outcome.NOTHING_NEW, Outcome.NO_BETTER, Outcome.TOO_LITTLE_DATA}
+_FINAL = {
+    RunOutcome.PROMOTED,
+    RunOutcome.KEPT,
+    RunOutcome.NOTHING_NEW,
+    RunOutcome.NO_BETTER,
+    RunOutcome.TOO_LITTLE_DATA,
+}
 
 
 class RunEndedError(Exception):
     """A run ends here; ``reason`` is for people and holds no prompt."""
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    def __init__(self, outcome: RunOutcome, reason: str) -> None:
         """Keep both."""
         super().__init__(reason)
         self.outcome = outcome

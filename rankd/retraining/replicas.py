@@ -26,7 +26,7 @@ from rankd_client import (
 
 from rankd.errors import ConfigError
 from rankd.retraining.options import RetrainOptions, ShadowOptions, Tools
-from rankd.retraining.outcome import Outcome, RunEndedError
+from rankd.retraining.outcome import RunEndedError, RunOutcome
 from rankd.settings.section import split_address
 
 Connect = Callable[[str], AdminClient]
@@ -36,7 +36,7 @@ _UNDECIDED = ("too_few_completions", "too_few_unseen_completions")
 
 
 @dataclass(slots=True)
-class Promotion:
+class ReplicaPromotion:
     """What the replicas were told, and answered."""
 
     promoted: bool = False
@@ -72,7 +72,8 @@ def addresses_of(options: RetrainOptions) -> list[str]:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise RunEndedError(
-                Outcome.UNREACHABLE, f"{host} has no address ({error}): is --admin-name right, and is a replica ready?"
+                RunOutcome.UNREACHABLE,
+                f"{host} has no address ({error}): is --admin-name right, is a replica ready?",
             ) from None
         hosts = sorted({str(info[4][0]) for info in infos})
         found += [f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in hosts]
@@ -94,7 +95,7 @@ class Replicas:
         """Ask nobody yet."""
         self._connect, self._addresses, self._say = tools.connect, addresses, tools.say
         self._progress = tools.progress("in the shadow")
-        self.promotion = Promotion()
+        self.promotion = ReplicaPromotion()
 
     def promote(
         self,
@@ -105,7 +106,7 @@ class Replicas:
         shadow: bool,
         promoted_before: bool,
         on_promoted: Callable[[], None],
-    ) -> Promotion:
+    ) -> ReplicaPromotion:
         """Judge and promote.
 
         Args:
@@ -123,10 +124,10 @@ class Replicas:
         now = self._ask()
         reachable = [a for a in self._addresses if a in now]
         if not reachable:
-            raise RunEndedError(Outcome.UNREACHABLE, f"no replica answers: {', '.join(self._addresses)}")
+            raise RunEndedError(RunOutcome.UNREACHABLE, f"no replica answers: {', '.join(self._addresses)}")
         served = [a for a in reachable if now[a].ranker_version == version]
         if promoted_before and not served:
-            raise RunEndedError(Outcome.NO_BETTER, f"{version} was taken out of service again; it is left so")
+            raise RunEndedError(RunOutcome.NO_BETTER, f"{version} was taken out of service again; it is left so")
         for address in served:
             self.promotion.replicas[address] = "in_service"
         if not served:
@@ -200,7 +201,7 @@ class Replicas:
         while True:
             done = _shadow_of(client, version)
             if done is None:
-                raise RunEndedError(Outcome.NO_BETTER, f"somebody ended the shadow of {version}")
+                raise RunEndedError(RunOutcome.NO_BETTER, f"somebody ended the shadow of {version}")
             self.promotion.shadow_completions = done
             self._progress(min(done, shadow.completions), shadow.completions)
             if done >= shadow.completions or time.monotonic() - began >= shadow.seconds:

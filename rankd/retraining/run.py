@@ -19,10 +19,10 @@ from rankd_client import RankdRefusedError, RankdUnavailableError
 from rankd.errors import ArtifactError, RankdError
 from rankd.registry.artifact import Artifact, load_artifact
 from rankd.registry.artifact_files import MANIFEST
-from rankd.retraining.evidence import Evidence
+from rankd.retraining.evidence import RunEvidence
 from rankd.retraining.options import RetrainOptions, Tools, TrainingTask
-from rankd.retraining.outcome import Outcome, RunEndedError, is_disk_full
-from rankd.retraining.replicas import Promotion, Replicas, addresses_of
+from rankd.retraining.outcome import RunEndedError, RunOutcome, is_disk_full
+from rankd.retraining.replicas import ReplicaPromotion, Replicas, addresses_of
 from rankd.retraining.workspace import Plan, State, Workspace, remove
 
 
@@ -31,7 +31,7 @@ class RunRecord:
     """What became of a run; ``details`` is plain JSON."""
 
     run: str
-    outcome: Outcome
+    outcome: RunOutcome
     reason: str
     details: dict[str, Any]
 
@@ -61,7 +61,7 @@ class Retraining:
         except RunEndedError as ended:  # locked
             return RunRecord("", ended.outcome, ended.reason, {})
         except OSError as error:
-            return RunRecord("", Outcome.FAILED, _written(self._options.workspace, error), {})
+            return RunRecord("", RunOutcome.FAILED, _written(self._options.workspace, error), {})
 
     def _locked(self) -> RunRecord:
         try:
@@ -70,18 +70,21 @@ class Retraining:
         except RunEndedError as ended:
             outcome, reason = ended.outcome, ended.reason
         except RankdUnavailableError as error:
-            outcome, reason = Outcome.UNREACHABLE, f"a daemon does not answer any more: {error}"
+            outcome, reason = RunOutcome.UNREACHABLE, f"a daemon does not answer any more: {error}"
         except RankdRefusedError as error:
-            outcome, reason = Outcome.BAD_INPUT, f"a daemon refuses: {error}"
+            outcome, reason = RunOutcome.BAD_INPUT, f"a daemon refuses: {error}"
         except RankdError as error:
-            outcome = Outcome.FAILED if is_disk_full(error) else Outcome.BAD_INPUT
+            outcome = RunOutcome.FAILED if is_disk_full(error) else RunOutcome.BAD_INPUT
             reason = str(error)
         except OSError as error:
-            outcome, reason = Outcome.FAILED, _written(self._options.workspace, error)
+            outcome, reason = RunOutcome.FAILED, _written(self._options.workspace, error)
         except KeyboardInterrupt:
-            outcome, reason = Outcome.INTERRUPTED, "interrupted; the next run goes on from here"
+            outcome, reason = RunOutcome.INTERRUPTED, "interrupted; the next run goes on from here"
         except Exception as error:  # noqa: BLE001 - a library's own, whose text may hold a prompt
-            outcome, reason = Outcome.FAILED, f"{type(error).__name__} in {_place_of(error)}; the next run tries again"
+            outcome, reason = (
+                RunOutcome.FAILED,
+                f"{type(error).__name__} in {_place_of(error)}; the next run tries again",
+            )
             if is_disk_full(error):
                 reason = f"{self._options.scratch} cannot be written: no space is left; free space, and run it again"
         return RunRecord(self._run, outcome, reason, self._details)
@@ -100,18 +103,18 @@ class Retraining:
                 self._end(plan, record.outcome)
         except OSError as error:
             if record.outcome.exit_status == 0:
-                record.outcome = Outcome.FAILED
+                record.outcome = RunOutcome.FAILED
             record.reason += f" ({_written(self._options.workspace, error)})"
         return record
 
-    def _end(self, plan: Plan, outcome: Outcome) -> None:
+    def _end(self, plan: Plan, outcome: RunOutcome) -> None:
         """Leave nothing of a run but its record; done again where a kill came between."""
         if plan.ended != outcome.value:
             plan.ended = outcome.value
             self._workspace.write_plan(plan)
         if plan.judged is not None:  # these rows have had their say
             self._workspace.write_state(State(plan.until, plan.run))
-        if outcome in (Outcome.NO_BETTER, Outcome.TOO_LITTLE_DATA):
+        if outcome in (RunOutcome.NO_BETTER, RunOutcome.TOO_LITTLE_DATA):
             self._remove_refused(plan)
         self._tidy(plan)
         self._workspace.drop_plan()
@@ -132,7 +135,7 @@ class Retraining:
         options, state = self._options, self._workspace.state()
         plan = self._workspace.plan()
         if plan is not None and plan.ended:
-            self._end(plan, Outcome(plan.ended))
+            self._end(plan, RunOutcome(plan.ended))
             plan, state = None, self._workspace.state()
         if plan is not None:
             why = why_outdated(plan, options)
@@ -147,7 +150,7 @@ class Retraining:
             self._tidy(plan)
             self._workspace.drop_plan()
         self._run = self._new_run(time.time())
-        self._evidence = Evidence(options, self._tools)
+        self._evidence = RunEvidence(options, self._tools)
         bounds = self._evidence.choose(None if state is None else state.until)
         plan = Plan(self._run, time.time(), options.training, bounds.since, bounds.cutoff, bounds.until)
         self._note(plan)
@@ -170,7 +173,7 @@ class Retraining:
 
     # -- the steps ---------------------------------------------------------------------------------------------------
 
-    def _steps(self, plan: Plan) -> tuple[Outcome, str]:
+    def _steps(self, plan: Plan) -> tuple[RunOutcome, str]:
         artifact = self._trained(plan)
         shadow = self._judged(plan, artifact)
         if not plan.installed:
@@ -178,7 +181,7 @@ class Retraining:
             self._note(plan)
         place = self._options.registry / plan.installed
         if not self._options.promote:
-            return Outcome.KEPT, f"{artifact.ranker_version} is in the registry: rankd promote {place}"
+            return RunOutcome.KEPT, f"{artifact.ranker_version} is in the registry: rankd promote {place}"
         return self._promoted(plan, artifact.ranker_version, shadow=shadow)
 
     def _trained(self, plan: Plan) -> Artifact:
@@ -201,11 +204,11 @@ class Retraining:
         self._note(plan)
         return artifact
 
-    def _rows(self, plan: Plan) -> Evidence:
+    def _rows(self, plan: Plan) -> RunEvidence:
         """The rows, parted as the plan has it; read once in a process."""
-        evidence: Evidence | None = getattr(self, "_evidence", None)
+        evidence: RunEvidence | None = getattr(self, "_evidence", None)
         if evidence is None:
-            evidence = self._evidence = Evidence(self._options, self._tools)
+            evidence = self._evidence = RunEvidence(self._options, self._tools)
         plan.data = evidence.part(plan)
         self._note(plan)
         return evidence
@@ -225,25 +228,25 @@ class Retraining:
         if self._options.force:
             return False
         if (tau := plan.judged["least_tau"]) is not None and tau < self._options.min_tau:
-            raise RunEndedError(Outcome.NO_BETTER, f"tau {tau:.3f} is below --min-tau {self._options.min_tau:g}")
+            raise RunEndedError(RunOutcome.NO_BETTER, f"tau {tau:.3f} is below --min-tau {self._options.min_tau:g}")
         if verdict == "not_better":
             low, margin = plan.judged["tau_difference"][1], self._options.margin
             raise RunEndedError(
-                Outcome.NO_BETTER,
+                RunOutcome.NO_BETTER,
                 f"not better on the completions kept back: the lower bound of the difference in tau, {low:+.3f}, is "
                 f"not above {margin:g}",
             )
         undecided = str(verdict).startswith("too_few")
         if undecided and (not self._options.promote or self._options.shadow.mode == "never"):
             raise RunEndedError(
-                Outcome.TOO_LITTLE_DATA,
+                RunOutcome.TOO_LITTLE_DATA,
                 f"{plan.judged['completions']:,} completions to judge by, {self._options.min_completions:,} are needed"
                 if verdict == "too_few_completions"
                 else "too many completions were cut short to tell",
             )
         return undecided
 
-    def _promoted(self, plan: Plan, version: str, *, shadow: bool) -> tuple[Outcome, str]:
+    def _promoted(self, plan: Plan, version: str, *, shadow: bool) -> tuple[RunOutcome, str]:
         replicas = Replicas(self._tools, addresses_of(self._options))
 
         def note() -> None:
@@ -264,8 +267,8 @@ class Retraining:
             note()
         left = [a for a, what in promotion.replicas.items() if what not in ("promoted", "in_service")]
         if left:
-            return Outcome.UNREACHABLE, f"{version} is in service, but not on {', '.join(left)}; run it again"
-        return Outcome.PROMOTED, f"{version} is in service on all {len(promotion.replicas)} replicas"
+            return RunOutcome.UNREACHABLE, f"{version} is in service, but not on {', '.join(left)}; run it again"
+        return RunOutcome.PROMOTED, f"{version} is in service on all {len(promotion.replicas)} replicas"
 
 
 def why_outdated(plan: Plan, options: RetrainOptions) -> str:
@@ -277,21 +280,24 @@ def why_outdated(plan: Plan, options: RetrainOptions) -> str:
     return ""
 
 
-def _refused(promotion: Promotion) -> tuple[Outcome, str]:
+def _refused(promotion: ReplicaPromotion) -> tuple[RunOutcome, str]:
     judgement = promotion.judgement
     verdict = "" if judgement is None else judgement.verdict
     if judgement is not None and verdict == "not_better" and judgement.strict_low is not None:
-        return Outcome.NO_BETTER, (
+        return RunOutcome.NO_BETTER, (
             f"{promotion.judged_by} judges it not better: the lower bound of the difference in tau, "
             f"{judgement.strict_low:+.3f} in judgement {judgement.tries:,} on these completions, is not above "
             f"{judgement.margin:g}"
         )
     if judgement is not None and verdict in ("too_few_completions", "too_few_unseen_completions"):
-        return Outcome.TOO_LITTLE_DATA, (
+        return RunOutcome.TOO_LITTLE_DATA, (
             f"{promotion.judged_by} has {judgement.completions:,} completions to judge by, "
             f"{judgement.min_completions:,} are needed"
         )
-    return Outcome.NO_BETTER, f"{promotion.judged_by} does not promote it: {verdict.replace('_', ' ') or 'no verdict'}"
+    return (
+        RunOutcome.NO_BETTER,
+        f"{promotion.judged_by} does not promote it: {verdict.replace('_', ' ') or 'no verdict'}",
+    )
 
 
 def _iso(at: float) -> str:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rankd.retraining.outcome import Outcome, RunEndedError
+from rankd.retraining.outcome import RunEndedError, RunOutcome
 
 _T = TypeVar("_T")
 _LOCK, _STATE, _PLAN, _RUNS = "lock", "state.json", "run.json", "runs"
@@ -84,7 +84,7 @@ class Workspace:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunEndedError(Outcome.LOCKED, f"another run is under way: {self.holder()}") from None
+                raise RunEndedError(RunOutcome.LOCKED, f"another run is under way: {self.holder()}") from None
             with suppress(OSError):  # a full disk: it is locked all the same
                 os.ftruncate(descriptor, 0)
                 own = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}

@@ -30,6 +30,7 @@ from rankd.settings.adaptation import AdaptSection
 from rankd.settings.fleet import FleetSection
 from rankd.settings.observation import CompletionLogSection, HttpSection, PageSection
 from rankd.settings.ordering import OrderSection
+from rankd.settings.pilot import PilotSection
 from rankd.settings.promotion import PromotionSection
 from rankd.settings.scoring import ScoringSection
 from rankd.settings.section import LONGEST, split_address
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     adapt: AdaptSection = AdaptSection()
     fleet: FleetSection = FleetSection()
     promotion: PromotionSection = PromotionSection()
+    pilot: PilotSection = PilotSection()
     http: HttpSection = HttpSection()
     page: PageSection = PageSection()
     completion_log: CompletionLogSection = CompletionLogSection()

@@ -13,6 +13,7 @@ from rankd.clock import CLOCK
 from rankd.monitor.trust import Trust, prompt_cost_of
 from rankd.monitor.window import Window
 from rankd.pilot import PilotState, Switchback
+from rankd.pilot.live import LivePilots
 from rankd.pilot.report import Effect
 from rankd.quality import Interval
 from rankd.ranking.policy import in_force
@@ -183,9 +184,9 @@ def ranker_of(ranker: LoadedRanker, registry: Registry, shadows: ShadowRankers) 
     }
 
 
-def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
+def pilot_of(model: str, pilot: Switchback, pilots: LivePilots) -> dict[str, Any]:
     """A pilot, under way or ended. Of the two intervals, the one that is valid in its state."""
-    plan, report = pilot.plan, pilot.report(now)
+    plan, report = pilot.plan, pilot.report(pilots.now(model))
     return {
         "model": model,
         "state": report.state.value,
@@ -196,7 +197,7 @@ def pilot_of(model: str, pilot: Switchback, now: float) -> dict[str, Any]:
         "shadow": plan.shadow,
         "metric": plan.metric.value,
         "starts_at": plan.schedule.start,
-        "ends_at": plan.schedule.end,
+        "ends_at": pilots.ends_at(model, pilot),
         "blocks": plan.schedule.blocks,
         "blocks_measured": report.blocks,
         "requests": report.counts.requests,

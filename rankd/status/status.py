@@ -188,7 +188,7 @@ class Status:
             "stages": self._telemetry.stages.quantiles(STAGES),
             "tenants": [{"tenant": name, **asdict(tally)} for name, tally in tallies],
             "other_tenants": asdict(others),
-            "pilots": [pilot_of(model, pilot, self._pilots.now(model)) for model, pilot in pilots],
+            "pilots": [pilot_of(model, pilot, self._pilots) for model, pilot in pilots],
             "events": self._events.told(self._monitor.shown_windows(in_service), self._service.recent()),
             "files": [asdict(state) for state in self._files.states()],
             "completion_log": None if self._log is None else "failing" if self._log.failing else "written",

@@ -50,6 +50,13 @@ METRICS: dict[str, Metric] = {
         "rejected.",
         ("kind", "outcome"),
     ),
+    "rankd.engine.placed": Metric(
+        "counter",
+        "{request}",
+        "Requests that engines' plug-ins and proxies say they placed, by how: ranked; in arrival order as their scores "
+        "were too_late or the daemon unreachable; other (no text, the guard, a client's own priority).",
+        ("outcome",),
+    ),
     "rankd.guard.transitions": Metric(
         "counter", "{transition}", "Changes of a guard, by from, to and reason.", ("from", "to", "reason")
     ),
@@ -336,15 +343,3 @@ PROCESS_METRICS: dict[str, tuple[str, str]] = {
     "process_start_time_seconds": ("gauge", "When the process began, seconds since the epoch."),
 }
 """What prometheus_client exports of the process on Linux, by Prometheus name: kind, description. Only at /metrics."""
-
-
-FROM_ZERO: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
-    "rankd.items": tuple(
-        (("outcome", outcome),)
-        for outcome in ("scored", "echoed", "deadline", "overloaded", "ranker_unavailable", "needs_prompt")
-    ),
-    "rankd.completions": tuple((("kind", kind), ("outcome", "accepted")) for kind in ("final", "progress")),
-    "rankd.adaptation.switches": ((("to", "learned"),), (("to", "base"),)),
-}
-"""Labels of counters that are exported from the start, as those without labels are: of a series that begins at 1,
-Prometheus never sees the first step, and one that is not there cannot be compared with 0."""

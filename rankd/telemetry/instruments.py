@@ -17,13 +17,13 @@ from opentelemetry.sdk.resources import Resource
 
 from rankd.telemetry.catalogue import (
     CHOSEN_LABELS,
-    FROM_ZERO,
     METRICS,
     READ_ELSEWHERE,
     SECOND_BUCKETS,
     SECONDS,
     SIZE_BUCKETS,
 )
+from rankd.telemetry.from_zero import FROM_ZERO
 from rankd.telemetry.plain_histogram import LabelItems, PlainHistogram
 from rankd.telemetry.readings import Readings
 

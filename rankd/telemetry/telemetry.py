@@ -22,6 +22,7 @@ import structlog
 from opentelemetry import trace
 from prometheus_client import ProcessCollector
 from prometheus_client.registry import CollectorRegistry
+from rankd_client import Placed
 
 from rankd.telemetry.environment import mend_environment
 from rankd.telemetry.instruments import Instruments
@@ -194,6 +195,18 @@ class Telemetry:
             if labels["outcome"] == "accepted":
                 kinds[labels["kind"]] += number
         return kinds["final"], kinds["progress"]
+
+    def placed(self, placed: Placed) -> None:
+        """Count requests that engines' plug-ins and proxies placed."""
+        counts = self._counts["rankd.engine.placed"]
+        for outcome, number in (
+            ("ranked", placed.ranked),
+            ("too_late", placed.too_late),
+            ("unreachable", placed.unreachable),
+            ("other", placed.other),
+        ):
+            if number:
+                counts[(("outcome", outcome),)] += number
 
     def shadow(self, outcome: str) -> None:
         """Count a prompt offered to a shadow."""

@@ -58,7 +58,9 @@ class QualityAnswers:
             in_service: the version of the ranker in service.
         """
         now = CLOCK.now()
-        reports = [self._savings.of(m, in_service, now) for m in sorted({w.model for w in windows if w.model})]
+        # Without a name where requests are reported so; the window that stands for all models says nothing.
+        reported = sorted({w.model for w in windows if w.model or w.tracker.completions})
+        reports = [self._savings.of(m, in_service, now) for m in reported]
         state = (
             in_service,
             CLOCK.offset(),

@@ -6,12 +6,15 @@ import tomllib
 
 import pytest
 import yaml
-from support.rendered_chart import daemon, named, pods
+from rankd_client.integration.settings import INTEGRATION_VARIABLES
+from support.rendered_chart import containers, daemon, named, pods
 
 from rankd.cli import build_parser
+from rankd.proxy.settings import ProxySettings, load_proxy_settings
 from rankd.settings import Settings, load_settings, settings_reference
 from tools.chart.examples import MATRIX, given, rendered
 from tools.chart.helm import render
+from tools.chart.settings_schema import OWNED_OF_THE_PROXY
 from tools.chart.values import CHART
 
 
@@ -59,6 +62,35 @@ def test_rankd_takes_every_variable_and_setting_of_the_container(name, tmp_path,
         for key, value in (values if isinstance(values, dict) else {}).items():
             found = getattr(getattr(settings, section), key)
             assert found == (tuple(value) if isinstance(value, list) else value), f"{section}.{key}"
+
+
+@pytest.mark.parametrize("name", ["proxy", "proxied", "besides"])
+def test_the_proxy_takes_every_variable_of_its_container(name, monkeypatch):
+    (container,) = [c for _, _, s in pods(rendered(name)) for c in containers(s) if c["name"] == "proxy"]
+    variables = _variables(container)
+    for one in [n for n in os.environ if n.startswith("RANKD_")]:
+        monkeypatch.delenv(one)
+    of_the_proxy = {n: v for n, v in variables.items() if n.startswith("RANKD_PROXY_")}
+    for variable, value in of_the_proxy.items():
+        monkeypatch.setenv(variable, value)
+    settings = load_proxy_settings()
+    for variable, value in of_the_proxy.items():
+        found = getattr(settings, variable.removeprefix("RANKD_PROXY_").lower())
+        assert str(getattr(found, "value", found)) in (value, f"{value}.0"), variable
+    assert set(variables) - set(of_the_proxy) <= set(INTEGRATION_VARIABLES)
+
+
+def test_every_setting_that_values_may_name_reaches_the_proxy(monkeypatch):
+    """Each with its default: what comes out is the proxy's own defaults again."""
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())["properties"]["proxy"]["properties"]["settings"]
+    defaults = ProxySettings(upstream="http://vllm:8000").model_dump(mode="json")
+    filled = {name: defaults[name] for name in schema["properties"]}
+    assert set(defaults) - set(filled) == OWNED_OF_THE_PROXY
+    documents = render({"proxy": {"enabled": True, "upstream": "http://vllm:8000", "settings": filled}})
+    (container,) = [c for _, _, s in pods(documents) for c in containers(s) if c["name"] == "proxy"]
+    for variable, value in _variables(container).items():
+        monkeypatch.setenv(variable, value)
+    assert load_proxy_settings().model_dump(mode="json", include=set(filled)) == filled
 
 
 def test_every_setting_that_values_may_name_reaches_rankd(tmp_path, monkeypatch):

@@ -148,6 +148,6 @@ def test_the_cron_job_trains_and_leaves_a_judged_ranker_in_the_registry(retraini
     (kept,) = [p for p in registry.iterdir() if not p.name.startswith(".")]
     (record,) = (registry / ".retraining/runs").glob("*.json")
     assert json.loads(record.read_text())["trained"]["ranker_version"] == kept.name
-    # Nothing is new: the next one is over at once, and no failure either.
+    # Nothing is new: the next one is over at once, and no failure either. It loads no torch.
     done = retraining.run()
     assert (done.returncode, "nothing new" in done.stdout) == (0, True)

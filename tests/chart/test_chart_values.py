@@ -18,39 +18,52 @@ TLS = {"enabled": True, "existingSecret": "certificate"}
 TOKENS = [{"name": "a", "sha256": "0" * 64, "roles": ["rank"]}]
 REGISTRY = {"enabled": True}
 LOG = {"enabled": True}
+PROXY = {"enabled": True, "upstream": "http://vllm:8000"}
 
 WRONG = [
-    ({"replicaCount": 3}, "Additional property replicaCount is not allowed"),
-    ({"replicas": "3"}, "replicas: Invalid type. Expected: integer, given: string"),
-    ({"replicas": -1}, "replicas: Must be greater than or equal to 0"),
-    ({"gpu": {"enable": True}}, "gpu: Additional property enable is not allowed"),
-    ({"mode": "daemonset"}, 'mode: mode must be one of the following: "service", "sidecar"'),
-    ({"provider": "rocm"}, "provider: provider must be one of the following"),
-    ({"image": {"digest": "sha256:abc"}}, "image.digest: Does not match pattern"),
-    ({"service": {"port": 70000}}, "service.port: Must be less than or equal to 65535"),
-    ({"completionLog": {"url": "/var/log"}}, "completionLog.url: Does not match pattern"),
+    ({"replicaCount": 3}, "", "additional properties 'replicaCount' not allowed"),
+    ({"replicas": "3"}, "/replicas", "got string, want integer"),
+    ({"replicas": -1}, "/replicas", "minimum: got -1, want 0"),
+    ({"gpu": {"enable": True}}, "/gpu", "additional properties 'enable' not allowed"),
+    ({"mode": "daemonset"}, "/mode", "value must be one of 'service', 'sidecar'"),
+    ({"provider": "rocm"}, "/provider", "value must be one of '', 'auto'"),
+    ({"image": {"digest": "sha256:abc"}}, "/image/digest", "'sha256:abc' does not match pattern"),
+    ({"service": {"port": 70000}}, "/service/port", "maximum: got 70,000, want 65,535"),
+    ({"completionLog": {"url": "/var/log"}}, "/completionLog/url", "'/var/log' does not match pattern"),
     (
         {"auth": {"tokens": [{"name": "a", "token": "t", "roles": ["rank"]}]}},
-        "auth.tokens.0: Additional property token is not allowed",
+        "/auth/tokens/0",
+        "additional properties 'token' not allowed",
     ),
     (
         {"auth": {"tokens": [{"name": "a", "sha256": "t", "roles": ["rank"]}]}},
-        "auth.tokens.0.sha256: Does not match pattern",
+        "/auth/tokens/0/sha256",
+        "'t' does not match pattern",
     ),
-    (
-        {"signing": {"keys": [{"id": "a", "secret": "c2hvcnQ="}]}},
-        "signing.keys.0.secret: String length must be greater than or equal to 44",
-    ),
-    ({"nodeSelector": {"gpu": True}}, "nodeSelector.gpu: Invalid type. Expected: string, given: boolean"),
+    ({"signing": {"keys": [{"id": "a", "secret": "c2hvcnQ="}]}}, "/signing/keys/0/secret", "minLength: got 8, want 44"),
+    ({"nodeSelector": {"gpu": True}}, "/nodeSelector/gpu", "got boolean, want string"),
     # rankd's own settings are known by name, kind and bounds; what the chart sets itself is not to be set there.
-    ({"settings": {"scorin": {}}}, "settings: Additional property scorin is not allowed"),
-    ({"settings": {"scoring": {"thread": 1}}}, "settings.scoring: Additional property thread is not allowed"),
-    ({"settings": {"guard": {"floor": 2}}}, "settings.guard.floor: Must be less than or equal to 1"),
-    ({"settings": {"order": {"policy": "fifo"}}}, "settings.order.policy must be one of the following"),
-    ({"settings": {"order": {"class_objectives": {"1": "quick"}}}}, "settings.order.class_objectives.1 must be one of"),
-    ({"settings": {"listen": "0.0.0.0:1"}}, "settings: Additional property listen is not allowed"),
-    ({"settings": {"completion_log": {"join_key": "s"}}}, "Additional property join_key is not allowed"),
+    ({"settings": {"scorin": {}}}, "/settings", "additional properties 'scorin' not allowed"),
+    ({"settings": {"scoring": {"thread": 1}}}, "/settings/scoring", "additional properties 'thread' not allowed"),
+    ({"settings": {"guard": {"floor": 2}}}, "/settings/guard/floor", "maximum: got 2, want 1"),
+    ({"settings": {"order": {"policy": "fifo"}}}, "/settings/order/policy", "value must be one of"),
+    (
+        {"settings": {"order": {"class_objectives": {"1": "quick"}}}},
+        "/settings/order/class_objectives/1",
+        "value must be one of",
+    ),
+    ({"proxy": {"settings": {"max_model": 1}}}, "/proxy/settings", "additional properties 'max_model' not allowed"),
+    ({"proxy": {"settings": {"max_models": 5000}}}, "/proxy/settings/max_models", "maximum: got 5,000, want 4,096"),
+    ({"podDisruptionBudget": {"maxUnavailable": 0}}, "/podDisruptionBudget/maxUnavailable", "minimum: got 0, want 1"),
+    ({"podDisruptionBudget": {"minAvailable": "100%"}}, "/podDisruptionBudget/minAvailable", "'100%' does not match"),
+    ({"settings": {"listen": "0.0.0.0:1"}}, "/settings", "additional properties 'listen' not allowed"),
+    (
+        {"settings": {"completion_log": {"join_key": "s"}}},
+        "/settings/completion_log",
+        "additional properties 'join_key' not allowed",
+    ),
 ]
+"""Values, where they are wrong, and what Helm 3.18 and newer say; older ones say it in other words."""
 
 CONTRADICTIONS = [
     ({"gpu": {"enabled": True}, "provider": "cpu"}, "leave provider empty, or set gpu.enabled to false"),
@@ -103,6 +116,27 @@ CONTRADICTIONS = [
         },
         "set workload to StatefulSet",
     ),
+    ({"proxy": {"enabled": True}}, "set proxy.upstream to its URL"),
+    ({"proxy": PROXY | {"metricsPort": 8080}}, "are both 8080: change one"),
+    ({"mode": "sidecar", "proxy": PROXY | {"port": 9464}}, "choose others than [50051 9464 50052]"),
+    (
+        {"proxy": PROXY, "auth": {"enabled": True, "existingSecret": "a"}, "tls": TLS, "test": {"enabled": False}},
+        "set proxy.token.existingSecret or auth.client.existingSecret",
+    ),
+    (
+        {"proxy": PROXY, "tls": TLS | {"mutual": {"enabled": True}}, "test": {"enabled": False}},
+        "the proxy needs a certificate too: set tls.client.existingSecret",
+    ),
+    ({"proxy": PROXY, "networkPolicy": {"egress": {"enabled": True}}}, "let it through by networkPolicy.proxy.egress"),
+    ({"proxy": {"enabled": True, "workload": "Sidecar", "initContainers": [{"name": "a"}]}}, "put them there"),
+    ({"proxy": {"ingress": {"enabled": True}}}, "an engine's pod has a Service of its own"),
+    ({"proxy": PROXY | {"httpRoute": {"enabled": True}}}, "set proxy.httpRoute.parentRefs"),
+    ({"mode": "sidecar", "grpcRoute": {"enabled": True}}, "set ingress.enabled and grpcRoute.enabled to false"),
+    ({"ingress": {"enabled": True}}, "let callers in from outside of the cluster: set auth.enabled"),
+    ({"grpcRoute": {"enabled": True}, "auth": AUTH, "tls": TLS}, "set grpcRoute.parentRefs"),
+    ({"service": {"trafficDistribution": "PreferClose"}}, "trafficDistribution PreferClose needs Kubernetes 1.31"),
+    ({"podDisruptionBudget": {"minAvailable": 2}}, "podDisruptionBudget.minAvailable 2 of 2 replicas lets no pod go"),
+    ({"mode": "sidecar", "extraContainers": [{"name": "a"}]}, "put extraContainers and initContainers into the engine"),
     ({"mode": "sidecar", "autoscaling": {"enabled": True}}, "mode sidecar runs no pods of its own"),
     ({"mode": "sidecar", "probes": {"kind": "grpc"}}, "set probes.kind to http"),
     (
@@ -112,11 +146,14 @@ CONTRADICTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("values", "message"), WRONG, ids=[m for _, m in WRONG])
-def test_the_schema_refuses_and_names_the_value(values, message):
+@pytest.mark.parametrize(("values", "place", "message"), WRONG, ids=[f"{p}: {m}" for _, p, m in WRONG])
+def test_the_schema_refuses_and_names_the_value(values, place, message):
     said = refusal(values)
     assert "values don't meet the specifications of the schema(s)" in said
-    assert message in said
+    if "- at '" in said:
+        assert f"- at '{place}': {message}" in said
+    else:
+        assert place.replace("/", ".").strip(".") in said
 
 
 @pytest.mark.parametrize(("values", "message"), CONTRADICTIONS, ids=[m for _, m in CONTRADICTIONS])
@@ -126,7 +163,7 @@ def test_a_guard_refuses_and_names_the_remedy(values, message):
 
 def test_every_guard_is_tried():
     """Each ``fail`` in the templates is met by a set of values above."""
-    guards = (CHART / "templates" / "_guards.tpl").read_text()
+    guards = "".join(path.read_text() for path in (CHART / "templates").glob("_guards*.tpl"))
     said = "\n".join(refusal(values) for values, _ in CONTRADICTIONS)
     said += refusal({"mode": "sidecar"}, kubernetes="1.28.0")
     for text in re.findall(r'fail (?:\(printf )?"([^"]*)"', guards):
@@ -195,11 +232,36 @@ def _sidecar_comment():
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ({}, ["helm -n serving test r", "OPEN: callers need no token", "IMAGE: rankd:0.1.0-cpu is not published"]),
+        (
+            {},
+            [
+                "helm -n serving test r",
+                "ONLY ENGINES IN NAMESPACE serving",
+                "OPEN: callers need no token",
+                "IMAGE: rankd:0.1.0-cpu is not published",
+            ],
+        ),
         ({"auth": AUTH, "tls": TLS, "image": {"repository": "example.com/rankd"}}, ["authorization: Bearer"]),
         ({"mode": "sidecar"}, ["Nothing runs yet", "r-rankd-sidecar"]),
+        (
+            {
+                "proxy": PROXY | {"ingress": {"enabled": True}},
+                "networkPolicy": {"namespaces": ["engines", "batch"]},
+                "auth": AUTH,
+                "tls": TLS,
+            },
+            [
+                "pods of these namespaces get through: engines, batch",
+                "http://r-rankd-proxy.serving.svc:8080/v1",
+                "outside",
+            ],
+        ),
+        (
+            {"proxy": {"enabled": True, "workload": "Sidecar"}, "auth": AUTH, "tls": TLS},
+            ["configmap r-rankd-proxy-sidecar"],
+        ),
     ],
-    ids=["defaults", "auth", "sidecar"],
+    ids=["defaults", "auth", "sidecar", "proxy", "proxy beside"],
 )
 def test_notes_say_what_to_do_next(values, wanted, tmp_path):
     """``helm install --dry-run`` needs a cluster; the notes are rendered as a page of a copied chart instead."""

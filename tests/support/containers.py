@@ -106,10 +106,11 @@ class Stand:
 
 
 class Running:
-    """A daemon that a stand runs; a context."""
+    """A daemon or a proxy that a stand runs; a context."""
 
-    def __init__(self, stand, **others):
+    def __init__(self, stand, *, event="started", **others):
         """Start it, and wait until it says that it has."""
+        said = f'"event": "{event}"'
         self.process = subprocess.Popen(
             stand.command, env=stand.variables(**others), stderr=subprocess.PIPE, text=True, encoding="utf-8"
         )
@@ -118,10 +119,10 @@ class Running:
         timer.start()
         for line in self.process.stderr:
             lines.append(line)
-            if '"event": "started"' in line:
+            if said in line:
                 break
         timer.cancel()
-        if not lines or '"event": "started"' not in lines[-1]:
+        if not lines or said not in lines[-1]:
             raise AssertionError("the daemon did not start:\n" + "".join(lines))
         self.started = json.loads(lines[-1])
         self._reader = threading.Thread(target=self.process.stderr.read, daemon=True)
@@ -139,17 +140,16 @@ class Running:
 
     @property
     def port(self):
-        """Of gRPC."""
+        """Of gRPC, or of the proxy."""
         return int(self.started["listen"].rpartition(":")[2])
+
+
+_ADDRESSES = ("RANKD_LISTEN", "RANKD_METRICS", "RANKD_ADMIN", "RANKD_PROXY_LISTEN", "RANKD_PROXY_METRICS")
 
 
 def listening_anywhere(stand):
     """The variables that make a stand listen at its own addresses, and on ports that are free."""
-    return {
-        v["name"]: v["value"].rpartition(":")[0] + ":0"
-        for v in stand.container["env"]
-        if v["name"] in ("RANKD_LISTEN", "RANKD_METRICS", "RANKD_ADMIN")
-    }
+    return {v["name"]: v["value"].rpartition(":")[0] + ":0" for v in stand.container["env"] if v["name"] in _ADDRESSES}
 
 
 def dns_names(documents):

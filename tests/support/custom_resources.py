@@ -1,7 +1,7 @@
-"""Schemas, by hand, of the fields that the chart uses of cert-manager's and the Prometheus operator's kinds.
+"""Schemas, by hand, of what the chart uses of cert-manager's, the Prometheus operator's and the Gateway API's kinds.
 
-Nothing installed here carries their own. Written after https://cert-manager.io/docs/reference/api-docs and
-https://prometheus-operator.dev/docs/api-reference/api.
+Nothing installed here carries their own. Written after https://cert-manager.io/docs/reference/api-docs,
+https://prometheus-operator.dev/docs/api-reference/api and https://gateway-api.sigs.k8s.io/reference/spec.
 """
 
 
@@ -15,6 +15,7 @@ def _document(api_version, kind, spec):
         name={"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253},
         namespace={"type": "string"},
         labels={"type": "object", "additionalProperties": {"type": "string", "maxLength": 63}},
+        annotations={"type": "object", "additionalProperties": {"type": "string"}},
     )
     return _closed(
         ["apiVersion", "kind", "metadata", "spec"],
@@ -42,21 +43,55 @@ _CERTIFICATE = _closed(
     },
     issuerRef=_closed(["name"], name=_TEXT, kind=_TEXT, group=_TEXT),
 )  # fmt: skip
-_MONITOR = _closed(
-    ["selector", "endpoints"],
-    selector=_closed(["matchLabels"], matchLabels=_LABELS),
-    namespaceSelector=_closed([], any={"type": "boolean"}, matchNames={"type": "array", "items": _TEXT}),
-    endpoints={
-        "type": "array", "minItems": 1,
-        "items": _closed(
-            ["port"], port=_TEXT, path={"type": "string", "pattern": "^/"}, interval=_TIME, scrapeTimeout=_TIME,
-            relabelings={
-                "type": "array",
-                "items": _closed(["targetLabel", "replacement"], targetLabel=_TEXT, replacement=_TEXT),
-            },
-        ),
-    },
-)  # fmt: skip
+_NAMES = {"type": "array", "minItems": 1, "items": _TEXT}
+_RELABELINGS = {
+    "type": "array",
+    "items": _closed(
+        [], sourceLabels=_NAMES, separator=_TEXT, targetLabel=_TEXT, regex=_TEXT, replacement={"type": "string"},
+        action={"enum": ["replace", "keep", "drop", "labeldrop", "labelkeep", "labelmap", "hashmod"]},
+    ),
+}  # fmt: skip
+
+
+def _monitor(endpoints):
+    endpoint = _closed(
+        ["port"], port=_TEXT, path={"type": "string", "pattern": "^/"}, interval=_TIME, scrapeTimeout=_TIME,
+        relabelings=_RELABELINGS, metricRelabelings=_RELABELINGS,
+    )  # fmt: skip
+    return _closed(
+        ["selector", endpoints],
+        selector=_closed(["matchLabels"], matchLabels=_LABELS),
+        namespaceSelector=_closed([], any={"type": "boolean"}, matchNames={"type": "array", "items": _TEXT}),
+        **{endpoints: {"type": "array", "minItems": 1, "items": endpoint}},
+    )
+
+
+_HOST = {"type": "string", "pattern": rf"^(\*\.)?{_LABEL}(\.{_LABEL})*$"}
+_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+_DURATION = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
+_MATCH = _closed(["path"], path=_closed(["type", "value"], type={"enum": ["PathPrefix"]}, value=_TEXT))
+
+
+def _route(**of_a_rule):
+    return _closed(
+        ["parentRefs", "rules"],
+        parentRefs={
+            "type": "array",
+            "minItems": 1,
+            "items": _closed(["name"], name=_TEXT, namespace=_TEXT, sectionName=_TEXT, port=_PORT),
+        },
+        hostnames={"type": "array", "items": _HOST},
+        rules={
+            "type": "array",
+            "items": _closed(
+                ["backendRefs"],
+                backendRefs={"type": "array", "items": _closed(["name", "port"], name=_TEXT, port=_PORT)},
+                **of_a_rule,
+            ),
+        },
+    )
+
+
 _RULE = {
     "type": "object",
     "additionalProperties": False,
@@ -78,7 +113,19 @@ CRDS = {
     (version, kind): _document(version, kind, spec)
     for version, kind, spec in (
         ("cert-manager.io/v1", "Certificate", _CERTIFICATE),
-        ("monitoring.coreos.com/v1", "ServiceMonitor", _MONITOR),
+        ("monitoring.coreos.com/v1", "ServiceMonitor", _monitor("endpoints")),
+        ("monitoring.coreos.com/v1", "PodMonitor", _monitor("podMetricsEndpoints")),
+        ("gateway.networking.k8s.io/v1", "GRPCRoute", _route()),
+        (
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            _route(
+                matches={"type": "array", "items": _MATCH},
+                timeouts=_closed([], request=_DURATION, backendRequest=_DURATION),
+            ),
+        ),
+        # Of the examples' extraObjects.
+        ("gateway.networking.k8s.io/v1", "BackendTLSPolicy", {"type": "object"}),
         ("monitoring.coreos.com/v1", "PrometheusRule", _RULES),
     )
 }

@@ -75,6 +75,7 @@ NEEDS = {
     "Share of answers in order of arrival, by reason": share(2, above=0.1),
     "Items by outcome": flow(6),
     "Completions by outcome": flow(2),
+    "Engines' requests by how they were placed": Need((4,)),
     "Calls by method and status": flow(2),
     "Calls refused for their rate": Need((5,), 0, 0),
     "Refused for their credentials": flow(1),

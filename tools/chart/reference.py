@@ -41,7 +41,7 @@ def reference(values: list[Value]) -> str:
         "# rankd's chart\n\n"
         "Made from `values.yaml` by `make generate`; a test compares. How to install, with examples, is in "
         "[the guide](../../docs/guides/kubernetes.md).\n\n"
-        "`values.schema.json` refuses values that are not listed here, `templates/_guards.tpl` those that contradict "
+        "`values.schema.json` refuses values that are not listed here, `templates/_guards*.tpl` those that contradict "
         "each other.\n\n"
         "A chart that depends on this one may switch it by `condition: rankd.enabled`.\n" + _of_a_parent() + "\n\n"
         "## Values\n\n" + _TITLE + rows

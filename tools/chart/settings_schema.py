@@ -1,9 +1,10 @@
-"""The JSON schema of the chart's ``settings``: rankd's own, less what the chart sets itself and less secrets."""
+"""The JSON schemas of the chart's ``settings``: rankd's and its proxy's, less what it sets itself and secrets."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+from rankd.proxy.settings import ProxySettings
 from rankd.settings import Settings
 
 OWNED = frozenset(
@@ -17,30 +18,37 @@ OWNED = frozenset(
 )  # fmt: skip
 """Settings that the chart gives as variables, which win over the file: in ``settings`` they would be ignored."""
 
+OWNED_OF_THE_PROXY = frozenset({"upstream", "listen", "metrics", "direction", "drain_delay", "drain_timeout"})
+"""The same of the proxy's."""
+
 _KEPT = (
     *("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "pattern", "items"),
     "additionalProperties",
 )
 
 
-def settings_schema() -> dict[str, Any]:
+def settings_schema(whose: Literal["rankd", "proxy"] = "rankd") -> dict[str, Any]:
     """The schema of ``settings``, closed: a setting that is not in it is refused."""
-    whole = Settings.model_json_schema()
-    return _section(whole, whole["$defs"], "")
+    whole = (ProxySettings if whose == "proxy" else Settings).model_json_schema()
+    return _section(whole, OWNED_OF_THE_PROXY if whose == "proxy" else OWNED, "")
 
 
-def _section(model: dict[str, Any], definitions: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _section(
+    model: dict[str, Any], owned: frozenset[str], prefix: str, root: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    root = root or model
     properties: dict[str, Any] = {}
     for name, given in model["properties"].items():
-        if prefix + name in OWNED:
+        if prefix + name in owned:
             continue
         reference = given.get("$ref") or next((r["$ref"] for r in given.get("allOf", []) if "$ref" in r), "")
-        if reference:
-            section = _section(definitions[reference.rpartition("/")[2]], definitions, f"{prefix}{name}.")
+        definition = root["$defs"][reference.rpartition("/")[2]] if reference else {}
+        if "properties" in definition:
+            section = _section(definition, owned, f"{prefix}{name}.", root)
             if section["properties"]:
                 properties[name] = section
         elif given.get("format") != "password":
-            properties[name] = _plain(given) | {"description": given.get("description", "")}
+            properties[name] = _plain(definition or given) | {"description": given.get("description", "")}
     return closed(properties)
 
 

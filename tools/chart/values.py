@@ -1,7 +1,8 @@
 """What a chart's ``values.yaml`` says: each value with its default, its description and its schema.
 
 A comment that begins with ``# --`` says what a value is for, up to the value; lines that begin with ``# @`` are YAML
-that is laid over the schema, which otherwise follows from the default. ``settings`` has the schema of rankd's settings.
+that is laid over the schema, which otherwise follows from the default. ``settings: true`` gives the schema of rankd's
+settings, ``settings: proxy`` that of the proxy's.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Value:
     @property
     def schema(self) -> dict[str, Any]:
         """Its JSON schema."""
-        if self.extra.get("settings"):
-            return settings_schema() | {"description": self.text}
+        if whose := self.extra.get("settings"):
+            return settings_schema("proxy" if whose == "proxy" else "rankd") | {"description": self.text}
         if self.children:
             return closed({v.path.rpartition(".")[2]: v.schema for v in self.children})
         schema: dict[str, Any] = {"type": _KINDS[type(self.default)], "description": self.text}

@@ -53,6 +53,15 @@ TRAFFIC = [
         low=0,
     ),
     Panel(
+        "Engines' requests by how they were placed",
+        "Requests per second, as engines' plug-ins and proxies tell. ranked is good; too_late and unreachable went in "
+        "order of arrival though they were to be ranked; other had no text, or guard or client wanted it so.",
+        [(rate_by("outcome", "rankd_engine_placed_total", REPLICA), "{{outcome}}")],
+        unit="ops",
+        stack=True,
+        low=0,
+    ),
+    Panel(
         "Calls by method and status",
         "Calls that ended, per second.",
         [

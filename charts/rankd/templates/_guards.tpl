@@ -8,6 +8,9 @@
 {{- include "rankd.guardDrain" . -}}
 {{- include "rankd.guardTraining" . -}}
 {{- include "rankd.guardSidecar" . -}}
+{{- include "rankd.guardProxy" . -}}
+{{- include "rankd.guardRoutes" . -}}
+{{- include "rankd.guardBudgets" . -}}
 {{- end -}}
 
 {{- define "rankd.guardGpu" -}}

@@ -1,6 +1,11 @@
 {{/* What all pods of the chart have in common. Service links would bring variables that begin with RANKD_. */}}
 {{- define "rankd.podSpec" -}}
 serviceAccountName: {{ include "rankd.serviceAccount" . }}
+{{ include "rankd.podOfAny" . }}
+{{- end -}}
+
+{{/* The same under another account: the proxy faces clients, and needs no access to the completion log. */}}
+{{- define "rankd.podOfAny" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -22,20 +27,46 @@ tolerations:
 {{- end -}}
 
 {{- define "rankd.spread" -}}
-{{- if .Values.topologySpread.enabled -}}
+{{- $hash := ternary "controller-revision-hash" "pod-template-hash" (eq .Values.workload "StatefulSet") -}}
+{{- include "rankd.spreadOf" (dict "root" . "component" "server" "hash" $hash) -}}
+{{- end -}}
+{{- define "rankd.spreadOf" -}}
+{{- $spread := .root.Values.topologySpread -}}
+{{- if $spread.enabled -}}
 topologySpreadConstraints:
-  {{- range .Values.topologySpread.keys }}
+  {{- range $spread.keys }}
   - topologyKey: {{ . }}
-    maxSkew: {{ $.Values.topologySpread.maxSkew }}
-    whenUnsatisfiable: {{ $.Values.topologySpread.whenUnsatisfiable }}
+    maxSkew: {{ $spread.maxSkew }}
+    whenUnsatisfiable: {{ $spread.whenUnsatisfiable }}
     labelSelector:
       matchLabels:
-        {{- include "rankd.selector" $ | nindent 8 }}
-        app.kubernetes.io/component: server
+        {{- include "rankd.selector" $.root | nindent 8 }}
+        app.kubernetes.io/component: {{ $.component }}
     # Replicas of the rollout before do not count.
-    matchLabelKeys: [{{ ternary "controller-revision-hash" "pod-template-hash" (eq $.Values.workload "StatefulSet") }}]
+    matchLabelKeys: [{{ $.hash }}]
   {{- end }}
 {{- end -}}
+{{- end -}}
+
+{{/* Call with (dict "root" . "component" "server" "name" "..." "values" .Values.podDisruptionBudget). */}}
+{{- define "rankd.disruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  {{- include "rankd.metadata" . | nindent 2 }}
+spec:
+  {{- if .values.minAvailable }}
+  minAvailable: {{ .values.minAvailable }}
+  {{- else }}
+  maxUnavailable: {{ .values.maxUnavailable }}
+  {{- end }}
+  {{- with .values.unhealthyPodEvictionPolicy }}
+  unhealthyPodEvictionPolicy: {{ . }}
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "rankd.selector" .root | nindent 6 }}
+      app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{/* Variables of the chart's own clients, and the volumes they need. TLS_... are read by files/*.sh. */}}

@@ -8,7 +8,7 @@ and `mode: sidecar` in its values:
   volumes:
     {{- include "rankd.sidecarVolumes" $rankd | nindent 4 }}
 
-The engine then calls 127.0.0.1:50051. Give its pod fsGroup 65532 where rankd has volumes or Secrets.
+The engine then calls 127.0.0.1:50051; with `proxy.enabled` the proxy is there too, and clients call its port. Give its pod fsGroup 65532 where rankd has volumes or Secrets.
 */}}
 {{- define "rankd.sidecar" -}}
 - {{ include "rankd.container" . | indent 2 | trim }}
@@ -16,8 +16,14 @@ The engine then calls 127.0.0.1:50051. Give its pod fsGroup 65532 where rankd ha
   # Starts before the engine, ends after it, and its probes count.
   restartPolicy: Always
 {{- end }}
+{{- if .Values.proxy.enabled }}
+{{ include "rankd.proxySidecar" . }}
+{{- end }}
 {{- end -}}
 
 {{- define "rankd.sidecarVolumes" -}}
 {{- include "rankd.volumes" . -}}
+{{- if .Values.proxy.enabled }}
+{{- include "rankd.proxyVolumes" . }}
+{{- end }}
 {{- end -}}

@@ -30,6 +30,7 @@ from rankd_client._errors import RankdClientError, RankdRefusedError, RankdUnava
 from rankd_client._learned import LearnedHead
 from rankd_client._pilot import MetricName, PilotEffect, PilotPlan, PilotStatus
 from rankd_client._pilot_in_force import PilotInForce, PilotRatio
+from rankd_client._placed import Placed
 from rankd_client._placement import ModelPlacement
 from rankd_client._policy import PolicyInForce
 from rankd_client._quality import (
@@ -111,6 +112,7 @@ __all__ = [
     "PilotPlan",
     "PilotRatio",
     "PilotStatus",
+    "Placed",
     "Policy",
     "PolicyInForce",
     "Prediction",

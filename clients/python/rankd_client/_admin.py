@@ -165,15 +165,17 @@ class AdminClient:
         with _errors():
             return status_of(self._stub.StartPilot(request_of(plan), timeout=self._timeout).pilot)
 
-    def pilot(self, model: str = "") -> PilotStatus:
-        """How a served model's pilot stands, also after its end."""
+    def pilot(self, model: str | None = "") -> PilotStatus:
+        """How a served model's pilot stands, also after its end. None: the only model that has one."""
+        request = admin_pb2.GetPilotRequest(model=model or "", only_model=model is None)
         with _errors():
-            return status_of(self._stub.GetPilot(admin_pb2.GetPilotRequest(model=model), timeout=self._timeout).pilot)
+            return status_of(self._stub.GetPilot(request, timeout=self._timeout).pilot)
 
-    def stop_pilot(self, model: str = "") -> PilotStatus:
-        """End a served model's pilot."""
+    def stop_pilot(self, model: str | None = "") -> PilotStatus:
+        """End a served model's pilot. None: the only model that has one."""
+        request = admin_pb2.StopPilotRequest(model=model or "", only_model=model is None)
         with _errors():
-            return status_of(self._stub.StopPilot(admin_pb2.StopPilotRequest(model=model), timeout=self._timeout).pilot)
+            return status_of(self._stub.StopPilot(request, timeout=self._timeout).pilot)
 
     def close(self) -> None:
         """Close the channel, for good."""

@@ -139,7 +139,14 @@ class ClientQueue:
             for position, (item, response) in enumerate(rows, 1)
         )
         objective = OBJECTIVE_FROM_PROTO.get(first.objective)
-        return RankedQueue(ranked, policy, reason_name(first.reason), first.ranker_version, objective=objective)
+        return RankedQueue(
+            ranked,
+            policy,
+            reason_name(first.reason),
+            first.ranker_version,
+            objective=objective,
+            prompt_token_cost=first.prompt_token_cost,
+        )
 
     def _rank_of(
         self, item: rank_pb2.RankedItem, place: dict[str, int], keys: dict[str, int] | None
@@ -229,6 +236,9 @@ def _common_policy(responses: Sequence[rank_pb2.RankResponse]) -> tuple[Policy, 
 
 
 def _made_up_ids(count: int) -> list[str]:
-    """Random ids that rise: of requests that arrived together, the one passed in first goes first."""
-    noise = os.urandom(16 * count).hex()
-    return sorted(noise[at : at + 32] for at in range(0, len(noise), 32))
+    """Ids that say which item is meant: a random name of the queue, and the item's number in it, from 1.
+
+    They rise: of requests that arrived together, the one passed in first goes first.
+    """
+    name, digits = os.urandom(8).hex(), len(str(count))
+    return [f"{name}-{number:0{digits}}" for number in range(1, count + 1)]

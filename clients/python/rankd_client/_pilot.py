@@ -25,7 +25,8 @@ class PilotPlan:
     """Length of a slot, .1 to 86,400."""
     blocks: int
     """Pairs of slots, 6 to 1,000."""
-    model: str = ""
+    model: str | None = ""
+    """None: the only one that reports completions; refused, with their names, where several do."""
     control: Policy | None = None
     treatment: Policy | None = None
     washout: float | None = None
@@ -64,7 +65,10 @@ class PilotEffect:
 
 @dataclass(frozen=True, slots=True)
 class PilotStatus:
-    """A pilot at one moment. ``state``: planned, running, stopped (by harm), finished, cancelled."""
+    """A pilot at one moment.
+
+    ``state``: planned, running, stopped (by harm), finished, cancelled, no_traffic, unmeasured.
+    """
 
     model: str
     control: Policy | None
@@ -115,7 +119,8 @@ class PilotStatus:
 def request_of(plan: PilotPlan) -> admin_pb2.StartPilotRequest:
     """A plan as proto."""
     request = admin_pb2.StartPilotRequest(
-        model=plan.model,
+        model=plan.model or "",
+        only_model=plan.model is None,
         slot=_duration(plan.slot),
         block_count=plan.blocks,
         shadow=plan.shadow,

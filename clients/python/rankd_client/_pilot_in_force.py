@@ -33,7 +33,7 @@ class PilotInForce:
     shadow: bool = False
     """Nothing is treated."""
     ends_at: float = 0.0
-    """When its last slot ends, or ended, as planned; seconds since the epoch."""
+    """When it ends as planned, or ended; seconds since the epoch."""
 
 
 def pilot_in_force_of(message: quality_pb2.PilotInForce) -> PilotInForce:

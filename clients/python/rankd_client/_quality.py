@@ -7,6 +7,7 @@ from typing import Any
 
 from rankd_client._messages import enum_name, seconds_of
 from rankd_client._pilot_in_force import PilotInForce, pilot_in_force_of
+from rankd_client._placed import Placed, placed_of
 from rankd_client._placement import ModelPlacement, model_placement_of
 from rankd_client._policy import PolicyInForce, policy_in_force
 from rankd_client._savings import Savings, savings_of
@@ -161,6 +162,8 @@ class ServiceStatus:
     """Why the daemon began with its ranker: setting, promoted, fallen_back or bundled; empty where it does not say."""
     unusable_rankers: tuple[str, ...] = ()
     """Promoted rankers that could not be loaded at the start."""
+    recently_placed: Placed = field(default_factory=Placed)
+    """How engines' requests were placed in the last five minutes, as plug-ins and proxies tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +204,7 @@ def report_of(answer: Any) -> QualityReport:
             promoted=service.promoted_ranker_version,
             ranker_choice=enum_name(quality_pb2.RankerChoice, service.ranker_choice, "RANKER_CHOICE_"),
             unusable_rankers=tuple(service.unusable_ranker_versions),
+            recently_placed=placed_of(service.recently_placed),
         ),
         qualities=tuple(_quality(q) for q in answer.qualities),
         policies=tuple(policy_in_force(p) for p in answer.policies),

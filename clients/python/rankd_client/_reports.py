@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rankd_client._messages import MAX_BYTES, MAX_ITEMS, enum_name, set_time, text_of
+from rankd_client._placed import Placed, placed_message
 from rankd_client._types import Completed, ReportResult
 from rankd_client._validation import LATEST
 from rankd_client.v1 import completion_pb2
@@ -22,8 +23,12 @@ _FINISH = {
 _LONGEST_DURATION = 315_576_000_000.0
 
 
-def reports(model: str, completions: Iterable[Completed]) -> tuple[list[tuple[list[int], Any]], int]:
+def reports(
+    model: str, completions: Iterable[Completed], placed: Placed | None = None
+) -> tuple[list[tuple[list[int], Any]], int]:
     """Completions as requests within the message limit, each with the indices it holds; and how many were skipped.
+
+    How requests were placed goes with the first, or alone.
 
     A request is of one served model: ``model``, where a completion names none.
 
@@ -52,6 +57,11 @@ def reports(model: str, completions: Iterable[Completed]) -> tuple[list[tuple[li
         indices.append(index)
         request.completions.append(message)
         sizes[name] = size + length
+    if placed is not None and placed.total:
+        if not out:
+            out.append(([], completion_pb2.ReportCompletionsRequest(model=model)))
+            set_time(out[0][1].now, now)
+        out[0][1].placed.CopyFrom(placed_message(placed))
     return out, skipped
 
 

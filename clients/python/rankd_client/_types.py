@@ -100,6 +100,8 @@ class RankedQueue(Sequence[Ranked]):
     failed: bool = False
     objective: Objective | None = None
     """What it is ordered for; None where ``failed``, or by a daemon that knows of none."""
+    prompt_token_cost: float = 0.0
+    """What an uncached prompt token counted for in expected work, in output tokens."""
 
     @property
     def order(self) -> list[int]:

@@ -20,3 +20,11 @@ REPORTS = CounterTally(
         ["outcome"],
     )
 )
+LATE_SCORES = CounterTally(
+    Counter(
+        "rankd_engine_late_scores",
+        "Requests that went on without a score, by what became of asking on for their reports: scored, "
+        "still_too_late, failed, not_asked (too many at a time).",
+        ["outcome"],
+    )
+)

@@ -10,28 +10,40 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 from rankd_client import RankedQueue
 from rankd_client.integration import (
+    TOO_LATE,
+    Begun,
     CircuitBreaker,
+    EngineLoad,
     IntegrationSettings,
+    LateScores,
     Message,
     OpenAIRequest,
+    Order,
     PredictionStore,
+    Question,
     Receive,
+    Reporter,
     RequestBody,
+    RequestTerms,
     Route,
     StoredPrediction,
+    Visit,
+    connect,
     is_priority,
     logger,
+    order_in_time,
     order_of,
     priority_of,
     read_request,
     route_of,
 )
 
-from rankd_vllm.counters import REQUESTS
+from rankd_vllm.counters import LATE_SCORES, REQUESTS
 from rankd_vllm.scheduling_mode import SchedulingMode, mode_of
 
 PREDICTIONS = PredictionStore()
@@ -61,7 +73,10 @@ class RankMiddleware:
         self._predictions = predictions
         self._breaker = CircuitBreaker(self._settings)
         self._mode = SchedulingMode.UNKNOWN
-        self._in_flight = 0
+        self._load = EngineLoad(self._settings, predictions.wait)
+        self._late_scores = LateScores(LATE_SCORES)
+        self._reporter = Reporter(predictions, partial(connect, self._settings))
+        """Says how requests are placed; the stat logger has one of its own for what they produced."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -73,26 +88,27 @@ class RankMiddleware:
         if route is None or not _is_json(scope["headers"]):
             await self._app(scope, receive, send)
             return
-        self._in_flight += 1
+        visit = self._load.arrive()
         try:
-            await self._rank_and_serve(scope, receive, send, route)
+            await self._rank_and_serve(scope, receive, _watched(send, visit), route, visit)
         finally:
-            self._in_flight -= 1
+            visit.left()
 
-    async def _rank_and_serve(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
+    async def _rank_and_serve(self, scope: Scope, receive: Receive, send: Send, route: Route, visit: Visit) -> None:
         body = RequestBody(receive, self._settings.max_body_bytes)
         whole = _length(scope["headers"]) <= self._settings.max_body_bytes and await body.read()
-        arrival = time.time()
+        content, arrival = body.content if whole else None, time.time()
         try:
-            scope, send = await self._prioritised(scope, send, route, body.content if whole else None, arrival)
+            scope, send = await self._prioritised(scope, send, route, content, arrival, visit)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost a request
             logger.warning("rankd: a request goes in arrival order (%s)", type(error).__name__)
             scope = _with(scope, PRIORITY, str(priority_of(None, arrival)))
             REQUESTS.inc(f"error:{type(error).__name__}")
+        visit.sent()
         await self._app(scope, body.receive, send)
 
     async def _prioritised(
-        self, scope: Scope, send: Send, route: Route, content: bytes | None, arrival: float
+        self, scope: Scope, send: Send, route: Route, content: bytes | None, arrival: float, visit: Visit
     ) -> tuple[Scope, Send]:
         """The scope with a priority, and where the engine's id comes with the answer, a send that looks for it."""
         sources = self._settings.terms
@@ -109,15 +125,62 @@ class RankMiddleware:
             REQUESTS.inc("too_large" if content is None else "unreadable")
             priority = priority_of(None, arrival, self._breaker.offset_of(terms.priority_class))
             return _with(scope, PRIORITY, str(priority)), send
-        counts = self._predictions.prompt_tokens.estimates("", request.texts)
-        # What runs is among those beside it: the engine does not tell it apart here.
-        beside = self._in_flight - 1
-        queue, outcome = await order_of(self._breaker, request, arrival, beside, terms=terms, counts=counts)
+        question = self._question(request, arrival, terms)
+        until = None if terms.deadline is None else terms.deadline - time.time()
+        queue, outcome = await order_in_time(question, self._load, until)
         REQUESTS.inc(outcome)
+        self._reporter.placed(outcome)
         scope = _with(scope, PRIORITY, str(priority_of(queue, arrival, self._breaker.offset_of(terms.priority_class))))
-        if queue is None or not request.one_answer_per_prompt:
+        if not request.one_answer_per_prompt:
             return scope, send
-        entries = _stored_predictions(queue, arrival, request)
+        stored = partial(_stored_predictions, arrival=arrival, request=request, beside=self._load.in_engine)
+        if outcome in TOO_LATE:
+            return self._asked_late(scope, route, request, question, stored, visit), send
+        return (scope, send) if queue is None else self._followed(scope, send, route, request, stored(queue))
+
+    def _question(self, request: OpenAIRequest, arrival: float, terms: RequestTerms) -> Question:
+        async def question(timeout: float, late: bool) -> Order:
+            counts = self._predictions.prompt_tokens.estimates("", request.texts)
+            # What runs is among those beside it: the engine does not tell it apart here.
+            return await order_of(
+                self._breaker,
+                request,
+                arrival,
+                self._load.in_flight - 1,
+                terms=terms,
+                counts=counts,
+                timeout=timeout,
+                late=late,
+            )
+
+        return question
+
+    def _asked_late(
+        self,
+        scope: Scope,
+        route: Route,
+        request: OpenAIRequest,
+        question: Question,
+        stored: Callable[[RankedQueue], Sequence[StoredPrediction | None]],
+        visit: Visit,
+    ) -> Scope:
+        """The scope with an id, under which a score is kept that comes while the request waits or runs."""
+        if route is Route.RESPONSES and request.request_id is None:
+            return scope  # vLLM makes its id up, and tells it only with the answer
+        scope, base = _with_request_id(scope, request, route)
+        ids = engine_ids(route, base, len(request.prompts))
+        visit.on_leaving = self._late_scores.ask(question, lambda queue: self._store(ids, stored(queue)))
+        return scope
+
+    def _followed(
+        self,
+        scope: Scope,
+        send: Send,
+        route: Route,
+        request: OpenAIRequest,
+        entries: Sequence[StoredPrediction | None],
+    ) -> tuple[Scope, Send]:
+        """The scope with an id that the engine will report under; or a send that looks for the one it makes up."""
         if route is Route.RESPONSES and request.request_id is None:
             return scope, self._watch_for_id(send, entries)
         scope, base = _with_request_id(scope, request, route)
@@ -147,10 +210,29 @@ class RankMiddleware:
         return watch
 
 
-def _stored_predictions(queue: RankedQueue, arrival: float, request: OpenAIRequest) -> list[StoredPrediction | None]:
+def _watched(send: Send, visit: Visit) -> Send:
+    """A send that passes everything on and notes when the answer begins."""
+    how: Begun | None = None
+
+    async def watch(message: Message) -> None:
+        nonlocal how
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            kind = (_first(message.get("headers", ()), b"content-type") or b"").lower()
+            how = Begun.STREAM if kind.startswith(b"text/event-stream") else Begun.WHOLE
+        elif how is not None and message.get("body"):
+            visit.begun(how)
+            how = None
+        await send(message)
+
+    return watch
+
+
+def _stored_predictions(
+    queue: RankedQueue, arrival: float, request: OpenAIRequest, beside: int
+) -> list[StoredPrediction | None]:
     """What to remember, in the order that was asked in."""
     return [
-        StoredPrediction(r.request_id, r.prediction, arrival, request.ignore_eos, request.texts[r.index])
+        StoredPrediction(r.request_id, r.prediction, arrival, request.ignore_eos, request.texts[r.index], beside)
         if r.prediction is not None
         else None
         for r in sorted(queue, key=lambda r: r.index)

@@ -28,9 +28,9 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="PATH",
-        help="CSV, JSONL (also .gz) or Parquet files whose rows have `arrival` or `t_s` (seconds, or ISO time), "
-        "`input_tokens`, `output_tokens`, and optionally `score` or `prompt`, `tenant`, `class`; or the daemon's "
-        "completion log",
+        help="CSV, JSONL, JSON (also .gz) or Parquet files whose rows have `arrival` or `t_s` (seconds, or ISO time), "
+        "`input_tokens`, `output_tokens`, and optionally `score` or `prompt`, `tenant`, `class`; exports of LiteLLM, "
+        "Langfuse, OpenAI's API and vLLM's benchmark; or the daemon's completion log",
     )
     verb.add_argument(
         "--requests",
@@ -40,6 +40,7 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
         help=f"take the first so many; default: {DEFAULT_REQUESTS}",
     )
     verb.add_argument("--model", help="take only requests of this served model")
+    _column_flags(verb)
     verb.add_argument(
         "--time-unit",
         choices=["s", "ms", "us", "ns"],
@@ -53,6 +54,22 @@ def add_flags(verb: argparse.ArgumentParser) -> None:
     _engine_flags(verb)
     _order_flags(verb)
     _output_flags(verb)
+
+
+def _column_flags(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group(
+        "columns", "Which columns tell what is printed. Take others for these, or none by an empty name ('')."
+    )
+    group.add_argument(
+        "--tenant-column",
+        metavar="NAME",
+        help="whose request a row is, which bears on the order; default: `tenant`. `user` and its like are not taken "
+        "unless you name them here",
+    )
+    group.add_argument(
+        "--class-column", metavar="NAME", help="its priority class; default: `class` or `priority_class`"
+    )
+    group.add_argument("--model-column", metavar="NAME", help="the served model, for --model; default: `model`")
 
 
 def _order_flags(verb: argparse.ArgumentParser) -> None:
@@ -123,7 +140,7 @@ def _arrival_flags(verb: argparse.ArgumentParser) -> None:
         help="speed arrivals up or down until the offered load is this share of what the engine can do",
     )
     how.add_argument("--speed", type=between(1e-6, 1e6), metavar="X", help="arrivals come so many times as fast")
-    how.add_argument("--burst", action="store_true", help="all arrive at once")
+    how.add_argument("--burst", action="store_true", help="all arrive at once; rows need no arrival")
 
 
 def _engine_flags(verb: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,6 +63,7 @@ def replay(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace, console: PlainConsole, on_progress: OnProgress, *, sweeps: bool) -> ReplayPlan:
     """What the flags ask for; reads the trace."""
+    from rankd.cli.replay.reading import notes_of
     from rankd.replay.plan import ReplayPlan, ScoreOrigin, compared
     from rankd.replay.policies.by_name import RankerPrior
     from rankd.replay.policies.synthetic_scores import scores_of_tau
@@ -86,7 +86,8 @@ def _plan(arguments: argparse.Namespace, console: PlainConsole, on_progress: OnP
         ranker=ranker or RankerPrior(),
         steps=arguments.steps,
         arrivals=arrivals,
-        notes=_notes(read, arguments),
+        notes=notes_of(read, arguments),
+        columns=read.columns.used,
         skipped=read.skipped,
         sweeps=arguments.sweeps or sweeps,
         seed=arguments.seed,
@@ -137,24 +138,38 @@ def _read(
     arguments: argparse.Namespace, settings: Settings, console: PlainConsole, on_progress: OnProgress
 ) -> tuple[TraceRead, ScoreOrigin, RankerPrior | None]:
     """The trace with its scores, where they come from, and what the ranker's manifest states."""
+    from rankd.cli.replay.reading import print_read
     from rankd.replay.plan import ScoreOrigin
     from rankd.replay.trace.files import TraceSelection, read_trace
 
     loaded = _LazyRanker(arguments, settings.adapt)
     read = read_trace(
         TraceSelection(
-            arguments.trace, arguments.requests, arguments.time_unit, arguments.model, arguments.input_tokens
+            arguments.trace,
+            arguments.requests,
+            arguments.time_unit,
+            arguments.model,
+            arguments.input_tokens,
+            timed=not arguments.burst,
+            chosen=_chosen_columns(arguments),
         ),
         scorer=None if arguments.tau is not None else loaded.scored,
         keep_scores=arguments.ranker is None,
         on_progress=lambda done: on_progress("reading", "", done, arguments.requests),
     )
-    _print_read(read, console)
+    print_read(read, console)
     if arguments.ranker is not None and not loaded.used:
         raise ConfigError("--ranker needs prompts, and the trace has none: leave it out, or give --tau")
     if loaded.used:
         return read, ScoreOrigin("ranker", loaded.name), loaded.prior
     return read, ScoreOrigin("trace"), None
+
+
+def _chosen_columns(arguments: argparse.Namespace) -> dict[str, str]:
+    from rankd.replay.trace.names import CHOSEN
+
+    named = {name: getattr(arguments, f"{name}_column") for name in CHOSEN}
+    return {name: column for name, column in named.items() if column is not None}
 
 
 class _LazyRanker:
@@ -210,38 +225,6 @@ class _LazyRanker:
         measured = artifact.manifest.measured_tau is not None
         self.prior = RankerPrior(prior=artifact.calibration(), measured=measured, learns=self._adapt.enabled)
         return ranker
-
-
-def _print_read(read: TraceRead, console: PlainConsole) -> None:
-    skipped = sum(read.skipped.values())
-    line = f"{len(read.trace):,} requests"
-    if skipped:
-        reasons = "; ".join(f"{n:,} {why} (first: {read.first[why]})" for why, n in read.skipped.most_common(5))
-        line += f", {skipped:,} rows skipped: {reasons}"
-    if read.more:
-        line += "; more rows were not read (--requests)"
-    console.print(line, highlight=False)
-
-
-def _notes(read: TraceRead, arguments: argparse.Namespace) -> list[str]:
-    notes = []
-    notes += [f"{n:,} arrivals are epochs in {unit} (--time-unit says another)" for unit, n in read.units.items()]
-    if (unit := read.likely_unit) is not None:
-        notes.append(f"arrivals were taken for days since a start, and are dates in {unit}: is it --time-unit {unit}?")
-    if read.coarse_step is not None:
-        many = f"lie {read.coarse_step:g} s apart" if math.isfinite(read.coarse_step) else "are all the same"
-        notes.append(f"arrivals {many}: with too few digits (float32, 1.7E+12) requests only seem to come at once")
-    if read.whole_seconds:
-        notes.append("arrivals were taken for seconds since a start (--time-unit says another)")
-    if read.estimated:
-        notes.append(f"input tokens of {read.estimated:,} requests are a quarter of their prompt's characters")
-    if arguments.input_tokens is not None:
-        notes.append(f"requests that tell no input tokens count as of {arguments.input_tokens:,}")
-    if skipped := sum(read.skipped.values()):
-        notes.append(f"{skipped:,} rows could not be used")
-    if read.more:
-        notes.append(f"the first {len(read.trace):,} requests, there are more")
-    return notes
 
 
 def _arrivals(trace: Trace, arguments: argparse.Namespace, cost: EngineCost) -> tuple[Trace, str]:

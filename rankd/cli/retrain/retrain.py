@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from rankd.cli.connection import connect
 from rankd.cli.install import install
 from rankd.cli.retrain.flags import options_of, parameters_of
 from rankd.cli.terminal import PlainConsole, output
-from rankd.cli.train.train import need_torch, train_on
+from rankd.cli.train.train import train_on
+from rankd.errors import ConfigError
 from rankd.text import printable
 
 if TYPE_CHECKING:
@@ -36,14 +38,16 @@ def retrain(arguments: argparse.Namespace) -> int:
     """
     # The tokeniser's own pool knows no other setting, and reads it once.
     os.environ.setdefault("RAYON_NUM_THREADS", str(arguments.threads or 1))
-    need_torch("rankd retrain")
+    # Looked for, not loaded: that takes seconds, and most runs of a timer find nothing new.
+    if not all(map(importlib.util.find_spec, ("torch", "transformers"))):
+        raise ConfigError("rankd retrain needs the extra: pip install 'rankd[train]'")
     from rankd.retraining.dry_run import dry_run
     from rankd.retraining.run import Retraining
     from rankd.retraining.tracking import tracker_of
 
     options = options_of(arguments)
     trackers = [tracker_of(text) for text in arguments.track]
-    tools = _Tools(arguments)
+    tools = _CommandLineTools(arguments)
     try:
         record = dry_run(options, tools) if arguments.dry_run else Retraining(options, tools).run()
     finally:
@@ -63,7 +67,7 @@ def _say(record: RunRecord, arguments: argparse.Namespace) -> None:
     output(120).print(f"{record.outcome.value.replace('_', ' ')}: {record.reason}", style=colour)
 
 
-def _track(trackers: list[Tracker], record: RunRecord, arguments: argparse.Namespace, tools: _Tools) -> None:
+def _track(trackers: list[Tracker], record: RunRecord, arguments: argparse.Namespace, tools: _CommandLineTools) -> None:
     for tracker in trackers:
         try:
             tracker.track(record.as_json(), parameters_of(arguments))
@@ -71,7 +75,7 @@ def _track(trackers: list[Tracker], record: RunRecord, arguments: argparse.Names
             tools.say(f"{tracker.kind} could not be told ({type(error).__name__}): {str(error)[:200]}")
 
 
-class _Tools:
+class _CommandLineTools:
     """What a run is handed (``rankd.retraining.options.Tools``)."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:

@@ -103,6 +103,11 @@ def learning_flags(verb: Flags, *, margin: bool = True) -> None:
         help="what to order by where the loss learns a spread: median lengths (default), or expected ones, which may "
         "be better for a queue of the traffic that it was trained on",
     )
+    _form_flags(verb, margin=margin)
+
+
+def _form_flags(verb: Flags, *, margin: bool) -> None:
+    """What a ranker reads and is asked for, and what computes it."""
     if margin:
         verb.add_argument("--margin", type=float, default=0.0, metavar="X", help="of the pairwise loss; default: 0")
     verb.add_argument("--max-tokens", type=whole(4), default=128, metavar="N", help="read of a prompt; default: 128")

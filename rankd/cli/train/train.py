@@ -38,7 +38,11 @@ def train(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: naming the flag at fault and the remedy.
     """
-    need_torch("rankd train")
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError:
+        raise ConfigError("rankd train needs the extra: pip install 'rankd[train]'") from None
     from rankd.training.fit.distributed import joined
 
     with joined() as processes:
@@ -47,19 +51,6 @@ def train(arguments: argparse.Namespace) -> int:
             prepare_out(arguments.out, restart=arguments.restart)
         _train(arguments, processes, console)
     return 0
-
-
-def need_torch(verb: str) -> None:
-    """Make sure that what training needs is installed.
-
-    Raises:
-        ConfigError: saying how to install it.
-    """
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError:
-        raise ConfigError(f"{verb} needs the extra: pip install 'rankd[train]'") from None
 
 
 def _train(arguments: argparse.Namespace, processes: ProcessGroup, console: PlainConsole) -> None:

@@ -37,6 +37,7 @@ def as_json(report: ReplayReport) -> dict[str, Any]:
         "policies": {f.policy: _policy(f) for f in report.figures},
         "tau_sweep": None if report.tau_sweep is None else asdict(report.tau_sweep),
         "load_sweep": None if report.load_sweep is None else asdict(report.load_sweep),
+        "columns": {name: list(columns) for name, columns in report.plan.columns.items()},
         "notes": list(report.plan.notes),
         "replay_seconds": round(report.seconds, 3),
         "skipped": dict(sorted(report.plan.skipped.items())),

@@ -68,6 +68,13 @@ class ArrivalClock:
             self.recognised[unit] += 1
         return seconds
 
+    def take_if_any(self, value: Any, column: str) -> float:
+        """Seconds as ``take`` has them; those of the row before where a value is none, or is no time."""
+        try:
+            return self._last if value is None else self.take(value, column)
+        except UnusableRowError:
+            return self._last
+
     def _read(self, value: Any, name: str) -> tuple[Clock, float, str | None]:
         number = number_of(value)
         if number is not None:

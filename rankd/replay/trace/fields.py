@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,34 +16,6 @@ from rankd.replay.trace.arrival import ArrivalClock
 LONGEST = 10_000_000
 """Tokens that are believed."""
 _LONGEST_NAME = 200
-
-FIELDS: dict[str, tuple[str, ...]] = {
-    "arrival": ("arrival", "t_s", "arrival_s", "arrival_time", "arrived_at", "timestamp", "time"),
-    "input tokens": (
-        "input_tokens", "prompt_tokens", "context_tokens", "contexttokens", "input_length", "request_tokens",
-        "prompt_token_count", "usage.prompt_tokens", "usage.input_tokens",
-    ),
-    "cached tokens": (
-        "cached_tokens", "cached_input_tokens", "cached_prompt_tokens", "cached_prompt_token_count",
-        "num_cached_tokens", "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens",
-        "usage.cached_tokens", "usage.prompt_tokens_details.cached_tokens", "usage.input_tokens_details.cached_tokens",
-        "usage.prompt_cache_hit_tokens", "prompt_cache_hit_tokens",
-    ),
-    "cache read tokens": ("cache_read_input_tokens", "usage.cache_read_input_tokens"),
-    "cache creation tokens": ("cache_creation_input_tokens", "usage.cache_creation_input_tokens"),
-    "output tokens": (
-        "output_tokens", "output_token_count", "completion_tokens", "generated_tokens", "generatedtokens",
-        "output_length", "response_tokens", "usage.completion_tokens", "usage.output_tokens",
-    ),
-    "score": ("score",),
-    "prompt": ("prompt",),
-    "tenant": ("tenant", "user", "user_id"),
-    "class": ("class", "priority_class"),
-    "model": ("model",),
-    "max tokens": ("max_tokens", "max_completion_tokens", "max_output_tokens"),
-    **{name: (name,) for name in SHAPE_FIELDS},
-}  # fmt: skip
-"""What a row may hold, by the names it may go by: the first that is there counts. Case does not matter, nor blanks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +39,16 @@ class TraceRequest:
     shape: RequestShape = NO_SHAPE
 
 
-def canonical(name: str) -> str:
-    """A column's name as it is compared."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def columns_of(names: Sequence[str]) -> dict[str, str]:
-    """Which column holds which of ``FIELDS``."""
-    there: dict[str, str] = {}
-    for name in names:
-        there.setdefault(canonical(name), name)
-    found = {field: next((there[a] for a in aliases if a in there), None) for field, aliases in FIELDS.items()}
-    return {field: name for field, name in found.items() if name is not None}
-
-
-def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], clock: ArrivalClock) -> TraceRequest:
+def request_of(
+    raw: Mapping[str, Any], columns: Mapping[str, str], clock: ArrivalClock, *, timed: bool = True
+) -> TraceRequest:
     """Make a request of a raw row. What stands for no value (null, NaN, "null", "-" ...) is none.
 
     Args:
         raw: values by the file's own column names; those of CSV files are strings.
         columns: what ``columns_of`` says.
         clock: reads arrivals.
+        timed: whether it needs an arrival; without it counts as one that came with the row before.
 
     Raises:
         UnusableRowError: with the reason, which names the column.
@@ -95,17 +56,17 @@ def request_of(raw: Mapping[str, Any], columns: Mapping[str, str], clock: Arriva
 
     def value(field: str) -> tuple[Any, str]:
         name = columns.get(field, field)
-        found = raw.get(name)
+        found = raw.get(name) if field in columns else None
         return (None if is_absent(found) else found), name
 
     arrival, output = value("arrival"), value("output tokens")
-    if arrival[0] is None:
-        raise UnusableRowError(f"no arrival{_in(columns, 'arrival')}")
+    if arrival[0] is None and timed:
+        raise UnusableRowError(f"no arrival{_in(columns, 'arrival')} (--burst needs none)")
     if output[0] is None:
         raise UnusableRowError(f"no output tokens{_in(columns, 'output tokens')}")
     # A prompt may well be "null".
     prompt = raw.get(columns.get("prompt", ""))
-    seconds = clock.take(*arrival)
+    seconds = clock.take(*arrival) if timed else clock.take_if_any(*arrival)
     names = ("input tokens", "cached tokens", "cache read tokens", "cache creation tokens")
     tokens, cached = _prompt_tokens(*(value(name) for name in names))
     return TraceRequest(

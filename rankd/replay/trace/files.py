@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankd.datafiles import SUFFIXES, UnusableRowError, cut_prompt, flattened, place_of, raw_rows, suffix_of
+from rankd.datafiles import cut_prompt
 from rankd.errors import ConfigError
 from rankd.replay.trace.arrival import ArrivalClock
-from rankd.replay.trace.completion_log import find_log, log_requests
-from rankd.replay.trace.fields import FIELDS, TraceRequest, columns_of, request_of
-from rankd.replay.trace.trace import Trace
+from rankd.replay.trace.fields import TraceRequest
+from rankd.replay.trace.names import FIELDS, NamedColumns
+from rankd.replay.trace.rows import DEFAULT_REQUESTS, TraceSelection, requests_of
+from rankd.replay.trace.trace import Floats, Trace
 from rankd.types import Scored
 
-DEFAULT_REQUESTS = 20_000
+__all__ = ["DEFAULT_REQUESTS", "Scorer", "TraceRead", "TraceSelection", "read_trace"]
+
 _PROMPTS_AT_ONCE = 512
 _CHARACTERS_PER_TOKEN = 4
 """Of a prompt whose tokens are not stated: a usual figure for English."""
 _MOST_TENANTS = 1000
-_DETAILS = ("prompt_tokens_details", "input_tokens_details")
-_NESTED = ("usage", *_DETAILS, *(f"usage.{name}" for name in _DETAILS))
-"""Objects in JSON lines whose fields are read as fields of the row, the outer ones first."""
+_MOST_MODELS = 1000
 
 Scorer = Callable[[Sequence[TraceRequest]], Sequence[Scored]]
 """From requests with prompts to scores, and to all that predictions of them carry to be learned from, [requests]."""
-
-
-@dataclass(frozen=True, slots=True)
-class TraceSelection:
-    """Which requests to read."""
-
-    paths: Sequence[Path]
-    """Files, or directories of the daemon's completion log, of which the newest completions are taken."""
-    most: int = DEFAULT_REQUESTS
-    """Requests to take, in the order of the files."""
-    unit: str | None = None
-    """Of arrivals that are numbers: s, ms, us or ns; None: s, or what makes them dates of this century."""
-    model: str | None = None
-    """Take only requests of this served model."""
-    input_tokens: int | None = None
-    """Of rows that do not state theirs; None: a quarter of the prompt's characters."""
 
 
 @dataclass
@@ -71,6 +53,10 @@ class TraceRead:
     """The unit that arrivals seem to be of, where another one was given; see ``ArrivalClock``."""
     coarse_step: float | None = None
     """Seconds that arrivals lie apart, where that is so much that they must have lost digits; see ``ArrivalClock``."""
+    columns: NamedColumns = field(default_factory=NamedColumns)
+    """Which columns were taken for what."""
+    models: Counter[str] = field(default_factory=Counter)
+    """Requests by served model, where rows name one."""
     more: bool = False
     """Whether there are further rows that were not read."""
 
@@ -116,85 +102,39 @@ def read_trace(
     out, columns = TraceRead(Trace(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))), _TraceColumns()
     clock = ArrivalClock(selection.unit)
     for path in selection.paths:
-        for where, found in _requests(path, selection, clock):
+        for where, found in requests_of(path, selection, clock, out.columns):
             out.read += 1
             if len(columns.arrival) >= selection.most:
                 out.more = True
                 break
             reason = found if isinstance(found, str) else _add(columns, found, out, selection.input_tokens)
-            if scorer is not None and isinstance(found, TraceRequest) and reason is None:
-                _keep_prompt(columns, found, scorer, keep_scores=keep_scores)
             if reason:
                 out.skipped[reason] += 1
                 out.first.setdefault(reason, where)
+            elif isinstance(found, TraceRequest):
+                _keep_prompt(columns, found, scorer, keep_scores=keep_scores)
             if on_progress is not None and out.read % 256 == 0:
                 on_progress(len(columns.arrival))
-    if scorer is not None:
-        _score(columns, scorer)
+    _score(columns, scorer)
     if not columns.arrival:
         raise ConfigError(_nothing(out, selection.paths))
-    arrivals = np.frombuffer(columns.arrival)
-    clock.check(arrivals)
-    out.units, out.whole_seconds = clock.recognised, clock.taken_for_seconds(arrivals)
-    out.likely_unit = clock.likely_unit(arrivals)
-    out.coarse_step = clock.coarse_step(arrivals)
+    if selection.timed:
+        _look_at_arrivals(out, clock, np.frombuffer(columns.arrival))
     out.trace = _trace(columns)
     return out
 
 
-def _requests(path: Path, selection: TraceSelection, clock: ArrivalClock) -> Iterator[tuple[str, TraceRequest | str]]:
-    """Requests of a path, or reasons, with where they stand."""
-    if (store := find_log(path)) is not None:
-        for found in log_requests(store, selection.most, selection.model):
-            yield str(path), found
-        return
-    if path.is_dir():
-        raise ConfigError(f"--trace {path} is a directory and no completion log: name files ({', '.join(SUFFIXES)})")
-    if not path.exists():
-        raise ConfigError(f"--trace {path}: no such file or directory")
-    columns: dict[str, str] = {}
-
-    def check(file: Path, names: Sequence[str]) -> list[str]:
-        columns.update(columns_of(names))
-        _check_columns(str(file), columns, names)
-        return list(columns.values())
-
-    json_lines = (suffix_of(path) or "").startswith(".jsonl")
-    for line, raw in raw_rows(path, check, lambda _: None):
-        where = place_of(path, line)
-        if isinstance(raw, str):
-            yield where, raw
-        elif json_lines:
-            flat = raw
-            for name in _NESTED:
-                flat = flattened(flat, name)
-            yield where, _request(flat, _json_columns(tuple(flat)), selection, clock)
-        else:
-            yield where, _request(raw, columns, selection, clock)
+def _look_at_arrivals(out: TraceRead, clock: ArrivalClock, arrivals: Floats) -> None:
+    """Whether all arrivals together make sense, which none does by itself."""
+    clock.check(arrivals)
+    out.units, out.whole_seconds = clock.recognised, clock.taken_for_seconds(arrivals)
+    out.likely_unit = clock.likely_unit(arrivals)
+    out.coarse_step = clock.coarse_step(arrivals)
 
 
-@functools.lru_cache(256)
-def _json_columns(names: tuple[str, ...]) -> dict[str, str]:
-    return columns_of(names)
-
-
-def _request(
-    raw: Mapping[str, Any], columns: Mapping[str, str], selection: TraceSelection, clock: ArrivalClock
-) -> TraceRequest | str:
-    try:
-        request = request_of(raw, columns, clock)
-    except UnusableRowError as error:
-        return str(error)
-    return request if selection.model in (None, request.model) else "answered by another model"
-
-
-def _check_columns(file: str, columns: dict[str, str], names: Sequence[str]) -> None:
-    for needed in ("arrival", "output tokens"):
-        if needed not in columns:
-            has = ", ".join(str(n)[:40] for n in names[:12])
-            raise ConfigError(
-                f"{file} line 1: no column with {needed}: name one `{'`, `'.join(FIELDS[needed][:4])}` (it has: {has})"
-            )
+def _count_model(models: Counter[str], model: str) -> None:
+    if model and (model in models or len(models) < _MOST_MODELS):
+        models[model] += 1
 
 
 def _add(columns: _TraceColumns, request: TraceRequest, out: TraceRead, input_tokens: int | None) -> str | None:
@@ -217,11 +157,14 @@ def _add(columns: _TraceColumns, request: TraceRequest, out: TraceRead, input_to
     columns.tenant.append(columns.tenants.setdefault(request.tenant if known else "others", len(columns.tenants)))
     columns.priority_class.append(request.priority_class)
     columns.features.append(b"")
+    _count_model(out.models, request.model)
     return None
 
 
-def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer, *, keep_scores: bool) -> None:
-    """Let the prompt of the request that was just taken in be scored, soon."""
+def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer | None, *, keep_scores: bool) -> None:
+    """Let the prompt of the request that was just taken in be scored, soon; without a scorer it is not."""
+    if scorer is None:
+        return
     if columns.by_prompt is None:
         columns.by_prompt = request.prompt is not None and (request.score is None or not keep_scores)
     if not columns.by_prompt:
@@ -233,9 +176,9 @@ def _keep_prompt(columns: _TraceColumns, request: TraceRequest, scorer: Scorer, 
         _score(columns, scorer)
 
 
-def _score(columns: _TraceColumns, scorer: Scorer) -> None:
+def _score(columns: _TraceColumns, scorer: Scorer | None) -> None:
     """Score what was gathered, and let go of the prompts."""
-    if not columns.prompts:
+    if scorer is None or not columns.prompts:
         return
     for (place, _), found in zip(columns.prompts, scorer([r for _, r in columns.prompts]), strict=True):
         columns.score[place] = found.score if np.isfinite(found.score) else np.nan
@@ -275,4 +218,5 @@ def _nothing(out: TraceRead, paths: Sequence[Path]) -> str:
     if not out.read:
         return f"no rows in {where}: {needs}"
     reasons = "; ".join(f"{n:,} {reason} (first: {out.first[reason]})" for reason, n in out.skipped.most_common(5) if n)
-    return f"no usable row among {out.read:,} in {where}: {reasons}. {needs[0].upper()}{needs[1:]}"
+    read_as = f" ({out.columns.in_words()})" if out.columns.used else ""
+    return f"no usable row among {out.read:,} in {where}: {reasons}. {needs[0].upper()}{needs[1:]}{read_as}"

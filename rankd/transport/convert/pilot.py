@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Collection
 
 from rankd_client.ordering import Policy
 from rankd_client.v1 import admin_pb2, prediction_pb2, quality_pb2
 
 from rankd.pilot import MOST_BLOCKS, Effect, LatencyMetric, PilotState, Schedule, Switchback, SwitchbackPlan
+from rankd.pilot.live import LivePilots
 from rankd.transport.convert.request import (
     POLICY_TO_PROTO,
     Violations,
@@ -23,6 +25,7 @@ LEAST_BLOCKS = 6
 _SHORTEST_SLOT, _LONGEST_SLOT = 0.1, 86400.0
 _LATEST_START = 7 * 86400.0
 _WASHOUT_SHARE = 0.2
+_MOST_NAMED = 8
 _METRIC_TO_PROTO = {
     LatencyMetric.MEAN: admin_pb2.PILOT_METRIC_MEAN,
     LatencyMetric.P50: admin_pb2.PILOT_METRIC_P50,
@@ -39,11 +42,13 @@ _STATE_TO_PROTO = {
     PilotState.STOPPED: admin_pb2.PILOT_STATE_STOPPED,
     PilotState.FINISHED: admin_pb2.PILOT_STATE_FINISHED,
     PilotState.CANCELLED: admin_pb2.PILOT_STATE_CANCELLED,
+    PilotState.NO_TRAFFIC: admin_pb2.PILOT_STATE_NO_TRAFFIC,
+    PilotState.UNMEASURED: admin_pb2.PILOT_STATE_UNMEASURED,
 }
 
 
 def plan_of(
-    message: admin_pb2.StartPilotRequest, default: Policy, now: float, violations: Violations
+    message: admin_pb2.StartPilotRequest, default: Policy, idle_after: float, now: float, violations: Violations
 ) -> SwitchbackPlan:
     """What is to be compared.
 
@@ -64,7 +69,26 @@ def plan_of(
     violations.check()
     assert metric is not None
     assert schedule is not None
-    return SwitchbackPlan(schedule, control, treatment, metric, tolerance, message.shadow)
+    return SwitchbackPlan(schedule, control, treatment, metric, tolerance, message.shadow, idle_after=idle_after)
+
+
+def only_name(model: str, there: Collection[str], what: str, violations: Violations) -> str:
+    """The one model of those that are there; the unnamed one where there are none.
+
+    Args:
+        model: as the request names it, beside asking for the only one.
+        there: models, repeated or not.
+        what: what these do, for the error.
+        violations: takes an error where there are several, with their names.
+    """
+    names = sorted(set(there))
+    if model:
+        violations.add("model", "must be empty where only_model is set")
+    elif len(names) > 1:
+        shown = ", ".join("the unnamed one ('')" if not name else repr(name) for name in names[:_MOST_NAMED])
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        violations.add("model", f"name one (--model): {len(names)} models {what}, {shown}{more}")
+    return names[0] if len(names) == 1 else ""
 
 
 def _schedule_of(message: admin_pb2.StartPilotRequest, now: float, violations: Violations) -> Schedule | None:
@@ -123,16 +147,16 @@ def status_of(model: str, pilot: Switchback, now: float) -> admin_pb2.PilotStatu
     )
 
 
-def pilot_in_force_of(model: str, pilot: Switchback, now: float) -> quality_pb2.PilotInForce:
-    """What is said of a pilot beside a model's quality; ``now`` by the pilot's clock."""
-    plan, report = pilot.plan, pilot.report(now)
+def pilot_in_force_of(model: str, pilot: Switchback, pilots: LivePilots) -> quality_pb2.PilotInForce:
+    """What is said of a pilot beside a model's quality."""
+    plan, report = pilot.plan, pilot.report(pilots.now(model))
     out = quality_pb2.PilotInForce(
         model=model,
         running=report.state is PilotState.RUNNING,
         control=POLICY_TO_PROTO[plan.control],
         treatment=POLICY_TO_PROTO[plan.treatment],
         shadow=plan.shadow,
-        end_time=timestamp(plan.schedule.end),
+        end_time=timestamp(pilots.ends_at(model, pilot)),
     )
     for effect in report.effects:
         low, high = effect.bounds(report.state)

@@ -27,7 +27,7 @@ from rankd.transport.authentication import current_caller
 from rankd.transport.convert.adaptation import learned_of
 from rankd.transport.convert.comparison import judgement_of, options_of
 from rankd.transport.convert.history import steps_of
-from rankd.transport.convert.pilot import plan_of, status_of
+from rankd.transport.convert.pilot import only_name, plan_of, status_of
 from rankd.transport.convert.placement import placement_message
 from rankd.transport.convert.quality import guard_of
 from rankd.transport.convert.request import Violations, check_model, duration_of, name_of, timestamp
@@ -191,7 +191,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         del context
         violations = Violations()
         model = name_of(request.model, "model", self._settings.limits, violations)
-        plan = plan_of(request, Policy(self._settings.order.policy), time.time(), violations)
+        if request.only_model:
+            model = only_name(model, [w.model for w in self._monitor.reported_windows()], "report", violations)
+        idle_after = self._settings.pilot.idle_after
+        plan = plan_of(request, Policy(self._settings.order.policy), idle_after, time.time(), violations)
         check_model(model, self._settings.quality.models)
         pilot = self._pilots.start(model, plan)
         return admin_pb2.StartPilotResponse(pilot=status_of(model, pilot, self._pilots.now(model)))
@@ -201,16 +204,25 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.GetPilotResponse:
         """Say how a pilot stands."""
         del context
-        pilot = self._pilots.get(request.model)
-        return admin_pb2.GetPilotResponse(pilot=status_of(request.model, pilot, self._pilots.now(request.model)))
+        model = self._piloted(request.model, only=request.only_model)
+        return admin_pb2.GetPilotResponse(pilot=status_of(model, self._pilots.get(model), self._pilots.now(model)))
 
     async def StopPilot(  # noqa: N802
         self, request: admin_pb2.StopPilotRequest, context: grpc.aio.ServicerContext
     ) -> admin_pb2.StopPilotResponse:
         """End a pilot."""
         del context
-        pilot = self._pilots.stop(request.model)
-        return admin_pb2.StopPilotResponse(pilot=status_of(request.model, pilot, self._pilots.now(request.model)))
+        model = self._piloted(request.model, only=request.only_model)
+        return admin_pb2.StopPilotResponse(pilot=status_of(model, self._pilots.stop(model), self._pilots.now(model)))
+
+    def _piloted(self, model: str, *, only: bool) -> str:
+        """The model whose pilot is meant."""
+        if not only:
+            return model
+        violations = Violations()
+        found = only_name(model, [name for name, _ in self._pilots.all()], "have a pilot", violations)
+        violations.check()
+        return found
 
     async def GetLearned(  # noqa: N802
         self, request: admin_pb2.GetLearnedRequest, context: grpc.aio.ServicerContext

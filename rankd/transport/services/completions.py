@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import grpc
+from rankd_client._placed import placed_of
 from rankd_client.v1 import completion_pb2, completion_pb2_grpc
 
 from rankd.clock import CLOCK
 from rankd.ranking.completions import Completions, Outcome
+from rankd.ranking.placements import RecentPlacements
 from rankd.settings import Settings
 from rankd.telemetry.telemetry import Telemetry
 from rankd.transport.authentication import current_caller
@@ -34,8 +36,10 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         telemetry: Telemetry,
         time_slices: TimeSlices,
         signer: PredictionSigner,
+        placements: RecentPlacements,
     ) -> None:
         """Take the use case."""
+        self._placements = placements
         self._signer = signer
         self._time_slices = time_slices
         self._completions = completions
@@ -62,6 +66,10 @@ class CompletionService(completion_pb2_grpc.CompletionServiceServicer):
         check_model(model, self._settings.quality.models)
         response = completion_pb2.ReportCompletionsResponse()
         now = CLOCK.now()
+        if request.HasField("placed"):
+            placed = placed_of(request.placed)
+            self._placements.add(placed, now)
+            self._telemetry.placed(placed)
         async with self._time_slices.acquire() as time_slice:
             for index, message in enumerate(request.completions):
                 if time_slice.over:

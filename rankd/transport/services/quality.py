@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from rankd_client._placed import placed_message
 from rankd_client.v1 import quality_pb2, quality_pb2_grpc
 
 from rankd.auth import FileWatch
@@ -16,6 +17,7 @@ from rankd.fleet.follower import FleetFollower
 from rankd.monitor.monitor import Monitor
 from rankd.pilot import PilotState
 from rankd.pilot.live import LivePilots
+from rankd.ranking.placements import RecentPlacements
 from rankd.ranking.ranker import QueueRanker
 from rankd.registry.history import ServiceHistory
 from rankd.registry.loaded import Registry
@@ -52,9 +54,11 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         time_slices: TimeSlices,
         telemetry: Telemetry,
         history: ServiceHistory,
+        placements: RecentPlacements,
     ) -> None:
         """Take what is shown."""
         self._history = history
+        self._placements = placements
         self._files = files
         self._telemetry = telemetry
         self._follower = follower
@@ -135,7 +139,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
 
     def _pilots_of(self, request: Any) -> list[quality_pb2.PilotInForce]:
         return [
-            pilot_in_force_of(model, pilot, self._pilots.now(model))
+            pilot_in_force_of(model, pilot, self._pilots)
             for model, pilot in self._pilots.all()
             if pilot.state is not PilotState.PLANNED and (not request.HasField("model") or request.model == model)
         ]
@@ -163,4 +167,5 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             completion_count=completions,
             progress_report_count=progress_reports,
             **choice_fields(self._history),
+            recently_placed=placed_message(self._placements.recent(CLOCK.now())),
         )

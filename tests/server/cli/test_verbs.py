@@ -36,7 +36,8 @@ def test_rank_prints_json_lines_and_nothing_else(daemon, tmp_path):
     assert (code, err.count("Traceback")) == (0, 0)
     rows = [json.loads(line) for line in out.splitlines()]
     assert [r["request_id"] for r in rows] == ["mine", "3", "1"]
-    assert [set(r) for r in rows] == [{"position", "request_id", "score", "policy", "reason", "ranker_version"}] * 3
+    keys = {"position", "request_id", "score", "expected_tokens", "expected_work", "policy", "reason", "ranker_version"}
+    assert [set(r) for r in rows] == [keys] * 3
     assert [r["position"] for r in rows] == [1, 2, 3]
     assert {r["policy"] for r in rows} == {"boost"}
     assert rows[0]["score"] < rows[2]["score"]

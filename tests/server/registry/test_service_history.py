@@ -139,22 +139,17 @@ def test_a_promoted_ranker_that_is_gone_keeps_no_daemon_from_starting(start_daem
     del bundled
 
 
-@pytest.mark.parametrize("damage", ["directory", "garbage", "empty", "no_registry"])
+@pytest.mark.parametrize("damage", ["directory", "garbage"])
 def test_no_history_keeps_a_daemon_from_starting(start_daemon, registry, bundled, damage):
     """Whatever lies in its place; then the link is followed, as of a registry from before there was a history."""
     (registry / SERVING).symlink_to("b")
     if damage == "directory":
         (registry / HISTORY).mkdir()
-    elif damage == "garbage":
-        (registry / HISTORY).write_bytes(os.urandom(10_000) + b"\n")
-    elif damage == "empty":
-        (registry / HISTORY).touch()
     else:
-        shutil.rmtree(registry)
+        (registry / HISTORY).write_bytes(os.urandom(10_000) + b"\n")
     daemon = start_daemon(ranker=None, registry=registry)
     with AdminClient(daemon.admin_target) as admin:
-        expected = "bundled@1.0.0" if damage == "no_registry" else "b@1.0.0"
-        assert serving(admin) == expected
+        assert serving(admin) == "b@1.0.0"
         assert bool(admin.rankers().history_trouble) == (damage == "directory")
     del bundled
 
@@ -267,6 +262,6 @@ def test_a_promotion_survives_kill_9_at_any_point(start_process, start_daemon, r
         assert serving(admin) == expected
         assert admin.rankers().history[-1].ranker_version == expected
         assert str((registry / SERVING).readlink()) == expected[0]
-        assert admin.roll_back().ranker_version == {"old": "c@1.0.0", "new": "a@1.0.0"}[POINTS[point]]
+        assert admin.rankers().rollback_to == {"old": "c@1.0.0", "new": "a@1.0.0"}[POINTS[point]]
     assert not ServiceHistory(registry).skipped
     del bundled

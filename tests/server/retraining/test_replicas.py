@@ -10,7 +10,7 @@ from support.tiny_ranker import make_artifact
 
 from rankd.retraining.dry_run import dry_run
 from rankd.retraining.options import ShadowOptions
-from rankd.retraining.outcome import Outcome
+from rankd.retraining.outcome import RunOutcome
 from rankd.retraining.run import Retraining
 
 
@@ -45,7 +45,7 @@ def test_a_better_ranker_is_in_service_everywhere_and_what_an_operator_undoes_is
     nobody = f"127.0.0.3:{replicas[0].app.admin.port}"
     record = run(tmp_path, [*targets, nobody], force=True)
     version = f"retrained@{record.run}"
-    assert (record.outcome, record.outcome.exit_status) == (Outcome.UNREACHABLE, 1)
+    assert (record.outcome, record.outcome.exit_status) == (RunOutcome.UNREACHABLE, 1)
     assert nobody in record.reason
     assert in_service(replicas) == [version, version]
     # Started again it mends what is to be mended, and trains nothing.
@@ -53,13 +53,13 @@ def test_a_better_ranker_is_in_service_everywhere_and_what_an_operator_undoes_is
         client.roll_back()
     tools = QuickTools()
     again = run(tmp_path, targets, tools, force=True)
-    assert (again.outcome, again.run, tools.trained) == (Outcome.PROMOTED, record.run, [])
+    assert (again.outcome, again.run, tools.trained) == (RunOutcome.PROMOTED, record.run, [])
     assert in_service(replicas) == [version, version]
     assert again.details["promotion"]["replicas"] == {targets[0]: "in_service", targets[1]: "promoted"}
     with AdminClient(targets[0]) as first, AdminClient(targets[1]) as second:
         first.roll_back()
         second.roll_back()
-    assert run(tmp_path, targets, force=True).outcome is Outcome.NOTHING_NEW
+    assert run(tmp_path, targets, force=True).outcome is RunOutcome.NOTHING_NEW
     assert in_service(replicas) == ["served@1.0.0", "served@1.0.0"]
 
 
@@ -70,7 +70,7 @@ def test_what_was_taken_out_of_service_before_the_run_was_over_is_not_put_back(r
         with AdminClient(target) as client:
             client.roll_back()
     record = run(tmp_path, targets, force=True)
-    assert record.outcome is Outcome.NO_BETTER
+    assert record.outcome is RunOutcome.NO_BETTER
     assert "taken out of service again" in record.reason
 
 
@@ -78,7 +78,7 @@ def test_nobody_answers_and_the_next_run_goes_on_from_there(replicas, tmp_path):
     record = run(tmp_path, ["127.0.0.3:1"], force=True)
     assert (record.outcome.exit_status, record.details["judged"]["incumbent"]) == (1, "minilm-l6@1.0.0")
     tools = QuickTools()
-    assert run(tmp_path, [replicas[0].admin_target], tools, force=True).outcome is Outcome.PROMOTED
+    assert run(tmp_path, [replicas[0].admin_target], tools, force=True).outcome is RunOutcome.PROMOTED
     assert tools.trained == []
 
 
@@ -104,7 +104,7 @@ def test_without_completions_of_its_own_the_daemon_lets_it_score_in_the_shadow_f
             )
             number += 10
     record = run_.result()
-    assert record.outcome is Outcome.PROMOTED, record.as_json()
+    assert record.outcome is RunOutcome.PROMOTED, record.as_json()
     promotion = record.details["promotion"]
     assert promotion["judgement"]["evidence"] == "shadow_scores"
     assert promotion["shadow_completions"] >= 100
@@ -113,7 +113,7 @@ def test_without_completions_of_its_own_the_daemon_lets_it_score_in_the_shadow_f
 
 def test_never_in_the_shadow_means_too_little_data_and_the_daemon_forgets_it(replicas, tmp_path):
     record = run(tmp_path, [replicas[0].admin_target], shadow=ShadowOptions("never"))
-    assert (record.outcome, record.outcome.exit_status) == (Outcome.TOO_LITTLE_DATA, 4)
+    assert (record.outcome, record.outcome.exit_status) == (RunOutcome.TOO_LITTLE_DATA, 4)
     with AdminClient(replicas[0].admin_target) as client:
         assert [r.ranker_version for r in client.rankers().rankers] == ["served@1.0.0"]
     assert [p.name for p in (tmp_path / "registry").iterdir() if not p.name.startswith(".")] == []

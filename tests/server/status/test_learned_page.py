@@ -24,8 +24,8 @@ def test_what_was_learned_has_a_tile_that_says_whether_it_orders(look, start_dae
     look_again()
     status = window.adaptation.status
     page.wait_for_text("in use since", "#order-tiles")
+    page.wait_for_text(f"+{status.difference.value:.2f}", "#order-tiles")
     shown = page.text("#order-tiles")
-    assert f"+{status.difference.value:.2f}" in shown
     assert f"tau {status.learned_tau.value:.2f} against the ranker's {status.base_tau.value:.2f}" in shown
     assert violations(page) == []
     hold_back(daemon, window)

@@ -133,7 +133,7 @@ def test_diff(call, registry, tmp_path):
 
 def test_diff_leaves_out_rows_that_one_was_made_of(call, registry, tmp_path):
     """They are counted apart; where none is left it says so, unless they are asked for."""
-    prompts = [f"{'long ' * (i % 5)}{'short ' * (i // 5)}" for i in range(25)]
+    prompts = [f"{'long ' * (i % 5)}{'short ' * (i // 5)}" for i in range(1, 26)]
     rows = [{"prompt": p, "output_token_count": 10 + 7 * i} for i, p in enumerate(prompts)]
     data = tmp_path / "log.jsonl"
     data.write_text("".join(json.dumps(r) + "\n" for r in rows))

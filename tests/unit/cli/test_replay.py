@@ -210,3 +210,20 @@ def test_skipped_rows_are_told(call, tmp_path):
     assert "1 rows skipped" in done.stderr or "1 row skipped" in done.stderr
     assert "t.csv line 11" in done.stderr.replace("\n", "")
     assert json.loads(done.stdout)["skipped"] == {"`output_tokens` is below 1": 1}
+
+
+def test_columns_are_named_before_they_are_used(tmp_path):
+    """What was read as what goes to stderr and into JSON; `user` is pointed at and left alone; a burst has no times."""
+    rows = [{"usage": {"prompt_tokens": 5, "completion_tokens": 3 + i % 5}, "user": f"u{i % 9}"} for i in range(60)]
+    path = write(tmp_path / "t.jsonl", rows)
+    arguments = ("--trace", path, "--burst", "--slots", 4, "--policies", "fcfs", "--json")
+    done = run("replay", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "columns: input tokens `usage.prompt_tokens`, output tokens `usage.completion_tokens`" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["columns"] == {"input tokens": ["usage.prompt_tokens"], "output tokens": ["usage.completion_tokens"]}
+    assert found["notes"][0] == "`user` was not taken for tenants (--tenant-column 'user' does)"
+    asked = json.loads(run("replay", *arguments, "--tenant-column", "user", cwd=tmp_path).stdout)
+    assert asked["columns"]["tenant"] == ["user"]
+    assert "tells 9 tenants, which bear on the order" in asked["notes"][0]
+    assert len(asked["policies"]["fcfs"]["by_tenants"]) == 9

@@ -48,6 +48,14 @@ def test_a_verb_that_is_misspelt_is_answered_with_all(capsys):
     assert all(repr(verb) in said for verb in VERBS)
 
 
+def test_without_a_verb_it_shows_help(capsys):
+    """To people who ask what there is; to scripts it is wrong usage."""
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert all(f"    {verb} " in said.err for verb in VERBS)
+
+
 def test_an_interrupt_while_a_verb_loads_is_no_traceback():
     """Loading a verb is part of running it: Ctrl-C then ends it as it does later."""
     script = (

@@ -154,14 +154,15 @@ def test_a_slot_whose_requests_ended_is_looked_at_early():
 
 
 def test_slots_with_few_requests_are_left_out():
-    """Blocks without traffic are skipped, and the pilot ends all the same."""
+    """Blocks without traffic are skipped; the pilot ends all the same, and says that it measured nothing."""
     pilot = Switchback(planned())
     play(pilot, np.random.default_rng(6), 1.0, requests=10)
     report = pilot.report(9e9)
-    assert (report.state, report.blocks, report.counts.skipped) == (PilotState.FINISHED, 0, 12)
+    assert (report.state, report.blocks, report.counts.skipped) == (PilotState.UNMEASURED, 0, 12)
+    assert "no block had 20 requests" in report.reason
     silent = Switchback(planned())
     silent.advance(9e9)
-    assert (silent.state, silent.report(9e9).counts.skipped) == (PilotState.FINISHED, 12)
+    assert (silent.state, silent.report(9e9).counts.skipped) == (PilotState.NO_TRAFFIC, 12)
 
 
 def test_reports_that_cannot_count_are_counted_as_such():
@@ -239,3 +240,57 @@ def test_what_is_no_plan_is_refused(wrong):
     """Naming what is wrong."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         planned(**wrong)
+
+
+def test_a_pilot_without_traffic_ends_itself():
+    """A minute after its beginning, not after its plan; one request is traffic; 0 waits for ever."""
+    pilot = Switchback(planned(idle_after=60.0))
+    pilot.advance(900.0, "there were of 'other'")
+    assert pilot.state is PilotState.PLANNED
+    pilot.advance(1000.0)
+    pilot.advance(1059.0)
+    assert pilot.state is PilotState.RUNNING
+    pilot.advance(1060.0, "there were of 'other'")
+    report = pilot.report(1060.0)
+    assert report.state is PilotState.NO_TRAFFIC
+    assert report.reason == "no request of this model came in 60 s; there were of 'other'"
+    assert pilot.policy_at(1061.0) is None
+    busy, patient = Switchback(planned(idle_after=60.0)), Switchback(planned())
+    busy.advance(1000.0)
+    busy.ordered(1000.0, Policy.FCFS)
+    for each in (busy, patient):
+        each.advance(1090.0)
+        assert each.state is PilotState.RUNNING
+    patient.advance(1e6)
+    assert patient.state is PilotState.NO_TRAFFIC  # all slots are over, and there was none in any
+
+
+def test_a_pilot_ends_where_completions_have_no_duration():
+    """Twenty reports without one and none with one: it would go on for hours, and show nothing."""
+    pilot = Switchback(planned())
+    pilot.advance(1000.0)
+    for n in range(20):
+        assert pilot.state is PilotState.RUNNING
+        pilot.ended(key(), pilot.ticket_at(1030.0 + n), 1030.0 + n, None, served=True)
+    assert pilot.state is PilotState.UNMEASURED
+    assert pilot.report(1051.0).reason.startswith("20 completions were reported, and none with total_duration")
+    mixed = Switchback(planned())
+    mixed.advance(1000.0)
+    mixed.ended(key(), mixed.ticket_at(1030.0), 1030.0, 2.0, served=True)
+    for n in range(60):
+        mixed.ended(key(), mixed.ticket_at(1030.0 + n), 1030.0 + n, None, served=True)
+    assert mixed.state is PilotState.RUNNING
+
+
+def test_a_pilot_ends_where_nothing_is_reported():
+    """Requests come, and no end of any is known by the end of the first block."""
+    pilot = Switchback(planned())
+    for slot in range(3):
+        for n in range(30):
+            arrival = 1025.0 + 100 * slot + n
+            pilot.advance(arrival)
+            if ticket := pilot.ticket_at(arrival):
+                pilot.arrived(key(), ticket, arrival)
+    pilot.advance(1300.0)
+    assert pilot.state is PilotState.UNMEASURED
+    assert "none was reported to have ended within a slot's length" in pilot.report(1300.0).reason

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rankd.errors import ConfigError
 from rankd.retraining.held_back import choose_bounds, in_time, part
-from rankd.retraining.outcome import Outcome, RunEndedError
+from rankd.retraining.outcome import RunEndedError, RunOutcome
 from rankd.training.data.row import Row
 
 LIMITS = {"share": 0.2, "min_new": 10, "least": 5, "most": 50}
@@ -29,7 +29,7 @@ def test_what_is_kept_back_is_newer_than_what_is_trained_on_and_was_never_judged
         bounds = choose_bounds([r.at for r in timed], since, **LIMITS)
     except RunEndedError as ended_at_once:
         new = sum(since is None or at > since for at in ended)
-        assert (ended_at_once.outcome is Outcome.NOTHING_NEW) == (new == 0)
+        assert (ended_at_once.outcome is RunOutcome.NOTHING_NEW) == (new == 0)
         assert new < LIMITS["min_new"] or new == len(ended)
         return
     parts = part(timed, bounds, only_new=only_new)
@@ -55,7 +55,7 @@ def test_too_few_new_completions_are_told_apart_from_none():
         choose_bounds(ended, 99.0, **LIMITS)
     with pytest.raises(RunEndedError, match="9 new completions, 10 are wanted") as few:
         choose_bounds(ended, 90.0, **LIMITS)
-    assert (none.value.outcome, few.value.outcome) == (Outcome.NOTHING_NEW, Outcome.TOO_LITTLE_DATA)
+    assert (none.value.outcome, few.value.outcome) == (RunOutcome.NOTHING_NEW, RunOutcome.TOO_LITTLE_DATA)
 
 
 def test_a_time_in_the_future_does_not_make_all_others_old():

@@ -13,6 +13,7 @@ from rankd_client._client_queue import ClientQueue
 from rankd_client._connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, Connection, TlsConfig, shown_to
 from rankd_client._errors import RankdUnavailableError
 from rankd_client._failures import explain, readable
+from rankd_client._placed import Placed
 from rankd_client._quality import QualityReport, report_of
 from rankd_client._reports import report_result, reports
 from rankd_client._stats import ClientStats, note
@@ -133,13 +134,20 @@ class RankClient:
         core = StreamCore(self.stats, self._model, self._policy, self._objective)
         return RankStream(self._connections, core, self._timeout, self._token)
 
-    def report(self, completions: Iterable[Completed], *, timeout: float = 1.0) -> ReportResult:
+    def report(
+        self, completions: Iterable[Completed], *, timeout: float = 1.0, placed: Placed | None = None
+    ) -> ReportResult:
         """Report what requests produced. Never raises for the daemon's sake; see ``error`` of the result.
+
+        Args:
+            completions: what they produced.
+            timeout: seconds for all of it.
+            placed: how requests were placed since the last report, for the daemon to show.
 
         Raises:
             ValueError: a finish reason or a count that there is none of, or the timeout is NaN; nothing was sent.
         """
-        requests, skipped = reports(self._model, completions)
+        requests, skipped = reports(self._model, completions, placed)
         end = time.monotonic() + seconds(timeout)
         parts: list[tuple[list[int], Any]] = []
         try:

@@ -4,6 +4,7 @@
 
 * where the daemon is: :class:`IntegrationSettings`, from environment variables
 * from an event loop, within a deadline: :class:`CircuitBreaker`, :func:`order_of`, :func:`priority_of`
+* as long as a request would wait anyway: :class:`EngineLoad`, :func:`order_in_time`, :class:`LateScores`
 * from a scheduler, which never waits: :class:`BackgroundScores`
 * what a request of OpenAI's API asks for, and its shape: :func:`route_of`, :func:`read_request`, :class:`RequestBody`
 * how many tokens its prompt has, about: :class:`PromptTokens`
@@ -15,7 +16,10 @@
 from rankd_client._backoff import Backoff
 from rankd_client.integration.background_scores import FCFS, BackgroundScores
 from rankd_client.integration.circuit_breaker import CircuitBreaker
+from rankd_client.integration.expected_wait import Begun, ExpectedWait
 from rankd_client.integration.finish_reasons import Ending, ending_of
+from rankd_client.integration.hold_up import EngineLoad, Visit
+from rankd_client.integration.in_time import TOO_LATE, LateScores, Order, Question, order_in_time
 from rankd_client.integration.in_turn import InTurn
 from rankd_client.integration.openai_requests import OpenAIRequest, Route, read_request, route_of
 from rankd_client.integration.prediction_store import PredictionStore, StoredPrediction
@@ -33,21 +37,28 @@ __all__ = [
     "FCFS",
     "MOST_STEP_BYTES",
     "NO_TEXT",
+    "TOO_LATE",
     "BackgroundScores",
     "Backoff",
+    "Begun",
     "CircuitBreaker",
     "CounterTally",
     "Ending",
+    "EngineLoad",
+    "ExpectedWait",
     "FinishedRequest",
     "InTurn",
     "IntegrationSettings",
+    "LateScores",
     "MemoryTally",
     "Message",
     "OpenAIRequest",
+    "Order",
     "PredictionStore",
     "PromptCount",
     "PromptText",
     "PromptTokens",
+    "Question",
     "Receive",
     "ReportSender",
     "Reporter",
@@ -57,11 +68,13 @@ __all__ = [
     "StoredPrediction",
     "Tally",
     "TermSources",
+    "Visit",
     "connect",
     "ending_of",
     "is_priority",
     "log_under",
     "logger",
+    "order_in_time",
     "order_of",
     "priority_of",
     "read_request",

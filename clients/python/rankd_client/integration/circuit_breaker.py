@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,6 +16,8 @@ from rankd_client.ordering.serving_keys import CLASS_SPAN
 
 _FAILURES = 3
 """In a row, after which nobody waits for the daemon any more."""
+_TELLING = 0.5
+"""Seconds of silence that tell something by themselves, where the timeout follows the queue."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 """Seconds between probes of a daemon that does not answer."""
 _PROBE = "Hello"
@@ -36,6 +40,7 @@ class CircuitBreaker:
         self._probing: asyncio.Task[None] | None = None
         self._strict = False
         """Whether the daemon puts classes strictly one after the other, as its last answer with a class had it."""
+        self._answered_at = self._failed_at = -math.inf
 
     def _made(self) -> AsyncRankClient:
         return AsyncRankClient(**self._settings.connection)
@@ -57,19 +62,32 @@ class CircuitBreaker:
         backlog: int = 0,
         model: str | None = None,
         objective: Objective | None = None,
+        timeout: float | None = None,
+        counts: bool = True,
     ) -> RankedQueue | None:
-        """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail."""
+        """The daemon's order, in arrival order where it fails; None, at once, while it is known to fail.
+
+        Args:
+            items: what is asked about.
+            backlog: requests that wait beside it.
+            model: the served model; default: that of the settings.
+            objective: what to order for; default: that of the settings.
+            timeout: seconds; default: those of the settings.
+            counts: whether a failure counts towards breaking the circuit.
+        """
         if self.open:
             return None
         client = self._client
         objective = objective or self._settings.objective
-        queue = await client.rank(items, backlog=backlog, model=model, objective=objective)
+        began = time.monotonic()
+        queue = await client.rank(items, backlog=backlog, model=model, objective=objective, timeout=timeout)
         if not queue.failed:
-            self._failures = 0
+            self._failures, self._answered_at = 0, time.monotonic()
             self._learn_classes(items, queue)
         elif queue.reason in _REFUSED or (queue.reason == _WRONG_TENANT and any(item.tenant for item in items)):
             self._failures = 0
-        else:
+        elif counts and not (queue.reason == "timeout" and self._is_behind(began)):
+            self._failed_at = time.monotonic()
             self._failures += 1
             if self._failures >= _FAILURES and not self.open:
                 logger.warning(
@@ -81,6 +99,16 @@ class CircuitBreaker:
                 )
                 self._probing = asyncio.get_running_loop().create_task(self._probe(client), name="rankd-probe")
         return queue
+
+    def _is_behind(self, began: float) -> bool:
+        """Whether a daemon that gave no answer since then is but behind, as in a burst of short questions.
+
+        It answered others meanwhile; or it had little time, and other questions of that time count already.
+        """
+        if self._settings.timeout is not None:
+            return False  # it is the user's word what is too long
+        lasted = time.monotonic() - began
+        return self._answered_at > began or (lasted < _TELLING and self._failed_at > began)
 
     def _learn_classes(self, items: Sequence[Item], queue: RankedQueue) -> None:
         """Strict classes show in the keys: nothing else moves one so far."""

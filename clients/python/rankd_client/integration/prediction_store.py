@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from rankd_client._forks import follow_forks
+from rankd_client.integration.expected_wait import Begun, ExpectedWait
 from rankd_client.integration.prompt_text import NO_TEXT, PromptText
 from rankd_client.integration.prompt_tokens import PromptTokens
 from rankd_client.v1.prediction_pb2 import Prediction
@@ -28,6 +29,8 @@ class StoredPrediction:
     ignore_eos: bool
     text: PromptText = NO_TEXT
     """Of its prompt, to learn from what the engine counts of it."""
+    beside: int | None = None
+    """Requests that were there when it went to the engine, to learn from how long it waited."""
 
 
 class PredictionStore:
@@ -44,6 +47,8 @@ class PredictionStore:
         """Whether anything was ever remembered."""
         self.prompt_tokens = PromptTokens()
         """What completions tell of prompts that are to come."""
+        self.wait = ExpectedWait()
+        """What they tell of how long requests wait."""
         self.nbytes = 0
         """Of what is remembered, about."""
         self._capacity, self._most_bytes = capacity, most_bytes
@@ -80,6 +85,15 @@ class PredictionStore:
         self.nbytes -= held[1]
         return held[0]
 
-    def learn(self, entry: StoredPrediction, tokens: int, cached: int) -> None:
-        """Take in what the engine counted of an entry's prompt; 0 tokens where it did not."""
+    def learn(self, entry: StoredPrediction, tokens: int, cached: int, waited: float | None = None) -> None:
+        """Take in what the engine tells of an entry's request.
+
+        Args:
+            entry: of the request.
+            tokens: of its prompt; 0 where the engine did not count them.
+            cached: of these, by its prefix cache.
+            waited: seconds until it was first scheduled; None where the engine does not tell.
+        """
         self.prompt_tokens.learn("", entry.text, tokens, cached)
+        if waited is not None and entry.beside is not None:
+            self.wait.learn(entry.beside, waited, Begun.ENGINE)

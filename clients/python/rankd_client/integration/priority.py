@@ -26,6 +26,8 @@ async def order_of(
     *,
     terms: RequestTerms = NO_TERMS,
     counts: Sequence[PromptCount] = (),
+    timeout: float | None = None,
+    late: bool = False,
 ) -> tuple[RankedQueue | None, str]:
     """Ask about a request's prompts. Where one has no text but tokens, it is the tokens that are asked about.
 
@@ -37,6 +39,8 @@ async def order_of(
         model: the served model that is asked for; default: that of the settings.
         terms: what it asks for beside.
         counts: of the tokens of each prompt; default: not counted.
+        timeout: seconds that it may take; default: those of the settings.
+        late: the request goes on without the answer, so that a failure costs nobody anything.
 
     Returns:
         An order whose keys are to be used, or None for arrival order; and what to count.
@@ -49,6 +53,8 @@ async def order_of(
         backlog=backlog,
         model=model,
         objective=terms.objective,
+        timeout=timeout,
+        counts=not late,
     )
     if queue is None:
         return None, "circuit_open"

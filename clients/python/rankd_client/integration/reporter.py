@@ -14,6 +14,8 @@ from typing import Protocol
 from rankd_client import Completed, Finish, RankClient, ReportResult
 from rankd_client._backoff import Backoff
 from rankd_client._forks import follow_forks
+from rankd_client._placed import Placed
+from rankd_client.integration.in_time import TOO_LATE
 from rankd_client.integration.prediction_store import PredictionStore
 from rankd_client.integration.settings import IntegrationSettings, logger
 from rankd_client.integration.tally import MemoryTally, Tally
@@ -25,6 +27,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.4, 5.0
 """Seconds between tries while the daemon is gone."""
 _LATE_IDS = 5.0
 """Seconds for which a completion waits for its prediction: an id that comes with the answer comes after it."""
+
+
+_KINDS = {"ranked": "ranked", "unavailable": "unreachable", "circuit_open": "unreachable"} | dict.fromkeys(
+    TOO_LATE, "too_late"
+)
+"""Of outcomes of a question, how a request was placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,8 @@ class FinishedRequest:
 class ReportSender(Protocol):
     """What reports: a client of the daemon."""
 
-    def report(self, completions: Sequence[Completed], *, timeout: float) -> ReportResult:
-        """Report what requests produced."""
+    def report(self, completions: Sequence[Completed], *, timeout: float, placed: Placed | None = None) -> ReportResult:
+        """Report what requests produced, and how they were placed."""
 
 
 class Reporter:
@@ -69,6 +77,8 @@ class Reporter:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closing = False
+        self._placed = Placed()
+        """Since the last report."""
         follow_forks(self)
 
     def forked(self) -> None:
@@ -78,6 +88,15 @@ class Reporter:
         self._ready.clear()
         self._thread = None
         self._lock = threading.Lock()
+        self._placed = Placed()
+
+    def placed(self, outcome: str) -> None:
+        """Count a request that goes to the engine, by the outcome of ``order_of``; never waits."""
+        kind = _KINDS.get(outcome, "unreachable" if outcome.startswith("error:") else "other")
+        with self._lock:
+            self._placed += Placed(**{kind: 1})
+        if self._thread is None:
+            self._start()
 
     def put(self, finished: FinishedRequest | Completed) -> None:
         """Hand a completion over; never waits, never raises."""
@@ -159,7 +178,9 @@ class Reporter:
                     cached_prompt_tokens=finished.cached_prompt_tokens,
                 )
             )
-            self._predictions.learn(stored, finished.prompt_tokens, finished.cached_prompt_tokens)
+            self._predictions.learn(
+                stored, finished.prompt_tokens, finished.cached_prompt_tokens, finished.queue_seconds
+            )
         elif finished.engine_id.startswith("resp_"):
             self._unmatched.append((time.monotonic() if since is None else since, finished))
         while len(self._ready) > self._capacity:
@@ -168,10 +189,15 @@ class Reporter:
 
     def _send(self, sender: ReportSender) -> bool:
         """Report what is ready; False where the daemon does not answer, and it stays ready."""
-        while self._ready:
+        while self._ready or self._placed.total:
             batch = [self._ready.popleft() for _ in range(min(_BATCH, len(self._ready)))]
-            result = sender.report(batch, timeout=1.0)
+            with self._lock:
+                placed, self._placed = self._placed, Placed()
+            told = {"placed": placed} if placed.total else {}
+            result = sender.report(batch, timeout=1.0, **told)
             if result.error:
+                with self._lock:
+                    self._placed += placed
                 # The daemon takes no final report twice, so that what did arrive does no harm. Progress is old by then,
                 # and there is so much of it that it would push completions out.
                 kept = [done for done in (*batch, *self._ready) if done.finish_reason != "in_progress"]

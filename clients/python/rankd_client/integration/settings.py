@@ -30,6 +30,9 @@ _warned: set[tuple[str, str]] = set()
 INTEGRATION_VARIABLES = (
     "RANKD_TARGET",
     "RANKD_TIMEOUT",
+    "RANKD_HOLD_IDLE",
+    "RANKD_HOLD_SHARE",
+    "RANKD_HOLD_MOST",
     "RANKD_MODEL",
     "RANKD_OBJECTIVE",
     "RANKD_CLIENT_PRIORITY",
@@ -61,14 +64,19 @@ _T = TypeVar("_T")
 class IntegrationSettings:
     """Where the daemon is and what to ask it.
 
-    ``timeout`` in seconds bounds what a request may be held up by asking. ``client_priority`` says what becomes of a
-    priority that a client sent itself: ``keep`` or ``ignore``. A body over ``max_body_bytes`` is not read. ``token``,
-    ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for :class:`rankd_client.RankClient`. ``objective`` is
-    what this engine's queue is ordered for; None is the daemon's own.
+    ``timeout`` in seconds bounds what a request may be held up by asking, always. None follows the queue: a score may
+    take ``hold_share`` of what requests wait anyway, at least ``hold_idle`` and at most ``hold_most`` seconds.
+
+    ``client_priority`` says what becomes of a priority that a client sent itself: ``keep`` or ``ignore``. A body over
+    ``max_body_bytes`` is not read. ``token``, ``token_file``, ``plaintext_token`` and ``web_proxy`` are as for
+    :class:`rankd_client.RankClient`. ``objective`` is what this engine's queue is ordered for; None is the daemon's.
     """
 
     target: str = "127.0.0.1:50051"
-    timeout: float = 0.05
+    timeout: float | None = None
+    hold_idle: float = 0.05
+    hold_share: float = 0.5
+    hold_most: float = 2.0
     model: str = ""
     client_priority: str = "keep"
     max_body_bytes: int = 4 * 2**20
@@ -87,7 +95,7 @@ class IntegrationSettings:
         return {
             "target": self.target,
             "model": self.model,
-            "timeout": self.timeout,
+            "timeout": self.hold_most if self.timeout is None else self.timeout,
             "tls": self.tls,
             "token": self.token,
             "token_file": self.token_file,
@@ -106,6 +114,9 @@ class IntegrationSettings:
         read = cls(
             target=environment.get("RANKD_TARGET") or default.target,
             timeout=_read(environment, "RANKD_TIMEOUT", _seconds, default.timeout),
+            hold_idle=_read(environment, "RANKD_HOLD_IDLE", _seconds, default.hold_idle),
+            hold_share=_read(environment, "RANKD_HOLD_SHARE", _share, default.hold_share),
+            hold_most=_read(environment, "RANKD_HOLD_MOST", _seconds, default.hold_most),
             model=environment.get("RANKD_MODEL", ""),
             client_priority=_read(environment, "RANKD_CLIENT_PRIORITY", _client_priority, default.client_priority),
             max_body_bytes=_read(environment, "RANKD_MAX_BODY_BYTES", _bytes, default.max_body_bytes),
@@ -117,6 +128,8 @@ class IntegrationSettings:
             terms=_terms(environment, default.terms),
             objective=_read(environment, "RANKD_OBJECTIVE", _objective, default.objective),
         )
+        if read.hold_idle > read.hold_most:
+            raise ValueError("RANKD_HOLD_IDLE: must be at most RANKD_HOLD_MOST; for one bound always set RANKD_TIMEOUT")
         try:
             reader = shown_to(read.target, web_proxy=read.web_proxy)
             Token(read.token, read.token_file, target=reader, tls=read.tls, plaintext=read.plaintext_token)
@@ -156,6 +169,16 @@ def _seconds(text: str) -> float:
         value = math.nan
     if not 0 < value <= 60:
         raise ValueError(f"must be seconds above 0 and at most 60, not {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"must be a share from 0 to 1, not {text!r}")
     return value
 
 

@@ -42,6 +42,8 @@ class PilotState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PILOT_STATE_STOPPED: _ClassVar[PilotState]
     PILOT_STATE_FINISHED: _ClassVar[PilotState]
     PILOT_STATE_CANCELLED: _ClassVar[PilotState]
+    PILOT_STATE_NO_TRAFFIC: _ClassVar[PilotState]
+    PILOT_STATE_UNMEASURED: _ClassVar[PilotState]
 
 class PilotMetric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -68,6 +70,8 @@ PILOT_STATE_RUNNING: PilotState
 PILOT_STATE_STOPPED: PilotState
 PILOT_STATE_FINISHED: PilotState
 PILOT_STATE_CANCELLED: PilotState
+PILOT_STATE_NO_TRAFFIC: PilotState
+PILOT_STATE_UNMEASURED: PilotState
 PILOT_METRIC_UNSPECIFIED: PilotMetric
 PILOT_METRIC_MEAN: PilotMetric
 PILOT_METRIC_P50: PilotMetric
@@ -467,7 +471,7 @@ class PilotStatus(_message.Message):
     def __init__(self, model: _Optional[str] = ..., control: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., treatment: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., slot: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., washout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., block_count: _Optional[int] = ..., shadow: bool = ..., harm_tolerance: _Optional[float] = ..., metric: _Optional[_Union[PilotMetric, str]] = ..., seed: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[PilotState, str]] = ..., reason: _Optional[str] = ..., policy: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., slot_count: _Optional[int] = ..., measured_block_count: _Optional[int] = ..., skipped_block_count: _Optional[int] = ..., request_count: _Optional[int] = ..., unfinished_count: _Optional[int] = ..., gave_up_count: _Optional[int] = ..., crossed_count: _Optional[int] = ..., late_count: _Optional[int] = ..., unmeasured_count: _Optional[int] = ..., answer_count: _Optional[int] = ..., overridden_count: _Optional[int] = ..., effects: _Optional[_Iterable[_Union[PilotEffect, _Mapping]]] = ...) -> None: ...
 
 class StartPilotRequest(_message.Message):
-    __slots__ = ("model", "control", "treatment", "slot", "washout", "block_count", "shadow", "harm_tolerance", "metric", "seed", "start_time")
+    __slots__ = ("model", "control", "treatment", "slot", "washout", "block_count", "shadow", "harm_tolerance", "metric", "seed", "start_time", "only_model")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
     TREATMENT_FIELD_NUMBER: _ClassVar[int]
@@ -479,6 +483,7 @@ class StartPilotRequest(_message.Message):
     METRIC_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
+    ONLY_MODEL_FIELD_NUMBER: _ClassVar[int]
     model: str
     control: _prediction_pb2.Policy
     treatment: _prediction_pb2.Policy
@@ -490,7 +495,8 @@ class StartPilotRequest(_message.Message):
     metric: PilotMetric
     seed: int
     start_time: _timestamp_pb2.Timestamp
-    def __init__(self, model: _Optional[str] = ..., control: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., treatment: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., slot: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., washout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., block_count: _Optional[int] = ..., shadow: bool = ..., harm_tolerance: _Optional[float] = ..., metric: _Optional[_Union[PilotMetric, str]] = ..., seed: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    only_model: bool
+    def __init__(self, model: _Optional[str] = ..., control: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., treatment: _Optional[_Union[_prediction_pb2.Policy, str]] = ..., slot: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., washout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., block_count: _Optional[int] = ..., shadow: bool = ..., harm_tolerance: _Optional[float] = ..., metric: _Optional[_Union[PilotMetric, str]] = ..., seed: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., only_model: bool = ...) -> None: ...
 
 class StartPilotResponse(_message.Message):
     __slots__ = ("pilot",)
@@ -499,10 +505,12 @@ class StartPilotResponse(_message.Message):
     def __init__(self, pilot: _Optional[_Union[PilotStatus, _Mapping]] = ...) -> None: ...
 
 class GetPilotRequest(_message.Message):
-    __slots__ = ("model",)
+    __slots__ = ("model", "only_model")
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    ONLY_MODEL_FIELD_NUMBER: _ClassVar[int]
     model: str
-    def __init__(self, model: _Optional[str] = ...) -> None: ...
+    only_model: bool
+    def __init__(self, model: _Optional[str] = ..., only_model: bool = ...) -> None: ...
 
 class GetPilotResponse(_message.Message):
     __slots__ = ("pilot",)
@@ -511,10 +519,12 @@ class GetPilotResponse(_message.Message):
     def __init__(self, pilot: _Optional[_Union[PilotStatus, _Mapping]] = ...) -> None: ...
 
 class StopPilotRequest(_message.Message):
-    __slots__ = ("model",)
+    __slots__ = ("model", "only_model")
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    ONLY_MODEL_FIELD_NUMBER: _ClassVar[int]
     model: str
-    def __init__(self, model: _Optional[str] = ...) -> None: ...
+    only_model: bool
+    def __init__(self, model: _Optional[str] = ..., only_model: bool = ...) -> None: ...
 
 class StopPilotResponse(_message.Message):
     __slots__ = ("pilot",)

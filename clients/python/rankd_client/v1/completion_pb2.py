@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from rankd_client.v1 import prediction_pb2 as rankd_dot_v1_dot_prediction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rankd/v1/completion.proto\x12\x08rankd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19rankd/v1/prediction.proto\"\x94\x03\n\nCompletion\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\nprediction\x18\x02 \x01(\x0b\x32\x14.rankd.v1.Prediction\x12\x1a\n\x12output_token_count\x18\x03 \x01(\r\x12-\n\rfinish_reason\x18\x04 \x01(\x0e\x32\x16.rankd.v1.FinishReason\x12\x1a\n\x12length_is_complete\x18\x05 \x01(\x08\x12\x30\n\x0c\x61rrival_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0equeue_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0etotal_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12prompt_token_count\x18\t \x01(\r\x12!\n\x19\x63\x61\x63hed_prompt_token_count\x18\n \x01(\rJ\x04\x08\x0b\x10\x0cJ\x04\x08\x0c\x10\r\"}\n\x18ReportCompletionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x0b\x63ompletions\x18\x03 \x03(\x0b\x32\x14.rankd.v1.Completion\"c\n\x12RejectedCompletion\x12\r\n\x05index\x18\x01 \x01(\r\x12)\n\x06reason\x18\x02 \x01(\x0e\x32\x19.rankd.v1.RejectionReason\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"|\n\x19ReportCompletionsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\r\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\r\x12.\n\x08rejected\x18\x03 \x03(\x0b\x32\x1c.rankd.v1.RejectedCompletion*\xb6\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x04\x12\x1d\n\x19\x46INISH_REASON_IN_PROGRESS\x10\x05*\x96\x03\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\'\n#REJECTION_REASON_INVALID_REQUEST_ID\x10\x01\x12\'\n#REJECTION_REASON_INVALID_PREDICTION\x10\x02\x12+\n\'REJECTION_REASON_UNKNOWN_RANKER_VERSION\x10\x03\x12%\n!REJECTION_REASON_IMPOSSIBLE_COUNT\x10\x04\x12*\n&REJECTION_REASON_UNKNOWN_FINISH_REASON\x10\x05\x12!\n\x1dREJECTION_REASON_OUT_OF_ORDER\x10\x06\x12!\n\x1dREJECTION_REASON_INVALID_TIME\x10\x07\x12&\n\"REJECTION_REASON_INVALID_SIGNATURE\x10\x08\x12!\n\x1dREJECTION_REASON_WRONG_TENANT\x10\t2q\n\x11\x43ompletionService\x12\\\n\x11ReportCompletions\x12\".rankd.v1.ReportCompletionsRequest\x1a#.rankd.v1.ReportCompletionsResponseB`\n\x0c\x64\x65v.rankd.v1B\x0f\x43ompletionProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rankd/v1/completion.proto\x12\x08rankd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19rankd/v1/prediction.proto\"\x94\x03\n\nCompletion\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\nprediction\x18\x02 \x01(\x0b\x32\x14.rankd.v1.Prediction\x12\x1a\n\x12output_token_count\x18\x03 \x01(\r\x12-\n\rfinish_reason\x18\x04 \x01(\x0e\x32\x16.rankd.v1.FinishReason\x12\x1a\n\x12length_is_complete\x18\x05 \x01(\x08\x12\x30\n\x0c\x61rrival_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0equeue_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0etotal_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12prompt_token_count\x18\t \x01(\r\x12!\n\x19\x63\x61\x63hed_prompt_token_count\x18\n \x01(\rJ\x04\x08\x0b\x10\x0cJ\x04\x08\x0c\x10\r\"\xa7\x01\n\x18ReportCompletionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x0b\x63ompletions\x18\x03 \x03(\x0b\x32\x14.rankd.v1.Completion\x12(\n\x06placed\x18\x04 \x01(\x0b\x32\x18.rankd.v1.PlacedRequests\"n\n\x0ePlacedRequests\x12\x14\n\x0cranked_count\x18\x01 \x01(\r\x12\x16\n\x0etoo_late_count\x18\x02 \x01(\r\x12\x19\n\x11unreachable_count\x18\x03 \x01(\r\x12\x13\n\x0bother_count\x18\x04 \x01(\r\"c\n\x12RejectedCompletion\x12\r\n\x05index\x18\x01 \x01(\r\x12)\n\x06reason\x18\x02 \x01(\x0e\x32\x19.rankd.v1.RejectionReason\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"|\n\x19ReportCompletionsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\r\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\r\x12.\n\x08rejected\x18\x03 \x03(\x0b\x32\x1c.rankd.v1.RejectedCompletion*\xb6\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x04\x12\x1d\n\x19\x46INISH_REASON_IN_PROGRESS\x10\x05*\x96\x03\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\'\n#REJECTION_REASON_INVALID_REQUEST_ID\x10\x01\x12\'\n#REJECTION_REASON_INVALID_PREDICTION\x10\x02\x12+\n\'REJECTION_REASON_UNKNOWN_RANKER_VERSION\x10\x03\x12%\n!REJECTION_REASON_IMPOSSIBLE_COUNT\x10\x04\x12*\n&REJECTION_REASON_UNKNOWN_FINISH_REASON\x10\x05\x12!\n\x1dREJECTION_REASON_OUT_OF_ORDER\x10\x06\x12!\n\x1dREJECTION_REASON_INVALID_TIME\x10\x07\x12&\n\"REJECTION_REASON_INVALID_SIGNATURE\x10\x08\x12!\n\x1dREJECTION_REASON_WRONG_TENANT\x10\t2q\n\x11\x43ompletionService\x12\\\n\x11ReportCompletions\x12\".rankd.v1.ReportCompletionsRequest\x1a#.rankd.v1.ReportCompletionsResponseB`\n\x0c\x64\x65v.rankd.v1B\x0f\x43ompletionProtoP\x01Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\xaa\x02\x08Rankd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,18 +35,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rankd.v1.completion_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.rankd.v1B\017CompletionProtoP\001Z2github.com/rankd/rankd/clients/go/rankd/v1;rankdv1\252\002\010Rankd.V1'
-  _globals['_FINISHREASON']._serialized_start=893
-  _globals['_FINISHREASON']._serialized_end=1075
-  _globals['_REJECTIONREASON']._serialized_start=1078
-  _globals['_REJECTIONREASON']._serialized_end=1484
+  _globals['_FINISHREASON']._serialized_start=1048
+  _globals['_FINISHREASON']._serialized_end=1230
+  _globals['_REJECTIONREASON']._serialized_start=1233
+  _globals['_REJECTIONREASON']._serialized_end=1639
   _globals['_COMPLETION']._serialized_start=132
   _globals['_COMPLETION']._serialized_end=536
-  _globals['_REPORTCOMPLETIONSREQUEST']._serialized_start=538
-  _globals['_REPORTCOMPLETIONSREQUEST']._serialized_end=663
-  _globals['_REJECTEDCOMPLETION']._serialized_start=665
-  _globals['_REJECTEDCOMPLETION']._serialized_end=764
-  _globals['_REPORTCOMPLETIONSRESPONSE']._serialized_start=766
-  _globals['_REPORTCOMPLETIONSRESPONSE']._serialized_end=890
-  _globals['_COMPLETIONSERVICE']._serialized_start=1486
-  _globals['_COMPLETIONSERVICE']._serialized_end=1599
+  _globals['_REPORTCOMPLETIONSREQUEST']._serialized_start=539
+  _globals['_REPORTCOMPLETIONSREQUEST']._serialized_end=706
+  _globals['_PLACEDREQUESTS']._serialized_start=708
+  _globals['_PLACEDREQUESTS']._serialized_end=818
+  _globals['_REJECTEDCOMPLETION']._serialized_start=820
+  _globals['_REJECTEDCOMPLETION']._serialized_end=919
+  _globals['_REPORTCOMPLETIONSRESPONSE']._serialized_start=921
+  _globals['_REPORTCOMPLETIONSRESPONSE']._serialized_end=1045
+  _globals['_COMPLETIONSERVICE']._serialized_start=1641
+  _globals['_COMPLETIONSERVICE']._serialized_end=1754
 # @@protoc_insertion_point(module_scope)

@@ -75,14 +75,28 @@ class Completion(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., output_token_count: _Optional[int] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., length_is_complete: bool = ..., arrival_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queue_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., prompt_token_count: _Optional[int] = ..., cached_prompt_token_count: _Optional[int] = ...) -> None: ...
 
 class ReportCompletionsRequest(_message.Message):
-    __slots__ = ("model", "now", "completions")
+    __slots__ = ("model", "now", "completions", "placed")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     NOW_FIELD_NUMBER: _ClassVar[int]
     COMPLETIONS_FIELD_NUMBER: _ClassVar[int]
+    PLACED_FIELD_NUMBER: _ClassVar[int]
     model: str
     now: _timestamp_pb2.Timestamp
     completions: _containers.RepeatedCompositeFieldContainer[Completion]
-    def __init__(self, model: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
+    placed: PlacedRequests
+    def __init__(self, model: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ..., placed: _Optional[_Union[PlacedRequests, _Mapping]] = ...) -> None: ...
+
+class PlacedRequests(_message.Message):
+    __slots__ = ("ranked_count", "too_late_count", "unreachable_count", "other_count")
+    RANKED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOO_LATE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OTHER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ranked_count: int
+    too_late_count: int
+    unreachable_count: int
+    other_count: int
+    def __init__(self, ranked_count: _Optional[int] = ..., too_late_count: _Optional[int] = ..., unreachable_count: _Optional[int] = ..., other_count: _Optional[int] = ...) -> None: ...
 
 class RejectedCompletion(_message.Message):
     __slots__ = ("index", "reason", "description")

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from rankd_client.v1 import completion_pb2 as _completion_pb2
 from rankd_client.v1 import prediction_pb2 as _prediction_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -446,7 +447,7 @@ class PilotRatio(_message.Message):
     def __init__(self, statistic: _Optional[_Union[LatencyStatistic, str]] = ..., ratio: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count", "promoted_ranker_version", "ranker_choice", "unusable_ranker_versions")
+    __slots__ = ("rankd_version", "ranker_version", "provider", "started_at", "rank_call_count", "item_count", "unscored_item_count", "scored_prompt_count", "cached_prompt_count", "queued_prompt_count", "failed_batch_count", "draining", "failing_files", "placement", "worker_count", "completion_count", "progress_report_count", "promoted_ranker_version", "ranker_choice", "unusable_ranker_versions", "recently_placed")
     RANKD_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -467,6 +468,7 @@ class ServiceStatus(_message.Message):
     PROMOTED_RANKER_VERSION_FIELD_NUMBER: _ClassVar[int]
     RANKER_CHOICE_FIELD_NUMBER: _ClassVar[int]
     UNUSABLE_RANKER_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RECENTLY_PLACED_FIELD_NUMBER: _ClassVar[int]
     rankd_version: str
     ranker_version: str
     provider: str
@@ -487,7 +489,8 @@ class ServiceStatus(_message.Message):
     promoted_ranker_version: str
     ranker_choice: RankerChoice
     unusable_ranker_versions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., progress_report_count: _Optional[int] = ..., promoted_ranker_version: _Optional[str] = ..., ranker_choice: _Optional[_Union[RankerChoice, str]] = ..., unusable_ranker_versions: _Optional[_Iterable[str]] = ...) -> None: ...
+    recently_placed: _completion_pb2.PlacedRequests
+    def __init__(self, rankd_version: _Optional[str] = ..., ranker_version: _Optional[str] = ..., provider: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rank_call_count: _Optional[int] = ..., item_count: _Optional[int] = ..., unscored_item_count: _Optional[int] = ..., scored_prompt_count: _Optional[int] = ..., cached_prompt_count: _Optional[int] = ..., queued_prompt_count: _Optional[int] = ..., failed_batch_count: _Optional[int] = ..., draining: bool = ..., failing_files: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[ModelPlacement, _Mapping]] = ..., worker_count: _Optional[int] = ..., completion_count: _Optional[int] = ..., progress_report_count: _Optional[int] = ..., promoted_ranker_version: _Optional[str] = ..., ranker_choice: _Optional[_Union[RankerChoice, str]] = ..., unusable_ranker_versions: _Optional[_Iterable[str]] = ..., recently_placed: _Optional[_Union[_completion_pb2.PlacedRequests, _Mapping]] = ...) -> None: ...
 
 class GetQualityRequest(_message.Message):
     __slots__ = ("model", "ranker_version")

@@ -19,8 +19,9 @@ from rankd.completion_log.store import LocalStore
 from rankd.datafiles import UnusableRowError
 from rankd.errors import ConfigError
 from rankd.replay.trace.arrival import ArrivalClock
-from rankd.replay.trace.fields import columns_of, request_of
+from rankd.replay.trace.fields import request_of
 from rankd.replay.trace.files import TraceSelection, read_trace
+from rankd.replay.trace.names import columns_of
 from rankd.replay.trace.trace import Trace
 from rankd.types import Scored
 
@@ -197,7 +198,11 @@ def test_a_gzip_that_breaks_off_is_used_up_to_there(tmp_path):
         ("t.csv", "t_s,output_tokens\n1,2\n", r"t\.csv line 2.*|--input-tokens"),
         ("t.csv", "", r"no rows in .*t\.csv: a row needs arrival"),
         ("t.jsonl", "[{}]", r"is a JSON array"),
-        ("t.jsonl", "{}\n{}\n", r"no usable row among 2 in .*: 2 no arrival \(first: .*t\.jsonl line 1\)"),
+        (
+            "t.jsonl",
+            "{}\n{}\n",
+            r"among 2 in .*: 2 no arrival \(--burst needs none\) \(first: .*t\.jsonl line 1\)",
+        ),
         ("t.parquet", "nonsense", r"is not Parquet"),
         ("t.csv.gz", "t_s,input_tokens,output_tokens\n", r"is not gzip"),
         ("t.txt", "1 2 3", r"rename it if it is one of these"),
