@@ -222,5 +222,9 @@ class Day:
         """Before its end."""
         with AdminClient(self.daemon.admin_target) as admin:
             admin.stop_pilot(MODEL)
+        self.pilot_ended()
+
+    def pilot_ended(self) -> None:
+        """Note that it has, by now."""
         self.truth.pilot = False
         self.truth.events.append(("pilot_ended", self.clock.now))

@@ -75,6 +75,10 @@ def full_day(day: Day, *, retrains: bool = True) -> None:
 
 def _pilot(day: Day) -> None:
     day.start_pilot(90, 6)
+    day.wait(70)
+    day.pilot_ended()
+    day.point("a pilot without traffic has ended itself")
+    day.start_pilot(90, 6)
     day.serve(700, 0.9, half_way="a pilot under way")
     day.point("still under way")
     day.stop_pilot()
