@@ -2,9 +2,9 @@
 
 A real daemon by a clock that the script sets, with real ports, registry, completion log and command lines. Its requests
 are served by the simulated engine of ``rankd replay``, whose every next request the daemon names; the same requests in
-arrival order on the same engine are what it is held against. At each point page, ``/status.json``, metrics, ``rankd
-status`` and ``rankd rankers`` are read. Printed are what they said, what was true, what was not true, and how many
-intervals of saved seconds held the truth. Some five minutes a day; with ``--short`` one.
+arrival order on the same engine are what it is held against. At each point page (in Chromium too, where there is one),
+``/status.json``, metrics, ``rankd status`` and ``rankd rankers`` are read. Printed are what they said, what was true,
+what was not true, and how many intervals of saved seconds held the truth. Some two minutes a day, one with ``--short``.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from support.browser import CHROMIUM, Chromium
 
 from soak.scripted_day.day import Day, Point
 from soak.scripted_day.script import full_day, short_day
@@ -35,8 +37,9 @@ def run(seed: int, *, short: bool, torch: bool) -> Day:
     print(f"\nday {seed}\n")
     print("| time | point | serves | state | mean saved as told, s | true | true of the last hour | headline |")
     print("|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as directory:
-        day = Day(Path(directory), seed=seed, on_point=show)
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as profile:
+        browser = Chromium(profile) if CHROMIUM else None
+        day = Day(Path(directory), seed=seed, on_point=show, browser=browser)
         try:
             if short:
                 short_day(day)
@@ -44,6 +47,8 @@ def run(seed: int, *, short: bool, torch: bool) -> Day:
                 full_day(day, retrains=torch)
         finally:
             day.close()
+            if browser is not None:
+                browser.close()
     return day
 
 

@@ -50,7 +50,8 @@ def cover(faces: Faces, truth: Truth, model: str, now: float, coverage: Coverage
         if not _exact(one["saved_seconds"]):
             name = f"{one['measure']} {one['statistic']}"
             coverage.add(name, compared.saved(one["measure"], one["statistic"]), one["saved_seconds"], where)
-    if (total := saved["total_saved_seconds"]) is not None and not _exact(total):
+    # What a kill lost of the total is a hole in it that nothing tells of.
+    if (total := saved["total_saved_seconds"]) is not None and not _exact(total) and not truth.before:
         coverage.add("total", truth.total(saved), total, where)
     return compared
 
@@ -171,11 +172,23 @@ def _headline(faces: Faces, saved: dict, truth: Truth, model: str) -> Iterator[s
     words = {"gains": "sooner", "loses": "later"}
     if first.startswith("Requests end") and words.get(state, "") not in first:
         yield f"status begins {first!r} in state {state}"
+    if faces.verdict:
+        yield from _in_browser(faces, state, truth)
     row = faces.facts.get(f"saved {model}", "")
     if not row.startswith(_FACTS[state]):
         yield f"the page says {row!r} in state {state}"
     if truth.pilot != any(name.startswith("pilot") for name in faces.facts):
         yield "the page does not say whether a pilot is under way"
+
+
+def _in_browser(faces: Faces, state: str, truth: Truth) -> Iterator[str]:
+    """The page as people see it: only what surely gains is green."""
+    if (faces.tone == "good") != (state == "gains" and not truth.pilot):
+        yield f"the page is {faces.tone} in state {state}"
+    if truth.pilot != faces.verdict.startswith("Pilot under way"):
+        yield f"a pilot is {'' if truth.pilot else 'not '}under way, and the page begins {faces.verdict!r}"
+    elif not truth.pilot and state != "falls_back" and not faces.verdict.startswith(("Pilot ended", _HEADLINES[state])):
+        yield f"the page begins {faces.verdict!r} in state {state}"
 
 
 def _figures(saved: dict, truth: Truth, now: float) -> Iterator[str]:

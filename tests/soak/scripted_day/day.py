@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from rankd_client import AdminClient, Item, PilotPlan, RankClient
+from support.browser import Chromium
 from support.scripted_clock import ScriptedClock
 from support.tiny_ranker import make_artifact
 
@@ -61,6 +62,7 @@ class Day:
     coverage: Coverage = field(default_factory=Coverage)
     truth: Truth = field(default_factory=Truth)
     on_point: object = None
+    browser: Chromium | None = None
 
     def __post_init__(self) -> None:
         self.clock = ScriptedClock(self.directory / "clock", BEGIN)
@@ -139,7 +141,7 @@ class Day:
         return seen.faces
 
     def _seen(self, name: str) -> Seen:
-        return Seen(name, self.clock.now, look(self.clock, self.daemon), self.truth.now())
+        return Seen(name, self.clock.now, look(self.clock, self.daemon, self.browser), self.truth.now())
 
     def _judge(self, seen: Seen) -> None:
         faces, truth = seen.faces, seen.truth

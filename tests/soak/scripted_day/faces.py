@@ -6,6 +6,7 @@ import urllib.request
 from dataclasses import dataclass
 from html import unescape
 
+from support.browser import Chromium
 from support.scripted_clock import ScriptedClock
 
 _ROW = re.compile(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>')
@@ -29,6 +30,10 @@ class Faces:
     """``rankd status --json``."""
     rankers: dict
     """``rankd rankers list --json``."""
+    verdict: str = ""
+    """The page's headline in a browser; empty without one."""
+    tone: str = ""
+    """Its colour: ``good`` is green."""
 
     def metric(self, name: str, **labels: str) -> float | None:
         """The sample with these labels; None where there is none."""
@@ -42,9 +47,10 @@ class Faces:
         return [found[label] for found, value in self.metrics.get(name, ()) if value == 1]
 
 
-def look(clock: ScriptedClock, daemon) -> Faces:
+def look(clock: ScriptedClock, daemon, browser: Chromium | None = None) -> Faces:
     """Look at all, once all that is due is shown."""
     clock.settle(daemon.process)
+    verdict, tone = ("", "") if browser is None else _in_browser(browser, daemon.http)
     plain, as_json, rankers = (
         _said(clock.run(*verb))
         for verb in (
@@ -60,7 +66,20 @@ def look(clock: ScriptedClock, daemon) -> Faces:
         text=plain,
         report=json.loads(as_json),
         rankers=json.loads(rankers),
+        verdict=verdict,
+        tone=tone,
     )
+
+
+def _in_browser(browser: Chromium, url: str) -> tuple[str, str]:
+    """The page's headline, and its tone."""
+    page = browser.open(url)
+    try:
+        page.live()
+        assert page.complaints == []
+        return page.text("#verdict"), page.run("document.body.dataset.tone")
+    finally:
+        page.close()
 
 
 def _said(ended) -> str:
