@@ -153,9 +153,7 @@ def _binned(times: Floats, values: Floats, edges: Floats) -> Floats:
     return np.diff(np.interp(edges, times, total))
 
 
-def _room(
-    times: Floats, waiting: Floats, used: Floats, edges: Floats, mean: float, least_full: float
-) -> Floats:
+def _room(times: Floats, waiting: Floats, used: Floats, edges: Floats, mean: float, least_full: float) -> Floats:
     """By bin: what was taken while somebody waited; where nobody did as before and after, or what was taken.
 
     Who waits for the engine's next iteration, and starts while there is room, says nothing of how much there is: so a
