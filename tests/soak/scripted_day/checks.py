@@ -17,6 +17,7 @@ _HEADLINES = {
     "learning": "Learning what ranking saves", "idle": "Idle: no completion", "no_queue": "No queue",
     "falls_back": "Arrival order", "gains": "Requests end ", "loses": "Requests end ", "no_gain": "No sure gain",
 }  # fmt: skip
+_ALSO = ("Pilot ended", "Ranking on trust: this ranker has no completions yet")
 _FACTS = {
     "learning": "learning", "idle": "idle", "no_queue": "no queue", "falls_back": "arrival order is in force",
     "gains": "requests end sooner", "loses": "requests end later", "no_gain": "no sure gain",
@@ -187,7 +188,7 @@ def _in_browser(faces: Faces, state: str, truth: Truth) -> Iterator[str]:
         yield f"the page is {faces.tone} in state {state}"
     if truth.pilot != faces.verdict.startswith("Pilot under way"):
         yield f"a pilot is {'' if truth.pilot else 'not '}under way, and the page begins {faces.verdict!r}"
-    elif not truth.pilot and state != "falls_back" and not faces.verdict.startswith(("Pilot ended", _HEADLINES[state])):
+    elif not truth.pilot and state != "falls_back" and not faces.verdict.startswith((*_ALSO, _HEADLINES[state])):
         yield f"the page begins {faces.verdict!r} in state {state}"
 
 
