@@ -18,7 +18,7 @@ TRACES ?=
 VLLM_SOURCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync wheels release images test-lowest rankers bench examples soak attacks study sim-check engines fleet peers gpu format clean
+.PHONY: help setup setup-train run test check lint types imports structure protos protos-check protos-breaking unit axe helm generate generated chart sync wheels release images test-lowest rankers bench examples soak attacks study sim-check engines day fleet peers gpu format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -78,6 +78,9 @@ examples: setup-train helm axe ## the tests with many more random examples, new 
 
 soak: setup ## an hour of mixed traffic: memory, threads and descriptors stay flat
 	PYTHONPATH=tests $(BIN)/python -m soak.mixed_traffic --json out/soak.json
+
+day: setup-train ## a day by a script: what page, status and metrics say beside what is true; some minutes
+	PYTHONPATH=tests $(BIN)/python -m soak.scripted_day --days 3
 
 attacks: setup ## what a stranger may try, for minutes: all at once with 512 MiB, 200,000 hostile messages ...; root, half an hour
 	PYTHONPATH=tests $(BIN)/python -m attacks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import enum
 import json
 from typing import Any
 
@@ -70,12 +71,15 @@ def _watch(client: RankClient, arguments: argparse.Namespace) -> None:
 
 def as_json(report: QualityReport) -> dict[str, Any]:
     """The report as plain JSON values."""
-
-    def plain(value: Any) -> Any:
-        if hasattr(value, "value") and not dataclasses.is_dataclass(value):
-            return value.value
-        raise TypeError(type(value).__name__)
-
-    out: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(report), default=plain))
+    out: dict[str, Any] = _plain(dataclasses.asdict(report))
     out["policies"] = [{_JSON_KEYS.get(k, k): v for k, v in policy.items()} for policy in out["policies"]]
     return out
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has, for keys too: what is known of objectives goes by them."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {_plain(key): _plain(kept) for key, kept in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple | set | frozenset) else value

@@ -121,8 +121,8 @@ function standing(state, w) {
       ],
     };
   }
-  if (!w.completions) return unreported(w);
   const s = savingsOf(state, w);
+  if (!w.completions) return unreported(w, s);
   return w.in_service ? besidePilot(foremost(state, w, s), pilotOf(state, w, s)) : judged(state, w);
 }
 
@@ -136,10 +136,12 @@ function foremost(state, w, s) {
   return notable || w.guard.pinned_until ? { ...said, lead: `${said.lead} ${order.title}. ${order.lead}` } : said;
 }
 
-function unreported(w) {
+/** Without a completion of this ranker; where the model has savings, others were reported, of the one before. */
+function unreported(w, s) {
+  const none = s ? "this ranker has no completions yet" : "no completion was reported";
   return {
     tone: w.guard.ranking ? "calm" : "bad",
-    title: w.guard.ranking ? "Ranking on trust: no completion was reported" : "Arrival order: no completion was reported",
+    title: `${w.guard.ranking ? "Ranking on trust" : "Arrival order"}: ${none}`,
     lead: w.guard.ranking
       ? "The ranker orders the queue because it did well on the data it was measured on. How well it orders this traffic is not known."
       : "The ranker in service was never measured, so it orders nothing until completions show what it is worth.",

@@ -81,11 +81,12 @@ def replay_both(
     if compared.sum() < LEAST_COMPARED:
         return None
     started_in_order = sample.in_arrival_order(stretch.since)
-    observed = _latencies(sample, sample.start + reading, sample.end, compared)
+    step = _first_step(costs)
+    observed = _latencies(sample, sample.start + reading + step, sample.end, compared)
     as_started, by_arrival = observed, observed
     if around is not None and not started_in_order:
         replays = _replays(sample, work, reading, around, stretch, compared)
-        as_started, by_arrival = (_latencies(sample, r.first_token, r.end, compared) for r in replays)
+        as_started, by_arrival = (_latencies(sample, r.first_token + step, r.end, compared) for r in replays)
     return ReplayedPair(
         stretch=stretch,
         observed=observed,
@@ -108,10 +109,15 @@ def _works(sample: SavingsSample, costs: ServiceCosts | None) -> tuple[Floats, F
     return np.maximum(decoding, _NO_WORK), max(costs.per_prompt_token.value, 0.0) * sample.prompt
 
 
+def _first_step(costs: ServiceCosts | None) -> float:
+    """Seconds from when a prompt is read to its first token: that of the iteration which makes it."""
+    return 0.0 if costs is None else max(costs.per_output_token.value, 0.0)
+
+
 def _latencies(sample: SavingsSample, first_token: Floats, end: Floats, compared: Bools) -> Latencies:
     arrival, output = sample.arrival[compared], sample.output[compared]
     whole = end[compared] - arrival
-    return Latencies(whole, first_token[compared] - arrival, whole / output)
+    return Latencies(whole, np.minimum(first_token, end)[compared] - arrival, whole / output)
 
 
 def _replays(

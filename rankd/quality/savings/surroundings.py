@@ -22,6 +22,8 @@ _PER_RUN = 4
 _MOST_BINS = 4000
 _QUEUED_SHARE = 0.2
 """Of a bin: what ran while somebody waited for so much of it tells of the room that there was."""
+_QUEUED_NOT_FULL = 0.8
+"""The same where less ran than usual: the engine gave less then."""
 _READS = 0.8
 """Share of a bin that reading prompts takes at most."""
 _NOTABLY = 0.05
@@ -64,8 +66,8 @@ class Surroundings:
 
         Who waits and was not reported yet shows in that there is no room.
         """
-        full = max(_LEAST_FULL, 1 - max(_SPREADS * self.spread, _NOTABLY))
-        free = ((self.waiting < 0.5) & (self.used < full * self.mean_room)).astype(np.int8)
+        full = _least_full(self.spread) * self.mean_room
+        free = ((self.waiting < 0.5) & (self.used < full)).astype(np.int8)
         turns = np.diff(free, prepend=0)
         begins, ends = self.times[turns > 0], self.times[turns < 0]
         ends = np.append(ends, [math.inf] * (len(begins) - len(ends)))
@@ -105,7 +107,7 @@ def surroundings_of(
     return Surroundings(
         begin=float(times[0]),
         width=width,
-        room=_room(times, waiting, used, edges, mean_room),
+        room=_room(times, waiting, used, edges, mean_room, _least_full(spread)),
         pace=pace,
         size=size,
         counted=counted,
@@ -116,6 +118,11 @@ def surroundings_of(
         waiting=waiting,
         used=used,
     )
+
+
+def _least_full(spread: float) -> float:
+    """Share of the mean room below which an engine is not full."""
+    return max(_LEAST_FULL, 1 - max(_SPREADS * spread, _NOTABLY))
 
 
 def _changes(
@@ -146,12 +153,17 @@ def _binned(times: Floats, values: Floats, edges: Floats) -> Floats:
     return np.diff(np.interp(edges, times, total))
 
 
-def _room(times: Floats, waiting: Floats, used: Floats, edges: Floats, mean: float) -> Floats:
-    """By bin: what was taken while somebody waited; where nobody did as before and after, or what was taken."""
+def _room(times: Floats, waiting: Floats, used: Floats, edges: Floats, mean: float, least_full: float) -> Floats:
+    """By bin: what was taken while somebody waited; where nobody did as before and after, or what was taken.
+
+    Who waits for the engine's next iteration, and starts while there is room, says nothing of how much there is: so a
+    bin in which the engine was not full tells only where somebody waited for nearly all of it.
+    """
     width = edges[1] - edges[0]
     queued = (waiting > 0.5).astype(np.float64)
     lasted, taken = _binned(times, queued, edges), _binned(times, used * queued, edges)
-    known = lasted > _QUEUED_SHARE * width
+    full = taken >= least_full * mean * lasted
+    known = lasted > np.where(full, _QUEUED_SHARE, _QUEUED_NOT_FULL) * width
     if not known.any():
         return np.full(len(lasted), mean)
     bins = np.arange(len(lasted))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from rankd_client import (
     AdaptiveRules,
@@ -13,6 +16,7 @@ from rankd_client import (
     Rules,
     ServiceStatus,
 )
+from rankd_client.ordering import Objective, ObjectiveOutcome
 
 from rankd.cli.status import as_json
 from rankd.cli.status_view import learned_line
@@ -29,6 +33,17 @@ def test_keys_of_json_are_those_of_the_wire():
     assert shown["dial"]["backlog_share"] == 0.25
     assert shown["dial"]["rules"]["policy"] == "due"
     assert "adaptive_rules" not in shown
+
+
+def test_outcomes_are_json_by_objective():
+    """Once patience was tuned, what each objective makes of the traffic is told by the objective's name."""
+    found = ObjectiveOutcome(0.5, 0.9, 1.1, 0.8)
+    policy = PolicyInForce("m", "r@1", Policy.BOOST, "", 0.5, calibration=None, adaptive_rules=None)
+    policy = replace(policy, outcomes={Objective.TAIL: found}, objective=Objective.TAIL)
+    service = ServiceStatus("0.1.0", "r@1", "cpu", 1.0, 1, 2, 0, 2, 0, 0, 0, draining=False)
+    told = json.loads(json.dumps(as_json(QualityReport(qualities=(), policies=(policy,), service=service))))
+    assert told["policies"][0]["outcomes"]["tail"]["mean_ratio"] == 0.9
+    assert told["policies"][0]["objective"] == "tail"
 
 
 def learned(state, difference=None, **others):

@@ -6,14 +6,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rankd_client.ordering import ServedRequests, fit_costs
-from support.served_both_ways import against, boosted, by_arrival, served_both_ways, shortest, shuffled
+from support.served_both_ways import (
+    ServedBothWays,
+    against,
+    boosted,
+    by_arrival,
+    served_both_ways,
+    shortest,
+    shuffled,
+)
 
 from rankd.quality.savings.estimate import estimate_savings
 from rankd.quality.savings.replayed_pair import replay_both
 from rankd.quality.savings.sample import SavingsSample
 from rankd.quality.savings.values import LatencyMeasure, LatencyStatistic
 from rankd.ranking.savings import state_of
-from rankd.replay.engine.cost import EngineCost
+from rankd.replay.engine.cost import EngineCost, at_load
+from rankd.replay.engine.engine import run
+from rankd.replay.policies.baselines import FixedKey
+from rankd.replay.trace.trace import Trace
 
 LATER = 1e4
 """Seconds after the last one ended."""
@@ -55,6 +66,37 @@ def test_the_interval_holds_what_was_saved(key, load, cost, state):
     assert figure(found).arrival_order == pytest.approx(figure(found).observed + mean.value)
     if state == "gains":
         assert mean.high - mean.low < 2 * mean.value, "and it is of use"
+
+
+@pytest.mark.parametrize("load", [0.3, 1.1])
+def test_the_first_token_is_told_when_it_came(load):
+    """Reports do not say when: it takes reading the prompt, and the iteration that makes the token."""
+    served = served_both_ways(boosted, load)
+    found = estimated(served.rows, LATER)
+    took = served.ranked.first_token - served.trace.arrival
+    for statistic, true in ((LatencyStatistic.MEAN, took.mean()), (LatencyStatistic.P50, np.median(took))):
+        told = figure(found, LatencyMeasure.FIRST_TOKEN, statistic).observed
+        assert told == pytest.approx(true, rel=0.25, abs=0.005)
+
+
+def test_waits_for_the_next_iteration_are_no_queue():
+    """Short answers beside long ones, first few and then too many: what ran at first was no limit of the engine."""
+    rng = np.random.default_rng(0)
+    medians = rng.choice([12, 20, 30, 60, 300, 800, 1100], 1100, p=[0.2, 0.2, 0.15, 0.15, 0.15, 0.08, 0.07])
+    output = np.maximum(medians * np.exp(0.4 * rng.standard_normal(1100)), 1).astype(np.int64)
+    prompt = np.clip(rng.lognormal(5.7, 0.8, 1100), 8, 4000).astype(np.int64)
+    gaps = rng.exponential(1, 1100) * np.where(np.arange(1100) < 400, 3.0, 1.0)
+    cost = EngineCost(slots=12, base=0.02, per_sequence=0.0004, per_prompt_token=0.00006, chunk=1024)
+    trace = at_load(Trace(np.cumsum(gaps), prompt, output), cost, 0.6)
+    keys = trace.arrival + 8 * np.log(output * np.exp(0.5 * rng.standard_normal(1100)))
+    orders = FixedKey(trace, keys), FixedKey(trace, trace.arrival)
+    served = ServedBothWays(trace, *(run(trace, order, cost) for order in orders))
+    pair = replay_both(SavingsSample.of(served.rows, -math.inf), costs_of(served.rows), LATER)
+    replayed, seen = (one.end_to_end[:400].mean() for one in (pair.as_started, pair.observed))
+    assert replayed == pytest.approx(seen, rel=0.02)
+    mean = estimated(served.rows, LATER).mean
+    assert mean.value == pytest.approx(served.saved.mean(), rel=0.4)
+    assert mean.high - mean.low < 2 * mean.value, "and it is of use"
 
 
 def test_who_pays_is_told():
