@@ -98,7 +98,7 @@ def _state(savings: Savings) -> tuple[str, str]:
 def _learning(completions: int) -> str:
     """Why nothing is known yet; ``completions`` are those whose times are known."""
     if completions == 0:
-        return "What ranking saves is not known: no completion says how long it waited and took"
+        return "Learning what ranking saves: no completion since the start says how long it waited and took"
     return f"Learning what ranking saves: too few of {completions:,} completions can be compared with arrival order yet"
 
 

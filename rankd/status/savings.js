@@ -71,7 +71,7 @@ function savingsInWords(state, s) {
     return { tone, title: "No queue: there is nothing to gain", lead: `Of ${restsOn(s)} ${s.queued_share ? `only ${percent(s.queued_share)}` : "none"} had to wait. Order matters once requests wait for each other.` };
   }
   if (s.state === "learning") {
-    if (!s.completions) return { tone, title: "What ranking saves is not known", lead: "No completion says how long it waited and took (queue_duration, total_duration). rankd proxy cannot see how long requests wait: run a pilot there." };
+    if (!s.completions) return { tone, title: "Learning what ranking saves", lead: "No completion since the start says how long it waited and took (queue_duration, total_duration). rankd proxy cannot see how long requests wait: run a pilot there." };
     return { tone, title: "Learning what ranking saves here", lead: `${count(s.completions)} completions with their durations so far: too few of them can be compared with arrival order yet.` };
   }
   return { tone: "calm", title: "Ranking", lead: "What it saves is not known." };

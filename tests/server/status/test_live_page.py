@@ -110,7 +110,7 @@ def test_the_headline_says_what_orders_requests_and_why(look, start_daemon):
     for settings, headline, why in (
         ({"order": {"policy": "fcfs"}}, "Arrival order, not for want of trust", "order.policy = fcfs"),
         ({"guard": {"enabled": False}}, "Ranking whatever the quality", "guard.enabled = false"),
-        ({}, "What ranking saves is not known", "No completion says how long it waited and took"),
+        ({}, "Learning what ranking saves", "No completion since the start says how long it waited and took"),
     ):
         daemon = start_daemon(**settings)
         report_many(daemon, "llm", 300)
@@ -262,7 +262,7 @@ def test_another_model_and_the_long_span_are_a_choice_away_and_stay_in_the_addre
     """The second model's verdict shows when it is chosen; a page opened with this address shows it at once."""
     page = look(busy, **DESK)
     page.live()
-    page.wait_for_text("What ranking saves is not known", "#verdict")
+    page.wait_for_text("Learning what ranking saves", "#verdict")
     page.run(
         "const s = document.getElementById('window'); s.selectedIndex = 1; s.dispatchEvent(new Event('change')); "
         "document.querySelector('[data-span=long]').click()"

@@ -37,7 +37,7 @@ def followed(look, start_daemon):
 def test_each_state_has_its_sentence_and_its_colour_and_only_a_gain_is_green(followed):
     """Gains, a loss, nothing that is sure, no queue, and an idle half hour, one after the other on one page."""
     _, saving, page, look_again = followed
-    page.wait_for_text("What ranking saves is not known", "#verdict")
+    page.wait_for_text("Learning what ranking saves", "#verdict")
     saving.total = total(54_000)
     tones = set()
     for figures, headline in (
