@@ -28,12 +28,13 @@ _UNITS = (
 """Below how many seconds, a unit's seconds, its name, and digits behind the point of small figures."""
 _SMALL = 9.5
 _SOONER, _LESS = ("sooner", "later"), ("less", "more")
+_NOTHING = "What ranking saves is not known: no completion was reported yet\n"
 
 
 def saved(report: QualityReport) -> RenderableType | None:
-    """What ranking did to each served model's traffic; None of a daemon that does not say."""
+    """What ranking did to each served model's traffic; None of a daemon that does not say, though it has reports."""
     if not report.savings and not report.pilots:
-        return None
+        return None if report.qualities and any(q.completions for q in report.qualities) else Text(_NOTHING)
     pilots = {pilot.model: pilot for pilot in report.pilots}
     parts: list[RenderableType] = []
     for one in report.savings:
