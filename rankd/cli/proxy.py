@@ -10,7 +10,7 @@ from rankd.errors import ConfigError
 from rankd.proxy.settings import Direction, load_proxy_settings, proxy_settings_reference
 from rankd.telemetry.logs import configure_logs, log_loose_ends
 
-_NEEDS = ("aiohttp", "uvicorn")
+_NEEDS = ("aiohttp", "httptools", "uvicorn")
 
 
 def add_flags(verb: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"the proxy needs {' and '.join(missing)}: pip install 'rankd[proxy]'")
+        raise ConfigError(f"the proxy needs {', '.join(missing)}: pip install 'rankd[proxy]'")
     from rankd_client.integration import IntegrationSettings
 
     from rankd.cli.connection import check_target

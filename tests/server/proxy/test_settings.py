@@ -36,7 +36,7 @@ def test_what_is_not_installed_is_named_with_the_command(monkeypatch, capsys):
     """The daemon is installed without the proxy's packages."""
     monkeypatch.setattr("rankd.cli.proxy.importlib.util.find_spec", lambda _: None)
     assert main(["proxy", "--upstream", "http://x"]) == 2
-    assert capsys.readouterr().err == "rankd: the proxy needs aiohttp and uvicorn: pip install 'rankd[proxy]'\n"
+    assert capsys.readouterr().err == "rankd: the proxy needs aiohttp, httptools, uvicorn: pip install 'rankd[proxy]'\n"
 
 
 def test_an_address_that_is_taken_is_named(start_engine, start_proxy):
